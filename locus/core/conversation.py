@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from locus.core.errors import ConfigurationError
@@ -12,9 +12,13 @@ Messages: TypeAlias = str | Message | Sequence[Message]
 """What every call takes: a prompt, one message, or the whole conversation."""
 
 
-def conversation(messages: Messages) -> tuple[Message, ...]:
+def conversation(
+    messages: Messages, holds_more: Callable[[Message], bool] | None = None
+) -> tuple[Message, ...]:
     """``messages`` as a tuple that some provider can accept.
 
+    :param holds_more: whether an assistant's message holds something that only one provider
+        knows, where it has neither text nor calls.
     :raises ConfigurationError: (a ``ValueError``) it is empty, holds a tool result with no
         matching call before it, or an assistant message with neither text nor calls. Names the
         position.
@@ -35,7 +39,8 @@ def conversation(messages: Messages) -> tuple[Message, ...]:
                 "a Message, or a sequence of Message"
             )
         if message.role is Role.ASSISTANT:
-            if not (message.tool_calls or message.says_something):
+            said = message.tool_calls or message.says_something
+            if not said and not (holds_more and holds_more(message)):
                 raise ConfigurationError(
                     f"messages[{position}] is an assistant message with neither text nor tool calls"
                 )

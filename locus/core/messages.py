@@ -76,8 +76,9 @@ class RefusalPart:
 class ThinkingPart:
     """A piece of the assistant's thinking that its provider wants to see again.
 
-    Anthropic checks that the thinking before a tool call comes back unchanged. Other providers
-    take none, and are sent none.
+    Anthropic checks that the thinking before a tool call comes back unchanged, and seals it; models
+    that Ollama runs want to see theirs, without a seal. Other providers take none, and none of them
+    is sent another's.
 
     :param text: the thinking; empty where the provider does not show it.
     :param signature: the provider's seal on it.

@@ -38,8 +38,11 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 
 def _finish_reason(stop_reason: str | None, message: Message) -> FinishReason:
     meaning = _FINISH_REASONS.get((stop_reason or "").lower(), "other")
-    # Several servers say "stop" where the answer is a call: what is to be done next decides.
-    return "tool_calls" if message.tool_calls and meaning == "stop" else meaning
+    # Several servers say "stop" where the answer is a call, and Anthropic says "tool_use" where a
+    # call was the way to the answer's text: what is to be done next decides.
+    if message.tool_calls:
+        return "tool_calls" if meaning == "stop" else meaning
+    return "stop" if meaning == "tool_calls" else meaning
 
 
 @attrs.frozen
