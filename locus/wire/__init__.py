@@ -1,0 +1,1 @@
+"""The providers' JSON: one module a format, pure functions both ways."""

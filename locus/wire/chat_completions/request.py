@@ -1,0 +1,225 @@
+"""A conversation as the JSON body of ``POST /chat/completions``."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import attrs
+import msgspec
+
+from locus.core.conversation import Messages, conversation
+from locus.core.errors import ConfigurationError
+from locus.core.messages import (
+    Content,
+    ImagePart,
+    Message,
+    Role,
+    TextPart,
+    ToolCall,
+)
+from locus.core.options import CallOptions
+from locus.core.tools import Tool, tool_schemas
+
+_REASONING: Final = re.compile(
+    r"(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
+)
+"""OpenAI's reasoning families: o1, o3, o4, gpt-5 and what comes after them."""
+
+
+class _Shape(msgspec.Struct, omit_defaults=True):
+    """A part of the body; members at their default are left out."""
+
+
+class _Function(_Shape):
+    name: str
+    arguments: str
+
+
+class _Call(_Shape):
+    id: str
+    function: _Function
+    type: Literal["function"] | None = None
+
+
+class _ImageURL(_Shape):
+    url: str
+    detail: str | None = None
+
+
+class _Part(_Shape):
+    type: str
+    text: str | None = None
+    image_url: _ImageURL | None = None
+
+
+class _Message(_Shape):
+    role: str
+    content: str | list[_Part] | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class _StreamOptions(_Shape):
+    include_usage: bool | None = None
+
+
+class _Request(_Shape):
+    model: str
+    messages: list[_Message]
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    response_format: Mapping[str, Any] | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+
+def is_reasoning_model(model: str) -> bool:
+    """Whether ``model`` is of a family that takes no sampling parameters."""
+    return _REASONING.match(model) is not None
+
+
+@attrs.frozen
+class ChatCompletionsBuilder:
+    """The ``RequestBuilder`` of the chat completions format."""
+
+    def build(
+        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """The JSON body, as plain dictionaries and lists.
+
+        :param options: the fields of :class:`~locus.core.options.CallOptions`.
+        :raises ConfigurationError: the format cannot carry something; says what and where.
+        """
+        said = CallOptions(**options)
+        schemas = tool_schemas(tools)
+        reasoning = is_reasoning_model(said.model)
+        usage = said.stream and said.stream_usage
+        body: dict[str, Any] = msgspec.to_builtins(
+            _Request(
+                model=said.model,
+                messages=[
+                    _message(position, message)
+                    for position, message in enumerate(conversation(messages))
+                ],
+                max_tokens=None if reasoning else said.max_tokens,
+                max_completion_tokens=said.max_tokens if reasoning else None,
+                temperature=None if reasoning else said.temperature,
+                top_p=None if reasoning else said.top_p,
+                stop=said.stop,
+                seed=said.seed,
+                # Some providers reject a penalty at any value: 0 is the same as none.
+                frequency_penalty=None if reasoning else said.frequency_penalty or None,
+                presence_penalty=None if reasoning else said.presence_penalty or None,
+                response_format=said.response_format,
+                tools=schemas,
+                tool_choice=_tool_choice(said.tool_choice, schemas),
+                parallel_tool_calls=said.parallel_tool_calls if schemas else None,
+                stream=True if said.stream else None,
+                stream_options=_StreamOptions(include_usage=True) if usage else None,
+            ),
+            enc_hook=_plain,
+        )
+        if said.extra_body:
+            body.update(said.extra_body)
+        return body
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigurationError(
+        f"the request cannot be written as JSON: {type(value).__name__} has no place in it"
+    )
+
+
+def _message(position: int, message: Message) -> _Message:
+    match message.role:
+        case Role.ASSISTANT:
+            return _Message(
+                role="assistant",
+                content=_words(position, message) or None,
+                refusal=message.refusal,
+                tool_calls=[
+                    _call(f"messages[{position}].tool_calls[{at}]", call)
+                    for at, call in enumerate(message.tool_calls)
+                ]
+                or None,
+                name=message.name,
+            )
+        case Role.TOOL:
+            return _Message(
+                role="tool",
+                content=_words(position, message),
+                tool_call_id=message.tool_call_id,
+            )
+        case Role.SYSTEM:
+            return _Message(role="system", content=_words(position, message), name=message.name)
+    return _Message(role="user", content=_parts(message.content), name=message.name)
+
+
+def _words(position: int, message: Message) -> str:
+    """The text of a message that may hold no image in this format."""
+    if isinstance(message.content, str):
+        return message.content
+    if any(isinstance(part, ImagePart) for part in message.content or ()):
+        raise ConfigurationError(
+            f"messages[{position}]: chat completions take images from the user only, "
+            f"not in a {message.role} message"
+        )
+    return message.text
+
+
+def _parts(content: Content) -> str | list[_Part]:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return [_part(part) for part in content if isinstance(part, (TextPart, ImagePart))]
+
+
+def _part(part: TextPart | ImagePart) -> _Part:
+    if isinstance(part, TextPart):
+        return _Part(type="text", text=part.text)
+    url = part.url
+    if part.data is not None:
+        url = f"data:{part.media_type};base64,{base64.b64encode(part.data).decode()}"
+    return _Part(type="image_url", image_url=_ImageURL(url=url or "", detail=part.detail))
+
+
+def _call(where: str, call: ToolCall) -> _Call:
+    try:
+        arguments = call.arguments_json()
+    except (TypeError, ValueError, RecursionError) as why:
+        raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
+    return _Call(id=call.id, type="function", function=_Function(call.name, arguments))
+
+
+def _tool_choice(
+    choice: str | Mapping[str, Any] | None, schemas: Sequence[Mapping[str, Any]]
+) -> str | Mapping[str, Any] | None:
+    if choice is None or isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
+        return choice
+    names = []
+    for schema in schemas:
+        kind = schema.get("type", "function")
+        tool = schema.get(kind)
+        if isinstance(tool, Mapping):
+            names.append(str(tool.get("name")))
+            if names[-1] == choice:
+                return {"type": kind, kind: {"name": choice}}
+    raise ConfigurationError(
+        f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of a "
+        f"tool of this call ({', '.join(names) or 'there are none'})"
+    )
