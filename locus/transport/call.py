@@ -1,0 +1,105 @@
+"""A model call as a value: what to send, and pure functions that read what comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+
+from locus.core.errors import APIError, APIStatusError, ConfigurationError, StreamInterruptedError
+from locus.core.events import ModelChunkEvent
+from locus.core.failures import Asked
+from locus.core.response import ModelResponse
+
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, 5.5, without obs-text
+
+
+CONNECT_SECONDS: Final = 10.0
+"""The longest that making a connection may take."""
+_FOR_EVER: Final = 2_000_000.0
+"""Seconds: 23 days. What polls a socket counts milliseconds in 32 bits, and fails beyond."""
+
+
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Refuse what cannot travel in a header, without showing a value: it may be a secret.
+
+    :raises ConfigurationError: names the header.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is not the name of an HTTP header")
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"the header {name} is {type(value).__name__}; it must be a string"
+            )
+        if not _VALUE.fullmatch(value) or value != value.strip():
+            raise ConfigurationError(
+                f"the header {name} holds a line break, outer white space, or a character beyond "
+                "ASCII; if it is made from a key, look at the key's ends"
+            )
+
+
+@attrs.frozen
+class HttpRequest:
+    """One POST.
+
+    :param timeout: the longest silence while sending or receiving, in seconds; ``math.inf`` is
+        for ever, None leaves it to the client. Connecting may take 10 seconds of it at the most.
+    """
+
+    url: str
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: str(sorted(headers)))
+    content: bytes = attrs.field(repr=lambda content: f"<{len(content)} bytes>")
+    timeout: float | None = None
+
+    def timeouts(self) -> dict[str, float | None]:
+        """The arguments of an httpx ``Timeout``; empty where the client's own is to be used."""
+        if self.timeout is None:
+            return {}
+        connect = min(self.timeout, CONNECT_SECONDS)
+        return {"timeout": None if self.timeout > _FOR_EVER else self.timeout, "connect": connect}
+
+
+class Decoder(Protocol):
+    """Reads one streamed answer; see :class:`locus.wire.decoder.StreamDecoder`."""
+
+    done: bool
+    failure: APIError | None
+
+    def feed(self, data: bytes) -> list[ModelChunkEvent]: ...
+
+    def close(self) -> list[ModelChunkEvent]: ...
+
+    def interrupted(self, where: str) -> StreamInterruptedError: ...
+
+
+@attrs.frozen
+class Call:
+    """A request, and how to read its answer.
+
+    :param read: reads a whole answer's body.
+    :param decoder: makes the reader of a streamed one.
+    :param refused: the error for an answer with a status of 300 and up: body, status, headers.
+    :param fallback: another way to ask, should the provider refuse this one; or None.
+    """
+
+    request: HttpRequest
+    asked: Asked
+    read: Callable[[bytes], ModelResponse]
+    decoder: Callable[[], Decoder]
+    refused: Callable[[str, int, Mapping[str, str]], APIStatusError]
+    max_retries: int = 2
+    fallback: Callable[[APIStatusError], Call | None] | None = None
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
+        """The error for an answer that is a refusal."""
+        return self.refused(body.decode(errors="replace"), status, headers)
+
+    def otherwise(self, error: APIError) -> Call | None:
+        """The other way to ask, if there is one for this error."""
+        if self.fallback is None or not isinstance(error, APIStatusError):
+            return None
+        return self.fallback(error)
