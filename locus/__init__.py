@@ -1,0 +1,135 @@
+"""Locus talks to large language models: blocking in scripts, async under asyncio and trio.
+
+    >>> from locus import get_model
+    >>> get_model("openai:gpt-4o").complete_sync("Why is the sky blue?").content  # doctest: +SKIP
+
+Everything named here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from locus.lazy import lazy_names
+from locus.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from locus.core.errors import (
+        APIConnectionError,
+        APIError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigurationError,
+        ConflictError,
+        ContentFilterError,
+        ContextWindowExceededError,
+        InternalServerError,
+        LocusError,
+        NotFoundError,
+        OverloadedError,
+        PermissionDeniedError,
+        RateLimitError,
+        ResponseParseError,
+        StreamInterruptedError,
+        StructuredOutputError,
+        UnprocessableEntityError,
+    )
+    from locus.core.messages import (
+        ImagePart,
+        Message,
+        RefusalPart,
+        Role,
+        TextPart,
+        ThinkingPart,
+        ToolCall,
+        ToolResult,
+    )
+    from locus.models.local import LocalModel
+    from locus.models.native.openai import OpenAIModel
+    from locus.models.registry import get_model, list_providers, register_provider
+
+_HOMES: Final = {
+    **dict.fromkeys(
+        (
+            "APIConnectionError",
+            "APIError",
+            "APIStatusError",
+            "APITimeoutError",
+            "AuthenticationError",
+            "BadRequestError",
+            "ConfigurationError",
+            "ConflictError",
+            "ContentFilterError",
+            "ContextWindowExceededError",
+            "InternalServerError",
+            "LocusError",
+            "NotFoundError",
+            "OverloadedError",
+            "PermissionDeniedError",
+            "RateLimitError",
+            "ResponseParseError",
+            "StreamInterruptedError",
+            "StructuredOutputError",
+            "UnprocessableEntityError",
+        ),
+        "locus.core.errors",
+    ),
+    **dict.fromkeys(
+        (
+            "ImagePart",
+            "Message",
+            "RefusalPart",
+            "Role",
+            "TextPart",
+            "ThinkingPart",
+            "ToolCall",
+            "ToolResult",
+        ),
+        "locus.core.messages",
+    ),
+    **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    "LocalModel": "locus.models.local",
+    "OpenAIModel": "locus.models.native.openai",
+}
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "ContentFilterError",
+    "ContextWindowExceededError",
+    "ImagePart",
+    "InternalServerError",
+    "LocalModel",
+    "LocusError",
+    "Message",
+    "NotFoundError",
+    "OpenAIModel",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RefusalPart",
+    "ResponseParseError",
+    "Role",
+    "StreamInterruptedError",
+    "StructuredOutputError",
+    "TextPart",
+    "ThinkingPart",
+    "ToolCall",
+    "ToolResult",
+    "UnprocessableEntityError",
+    "__version__",
+    "get_model",
+    "list_providers",
+    "register_provider",
+]
+
+if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,0 +1,41 @@
+"""Models: what a user holds, calls and copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from locus.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from locus.core.response import Candidate, ModelResponse
+    from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
+    from locus.models.local import LocalModel
+    from locus.models.native.openai import OpenAIModel
+    from locus.models.registry import get_model, list_providers, register_provider
+
+_HOMES: Final = {
+    **dict.fromkeys(("Candidate", "ModelResponse"), "locus.core.response"),
+    **dict.fromkeys(
+        ("ModelConfig", "ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.base"
+    ),
+    **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    "LocalModel": "locus.models.local",
+    "OpenAIModel": "locus.models.native.openai",
+}
+
+__all__ = [
+    "Candidate",
+    "LocalModel",
+    "ModelConfig",
+    "ModelProtocol",
+    "ModelResponse",
+    "OpenAIModel",
+    "RequestBuilder",
+    "ResponseParser",
+    "get_model",
+    "list_providers",
+    "register_provider",
+]
+
+if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

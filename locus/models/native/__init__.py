@@ -1,0 +1,1 @@
+"""The providers whose own API Locus speaks."""
