@@ -1,0 +1,38 @@
+"""Oracle's locus-sdk, whose import name is ``locus`` as well. Its models are asyncio only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+NAME = "locus-sdk"
+REQUIREMENTS = ("locus-sdk[openai]",)
+IMPORT = "import locus"
+RUNTIMES = ("asyncio",)
+
+COLD = """
+import asyncio
+from locus.core.messages import Message
+from locus.models.native.openai import OpenAIModel
+model = OpenAIModel(model="m", api_key="x", base_url="{url}")
+print(asyncio.run(model.complete([Message.user("hi")])).content)
+"""
+
+
+def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+    from locus.models.native.openai import OpenAIModel
+
+    from locus.core.messages import Message
+
+    model = OpenAIModel(model="m", api_key="x", base_url=url)
+    ask = [Message.user("hi")]
+
+    async def whole() -> str:
+        return (await model.complete(ask)).content
+
+    async def stream() -> int:
+        length = 0
+        async for event in model.stream(ask):
+            length += len(event.content or "")
+        return length
+
+    return whole, stream
