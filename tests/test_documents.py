@@ -1,0 +1,101 @@
+"""Every Python snippet of the README and the docs runs as it stands.
+
+A loopback server plays OpenAI. Snippets of one page share their names, from the top down; a page
+that begins in the middle finds a ``model``. Snippets with ``await`` run under asyncio and under
+trio.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from locus import get_model
+from locus.testing import LoopbackServer, Reply
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+NEEDS = {"docs/local.md": "xllamacpp", "docs/quickstart.md": "openai"}
+MARKS = {"docs/local.md": pytest.mark.engine, "docs/quickstart.md": pytest.mark.sdk}
+
+
+def snippets(page: Path) -> Iterator[tuple[int, str]]:
+    text = page.read_text()
+    for match in SNIPPET.finditer(text):
+        yield text.count("\n", 0, match.start()) + 2, match[1]
+
+
+def openai(request: Any) -> Reply:
+    """An answer in the shape that was asked for: a tool call first where there are tools."""
+    body = msgspec.json.decode(request.body)
+    message: dict[str, Any] = {"role": "assistant", "content": "Paris"}
+    finish = "stop"
+    if body.get("tools") and body["messages"][-1]["role"] != "tool":
+        function = {"name": "weather", "arguments": '{"city": "Rome"}'}
+        call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+        message, finish = {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"
+    usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    about = {"id": "chatcmpl-1", "model": "gpt-4o"}
+    if body.get("stream"):
+        return Reply.sse(
+            [
+                {**about, "choices": [{"index": 0, "delta": message}]},
+                {**about, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]},
+                {**about, "choices": [], "usage": usage},
+            ]
+        )
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return Reply.json({**about, "choices": [choice], "usage": usage})
+
+
+def page_params() -> list[Any]:
+    params = []
+    for page in PAGES:
+        name = page.relative_to(ROOT).as_posix()
+        if any(snippets(page)):
+            params.append(pytest.param(page, id=name, marks=[MARKS[name]] if name in MARKS else []))
+    return params
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("page", page_params())
+def test_the_snippets_of_a_page_run(
+    page: Path, backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if needed := NEEDS.get(page.relative_to(ROOT).as_posix()):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
+    Path("cat.png").write_bytes(b"\x89PNG")
+    with LoopbackServer() as server:
+        server.always(openai)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/v1")
+        names: dict[str, Any] = {"__name__": "snippet", "model": get_model("openai:gpt-4o")}
+        for line, source in snippets(page):
+            tree = ast.increment_lineno(ast.parse(source), line - 1)
+            code = compile(
+                tree, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+            )
+            if code.co_flags & inspect.CO_COROUTINE:
+
+                async def run(code: Any = code) -> None:
+                    await eval(code, names)
+
+                anyio.run(run, backend=backend)
+            else:
+                exec(code, names)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md"], ids=["README.md"])
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
