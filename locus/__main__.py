@@ -48,7 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (LocusError, TypeError, ValueError) as error:
         _tell(str(error))
+    settle_output()
     return status
+
+
+def settle_output() -> None:
+    """Write out what is buffered; where that is impossible, drop it.
+
+    Else Python tries once more at its end, and up to 3.11 complains and exits with 120.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

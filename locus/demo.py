@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from locus import LocusError, Message, get_model
+from locus.__main__ import settle_output
 
 PURPOSE = "A real model on this machine answers, in every way Locus is called."
 DEFAULT = "local:smollm2"
@@ -49,16 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = parser.parse_args(arguments).model
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    status = 1
     try:
         _show(name)
+        status = 0
     except LocusError as error:
         print(f"\nThe demo stops here: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
-        return 1  # whoever read has seen enough
+        pass  # whoever read has seen enough
     except KeyboardInterrupt:
-        return 130
-    return 0
+        status = 130
+    settle_output()
+    return status
 
 
 def _show(name: str) -> None:

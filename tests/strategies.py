@@ -267,7 +267,7 @@ def user_messages(with_images: bool = True) -> st.SearchStrategy[Message]:
 @cache
 def system_messages() -> st.SearchStrategy[Message]:
     """Instructions."""
-    return st.builds(Message.system, texts(min_size=1))
+    return st.builds(Message.system, texts(min_size=1), name=st.none() | names())
 
 
 _THINKING = st.lists(
@@ -288,9 +288,10 @@ def assistant_messages(draw: st.DrawFn, calls: Sequence[ToolCall] = ()) -> Messa
         after.append(RefusalPart(draw(texts(min_size=1))))
     if draw(st.integers(0, 7)) == 7:
         before += draw(_THINKING)
+    name = draw(st.none() | names())
     if not (before or after):
-        return Message.assistant(text, calls)
-    return Message.assistant([*before, *([text] if text else []), *after], calls)
+        return Message.assistant(text, calls, name=name)
+    return Message.assistant([*before, *([text] if text else []), *after], calls, name=name)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -387,6 +388,27 @@ def test_reasoning_is_read_under_both_names_and_once() -> None:
     assert (answer_of(stream).reasoning, answer_of(stream).content) == ("abc", "x")
 
 
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"tool_calls": [{"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}]},
+        {"reasoning_content": "hm"},
+        {"reasoning": "hm"},
+        {"refusal": "no"},
+        {"function_call": {"name": "f", "arguments": "{}"}},
+        {"annotations": [{"type": "url_citation"}]},
+        {"audio": {"id": "au"}},
+    ],
+)
+def test_what_comes_beside_text_is_read_as_well(member: dict[str, Any]) -> None:
+    said = {"content": "x"} | member
+    body = {"id": "1", "choices": [{"message": said, "finish_reason": "stop"}]}
+    answer = answer_of(sse(delta(said, "stop")))
+    assert answer == PARSER.parse(body)
+    assert answer.content == "x"
+    assert answer != answer_of(sse(delta({"content": "x"}, "stop")))
+
+
 def test_pieces_of_thinking_are_reasoning() -> None:  # Mistral
     stream = sse(
         delta({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
@@ -539,3 +561,34 @@ def test_calls_come_in_the_order_of_their_indexes() -> None:
 
     stream = sse(delta({"tool_calls": [call(1)]}), delta({"tool_calls": [call(0)]}, "stop"))
     assert [call.name for call in answer_of(stream).tool_calls] == ["f0", "f1"]
+
+
+# Long answers.
+
+
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        ({"audio": {"data": "a" * 1000}}, 8_000),
+        ({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "x" * 300}}]}, 10_000),
+    ],
+    ids=["audio", "arguments"],
+)
+def test_a_long_answer_is_read_in_linear_time(said: dict[str, Any], count: int) -> None:
+    began = time.process_time()
+    answer_of([sse(delta(said))] * count + [sse(delta({}, "stop"))])
+    assert time.process_time() - began < 5  # it takes less than one; in the square, over fifteen
+
+
+def test_many_token_probabilities_are_read_in_linear_time() -> None:
+    chunk = delta({"content": "a"})
+    chunk["choices"][0]["logprobs"] = {"content": [{"token": "a"}]}
+    decoder = PARSER.decoder()
+    pieces = sse(chunk) * 1000
+    began = time.process_time()
+    for _ in range(60):
+        decoder.feed(pieces)
+    assert time.process_time() - began < 5  # it takes less than one; in the square, over eight
+    probable = decoder.whole().logprobs
+    assert probable is not None
+    assert len(probable["content"]) == 60_000

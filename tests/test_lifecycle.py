@@ -53,6 +53,31 @@ def model_args(server: LoopbackServer) -> str:
     return f"api_key={KEY!r}, base_url='{server.url}/v1', timeout=5.0, max_retries=0"
 
 
+def test_a_stream_that_two_tasks_read_is_asked_for_once(
+    server: LoopbackServer, backend: str
+) -> None:
+    server.always(streamed())
+    refused: list[str] = []
+
+    async def main() -> None:
+        stream = model_of(server).stream("hello")
+
+        async def read() -> None:
+            try:
+                await anext(stream)
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        async with stream, anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            tasks.start_soon(read)
+
+    anyio.run(main, backend=backend)
+    assert len(refused) == 1
+    assert "another task" in refused[0]
+    assert len(server.requests) == 1
+
+
 # -- leaving a stream --------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 
 from locus.core.errors import (
@@ -177,6 +178,44 @@ def test_a_key_that_is_no_text_is_refused_without_showing_it(key: Any) -> None:
 def test_a_value_that_cannot_work_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(said))):
         OpenAIModel(api_key=KEY, **said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"temperature": float("nan")},  # JSON would have null, which means "leave it out"
+        {"top_p": float("inf")},
+        {"temperature": "hot"},
+        {"max_tokens": "5"},
+        {"max_tokens": True},
+        {"seed": "a"},
+        {"presence_penalty": []},
+        {"stop": 5},
+        {"stop": [5]},
+        {"stop": {"a": None, 1: None}},
+    ],
+    ids=str,
+)
+def test_a_keyword_that_cannot_work_is_refused_before_anything_is_sent(
+    server: LoopbackServer, runtime: Runtime, said: dict[str, Any]
+) -> None:
+    for ask in (runtime.ask, runtime.stream):
+        with pytest.raises(ConfigurationError, match=next(iter(said))):
+            ask(model_of(server), "hello", **said)
+    assert not server.requests
+
+
+@pytest.mark.parametrize("url", [5, b"http://localhost"], ids=repr)
+def test_a_base_url_that_is_no_text_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        OpenAIModel("any", base_url=url)
+
+
+def test_what_a_config_would_override_in_silence_is_refused() -> None:
+    config = OpenAIModel("any", KEY).config
+    with pytest.raises(TypeError, match="top_p"):
+        OpenAIModel(config=config, top_p=0.1)
+    assert OpenAIModel(config=config, tools=[LOOK]).config == config
 
 
 def test_an_unknown_argument_is_a_type_error_that_suggests() -> None:
@@ -417,6 +456,7 @@ REASONING = [
     *("o1", "o1-mini", "o1-2024-12-17", "o3", "o3-mini", "o3-pro", "o4-mini"),
     *("gpt-5", "gpt-5-mini", "gpt-5.1", "gpt-5.2-codex", "gpt-6", "gpt-10-nano"),
     *("openai.o3", "openai.gpt-5", "openai.gpt-5-mini", "openai/gpt-5", "openai/o4-mini"),
+    "ft:o4-mini-2025-04-16:org::id",
 ]
 SAMPLING = [
     *("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4-turbo", "gpt-3.5-turbo", "chatgpt-4o-latest"),
@@ -558,6 +598,19 @@ def test_half_a_character_is_refused_before_anything_is_sent(
     assert server.connections_total == 0
 
 
+def test_what_was_bound_does_not_change_with_the_callers_objects() -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"required": ["a"]}}}
+    extra = {"a": {"b": [1]}}
+    model = OpenAIModel("any", KEY).bind_tools([tool], extra_body=extra)
+    before = pickle.dumps((model.tools, model.options))
+    tool["function"]["parameters"]["required"].append("c")  # type: ignore[index]
+    tool["function"]["name"] = "other"  # type: ignore[index]
+    extra["a"]["b"].append(2)
+    assert pickle.dumps((model.tools, model.options)) == before
+    with pytest.raises(TypeError, match="immutable"):
+        model.tools[0]["function"]["name"] = "other"
+
+
 # -- servers that know less --------------------------------------------------------------------
 
 
@@ -570,6 +623,18 @@ def test_stream_options_are_left_out_where_the_server_does_not_know_them(
     first, second = (request.json() for request in server.requests)
     assert first.pop("stream_options") == {"include_usage": True}
     assert second == first
+
+
+def test_what_is_asked_again_is_what_was_said_first(
+    server: LoopbackServer, runtime: Runtime
+) -> None:
+    server.always(Reply.error(400, "Unrecognized request argument: stream_options"), streamed())
+    messages: Any = iter([Message.user("hello")])  # can be read once only
+    tools: Any = iter([LOOK])
+    assert text(runtime.stream(model_of(server, max_retries=0), messages, tools)) == TEXT
+    first, second = (request.json() for request in server.requests)
+    assert (first["messages"], first["tools"]) == (second["messages"], second["tools"])
+    assert (second["messages"], second["tools"]) == (HELLO, [LOOK])
 
 
 def test_other_refusals_of_a_stream_are_refusals(server: LoopbackServer, runtime: Runtime) -> None:
@@ -712,7 +777,7 @@ def test_a_key_that_comes_back_in_a_header_shows_in_no_error(
 def test_a_key_in_another_header_shows_in_no_error(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    names = ("x-api-key", "api-key", "cookie", "proxy-authorization")
+    names = ("x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key", "x-token")
 
     def answer(got: Received) -> Reply:
         return Reply.error(401, " ".join(got.headers[name] for name in names))
@@ -723,6 +788,15 @@ def test_a_key_in_another_header_shows_in_no_error(
             model_of(server), "hello", extra_headers={name: f"hidden-{name}" for name in names}
         )
     assert "hidden-" not in str(caught.value) + caught.value.body
+
+
+def test_a_key_of_a_client_that_was_brought_shows_in_no_error(server: LoopbackServer) -> None:
+    server.always(echo(401))
+    with httpx.Client(headers={"authorization": f"Bearer {KEY}"}) as client:
+        model = OpenAIModel("any", base_url=server.url, http_client=client)
+        with pytest.raises(AuthenticationError) as caught:
+            model.complete_sync("hello")
+    assert KEY not in str(caught.value) + caught.value.body
 
 
 def test_a_key_shows_in_no_failed_connection(runtime: Runtime) -> None:

@@ -364,7 +364,9 @@ def test_the_wrong_kind_for_the_call_is_said(backend: str) -> None:
     run(backend, main)
 
 
-@pytest.mark.parametrize("client", [object(), "openai", openai.OpenAI, 0], ids=str)
+@pytest.mark.parametrize(
+    "client", [object(), "openai", openai.OpenAI, 0], ids=["object", "name", "class", "number"]
+)
 def test_anything_else_is_a_type_error(client: Any) -> None:
     with pytest.raises(TypeError, match="sdk_client= takes a client of the package openai"):
         through(client)

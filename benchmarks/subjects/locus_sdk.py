@@ -19,9 +19,8 @@ print(asyncio.run(model.complete([Message.user("hi")])).content)
 
 
 def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
-    from locus.models.native.openai import OpenAIModel
-
     from locus.core.messages import Message
+    from locus.models.native.openai import OpenAIModel
 
     model = OpenAIModel(model="m", api_key="x", base_url=url)
     ask = [Message.user("hi")]

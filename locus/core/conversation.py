@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from locus.core.errors import ConfigurationError
@@ -28,6 +28,11 @@ def conversation(
         return (Message.user(messages),)
     if isinstance(messages, Message):
         messages = (messages,)
+    if not isinstance(messages, Iterable):
+        raise TypeError(
+            f"a conversation is a string, a Message, or a sequence of Message, "
+            f"not {type(messages).__name__}"
+        )
     turns = tuple(messages)
     if not turns:
         raise ConfigurationError("the conversation is empty: pass at least one message")

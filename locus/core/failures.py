@@ -180,7 +180,7 @@ class Asked:
         hint = self.hints.get(type(error)) or self._hint(error)
         error.args = (
             self.redact(
-                f"{self.provider} {self.model}: POST {self.target}: {error}"
+                f"{self.provider} {self.model}: POST {self.target}: {self.redact(str(error))}"
                 + (f" ({hint})" if hint else "")
             ),
         )

@@ -44,6 +44,13 @@ EMPTY: FrozenDict[Any, Any] = FrozenDict()
 """The one empty mapping, shared by every value whose mapping was left out."""
 
 
+def snapshot(value: Any) -> Any:
+    """``value`` as JSON has it, apart from the caller's own: mappings frozen, lists copied."""
+    if isinstance(value, Mapping):
+        return FrozenDict({name: snapshot(member) for name, member in value.items()})
+    return [snapshot(member) for member in value] if isinstance(value, list) else value
+
+
 def frozen_dict(value: Mapping[Any, Any] | None, name: str = "this") -> FrozenDict[Any, Any]:
     """``value`` as a :class:`FrozenDict`; the converter of the mapping fields.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -13,12 +14,25 @@ from locus.core.errors import ConfigurationError
 def _stop(value: str | Iterable[str] | None) -> tuple[str, ...]:
     if value is None:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return (value,)
+    stop = tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(said, str) for said in stop):
+        raise ConfigurationError(f"stop takes a string or a sequence of strings, not {value!r}")
+    return stop
 
 
 def _mapping(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise ConfigurationError(f"{attribute.name} takes a mapping, not {type(value).__name__}")
+
+
+def _number(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    # JSON has no NaN and no infinity: written as null, they would pass for "leave it out".
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+    ):
+        raise ConfigurationError(f"{attribute.name} takes a number, or None; not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -46,13 +60,13 @@ class CallOptions:
     """
 
     model: str
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    max_tokens: int | None = attrs.field(default=None, validator=_number)
+    temperature: float | None = attrs.field(default=None, validator=_number)
+    top_p: float | None = attrs.field(default=None, validator=_number)
     stop: tuple[str, ...] = attrs.field(default=(), converter=_stop)
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    seed: int | None = attrs.field(default=None, validator=_number)
+    frequency_penalty: float | None = attrs.field(default=None, validator=_number)
+    presence_penalty: float | None = attrs.field(default=None, validator=_number)
     response_format: Mapping[str, Any] | None = attrs.field(default=None, validator=_mapping)
     tool_choice: str | Mapping[str, Any] | None = None
     parallel_tool_calls: bool | None = None

@@ -29,6 +29,8 @@ def tool_schemas(tools: Iterable[Tool] | None) -> tuple[Mapping[str, Any], ...]:
         return ()
     if isinstance(tools, (str, Mapping)):
         raise ConfigurationError("tools takes a sequence of tools, not a single one")
+    if not isinstance(tools, Iterable):
+        raise TypeError(f"tools takes a sequence of tools, not {type(tools).__name__}")
     return tuple(_schema(position, tool) for position, tool in enumerate(tools))
 
 

@@ -72,7 +72,8 @@ def _strings(value: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _positive(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not value > 0):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and value > 0):
         raise ConfigurationError(f"{attribute.name} must be more than 0, or None; not {value!r}")
 
 

@@ -6,8 +6,9 @@ A provider is a subclass that says where to send, with which headers, and in whi
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
@@ -15,7 +16,8 @@ import attrs
 from locus.core.conversation import Messages
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.failures import Asked, refused
-from locus.core.frozendict import EMPTY, frozen_dict
+from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
+from locus.core.messages import Message
 from locus.core.options import CALL_KEYWORDS, CallOptions, unknown_keyword
 from locus.core.response import ModelResponse
 from locus.core.tools import Tool, tool_schemas
@@ -31,10 +33,17 @@ from locus.version import USER_AGENT
 from locus.wire.json import encode
 
 C = TypeVar("C", bound=ModelConfig)
-_SECRET_HEADERS: Final = frozenset(
-    {"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"}
-)
+_SECRET_HEADER: Final = re.compile("auth|cookie|credential|key|passw|secret|signature|token", re.I)
 _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
+
+
+def _own_tools(tools: Sequence[Tool]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(snapshot(schema) for schema in tool_schemas(tools))
+
+
+def _own_options(options: Mapping[str, Any]) -> FrozenDict[str, Any]:
+    own: FrozenDict[str, Any] = snapshot(frozen_dict(options))
+    return own
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
@@ -53,11 +62,9 @@ class HttpModel(Model, Generic[C]):
     config: C
     request_builder: RequestBuilder
     response_parser: ResponseParser
-    tools: tuple[Mapping[str, Any], ...] = attrs.field(
-        default=(), converter=tool_schemas, hash=False
-    )
+    tools: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_own_tools, hash=False)
     options: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=frozen_dict, hash=False, repr=lambda options: _shown(options)
+        default=EMPTY, converter=_own_options, hash=False, repr=lambda options: _shown(options)
     )
     http_client: Any = attrs.field(default=None, repr=False)
     sdk_client: Any = attrs.field(default=None, repr=False)
@@ -87,6 +94,8 @@ class HttpModel(Model, Generic[C]):
         for name in kw:
             if name not in fields:
                 raise unknown_keyword(name, fields.union(_FIELDS), cls.__name__)
+        if kw and "config" in own:
+            raise TypeError(f"{cls.__name__}: {', '.join(kw)} would be ignored beside config=")
         return own
 
     @property
@@ -170,11 +179,23 @@ class HttpModel(Model, Generic[C]):
             if name not in CALL_KEYWORDS:
                 raise unknown_keyword(name, CALL_KEYWORDS, f"a call of {type(self).__name__}")
         options = {**_config_options(self.config), **self.options, **said, "stream": stream}
-        return self._call_with(messages, self.tools if tools is None else tools, options)
+        # What is iterated twice, and perhaps later (see `fallback`), must be there and the same.
+        if isinstance(messages, Iterable) and not isinstance(messages, (str, Message)):
+            messages = tuple(messages)
+        if tools is None:
+            tools = self.tools
+        elif not isinstance(tools, (str, Mapping)) and isinstance(tools, Iterable):
+            tools = tuple(tools)
+        # A client that the caller brought has a timeout of its own, unless one was said here.
+        named = "timeout" in said or "timeout" in self.options
+        if self._brought is not None and not named and options["timeout"] == _DEFAULT_TIMEOUT:
+            del options["timeout"]
+        return self._call_with(messages, tools, options)
 
     def _call_with(
         self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
     ) -> Call:
+        timeout = _seconds(options["timeout"]) if "timeout" in options else None
         content = encode(self.request_builder.build(messages, tools, **options))
         url, headers = self._url(), self._request_headers(options.get("extra_headers"))
 
@@ -183,7 +204,7 @@ class HttpModel(Model, Generic[C]):
             return None if other is None else self._call_with(messages, tools, other)
 
         return Call(
-            request=HttpRequest(url, headers, content, self._timeout(options["timeout"])),
+            request=HttpRequest(url, headers, content, timeout),
             asked=self._asked(url, headers),
             read=self.response_parser.parse,
             decoder=self.response_parser.decoder,
@@ -206,19 +227,14 @@ class HttpModel(Model, Generic[C]):
             headers.update({name.lower(): value for name, value in extra.items()})
         return headers
 
-    def _timeout(self, seconds: float | None) -> float | None:
-        """The timeout for the transport: a client that the caller brought has one of its own."""
-        if seconds is not None and not seconds > 0:  # NaN is not more either
-            raise ConfigurationError(f"timeout must be more than 0, or None; not {seconds!r}")
-        if self._brought is not None and seconds == _DEFAULT_TIMEOUT:
-            return None
-        return math.inf if seconds is None else seconds
-
     def _asked(self, url: str, headers: Mapping[str, str]) -> Asked:
         secrets = []
-        for name in _SECRET_HEADERS & headers.keys():
-            value = headers[name]
-            secrets += [value, value.partition(" ")[2]]
+        clients = self.http_client
+        brought = clients if isinstance(clients, (tuple, list)) else (clients,)
+        for sent in (headers, *(client.headers for client in brought if client is not None)):
+            for name, value in sent.items():
+                if _SECRET_HEADER.search(name):
+                    secrets += [value, value.partition(" ")[2]]
         sdk_key = getattr(self.sdk_client, "api_key", None)
         if isinstance(sdk_key, str):
             secrets.append(sdk_key)
@@ -310,6 +326,16 @@ def _shown(options: Mapping[str, Any]) -> str:
 
 
 _FIELDS: Final = tuple(field.name for field in attrs.fields(HttpModel) if field.init)
+
+
+def _seconds(timeout: Any) -> float:
+    """The timeout for the transport."""
+    if timeout is None:
+        return math.inf
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not timeout > 0:  # NaN is not more either
+        raise ConfigurationError(f"timeout must be more than 0, or None; not {timeout!r}")
+    return float(timeout)
 
 
 def _config_options(config: ModelConfig) -> dict[str, Any]:

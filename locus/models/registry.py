@@ -37,6 +37,8 @@ def get_model(name: str, **kwargs: Any) -> Any:
     :raises ConfigurationError: (a ``ValueError``) there is no colon, no such provider, or
         something that the provider needs is not installed.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a model's name is a string, not {type(name).__name__}")
     prefix, colon, model = name.partition(":")
     if not colon or not model:
         raise ConfigurationError(

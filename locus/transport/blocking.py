@@ -23,6 +23,7 @@ from locus.transport.http import (
     DRAIN_SECONDS,
     REFUSAL_BYTES,
     Requests,
+    check_open,
     connection_options,
     cut_short,
     errors_of,
@@ -68,6 +69,7 @@ class HttpxSender:
     def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
         request, client = call.request, self.client
+        check_open(client)
         try:
             response: httpx.Response = client.send(
                 client.build_request(
@@ -126,45 +128,45 @@ class BlockingPool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sender: TransportSender | HttpxSender | None = None
+        self._open: list[TransportSender | HttpxSender] = []  # one, or none
+        # Not __del__: of a model that is part of a reference cycle, the sockets may go first.
+        weakref.finalize(self, _close_all, self._open)
         _pools.add(self)
 
     def sender(self, request: HttpRequest) -> Sender:
         """What sends ``request``."""
-        sender = self._sender
-        if sender is None:
-            import httpx
+        for sender in self._open:
+            return sender
+        import httpx
 
-            with self._lock:
-                sender = self._sender
-                if sender is None:
-                    options = connection_options(request.url)
-                    if goes_direct(request.url):
-                        sender = TransportSender(httpx.HTTPTransport(**options), httpx)
-                    else:
-                        sender = HttpxSender(httpx.Client(**options), httpx)
-                    self._sender = sender
-        return sender
+        with self._lock:
+            if not self._open:
+                options = connection_options(request.url)
+                if goes_direct(request.url):
+                    self._open.append(TransportSender(httpx.HTTPTransport(**options), httpx))
+                else:
+                    self._open.append(HttpxSender(httpx.Client(**options), httpx))
+            return self._open[0]
 
     def close(self) -> None:
         """Release the connections. The next call opens new ones."""
         with self._lock:
-            sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.close()
-
-    def __del__(self) -> None:
-        self.close()
+            _close_all(self._open)
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's, and perhaps the lock is taken."""
-        _inherited.append(self._sender)  # not closed and not collected: either would disturb them
-        self._sender = None
+        _inherited.extend(self._open)  # not closed and not collected: either would disturb them
+        self._open.clear()
         self._lock = threading.Lock()
 
 
+def _close_all(senders: list[TransportSender | HttpxSender]) -> None:
+    while senders:
+        senders.pop().close()
+
+
 _pools: weakref.WeakSet[BlockingPool] = weakref.WeakSet()
-_inherited: list[Sender | None] = []
+_inherited: list[Sender] = []
 
 
 def _after_fork() -> None:
@@ -301,10 +303,12 @@ class _Reading:
         watch = threading.Timer(DRAIN_SECONDS, _shut_down, (connection,))
         watch.daemon = True
         watch.start()
-        with suppress(*self._sender.errors):  # the answer is whole; only its connection is lost
-            for _ in self._chunks:
-                pass
-        watch.cancel()
+        try:
+            with suppress(*self._sender.errors):  # the answer is whole; only its connection is lost
+                for _ in self._chunks:
+                    pass
+        finally:
+            watch.cancel()
 
     def close(self) -> None:
         """Release the connection."""
@@ -322,12 +326,14 @@ def _open(sender: Sender, call: Call, *, stream: bool) -> httpx.Response:
     if response.status_code < 300:
         return response
     body = bytearray()
-    with suppress(*sender.errors):  # the status says enough
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) >= REFUSAL_BYTES:
-                break
-    response.close()
+    try:
+        with suppress(*sender.errors):  # the status says enough
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) >= REFUSAL_BYTES:
+                    break
+    finally:
+        response.close()
     raise call.refusal(response.status_code, response.headers, bytes(body))
 
 

@@ -138,6 +138,15 @@ class _Once:
         raise StopAsyncIteration
 
 
+def check_open(client: Any) -> None:
+    """Refuse a client that its owner has closed.
+
+    :raises ConfigurationError: it is closed.
+    """
+    if client.is_closed:
+        raise ConfigurationError("the client that this model was given has been closed")
+
+
 def timeout_of(request: HttpRequest, library: Any) -> Any:
     """The ``timeout`` argument of a request."""
     timeouts = request.timeouts()

@@ -30,6 +30,7 @@ from locus.transport.http import (
     REFUSAL_BYTES,
     Requests,
     body_class,
+    check_open,
     connection_options,
     cut_short,
     errors_of,
@@ -77,6 +78,7 @@ class AsyncHttpxSender:
     async def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
         request, client = call.request, self.client
+        check_open(client)
         try:
             built = client.build_request(
                 "POST",
@@ -251,10 +253,11 @@ class AsyncStream(AsyncIterator[ModelChunkEvent]):
     stream, or leaving the context, closes the connection at once; so does cancelling.
     """
 
-    __slots__ = ("_events", "_source")
+    __slots__ = ("_events", "_source", "_waiting")
 
     def __init__(self, source: Source) -> None:
         self._source: Source | None = source
+        self._waiting = False
         self._events: Iterator[ModelChunkEvent] = iter(())
 
     def __aiter__(self) -> Self:
@@ -265,11 +268,16 @@ class AsyncStream(AsyncIterator[ModelChunkEvent]):
             return event
         if self._source is None:
             raise StopAsyncIteration
+        if self._waiting:  # the first event asked for twice would send the request twice
+            raise RuntimeError("another task is waiting for the next event of this stream")
+        self._waiting = True
         try:
             self._events = iter(await self._source.more())
         except BaseException:
             await self.aclose()
             raise
+        finally:
+            self._waiting = False
         first = next(self._events, None)
         if first is not None:
             # The traceback of an error that was overcome on the way here, by another try say, may

@@ -60,6 +60,6 @@ def attempts(max_retries: int) -> Any:
     """stamina's attempts. The first stands for the try already made: raise its error in it."""
     import stamina
 
-    # stamina says each retry as a warning. Who has not set up logging would read it on standard error.
+    # stamina logs each retry as a warning, which would appear where nobody has set up logging.
     logging.getLogger("stamina").addHandler(_QUIET)
     return stamina.retry_context(on=Backoff(), attempts=1 + max_retries, timeout=None)

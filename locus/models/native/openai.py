@@ -25,6 +25,8 @@ def check_base_url(url: str) -> str:
 
     :raises ConfigurationError: it is not an http or https address, or holds a query.
     """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"base_url must be a string, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -110,7 +110,7 @@ class Completion(Read):
 
     choices: list[Choice] | None = None
     usage: Usage | None = None
-    id: str | None = None
+    id: str | int | None = None  # some servers number their answers
     model: str | None = None
     error: Any = None
 
@@ -226,9 +226,11 @@ class CallInParts:
         """Whether the arguments so far are a JSON object."""
         if isinstance(self.arguments, dict):
             return True
-        text = "".join(self.arguments)
-        if not (self.name and text):
+        # An object ends in a brace. Who repeats the name in every fragment has this asked for each,
+        # and joining them all each time would take the square of their number.
+        if not (self.name and self.arguments and self.arguments[-1].rstrip().endswith("}")):
             return False
+        text = "".join(self.arguments)
         return ToolCall.from_json("any", self.name, text).malformed_arguments is None
 
     def _made_id(self, position: int, source: str | None, arguments: str) -> str:
@@ -243,6 +245,7 @@ class Answer:
     __slots__ = (
         "annotations",
         "audio",
+        "audio_pieces",
         "calls",
         "legacy_call",
         "logprobs",
@@ -260,6 +263,7 @@ class Answer:
         self.legacy_call: CallInParts | None = None
         self.annotations: list[Any] = []
         self.audio: dict[str, Any] = {}
+        self.audio_pieces: dict[str, list[str]] = {}
         self.logprobs: dict[str, Any] | None = None
         self.stop_reason: str | None = None
 
@@ -322,9 +326,9 @@ class Answer:
     def _add_audio(self, audio: Mapping[str, Any]) -> None:
         for name, value in audio.items():
             if name in ("data", "transcript") and isinstance(value, str):
-                before = self.audio.get(name)
-                value = before + value if isinstance(before, str) else value
-            self.audio[name] = value
+                self.audio_pieces.setdefault(name, []).append(value)
+            else:
+                self.audio[name] = value
 
     def add_logprobs(self, logprobs: Mapping[str, Any]) -> None:
         """Take in token probabilities: lists are joined, other members replaced."""
@@ -332,9 +336,9 @@ class Answer:
         for name, value in logprobs.items():
             before = kept.get(name)
             if isinstance(before, list) and isinstance(value, list):
-                kept[name] = before + value
+                before += value  # in place, for this is done with every chunk
             elif value is not None or before is None:
-                kept[name] = value
+                kept[name] = list(value) if isinstance(value, list) else value
 
     def candidate(self, source: str | None) -> Candidate:
         """The value that has been read; ``source`` names the answer."""
@@ -349,8 +353,9 @@ class Answer:
         notes: dict[str, Any] = {}
         if self.annotations:
             notes["annotations"] = self.annotations
-        if self.audio:
-            notes["audio"] = self.audio
+        audio = self.audio | {name: "".join(said) for name, said in self.audio_pieces.items()}
+        if audio:
+            notes["audio"] = audio
         return Candidate(
             message=Message(Role.ASSISTANT, content, calls, metadata=notes or EMPTY),
             stop_reason=self.stop_reason,
@@ -412,9 +417,10 @@ def usage_of(usage: Usage | None) -> Mapping[str, int]:
 
 
 def assemble(
-    answers: Sequence[Answer], usage: Usage | None, source: str | None, model: str | None
+    answers: Sequence[Answer], usage: Usage | None, number: str | int | None, model: str | None
 ) -> ModelResponse:
-    """The whole response from its candidates."""
+    """The whole response from its candidates; ``number`` is the answer's id."""
+    source = None if number is None else str(number)
     candidates = tuple(answer.candidate(source) for answer in answers)
     first = candidates[0]
     return ModelResponse(

@@ -24,7 +24,7 @@ from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
 
 _REASONING: Final = re.compile(
-    r"(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
+    r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
 )
 """OpenAI's reasoning families: o1, o3, o4, gpt-5 and what comes after them."""
 
@@ -126,7 +126,7 @@ class ChatCompletionsBuilder:
                 presence_penalty=None if reasoning else said.presence_penalty or None,
                 response_format=said.response_format,
                 tools=schemas,
-                tool_choice=_tool_choice(said.tool_choice, schemas),
+                tool_choice=_tool_choice(said.tool_choice, schemas) if schemas else None,
                 parallel_tool_calls=said.parallel_tool_calls if schemas else None,
                 stream=True if said.stream else None,
                 stream_options=_StreamOptions(include_usage=True) if usage else None,

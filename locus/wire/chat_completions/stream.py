@@ -36,7 +36,7 @@ class ChatCompletionsDecoder(StreamDecoder):
         self._first = Answer()
         self._answers = {0: self._first}
         self._usage: Usage | None = None
-        self._id: str | None = None
+        self._id: str | int | None = None
         self._model: str | None = None
 
     @property
