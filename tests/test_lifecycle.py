@@ -558,7 +558,7 @@ def test_blocking_calls_work_inside_a_running_loop(server: LoopbackServer, backe
 
 def test_threads_share_a_model(server: LoopbackServer) -> None:
     server.route("POST", "*", lambda got: streamed() if got.json().get("stream") else whole())
-    model = model_of(server)
+    model = model_of(server, timeout=60)  # of silence, for a machine that has other things to do
     start = threading.Barrier(32)
 
     def work(number: int) -> list[str]:
@@ -575,7 +575,7 @@ def test_threads_share_a_model(server: LoopbackServer) -> None:
 
 def test_every_runtime_at_once_in_threads_of_its_own(server: LoopbackServer) -> None:
     server.route("POST", "*", lambda got: streamed() if got.json().get("stream") else whole())
-    model = model_of(server)
+    model = model_of(server, timeout=60)
     start = threading.Barrier(6)
 
     async def several() -> list[str]:
