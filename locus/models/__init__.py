@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
     from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
     from locus.models.local import LocalModel
+    from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.registry import get_model, list_providers, register_provider
 
@@ -20,6 +21,7 @@ _HOMES: Final = {
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
     "LocalModel": "locus.models.local",
+    "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "ModelConfig",
     "ModelProtocol",
     "ModelResponse",
+    "OllamaModel",
     "OpenAIModel",
     "RequestBuilder",
     "ResponseParser",

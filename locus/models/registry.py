@@ -24,6 +24,7 @@ ENTRY_POINTS: Final = "locus.providers"
 
 _BUILT_IN: Final = {
     "local": "locus.models.local:LocalModel",
+    "ollama": "locus.models.native.ollama:OllamaModel",
     "openai": "locus.models.native.openai:OpenAIModel",
 }
 _registered: dict[str, Factory] = {}
