@@ -1,0 +1,20 @@
+"""Structured output: answers that are values of a type.
+
+:func:`build_response_format` asks for the type, :func:`parse_structured` reads the answer, and
+:func:`parse_partial` shows it while it still arrives.
+"""
+
+from __future__ import annotations
+
+from locus.core.errors import StructuredOutputError
+from locus.core.structured.parse import StructuredOutput, parse_structured
+from locus.core.structured.partial import parse_partial
+from locus.core.structured.schema import build_response_format
+
+__all__ = [
+    "StructuredOutput",
+    "StructuredOutputError",
+    "build_response_format",
+    "parse_partial",
+    "parse_structured",
+]

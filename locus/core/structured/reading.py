@@ -1,0 +1,112 @@
+"""What JSON a type has: each kind of type says its JSON Schema and reads its values.
+
+One tree serves both, so that a schema and the reading of what was written after it cannot
+disagree. Reading is as strict as JSON is: nothing is turned into text or out of it, except where
+JSON has no other way to say a value (a date, bytes in base64). Every fault is noted with its place,
+not only the first. The kinds themselves are in :mod:`locus.core.structured.kinds` and
+:mod:`locus.core.structured.records`; :mod:`locus.core.structured.hints` finds the kind of a type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+
+from locus.core.structured.definitions import Definitions, Schema
+
+WORDS: Final[Mapping[str, str]] = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+    "array": "an array",
+    "object": "an object",
+}
+FAR: Final = 1000
+"""Further from a value than any kind of the right JSON type."""
+
+
+@attrs.define(eq=False)
+class Reading:
+    """What was found wrong while one value is read, each with its place."""
+
+    faults: list[str] = attrs.Factory(list)
+    # What unions made of a container, for none to be read twice as the same member.
+    seen: dict[tuple[int, int], tuple[Any, list[str]]] = attrs.Factory(dict)
+
+    def fault(self, at: str, why: str) -> None:
+        """Note what is wrong ``at`` a place."""
+        self.faults.append(f"{at}: {why}")
+
+    def unwanted(self, at: str, wanted: str, raw: Any) -> None:
+        """Note that something else is wanted ``at`` a place."""
+        self.fault(at, f"{wanted} is wanted, not {named(raw)}")
+
+    def trial(self) -> Reading:
+        """Another reading inside this one, whose faults may not count."""
+        return Reading(seen=self.seen)
+
+
+class Kind(Protocol):
+    """A kind of type."""
+
+    @property
+    def words(self) -> str:
+        """What is wanted, for errors."""
+        ...
+
+    def schema(self, defs: Definitions) -> Schema:
+        """The JSON Schema; what has a name goes among the definitions."""
+        ...
+
+    def read(self, raw: Any, at: str, reading: Reading) -> Any:
+        """The value of decoded JSON; anything where a fault was noted."""
+        ...
+
+    def distance(self, raw: Any, reading: Reading) -> int:
+        """How little ``raw`` looks like this kind, at a glance; 0 where nothing speaks against."""
+        ...
+
+
+def json_type(raw: Any) -> str:
+    """JSON Schema's name for the type of a decoded value."""
+    names = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
+    return names.get(type(raw)) or ("array" if isinstance(raw, list) else "null")
+
+
+def named(raw: Any) -> str:
+    """A decoded value in an error: ``text 'x'``, ``an object``, ``3``."""
+    if isinstance(raw, (dict, list)):
+        return WORDS[json_type(raw)]
+    said = repr(raw) if isinstance(raw, str) else json.dumps(raw, default=repr)
+    said = said if len(said) <= 60 else f"{said[:56]} ..."
+    return f"text {said}" if isinstance(raw, str) else said
+
+
+def member(at: str, name: str | int) -> str:
+    """The place of a member: ``$.items[2]``."""
+    if isinstance(name, int):
+        return f"{at}[{name}]"
+    return f"{at}.{name}" if name.isidentifier() else f"{at}[{json.dumps(name)}]"
+
+
+def made(make: Callable[[], Any], at: str, reading: Reading) -> Any:
+    """What a class makes of its members; its validators' words where it makes nothing."""
+    try:
+        return make()
+    except (TypeError, ValueError, AssertionError) as error:
+        # attrs puts the attribute, the class and the value after the words.
+        words = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        reading.fault(at, words or type(error).__name__)
+        return None
+
+
+def fits(kind: Kind, raw: Any, reading: Reading) -> bool:
+    """Whether ``raw`` is of this kind; for those that are quickly read."""
+    trial = reading.trial()
+    kind.read(raw, "", trial)
+    return not trial.faults

@@ -1,0 +1,101 @@
+"""Objects with known members: attrs classes, dataclasses and ``TypedDict``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from locus.core.structured.definitions import Definitions, Schema
+from locus.core.structured.kinds import Choice
+from locus.core.structured.reading import FAR, Kind, Reading, made, member
+
+
+@attrs.frozen(eq=False)
+class Field:
+    """A member of a :class:`Record`.
+
+    :param name: in the JSON.
+    :param keyword: of the constructor.
+    :param required: there is no default.
+    :param omissible: may be absent from the value itself, as ``NotRequired`` says.
+    :param notes: further members of its schema: the description, the default.
+    """
+
+    name: str
+    keyword: str
+    kind: Kind
+    required: bool = True
+    omissible: bool = False
+    notes: Schema = attrs.Factory(dict)
+
+    def schema(self, defs: Definitions) -> Schema:
+        """The schema of the member."""
+        schema = self.kind.schema(defs)
+        if self.omissible and defs.strict:
+            schema = {"anyOf": [schema, {"type": "null"}]}
+        return {**schema, **self.notes}
+
+    def absent(self, raw: dict[str, Any], reading: Reading) -> bool:
+        """Whether the object does not have the member; strict mode says so by null."""
+        if self.name not in raw:
+            return True
+        null = self.omissible and raw[self.name] is None
+        return null and self.kind.distance(None, reading) > 0
+
+
+@attrs.define(eq=False)
+class Record:
+    """An object with known members. Members that no field is named after are passed over."""
+
+    name: str
+    make: Callable[..., Any]
+    description: str | None = None
+    fields: Sequence[Field] = ()
+
+    @property
+    def words(self) -> str:
+        return f"an object ({self.name})"
+
+    def schema(self, defs: Definitions) -> Schema:
+        return defs.refer(self, self.name, lambda: self._schema(defs))
+
+    def _schema(self, defs: Definitions) -> Schema:
+        schema: Schema = {"description": self.description} if self.description else {}
+        schema["type"] = "object"
+        schema["properties"] = {field.name: field.schema(defs) for field in self.fields}
+        schema["required"] = [field.name for field in self.fields if field.required]
+        return schema
+
+    def read(self, raw: Any, at: str, reading: Reading) -> Any:
+        if not isinstance(raw, dict):
+            return reading.unwanted(at, self.words, raw)
+        before = len(reading.faults)
+        values = {}
+        for field in self.fields:
+            place = member(at, field.name)
+            if not field.absent(raw, reading):
+                values[field.keyword] = field.kind.read(raw[field.name], place, reading)
+            elif field.required:
+                reading.fault(place, f"required, but missing{self._said_of(self._strange(raw))}")
+        if len(reading.faults) > before:
+            return None
+        return made(lambda: self.make(**values), at, reading)
+
+    def distance(self, raw: Any, reading: Reading) -> int:
+        if not isinstance(raw, dict):
+            return FAR
+        far = len(self._strange(raw))
+        for field in self.fields:
+            if field.name not in raw:
+                far += 10 * field.required
+            elif isinstance(field.kind, Choice):  # often there to tell one class from another
+                far += 100 * (field.kind.distance(raw[field.name], reading) > 0)
+        return min(far, FAR - 1)
+
+    def _strange(self, raw: dict[str, Any]) -> list[str]:
+        return sorted(raw.keys() - {field.name for field in self.fields})
+
+    def _said_of(self, strange: list[str]) -> str:
+        return f" (no field is called {', '.join(map(repr, strange))})" if strange else ""
