@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         ToolResult,
     )
     from locus.models.local import LocalModel
+    from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.registry import get_model, list_providers, register_provider
@@ -91,6 +92,7 @@ _HOMES: Final = {
         "locus.core.messages",
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    "AnthropicModel": "locus.models.native.anthropic",
     "LocalModel": "locus.models.local",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
@@ -101,6 +103,7 @@ __all__ = [
     "APIError",
     "APIStatusError",
     "APITimeoutError",
+    "AnthropicModel",
     "AuthenticationError",
     "BadRequestError",
     "ConfigurationError",

@@ -24,8 +24,18 @@ from locus.testing import LoopbackServer, Reply
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-NEEDS = {"docs/local.md": "xllamacpp", "docs/quickstart.md": "openai"}
-MARKS = {"docs/local.md": pytest.mark.engine, "docs/quickstart.md": pytest.mark.sdk}
+NEEDS = {
+    "docs/anthropic.md": "anthropic",
+    "docs/local.md": "xllamacpp",
+    "docs/ollama.md": "ollama",
+    "docs/quickstart.md": "openai",
+}
+MARKS = {
+    "docs/anthropic.md": pytest.mark.sdk,
+    "docs/local.md": pytest.mark.engine,
+    "docs/ollama.md": pytest.mark.sdk,
+    "docs/quickstart.md": pytest.mark.sdk,
+}
 
 
 def snippets(page: Path) -> Iterator[tuple[int, str]]:

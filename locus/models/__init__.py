@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
     from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
     from locus.models.local import LocalModel
+    from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.registry import get_model, list_providers, register_provider
@@ -20,12 +21,14 @@ _HOMES: Final = {
         ("ModelConfig", "ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.base"
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    "AnthropicModel": "locus.models.native.anthropic",
     "LocalModel": "locus.models.local",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }
 
 __all__ = [
+    "AnthropicModel",
     "Candidate",
     "LocalModel",
     "ModelConfig",

@@ -23,6 +23,7 @@ Factory: TypeAlias = Callable[..., ModelProtocol]
 ENTRY_POINTS: Final = "locus.providers"
 
 _BUILT_IN: Final = {
+    "anthropic": "locus.models.native.anthropic:AnthropicModel",
     "local": "locus.models.local:LocalModel",
     "ollama": "locus.models.native.ollama:OllamaModel",
     "openai": "locus.models.native.openai:OpenAIModel",

@@ -1,0 +1,237 @@
+"""An answer of ``POST /v1/messages`` that comes in pieces.
+
+The events are ``message_start``, then for each block of content ``content_block_start``, deltas
+and ``content_block_stop``, then ``message_delta`` with the reason for the end and the token
+counts, and ``message_stop``. That last one is the end; a stream without it was cut short. Pings
+and events of kinds that do not exist yet say nothing that is needed, as Anthropic's "Versioning"
+page asks of clients.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.failures import refused
+from locus.core.response import ModelResponse
+from locus.wire.anthropic_messages.answer import (
+    Answer,
+    Ending,
+    Read,
+    Usage,
+    Whole,
+    read_whole,
+    text_of,
+)
+from locus.wire.anthropic_messages.blocks import Block, text_in
+from locus.wire.anthropic_messages.framing import MessagesFraming
+from locus.wire.anthropic_messages.structured import RESPOND, canonical
+from locus.wire.decoder import StreamDecoder
+from locus.wire.json import Reader
+
+
+class Delta(Ending):
+    """A piece of a block; or, in ``message_delta``, the end."""
+
+    type: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
+    citation: Any = None
+
+
+class Event(Read):
+    type: str | None = None
+    index: int | None = None
+    delta: Delta | None = None
+    content_block: dict[str, Any] | None = None
+    message: Whole | str | None = None
+    usage: Usage | None = None
+    error: Any = None
+
+
+_reader: Final = Reader(Event)
+_decode: Final = _reader.decode
+
+
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+# What a server that leaves out ``content_block_start`` has begun, by its first delta.
+_BEGUN: Final = {
+    "thinking_delta": "thinking",
+    "signature_delta": "thinking",
+    "input_json_delta": "tool_use",
+}
+
+
+class _Open:
+    """A block whose pieces are still arriving."""
+
+    __slots__ = ("block", "json", "kind", "text", "thinking")
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.kind = text_in(block, "type")
+        self.text: list[str] = []
+        self.thinking: list[str] = []
+        self.json: list[str] = []
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether this is a call of the synthetic tool, whose input is the answer's text."""
+        return self.kind == "tool_use" and self.block.get("name") == RESPOND
+
+    def settle(self) -> None:
+        """Put what has arrived into the block."""
+        block = self.block
+        for name, pieces in (("text", self.text), ("thinking", self.thinking)):
+            if pieces:
+                block[name] = text_in(block, name) + "".join(pieces)
+                pieces.clear()
+        written = "".join(self.json)
+        if written and not written.isspace():
+            try:
+                block["input"] = _decode_object(written)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                block["input"] = written
+
+
+class AnthropicMessagesDecoder(StreamDecoder):
+    """The ``StreamDecoder`` of the messages format."""
+
+    __slots__ = ("_answer", "_blocks", "_open")
+
+    def __init__(self) -> None:
+        super().__init__(MessagesFraming())
+        self._answer = Answer()
+        self._blocks: list[_Open] = []
+        self._open: dict[int | None, _Open] = {}
+
+    @property
+    def complete(self) -> bool:
+        return False  # every server of this format sends its end marker
+
+    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        try:
+            event = _decode(frame)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            if frame.strip() == b"[DONE]":  # gateways that know OpenAI's format best
+                return
+            event = _reader.read(frame)
+        kind = event.type
+        if kind == "content_block_delta":
+            delta = event.delta
+            if delta is None:
+                return
+            block = self._open.get(event.index) or self._begin(event.index, delta)
+            if delta.type == "text_delta" and block.kind == "text":  # nearly always
+                if delta.text:
+                    block.text.append(delta.text)
+                    events.append(chunk_event(delta.text))
+            else:
+                self._add(block, delta, frame, events)
+        elif kind == "content_block_start":
+            self._start(event.index, event.content_block or {}, events)
+        elif kind == "content_block_stop":
+            self._close(self._open.pop(event.index, None), events)
+        elif kind == "message_start":
+            if isinstance(event.message, Whole):
+                self._answer.begin(event.message)
+                for index, found in enumerate(event.message.content or ()):
+                    self._start(index, found, events)
+        elif kind == "message_delta":
+            self._answer.count(event.usage)
+            if event.delta is not None:
+                self._answer.end(event.delta)
+        elif kind == "message_stop":
+            self._close_all(events)
+            events.append(self.finish())
+        elif kind == "error" or event.error or isinstance(event.message, str):
+            raise refused(text_of(frame), error=event.error or None)
+
+    def read_whole(self, body: bytes) -> ModelResponse:
+        return read_whole(body)
+
+    def whole(self) -> ModelResponse:
+        return self._response(self._blocks)
+
+    def partial(self) -> ModelResponse:
+        # The answer of a synthetic tool is handed out when it is whole, and only then is in here.
+        waiting = [block for block in self._open.values() if block.is_answer]
+        return self._response(
+            [
+                block
+                for block in self._blocks
+                if block not in waiting and (block.kind != "tool_use" or block.block.get("name"))
+            ]
+        )
+
+    def _response(self, blocks: list[_Open]) -> ModelResponse:
+        for block in blocks:
+            block.settle()
+        self._answer.blocks = [block.block for block in blocks]
+        return self._answer.response()
+
+    def _begin(self, index: int | None, delta: Delta) -> _Open:
+        kind = _BEGUN.get(delta.type or "", "text")
+        return self._start(index, {"type": kind}, [])
+
+    def _start(self, index: int | None, block: Block, events: list[ModelChunkEvent]) -> _Open:
+        for other in [index, *(at for at, found in self._open.items() if found.is_answer)]:
+            self._close(self._open.pop(other, None), events)
+        begun = self._open[index] = _Open(block)
+        self._blocks.append(begun)
+        text = text_in(block, "text") if begun.kind == "text" else ""
+        thought = text_in(block, "thinking") if begun.kind == "thinking" else ""
+        if text or thought:
+            events.append(chunk_event(text, thought))
+        return begun
+
+    def _add(self, open_: _Open, delta: Delta, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        """Take in a delta of any kind but text."""
+        match delta.type:
+            case "thinking_delta" if open_.kind == "thinking":
+                if delta.thinking:
+                    open_.thinking.append(delta.thinking)
+                    events.append(chunk_event("", delta.thinking))
+            case "input_json_delta":
+                open_.json.append(delta.partial_json or "")
+            case "signature_delta":
+                open_.block["signature"] = delta.signature or ""
+            case "citations_delta":
+                found = open_.block.get("citations")
+                open_.block["citations"] = [*(found or ()), delta.citation]
+            case _:
+                _merge(open_.block, frame)
+
+    def _close(self, block: _Open | None, events: list[ModelChunkEvent]) -> None:
+        if block is not None and block.is_answer:
+            block.settle()
+            text = canonical(block.block.get("input"))
+            if text:
+                events.append(chunk_event(text))
+
+    def _close_all(self, events: list[ModelChunkEvent]) -> None:
+        for index in list(self._open):
+            self._close(self._open.pop(index), events)
+
+
+class _Unknown(Read):
+    delta: dict[str, Any]
+
+
+_unknown: Final = Reader(_Unknown)
+
+
+def _merge(block: Block, frame: bytes) -> None:
+    """Add a delta of a kind that is not known yet: its text to the block's, all else as it is."""
+    for name, value in _unknown.read(frame).delta.items():
+        if name == "type":
+            continue
+        before = block.get(name)
+        block[name] = (
+            before + value if isinstance(before, str) and isinstance(value, str) else value
+        )
