@@ -6,7 +6,7 @@ Here is the rest of the body.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -129,8 +129,8 @@ class AnthropicMessagesBuilder:
         return _either(self.forced_tools, takes_forced_tools, model)
 
 
-def _either(said: bool | None, known: Any, model: str) -> bool:
-    return bool(known(model)) if said is None else said
+def _either(said: bool | None, known: Callable[[str], bool], model: str) -> bool:
+    return known(model) if said is None else said
 
 
 def _merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
