@@ -195,3 +195,8 @@ def test_what_the_format_does_not_promise_is_a_parse_error_that_quotes_it(
     if "tool call" not in why:
         text = body if isinstance(body, str) else body.decode(errors="replace")
         assert caught.value.body == text
+
+
+def test_an_answer_may_be_numbered() -> None:
+    body = {"id": 7, "choices": [{"message": {"role": "assistant", "content": "hi"}}]}
+    assert ChatCompletionsParser().parse(body).response_id == "7"

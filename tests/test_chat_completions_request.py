@@ -314,3 +314,8 @@ def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str, text: str)
         with pytest.raises(ConfigurationError, match="surrogate") as caught:
             built(turns, given_)
         str(caught.value).encode()
+
+
+def test_a_choice_among_no_tools_is_not_sent() -> None:
+    body = ChatCompletionsBuilder().build("hello", [], model="m", tool_choice="required")
+    assert "tool_choice" not in body

@@ -333,3 +333,38 @@ def test_no_key_is_asked_for_where_the_client_may_have_one(
 
     client = bring(transport=library.MockTransport(answer))
     assert runtime.ask(OpenAIModel("m", http_client=client), "hello").content == TEXT
+
+
+def test_the_default_timeout_counts_where_it_is_said() -> None:
+    """600 seconds are Locus's default; only said aloud do they replace the client's own."""
+    httpx = pytest.importorskip("httpx")
+    seen: list[float] = []
+
+    def answer(request: Any) -> Any:
+        seen.append(request.extensions["timeout"]["read"])
+        message = {"role": "assistant", "content": "hi"}
+        return httpx.Response(200, json={"choices": [{"message": message}]})
+
+    with httpx.Client(transport=httpx.MockTransport(answer), timeout=7.0) as client:
+        model = OpenAIModel("m", KEY, "http://loop.test/v1", http_client=client)
+        model.complete_sync("hello")
+        model.complete_sync("hello", timeout=600.0)
+        model.bind_tools([], timeout=600.0).complete_sync("hello")
+    assert seen == [7.0, 600.0, 600.0]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_client_that_its_owner_closed_is_refused_by_name(backend: str) -> None:
+    httpx = pytest.importorskip("httpx")
+
+    async def main() -> None:
+        blocking, nonblocking = httpx.Client(), httpx.AsyncClient()
+        blocking.close()
+        await nonblocking.aclose()
+        model = OpenAIModel("m", KEY, "http://loop.test/v1", http_client=(blocking, nonblocking))
+        with pytest.raises(ConfigurationError, match="has been closed"):
+            model.complete_sync("hello")
+        with pytest.raises(ConfigurationError, match="has been closed"):
+            await model.complete("hello")
+
+    run(backend, main)
