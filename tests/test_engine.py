@@ -253,7 +253,7 @@ def run(tmp_path: Path, script: str, *options: str) -> subprocess.CompletedProce
     """Run ``script`` in a new interpreter; one that hangs fails the test."""
     file = tmp_path / "script.py"
     prelude = """
-        import os, sys, threading, time
+        import contextlib, os, sys, threading, time
         import attrs
         import httpx
         from locus.models._engine import EngineSpec, locate, serve
@@ -329,14 +329,18 @@ def test_the_process_ends_with_requests_under_way(tmp_path: Path) -> None:
         abandoned = client.stream("POST", path, json={**request, "stream": True})
         lines = abandoned.__enter__().iter_lines()
         next(lines)
+        def quietly():  # a traceback printed while Python ends can abort it
+            with contextlib.suppress(httpx.HTTPError):
+                ask(engine, 1900)
+
         for _ in range(6):  # more than there is room for, in threads nobody waits for
-            threading.Thread(target=ask, args=(engine, 1900), daemon=True).start()
+            threading.Thread(target=quietly, daemon=True).start()
         time.sleep(0.5)
         print(time.time())
     """
     done = run(tmp_path, script)
-    assert done.returncode == 0
-    assert time.time() - float(done.stdout) < 10
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.time() - float(done.stdout) < 20
 
 
 @engine_test
