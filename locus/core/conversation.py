@@ -1,15 +1,36 @@
-"""The conversation of one call: normalised, and refused where no provider could accept it."""
+"""The conversation of one call: refused where no provider could accept it, and put in order.
+
+Providers want the results of tools right behind the calls, and each result to name its call. What
+a caller has said meanwhile, or an id that stands for two calls, must not come between the two."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+import attrs
+
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
 
 Messages: TypeAlias = str | Message | Sequence[Message]
 """What every call takes: a prompt, one message, or the whole conversation."""
+
+Place: TypeAlias = tuple[int, int]
+"""A tool call: the position of the assistant's message, and the call's place in it."""
+
+
+@attrs.frozen
+class Turn:
+    """A message, in the order in which a provider reads the conversation.
+
+    :param position: where it stands in the caller's conversation.
+    :param answers: the call whose result it is; None where it is no result.
+    """
+
+    position: int
+    message: Message
+    answers: Place | None = None
 
 
 def conversation(
@@ -60,3 +81,34 @@ def conversation(
         elif message.content is None or message.content == ():
             raise ConfigurationError(f"messages[{position}], a {message.role} message, is empty")
     return turns
+
+
+def in_order(turns: Sequence[Message]) -> list[Turn]:
+    """The turns, with the results of tools right behind the message that made the calls.
+
+    What stands between a call and its result (a system message, words of the user) comes after
+    the results; the results keep their order. One result answers one call: where a message calls
+    twice by one id, the first result is that of the first.
+
+    :param turns: as :func:`conversation` gives them.
+    """
+    if not any(message.role is Role.TOOL for message in turns):
+        return [Turn(position, message) for position, message in enumerate(turns)]
+    waiting: dict[str, list[Place]] = {}
+    results: dict[int, list[Turn]] = {}
+    for position, message in enumerate(turns):
+        if message.role is Role.TOOL:
+            places = waiting[message.tool_call_id or ""]
+            place = places.pop(0) if len(places) > 1 else places[0]
+            results.setdefault(place[0], []).append(Turn(position, message, place))
+            continue
+        ours: dict[str, list[Place]] = {}
+        for at, call in enumerate(message.tool_calls):
+            ours.setdefault(call.id, []).append((position, at))
+        waiting |= ours  # a result is that of the latest message which has its id
+    found: list[Turn] = []
+    for position, message in enumerate(turns):
+        if message.role is not Role.TOOL:
+            found.append(Turn(position, message))
+            found += results.get(position, ())
+    return found

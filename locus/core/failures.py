@@ -10,7 +10,7 @@ The words that name a kind of error are the providers' own (OpenAI: "Error codes
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -152,6 +152,7 @@ class Asked:
     :param hints: what to do next after an error of exactly this class, where the provider knows
         better than :meth:`_hint`.
     :param secrets: what must never show, in any error.
+    :param more_secrets: likewise, known only once the request has been signed.
     """
 
     provider: str
@@ -160,10 +161,12 @@ class Asked:
     key_hint: str = "check the API key"
     hints: Mapping[type[APIError], str] = EMPTY
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    more_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
 
     def redact(self, text: str) -> str:
         """``text`` without the secrets, and without the first half of one where it was cut."""
-        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
+        secrets = (*self.secrets, *self.more_secrets())
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "***")
             for length in range(len(secret) - 1, 3, -1):
                 half = secret[:length]

@@ -27,7 +27,7 @@ from locus.models.surface import Model
 from locus.transport import blocking, nonblocking
 from locus.transport.blocking import BlockingStream, Sender
 from locus.transport.brought import Brought, Sdk, http_clients
-from locus.transport.call import Call, HttpRequest, check_headers
+from locus.transport.call import Call, HttpRequest, Signer, check_headers
 from locus.transport.nonblocking import AsyncSender, AsyncStream
 from locus.version import USER_AGENT
 from locus.wire.json import encode
@@ -116,6 +116,10 @@ class HttpModel(Model, Generic[C]):
         :raises ConfigurationError: there are no credentials.
         """
 
+    def _signer(self) -> Signer | None:
+        """What signs the requests, where a provider wants that."""
+        return None
+
     def _hints(self) -> Mapping[type[APIError], str]:
         """What to do next, by class of error, where this provider has more to say than others."""
         return EMPTY
@@ -198,6 +202,7 @@ class HttpModel(Model, Generic[C]):
         timeout = _seconds(options["timeout"]) if "timeout" in options else None
         content = encode(self.request_builder.build(messages, tools, **options))
         url, headers = self._url(), self._request_headers(options.get("extra_headers"))
+        signer = None if self.sdk_client is not None else self._signer()
 
         def fallback(error: APIStatusError) -> Call | None:
             other = self._otherwise(error, options)
@@ -205,12 +210,13 @@ class HttpModel(Model, Generic[C]):
 
         return Call(
             request=HttpRequest(url, headers, content, timeout),
-            asked=self._asked(url, headers),
+            asked=self._asked(url, headers, signer),
             read=self.response_parser.parse,
             decoder=self.response_parser.decoder,
             refused=refused,
             max_retries=0 if self._sdk_retries else self.config.max_retries,
             fallback=fallback,
+            signer=signer,
         )
 
     def _request_headers(self, extra: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -227,7 +233,7 @@ class HttpModel(Model, Generic[C]):
             headers.update({name.lower(): value for name, value in extra.items()})
         return headers
 
-    def _asked(self, url: str, headers: Mapping[str, str]) -> Asked:
+    def _asked(self, url: str, headers: Mapping[str, str], signer: Signer | None) -> Asked:
         secrets = []
         clients = self.http_client
         brought = clients if isinstance(clients, (tuple, list)) else (clients,)
@@ -247,6 +253,7 @@ class HttpModel(Model, Generic[C]):
             hints=self._hints(),
             # The longer first, and nothing so short that it is found in ordinary words.
             secrets=tuple(sorted((s for s in secrets if len(s) > 5), key=len, reverse=True)),
+            more_secrets=tuple if signer is None else signer.secrets,
         )
 
     # Copies.

@@ -23,13 +23,13 @@ from locus.transport.http import (
     DRAIN_SECONDS,
     REFUSAL_BYTES,
     Requests,
+    build,
     check_open,
     connection_options,
     cut_short,
     errors_of,
     failure,
     goes_direct,
-    timeout_of,
 )
 from locus.transport.retries import attempts, worth_retrying
 
@@ -68,19 +68,10 @@ class HttpxSender:
 
     def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
-        request, client = call.request, self.client
-        check_open(client)
+        check_open(self.client)
         try:
-            response: httpx.Response = client.send(
-                client.build_request(
-                    "POST",
-                    request.url,
-                    content=request.content,
-                    headers=request.headers,
-                    timeout=timeout_of(request, self.library),
-                ),
-                stream=True,
-            )
+            built, options = build(self.client, call, self.library)
+            response: httpx.Response = self.client.send(built, stream=True, **options)
         except self.errors as error:
             raise self.failure(error, answer_begun=False) from error
         except self.library.InvalidURL as error:
@@ -110,7 +101,7 @@ class TransportSender:
     def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
         try:
-            return self.transport.handle_request(self._requests.make(call.request))
+            return self.transport.handle_request(self._requests.make(call.signed()))
         except self.errors as error:
             raise self.failure(error, answer_begun=False) from error
 
@@ -320,9 +311,24 @@ def _shut_down(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
+def _send(sender: Sender, call: Call, *, stream: bool) -> httpx.Response:
+    """The answer; of a signed request that got a 401, the answer to it with new credentials."""
+    signer = call.signer
+    if signer is None:
+        return sender.open(call, stream=stream)
+    if not signer.ready():
+        signer.prepare()
+    version = signer.version
+    response = sender.open(call, stream=stream)
+    if response.status_code != 401 or not signer.renew(version):
+        return response
+    response.close()
+    return sender.open(call, stream=stream)
+
+
 def _open(sender: Sender, call: Call, *, stream: bool) -> httpx.Response:
     """An answer that is no refusal; of one, as much of the body as can be had goes in the error."""
-    response = sender.open(call, stream=stream)
+    response = _send(sender, call, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import attrs
@@ -76,6 +76,50 @@ class Decoder(Protocol):
     def interrupted(self, where: str) -> StreamInterruptedError: ...
 
 
+class Signer(Protocol):
+    """Puts credentials on requests as they are sent: a signature, or a token that expires.
+
+    A driver makes it ready before each try. After a 401 it has the credentials renewed and sends
+    the request once more. What may block is called in a worker thread where there is an event
+    loop. One signer serves any number of threads, tasks and loops.
+    """
+
+    @property
+    def version(self) -> int:
+        """Counts the credentials: another number, other credentials."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether :meth:`sign` can be called. Never blocks; may begin to renew behind the scenes.
+
+        What is about to expire still serves, so that nobody waits while it is renewed.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Get ready. May block; at most one caller does the work, the others wait for it.
+
+        :raises ConfigurationError: there are no credentials, or they cannot be read.
+        :raises APIError: the service that issues them failed.
+        """
+        ...
+
+    def sign(self, request: HttpRequest) -> HttpRequest:
+        """The request with the headers that vouch for it. Computes only."""
+        ...
+
+    def renew(self, version: int) -> bool:
+        """Get other credentials than those of ``version``, which were refused. May block.
+
+        Whether there are any now. A failure keeps the old ones, and is not raised.
+        """
+        ...
+
+    def secrets(self) -> Iterable[str]:
+        """What must not show in an error."""
+        ...
+
+
 @attrs.frozen
 class Call:
     """A request, and how to read its answer.
@@ -84,6 +128,7 @@ class Call:
     :param decoder: makes the reader of a streamed one.
     :param refused: the error for an answer with a status of 300 and up: body, status, headers.
     :param fallback: another way to ask, should the provider refuse this one; or None.
+    :param signer: signs the request as it is sent, or None.
     """
 
     request: HttpRequest
@@ -93,6 +138,11 @@ class Call:
     refused: Callable[[str, int, Mapping[str, str]], APIStatusError]
     max_retries: int = 2
     fallback: Callable[[APIStatusError], Call | None] | None = None
+    signer: Signer | None = None
+
+    def signed(self) -> HttpRequest:
+        """What to send."""
+        return self.request if self.signer is None else self.signer.sign(self.request)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
         """The error for an answer that is a refusal."""

@@ -15,9 +15,11 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.request import getproxies
 
+import attrs
+
 from locus.core.errors import APIError, APITimeoutError, ConfigurationError
 from locus.core.failures import silent, unreachable
-from locus.transport.call import Decoder, HttpRequest
+from locus.transport.call import Call, Decoder, HttpRequest
 
 REFUSAL_BYTES: Final = 1_000_000
 """How much of a refusal's body is read."""
@@ -98,6 +100,30 @@ class Requests:
         )
 
 
+def build(client: Any, call: Call, library: Any) -> tuple[Any, dict[str, Any]]:
+    """The request that a client makes of a call, and the options to send it with.
+
+    Where the call is signed, it is this request that is: the client may have put parameters into
+    its address. Credentials of the client's own would contradict the signature, and are left out.
+    """
+    request = call.request
+    built = client.build_request(
+        "POST",
+        request.url,
+        content=request.content,
+        headers=request.headers,
+        timeout=timeout_of(request, library),
+    )
+    if call.signer is None:
+        return built, {}
+    for name in _CREDENTIALS:
+        built.headers.pop(name, None)
+    signed = call.signer.sign(attrs.evolve(request, url=str(built.url)))
+    built.headers.update(signed.headers)
+    return built, {"auth": None}
+
+
+_CREDENTIALS: Final = ("authorization", "api-key", "x-api-key")
 _STANDING_HEADERS: Final = {
     "accept": "*/*",
     "accept-encoding": "gzip, deflate",

@@ -19,24 +19,25 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import anyio
+from anyio import to_thread
 from anyio.lowlevel import RunVar
 
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.transport.call import Call, Decoder, HttpRequest
+from locus.transport.call import Call, Decoder, HttpRequest, Signer
 from locus.transport.http import (
     DRAIN_SECONDS,
     REFUSAL_BYTES,
     Requests,
     body_class,
+    build,
     check_open,
     connection_options,
     cut_short,
     errors_of,
     failure,
     goes_direct,
-    timeout_of,
 )
 from locus.transport.retries import attempts, worth_retrying
 
@@ -77,18 +78,11 @@ class AsyncHttpxSender:
 
     async def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
-        request, client = call.request, self.client
-        check_open(client)
+        check_open(self.client)
         try:
-            built = client.build_request(
-                "POST",
-                request.url,
-                content=request.content,
-                headers=request.headers,
-                timeout=timeout_of(request, self.library),
-            )
-            built.stream = body_class(self.library)(request.content)
-            response: httpx.Response = await client.send(built, stream=True)
+            built, options = build(self.client, call, self.library)
+            built.stream = body_class(self.library)(call.request.content)
+            response: httpx.Response = await self.client.send(built, stream=True, **options)
         except self.errors as error:
             raise self.failure(error, answer_begun=False) from error
         except self.library.InvalidURL as error:
@@ -117,7 +111,7 @@ class AsyncTransportSender:
 
     async def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
-        request = self._requests.make(call.request)
+        request = self._requests.make(call.signed())
         request.stream = body_class(self.library)(call.request.content)
         try:
             return await self.transport.handle_async_request(request)
@@ -171,8 +165,16 @@ class _Loop:
         self.readings: set[_Reading] = set()
         self.abandoned: deque[Callable[[], Awaitable[None]]] = deque()
         self.at_end: list[Callable[[], Awaitable[None]]] = []
+        self.turns: weakref.WeakKeyDictionary[Signer, anyio.Lock] = weakref.WeakKeyDictionary()
         self.holder: AsyncGenerator[None, None] | None = None
         self.forget: Callable[[], None] | None = None
+
+    def turn(self, signer: Signer) -> anyio.Lock:
+        """For what is done for a signer in a worker thread: one task of the loop at a time.
+
+        The others wait here rather than each in a thread, and find the work done.
+        """
+        return self.turns.setdefault(signer, anyio.Lock())
 
     def let_go(self, pool: weakref.ref[AsyncPool]) -> None:
         """A model is gone; this may run in any thread, so closing has to wait."""
@@ -437,9 +439,36 @@ class _Reading:
         self._loop.abandoned.append(self.close)
 
 
+async def _send(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Response:
+    """The answer; of a signed request that got a 401, the answer to it with new credentials."""
+    signer = call.signer
+    if signer is None:
+        return await sender.open(call, stream=stream)
+    if not signer.ready():
+        async with (await _current_loop()).turn(signer):
+            if not signer.ready():
+                await to_thread.run_sync(signer.prepare, abandon_on_cancel=True)
+    version = signer.version
+    response = await sender.open(call, stream=stream)
+    if response.status_code != 401 or not await _renew(signer, version, response):
+        return response
+    await _close(response, response.aiter_bytes(), sender.errors)
+    return await sender.open(call, stream=stream)
+
+
+async def _renew(signer: Signer, version: int, response: httpx.Response) -> bool:
+    try:
+        async with (await _current_loop()).turn(signer):
+            return await to_thread.run_sync(signer.renew, version, abandon_on_cancel=True)
+    except BaseException:  # the caller has been cancelled
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await response.aclose()
+        raise
+
+
 async def _open(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Response:
     """An answer that is no refusal; of one, as much of the body as can be had goes in the error."""
-    response = await sender.open(call, stream=stream)
+    response = await _send(sender, call, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()

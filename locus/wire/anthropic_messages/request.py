@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from locus.core.conversation import Messages, conversation
+from locus.core.conversation import Messages, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import frozen_dict
 from locus.core.options import CallOptions
@@ -87,9 +87,8 @@ class AnthropicMessagesBuilder:
         thinks = isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
         offered = [_tool(schema) for schema in tool_schemas(tools)]
         choice = _tool_choice(said, offered)
-        turns = Turns(_either(self.system_turns, takes_system_turns, said.model))
-        for position, message in enumerate(conversation(messages, holds_blocks)):
-            turns.add(position, message)
+        spoken = in_order(conversation(messages, holds_blocks))
+        turns = Turns(spoken, _either(self.system_turns, takes_system_turns, said.model))
 
         body: dict[str, Any] = {"model": said.model, "max_tokens": _max_tokens(said.max_tokens)}
         if said.response_format is not None:

@@ -10,51 +10,56 @@ next user's turn.
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
-from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from locus.core.conversation import Turn
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart
 from locus.wire.anthropic_messages.blocks import Block, blocks_of, is_blank
+from locus.wire.call_ids import IdRule, call_ids, checksum
+from locus.wire.images import in_address, kind_of
 
 EPHEMERAL: Final[Mapping[str, str]] = {"type": "ephemeral"}
-_IDS: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_IDS: Final = IdRule(
+    re.compile(r"[a-zA-Z0-9_-]+"),
+    lambda call: f"{re.sub('[^a-zA-Z0-9_-]', '_', call)[:40]}_{checksum(call)[:12]}",
+)
+_IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _UNSEALABLE: Final = ("thinking", "redacted_thinking")
 """Blocks that take no ``cache_control``."""
 
 
 class Turns:
-    """Takes in messages one by one, and gives the turns."""
+    """Takes in a conversation, message by message, and gives the turns.
 
-    def __init__(self, system_turns: bool) -> None:
+    :raises ConfigurationError: the format cannot carry a message.
+    """
+
+    def __init__(self, spoken: Sequence[Turn], system_turns: bool) -> None:
         self._system_turns = system_turns
         self._system: list[Block] = []
         self._turns: list[tuple[str, list[Block], list[Block]]] = []
         self._waiting: list[Block] = []
-        self._ids = _Ids()
+        self._ids = call_ids(spoken, _IDS)
         self._silent: str | None = None
+        for turn in spoken:
+            self._add(turn)
 
-    def add(self, position: int, message: Message) -> None:
-        """Take in the next message.
-
-        :raises ConfigurationError: the format cannot carry it.
-        """
-        where = f"messages[{position}]"
+    def _add(self, turn: Turn) -> None:
+        message, where = turn.message, f"messages[{turn.position}]"
         if message.role is not Role.SYSTEM:
             self._silent = None
         match message.role:
             case Role.SYSTEM:
                 self._add_system(where, message)
             case Role.ASSISTANT:
-                self._assistant(where, message)
+                self._assistant(where, turn)
             case Role.TOOL:
-                result = self._result(where, message)
+                result = self._result(where, turn)
                 _mark(where, message, [result])
                 self._blocks_of("user")[0].append(result)
             case _:
@@ -129,24 +134,25 @@ class Turns:
         else:
             self._system.append(block)
 
-    def _assistant(self, where: str, message: Message) -> None:
+    def _assistant(self, where: str, turn: Turn) -> None:
+        message = turn.message
         try:
             blocks = blocks_of(message)
         except ValueError as why:
             raise ConfigurationError(f"{where}: {why}") from None
         uses = [block for block in blocks if block.get("type") == "tool_use"]
-        for at, (use, call) in enumerate(zip(uses, message.tool_calls, strict=True)):
-            use["id"] = self._ids.of_call(call.id)
+        for at, use in enumerate(uses):
+            use["id"] = self._ids[turn.position, at]
             use["input"] = plain(use.get("input", {}), f"{where}.tool_calls[{at}]")
         _mark(where, message, blocks)
         if blocks:
             self._blocks_of("assistant")[1].extend(blocks)
 
-    def _result(self, where: str, message: Message) -> Block:
-        result: Block = {
-            "type": "tool_result",
-            "tool_use_id": self._ids.of_result(message.tool_call_id or ""),
-        }
+    def _result(self, where: str, turn: Turn) -> Block:
+        message = turn.message
+        result: Block = {"type": "tool_result"}
+        if turn.answers is not None:
+            result["tool_use_id"] = self._ids[turn.answers]
         blocks = _spoken(where, message)
         if blocks:
             result["content"] = _simplest(blocks)
@@ -191,28 +197,28 @@ def _spoken(where: str, message: Message) -> list[Block]:
 
 def _source(where: str, image: ImagePart) -> Block:
     if image.data is not None:
-        return _inline(image.media_type or "", image.data)
+        return _inline(where, image.media_type or "", image.data)
     url = image.url or ""
-    if url[:5].lower() != "data:":
-        return {"type": "url", "url": url}
-    head, comma, body = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
     try:
-        if not comma or not media_type:
-            raise ValueError
-        data = unquote_to_bytes(body)
-        if "base64" in map(str.lower, map(str.strip, parameters)):
-            data = base64.b64decode(data, validate=True)
-    except (ValueError, Base64Error):
+        held = in_address(url)
+    except ValueError:
+        held = ("", b"")
+    if held is None:
+        return {"type": "url", "url": url}
+    if not held[0]:
         raise ConfigurationError(
             f"{where}: an image's data: address is not 'data:image/…;base64,…'"
-        ) from None
-    return _inline(media_type, data)
+        )
+    return _inline(where, *held)
 
 
-def _inline(media_type: str, data: bytes) -> Block:
-    encoded = base64.b64encode(data).decode()
-    return {"type": "base64", "media_type": media_type, "data": encoded}
+def _inline(where: str, media_type: str, data: bytes) -> Block:
+    kind = kind_of(media_type)
+    if kind not in _IMAGES:
+        raise ConfigurationError(
+            f"{where}: the API takes images of the types {', '.join(_IMAGES)}, not {media_type}"
+        )
+    return {"type": "base64", "media_type": kind, "data": base64.b64encode(data).decode()}
 
 
 def _mark(where: str, message: Message, blocks: list[Block]) -> None:
@@ -243,35 +249,3 @@ def _without_trailing_space(blocks: list[Block]) -> list[Block]:
     if blocks and blocks[-1].get("type") == "text":
         return [*blocks[:-1], {**blocks[-1], "text": blocks[-1]["text"].rstrip()}]
     return blocks
-
-
-class _Ids:
-    """Ids of tool calls as the API takes them: of its alphabet, and no two calls with the same.
-
-    An id that will do stays as it is. The others are told apart by a checksum of themselves, so
-    that the same conversation makes the same request.
-    """
-
-    def __init__(self) -> None:
-        self._now: dict[str, str] = {}
-        self._taken: set[str] = set()
-
-    def of_call(self, identity: str) -> str:
-        """The id of a call that the assistant makes now."""
-        fits = _IDS.fullmatch(identity) is not None
-        found = identity if fits else f"{re.sub('[^a-zA-Z0-9_-]', '_', identity)}_{_sum(identity)}"
-        again = 1
-        while found in self._taken:
-            again += 1
-            found = f"{identity if fits else 'toolu'}_{_sum(f'{identity} {again}')}"
-        self._taken.add(found)
-        self._now[identity] = found
-        return found
-
-    def of_result(self, identity: str) -> str:
-        """The id in the result of the latest call that has this one."""
-        return self._now.get(identity, identity)
-
-
-def _sum(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
-from locus.core.conversation import Messages, conversation
+from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     Content,
@@ -22,11 +22,24 @@ from locus.core.messages import (
 )
 from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
+from locus.wire.call_ids import ANY, IdRule, call_ids, checksum
+from locus.wire.images import in_address, kind_of
 
 _REASONING: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
 )
 """OpenAI's reasoning families: o1, o3, o4, gpt-5 and what comes after them."""
+
+_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), lambda call: f"call_{checksum(call)}")
+"""OpenAI refuses the id of a tool call that has more than forty characters."""
+_MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), lambda call: checksum(call)[:9])
+"""Mistral refuses one that is not nine letters and digits, on whichever server it runs."""
+_MISTRAL: Final = re.compile(r"(?:mi|mini|code|dev|magi|math|pix|vox)stral|mixtral")
+_TELLING: Final = re.compile(r"gemini|kimi")
+"""Models whose ids mean something to them, and may be longer: they go back as they came."""
+_UNNAMEABLE: Final = re.compile(r"[\s<|\\/>]")
+"""What OpenAI refuses in the name of who speaks."""
+_PLAIN_DATA: Final = re.compile(r"data:image/[a-z.+-]+;base64,")
 
 
 class _Shape(msgspec.Struct, omit_defaults=True):
@@ -108,13 +121,12 @@ class ChatCompletionsBuilder:
         schemas = tool_schemas(tools)
         reasoning = is_reasoning_model(said.model)
         usage = said.stream and said.stream_usage
+        turns = in_order(conversation(messages))
+        ids = call_ids(turns, _id_rule(said.model))
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
                 model=said.model,
-                messages=[
-                    _message(position, message)
-                    for position, message in enumerate(conversation(messages))
-                ],
+                messages=[_message(turn, ids) for turn in turns],
                 max_tokens=None if reasoning else said.max_tokens,
                 max_completion_tokens=said.max_tokens if reasoning else None,
                 temperature=None if reasoning else said.temperature,
@@ -146,7 +158,15 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _message(position: int, message: Message) -> _Message:
+def _id_rule(model: str) -> IdRule:
+    model = model.lower()
+    if _MISTRAL.search(model):
+        return _MISTRAL_IDS
+    return ANY if _TELLING.search(model) else _IDS
+
+
+def _message(turn: Turn, ids: Mapping[Place, str]) -> _Message:
+    position, message = turn.position, turn.message
     match message.role:
         case Role.ASSISTANT:
             return _Message(
@@ -154,21 +174,25 @@ def _message(position: int, message: Message) -> _Message:
                 content=_words(position, message) or None,
                 refusal=message.refusal,
                 tool_calls=[
-                    _call(f"messages[{position}].tool_calls[{at}]", call)
+                    _call(f"messages[{position}].tool_calls[{at}]", call, ids[position, at])
                     for at, call in enumerate(message.tool_calls)
                 ]
                 or None,
-                name=message.name,
+                name=_name(message),
             )
         case Role.TOOL:
             return _Message(
                 role="tool",
                 content=_words(position, message),
-                tool_call_id=message.tool_call_id,
+                tool_call_id=turn.answers and ids[turn.answers],
             )
         case Role.SYSTEM:
-            return _Message(role="system", content=_words(position, message), name=message.name)
-    return _Message(role="user", content=_parts(message.content), name=message.name)
+            return _Message(role="system", content=_words(position, message), name=_name(message))
+    return _Message(role="user", content=_parts(position, message.content), name=_name(message))
+
+
+def _name(message: Message) -> str | None:
+    return _UNNAMEABLE.sub("_", message.name)[:64] if message.name else None
 
 
 def _words(position: int, message: Message) -> str:
@@ -183,27 +207,47 @@ def _words(position: int, message: Message) -> str:
     return message.text
 
 
-def _parts(content: Content) -> str | list[_Part]:
+def _parts(position: int, content: Content) -> str | list[_Part]:
     if content is None or isinstance(content, str):
         return content or ""
-    return [_part(part) for part in content if isinstance(part, (TextPart, ImagePart))]
+    return [_part(position, part) for part in content if isinstance(part, (TextPart, ImagePart))]
 
 
-def _part(part: TextPart | ImagePart) -> _Part:
+def _part(position: int, part: TextPart | ImagePart) -> _Part:
     if isinstance(part, TextPart):
         return _Part(type="text", text=part.text)
-    url = part.url
     if part.data is not None:
-        url = f"data:{part.media_type};base64,{base64.b64encode(part.data).decode()}"
-    return _Part(type="image_url", image_url=_ImageURL(url=url or "", detail=part.detail))
+        url = _inline(kind_of(part.media_type or ""), part.data)
+    else:
+        url = _address(position, part.url or "")
+    return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
 
 
-def _call(where: str, call: ToolCall) -> _Call:
+def _inline(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _address(position: int, url: str) -> str:
+    """An image's address. Of ``data:`` ones the API takes a single form."""
+    if _PLAIN_DATA.match(url):
+        return url
+    try:
+        held = in_address(url)
+        if held is not None and not held[0]:
+            raise ValueError("it does not say the media type")
+    except ValueError as why:
+        raise ConfigurationError(
+            f"messages[{position}]: the data: address of an image cannot be read: {why}"
+        ) from None
+    return url if held is None else _inline(kind_of(held[0]), held[1])
+
+
+def _call(where: str, call: ToolCall, identity: str) -> _Call:
     try:
         arguments = call.arguments_json()
     except (TypeError, ValueError, RecursionError) as why:
         raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
-    return _Call(id=call.id, type="function", function=_Function(call.name, arguments))
+    return _Call(id=identity, type="function", function=_Function(call.name, arguments))
 
 
 def _tool_choice(

@@ -3,25 +3,25 @@
 Ollama's messages are flatter than others': text, a list of images beside it, and tool calls whose
 arguments are an object. Most of its prompt templates show the model no tool call ids, so that the
 order of the results is all that says which call they answer: they are put in the order of the
-calls.
+calls, right behind them.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 import attrs
 import msgspec
 
-from locus.core.conversation import Messages, conversation
+from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Role, ThinkingPart, ToolCall
 from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
+from locus.wire.call_ids import ANY, call_ids
+from locus.wire.images import in_address
 
 OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",
@@ -87,7 +87,7 @@ class OllamaChatBuilder:
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
                 model=said.model,
-                messages=_messages(conversation(messages)),
+                messages=_messages(in_order(conversation(messages))),
                 stream=said.stream,
                 tools=schemas,
                 format=_format(said.response_format),
@@ -156,40 +156,39 @@ def _format(wanted: Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
 # Messages.
 
 
-def _messages(turns: Sequence[Message]) -> list[_Message]:
+def _messages(turns: Sequence[Turn]) -> list[_Message]:
+    ids = call_ids(turns, ANY)
+    said = {turn.position: turn.message for turn in turns}
     found: list[_Message] = []
-    calls: dict[str, tuple[int, str]] = {}  # by id: its place among all calls, and the tool
-    results: list[tuple[int, _Message]] = []  # in a row, to be put in the order of their calls
-    made = 0
-    for position, message in enumerate(turns):
-        if message.role is Role.TOOL:
-            place, tool = calls[message.tool_call_id or ""]  # `conversation` has looked
-            results.append((place, _result(position, message, tool)))
+    results: list[Turn] = []  # in a row, to be put in the order of their calls
+
+    def put_results() -> None:
+        for turn in sorted(results, key=lambda turn: turn.answers or ()):
+            made, at = turn.answers or (0, 0)
+            found.append(_result(turn, said[made].tool_calls[at].name, ids[made, at]))
+        results.clear()
+
+    for turn in turns:
+        if turn.answers is not None:
+            results.append(turn)
             continue
-        found += _in_order(results)
-        results = []
-        found.append(_said(position, message))
-        for call in message.tool_calls:
-            calls[call.id] = (made, call.name)
-            made += 1
-    return found + _in_order(results)
+        put_results()
+        found.append(_said(turn.position, turn.message, ids))
+    put_results()
+    return found
 
 
-def _in_order(results: list[tuple[int, _Message]]) -> list[_Message]:
-    return [message for _, message in sorted(results, key=lambda result: result[0])]
-
-
-def _result(position: int, message: Message, tool: str) -> _Message:
+def _result(turn: Turn, tool: str, identity: str) -> _Message:
     return _Message(
         role="tool",
-        content=message.text,
-        images=_images(position, message),
-        tool_name=message.name or tool,
-        tool_call_id=message.tool_call_id,
+        content=turn.message.text,
+        images=_images(turn.position, turn.message),
+        tool_name=turn.message.name or tool,
+        tool_call_id=identity,
     )
 
 
-def _said(position: int, message: Message) -> _Message:
+def _said(position: int, message: Message, ids: Mapping[Place, str]) -> _Message:
     return _Message(
         role=str(message.role),
         # A refusal has no place of its own here; it is what the assistant said.
@@ -197,7 +196,7 @@ def _said(position: int, message: Message) -> _Message:
         thinking=_thinking(message),
         images=_images(position, message),
         tool_calls=[
-            _call(f"messages[{position}].tool_calls[{at}]", call)
+            _call(f"messages[{position}].tool_calls[{at}]", call, ids[position, at])
             for at, call in enumerate(message.tool_calls)
         ]
         or None,
@@ -216,7 +215,7 @@ def _thinking(message: Message) -> str | None:
     return "".join(thoughts) or None
 
 
-def _call(where: str, call: ToolCall) -> _Call:
+def _call(where: str, call: ToolCall, identity: str) -> _Call:
     arguments = call.arguments
     if call.malformed_arguments is not None:
         # Only an object fits. The model sees what it wrote, next to the error that it got.
@@ -225,7 +224,7 @@ def _call(where: str, call: ToolCall) -> _Call:
         arguments = msgspec.to_builtins(arguments, enc_hook=_plain)
     except (TypeError, ValueError, RecursionError) as why:
         raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
-    return _Call(function=_Function(call.name, arguments), id=call.id)
+    return _Call(function=_Function(call.name, arguments), id=identity)
 
 
 def _images(position: int, message: Message) -> list[str] | None:
@@ -238,20 +237,16 @@ def _images(position: int, message: Message) -> list[str] | None:
 def _bytes(position: int, part: ImagePart) -> bytes:
     if part.data is not None:
         return part.data
-    scheme, _, rest = (part.url or "").partition(":")
-    if scheme.lower() != "data":
-        raise ConfigurationError(
-            f"messages[{position}]: Ollama does not fetch images, it takes their bytes: load "
-            f"{part.url!r} and pass ImagePart(data=…, media_type=…)"
-        )
-    kind, comma, data = rest.partition(",")
+    url = part.url or ""
     try:
-        if not comma:
-            raise ValueError("there is no comma")
-        if kind.lower().endswith(";base64"):
-            return base64.b64decode(unquote_to_bytes(data), validate=True)
-        return unquote_to_bytes(data)
-    except (binascii.Error, ValueError) as why:
+        held = in_address(url)
+    except ValueError as why:
         raise ConfigurationError(
             f"messages[{position}]: the data: address of an image cannot be read: {why}"
         ) from why
+    if held is None:
+        raise ConfigurationError(
+            f"messages[{position}]: Ollama does not fetch images, it takes their bytes: load "
+            f"{url!r} and pass ImagePart(data=…, media_type=…)"
+        )
+    return held[1]
