@@ -25,10 +25,12 @@ from locus.models.base import ModelConfig, RequestBuilder, ResponseParser
 from locus.models.connections import Connections
 from locus.models.surface import Model
 from locus.transport import blocking, nonblocking
-from locus.transport.blocking import BlockingStream, Sender
+from locus.transport.blocking import BlockingStream
+from locus.transport.blocking_pool import Sender
 from locus.transport.brought import Brought, Sdk, http_clients
 from locus.transport.call import Call, HttpRequest, Signer, check_headers
-from locus.transport.nonblocking import AsyncSender, AsyncStream
+from locus.transport.nonblocking import AsyncStream
+from locus.transport.nonblocking_pool import AsyncSender
 from locus.version import USER_AGENT
 from locus.wire.json import encode
 

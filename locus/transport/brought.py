@@ -18,10 +18,10 @@ import msgspec
 
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.failures import silent, unreachable
-from locus.transport.blocking import HttpxSender, Sender
+from locus.transport.blocking_pool import HttpxSender, Sender
 from locus.transport.call import Call
 from locus.transport.http import errors_of, library_of
-from locus.transport.nonblocking import AsyncHttpxSender, AsyncSender
+from locus.transport.nonblocking_pool import AsyncHttpxSender, AsyncSender
 
 if TYPE_CHECKING:
     import httpx

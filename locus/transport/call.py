@@ -129,6 +129,8 @@ class Call:
     :param refused: the error for an answer with a status of 300 and up: body, status, headers.
     :param fallback: another way to ask, should the provider refuse this one; or None.
     :param signer: signs the request as it is sent, or None.
+    :param pauses: after an answer with neither text nor calls, how many seconds to wait before
+        asking again: one number for each further time.
     """
 
     request: HttpRequest
@@ -139,6 +141,7 @@ class Call:
     max_retries: int = 2
     fallback: Callable[[APIStatusError], Call | None] | None = None
     signer: Signer | None = None
+    pauses: tuple[float, ...] = ()
 
     def signed(self) -> HttpRequest:
         """What to send."""
@@ -153,3 +156,14 @@ class Call:
         if self.fallback is None or not isinstance(error, APIStatusError):
             return None
         return self.fallback(error)
+
+
+def says_nothing(answer: ModelResponse) -> bool:
+    """Whether an answer has neither text nor calls."""
+    return not (answer.content or answer.tool_calls or answer.refusal)
+
+
+def says_nothing_at_all(events: list[ModelChunkEvent]) -> bool:
+    """Whether the first events of a stream are its end, with neither text nor calls."""
+    whole = events[0].response if events else None
+    return whole is not None and says_nothing(whole)

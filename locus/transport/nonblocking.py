@@ -1,8 +1,5 @@
 """Drives calls under asyncio and trio. The mirror image of ``blocking``.
 
-A connection belongs to the event loop it was opened in, so each loop has clients of its own, held
-by an async generator: both runtimes close those at the end of a run, and with it the connections.
-
 No event is handed to the caller from inside an async generator, a task group or a cancel scope
 (PEP 789): a stream is an object that is asked for its next event.
 """
@@ -10,226 +7,26 @@ No event is handed to the caller from inside an async generator, a task group or
 from __future__ import annotations
 
 import socket
-import weakref
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from functools import partial
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import anyio
 from anyio import to_thread
-from anyio.lowlevel import RunVar
 
-from locus.core.errors import APIError, ConfigurationError
+from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.transport.call import Call, Decoder, HttpRequest, Signer
-from locus.transport.http import (
-    DRAIN_SECONDS,
-    REFUSAL_BYTES,
-    Requests,
-    body_class,
-    build,
-    check_open,
-    connection_options,
-    cut_short,
-    errors_of,
-    failure,
-    goes_direct,
-)
+from locus.transport.call import Call, Decoder, Signer, says_nothing, says_nothing_at_all
+from locus.transport.http import DRAIN_SECONDS, REFUSAL_BYTES, cut_short
+from locus.transport.nonblocking_pool import CLOSE_SECONDS, AsyncSender, Loop, current_loop
 from locus.transport.retries import attempts, worth_retrying
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
-CLOSE_SECONDS = 2.0
-"""How long closing may take when the caller has been cancelled."""
-
-
-class AsyncSender(Protocol):
-    """Opens an answer: through an httpx client, or a provider's SDK."""
-
-    @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        """What reading the body of an answer may raise."""
-        ...
-
-    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, its body unread. Raises an ``APIError``."""
-        ...
-
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for one of ``errors``."""
-        ...
-
-
-class AsyncHttpxSender:
-    """Sends through an httpx or httpx2 client."""
-
-    __slots__ = ("client", "errors", "library")
-
-    def __init__(self, client: Any, library: ModuleType) -> None:
-        self.client = client
-        self.library: Any = library
-        self.errors = errors_of(library)
-
-    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, its body unread, streamed or not."""
-        check_open(self.client)
-        try:
-            built, options = build(self.client, call, self.library)
-            built.stream = body_class(self.library)(call.request.content)
-            response: httpx.Response = await self.client.send(built, stream=True, **options)
-        except self.errors as error:
-            raise self.failure(error, answer_begun=False) from error
-        except self.library.InvalidURL as error:
-            raise ConfigurationError(f"base_url makes no valid address: {error}") from error
-        return response
-
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        return failure(error, self.library, answer_begun=answer_begun)
-
-    async def close(self) -> None:
-        """Close the client, if it is Locus's own."""
-        await self.client.aclose()
-
-
-class AsyncTransportSender:
-    """Sends through a bare httpx transport: Locus's own connections."""
-
-    __slots__ = ("_requests", "errors", "library", "transport")
-
-    def __init__(self, transport: httpx.AsyncHTTPTransport, library: ModuleType) -> None:
-        self.transport = transport
-        self.library: Any = library
-        self.errors = errors_of(library)
-        self._requests = Requests(library)
-
-    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, its body unread, streamed or not."""
-        request = self._requests.make(call.signed())
-        request.stream = body_class(self.library)(call.request.content)
-        try:
-            return await self.transport.handle_async_request(request)
-        except self.errors as error:
-            raise self.failure(error, answer_begun=False) from error
-
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        return failure(error, self.library, answer_begun=answer_begun)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.transport.aclose()
-
-
-class AsyncPool:
-    """A model's claim to connections, in whichever loop it is used."""
-
-    __slots__ = ("__weakref__",)
-
-    async def sender(self, request: HttpRequest) -> AsyncSender:
-        """What sends ``request`` from the current loop."""
-        loop = await _current_loop()
-        sender = loop.senders.get(weakref.ref(self))
-        if sender is None:
-            import httpx
-
-            options = connection_options(request.url)
-            if goes_direct(request.url):
-                sender = AsyncTransportSender(httpx.AsyncHTTPTransport(**options), httpx)
-            else:
-                sender = AsyncHttpxSender(httpx.AsyncClient(**options), httpx)
-            loop.senders[weakref.ref(self, loop.let_go)] = sender
-        return sender
-
-    async def aclose(self) -> None:
-        """Release the current loop's connections. The next call opens new ones."""
-        loop = await _current_loop()
-        sender = loop.senders.pop(weakref.ref(self), None)
-        if sender is not None:
-            await sender.close()
-
-
-class _Loop:
-    """What Locus keeps for one event loop."""
-
-    def __init__(self) -> None:
-        self.senders: dict[weakref.ref[AsyncPool], AsyncTransportSender | AsyncHttpxSender] = {}
-        # Open streams stand here, so that one which dies in a reference cycle does not take httpx's
-        # generators with it: trio would complain of them.
-        self.readings: set[_Reading] = set()
-        self.abandoned: deque[Callable[[], Awaitable[None]]] = deque()
-        self.at_end: list[Callable[[], Awaitable[None]]] = []
-        self.turns: weakref.WeakKeyDictionary[Signer, anyio.Lock] = weakref.WeakKeyDictionary()
-        self.holder: AsyncGenerator[None, None] | None = None
-        self.forget: Callable[[], None] | None = None
-
-    def turn(self, signer: Signer) -> anyio.Lock:
-        """For what is done for a signer in a worker thread: one task of the loop at a time.
-
-        The others wait here rather than each in a thread, and find the work done.
-        """
-        return self.turns.setdefault(signer, anyio.Lock())
-
-    def let_go(self, pool: weakref.ref[AsyncPool]) -> None:
-        """A model is gone; this may run in any thread, so closing has to wait."""
-        sender = self.senders.pop(pool, None)
-        if sender is not None:
-            self.abandoned.append(sender.close)
-
-    async def clean_up(self) -> None:
-        """Close what was dropped where nobody could await."""
-        while self.abandoned:
-            await self.abandoned.popleft()()
-
-    async def hold(self) -> AsyncGenerator[None, None]:
-        """Held open by the loop, and closed with it."""
-        try:
-            yield
-        finally:
-            # The generator knows the loop, and a loop that is known here would live for ever.
-            self.holder = None
-            if self.forget is not None:
-                self.forget()
-            self.readings.clear()  # the loop closes httpx's generators, and with them the answers
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self.clean_up()
-                while self.senders:
-                    _, sender = self.senders.popitem()
-                    await sender.close()
-                while self.at_end:
-                    await self.at_end.pop()()
-
-
-_loop_state: RunVar[_Loop] = RunVar("locus.transport")
-
-
-async def _current_loop() -> _Loop:
-    loop = _loop_here()
-    if loop.abandoned:
-        await loop.clean_up()
-    return loop
-
-
-def _loop_here() -> _Loop:
-    loop = _loop_state.get(None)
-    if loop is None:
-        loop = _Loop()
-        loop.forget = partial(_loop_state.reset, _loop_state.set(loop))
-        loop.holder = loop.hold()
-        with suppress(StopIteration):  # it has got to its yield, and awaited nothing on the way
-            loop.holder.__anext__().send(None)
-    return loop
-
-
-def at_loop_end(close: Callable[[], Awaitable[None]]) -> None:
-    """Have ``close`` called before the current loop ends, to release what belongs to it."""
-    _loop_here().at_end.append(close)
 
 
 class Source(Protocol):
@@ -327,7 +124,13 @@ async def complete(sender: AsyncSender, call: Call) -> ModelResponse:
                     await response.aclose()
         return call.read(body)
 
-    return await _persist(call, once)
+    answer = await _persist(call, once)
+    for pause in call.pauses:
+        if not says_nothing(answer):
+            break
+        await anyio.sleep(pause)
+        answer = await _persist(call, once)
+    return answer
 
 
 def stream(sender: Callable[[Call], Awaitable[AsyncSender]], call: Call) -> AsyncStream:
@@ -352,7 +155,7 @@ class _CallSource:
             except APIError as error:
                 self._call.asked.tell(error)
                 raise
-        sender, loop = await self._sender(self._call), await _current_loop()
+        sender, loop = await self._sender(self._call), await current_loop()
 
         async def once(call: Call) -> tuple[_Reading, list[ModelChunkEvent]]:
             response = await _open(sender, call, stream=True)
@@ -363,7 +166,14 @@ class _CallSource:
                 await reading.close()
                 raise
 
-        self._reading, events = await _persist(self._call, once)
+        reading, events = await _persist(self._call, once)
+        for pause in self._call.pauses:
+            if not says_nothing_at_all(events):
+                break
+            await reading.close()
+            await anyio.sleep(pause)
+            reading, events = await _persist(self._call, once)
+        self._reading = reading
         return events
 
     async def close(self) -> None:
@@ -381,7 +191,7 @@ class _Reading:
     __slots__ = ("_chunks", "_decoder", "_loop", "_response", "_sender")
 
     def __init__(
-        self, loop: _Loop, sender: AsyncSender, response: httpx.Response, decoder: Decoder
+        self, loop: Loop, sender: AsyncSender, response: httpx.Response, decoder: Decoder
     ) -> None:
         self._loop = loop
         self._sender = sender
@@ -445,7 +255,7 @@ async def _send(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Respo
     if signer is None:
         return await sender.open(call, stream=stream)
     if not signer.ready():
-        async with (await _current_loop()).turn(signer):
+        async with (await current_loop()).turn(signer):
             if not signer.ready():
                 await to_thread.run_sync(signer.prepare, abandon_on_cancel=True)
     version = signer.version
@@ -458,7 +268,7 @@ async def _send(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Respo
 
 async def _renew(signer: Signer, version: int, response: httpx.Response) -> bool:
     try:
-        async with (await _current_loop()).turn(signer):
+        async with (await current_loop()).turn(signer):
             return await to_thread.run_sync(signer.renew, version, abandon_on_cancel=True)
     except BaseException:  # the caller has been cancelled
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):

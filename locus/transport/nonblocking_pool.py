@@ -1,0 +1,221 @@
+"""The connections of async calls: what sends, and in which event loop it lives.
+
+A connection belongs to the event loop it was opened in, so each loop has clients of its own, held
+by an async generator: both runtimes close those at the end of a run, and with it the connections.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from locus.core.errors import APIError, ConfigurationError
+from locus.transport.call import Call, HttpRequest, Signer
+from locus.transport.http import (
+    Requests,
+    body_class,
+    build,
+    check_open,
+    connection_options,
+    errors_of,
+    failure,
+    goes_direct,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+CLOSE_SECONDS = 2.0
+"""How long closing may take when the caller has been cancelled."""
+
+
+class AsyncSender(Protocol):
+    """Opens an answer: through an httpx client, or a provider's SDK."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What reading the body of an answer may raise."""
+        ...
+
+    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
+        """The answer, its body unread. Raises an ``APIError``."""
+        ...
+
+    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
+        """Locus's word for one of ``errors``."""
+        ...
+
+
+class AsyncHttpxSender:
+    """Sends through an httpx or httpx2 client."""
+
+    __slots__ = ("client", "errors", "library")
+
+    def __init__(self, client: Any, library: ModuleType) -> None:
+        self.client = client
+        self.library: Any = library
+        self.errors = errors_of(library)
+
+    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
+        """The answer, its body unread, streamed or not."""
+        check_open(self.client)
+        try:
+            built, options = build(self.client, call, self.library)
+            built.stream = body_class(self.library)(call.request.content)
+            response: httpx.Response = await self.client.send(built, stream=True, **options)
+        except self.errors as error:
+            raise self.failure(error, answer_begun=False) from error
+        except self.library.InvalidURL as error:
+            raise ConfigurationError(f"base_url makes no valid address: {error}") from error
+        return response
+
+    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
+        """Locus's word for what httpx raised."""
+        return failure(error, self.library, answer_begun=answer_begun)
+
+    async def close(self) -> None:
+        """Close the client, if it is Locus's own."""
+        await self.client.aclose()
+
+
+class AsyncTransportSender:
+    """Sends through a bare httpx transport: Locus's own connections."""
+
+    __slots__ = ("_requests", "errors", "library", "transport")
+
+    def __init__(self, transport: httpx.AsyncHTTPTransport, library: ModuleType) -> None:
+        self.transport = transport
+        self.library: Any = library
+        self.errors = errors_of(library)
+        self._requests = Requests(library)
+
+    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
+        """The answer, its body unread, streamed or not."""
+        request = self._requests.make(call.signed())
+        request.stream = body_class(self.library)(call.request.content)
+        try:
+            return await self.transport.handle_async_request(request)
+        except self.errors as error:
+            raise self.failure(error, answer_begun=False) from error
+
+    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
+        """Locus's word for what httpx raised."""
+        return failure(error, self.library, answer_begun=answer_begun)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.transport.aclose()
+
+
+class AsyncPool:
+    """A model's claim to connections, in whichever loop it is used."""
+
+    __slots__ = ("__weakref__",)
+
+    async def sender(self, request: HttpRequest) -> AsyncSender:
+        """What sends ``request`` from the current loop."""
+        loop = await current_loop()
+        sender = loop.senders.get(weakref.ref(self))
+        if sender is None:
+            import httpx
+
+            options = connection_options(request.url)
+            if goes_direct(request.url):
+                sender = AsyncTransportSender(httpx.AsyncHTTPTransport(**options), httpx)
+            else:
+                sender = AsyncHttpxSender(httpx.AsyncClient(**options), httpx)
+            loop.senders[weakref.ref(self, loop.let_go)] = sender
+        return sender
+
+    async def aclose(self) -> None:
+        """Release the current loop's connections. The next call opens new ones."""
+        loop = await current_loop()
+        sender = loop.senders.pop(weakref.ref(self), None)
+        if sender is not None:
+            await sender.close()
+
+
+class Loop:
+    """What Locus keeps for one event loop."""
+
+    def __init__(self) -> None:
+        self.senders: dict[weakref.ref[AsyncPool], AsyncTransportSender | AsyncHttpxSender] = {}
+        # Open streams stand here, so that one which dies in a reference cycle does not take httpx's
+        # generators with it: trio would complain of them.
+        self.readings: set[object] = set()
+        self.abandoned: deque[Callable[[], Awaitable[None]]] = deque()
+        self.at_end: list[Callable[[], Awaitable[None]]] = []
+        self.turns: weakref.WeakKeyDictionary[Signer, anyio.Lock] = weakref.WeakKeyDictionary()
+        self.holder: AsyncGenerator[None, None] | None = None
+        self.forget: Callable[[], None] | None = None
+
+    def turn(self, signer: Signer) -> anyio.Lock:
+        """For what is done for a signer in a worker thread: one task of the loop at a time.
+
+        The others wait here rather than each in a thread, and find the work done.
+        """
+        return self.turns.setdefault(signer, anyio.Lock())
+
+    def let_go(self, pool: weakref.ref[AsyncPool]) -> None:
+        """A model is gone; this may run in any thread, so closing has to wait."""
+        sender = self.senders.pop(pool, None)
+        if sender is not None:
+            self.abandoned.append(sender.close)
+
+    async def clean_up(self) -> None:
+        """Close what was dropped where nobody could await."""
+        while self.abandoned:
+            await self.abandoned.popleft()()
+
+    async def hold(self) -> AsyncGenerator[None, None]:
+        """Held open by the loop, and closed with it."""
+        try:
+            yield
+        finally:
+            # The generator knows the loop, and a loop that is known here would live for ever.
+            self.holder = None
+            if self.forget is not None:
+                self.forget()
+            self.readings.clear()  # the loop closes httpx's generators, and with them the answers
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self.clean_up()
+                while self.senders:
+                    _, sender = self.senders.popitem()
+                    await sender.close()
+                while self.at_end:
+                    await self.at_end.pop()()
+
+
+_loop_state: RunVar[Loop] = RunVar("locus.transport")
+
+
+async def current_loop() -> Loop:
+    """What Locus keeps for the running loop, with what was dropped in it now closed."""
+    loop = _loop_here()
+    if loop.abandoned:
+        await loop.clean_up()
+    return loop
+
+
+def _loop_here() -> Loop:
+    loop = _loop_state.get(None)
+    if loop is None:
+        loop = Loop()
+        loop.forget = partial(_loop_state.reset, _loop_state.set(loop))
+        loop.holder = loop.hold()
+        with suppress(StopIteration):  # it has got to its yield, and awaited nothing on the way
+            loop.holder.__anext__().send(None)
+    return loop
+
+
+def at_loop_end(close: Callable[[], Awaitable[None]]) -> None:
+    """Have ``close`` called before the current loop ends, to release what belongs to it."""
+    _loop_here().at_end.append(close)
