@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import pickle
 import sys
 import traceback
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -889,6 +891,33 @@ def test_client_works_in_each_loop(server: LoopbackServer) -> None:
         run(kind, main)
         server.wait_closed(timeout=1)
     assert len({id(client) for client in clients}) == 3
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_a_dropped_models_client_is_closed_in_a_loop_that_goes_on(
+    server: LoopbackServer, kind: str
+) -> None:
+    pytest.importorskip("openai")
+    server.always(whole())
+
+    async def main() -> None:
+        last = model_of(server)
+        dropped = []
+        for _ in range(3):
+            model = model_of(server)
+            client = model.client
+            await client.chat.completions.create(model="m", messages=HELLO)
+            dropped.append((weakref.ref(model.connections), client))
+            del model
+        gc.collect()
+        await last.complete("hello")  # what was dropped is closed at the next occasion
+        assert all(reference() is None for reference, _ in dropped)
+        assert all(client.is_closed() for _, client in dropped)
+        await last.aclose()
+
+    run(kind, main)
+    server.wait_closed(timeout=1)
 
 
 @pytest.mark.sdk

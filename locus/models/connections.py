@@ -38,7 +38,7 @@ class Connections:
         if clients is None:
             clients = self._sdk_clients[loop or self.blocking] = {}
             if loop is not None:
-                at_loop_end(partial(self._close_sdk_clients, loop))
+                at_loop_end(self, partial(_close_all, clients))
         client = clients.get(config)
         if client is None:
             client = clients[config] = make()
@@ -48,13 +48,15 @@ class Connections:
         """Release the blocking connections and those of the running loop."""
         self.blocking.close()
         await self.nonblocking.aclose()
-        await self._close_sdk_clients(_running_loop())
+        await _close_all(self._sdk_clients.pop(_running_loop(), {}))
 
-    async def _close_sdk_clients(self, loop: Any) -> None:
-        for client in self._sdk_clients.pop(loop, {}).values():
-            closing = client.close()
-            if isawaitable(closing):
-                await closing
+
+async def _close_all(clients: dict[Hashable, Any]) -> None:
+    while clients:
+        _, client = clients.popitem()
+        closing = client.close()
+        if isawaitable(closing):
+            await closing
 
 
 def _running_loop() -> Any:

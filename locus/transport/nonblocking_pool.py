@@ -152,7 +152,7 @@ class Loop:
         # generators with it: trio would complain of them.
         self.readings: set[object] = set()
         self.abandoned: deque[Callable[[], Awaitable[None]]] = deque()
-        self.at_end: list[Callable[[], Awaitable[None]]] = []
+        self.at_end: dict[weakref.ref[Any], Callable[[], Awaitable[None]]] = {}
         self.turns: weakref.WeakKeyDictionary[Signer, anyio.Lock] = weakref.WeakKeyDictionary()
         self.holder: AsyncGenerator[None, None] | None = None
         self.forget: Callable[[], None] | None = None
@@ -169,6 +169,12 @@ class Loop:
         sender = self.senders.pop(pool, None)
         if sender is not None:
             self.abandoned.append(sender.close)
+
+    def let_go_at_end(self, owner: weakref.ref[Any]) -> None:
+        """Likewise for what :func:`at_loop_end` was told of."""
+        close = self.at_end.pop(owner, None)
+        if close is not None:
+            self.abandoned.append(close)
 
     async def clean_up(self) -> None:
         """Close what was dropped where nobody could await."""
@@ -191,7 +197,8 @@ class Loop:
                     _, sender = self.senders.popitem()
                     await sender.close()
                 while self.at_end:
-                    await self.at_end.pop()()
+                    _, close = self.at_end.popitem()
+                    await close()
 
 
 _loop_state: RunVar[Loop] = RunVar("locus.transport")
@@ -216,6 +223,10 @@ def _loop_here() -> Loop:
     return loop
 
 
-def at_loop_end(close: Callable[[], Awaitable[None]]) -> None:
-    """Have ``close`` called before the current loop ends, to release what belongs to it."""
-    _loop_here().at_end.append(close)
+def at_loop_end(owner: object, close: Callable[[], Awaitable[None]]) -> None:
+    """Have ``close`` called before the current loop ends, or some time after ``owner`` is gone.
+
+    It releases what belongs to the loop, and must not hold the owner.
+    """
+    loop = _loop_here()
+    loop.at_end[weakref.ref(owner, loop.let_go_at_end)] = close
