@@ -2,13 +2,15 @@
 
 ``python -m benchmarks`` (``tox run -e bench``) measures CPU and wall time of
 
-- a whole answer and a chunk of a streamed one, blocking, under asyncio and under trio;
+- a whole answer and a chunk of a streamed one, blocking, under asyncio and under trio, in the wire
+  formats of OpenAI, Anthropic and Ollama;
 - a thousand streams that one process reads at the same time, with its memory;
 - a process from its start to its first answer, and the imports;
 
-and compares ratios with the targets. The *floor* is bare httpx and msgspec in a loop written by
-hand: what Locus adds to it is Locus's own cost. The peers are the OpenAI SDK, locus-sdk, any-llm
-and litellm, each in an environment of its own and used as its documentation says.
+and compares ratios with the targets. (The last two in OpenAI's format alone.) The *floor* is bare
+httpx and msgspec in a loop written by hand: what Locus adds to it is Locus's own cost. The peers
+are the SDK that each format was made for, and in OpenAI's format locus-sdk, any-llm and litellm,
+each in an environment of its own and used as its documentation says.
 
 Everybody talks to one server on 127.0.0.1, a process of its own with canned bytes, so only the
 client's work is counted. Times are noisy where cores are shared: subjects are measured by turns,

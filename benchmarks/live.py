@@ -48,13 +48,13 @@ class Worker:
 
 @contextmanager
 def worker(
-    python: Path, subject: Path, runtime: str, variables: Mapping[str, str]
+    python: Path, subject: Path, runtime: str, wire: str, variables: Mapping[str, str]
 ) -> Iterator[Worker]:
     """A worker for as long as the context lasts."""
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
-            [str(python), "-P", str(HERE / "worker.py"), str(subject), runtime],
+            [str(python), "-P", str(HERE / "worker.py"), str(subject), runtime, wire],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

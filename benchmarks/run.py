@@ -12,19 +12,20 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from . import canned, cold, subjects, table
+from .canned import anthropic, ollama, openai
 from .environments import Environments, InstallError
 from .live import Worker, calls_in, crowd, loopback_server, worker
 from .rounds import Failure, Measure, Measurement, Results, by_turns
-from .targets import IMPORT_BASELINE, OURS, Run, targets
+from .targets import FIRST, FORMATS, IMPORT_BASELINE, OURS, Run, targets
 
 ROOT = Path(__file__).parent.parent
 CASES = ("whole", "stream", "crowd", "cold")
 RUNTIMES = ("blocking", "asyncio", "trio")
-# A chunk is what the caller sees: the ones with text, the role, the finish and the usage.
-_EXTRA_CHUNKS = 3
+WIRES: dict[str, ModuleType] = dict(zip(FORMATS, (openai, anthropic, ollama), strict=True))
 
 
 @dataclass(frozen=True)
@@ -54,28 +55,33 @@ class Case:
     name: str
     title: str
     call: str
-    path: str
+    framing: str
     expected: str | int
-    units: int
+    chunks: int = 0
+    """How many there are with text; 0 where the answer is one piece."""
+
+    def units(self, wire: str) -> int:
+        """By how many the times are divided: a chunk is what the caller sees, with text or not."""
+        return self.chunks + WIRES[wire].EXTRA_CHUNKS if self.chunks else 1
 
 
 LIVE_CASES = (
-    Case("whole", "whole answer", "whole", "/packed/v1", canned.WHOLE_TEXT, 1),
+    Case("whole", "whole answer", "whole", "packed", canned.WHOLE_TEXT),
     Case(
         "chunk",
         f"streamed chunk, {canned.PACKED} a write",
         "stream",
-        "/packed/v1",
+        "packed",
         canned.stream_length(canned.CHUNKS),
-        canned.CHUNKS + _EXTRA_CHUNKS,
+        canned.CHUNKS,
     ),
     Case(
         "alone",
         "streamed chunk, each arriving alone",
         "stream",
-        "/alone/v1",
+        "alone",
         canned.stream_length(canned.CHUNKS_ALONE),
-        canned.CHUNKS_ALONE + _EXTRA_CHUNKS,
+        canned.CHUNKS_ALONE,
     ),
 )
 
@@ -90,34 +96,33 @@ class Runner:
         self._effort = effort
         self._environments = environments
         self._missing: Results = {}
-        self._names: list[str] = []
-        for name in names:
-            subject = subjects.ALL[name]
-            _progress(f"environments of {name}")
+        self._subjects = [subject for subject in subjects.ALL if subject.NAME in names]
+        for subject in self._subjects:
+            if subject.NAME in self._missing:
+                continue
+            _progress(f"environments of {subject.NAME}")
             try:
                 for runtime in subject.RUNTIMES:
                     environments.python(subject, runtime)
             except InstallError as error:
-                self._missing[name] = Failure(f"not installed: {error}")
-            else:
-                self._names.append(name)
+                self._missing[subject.NAME] = Failure(f"not installed: {error}")
 
-    def live(self, runtime: str, cases: Sequence[Case]) -> Run:
-        """What the live workers of one runtime take for each case."""
+    def live(self, wire: str, runtime: str, cases: Sequence[Case]) -> Run:
+        """What the live workers of one format and runtime take for each case."""
         run: Run = {}
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
-            for name in self._names:
-                if runtime in subjects.ALL[name].RUNTIMES:
-                    workers[name] = stack.enter_context(self._worker(name, runtime))
+            for subject in self._speaking(wire, runtime):
+                live = self._worker(subject, runtime, wire)
+                workers[subject.NAME] = stack.enter_context(live)
             for case in cases:
-                _progress(f"{case.title}, {runtime}")
-                results = self._case(case, workers)
-                run[case.name, runtime] = results | self._missing_from(runtime)
+                _progress(f"{wire}: {case.title}, {runtime}")
+                results = self._case(wire, case, workers)
+                run[wire, case.name, runtime] = results | self._missing_from(wire, runtime)
         return run
 
-    def _case(self, case: Case, workers: dict[str, Worker]) -> Results:
-        url = self._server + case.path
+    def _case(self, wire: str, case: Case, workers: dict[str, Worker]) -> Results:
+        url = self._url(wire, case.framing)
         measures: dict[str, Measure] = {}
         failures: Results = {}
         for name, live in workers.items():
@@ -127,46 +132,55 @@ class Runner:
                 failures[name] = failure
             else:
                 measures[name] = partial(live.measure, case.call, url, n, case.expected)
-        alone = case.path == "/alone/v1"
-        rounds = self._effort.rounds_alone if alone else self._effort.rounds
-        return by_turns(measures, rounds, units=case.units) | failures
+        rounds = self._effort.rounds_alone if case.framing == "alone" else self._effort.rounds
+        return by_turns(measures, rounds, units=case.units(wire)) | failures
 
-    def _missing_from(self, runtime: str) -> Results:
-        return {
-            name: failure
-            for name, failure in self._missing.items()
-            if runtime in subjects.ALL[name].RUNTIMES
-        }
-
-    def _worker(self, name: str, runtime: str) -> AbstractContextManager[Worker]:
-        subject = subjects.ALL[name]
-        python = self._environments.python(subject, runtime)
-        assert subject.__file__ is not None
-        return worker(
-            python, Path(subject.__file__), runtime, self._environments.variables(subject)
+    def _speaking(self, wire: str, runtime: str | None = None) -> Iterator[ModuleType]:
+        """The installed subjects of a format, under that runtime or whichever."""
+        return (
+            subject for subject in self._asked(wire, runtime) if subject.NAME not in self._missing
         )
+
+    def _missing_from(self, wire: str, runtime: str | None = None) -> Results:
+        names = {subject.NAME for subject in self._asked(wire, runtime)}
+        return {name: why for name, why in self._missing.items() if name in names}
+
+    def _asked(self, wire: str, runtime: str | None) -> Iterator[ModuleType]:
+        for subject in self._subjects:
+            if wire in subject.FORMATS and runtime in (None, *subject.RUNTIMES):
+                yield subject
+
+    def _url(self, wire: str, framing: str) -> str:
+        return f"{self._server}/{framing}{WIRES[wire].ROOT}"
+
+    def _worker(
+        self, subject: ModuleType, runtime: str, wire: str
+    ) -> AbstractContextManager[Worker]:
+        python = self._environments.python(subject, runtime)
+        variables = self._environments.variables(subject)
+        assert subject.__file__ is not None
+        return worker(python, Path(subject.__file__), runtime, wire, variables)
 
     def crowd(self) -> Run:
         """What one of many streams takes that one process reads at the same time."""
         n = self._effort.crowd
         _progress(f"{n} streams at once")
+        url = self._url(FIRST, f"crowd-{n}")
         measures = {
-            name: partial(
-                crowd, partial(self._worker, name, "asyncio"), f"{self._server}/crowd-{n}/v1", n
-            )
-            for name in self._names
+            subject.NAME: partial(crowd, partial(self._worker, subject, "asyncio", FIRST), url, n)
+            for subject in self._speaking(FIRST)
         }
         results = by_turns(measures, self._effort.rounds_crowd, warm_up=False)
-        return {("crowd", str(n)): results | self._missing}
+        return {(FIRST, "crowd", str(n)): results | self._missing_from(FIRST)}
 
     def cold(self) -> Run:
         """What a new process takes to its first answer, and what the imports alone take."""
         _progress("cold start")
-        url = self._server + "/packed/v1"
+        url = self._url(FIRST, "packed")
         answers: dict[str, Measure] = {}
         imports: dict[str, Measure] = {}
-        for name in self._names:
-            subject = subjects.ALL[name]
+        for subject in self._speaking(FIRST):
+            name = subject.NAME
             python = self._environments.python(subject, subject.RUNTIMES[0])
             variables = self._environments.variables(subject)
             program = subject.COLD.replace("{url}", url)
@@ -177,9 +191,10 @@ class Runner:
             if name == OURS:
                 statement = f"import {IMPORT_BASELINE}"
                 imports[IMPORT_BASELINE] = partial(cold.import_cost, python, statement, variables)
+        rounds, missing = self._effort.rounds_cold, self._missing_from(FIRST)
         return {
-            ("cold", ""): by_turns(answers, self._effort.rounds_cold) | self._missing,
-            ("import", ""): by_turns(imports, self._effort.rounds_cold) | self._missing,
+            (FIRST, "cold", ""): by_turns(answers, rounds) | missing,
+            (FIRST, "import", ""): by_turns(imports, rounds) | missing,
         }
 
 
@@ -191,11 +206,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with loopback_server(sys.executable) as server:
         runner = Runner(environments, options.subjects, server, QUICK if options.quick else FULL)
         cases = [case for case in LIVE_CASES if case.call in options.only]
-        for runtime in RUNTIMES if cases else ():
-            run |= runner.live(runtime, cases)
-        if "crowd" in options.only:
+        for wire in options.formats if cases else ():
+            for runtime in RUNTIMES:
+                run |= runner.live(wire, runtime, cases)
+        if "crowd" in options.only and FIRST in options.formats:
             run |= runner.crowd()
-        if "cold" in options.only:
+        if "cold" in options.only and FIRST in options.formats:
             run |= runner.cold()
     print("\n".join(_report(run)))
     if options.json:
@@ -206,26 +222,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(run: Run) -> Iterator[str]:
     yield f"Python {platform.python_version()}, {os.cpu_count()} cores, server on 127.0.0.1"
     yield ""
-    for case in LIVE_CASES:
-        for runtime in RUNTIMES:
-            if results := run.get((case.name, runtime)):
-                yield from table.block(f"{case.title}, {runtime}", case.name, results)
-    for (case_name, n), results in run.items():
+    for wire in FORMATS:
+        for case in LIVE_CASES:
+            for runtime in RUNTIMES:
+                if results := run.get((wire, case.name, runtime)):
+                    title = f"{wire}: {case.title}, {runtime}"
+                    yield from table.block(title, case.name, wire, results)
+    for (_, case_name, n), results in run.items():
         if case_name == "crowd":
             title = f"one of {n} streams at once, {canned.CHUNKS_ALONE} chunks each, asyncio"
-            yield from table.block(title, "crowd", results)
-    if results := run.get(("cold", "")):
-        yield from table.block("process start to first answer", "cold", results)
-    if results := run.get(("import", "")):
-        yield from table.block("import", "import", results)
+            yield from table.block(title, "crowd", FIRST, results)
+    if results := run.get((FIRST, "cold", "")):
+        yield from table.block("process start to first answer", "cold", FIRST, results)
+    if results := run.get((FIRST, "import", "")):
+        yield from table.block("import", "import", FIRST, results)
     yield from table.verdicts(targets(run))
 
 
 def _plain(run: Run) -> list[dict[str, Any]]:
     return [
-        {"case": case, "runtime": runtime, "subject": name}
+        {"format": wire, "case": case, "runtime": runtime, "subject": name}
         | (asdict(result) if isinstance(result, Measurement) else {"failure": str(result)})
-        for (case, runtime), results in run.items()
+        for (wire, case, runtime), results in run.items()
         for name, result in results.items()
     ]
 
@@ -257,10 +275,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--subjects",
-        type=one_of(subjects.ALL),
-        default=list(subjects.ALL),
+        type=one_of(subjects.NAMES),
+        default=list(subjects.NAMES),
         metavar="NAME,...",
-        help=f"of {', '.join(subjects.ALL)}",
+        help=f"of {', '.join(subjects.NAMES)}",
+    )
+    parser.add_argument(
+        "--formats",
+        type=one_of(FORMATS),
+        default=list(FORMATS),
+        metavar="FORMAT,...",
+        help=f"of {', '.join(FORMATS)}; crowd and cold are measured on {FIRST}'s alone",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save every round's times")

@@ -1,7 +1,8 @@
 """The loopback server: a process of its own, so that its CPU time is nobody's.
 
-It answers ``POST /{framing}/v1/chat/completions`` with canned bytes: the whole answer, or, where
-the request asks for a stream, the streamed one, in one of these framings:
+It answers ``POST /{framing}/...`` with canned bytes, in the format that the rest of the path stands
+for: the whole answer, or, where the request asks for a stream, the streamed one, in one of these
+framings:
 
 - ``packed``: ``PACKED`` events in each HTTP chunk and each write, as a client sees them whose
   server or network runs ahead of it;
@@ -20,8 +21,12 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import canned
+import canned.anthropic
+import canned.ollama
+import canned.openai
 
 LIFETIME = 3600.0
 PACE = 0.0005
@@ -38,20 +43,26 @@ def _groups(events: list[bytes], size: int) -> list[bytes]:
     return [b"".join(events[i : i + size]) for i in range(0, len(events), size)]
 
 
-_BODY = canned.whole()
-_WHOLE = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(_BODY)
-    + canned.HEADERS
-    + b"\r\n"
-    + _BODY
-)
-_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-    b"Transfer-Encoding: chunked\r\n" + canned.HEADERS + b"\r\n"
-)
-_PACKED = _answer(_HEAD, _groups(canned.stream(canned.CHUNKS), canned.PACKED))
-_ALONE = _answer(_HEAD, canned.stream(canned.CHUNKS_ALONE))
-_CROWD = _answer(_HEAD, _groups(canned.stream(canned.CHUNKS_ALONE), canned.PACKED))
+class Answers:
+    """The answers in one format, as they are written."""
+
+    def __init__(self, wire: ModuleType) -> None:
+        def head(content_type: str, length: str) -> bytes:
+            first = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{length}\r\n"
+            return first.encode() + wire.HEADERS + b"\r\n"
+
+        body, few = wire.whole(), wire.stream(canned.CHUNKS_ALONE)
+        self.whole = head("application/json", f"Content-Length: {len(body)}") + body
+        begun = head(wire.STREAM_TYPE, "Transfer-Encoding: chunked")
+        self.packed = _answer(begun, _groups(wire.stream(canned.CHUNKS), canned.PACKED))
+        self.alone = _answer(begun, few)
+        self.crowd = _answer(begun, _groups(few, canned.PACKED))
+
+
+_ANSWERS = {
+    (wire.ROOT + wire.PATH).encode(): Answers(wire)
+    for wire in (canned.openai, canned.anthropic, canned.ollama)
+}
 
 
 class Answerer(asyncio.Protocol):
@@ -68,16 +79,19 @@ class Answerer(asyncio.Protocol):
         if not end or len(body) < _content_length(head):
             return
         self.received = b""
+        _, framing, path = head.split(b" ")[1].split(b"/", 2)
+        answers = _ANSWERS[b"/" + path.partition(b"?")[0]]
         if b'"stream":true' not in body.replace(b" ", b""):
-            self.transport.write(_WHOLE)
-        elif head.startswith(b"POST /packed/"):
-            for part in _PACKED:
+            self.transport.write(answers.whole)
+        elif framing == b"packed":
+            for part in answers.packed:
                 self.transport.write(part)
-        elif head.startswith(b"POST /alone/"):
-            self._write_slowly(iter(_ALONE))
+        elif framing == b"alone":
+            self._write_slowly(iter(answers.alone))
         else:
-            self.transport.write(_CROWD[0] + _CROWD[1])
-            join_crowd(self.transport, int(head.split(b"/")[1].removeprefix(b"crowd-")))
+            first, second, *rest = answers.crowd
+            self.transport.write(first + second)
+            join_crowd(self.transport, rest, int(framing.removeprefix(b"crowd-")))
 
     def _write_slowly(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)
@@ -86,12 +100,12 @@ class Answerer(asyncio.Protocol):
             asyncio.get_running_loop().call_later(PACE, self._write_slowly, parts)
 
 
-_waiting: list[asyncio.Transport] = []
+_waiting: list[tuple[asyncio.Transport, list[bytes]]] = []
 
 
-def join_crowd(transport: asyncio.Transport, size: int) -> None:
+def join_crowd(transport: asyncio.Transport, rest: list[bytes], size: int) -> None:
     """Let the transport wait for the rest of its answer until the crowd is complete."""
-    _waiting.append(transport)
+    _waiting.append((transport, rest))
     if len(_waiting) == 1:
         asyncio.get_running_loop().call_later(PATIENCE, release_crowd)
     if len(_waiting) >= size:
@@ -102,13 +116,14 @@ def release_crowd() -> None:
     """Send everybody who waits the rest, a part at a time."""
     waiting, _waiting[:] = _waiting[:], []
     loop = asyncio.get_running_loop()
-    for number, part in enumerate(_CROWD[2:]):
-        loop.call_later(number * CROWD_PACE, _write_to_all, waiting, part)
+    for number in range(max(len(rest) for _, rest in waiting)):
+        loop.call_later(number * CROWD_PACE, _write_to_all, waiting, number)
 
 
-def _write_to_all(transports: list[asyncio.Transport], part: bytes) -> None:
-    for transport in transports:
-        transport.write(part)
+def _write_to_all(waiting: list[tuple[asyncio.Transport, list[bytes]]], number: int) -> None:
+    for transport, rest in waiting:
+        if number < len(rest):
+            transport.write(rest[number])
 
 
 def _content_length(head: bytes) -> int:

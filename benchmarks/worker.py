@@ -1,6 +1,6 @@
 """A live subject: one process, driven line by line over its standard input and output.
 
-``python -P worker.py SUBJECT.py RUNTIME`` loads the subject by path, so that nothing of this
+``python -P worker.py SUBJECT.py RUNTIME FORMAT`` loads the subject by path, so that nothing of this
 folder or of the project is on its ``sys.path``. Each input line is a JSON object:
 ``{"case": "whole" | "stream" | "crowd", "url": ..., "n": N}`` runs the case N times, a crowd of
 streams all at once (asyncio only), and answers with the CPU and wall seconds that took, all threads
@@ -46,8 +46,9 @@ def _load(path: str) -> ModuleType:
 class Commands:
     """The commands from the parent, and the answers to it."""
 
-    def __init__(self, make: Callable[[str], tuple[Any, Any]]) -> None:
+    def __init__(self, make: Callable[[str, str], tuple[Any, Any]], wire: str) -> None:
         self._make = make
+        self._wire = wire
         self._calls: dict[str, dict[str, Any]] = {}
         # Some subjects print. The answers get a descriptor of their own.
         self._answers = os.fdopen(os.dup(1), "w")
@@ -63,7 +64,7 @@ class Commands:
         command = json.loads(line)
         url, case, n = command["url"], command["case"], command["n"]
         if url not in self._calls:
-            whole, stream = self._make(url)
+            whole, stream = self._make(url, self._wire)
             self._calls[url] = {"whole": whole, "stream": stream}
         gc.collect()
         if case == "crowd":
@@ -101,17 +102,19 @@ async def run_nonblocking(commands: Commands) -> None:
         commands.answer(cpu, wall, result)
 
 
-def main(subject_path: str, runtime: str) -> None:
+def main(subject_path: str, runtime: str, wire: str) -> None:
     socket.getaddrinfo = _loopback_only
     subject = _load(subject_path)
     if runtime == "blocking":
-        run_blocking(Commands(subject.blocking))
-    elif runtime == "asyncio":
-        asyncio.run(run_nonblocking(Commands(subject.nonblocking)))
+        run_blocking(Commands(subject.blocking, wire))
+        return
+    commands = Commands(subject.nonblocking, wire)
+    if runtime == "asyncio":
+        asyncio.run(run_nonblocking(commands))
     else:
         import trio
 
-        trio.run(run_nonblocking, Commands(subject.nonblocking))
+        trio.run(run_nonblocking, commands)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,31 @@ def test_random_streams_read_like_httpx_sse_reads_them(data: bytes, more: st.Dat
     assert read(ServerSentEvents(), more.draw(splits(data))) == reference(data)
 
 
+NAMED = 'event: a\ndata: {"a": "b"}\n\n'
+SHAPES = [
+    NAMED,
+    "data: x\n\n",
+    "event: b\ndata: y\ndata: z\n\n",
+    "event: c\n\n",
+    "event: d\ndata: \n\n",
+    "event:e\ndata:x\n\n",
+    "event: f\nid: 1\ndata: x\n\n",
+    "data: x\nevent: g\n\n",
+    "data: q event: h\ndata: x\n\n",
+    ": ping\n\n",
+    "\n",
+]
+
+
+@given(st.lists(st.sampled_from(SHAPES) | st.just(NAMED)), st.data())
+def test_named_events_read_like_httpx_sse_reads_them(
+    events: list[str], more: st.DataObject
+) -> None:
+    data = "".join([NAMED, *events]).encode()
+    assert ServerSentEvents().feed(data) == reference(data)
+    assert read(ServerSentEvents(), more.draw(splits(data))) == reference(data)
+
+
 @given(STREAMS, st.data())
 def test_the_end_is_the_same_however_the_reads_fell(data: bytes, more: st.DataObject) -> None:
     whole, cut = ServerSentEvents(), ServerSentEvents()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 NAME = "any-llm"
+FORMATS = ("openai",)
 REQUIREMENTS = ("any-llm-sdk[openai]",)
 IMPORT = "import any_llm"
 RUNTIMES = ("blocking", "asyncio")
@@ -20,7 +21,7 @@ _ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 _STREAM = {**_ASK, "stream": True, "stream_options": {"include_usage": True}}
 
 
-def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     from any_llm import AnyLLM
 
     create = AnyLLM.create("openai", api_key="x", api_base=url).completion
@@ -38,7 +39,9 @@ def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
     return whole, stream
 
 
-def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+def nonblocking(
+    url: str, _: str
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     from any_llm import AnyLLM
 
     create = AnyLLM.create("openai", api_key="x", api_base=url).acompletion

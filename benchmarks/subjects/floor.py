@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 NAME = "floor"
+FORMATS = ("openai",)
 # Without sniffio, httpcore looks for it on the disk several times in each asynchronous request,
 # which takes 0.3 ms in all: no floor.
 REQUIREMENTS = ("httpx", "msgspec", "sniffio")
@@ -29,7 +30,7 @@ _ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 _STREAM = {**_ASK, "stream": True, "stream_options": {"include_usage": True}}
 
 
-def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     import httpx
     import msgspec
 
@@ -56,7 +57,9 @@ def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
     return whole, stream
 
 
-def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+def nonblocking(
+    url: str, _: str
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     import httpx
     import msgspec
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 NAME = "litellm"
+FORMATS = ("openai",)
 REQUIREMENTS = ("litellm",)
 IMPORT = "import litellm"
 RUNTIMES = ("blocking", "asyncio")
@@ -26,7 +27,7 @@ _ASK: dict[str, Any] = {
 _STREAM = {**_ASK, "stream": True, "stream_options": {"include_usage": True}}
 
 
-def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     from litellm import completion
 
     def whole() -> str:
@@ -42,7 +43,9 @@ def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
     return whole, stream
 
 
-def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+def nonblocking(
+    url: str, _: str
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     from litellm import acompletion
 
     async def whole() -> str:

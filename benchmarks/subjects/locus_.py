@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 NAME = "locus"
+FORMATS = ("openai", "anthropic", "ollama")
 REQUIREMENTS = ("{root}",)
 IMPORT = "import locus"
 RUNTIMES = ("blocking", "asyncio", "trio")
@@ -15,10 +17,18 @@ print(OpenAIModel("m", api_key="x", base_url="{url}").complete_sync("hi").conten
 """
 
 
-def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
-    from locus.models import OpenAIModel
+def _model(url: str, wire: str) -> Any:
+    from locus import models
 
-    model = OpenAIModel("m", api_key="x", base_url=url)
+    if wire == "anthropic":
+        return models.AnthropicModel("m", api_key="x", base_url=url)
+    if wire == "ollama":
+        return models.OllamaModel("m", base_url=url)
+    return models.OpenAIModel("m", api_key="x", base_url=url)
+
+
+def blocking(url: str, wire: str) -> tuple[Callable[[], str], Callable[[], int]]:
+    model = _model(url, wire)
 
     def whole() -> str:
         return model.complete_sync("hi").content
@@ -32,10 +42,10 @@ def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
     return whole, stream
 
 
-def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
-    from locus.models import OpenAIModel
-
-    model = OpenAIModel("m", api_key="x", base_url=url)
+def nonblocking(
+    url: str, wire: str
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+    model = _model(url, wire)
 
     async def whole() -> str:
         return (await model.complete("hi")).content

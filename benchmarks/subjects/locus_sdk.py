@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 NAME = "locus-sdk"
+FORMATS = ("openai",)
 REQUIREMENTS = ("locus-sdk[openai]",)
 IMPORT = "import locus"
 RUNTIMES = ("asyncio",)
@@ -18,7 +19,9 @@ print(asyncio.run(model.complete([Message.user("hi")])).content)
 """
 
 
-def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+def nonblocking(
+    url: str, _: str
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     from locus.core.messages import Message
     from locus.models.native.openai import OpenAIModel
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 NAME = "openai"
+FORMATS = ("openai",)
 REQUIREMENTS = ("openai>=3",)
 IMPORT = "import openai"
 RUNTIMES = ("blocking", "asyncio", "trio")
@@ -20,7 +21,7 @@ _ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 _STREAM = {**_ASK, "stream": True, "stream_options": {"include_usage": True}}
 
 
-def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     from openai import OpenAI
 
     create = OpenAI(api_key="x", base_url=url).chat.completions.create
@@ -38,7 +39,9 @@ def blocking(url: str) -> tuple[Callable[[], str], Callable[[], int]]:
     return whole, stream
 
 
-def nonblocking(url: str) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
+def nonblocking(
+    url: str, _: str
+) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     from openai import AsyncOpenAI
 
     create = AsyncOpenAI(api_key="x", base_url=url).chat.completions.create

@@ -12,9 +12,13 @@ tests compare the two on random streams.
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from typing import Final, Protocol
 
-_BOM = b"\xef\xbb\xbf"
+_BOM: Final = b"\xef\xbb\xbf"
+
+# Nearly every stream is made of events of one data line, all without a name or all with one.
+_named: Final = re.compile(rb"^event: [^\n]*+\ndata: ([^\n]++)(?:\n\n|\Z)", re.MULTILINE).findall
 
 
 class Framing(Protocol):
@@ -82,11 +86,15 @@ class ServerSentEvents:
         end = data.rfind(b"\n\n")
         self._rest.keep(data[end + 2 :])
         data = data[:end]
+        # Where events of the usual shape account for every line end, they were all like that, and
+        # there is nothing to look at one by one.
         if data.startswith(b"data: "):
-            # Nearly always each event is one data line. Where these separators account for every
-            # line end, they were all like that, and there is nothing to look at one by one.
             found = data[6:].split(b"\n\ndata: ")
             if data.count(b"\n") == 2 * (len(found) - 1) and b"" not in found:
+                return found
+        elif data.startswith(b"event: "):
+            found = _named(data)
+            if data.count(b"\n") == 3 * len(found) - 2:
                 return found
         found = []
         for block in data.split(b"\n\n"):

@@ -70,7 +70,7 @@ _BEGUN: Final = {
 class _Open:
     """A block whose pieces are still arriving."""
 
-    __slots__ = ("block", "json", "kind", "text", "thinking")
+    __slots__ = ("block", "json", "kind", "others", "text", "thinking")
 
     def __init__(self, block: Block) -> None:
         self.block = block
@@ -78,6 +78,7 @@ class _Open:
         self.text: list[str] = []
         self.thinking: list[str] = []
         self.json: list[str] = []
+        self.others: dict[str, list[str]] = {}
 
     @property
     def is_answer(self) -> bool:
@@ -87,7 +88,8 @@ class _Open:
     def settle(self) -> None:
         """Put what has arrived into the block."""
         block = self.block
-        for name, pieces in (("text", self.text), ("thinking", self.thinking)):
+        spoken = {"text": self.text, "thinking": self.thinking}
+        for name, pieces in (*spoken.items(), *self.others.items()):
             if pieces:
                 block[name] = text_in(block, name) + "".join(pieces)
                 pieces.clear()
@@ -98,17 +100,27 @@ class _Open:
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 block["input"] = written
 
+    def merge(self, members: dict[str, Any]) -> None:
+        """Add a delta of a kind that is not known: its text to the block's, all else as it is."""
+        for name, value in members.items():
+            if isinstance(value, str) and isinstance(self.block.get(name), str):
+                self.others.setdefault(name, []).append(value)
+            else:
+                self.others.pop(name, None)
+                self.block[name] = value
+
 
 class AnthropicMessagesDecoder(StreamDecoder):
     """The ``StreamDecoder`` of the messages format."""
 
-    __slots__ = ("_answer", "_blocks", "_open")
+    __slots__ = ("_answer", "_answering", "_blocks", "_open")
 
     def __init__(self) -> None:
         super().__init__(MessagesFraming())
         self._answer = Answer()
         self._blocks: list[_Open] = []
         self._open: dict[int | None, _Open] = {}
+        self._answering: tuple[int | None, ...] = ()  # the synthetic tool's call that is open
 
     @property
     def complete(self) -> bool:
@@ -118,7 +130,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
         try:
             event = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]":  # gateways that know OpenAI's format best
+            if frame.strip() == b"[DONE]" or _is_unknown(frame):  # the first is OpenAI's end
                 return
             event = _reader.read(frame)
         kind = event.type
@@ -128,9 +140,10 @@ class AnthropicMessagesDecoder(StreamDecoder):
                 return
             block = self._open.get(event.index) or self._begin(event.index, delta)
             if delta.type == "text_delta" and block.kind == "text":  # nearly always
-                if delta.text:
-                    block.text.append(delta.text)
-                    events.append(chunk_event(delta.text))
+                text = delta.text
+                if text:
+                    block.text.append(text)
+                    events.append(chunk_event(text))
             else:
                 self._add(block, delta, frame, events)
         elif kind == "content_block_start":
@@ -149,7 +162,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
         elif kind == "message_stop":
             self._close_all(events)
             events.append(self.finish())
-        elif kind == "error" or event.error or isinstance(event.message, str):
+        elif kind == "error" or event.error or (kind is None and isinstance(event.message, str)):
             raise refused(text_of(frame), error=event.error or None)
 
     def read_whole(self, body: bytes) -> ModelResponse:
@@ -180,9 +193,10 @@ class AnthropicMessagesDecoder(StreamDecoder):
         return self._start(index, {"type": kind}, [])
 
     def _start(self, index: int | None, block: Block, events: list[ModelChunkEvent]) -> _Open:
-        for other in [index, *(at for at, found in self._open.items() if found.is_answer)]:
+        for other in (index, *self._answering):
             self._close(self._open.pop(other, None), events)
         begun = self._open[index] = _Open(block)
+        self._answering = (index,) if begun.is_answer else ()
         self._blocks.append(begun)
         text = text_in(block, "text") if begun.kind == "text" else ""
         thought = text_in(block, "thinking") if begun.kind == "thinking" else ""
@@ -202,10 +216,16 @@ class AnthropicMessagesDecoder(StreamDecoder):
             case "signature_delta":
                 open_.block["signature"] = delta.signature or ""
             case "citations_delta":
-                found = open_.block.get("citations")
-                open_.block["citations"] = [*(found or ()), delta.citation]
+                if not isinstance(open_.block.get("citations"), list):
+                    open_.block["citations"] = []
+                open_.block["citations"].append(delta.citation)
             case _:
-                _merge(open_.block, frame)
+                members = {**_unknown.read(frame).delta}
+                members.pop("type", None)
+                if open_.kind == "text" and delta.text:
+                    open_.text.append(members.pop("text"))
+                    events.append(chunk_event(delta.text))
+                open_.merge(members)
 
     def _close(self, block: _Open | None, events: list[ModelChunkEvent]) -> None:
         if block is not None and block.is_answer:
@@ -223,15 +243,30 @@ class _Unknown(Read):
     delta: dict[str, Any]
 
 
+class _Kind(Read):
+    type: str | None = None
+
+
 _unknown: Final = Reader(_Unknown)
+_kind: Final = Reader(_Kind)
+_KINDS: Final = frozenset(
+    {
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "ping",
+        "error",
+    }
+)
 
 
-def _merge(block: Block, frame: bytes) -> None:
-    """Add a delta of a kind that is not known yet: its text to the block's, all else as it is."""
-    for name, value in _unknown.read(frame).delta.items():
-        if name == "type":
-            continue
-        before = block.get(name)
-        block[name] = (
-            before + value if isinstance(before, str) and isinstance(value, str) else value
-        )
+def _is_unknown(frame: bytes) -> bool:
+    """Whether it is an event of a kind that is not read, whose members may be anything.
+
+    :raises ResponseParseError: it is no event at all.
+    """
+    kind = _kind.read(frame).type
+    return kind is not None and kind not in _KINDS

@@ -5,11 +5,17 @@ The last piece says ``"done": true``. A stream without it was cut short, whateve
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
 from locus.core.events import ModelChunkEvent, chunk_event
 from locus.core.response import ModelResponse
 from locus.wire.decoder import StreamDecoder
 from locus.wire.framing import JSONLines
 from locus.wire.ollama_chat.answer import Answer, OllamaChatParser, check, reader
+
+_decode: Final = reader.decode
 
 
 class OllamaChatDecoder(StreamDecoder):
@@ -26,7 +32,10 @@ class OllamaChatDecoder(StreamDecoder):
         return False
 
     def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        chat = reader.read(frame)
+        try:
+            chat = _decode(frame)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            chat = reader.read(frame)
         if chat.error:
             check(chat, frame)
         text, thought = self._answer.add(chat)

@@ -1,0 +1,82 @@
+"""Anthropic's messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import WHOLE_TEXT, header_lines, words
+
+ROOT = ""
+PATH = "/v1/messages"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+EXTRA_CHUNKS = 5  # the starts of message and block, the end of the block, the finish, the end
+
+_COMMON = {
+    "model": "claude-sonnet-4-20250514",
+    "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+    "type": "message",
+    "role": "assistant",
+}
+_USAGE = {
+    "input_tokens": 8,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+    "output_tokens": 300,
+    "service_tier": "standard",
+}
+
+HEADERS = header_lines(
+    b"Date: Thu, 09 Oct 2025 08:53:20 GMT",
+    b"Connection: keep-alive",
+    b"anthropic-organization-id: 2c9b6c1e-5f0e-4b27-9d43-0d6f5c1b7a88",
+    b"anthropic-ratelimit-input-tokens-limit: 2000000",
+    b"anthropic-ratelimit-input-tokens-remaining: 2000000",
+    b"anthropic-ratelimit-input-tokens-reset: 2025-10-09T08:53:20Z",
+    b"anthropic-ratelimit-requests-limit: 4000",
+    b"anthropic-ratelimit-requests-remaining: 3999",
+    b"anthropic-ratelimit-requests-reset: 2025-10-09T08:53:20Z",
+    b"request-id: req_011CTwMbVbZ8m7d5Yk3nJ4hP",
+    b"strict-transport-security: max-age=31536000; includeSubDomains; preload",
+    b"x-envoy-upstream-service-time: 412",
+    b"Server: loopback",
+)
+
+
+def whole() -> bytes:
+    """The JSON body of the answer to a request without ``stream``."""
+    body = {
+        **_COMMON,
+        "content": [{"type": "text", "text": WHOLE_TEXT}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": _USAGE,
+    }
+    return _json(body)
+
+
+def stream(chunks: int) -> list[bytes]:
+    """The server-sent events of a streamed answer, one item an event, the ping included."""
+    message: dict[str, Any] = {**_COMMON, "content": [], "stop_reason": None, "stop_sequence": None}
+    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    return [
+        _event("message_start", message={**message, "usage": {**_USAGE, "output_tokens": 1}}),
+        _event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        _event("ping"),
+        *(
+            _event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
+            for word in words(chunks)
+        ),
+        _event("content_block_stop", index=0),
+        _event("message_delta", delta=end, usage={"output_tokens": 300}),
+        _event("message_stop"),
+    ]
+
+
+def _event(kind: str, **members: Any) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), _json({"type": kind, **members}))
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()

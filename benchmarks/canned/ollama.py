@@ -1,0 +1,47 @@
+"""Ollama's chat."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import WHOLE_TEXT, header_lines, words
+
+ROOT = ""
+PATH = "/api/chat"
+STREAM_TYPE = "application/x-ndjson"
+EXTRA_CHUNKS = 1  # the end, with the usage
+
+_END = {
+    "done": True,
+    "done_reason": "stop",
+    "total_duration": 4883583458,
+    "load_duration": 1334875,
+    "prompt_eval_count": 26,
+    "prompt_eval_duration": 342546000,
+    "eval_count": 282,
+    "eval_duration": 4535599000,
+}
+
+HEADERS = header_lines(b"Date: Thu, 09 Oct 2025 08:53:20 GMT")
+
+
+def whole() -> bytes:
+    """The JSON body of the answer to a request with ``"stream": false``."""
+    return _piece(WHOLE_TEXT, _END)
+
+
+def stream(chunks: int) -> list[bytes]:
+    """The lines of a streamed answer."""
+    lines = [_piece(word, {"done": False}) for word in words(chunks)]
+    return [line + b"\n" for line in (*lines, _piece("", _END))]
+
+
+def _piece(text: str, rest: dict[str, Any]) -> bytes:
+    body = {
+        "model": "llama3.3",
+        "created_at": "2025-10-09T08:53:20.146893451Z",
+        "message": {"role": "assistant", "content": text},
+        **rest,
+    }
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
