@@ -93,7 +93,9 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
         return f"{self.engine.url}/v1/chat/completions"
 
     def _headers(self) -> dict[str, str]:
-        return {}
+        # llama.cpp closes the connection after a stream and does not say so. The next request would
+        # race with that; a new connection within this machine costs nothing.
+        return {"connection": "close"}
 
     def _call_with(
         self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
