@@ -350,7 +350,7 @@ def test_a_result_may_hold_an_image() -> None:
         ("data:image/png;base64,iVBORw==", "image/png", b"\x89PNG"),
         ("DATA:image/gif;name=a.gif;base64,R0lG", "image/gif", b"GIF"),
         ("data:image/png;base64,iVBORw%3D%3D", "image/png", b"\x89PNG"),
-        ("data:image/svg+xml,%3Csvg/%3E", "image/svg+xml", b"<svg/>"),
+        ("data:image/webp,RIFF%00", "image/webp", b"RIFF\x00"),
     ],
 )
 def test_an_image_in_its_own_address_is_sent_inline(url: str, media_type: str, data: bytes) -> None:
@@ -625,6 +625,7 @@ def test_tools_are_said_in_the_apis_way() -> None:
             {"type": "any", "disable_parallel_tool_use": True},
         ),
         ({"tool_choice": "none", "parallel_tool_calls": False}, {"type": "none"}),
+        ({"tool_choice": {"type": "none"}, "parallel_tool_calls": False}, {"type": "none"}),
     ],
 )
 def test_a_tool_is_chosen(said: dict[str, Any], sent: Any) -> None:
@@ -656,7 +657,11 @@ def test_a_schema_is_a_tool_that_has_to_be_called() -> None:
     assert [tool["name"] for tool in body["tools"]] == ["f", "respond_with_schema"]
     assert body["tools"][1]["input_schema"] == SCHEMA
     assert body["tools"][1]["description"]
-    assert body["tool_choice"] == {"type": "tool", "name": "respond_with_schema"}
+    assert body["tool_choice"] == {
+        "type": "tool",
+        "name": "respond_with_schema",
+        "disable_parallel_tool_use": True,
+    }
     assert "output_config" not in body
 
 

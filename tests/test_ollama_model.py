@@ -70,6 +70,9 @@ def test_the_positions_of_the_arguments() -> None:
     [
         {"keep_alive": True},
         {"keep_alive": ["5m"]},
+        {"keep_alive": float("nan")},
+        {"base_url": 11434},
+        {"base_url": b"gpu-box"},
         {"think": 3},
         {"api_key": "sesame\nopen"},
         {"max_tokens": 0},

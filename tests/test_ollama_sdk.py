@@ -195,6 +195,8 @@ def test_a_stream_through_the_package_that_breaks_off_says_so(
         (streamed().stall(third), APITimeoutError),
         (Reply.ndjson([*_lines()[:3], {"error": "boom"}]), InternalServerError),
         (Reply.ndjson([*_lines()[:3], {"message": 5}]), ResponseParseError),
+        (Reply.ndjson([*_lines()[:3], "no object"]), ResponseParseError),
+        (Reply.ndjson([*_lines()[:3], {"error": {"no": "text"}}]), ResponseParseError),
         (streamed().framed("close").truncate(third + 9), ResponseParseError),
     ):
         server.always(reply)
@@ -209,7 +211,8 @@ def test_a_stream_through_the_package_that_breaks_off_says_so(
 def test_an_answer_that_the_package_cannot_read_is_an_error_of_locus(
     server: LoopbackServer, runtime: Runtime, bring: Bring
 ) -> None:
-    for body in (b"<html>", b'{"message": 5}', b'{"error": "boom"}', b"{}", b""):
+    bodies = (b"<html>", b'{"message": 5}', b'{"error": "boom"}', b"{}", b"", b'"text"', b"null")
+    for body in bodies:
         server.always(Reply.json({}).with_body(body))
         for ask in (runtime.ask, runtime.stream):
             with pytest.raises(APIError):

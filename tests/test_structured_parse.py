@@ -497,3 +497,104 @@ def test_hostile_text_is_searched_in_time(unit: str) -> None:
     began = time.process_time()
     find_json(text)
     assert time.process_time() - began < 10  # it takes about one; in the square it would be hours
+
+
+# What a caller or a model may get wrong besides.
+
+
+@pytest.mark.parametrize("content", [None, b'{"name": "x", "price": 1}', 3, Item("x", 1)])
+def test_what_is_no_text_is_a_type_error_that_says_what_to_pass(content: Any) -> None:
+    with pytest.raises(TypeError, match=f"answer.content, not {type(content).__name__}"):
+        parse_structured(content, Item)
+
+
+def _boom(error: Exception) -> Any:
+    def convert(value: Any) -> Any:
+        raise error
+
+    return attrs.make_class("Boom", {"x": attrs.field(type=int, converter=convert)})
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("too dear"), "$: too dear"),
+        (KeyError("mauve"), "$: KeyError mauve"),
+        (ZeroDivisionError("division by zero"), "$: ZeroDivisionError division by zero"),
+        (OverflowError(), "$: OverflowError"),
+        (OSError(75, "too large"), "$: OSError [Errno 75] too large"),
+    ],
+)
+def test_whatever_a_constructor_makes_of_a_value_is_said_not_raised(
+    error: Exception, words: str
+) -> None:
+    output = parse_structured('{"x": 1}', _boom(error))
+    assert str(output.error).endswith(words)
+
+
+def test_a_decimal_that_is_none_is_a_fault() -> None:
+    priced: Any = attrs.make_class("Priced", {"x": attrs.field(type=str, converter=Decimal)})
+    assert parse_structured('{"x": "1.5"}', priced).unwrap().x == Decimal("1.5")
+    assert "InvalidOperation" in str(parse_structured('{"x": "dear"}', priced).error)
+
+
+def test_a_fault_of_the_constructor_s_own_is_raised() -> None:
+    with pytest.raises(AttributeError, match="typo"):
+        parse_structured('{"x": 1}', _boom(AttributeError("typo")))
+
+
+def test_a_huge_stranger_is_named_in_part_and_quickly() -> None:
+    wide: Any = attrs.make_class("Wide", {f"m{i}": attrs.field(type=int) for i in range(300)})
+    begun = time.perf_counter()
+    output = parse_structured(json.dumps({f"f{i:06}": i for i in range(50_000)}), wide)
+    assert time.perf_counter() - begun < 4
+    said = str(output.error)
+    assert "'f000000', 'f000001', 'f000002', 'f000003', 'f000004' and 49995 more)" in said
+    assert len(said) < 5000
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ('{"name": "a\nb", "price": 1}', "malformed at character 11: '\\nb\""),
+        ('{"name": "a\x00", "price": 1}', "malformed at character 11: '\\x00\""),
+        ('{"name": "a\\q", "price": 1}', "malformed at character 11: '\\\\q\""),
+        ('{"name": "a', "cut off"),
+        ('{"name": "a\\', "cut off"),
+        ('{"name": "a\\u00', "cut off"),
+    ],
+)
+def test_a_text_with_what_it_may_not_hold_is_not_said_to_be_cut_off(said: str, why: str) -> None:
+    error = str(parse_structured(said, Item).error)
+    assert why in error
+    assert ("cut off" in error) == (why == "cut off")
+
+
+class Floor(enum.IntEnum):
+    GROUND = 0
+    FIRST = 1
+
+
+Year = Annotated[int, msgspec.Meta(description="of the common era")]
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "value"),
+    [
+        (Floor, "1", Floor.FIRST),
+        (Literal[1, "a"], "1", 1),
+        (Literal[1, "a"], "a", "a"),
+        (Year, "2020", 2020),
+        (int | None, "3", 3),
+        (Size, "s", Size.SMALL),
+    ],
+)
+def test_a_key_means_what_its_text_stands_for(key: Any, said: str, value: Any) -> None:
+    (found,) = parse_structured(json.dumps({said: 1}), dict[key, int]).unwrap()
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("key", [tuple[int, int], list[int], Item])
+def test_keys_that_no_text_stands_for_are_a_configuration_error(key: Any) -> None:
+    with pytest.raises(ConfigurationError, match="they are always text"):
+        parse_structured("{}", dict[key, int])

@@ -203,3 +203,9 @@ def test_reading_is_linear_in_the_text() -> None:
     *_, last = parse_partial(iter(json.dumps({key: 1})), dict[str, int])
     assert last == {key: 1}
     assert time.perf_counter() - began < 20  # it takes about one; in the square it would be hours
+
+
+@pytest.mark.parametrize("chunk", [None, b"{}", 3])
+def test_a_chunk_that_is_none_is_a_type_error(chunk: Any) -> None:
+    with pytest.raises(TypeError, match=f"not {type(chunk).__name__}"):
+        list(parse_partial([chunk], dict[str, int]))

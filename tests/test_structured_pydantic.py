@@ -17,7 +17,7 @@ from locus.core.structured import build_response_format, parse_partial, parse_st
 pydantic = pytest.importorskip("pydantic")
 pytestmark = pytest.mark.sdk
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel  # noqa: E402
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator  # noqa: E402
 from pydantic.dataclasses import dataclass  # noqa: E402
 
 
@@ -218,3 +218,15 @@ def test_a_model_fills_while_it_streams() -> None:
         {"fullName": "ab", "inner": {"x": 1}},
         Outer(fullName="ab", inner=Inner(x=1, colour=Colour.RED)),
     ]
+
+
+def test_whatever_a_validator_makes_of_a_value_is_said_not_raised() -> None:
+    class Share(BaseModel):
+        of: int
+
+        @field_validator("of")
+        def check(cls, value: int) -> int:
+            return 1 // value
+
+    assert parse_structured('{"of": 1}', Share).unwrap().of == 1
+    assert "$: ZeroDivisionError" in str(parse_structured('{"of": 0}', Share).error)

@@ -421,3 +421,13 @@ def test_what_json_cannot_say_is_refused_with_its_place(type: Any, said: str, st
     with pytest.raises(ConfigurationError) as caught:
         build_response_format(type, strict)
     assert said in str(caught.value)
+
+
+class Floor(enum.IntEnum):
+    GROUND = 0
+
+
+def test_keys_that_are_numbers_are_described_as_the_text_they_are() -> None:
+    schema = build_response_format(dict[Floor, int], strict=False)["json_schema"]["schema"]
+    assert schema["propertyNames"] == {"$ref": "#/$defs/Floor"}
+    assert schema["$defs"] == {"Floor": {"type": "string", "enum": ["0"]}}

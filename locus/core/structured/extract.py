@@ -18,6 +18,7 @@ from locus.core.structured.grammar import FEW, Grammar
 _FENCE: Final = re.compile(r"^[ \t]*(?:(`{3,})[^`\n]*|(~{3,}).*)$", re.MULTILINE)
 _BRACKET: Final = re.compile(r"[{}\[\]]")
 _PLAIN: Final = r'[^"\\\x00-\x1f]*+'
+_BEGUN_TEXT: Final = re.compile(rf'"{_PLAIN}(?:\\["\\/bfnrtu]{_PLAIN})*+')
 _TOKEN: Final = re.compile(
     rf'[ \t\n\r]*+(?:(?P<mark>[{{}}\[\]:,])|(?P<text>"{_PLAIN}(?:\\["\\/bfnrtu]{_PLAIN})*+")'
     r"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
@@ -103,8 +104,10 @@ class _Scan:
         return grammar, at
 
     def _explain(self, start: int, end: int) -> str:
-        rest = self.text[end:].lstrip()
+        at = len(self.text) - len(self.text[end:].lstrip())
+        if (begun := _BEGUN_TEXT.match(self.text, at)) and not _TOKEN.match(self.text, at):
+            at = begun.end()  # where the text in quotes ends, or holds what it may not
         begins = f"the JSON that begins at character {start}"
-        if not rest or (rest[0] == '"' and not _TOKEN.match(rest)):
+        if at == len(self.text) or self.text[at:] == "\\":
             return f"{begins} is cut off"
-        return f"{begins} is malformed at character {len(self.text) - len(rest)}: {rest[:20]!r}"
+        return f"{begins} is malformed at character {at}: {self.text[at : at + 20]!r}"

@@ -42,17 +42,21 @@ class _Container:
     key: str = ""
 
     def add(self, value: Any) -> None:
-        if isinstance(self.value, dict):
-            self.value[self.key] = value
-        else:
-            self.value.append(value)
+        _put(self.value, self.key, value)
 
     def with_(self, value: Any) -> Any:
         """A copy, with one more member if there is one."""
-        copy = _Container(self.value.copy(), [], self.key)
+        copy = self.value.copy()
         if value is not NOTHING:
-            copy.add(value)
-        return copy.value
+            _put(copy, self.key, value)
+        return copy
+
+
+def _put(container: Any, key: str, value: Any) -> None:
+    if isinstance(container, dict):
+        container[key] = value
+    else:
+        container.append(value)
 
 
 class FillingJson:

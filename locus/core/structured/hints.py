@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import inspect
+import json
 import re
 import types
 import typing
@@ -147,7 +148,7 @@ class _Walk:
         if kind in _TABLES:
             key, value = args or (str, Any)
             keys, values = self.kind(key, f"{where} (the keys)"), self.kind(value, f"{where}[...]")
-            return Table(Key(keys.hint) if isinstance(keys, Leaf) else keys, values, lengths)
+            return Table(_key(keys, where), values, lengths)
         if kind is tuple and not (args and args[-1] is not Ellipsis):
             make: Any = tuple
         elif kind in _ARRAYS:
@@ -208,6 +209,27 @@ def _leaf(hint: Any, where: str) -> Kind:
         why = str(error).splitlines()[-1] if str(error) else type(error).__name__
         raise ConfigurationError(f"{where}: JSON has no form for {called(hint)}: {why}") from error
     return leaf
+
+
+def _key(kind: Kind, where: str) -> Kind:
+    """A kind as that of an object's keys, which are text in JSON whatever they mean."""
+    match kind:
+        case Leaf():
+            return Key(kind.hint)
+        case Noted():
+            return Noted(_key(kind.kind, where), kind.notes)
+        case Alias():
+            return _key(kind.kind, where)
+        case Union():
+            return Union([_key(member, where) for member in kind.members])
+        case Choice() if all(isinstance(raw, str) for raw, _ in kind.values):
+            return kind
+        case Choice():
+            texts = [
+                (raw if isinstance(raw, str) else json.dumps(raw), v) for raw, v in kind.values
+            ]
+            return Choice(texts, kind.name, kind.description)
+    raise ConfigurationError(f"{where}: JSON has no form for its keys: they are always text")
 
 
 def _enum(cls: type[Enum], where: str) -> Kind:

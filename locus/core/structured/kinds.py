@@ -64,7 +64,8 @@ class Leaf:
             if " got `" in why:
                 return reading.unwanted(at, self.words, raw)
             why = why[:1].lower() + why[1:].replace("`", "")
-            return reading.fault(at, f"{why}, not {named(raw)}")
+            instead = "" if isinstance(raw, (dict, list)) else f", not {named(raw)}"
+            return reading.fault(at, why + instead)
 
     def distance(self, raw: Any, reading: Reading) -> int:
         try:
@@ -85,6 +86,9 @@ class Key(Leaf):
         except msgspec.ValidationError:
             return reading.unwanted(at, self.words, raw)
         return key
+
+    def distance(self, raw: Any, reading: Reading) -> int:
+        return 0 if fits(self, raw, reading) else FAR
 
 
 @attrs.frozen(eq=False)

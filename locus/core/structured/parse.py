@@ -60,7 +60,11 @@ def parse_structured(content: str, type: Any) -> StructuredOutput[Any]:
     :param type: what :func:`build_response_format` was given.
     :return: the value or the error; nothing is raised for what the model wrote.
     :raises ConfigurationError: JSON has no form for the type.
+    :raises TypeError: ``content`` is no text.
     """
+    if not isinstance(content, str):
+        given = content.__class__.__name__
+        raise TypeError(f"content is an answer's text, such as answer.content, not {given}")
     kind = kind_of(type)
     found = find_json(content)
     ways = [way for raw in found.values for way in _ways(kind, raw)]

@@ -89,6 +89,10 @@ class _Answer:
 
     def feed(self, chunk: str | ModelChunkEvent) -> Any:
         """The value with this chunk in it, or ``NOTHING`` where there is no more to show."""
+        if not isinstance(chunk, (str, ModelChunkEvent)):
+            raise TypeError(
+                f"chunks are pieces of text or a stream's events, not {chunk.__class__.__name__}"
+            )
         text = chunk if isinstance(chunk, str) else chunk.content
         if not text:
             return NOTHING

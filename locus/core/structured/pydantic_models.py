@@ -46,6 +46,8 @@ class PydanticKind:
                     place = member(place, step)
                 instead = "" if error["type"] == "missing" else f", not {named(error['input'])}"
                 reading.fault(place, error["msg"] + instead)
+        except (ArithmeticError, LookupError, OSError) as error:  # pydantic lets these through
+            reading.fault(at, f"{type(error).__name__} {error}")
 
     def distance(self, raw: Any, reading: Reading) -> int:
         trial = reading.trial()

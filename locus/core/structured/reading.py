@@ -26,6 +26,11 @@ WORDS: Final[Mapping[str, str]] = {
     "array": "an array",
     "object": "an object",
 }
+SAYING: Final = (TypeError, ValueError, AssertionError)
+"""What a validator raises to say what is wrong."""
+REFUSALS: Final = (*SAYING, ArithmeticError, LookupError, OSError)
+"""What a constructor raises for a value that it cannot take: ``Decimal("x")``, ``COLOURS["x"]``,
+``fromtimestamp(1e18)``. Whatever else it raises is a fault of its own."""
 FAR: Final = 1000
 """Further from a value than any kind of the right JSON type."""
 
@@ -98,10 +103,12 @@ def made(make: Callable[[], Any], at: str, reading: Reading) -> Any:
     """What a class makes of its members; its validators' words where it makes nothing."""
     try:
         return make()
-    except (TypeError, ValueError, AssertionError) as error:
+    except REFUSALS as error:
         # attrs puts the attribute, the class and the value after the words.
         words = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-        reading.fault(at, words or type(error).__name__)
+        if not words or not isinstance(error, SAYING):
+            words = f"{type(error).__name__} {words}".strip()
+        reading.fault(at, words)
         return None
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from locus.core.structured.definitions import Definitions, Schema
 from locus.core.structured.kinds import Choice
 from locus.core.structured.reading import FAR, Kind, Reading, made, member
+
+_SHOWN: Final = 5
 
 
 @attrs.frozen(eq=False)
@@ -73,12 +75,14 @@ class Record:
             return reading.unwanted(at, self.words, raw)
         before = len(reading.faults)
         values = {}
+        strange: str | None = None
         for field in self.fields:
             place = member(at, field.name)
             if not field.absent(raw, reading):
                 values[field.keyword] = field.kind.read(raw[field.name], place, reading)
             elif field.required:
-                reading.fault(place, f"required, but missing{self._said_of(self._strange(raw))}")
+                strange = self._strange(raw) if strange is None else strange
+                reading.fault(place, f"required, but missing{strange}")
         if len(reading.faults) > before:
             return None
         return made(lambda: self.make(**values), at, reading)
@@ -86,7 +90,7 @@ class Record:
     def distance(self, raw: Any, reading: Reading) -> int:
         if not isinstance(raw, dict):
             return FAR
-        far = len(self._strange(raw))
+        far = len(raw.keys() - {field.name for field in self.fields})
         for field in self.fields:
             if field.name not in raw:
                 far += 10 * field.required
@@ -94,8 +98,9 @@ class Record:
                 far += 100 * (field.kind.distance(raw[field.name], reading) > 0)
         return min(far, FAR - 1)
 
-    def _strange(self, raw: dict[str, Any]) -> list[str]:
-        return sorted(raw.keys() - {field.name for field in self.fields})
-
-    def _said_of(self, strange: list[str]) -> str:
-        return f" (no field is called {', '.join(map(repr, strange))})" if strange else ""
+    def _strange(self, raw: dict[str, Any]) -> str:
+        """What is there that no field is named after: one of them may be meant."""
+        names = sorted(raw.keys() - {field.name for field in self.fields})
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        said = ", ".join(repr(name[:60]) for name in names[:_SHOWN])
+        return f" (no field is called {said}{more})" if names else ""

@@ -49,7 +49,7 @@ class AnthropicConfig(ModelConfig):
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=check_base_url)
     api_version: str = API_VERSION
     prompt_cache: bool = False
-    thinking: Thinking = attrs.field(default=None, converter=thinking_of)
+    thinking: Thinking = attrs.field(default=None, converter=thinking_of, hash=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key and self.auth_token:

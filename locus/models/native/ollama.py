@@ -5,6 +5,7 @@ The API is documented as ``docs/api.md`` in Ollama's repository, under "Generate
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, TypeAlias
@@ -43,7 +44,9 @@ def _options(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _duration(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, str))):
+    if value is None or isinstance(value, str):
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigurationError(
             f"{attribute.name} is seconds, or a duration such as '10m'; not {value!r}"
         )

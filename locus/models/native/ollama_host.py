@@ -29,6 +29,8 @@ def parse_host(said: str) -> str:
 
     :raises ConfigurationError: it is no such thing, or holds a query or credentials.
     """
+    if not isinstance(said, str):
+        raise ConfigurationError(f"base_url must be a string, not {type(said).__name__}")
     said = said.strip().strip("\"'").strip()  # what shells and .env files leave there
     scheme, mark, place = said.partition("://")
     if not mark:

@@ -27,6 +27,10 @@ from locus.transport.brought import Brought
 from locus.transport.call import Call
 
 _END: Final = object()
+_UNREAD: Final = (ValueError, AttributeError, TypeError)
+"""What the client raises at an answer that is not what it takes for granted. A pydantic
+``ValidationError`` and a ``JSONDecodeError`` are ValueErrors; the others come of JSON that is no
+object."""
 
 
 def brought(sdk_client: Any) -> Brought:
@@ -98,6 +102,8 @@ class _Sender:
             return ResponseParseError(f"the answer is no JSON: {error}", body=error.doc)
         if getattr(error, "title", "").endswith("Response"):  # a pydantic ValidationError
             return ResponseParseError(f"the answer cannot be read: {error}", body=str(error))
+        if isinstance(error, (AttributeError, TypeError)):
+            return ResponseParseError(f"the answer cannot be read: {error}", body="")
         return ConfigurationError(f"the ollama client refuses: {error}")
 
 
@@ -116,8 +122,7 @@ def _response_error() -> type[Any]:
 
 
 def _request_errors() -> tuple[type[Exception], ...]:
-    # A pydantic ValidationError and a JSONDecodeError are ValueErrors.
-    return (*_Sender.errors, _response_error(), sys.modules["ollama"].RequestError, ValueError)
+    return (*_Sender.errors, _response_error(), sys.modules["ollama"].RequestError, *_UNREAD)
 
 
 def _error_line(error: Any) -> bytes:
@@ -167,7 +172,7 @@ class _Lines(httpx.SyncByteStream):
                 answer = next(self._answers, _END)
         except _response_error() as error:
             yield _error_line(error) + b"\n"
-        except ValueError as error:
+        except _UNREAD as error:
             yield _complaint(error)
 
     def close(self) -> None:
@@ -205,7 +210,7 @@ class _AsyncLines(httpx.AsyncByteStream):
                 answer = await anext(self._answers, _END)
         except _response_error() as error:
             yield _error_line(error) + b"\n"
-        except ValueError as error:
+        except _UNREAD as error:
             yield _complaint(error)
 
     async def aclose(self) -> None:

@@ -50,11 +50,13 @@ def blocks_of(message: Message) -> list[Block]:
     :raises ValueError: it holds an image; the API takes none from the assistant.
     """
     if holds_blocks(message):
-        return [_sendable(block) for block in message.metadata[KEPT]]
+        # A refusal is the API's own account of the answer, and none of its blocks.
+        refusals = [part for part in message.content or () if isinstance(part, RefusalPart)]
+        return [_sendable(block) for block in message.metadata[KEPT]] + _written(refusals, ())
     return _written(message.content, message.tool_calls)
 
 
-def _written(content: Content, calls: Sequence[ToolCall]) -> list[Block]:
+def _written(content: Content | Sequence[Part], calls: Sequence[ToolCall]) -> list[Block]:
     parts = (TextPart(content),) if isinstance(content, str) else content or ()
     blocks = [block for part in parts if (block := _block(part)) is not None]
     for call in calls:

@@ -66,7 +66,7 @@ class AnthropicMessagesBuilder:
     """
 
     prompt_cache: bool = False
-    thinking: Thinking = attrs.field(default=None, converter=thinking_of)
+    thinking: Thinking = attrs.field(default=None, converter=thinking_of, hash=False)
     sampling: bool | None = None
     forced_tools: bool | None = None
     system_turns: bool | None = None
@@ -95,7 +95,8 @@ class AnthropicMessagesBuilder:
             asked = schema_of(said.response_format)
             if asked is not None and not thinks and self._may_force(said.model):
                 offered.append(respond_tool(*asked))
-                choice = {"type": "tool", "name": RESPOND}
+                # Once: an answer in two pieces would be none.
+                choice = {"type": "tool", "name": RESPOND, "disable_parallel_tool_use": True}
             elif asked is not None:
                 body["output_config"] = {"format": {"type": "json_schema", "schema": asked[0]}}
             elif said.response_format["type"] == "json_object":
@@ -186,6 +187,7 @@ def _tool_choice(said: CallOptions, tools: Sequence[Mapping[str, Any]]) -> dict[
         if choice.get("type") == "function" and isinstance(function, Mapping):
             choice = function.get("name")  # OpenAI's way to name one
         else:
+            alone = alone and choice.get("type") != "none"  # has no such member
             return {**choice, "disable_parallel_tool_use": True} if alone else {**choice}
     if choice in (None, "auto"):
         found = {"type": "auto"} if tools and (choice or alone) else None
