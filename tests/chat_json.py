@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from locus.core.errors import APIError
-from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import Candidate, ModelResponse
-from locus.wire.chat_completions import ChatCompletionsDecoder, ChatCompletionsParser
+from locus.wire.chat_completions import ChatCompletionsParser
+from tests.decoding import Reading, object_in
+from tests.decoding import check_law as check_law
 from tests.strategies import Answered, Said, SaidCall, pieces
 
 CREATED = 1_700_000_000
@@ -53,18 +53,10 @@ def _candidate(said: Said) -> Candidate:
 
 def call_of(call: SaidCall) -> ToolCall:
     """A call as Locus has to give it: decoded by the standard library, or kept to the letter."""
-    if not call.custom:
-        try:
-            arguments = json.loads(call.text, parse_constant=_refuse)
-        except ValueError:
-            arguments = None
-        if isinstance(arguments, dict):
-            return ToolCall(call.id, call.name, arguments)
+    found = call.text if call.custom else object_in(call.text)
+    if isinstance(found, dict):
+        return ToolCall(call.id, call.name, found)
     return ToolCall(call.id, call.name, malformed_arguments=call.text)
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
 
 
 # Whole answers.
@@ -187,7 +179,7 @@ def chunks(
             found[-1]["usage"] = usage(answered)
     if not plain:
         for _ in range(draw(st.integers(0, 2))):
-            noise = draw(st.sampled_from(_NOISE))
+            noise = draw(st.sampled_from(NOISE))
             found.insert(draw(st.integers(0, len(found))), noise)
     return found
 
@@ -207,7 +199,7 @@ def _joined(
 
 
 # Chunks that say nothing, as some servers send them.
-_NOISE: tuple[dict[str, Any], ...] = (
+NOISE: tuple[dict[str, Any], ...] = (
     {"choices": []},
     {"id": "", "model": "", "choices": [], "prompt_filter_results": []},  # Azure's first chunk
     {"choices": [{"index": 0, "delta": None, "finish_reason": None}]},
@@ -320,46 +312,35 @@ def delta(said: dict[str, Any] | None = None, finish: str | None = None) -> dict
     return {"id": "1", "choices": [{"index": 0, "delta": said, "finish_reason": finish}]}
 
 
+def ends_well(prefix: bytes) -> bool:
+    """Whether a stream that ends here can be believed, decided without Locus.
+
+    It holds ``[DONE]``; or every candidate that has begun has its finish reason, and the end is
+    no cut: it is between lines, or right after a message.
+    """
+    text = prefix.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    *blocks, rest = text.split("\n\n")
+    finished = {0: False}
+    for at, block in enumerate([*blocks, rest]):
+        lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line[:5] == "data:"]
+        data = "\n".join(lines)
+        if data == "[DONE]":
+            return True
+        if data:
+            try:
+                chunk = json.loads(data)
+            except ValueError:
+                assert at == len(blocks)
+                return False
+            for choice in chunk.get("choices") or ():
+                index = choice.get("index", 0)
+                finished[index] = finished.get(index, False) or bool(choice.get("finish_reason"))
+        elif at == len(blocks) and not ("\n" + block).endswith("\n"):
+            return False
+    return all(finished.values())
+
+
 # Reading.
 
-
-def read(data: list[bytes]) -> tuple[list[ModelChunkEvent], ChatCompletionsDecoder]:
-    """The events of a stream, and the decoder as it is after the end."""
-    decoder = ChatCompletionsParser().decoder()
-    assert isinstance(decoder, ChatCompletionsDecoder)
-    events = [event for piece in data for event in decoder.feed(piece)]
-    return events + decoder.close(), decoder
-
-
-def answer_of(data: list[bytes] | bytes) -> ModelResponse:
-    """The whole answer of a stream that keeps the streaming law."""
-    events, decoder = read([data] if isinstance(data, bytes) else data)
-    assert decoder.failure is None
-    assert decoder.done
-    return check_law(events)
-
-
-def failure_of(data: bytes) -> APIError:
-    """Why a stream failed."""
-    events, decoder = read([data])
-    assert not any(event.done for event in events)
-    assert not decoder.done
-    assert decoder.failure is not None
-    return decoder.failure
-
-
-def check_law(events: list[ModelChunkEvent]) -> ModelResponse:
-    """The streaming law within one stream; gives the whole answer."""
-    assert [event.done for event in events] == [False] * (len(events) - 1) + [True]
-    last = events[-1]
-    whole = last.response
-    assert whole is not None
-    assert "".join(event.content or "" for event in events) == whole.content
-    assert "".join(event.reasoning or "" for event in events) == (whole.reasoning or "")
-    assert tuple(call for event in events for call in event.tool_calls) == whole.tool_calls
-    assert (last.usage, last.stop_reason) == (whole.usage, whole.stop_reason)
-    assert last.provider_state == whole.provider_state
-    for event in events[:-1]:
-        assert event.content or event.reasoning
-        assert event.usage is event.stop_reason is event.response is None
-    return whole
+_reading = Reading(ChatCompletionsParser())
+read, answer_of, failure_of = _reading.read, _reading.answer_of, _reading.failure_of

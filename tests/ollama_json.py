@@ -8,12 +8,11 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from locus.core.errors import APIError
-from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
-from locus.wire.ollama_chat import OllamaChatDecoder, OllamaChatParser
-from tests.chat_json import call_of, check_law
+from locus.wire.ollama_chat import OllamaChatParser
+from tests.chat_json import call_of
+from tests.decoding import Reading
 from tests.strategies import Answered, Said, SaidCall, answers, pieces
 
 CREATED = "2025-10-01T12:00:00.123456789Z"
@@ -133,12 +132,12 @@ def chunks(
         for at, said in enumerate(mixed)
     ]
     for _ in range(0 if plain else draw(st.integers(0, 2))):
-        found.insert(draw(st.integers(0, len(found))), draw(st.sampled_from(_NOISE)))
+        found.insert(draw(st.integers(0, len(found))), draw(st.sampled_from(NOISE)))
     return [*found, last]
 
 
 # Pieces that say nothing.
-_NOISE: tuple[dict[str, Any], ...] = (
+NOISE: tuple[dict[str, Any], ...] = (
     {},
     {"done": False},
     {"message": None, "done": None, "error": None},
@@ -195,29 +194,18 @@ def end(**more: Any) -> dict[str, Any]:
     }
 
 
+def has_ended(prefix: bytes) -> bool:
+    """Whether the line that ends the answer is there, decided without Locus."""
+    for line in prefix.decode(errors="replace").split("\n"):
+        try:
+            if line.strip() and json.loads(line).get("done"):
+                return True
+        except ValueError:
+            return False
+    return False
+
+
 # Reading.
 
-
-def read(data: list[bytes]) -> tuple[list[ModelChunkEvent], OllamaChatDecoder]:
-    """The events of a stream, and the decoder as it is after the end."""
-    decoder = OllamaChatParser().decoder()
-    assert isinstance(decoder, OllamaChatDecoder)
-    events = [event for piece in data for event in decoder.feed(piece)]
-    return events + decoder.close(), decoder
-
-
-def answer_of(data: list[bytes] | bytes) -> ModelResponse:
-    """The whole answer of a stream that keeps the streaming law."""
-    events, decoder = read([data] if isinstance(data, bytes) else data)
-    assert decoder.failure is None
-    assert decoder.done
-    return check_law(events)
-
-
-def failure_of(data: bytes) -> APIError:
-    """Why a stream failed."""
-    events, decoder = read([data])
-    assert not any(event.done for event in events)
-    assert not decoder.done
-    assert decoder.failure is not None
-    return decoder.failure
+_reading = Reading(OllamaChatParser())
+read, answer_of, failure_of = _reading.read, _reading.answer_of, _reading.failure_of

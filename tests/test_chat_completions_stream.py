@@ -1,4 +1,7 @@
-"""Streamed chat completions: equal to the whole answer, however cut, and never half believed."""
+"""Streamed chat completions: where they end, and what servers do otherwise than OpenAI.
+
+What holds for the streams of every format is in ``test_streaming_law.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,10 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
-    APIError,
-    APIStatusError,
-    InternalServerError,
-    OverloadedError,
-    RateLimitError,
     ResponseParseError,
     StreamInterruptedError,
 )
@@ -25,31 +23,16 @@ from tests.chat_json import (
     STYLES,
     WITHOUT_IDS,
     answer_of,
-    check_law,
     chunks,
     delta,
-    expected,
     failure_of,
     framed,
-    read,
     sse,
     whole,
 )
-from tests.strategies import ODD, answers, json_values, splits, texts
+from tests.strategies import answers, splits
 
 PARSER = ChatCompletionsParser()
-
-
-# The streaming law.
-
-
-@given(st.data())
-def test_a_stream_is_the_whole_answer(data: st.DataObject) -> None:
-    answered = data.draw(answers(max_candidates=3, custom=True, legible=False))
-    stream = data.draw(framed(data.draw(chunks(answered)), done=data.draw(st.booleans())))
-    streamed = answer_of(data.draw(splits(stream)))
-    assert streamed == expected(answered)
-    assert streamed == PARSER.parse(json.dumps(whole(answered)))
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -71,98 +54,7 @@ def test_tool_calls_in_every_servers_style_are_those_of_the_whole_answer(
     ]
 
 
-@given(st.data())
-def test_any_split_gives_the_same_events(data: st.DataObject) -> None:
-    answered = data.draw(answers(max_candidates=2, legible=False))
-    stream = data.draw(framed(data.draw(chunks(answered)), done=data.draw(st.booleans())))
-    assert read(data.draw(splits(stream)))[0] == read([stream])[0]
-
-
-# Truncation.
-
-
-def ends_well(prefix: bytes) -> bool:
-    """Whether a stream that ends here can be believed, decided without Locus.
-
-    It holds ``[DONE]``; or every candidate that has begun has its finish reason, and the end is
-    no cut: it is between lines, or right after a message.
-    """
-    text = prefix.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    *blocks, rest = text.split("\n\n")
-    finished = {0: False}
-    for at, block in enumerate([*blocks, rest]):
-        lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line[:5] == "data:"]
-        data = "\n".join(lines)
-        if data == "[DONE]":
-            return True
-        if data:
-            try:
-                chunk = json.loads(data)
-            except ValueError:
-                assert at == len(blocks)
-                return False
-            for choice in chunk.get("choices") or ():
-                index = choice.get("index", 0)
-                finished[index] = finished.get(index, False) or bool(choice.get("finish_reason"))
-        elif at == len(blocks) and not ("\n" + block).endswith("\n"):
-            return False
-    return all(finished.values())
-
-
-@given(st.data())
-def test_a_stream_that_is_cut_is_never_believed_and_keeps_what_had_arrived(
-    data: st.DataObject,
-) -> None:
-    answered = data.draw(answers(max_candidates=2))
-    found = data.draw(chunks(answered))
-    stream = data.draw(framed(found, done=data.draw(st.booleans())))
-    complete = expected(answered)
-    for at in [len(stream) - 1, *data.draw(st.lists(st.integers(0, len(stream)), max_size=8))]:
-        prefix = stream[:at]
-        events, decoder = read(data.draw(splits(prefix)))
-        text = "".join(event.content or "" for event in events)
-        thought = "".join(event.reasoning or "" for event in events)
-        if ends_well(prefix):
-            assert decoder.failure is None
-            said = check_law(events)
-            assert said.message == complete.message
-            assert said.usage in ({}, complete.usage)
-            continue
-        assert isinstance(decoder.failure, StreamInterruptedError), prefix
-        assert not decoder.done
-        assert not any(event.done for event in events)
-        partial = decoder.failure.partial
-        assert partial is not None
-        assert partial.content == text
-        assert (partial.reasoning or "") == thought
-        assert complete.content.startswith(text)
-        assert (complete.reasoning or "").startswith(thought)
-        calls = {call.id: call for call in complete.tool_calls}
-        for call in partial.tool_calls:
-            arrived = call.malformed_arguments
-            if arrived is None:
-                assert call == calls[call.id]
-            else:
-                sent = next(said.text for said in answered.first.calls if said.id == call.id)
-                assert sent.startswith(arrived)
-
-
-@given(st.data())
-def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(data: st.DataObject) -> None:
-    answered = data.draw(answers())
-    stream = data.draw(framed(data.draw(chunks(answered)), done=False))
-    decoder = PARSER.decoder()
-    events = decoder.feed(stream[: data.draw(st.integers(0, len(stream)))])
-    error = decoder.interrupted("because the connection was lost")
-    assert isinstance(error, StreamInterruptedError)
-    assert error.partial is not None
-    assert error.partial.content == "".join(event.content or "" for event in events)
-
-
-def test_an_empty_stream_is_an_interrupted_one() -> None:
-    error = failure_of(b"")
-    assert isinstance(error, StreamInterruptedError)
-    assert error.partial == PARSER.parse('{"choices": [{"message": {}}]}')
+# The end.
 
 
 @pytest.mark.parametrize("rest", [b"d", b"data", b"data:", b"data: ", b'data: {"us', b"data: [DON"])
@@ -192,190 +84,12 @@ def test_an_empty_finish_reason_is_none() -> None:
     assert answer_of(stream + b"data: [DONE]\n\n").stop_reason is None
 
 
-def test_what_comes_after_done_is_not_read() -> None:
-    decoder = PARSER.decoder()
-    events = decoder.feed(
-        sse(delta({"content": "x"}, "stop"), done=True) + sse(delta({"content": "y"}))
-    )
-    events += decoder.feed(sse(delta({"content": "z"}))) + decoder.close()
-    assert check_law(events).content == "x"
-
-
-# Errors in the stream.
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        ({"error": {"message": "boom", "code": 429}}, RateLimitError),
-        ({"error": {"message": "boom", "type": "server_error"}}, InternalServerError),
-        ({"error": {"message": "boom", "type": "overloaded_error"}}, OverloadedError),
-        ({"error": "boom"}, APIStatusError),
-        ({"error": "boom", "id": "1", "model": "m", "choices": []}, APIStatusError),
-        ({"object": "error", "message": "boom", "code": 500}, InternalServerError),
-        ({"id": "1", "choices": [], "error": {"message": "boom", "code": 429}}, RateLimitError),
-        (  # OpenRouter
-            {
-                "id": "1",
-                "error": {"message": "boom", "code": 502},
-                "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
-            },
-            InternalServerError,
-        ),
-        ({"error": {"msg": "boom \ud800"}}, APIStatusError),
-    ],
-)
-@given(st.data())
-def test_an_error_in_the_stream_comes_after_what_was_said_before_it(
-    error: dict[str, Any], kind: type[APIError], data: st.DataObject
-) -> None:
-    stream = sse(delta({"content": "so "}), delta({"content": "far"}), error, delta({}, "stop"))
-    events, decoder = read(data.draw(splits(stream)))
-    assert [event.content for event in events] == ["so ", "far"]
-    assert type(decoder.failure) is kind
-    assert "boom" in str(decoder.failure)
-    assert not decoder.done
-    assert decoder.failure.partial is not None
-    assert decoder.failure.partial.content == "so far"
-
-
-@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
-@pytest.mark.parametrize("indent", [None, 2])
-@given(st.data())
-def test_an_error_that_is_no_event_stream_is_read_all_the_same(
-    end: bytes, indent: int | None, data: st.DataObject
-) -> None:
-    error = {"error": {"message": "slow\u2028down", "code": 429}}
-    body = json.dumps(error, indent=indent, ensure_ascii=False).encode() + end
-    events, decoder = read(data.draw(splits(body)))
-    assert events == []
-    assert type(decoder.failure) is RateLimitError
-    assert "slow\u2028down" in str(decoder.failure)
-
-
-@given(st.data())
-def test_a_whole_answer_to_a_request_for_a_stream_is_read(data: st.DataObject) -> None:
-    answered = data.draw(answers(custom=True, legible=False))
-    body = json.dumps(whole(answered), indent=data.draw(st.sampled_from([None, 1]))).encode()
-    events, decoder = read(data.draw(splits(body + data.draw(st.sampled_from([b"", b"\n"])))))
-    assert decoder.failure is None
-    assert check_law(events) == expected(answered)
-
-
 def test_a_large_whole_answer_to_a_request_for_a_stream_is_read() -> None:
     body = {"choices": [{"message": {"content": "x" * 200_000}, "finish_reason": "stop"}]}
     assert answer_of(json.dumps(body).encode()).content == "x" * 200_000
 
 
-@pytest.mark.parametrize(
-    "page", [b"<html><body>Bad Gateway</body></html>\n", b"{", b"[1]", b'{"choices": 5}']
-)
-def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(page: bytes) -> None:
-    error = failure_of(page)
-    assert isinstance(error, ResponseParseError)
-    assert error.body == page.decode().strip()
-
-
-@pytest.mark.parametrize("frame", ["{", "[]", '{"choices": {}}', "hello", '{"choices": [null]}'])
-def test_a_chunk_that_is_not_of_the_format_is_a_parse_error(frame: str) -> None:
-    error = failure_of(sse(delta({"content": "x"}), frame, delta({}, "stop"), done=True))
-    assert isinstance(error, ResponseParseError)
-    assert error.body == frame
-    assert error.partial is not None
-    assert error.partial.content == "x"
-
-
-JUNK = json_values() | st.sampled_from(
-    [float("nan"), float("inf"), 1e300, "\ud800", 2**70, -1, {"index": 0}, [{}], [{"index": 0}]]
-)
-
-
-@st.composite
-def odd_chunks(draw: st.DrawFn) -> dict[str, Any]:
-    """Chunks with something in the wrong place."""
-    some = st.fixed_dictionaries
-    function = some({}, optional={"name": JUNK | texts(), "arguments": JUNK | texts()})
-    call = some({}, optional={"index": JUNK, "id": JUNK, "function": function, "custom": JUNK})
-    piece = some({}, optional={"type": JUNK, "text": JUNK, "thinking": JUNK})
-    said = some(
-        {},
-        optional={
-            "content": JUNK | st.lists(piece, max_size=2),
-            "tool_calls": JUNK | st.lists(call, max_size=2),
-            "function_call": JUNK | function,
-            "annotations": JUNK,
-            "audio": JUNK | some({}, optional={"data": JUNK, "transcript": JUNK}),
-            "reasoning": JUNK,
-            "refusal": JUNK,
-        },
-    )
-    choice = some(
-        {},
-        optional={
-            "index": JUNK,
-            "delta": JUNK | said,
-            "message": JUNK | said,
-            "finish_reason": JUNK,
-            "logprobs": JUNK | some({}, optional={"content": JUNK, "refusal": JUNK}),
-        },
-    )
-    counts = some({}, optional={"prompt_tokens": JUNK, "completion_tokens": JUNK})
-    return draw(
-        some(
-            {},
-            optional={
-                "id": JUNK,
-                "model": JUNK,
-                "choices": JUNK | st.lists(choice, max_size=2),
-                "usage": JUNK | counts,
-                "error": JUNK,
-                "message": JUNK,
-            },
-        )
-    )
-
-
-@given(st.lists(odd_chunks(), max_size=4), st.booleans())
-def test_nothing_in_a_stream_makes_the_decoder_raise(found: list[Any], done: bool) -> None:
-    events, decoder = read([sse(*found, done=done)])
-    if decoder.failure is None:
-        check_law(events)
-    else:
-        assert not decoder.done
-        assert decoder.failure.partial is not None
-
-
-@given(odd_chunks())
-def test_nothing_in_a_whole_answer_makes_the_parser_raise_anything_else(body: Any) -> None:
-    try:
-        PARSER.parse(json.dumps(body))
-    except (APIStatusError, ResponseParseError) as error:
-        str(error).encode()
-        error.body.encode(errors="replace")
-
-
-@given(st.binary(max_size=80), st.data())
-def test_no_bytes_make_the_decoder_raise(noise: bytes, data: st.DataObject) -> None:
-    stream = sse(delta({"content": "x"})) + noise + sse(delta({}, "stop"), done=True)
-    events, decoder = read(data.draw(splits(stream)))
-    assert events[0].content == "x"
-    assert decoder.done or decoder.failure is not None
-
-
 # What servers do otherwise than OpenAI.
-
-
-@example(text="".join(ODD))
-@given(text=texts(min_size=1))
-def test_text_is_kept_to_the_letter_in_single_bytes(text: str) -> None:
-    chunk = json.dumps(delta({"content": text}), ensure_ascii=False)
-    stream = sse(chunk, delta({}, "stop"), done=True)
-    assert answer_of([bytes([byte]) for byte in stream]).content == text
-
-
-def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read() -> None:
-    stream = "\ufeff".encode() + sse('{"choices": [{"delta": {"content": "\\ud800"}}]}', done=True)
-    assert answer_of(stream).content == "\ud800"
 
 
 def test_reasoning_is_read_under_both_names_and_once() -> None:

@@ -1,4 +1,7 @@
-"""Streamed answers of Ollama: equal to the whole answer, however cut, and never half believed."""
+"""Streamed answers of Ollama: where they end, what servers send, and the package as the judge.
+
+What holds for the streams of every format is in ``test_streaming_law.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,21 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
-    APIStatusError,
-    BadRequestError,
-    InternalServerError,
     ResponseParseError,
     StreamInterruptedError,
 )
 from locus.core.messages import Message, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
-from tests.chat_json import check_law
+from tests.decoding import check_law
 from tests.ollama_json import (
     answer_of,
     chunks,
     end,
-    expected,
     failure_of,
     framed,
     ndjson,
@@ -35,26 +34,13 @@ from tests.ollama_json import (
     sayable,
     whole,
 )
-from tests.strategies import ODD, json_values, splits, texts
+from tests.strategies import splits
 
 PARSER = OllamaChatParser()
 
 
 def call(name: str = "f", arguments: Any = None, **more: Any) -> dict[str, Any]:
     return {"function": {"name": name, "arguments": {} if arguments is None else arguments}} | more
-
-
-# The streaming law.
-
-
-@given(st.data())
-def test_a_stream_is_the_whole_answer(data: st.DataObject) -> None:
-    answered = data.draw(sayable(legible=False))
-    as_text = data.draw(st.booleans())
-    stream = data.draw(framed(data.draw(chunks(answered, as_text=as_text))))
-    streamed = answer_of(data.draw(splits(stream)))
-    assert streamed == expected(answered)
-    assert streamed == PARSER.parse(json.dumps(whole(answered, as_text=as_text)))
 
 
 @given(st.data())
@@ -71,52 +57,7 @@ def test_calls_without_ids_get_the_ids_that_they_have_in_the_whole_answer(
     ]
 
 
-@given(st.data())
-def test_any_split_gives_the_same_events(data: st.DataObject) -> None:
-    answered = data.draw(sayable(legible=False))
-    stream = data.draw(framed(data.draw(chunks(answered))))
-    assert read(data.draw(splits(stream)))[0] == read([stream])[0]
-
-
-# Truncation.
-
-
-def has_ended(prefix: bytes) -> bool:
-    """Whether the line that ends the answer is there, decided without Locus."""
-    for line in prefix.decode(errors="replace").split("\n"):
-        try:
-            if line.strip() and json.loads(line).get("done"):
-                return True
-        except ValueError:
-            return False
-    return False
-
-
-@given(st.data())
-def test_a_stream_that_is_cut_is_never_believed_and_keeps_what_had_arrived(
-    data: st.DataObject,
-) -> None:
-    answered = data.draw(sayable())
-    stream = data.draw(framed(data.draw(chunks(answered))))
-    complete = expected(answered)
-    for at in [len(stream) - 1, *data.draw(st.lists(st.integers(0, len(stream)), max_size=8))]:
-        events, decoder = read(data.draw(splits(stream[:at])))
-        if has_ended(stream[:at]):
-            assert decoder.failure is None
-            assert check_law(events) == complete
-            continue
-        text = "".join(event.content or "" for event in events)
-        thought = "".join(event.reasoning or "" for event in events)
-        assert isinstance(decoder.failure, StreamInterruptedError)
-        assert not decoder.done
-        assert not any(event.done for event in events)
-        partial = decoder.failure.partial
-        assert partial is not None
-        assert (partial.content, partial.reasoning or "") == (text, thought)
-        assert complete.content.startswith(text)
-        assert (complete.reasoning or "").startswith(thought)
-        assert partial.tool_calls == complete.tool_calls[: len(partial.tool_calls)]
-        assert (partial.usage, partial.stop_reason) == ({}, None)
+# The end.
 
 
 @pytest.mark.parametrize("cut", range(len(ndjson(end()))))
@@ -131,83 +72,10 @@ def test_the_last_line_counts_when_it_is_whole(cut: int) -> None:
     assert error.partial.content == "x"
 
 
-@given(st.data())
-def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(data: st.DataObject) -> None:
-    stream = data.draw(framed(data.draw(chunks(data.draw(sayable())))))
-    decoder = PARSER.decoder()
-    events = decoder.feed(stream[: data.draw(st.integers(0, len(stream) - 3))])
-    error = decoder.interrupted("because the connection was lost")
-    assert error.partial is not None
-    assert error.partial.content == "".join(event.content or "" for event in events)
-
-
-def test_an_empty_stream_is_an_interrupted_one() -> None:
-    error = failure_of(b"")
-    assert isinstance(error, StreamInterruptedError)
-    assert error.partial == ModelResponse(Message.assistant(""))
-
-
 @pytest.mark.parametrize("ended", [{"done": False}, {"done": None}, {"done_reason": "stop"}])
 def test_nothing_but_done_ends_an_answer(ended: dict[str, Any]) -> None:
     last = {name: value for name, value in end().items() if name != "done"}
     assert isinstance(failure_of(ndjson(piece(content="x"), last | ended)), StreamInterruptedError)
-
-
-def test_what_comes_after_done_is_not_read() -> None:
-    decoder = PARSER.decoder()
-    events = decoder.feed(ndjson(piece(content="x"), end(), piece(content="y")))
-    events += decoder.feed(ndjson(piece(content="z"), "nonsense")) + decoder.close()
-    assert check_law(events).content == "x"
-
-
-# Errors.
-
-
-@pytest.mark.parametrize(
-    ("line", "kind", "status"),
-    [
-        ({"error": "boom"}, InternalServerError, 500),
-        ({"error": "boom", "status": 400}, BadRequestError, 400),
-        ({"error": "boom", "done": True}, InternalServerError, 500),
-        ({"error": {"message": "boom", "type": "rate_limit_error"}}, APIStatusError, 429),
-    ],
-)
-@pytest.mark.parametrize("closed", [True, False])
-def test_an_error_in_the_stream_is_an_error_after_what_came_before(
-    line: dict[str, Any], kind: type[APIStatusError], status: int, closed: bool
-) -> None:
-    stream = ndjson(piece(content="x"), line, *([end()] if closed else []))
-    for data in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
-        events, decoder = read(data)
-        assert [event.content for event in events] == ["x"]
-        error = decoder.failure
-        assert isinstance(error, kind)
-        assert "boom" in str(error)
-        assert error.status_code == status
-        assert error.partial is not None
-        assert error.partial.content == "x"
-
-
-def test_an_error_without_a_line_end_is_one() -> None:
-    assert isinstance(failure_of(b'{"error":"boom"}'), InternalServerError)
-
-
-def test_a_page_that_is_no_stream_is_a_parse_error_that_quotes_it() -> None:
-    error = failure_of(b"<html>\n<p>Sign in\n</html>")
-    assert isinstance(error, ResponseParseError)
-    assert error.body == "<html>"
-    assert isinstance(failure_of(b"<html>Sign in</html>"), ResponseParseError)
-
-
-@pytest.mark.parametrize(
-    "line", ["{", "[]", '{"message": []}', "hello", '{"message": {"tool_calls": [null]}}', "3"]
-)
-def test_a_line_that_is_not_of_the_format_is_a_parse_error(line: str) -> None:
-    error = failure_of(ndjson(piece(content="x"), line, end()))
-    assert isinstance(error, ResponseParseError)
-    assert error.body == line
-    assert error.partial is not None
-    assert error.partial.content == "x"
 
 
 def test_a_call_without_a_name_is_a_parse_error() -> None:
@@ -219,87 +87,7 @@ def test_a_call_without_a_name_is_a_parse_error() -> None:
     assert error.partial.message == Message.assistant("x", [ToolCall("1", "f")])
 
 
-JUNK = json_values() | st.sampled_from(
-    [float("nan"), float("inf"), 1e300, "\ud800", 2**70, -1, {"name": 0}, [{}], [{"id": 0}]]
-)
-
-
-@st.composite
-def odd_lines(draw: st.DrawFn) -> dict[str, Any]:
-    """Pieces with something in the wrong place."""
-    some = st.fixed_dictionaries
-    function = some({}, optional={"name": JUNK | texts(), "arguments": JUNK})
-    one = some({}, optional={"id": JUNK | texts(), "function": JUNK | function})
-    said = some(
-        {},
-        optional={
-            "content": JUNK | texts(),
-            "thinking": JUNK,
-            "tool_calls": JUNK | st.lists(one, max_size=2),
-            "images": JUNK,
-        },
-    )
-    return draw(
-        some(
-            {},
-            optional={
-                "model": JUNK,
-                "created_at": JUNK,
-                "message": JUNK | said,
-                "done": JUNK,
-                "done_reason": JUNK,
-                "prompt_eval_count": JUNK,
-                "eval_count": JUNK,
-                "logprobs": JUNK,
-                "error": JUNK,
-                "status": JUNK,
-            },
-        )
-    )
-
-
-@given(st.lists(odd_lines(), max_size=4), st.booleans())
-def test_nothing_in_a_stream_makes_the_decoder_raise(found: list[Any], done: bool) -> None:
-    events, decoder = read([ndjson(*found, *([end()] if done else []))])
-    if decoder.failure is None:
-        check_law(events)
-    else:
-        assert not decoder.done
-        assert decoder.failure.partial is not None
-
-
-@given(odd_lines())
-def test_nothing_in_a_whole_answer_makes_the_parser_raise_anything_else(body: Any) -> None:
-    try:
-        PARSER.parse(json.dumps(body))
-    except (APIStatusError, ResponseParseError) as error:
-        str(error).encode()
-        error.body.encode(errors="replace")
-    except StreamInterruptedError:
-        pass  # it says itself that it is not done
-
-
-@given(st.binary(max_size=80), st.data())
-def test_no_bytes_make_the_decoder_raise(noise: bytes, data: st.DataObject) -> None:
-    stream = ndjson(piece(content="x")) + noise + ndjson(end())
-    events, decoder = read(data.draw(splits(stream)))
-    assert events[0].content == "x"
-    assert decoder.done or decoder.failure is not None
-
-
 # What servers send.
-
-
-@example(text="".join(ODD))
-@given(text=texts(min_size=1))
-def test_text_is_kept_to_the_letter_in_single_bytes(text: str) -> None:
-    stream = ndjson(json.dumps(piece(content=text), ensure_ascii=False), end())
-    assert answer_of([bytes([byte]) for byte in stream]).content == text
-
-
-def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read() -> None:
-    stream = "\ufeff".encode() + ndjson('{"message": {"content": "\\ud800"}}', end())
-    assert answer_of(stream).content == "\ud800"
 
 
 def test_a_line_of_megabytes_in_small_reads_is_one_piece() -> None:

@@ -1,0 +1,59 @@
+"""The wire formats, each described once, for the tests that hold for all of them.
+
+A :class:`Format` says what a test cannot know by itself: which model speaks the format, how an
+answer looks in it, where a stream of it ends, and what in it is an error. To add a format, write
+a subclass in a file of its own and put an instance into :data:`FORMATS`; the tests of the
+streaming law and of faults then run for it. What is special to one format has tests elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from tests.formats.anthropic_messages import AnthropicMessages
+from tests.formats.chat_completions import ChatCompletions
+from tests.formats.description import SLOW, Example, Format, Frame
+from tests.formats.ollama_chat import OllamaChat
+
+__all__ = [
+    "FORMATS",
+    "SLOW",
+    "Example",
+    "Format",
+    "Frame",
+    "environment",
+    "every_case",
+    "every_format",
+]
+
+FORMATS: tuple[Format, ...] = (ChatCompletions(), AnthropicMessages(), OllamaChat())
+"""Every wire format."""
+
+every_format = pytest.mark.parametrize("wire", FORMATS, ids=[wire.name for wire in FORMATS])
+
+
+def every_case(names: str, cases: Callable[[Format], Iterable[Any]]) -> pytest.MarkDecorator:
+    """Each of its own ``cases`` for every format; ``names`` are those of a case's values."""
+    single = "," not in names
+    return pytest.mark.parametrize(
+        ("wire", *names.replace(" ", "").split(",")),
+        [
+            pytest.param(wire, *([case] if single else case), id=f"{wire.name}-{at}")
+            for wire in FORMATS
+            for at, case in enumerate(cases(wire))
+        ],
+    )
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that says nothing about any provider, nor about proxies."""
+    variables = tuple(name for wire in FORMATS for name in wire.variables)
+    for name in list(os.environ):
+        if name.startswith(variables) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    return monkeypatch

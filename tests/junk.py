@@ -1,0 +1,177 @@
+"""JSON of each wire format with something in the wrong place, for readers that must not trip."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.anthropic_turns import RESPOND
+from tests.strategies import json_values, texts
+
+Objects = st.SearchStrategy[dict[str, Any]]
+
+_ODD = json_values() | st.sampled_from(
+    [
+        float("nan"),
+        float("inf"),
+        1e300,
+        "\ud800",
+        2**70,
+        -1,
+        [{}],
+        {"index": 0},
+        [{"index": 0}],
+        {"name": 0},
+        [{"id": 0}],
+        {"type": "text"},
+    ]
+)
+
+
+@st.composite
+def _junk(draw: st.DrawFn) -> Any:  # a function, so that its repr is short
+    return draw(_ODD)
+
+
+JUNK = _junk()
+"""What stands where something else was promised."""
+
+
+def some(**members: st.SearchStrategy[Any]) -> Objects:
+    """Objects with any of these members."""
+    return st.fixed_dictionaries({}, optional=members)
+
+
+def few(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(items, max_size=2)
+
+
+@cache
+def chat_chunks() -> Objects:
+    """Chunks, and whole answers, of chat completions."""
+    function = some(name=JUNK | texts(), arguments=JUNK | texts())
+    call = some(index=JUNK, id=JUNK, function=function, custom=JUNK)
+    piece = some(type=JUNK, text=JUNK, thinking=JUNK)
+    said = some(
+        content=JUNK | few(piece),
+        tool_calls=JUNK | few(call),
+        function_call=JUNK | function,
+        annotations=JUNK,
+        audio=JUNK | some(data=JUNK, transcript=JUNK),
+        reasoning=JUNK,
+        refusal=JUNK,
+    )
+    choice = some(
+        index=JUNK,
+        delta=JUNK | said,
+        message=JUNK | said,
+        finish_reason=JUNK,
+        logprobs=JUNK | some(content=JUNK, refusal=JUNK),
+    )
+    return some(
+        id=JUNK,
+        model=JUNK,
+        choices=JUNK | few(choice),
+        usage=JUNK | some(prompt_tokens=JUNK, completion_tokens=JUNK),
+        error=JUNK,
+        message=JUNK,
+    )
+
+
+_BLOCKS = st.sampled_from(
+    ["text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "tool_of_next_year"]
+)
+_DELTAS = st.sampled_from(
+    [
+        "text_delta",
+        "thinking_delta",
+        "signature_delta",
+        "input_json_delta",
+        "citations_delta",
+        "delta_of_next_year",
+    ]
+)
+_EVENTS = st.sampled_from(
+    [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+        "error",
+    ]
+)
+
+
+@cache
+def _anthropic_blocks() -> Objects:
+    return some(
+        type=_BLOCKS | JUNK,
+        text=JUNK | texts(),
+        thinking=JUNK,
+        signature=JUNK,
+        name=JUNK | st.just(RESPOND),
+        id=JUNK,
+        input=JUNK,
+        citations=JUNK,
+    )
+
+
+@cache
+def anthropic_messages() -> st.SearchStrategy[Any]:
+    """Whole answers of Anthropic, and what is no object at all."""
+    return JUNK | some(
+        id=JUNK,
+        model=JUNK,
+        content=JUNK | few(_anthropic_blocks()),
+        usage=JUNK | some(input_tokens=JUNK, output_tokens=JUNK),
+    )
+
+
+@cache
+def anthropic_events() -> Objects:
+    """Events of Anthropic's streams."""
+    piece = some(
+        type=_DELTAS | JUNK,
+        text=JUNK | texts(),
+        thinking=JUNK | texts(),
+        signature=JUNK,
+        partial_json=JUNK | texts(),
+        citation=JUNK,
+        stop_reason=JUNK,
+        stop_details=JUNK,
+        container=JUNK,
+    )
+    return some(
+        type=_EVENTS | JUNK,
+        index=st.integers(0, 2) | JUNK,
+        delta=JUNK | piece,
+        content_block=JUNK | _anthropic_blocks(),
+        message=anthropic_messages(),
+        usage=JUNK,
+        error=JUNK,
+    )
+
+
+@cache
+def ollama_lines() -> Objects:
+    """Pieces, and whole answers, of Ollama."""
+    function = some(name=JUNK | texts(), arguments=JUNK)
+    call = some(id=JUNK | texts(), function=JUNK | function)
+    said = some(content=JUNK | texts(), thinking=JUNK, tool_calls=JUNK | few(call), images=JUNK)
+    return some(
+        model=JUNK,
+        created_at=JUNK,
+        message=JUNK | said,
+        done=JUNK,
+        done_reason=JUNK,
+        prompt_eval_count=JUNK,
+        eval_count=JUNK,
+        logprobs=JUNK,
+        error=JUNK,
+        status=JUNK,
+    )
