@@ -1,8 +1,8 @@
 """Every Python snippet of the README and the docs runs as it stands.
 
-A loopback server plays OpenAI. Snippets of one page share their names, from the top down; a page
-that begins in the middle finds a ``model``. Snippets with ``await`` run under asyncio and under
-trio.
+A loopback server plays OpenAI and Anthropic. Snippets of one page share their names, from the top
+down; a page that begins in the middle finds a ``model``. Snippets with ``await`` run under asyncio
+and under trio.
 """
 
 from __future__ import annotations
@@ -67,6 +67,22 @@ def openai(request: Any) -> Reply:
     return Reply.json({**about, "choices": [choice], "usage": usage})
 
 
+def anthropic(request: Any) -> Reply:
+    """An answer in words."""
+    body = msgspec.json.decode(request.body)
+    return Reply.json(
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": body["model"],
+            "content": [{"type": "text", "text": "Yes."}],
+            "stop_reason": "end_turn",
+            "usage": {"input_tokens": 5, "output_tokens": 1},
+        }
+    )
+
+
 def page_params() -> list[Any]:
     params = []
     for page in PAGES:
@@ -87,8 +103,11 @@ def test_the_snippets_of_a_page_run(
     Path("cat.png").write_bytes(b"\x89PNG")
     with LoopbackServer() as server:
         server.always(openai)
+        server.route("POST", "/v1/messages", anthropic)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/v1")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         names: dict[str, Any] = {"__name__": "snippet", "model": get_model("openai:gpt-4o")}
         for line, source in snippets(page):
             tree = ast.increment_lineno(ast.parse(source), line - 1)

@@ -345,8 +345,12 @@ def test_results_are_in_the_order_of_their_calls() -> None:
     again = [ToolCall("a", "look"), ToolCall("d", "look")]  # a reused id is the later call
     later = [Message.tool(ToolResult(identity, "look", identity)) for identity in "da"]
     turns = [USER, Message.assistant(None, calls), *results, USER, Message.assistant(None, again)]
-    found = [message.get("tool_call_id") for message in sent(*turns, *later)]
-    assert found == [None, None, "a", "b", "c", None, None, "a", "d"]
+    found = sent(*turns, *later)
+    assert [m["content"] for m in found if m["role"] == "tool"] == ["a", "b", "c", "a", "d"]
+    made = [call["id"] for message in found for call in message.get("tool_calls", ())]
+    assert [m["tool_call_id"] for m in found if m["role"] == "tool"] == made
+    assert made[:3] + made[4:] == ["a", "b", "c", "d"]
+    assert len(set(made)) == 5
 
 
 def test_a_result_without_a_name_has_that_of_its_call() -> None:

@@ -25,7 +25,8 @@ class Turn:
     """A message, in the order in which a provider reads the conversation.
 
     :param position: where it stands in the caller's conversation.
-    :param answers: the call whose result it is; None where it is no result.
+    :param answers: the call whose result it is; None where it is no result, or that of a call
+        which only the server remembers.
     """
 
     position: int
@@ -34,12 +35,16 @@ class Turn:
 
 
 def conversation(
-    messages: Messages, holds_more: Callable[[Message], bool] | None = None
+    messages: Messages,
+    holds_more: Callable[[Message], bool] | None = None,
+    *,
+    continues: bool = False,
 ) -> tuple[Message, ...]:
     """``messages`` as a tuple that some provider can accept.
 
     :param holds_more: whether an assistant's message holds something that only one provider
         knows, where it has neither text nor calls.
+    :param continues: whether the server remembers what came before, calls included.
     :raises ConfigurationError: (a ``ValueError``) it is empty, holds a tool result with no
         matching call before it, or an assistant message with neither text nor calls. Names the
         position.
@@ -73,7 +78,7 @@ def conversation(
             for call in message.tool_calls:
                 asked.add(call.id)
         elif message.role is Role.TOOL:
-            if message.tool_call_id not in asked:
+            if message.tool_call_id not in asked and not continues:
                 raise ConfigurationError(
                     f"messages[{position}] is the result of tool call {message.tool_call_id!r}, "
                     "which no assistant message before it has made"
@@ -88,7 +93,8 @@ def in_order(turns: Sequence[Message]) -> list[Turn]:
 
     What stands between a call and its result (a system message, words of the user) comes after
     the results; the results keep their order. One result answers one call: where a message calls
-    twice by one id, the first result is that of the first.
+    twice by one id, the first result is that of the first. Results of calls that only the server
+    remembers come first of all.
 
     :param turns: as :func:`conversation` gives them.
     """
@@ -96,9 +102,13 @@ def in_order(turns: Sequence[Message]) -> list[Turn]:
         return [Turn(position, message) for position, message in enumerate(turns)]
     waiting: dict[str, list[Place]] = {}
     results: dict[int, list[Turn]] = {}
+    remembered: list[Turn] = []
     for position, message in enumerate(turns):
         if message.role is Role.TOOL:
-            places = waiting[message.tool_call_id or ""]
+            places = waiting.get(message.tool_call_id or "")
+            if places is None:
+                remembered.append(Turn(position, message))
+                continue
             place = places.pop(0) if len(places) > 1 else places[0]
             results.setdefault(place[0], []).append(Turn(position, message, place))
             continue
@@ -106,7 +116,7 @@ def in_order(turns: Sequence[Message]) -> list[Turn]:
         for at, call in enumerate(message.tool_calls):
             ours.setdefault(call.id, []).append((position, at))
         waiting |= ours  # a result is that of the latest message which has its id
-    found: list[Turn] = []
+    found = remembered
     for position, message in enumerate(turns):
         if message.role is not Role.TOOL:
             found.append(Turn(position, message))

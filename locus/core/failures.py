@@ -55,6 +55,17 @@ _STATUS_OF_WORD: Final[Mapping[str, int]] = {
     "unavailable_error": 503,
     "timeout_error": 504,
     "overloaded_error": 529,
+    # Oracle's, written as one word.
+    "cannotparserequest": 400,
+    "invalidparameter": 400,
+    "limitexceeded": 400,
+    "missingparameter": 400,
+    "notauthenticated": 401,
+    "notauthorizedornotfound": 404,
+    "incorrectstate": 409,
+    "toomanyrequests": 429,
+    "internalservererror": 500,
+    "serviceunavailable": 503,
 }
 _CONTEXT_WORDS: Final = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded"}

@@ -24,6 +24,7 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "max_tokens": "length",
     "max_output_tokens": "length",
     "model_length": "length",
+    "error_limit": "length",
     "model_context_window_exceeded": "length",
     "tool_calls": "tool_calls",
     "tool_call": "tool_calls",
@@ -32,6 +33,11 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "content_filter": "content_filter",
     "refusal": "content_filter",
     "safety": "content_filter",
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
+    "content_filtered": "content_filter",
     "error_toxic": "content_filter",
 }
 

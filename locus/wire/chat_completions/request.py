@@ -122,7 +122,7 @@ class ChatCompletionsBuilder:
         reasoning = is_reasoning_model(said.model)
         usage = said.stream and said.stream_usage
         turns = in_order(conversation(messages))
-        ids = call_ids(turns, _id_rule(said.model))
+        ids = call_ids(turns, id_rule(said.model))
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
                 model=said.model,
@@ -158,7 +158,8 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _id_rule(model: str) -> IdRule:
+def id_rule(model: str) -> IdRule:
+    """What ids of tool calls ``model`` takes."""
     model = model.lower()
     if _MISTRAL.search(model):
         return _MISTRAL_IDS
@@ -178,7 +179,7 @@ def _message(turn: Turn, ids: Mapping[Place, str]) -> _Message:
                     for at, call in enumerate(message.tool_calls)
                 ]
                 or None,
-                name=_name(message),
+                name=speaker(message),
             )
         case Role.TOOL:
             return _Message(
@@ -187,11 +188,12 @@ def _message(turn: Turn, ids: Mapping[Place, str]) -> _Message:
                 tool_call_id=turn.answers and ids[turn.answers],
             )
         case Role.SYSTEM:
-            return _Message(role="system", content=_words(position, message), name=_name(message))
-    return _Message(role="user", content=_parts(position, message.content), name=_name(message))
+            return _Message(role="system", content=_words(position, message), name=speaker(message))
+    return _Message(role="user", content=_parts(position, message.content), name=speaker(message))
 
 
-def _name(message: Message) -> str | None:
+def speaker(message: Message) -> str | None:
+    """The name of who speaks, as OpenAI takes it."""
     return _UNNAMEABLE.sub("_", message.name)[:64] if message.name else None
 
 
@@ -216,11 +218,18 @@ def _parts(position: int, content: Content) -> str | list[_Part]:
 def _part(position: int, part: TextPart | ImagePart) -> _Part:
     if isinstance(part, TextPart):
         return _Part(type="text", text=part.text)
-    if part.data is not None:
-        url = _inline(kind_of(part.media_type or ""), part.data)
-    else:
-        url = _address(position, part.url or "")
+    url = image_address(position, part)
     return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
+
+
+def image_address(position: int, part: ImagePart) -> str:
+    """Where an image is found; one that is held as bytes, in the address itself.
+
+    :raises ConfigurationError: its ``data:`` address is broken; names the position.
+    """
+    if part.data is not None:
+        return _inline(kind_of(part.media_type or ""), part.data)
+    return _address(position, part.url or "")
 
 
 def _inline(kind: str, data: bytes) -> str:
@@ -243,11 +252,19 @@ def _address(position: int, url: str) -> str:
 
 
 def _call(where: str, call: ToolCall, identity: str) -> _Call:
+    function = _Function(call.name, arguments_of(where, call))
+    return _Call(id=identity, type="function", function=function)
+
+
+def arguments_of(where: str, call: ToolCall) -> str:
+    """A call's arguments as JSON text, or the malformed text to the letter.
+
+    :raises ConfigurationError: they are no JSON; names ``where`` the call stands.
+    """
     try:
-        arguments = call.arguments_json()
+        return call.arguments_json()
     except (TypeError, ValueError, RecursionError) as why:
         raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
-    return _Call(id=identity, type="function", function=_Function(call.name, arguments))
 
 
 def _tool_choice(

@@ -17,7 +17,7 @@ import msgspec
 
 from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, Role, ThinkingPart, ToolCall
+from locus.core.messages import ImagePart, Message, ThinkingPart, ToolCall
 from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
 from locus.wire.call_ids import ANY, call_ids

@@ -1,0 +1,351 @@
+"""What a provider would understand of a request: each format read by rules of its own.
+
+Nothing here is Locus's. A reader takes the bytes of a request, holds them against the provider's
+documentation (who may speak when, which ids and images are taken), and gives what was said in one
+form for all formats: a list of :class:`Said`. What a format has no room for is said by its
+:class:`Format`, so that a test knows what to look for. A new format is a function that reads and an
+entry in :data:`FORMATS`.
+
+OpenAI: "Create chat completion" of the API reference. Anthropic: "Messages", "Tool use", "Vision".
+Ollama: ``docs/api.md``, "Generate a chat completion".
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Picture:
+    """An image: its address, or its bytes, with their type where the format says one."""
+
+    url: str | None = None
+    data: bytes | None = None
+    kind: str | None = None
+
+
+@attrs.frozen
+class Asked:
+    """A tool call. ``text`` is what was written where it is no object."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] | None = None
+    text: str | None = None
+
+
+@attrs.frozen
+class Thought:
+    """Thinking that is sent back."""
+
+    text: str = ""
+    seal: str | None = None
+    redacted: str | None = None
+
+
+@attrs.frozen
+class Said:
+    """What one party says at one time; a tool's result is a ``tool``'s."""
+
+    role: str
+    pieces: tuple[str | Picture, ...] = ()
+    calls: tuple[Asked, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+    refusal: str | None = None
+    name: str | None = None
+    answers: str | None = None
+    failed: bool = False
+
+
+@attrs.frozen
+class Format:
+    """A format: how to read it, and what it has room for.
+
+    :param read: what a request's bytes say.
+    :param id: the ids of tool calls that it takes.
+    :param systems: ``"in place"``, or ``"first"`` where all system messages are one prompt.
+    :param merges: whether messages of one party that follow each other are one.
+    :param blank: whether text without a visible character is taken.
+    :param parts: whether text and images keep their order; else the text comes first, as one.
+    :param fetches: whether an image may be an address.
+    :param kinds: the types that images may be of; None for any, ``()`` where none is said.
+    :param pictures: who may show images.
+    :param refusals: whether a refusal has a place of its own; else it is text.
+    :param thinking: ``"sealed"`` or ``"open"`` thinking goes back, or none at all.
+    :param malformed: whether arguments that are no object go as they are; else inside an object.
+    :param failures: whether a result says that it failed by more than its text.
+    :param names: whether it is said who speaks.
+    :param ordered: whether results have to be in the order of their calls.
+    """
+
+    read: Callable[[bytes], list[Said]]
+    id: re.Pattern[str]
+    systems: str = "in place"
+    merges: bool = False
+    blank: bool = True
+    parts: bool = True
+    fetches: bool = True
+    kinds: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] = ("user",)
+    refusals: bool = False
+    thinking: str | None = None
+    malformed: bool = False
+    failures: bool = False
+    names: bool = False
+    ordered: bool = False
+
+
+def inline(encoded: str) -> bytes:
+    """Bytes that stand in a request."""
+    return base64.b64decode(encoded, validate=True)
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The object that JSON text is, if it is one."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def joined(*texts: str | None) -> tuple[str, ...]:
+    """Texts as one piece, or none."""
+    text = "".join(text or "" for text in texts)
+    return (text,) if text else ()
+
+
+def answered(said: list[Said]) -> None:
+    """Every call has one result right behind it, every result a call, and no two calls one id."""
+    seen: set[str] = set()
+    waiting: list[str] = []
+    for one in said:
+        if one.role == "tool":
+            assert one.answers in waiting, (one, waiting)
+            waiting.remove(one.answers)
+            continue
+        assert not waiting, (one, waiting)
+        waiting = [call.id for call in one.calls]
+        assert len(set(waiting)) == len(waiting)
+        assert not seen & set(waiting)
+        seen |= set(waiting)
+    assert not waiting
+
+
+# Chat completions.
+
+
+def read_chat_completions(body: bytes) -> list[Said]:
+    """``messages``, in the order of the conversation."""
+    found = []
+    for message in json.loads(body)["messages"]:
+        role = message.pop("role")
+        assert role in ("system", "user", "assistant", "tool")
+        content, name = message.pop("content", None), message.pop("name", None)
+        assert name is None or re.fullmatch(r"[^\s<|\\/>]{1,64}", name)
+        refusal, calls, answers = None, [], None
+        if role == "assistant":
+            refusal = message.pop("refusal", None)
+            calls = [_chat_call(call) for call in message.pop("tool_calls", ())]
+            assert content or refusal or calls
+        elif role == "tool":
+            answers = message.pop("tool_call_id")
+        assert not message, message
+        if isinstance(content, list):
+            assert role == "user"
+            pieces = tuple(_chat_part(part) for part in content)
+        elif role in ("user", "system"):
+            pieces = (content,)
+        else:
+            pieces = joined(content)
+        found.append(Said(role, pieces, tuple(calls), (), refusal, name, answers))
+    answered(found)
+    return found
+
+
+def _chat_call(call: dict[str, Any]) -> Asked:
+    assert call.keys() == {"id", "type", "function"}
+    assert call["type"] == "function"
+    function = call["function"]
+    assert function.keys() == {"name", "arguments"}
+    arguments = object_in(function["arguments"])
+    text = function["arguments"] if arguments is None else None
+    return Asked(call["id"], function["name"], arguments, text)
+
+
+def _chat_part(part: dict[str, Any]) -> str | Picture:
+    if part["type"] == "text":
+        assert part.keys() == {"type", "text"}
+        text: str = part["text"]
+        return text
+    assert part.keys() == {"type", "image_url"}
+    url = part["image_url"]["url"]
+    if not url.startswith("data:"):
+        return Picture(url)
+    inside = re.fullmatch(r"data:([a-z]+/[a-z.+-]+);base64,(.*)", url)
+    assert inside
+    return Picture(None, inline(inside[2]), inside[1])
+
+
+# Anthropic messages.
+
+
+def read_anthropic_messages(body: bytes) -> list[Said]:
+    """The system prompt, and the turns: in a user's turn the results of tools come first."""
+    request = json.loads(body)
+    found = []
+    if "system" in request:
+        prompt = request["system"]
+        texts = [prompt] if isinstance(prompt, str) else [block["text"] for block in prompt]
+        assert all(text.strip() for text in texts)
+        found.append(Said("system", tuple(texts)))
+    before = None
+    for turn in request["messages"]:
+        assert turn.keys() == {"role", "content"}
+        assert turn["role"] in ("user", "assistant")
+        assert turn["role"] != before
+        before = turn["role"]
+        blocks = turn["content"]
+        if isinstance(blocks, str):
+            blocks = [{"type": "text", "text": blocks}]
+        assert blocks
+        if before == "assistant":
+            found.append(_anthropic_answer(blocks))
+            continue
+        results = [block for block in blocks if block["type"] == "tool_result"]
+        assert results == blocks[: len(results)]
+        for result in results:
+            assert result.keys() <= {"type", "tool_use_id", "content", "is_error"}
+            content = result.get("content", [])
+            found.append(
+                Said(
+                    "tool",
+                    _anthropic_pieces(
+                        [{"type": "text", "text": content}] if isinstance(content, str) else content
+                    ),
+                    answers=result["tool_use_id"],
+                    failed=result.get("is_error", False),
+                )
+            )
+        if blocks[len(results) :]:
+            found.append(Said("user", _anthropic_pieces(blocks[len(results) :])))
+    answered(found)
+    return found
+
+
+def _anthropic_answer(blocks: list[dict[str, Any]]) -> Said:
+    pieces, calls, thoughts = [], [], []
+    for block in blocks:
+        match block["type"]:
+            case "tool_use":
+                assert block.keys() == {"type", "id", "name", "input"}
+                assert isinstance(block["input"], dict)
+                calls.append(Asked(block["id"], block["name"], block["input"]))
+            case "thinking":
+                assert block["signature"]
+                thoughts.append(Thought(block["thinking"], block["signature"]))
+            case "redacted_thinking":
+                thoughts.append(Thought(redacted=block["data"]))
+            case "server_tool_use" | "web_search_tool_result":
+                pass  # what Anthropic did itself, for itself
+            case _:
+                pieces += _anthropic_pieces([block])
+    assert not any(isinstance(piece, Picture) for piece in pieces)
+    text = joined(*(piece for piece in pieces if isinstance(piece, str)))
+    return Said("assistant", text, tuple(calls), tuple(thoughts))
+
+
+def _anthropic_pieces(blocks: list[dict[str, Any]]) -> tuple[str | Picture, ...]:
+    found: list[str | Picture] = []
+    for block in blocks:
+        if block["type"] == "text":
+            assert block["text"].strip()
+            found.append(block["text"])
+            continue
+        assert block["type"] == "image"
+        source = block["source"]
+        if source["type"] == "url":
+            found.append(Picture(source["url"]))
+            continue
+        assert source["type"] == "base64"
+        assert source["media_type"] in ("image/jpeg", "image/png", "image/gif", "image/webp")
+        found.append(Picture(None, inline(source["data"]), source["media_type"]))
+    return tuple(found)
+
+
+# Ollama.
+
+
+def read_ollama_chat(body: bytes) -> list[Said]:
+    """``messages``; the order of results is the order of their calls."""
+    found = []
+    for message in json.loads(body)["messages"]:
+        known = {"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"}
+        assert {"role", "content"} <= message.keys() <= known
+        calls = []
+        for call in message.get("tool_calls", ()):
+            arguments = call["function"]["arguments"]
+            assert isinstance(arguments, dict)
+            calls.append(Asked(call["id"], call["function"]["name"], arguments))
+        images = [Picture(None, inline(image)) for image in message.get("images", ())]
+        thought = (Thought(message["thinking"]),) if "thinking" in message else ()
+        if message["role"] == "tool":
+            assert message["tool_name"]
+        found.append(
+            Said(
+                message["role"],
+                (*joined(message["content"]), *images),
+                tuple(calls),
+                thought,
+                answers=message.get("tool_call_id"),
+            )
+        )
+    answered(found)
+    asked = [call.id for one in found for call in one.calls]
+    assert [one.answers for one in found if one.role == "tool"] == asked
+    return found
+
+
+FORMATS: dict[str, Format] = {
+    "chat completions": Format(
+        read_chat_completions,
+        # OpenAI: "string too long. Expected a string with maximum length 40"
+        id=re.compile(r".{1,40}", re.DOTALL),
+        refusals=True,
+        malformed=True,
+        names=True,
+    ),
+    "Anthropic": Format(
+        read_anthropic_messages,
+        # "String should match pattern '^[a-zA-Z0-9_-]+$'"
+        id=re.compile(r"[a-zA-Z0-9_-]+"),
+        systems="first",
+        merges=True,
+        blank=False,
+        kinds=("image/jpeg", "image/png", "image/gif", "image/webp"),
+        pictures=("user", "tool"),
+        thinking="sealed",
+        failures=True,
+    ),
+    "Ollama": Format(
+        read_ollama_chat,
+        id=re.compile(r".+", re.DOTALL),
+        parts=False,
+        fetches=False,
+        kinds=(),
+        pictures=("system", "user", "assistant", "tool"),
+        thinking="open",
+        ordered=True,
+    ),
+}
+"""By the name that the table in ``docs/portability.md`` has for it."""
