@@ -1,10 +1,30 @@
 """Oracle's own chat format, ``POST /20231130/actions/chat``. Pure: JSON in, values out.
 
 ``envelope`` is what every request and answer is wrapped in. Inside stands one of several formats:
-``generic`` for nearly all models. The model classes of the ``oci`` package
+``generic`` for nearly all models, ``cohere`` for Cohere's. The model classes of the ``oci`` package
 (``oci.generative_ai_inference.models``) are the source for every name on the wire.
 """
 
-from locus.wire.oci_chat.envelope import chat_details
+from locus.wire.oci_chat.cohere import (
+    CohereChatBuilder,
+    CohereChatDecoder,
+    CohereChatParser,
+    CohereV2ChatBuilder,
+    CohereV2ChatDecoder,
+    CohereV2ChatParser,
+)
+from locus.wire.oci_chat.generic_answer import GenericChatParser
+from locus.wire.oci_chat.generic_request import GenericChatBuilder
+from locus.wire.oci_chat.generic_stream import GenericChatDecoder
 
-__all__ = ["chat_details"]
+__all__ = [
+    "CohereChatBuilder",
+    "CohereChatDecoder",
+    "CohereChatParser",
+    "CohereV2ChatBuilder",
+    "CohereV2ChatDecoder",
+    "CohereV2ChatParser",
+    "GenericChatBuilder",
+    "GenericChatDecoder",
+    "GenericChatParser",
+]

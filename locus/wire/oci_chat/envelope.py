@@ -37,6 +37,7 @@ class Wrapped(Read):
     model_version: str | None = None
     code: str | int | None = None
     message: Any = None
+    error: Any = None
 
 
 def is_endpoint(model: str) -> bool:
@@ -88,13 +89,25 @@ def plain(value: Any) -> Any:
 
 
 def check(result: Wrapped, body: bytes | str | Mapping[str, Any]) -> None:
-    """Refuse an answer, or an event of a stream, that is an error: ``{"code", "message"}``.
-
-    For a body without a ``chatResponse``, or an event with a ``code``.
+    """Refuse an answer that is an error: ``{"code", "message"}``.
 
     :raises APIStatusError: it is one.
     """
-    if result.code or isinstance(result.message, str):
+    check_members(result.code, result.message, result.error, body)
+
+
+def check_members(
+    code: str | int | None, message: Any, error: Any, body: bytes | str | Mapping[str, Any]
+) -> None:
+    """The same for an event of a stream, by those of its members that may say so.
+
+    Gateways before the service send an ``error`` of their own instead.
+
+    :raises APIStatusError: it is one.
+    """
+    if error:
+        raise refused(text_of(body), error=error if isinstance(error, (Mapping, str)) else None)
+    if code or (isinstance(message, str) and message):
         raise refused(text_of(body))
 
 
