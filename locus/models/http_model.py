@@ -52,12 +52,13 @@ def _own_options(options: Mapping[str, Any]) -> FrozenDict[str, Any]:
 class HttpModel(Model, Generic[C]):
     """The base of every model that sends HTTP requests. Immutable, and equal by value.
 
+    :cvar prefix: the provider's, in the registry and in errors.
     :ivar config: what the model was told.
     :ivar tools: the schemas of the bound tools.
     :ivar options: the bound keywords.
     """
 
-    provider: ClassVar[str]
+    prefix: ClassVar[str]
     key_hint: ClassVar[str] = "check the API key"
     sdk: ClassVar[Sdk | None] = None
 
@@ -81,7 +82,7 @@ class HttpModel(Model, Generic[C]):
             brought = http_clients(self.http_client)
         elif self.sdk_client is not None:
             if self.sdk is None:
-                raise ConfigurationError(f"{self.provider} models take no sdk_client=")
+                raise ConfigurationError(f"{self.prefix} models take no sdk_client=")
             brought = self.sdk.brought(self.sdk_client)
         object.__setattr__(self, "_brought", brought)
 
@@ -99,6 +100,11 @@ class HttpModel(Model, Generic[C]):
         if kw and "config" in own:
             raise TypeError(f"{cls.__name__}: {', '.join(kw)} would be ignored beside config=")
         return own
+
+    @property
+    def provider(self) -> str:
+        """Whose model this is: the provider's prefix in the registry."""
+        return self.prefix
 
     @property
     def _sdk_retries(self) -> bool:
@@ -248,7 +254,7 @@ class HttpModel(Model, Generic[C]):
             secrets.append(sdk_key)
         target = str(getattr(self.sdk_client, "base_url", url))
         return Asked(
-            provider=self.provider,
+            provider=self.prefix,
             model=self.config.model,
             target=(url if "@" in target else target).partition("?")[0],
             key_hint=self.key_hint,
@@ -317,7 +323,7 @@ class HttpModel(Model, Generic[C]):
         return self.connections.sdk_client(self.config, self._make_client)
 
     def _make_client(self) -> Any:
-        raise ConfigurationError(f"{self.provider} has no SDK client")
+        raise ConfigurationError(f"{self.prefix} has no SDK client")
 
     def close_sync(self) -> None:
         """Release the blocking connections. The model may be used again, and reconnects."""

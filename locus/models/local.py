@@ -57,7 +57,7 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     Llama 3 do, SmolLM2 does not): others would never see them, so a call with tools is refused.
     """
 
-    provider: ClassVar[str] = "local"
+    prefix: ClassVar[str] = "local"
 
     def __init__(
         self,

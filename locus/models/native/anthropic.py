@@ -83,7 +83,7 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
     :raises ConfigurationError: a value that cannot work.
     """
 
-    provider: ClassVar[str] = "anthropic"
+    prefix: ClassVar[str] = "anthropic"
     key_hint: ClassVar[str] = "check api_key= or ANTHROPIC_API_KEY"
     sdk: ClassVar[SdkMethod | None] = SdkMethod(
         "anthropic", "AnthropicError", lambda client: client.messages.with_raw_response.create

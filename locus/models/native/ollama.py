@@ -123,7 +123,7 @@ class OllamaModel(HttpModel[OllamaConfig]):
     :raises ConfigurationError: a value that cannot work.
     """
 
-    provider: ClassVar[str] = "ollama"
+    prefix: ClassVar[str] = "ollama"
     key_hint: ClassVar[str] = "type `ollama signin`, or check api_key= and OLLAMA_API_KEY"
     sdk: ClassVar[Sdk | None] = _OllamaSdk()
 

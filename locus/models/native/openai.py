@@ -102,7 +102,7 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
     :raises ConfigurationError: a value that cannot work.
     """
 
-    provider: ClassVar[str] = "openai"
+    prefix: ClassVar[str] = "openai"
     key_hint: ClassVar[str] = "check api_key= or OPENAI_API_KEY"
     sdk: ClassVar[SdkMethod | None] = SdkMethod(
         "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
