@@ -44,7 +44,7 @@ def check_headers(headers: Mapping[str, Any]) -> None:
 
 @attrs.frozen
 class HttpRequest:
-    """One POST.
+    """One request; Locus's own are all POSTs.
 
     :param timeout: the longest silence while sending or receiving, in seconds; ``math.inf`` is
         for ever, None leaves it to the client. Connecting may take 10 seconds of it at the most.
@@ -54,6 +54,7 @@ class HttpRequest:
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: str(sorted(headers)))
     content: bytes = attrs.field(repr=lambda content: f"<{len(content)} bytes>")
     timeout: float | None = None
+    method: str = "POST"
 
     def timeouts(self) -> dict[str, float | None]:
         """The arguments of an httpx ``Timeout``; empty where the client's own is to be used."""

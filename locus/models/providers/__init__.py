@@ -1,0 +1,1 @@
+"""Providers with more to them than a wire format: one package each."""

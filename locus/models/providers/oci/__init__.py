@@ -1,0 +1,1 @@
+"""Oracle Cloud Infrastructure's Generative AI service."""
