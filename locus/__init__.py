@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
+    from locus.models.providers.oci.errors import (
+        OCIProjectRequiredError,
+        OCIResponsesStateLostError,
+    )
+    from locus.models.providers.oci.native import OCIModel
+    from locus.models.providers.oci.openai_compat import OCIChatCompletionsModel, OCIOpenAIModel
+    from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
 
 _HOMES: Final = {
@@ -92,6 +99,12 @@ _HOMES: Final = {
         "locus.core.messages",
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    "OCIChatCompletionsModel": "locus.models.providers.oci.openai_compat",
+    "OCIModel": "locus.models.providers.oci.native",
+    "OCIOpenAIModel": "locus.models.providers.oci.openai_compat",
+    "OCIProjectRequiredError": "locus.models.providers.oci.errors",
+    "OCIResponsesModel": "locus.models.providers.oci.responses",
+    "OCIResponsesStateLostError": "locus.models.providers.oci.errors",
     "AnthropicModel": "locus.models.native.anthropic",
     "LocalModel": "locus.models.local",
     "OllamaModel": "locus.models.native.ollama",
@@ -116,6 +129,12 @@ __all__ = [
     "LocusError",
     "Message",
     "NotFoundError",
+    "OCIChatCompletionsModel",
+    "OCIModel",
+    "OCIOpenAIModel",
+    "OCIProjectRequiredError",
+    "OCIResponsesModel",
+    "OCIResponsesStateLostError",
     "OllamaModel",
     "OpenAIModel",
     "OverloadedError",

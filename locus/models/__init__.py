@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
+    from locus.models.providers.oci.native import OCIModel
+    from locus.models.providers.oci.openai_compat import OCIChatCompletionsModel, OCIOpenAIModel
+    from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
 
 _HOMES: Final = {
@@ -21,6 +24,10 @@ _HOMES: Final = {
         ("ModelConfig", "ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.base"
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    "OCIChatCompletionsModel": "locus.models.providers.oci.openai_compat",
+    "OCIModel": "locus.models.providers.oci.native",
+    "OCIOpenAIModel": "locus.models.providers.oci.openai_compat",
+    "OCIResponsesModel": "locus.models.providers.oci.responses",
     "AnthropicModel": "locus.models.native.anthropic",
     "LocalModel": "locus.models.local",
     "OllamaModel": "locus.models.native.ollama",
@@ -34,6 +41,10 @@ __all__ = [
     "ModelConfig",
     "ModelProtocol",
     "ModelResponse",
+    "OCIChatCompletionsModel",
+    "OCIModel",
+    "OCIOpenAIModel",
+    "OCIResponsesModel",
     "OllamaModel",
     "OpenAIModel",
     "RequestBuilder",

@@ -26,6 +26,7 @@ _BUILT_IN: Final = {
     "anthropic": "locus.models.native.anthropic:AnthropicModel",
     "local": "locus.models.local:LocalModel",
     "ollama": "locus.models.native.ollama:OllamaModel",
+    "oci": "locus.models.providers.oci.routing:oci_model",
     "openai": "locus.models.native.openai:OpenAIModel",
 }
 _registered: dict[str, Factory] = {}

@@ -1,0 +1,177 @@
+"""OCI's OpenAI-compatible responses API: conversations that the service keeps, or does not.
+
+Oracle documents it under "OpenAI-Compatible Endpoints" of the Generative AI service; the format is
+OpenAI's. Opt-in: ``get_model`` never picks it. An error here stays here: nothing falls back to
+chat completions, where the conversation would go on without what the service remembers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from locus.core.conversation import Messages
+from locus.core.errors import APIError, ConfigurationError
+from locus.core.tools import Tool
+from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE
+from locus.models.providers.oci.access import (
+    RESPONSES_SDK,
+    OpenAIStyle,
+    base_url_in_region,
+    check_access,
+    check_config,
+    check_texts,
+    model_of,
+    path_of,
+)
+from locus.models.providers.oci.errors import (
+    OCIProjectRequiredError,
+    OCIResponsesStateLostError,
+    responses_refused,
+)
+from locus.models.providers.oci.settings import openai_base_url_of, region_of
+from locus.models.responses import ResponsesConfig, ResponsesModel
+from locus.transport.brought import SdkMethod
+from locus.transport.call import Call, check_headers
+
+_VARIABLE: Final = "OCI_RESPONSES_STORE"
+_WORDS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def _stored(value: bool | None) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value is not None:
+        raise ConfigurationError(f"store must be True or False, not {value!r}")
+    said = os.environ.get(_VARIABLE, "").strip() or "true"
+    if said.lower() not in _WORDS:  # what was meant to keep nothing must not be kept by mistake
+        raise ConfigurationError(f"{_VARIABLE} must be true or false, not {said!r}")
+    return _WORDS[said.lower()]
+
+
+@attrs.frozen
+class OCIResponsesConfig(ResponsesConfig):
+    """What this model can be told besides :class:`~locus.models.base.ModelConfig`.
+
+    :param store: whether the service keeps the conversation; else ``OCI_RESPONSES_STORE``, else it
+        does. False is for zero data retention: every request carries the whole conversation.
+    :param project_ocid: sent as ``opc-project-id`` where it is given.
+    :param profile: a section of ``config_file``: an API key, or a session token.
+    :param auth_type: a principal: ``"instance_principal"``, ``"resource_principal"``,
+        ``"security_token"``, ``"delegation_token"`` or ``"oke_workload_identity"``.
+    :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
+    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
+        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
+    :param region: where the service is asked; else ``OCI_REGION``, else ``us-chicago-1``.
+    :param config_file: where profiles are.
+    :param delegation_token: the token of ``auth_type="delegation_token"``; else
+        ``OCI_DELEGATION_TOKEN``. Never shown.
+    :param base_url: the API's root; else ``OCI_ENDPOINT``, else the region's.
+    """
+
+    store: bool = attrs.field(default=None, converter=_stored)
+    project_ocid: str | None = None
+    region: str = attrs.field(default=None, converter=region_of)
+    profile: str | None = None
+    auth_type: str | None = None
+    compartment_id: str | None = None
+    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=path_of)
+    api_key: str | None = attrs.field(default=None, repr=False)
+    delegation_token: str | None = attrs.field(default=None, repr=False)
+    base_url: str = attrs.field(
+        default=attrs.Factory(base_url_in_region, takes_self=True), converter=openai_base_url_of
+    )
+
+    def __attrs_post_init__(self) -> None:
+        check_config(self)
+        check_texts(project_ocid=self.project_ocid)
+        check_headers(self.project())
+
+    def project(self) -> dict[str, str]:
+        """The header that names the project, where there is one."""
+        return {"opc-project-id": self.project_ocid} if self.project_ocid else {}
+
+
+@attrs.frozen(init=False, getstate_setstate=False)
+class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
+    """A model of OCI's Generative AI service, through its responses API.
+
+    Give exactly one of ``profile``, ``auth_type`` and ``api_key``.
+
+    :param model: the model's name, such as ``"openai.gpt-4.1"``; else ``OCI_MODEL_ID``.
+    :param project_ocid: the project that conversations belong to, where the service wants one.
+    :param store: whether the service keeps the conversation. Then each answer has a
+        ``provider_state`` (``{"previous_response_id": "resp_…"}``); passed to the next call, only
+        the messages after the last assistant turn are sent.
+    :param kw: as for :class:`~locus.models.providers.oci.OCIChatCompletionsModel`, and the other
+        fields of :class:`OCIResponsesConfig`.
+    :raises TypeError: an unknown keyword; says the nearest.
+    :raises ConfigurationError: a value that cannot work, or none or several ways in.
+    """
+
+    sdk: ClassVar[SdkMethod | None] = RESPONSES_SDK
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        profile: str | None = None,
+        auth_type: str | None = None,
+        compartment_id: str | None = None,
+        region: str | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        project_ocid: str | None = None,
+        store: bool | None = None,
+        max_tokens: int | None = 4096,
+        temperature: float | None = 0.7,
+        **kw: Any,
+    ) -> None:
+        own = self._take_own(kw, OCIResponsesConfig)
+        if "config" not in own:
+            region = region_of(region)
+            own["config"] = OCIResponsesConfig(
+                model=model_of(model),
+                profile=profile,
+                auth_type=auth_type,
+                compartment_id=compartment_id,
+                region=region,
+                config_file=config_file,
+                base_url=openai_base_url_of(base_url, region),
+                project_ocid=project_ocid,
+                store=store,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                **kw,
+            )
+        if own.get("sdk_client") is None:
+            check_access(own["config"], type(self).__name__)
+        self._start(own)
+
+    def _url(self) -> str:
+        return f"{self.config.base_url}/responses"
+
+    def _headers(self) -> dict[str, str]:
+        return super()._headers() | self.config.project()
+
+    def _said_headers(self) -> dict[str, str]:
+        return super()._said_headers() | self.config.project()
+
+    def _hints(self) -> Mapping[type[APIError], str]:
+        return {
+            OCIProjectRequiredError: "pass project_ocid=, the OCID of a project of this "
+            "compartment and region",
+            OCIResponsesStateLostError: "pass the whole conversation without provider_state=",
+        }
+
+    def _call_with(
+        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
+    ) -> Call:
+        call = super()._call_with(messages, tools, options)
+        return attrs.evolve(call, refused=responses_refused)
