@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from locus.wire.responses.stream import HANDLED
 from tests.anthropic_turns import RESPOND
 from tests.strategies import json_values, texts
 
@@ -175,3 +176,154 @@ def ollama_lines() -> Objects:
         error=JUNK,
         status=JUNK,
     )
+
+
+# OCI.
+
+
+def _oci_usage() -> Objects:
+    return some(promptTokens=JUNK, completionTokens=JUNK, completionTokensDetails=JUNK)
+
+
+@cache
+def oci_generic_events() -> Objects:
+    """Events of OCI's generic format, which are choices of its whole answers."""
+    call = some(id=JUNK, name=JUNK | texts(), arguments=JUNK | texts(), index=JUNK)
+    part = some(type=JUNK, text=JUNK | texts(), imageUrl=JUNK)
+    said = some(
+        content=JUNK | few(part),
+        toolCalls=JUNK | few(call),
+        reasoningContent=JUNK,
+        refusal=JUNK,
+        annotations=JUNK,
+    )
+    return some(
+        index=JUNK,
+        message=JUNK | said,
+        finishReason=JUNK,
+        usage=JUNK | _oci_usage(),
+        logprobs=JUNK,
+        groundingMetadata=JUNK,
+        code=JUNK,
+        error=JUNK,
+    )
+
+
+@cache
+def oci_generic_answers() -> Objects:
+    """Whole answers of OCI's generic format."""
+    chat = some(choices=JUNK | few(oci_generic_events()), usage=JUNK | _oci_usage())
+    return some(chatResponse=JUNK | chat, modelId=JUNK, code=JUNK, message=JUNK, error=JUNK)
+
+
+@cache
+def oci_cohere_events() -> Objects:
+    """Events, and whole answers, of Cohere's first format."""
+    call = some(name=JUNK | texts(), parameters=JUNK)
+    event = some(
+        text=JUNK | texts(),
+        toolCalls=JUNK | few(call),
+        finishReason=JUNK | st.just("COMPLETE"),
+        errorMessage=JUNK,
+        chatHistory=JUNK,
+        usage=JUNK | _oci_usage(),
+        citations=JUNK,
+        code=JUNK,
+        message=JUNK,
+        error=JUNK,
+        modelId=JUNK,
+    )
+    return event | some(chatResponse=JUNK | event, modelId=JUNK)
+
+
+@cache
+def oci_cohere_v2_events() -> Objects:
+    """Events, and whole answers, of Cohere's second format."""
+    content = some(type=JUNK, text=JUNK | texts(), thinking=JUNK | texts())
+    call = some(id=JUNK | texts(), function=JUNK | some(name=JUNK | texts(), arguments=JUNK))
+    message = some(
+        content=JUNK | few(content),
+        toolPlan=JUNK,
+        toolCalls=JUNK | few(call),
+        citations=JUNK,
+    )
+    event = some(
+        id=JUNK,
+        message=JUNK | message,
+        finishReason=JUNK | st.just("COMPLETE"),
+        errorMessage=JUNK,
+        logProbabilities=JUNK,
+        usage=JUNK | _oci_usage(),
+        code=JUNK,
+        error=JUNK,
+    )
+    return event | some(chatResponse=JUNK | event)
+
+
+# Responses.
+
+_ITEM_KINDS = st.sampled_from(["message", "function_call", "reasoning", "custom_tool_call"])
+
+
+@cache
+def _responses_items() -> Objects:
+    part = some(type=JUNK, text=JUNK | texts(), refusal=JUNK, annotations=JUNK)
+    return some(
+        type=_ITEM_KINDS | JUNK,
+        id=JUNK,
+        call_id=JUNK,
+        name=JUNK | texts(),
+        arguments=JUNK | texts(),
+        input=JUNK,
+        content=JUNK | few(part),
+        summary=JUNK | few(part),
+        encrypted_content=JUNK,
+        role=JUNK,
+        status=JUNK,
+    )
+
+
+@cache
+def _responses_bodies() -> Objects:
+    return some(
+        id=JUNK | texts(),
+        model=JUNK,
+        status=JUNK | st.sampled_from(["completed", "failed", "incomplete"]),
+        output=JUNK | few(_responses_items()),
+        usage=JUNK,
+        incomplete_details=JUNK,
+        error=JUNK,
+        message=JUNK,
+        store=JUNK,
+    )
+
+
+def responses_answers() -> Objects:
+    """Whole answers of the responses format."""
+    return _responses_bodies() | _responses_items()
+
+
+@cache
+def responses_events() -> Objects:
+    """Events of the responses format, most of them of kinds that are read."""
+    small = st.integers(0, 1)
+    members = {
+        "output_index": small | JUNK,
+        "content_index": small,
+        "summary_index": small,
+        "item_id": texts() | st.none(),
+        "delta": texts() | JUNK,
+        "text": texts() | JUNK,
+        "refusal": JUNK,
+        "arguments": JUNK | texts(),
+        "input": JUNK,
+        "item": _responses_items() | JUNK,
+        "part": some(type=JUNK, text=JUNK | texts(), refusal=JUNK) | JUNK,
+        "response": _responses_bodies(),
+        "code": JUNK,
+        "message": JUNK,
+        "error": JUNK,
+    }
+    kinds = st.sampled_from(sorted(HANDLED))
+    known = st.fixed_dictionaries({"type": kinds}, optional=members)
+    return known | known | known | some(type=JUNK)

@@ -23,14 +23,14 @@ from locus.core.response import ModelResponse
 from locus.testing.server import FAULTS, Fault, LoopbackServer, Reply
 from tests import formats, runtimes
 from tests.decoding import check_law
-from tests.formats import Format, every_format
+from tests.formats import Format, every_model
 from tests.runtimes import TEXT, AtMost, Runtime, text
 
 environment, no_leaks = formats.environment, runtimes.no_leaks
 runtime, server = runtimes.runtime, runtimes.server
 pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
 
-SILENCE = 0.3
+SILENCE = 0.2
 """Seconds of silence that a model puts up with where it is met with silence."""
 PATIENCE = 10.0
 """Seconds of silence that it puts up with elsewhere: more than a machine under load takes."""
@@ -91,7 +91,7 @@ def assert_works(
     assert runtime.ask(again, "again").content == "second"
 
 
-@every_format
+@every_model
 @every_fault
 def test_a_whole_answer_is_whole_or_an_error_and_so_is_the_next(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
@@ -109,7 +109,7 @@ def test_a_whole_answer_is_whole_or_an_error_and_so_is_the_next(
     assert_works(model, wire, server, runtime, fault, failed=error is not None)
 
 
-@every_format
+@every_model
 @every_fault
 def test_a_stream_is_whole_or_an_error_and_so_is_the_next_answer(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
@@ -130,7 +130,7 @@ def test_a_stream_is_whole_or_an_error_and_so_is_the_next_answer(
     assert_works(model, wire, server, runtime, fault, failed=error is not None)
 
 
-@every_format
+@every_model
 def test_wherever_a_stream_is_cut_the_error_holds_what_was_handed_out(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
@@ -151,14 +151,14 @@ def test_wherever_a_stream_is_cut_the_error_holds_what_was_handed_out(
         assert not any(event.done for event in got)
 
 
-@every_format
+@every_model
 @pytest.mark.parametrize("name", ["cut_chunked", "reset_in_body", "stall_in_body"])
 def test_what_a_stream_has_handed_out_is_what_its_error_holds(
     server: LoopbackServer, runtime: Runtime, wire: Format, name: str
 ) -> None:
     server.always(*FAULTS[name](wire.streamed()))
     # What is handed out has to come before the silence that is too long, under load as well.
-    timeout = 4 * SILENCE if FAULTS[name].stalls else PATIENCE
+    timeout = 5 * SILENCE if FAULTS[name].stalls else PATIENCE
     model = wire.model_of(server, timeout=timeout, max_retries=2)
     got: list[ModelChunkEvent] = []
     with pytest.raises(APIConnectionError) as caught:

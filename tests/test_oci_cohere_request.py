@@ -144,9 +144,10 @@ def said(turns: tuple[Message, ...]) -> list[Any]:
     """What the model has to hear of a conversation."""
     found: list[Any] = []
     results = {message.tool_call_id: message for message in turns if message.role is Role.TOOL}
+    last = [message for message in turns if message.role is not Role.SYSTEM][-1]
     for message in turns:
         if message.role is Role.USER:
-            found.append(("user", message.text))
+            found.append(("user", message.text or ("" if message is last else " ")))
         elif message.role is Role.ASSISTANT:
             asked = [(call.name, arguments(call)) for call in message.tool_calls]
             if asked or words(message) != ".":
@@ -181,15 +182,17 @@ def test_every_system_message_arrives_in_order(turns: tuple[Message, ...]) -> No
     while turns[opening].role is Role.SYSTEM:
         opening += 1
     systems = [message.text for message in turns if message.role is Role.SYSTEM]
-    assert body.get("preambleOverride") == ("\n\n".join(systems[:opening]) or None)
+    preamble = "\n\n".join(filter(None, systems[:opening]))
+    assert body.get("preambleOverride") == (preamble or None)
     told = [one["message"] for one in body.get("chatHistory", ()) if one["role"] == "SYSTEM"]
-    assert told == systems[opening:]
+    assert told == [text or " " for text in systems[opening:]]
 
 
 @given(sayable())
 def test_the_service_finds_what_it_insists_on(turns: tuple[Message, ...]) -> None:
     body = asked(turns)
     spoken = [entry for entry in body.get("chatHistory", ()) if entry["role"] != "SYSTEM"]
+    assert all(entry.get("message") != "" for entry in body.get("chatHistory", ()))
     for before, entry in zip([None, *spoken], spoken, strict=False):
         assert (entry["role"] == "TOOL") == ("message" not in entry)
         if entry["role"] == "TOOL":

@@ -21,7 +21,7 @@ from locus.core.response import ModelResponse
 from locus.wire.json import dumps, loads
 from locus.wire.oci_chat.cohere import CohereV2ChatParser
 from tests.chat_json import call_of
-from tests.oci_classes import understood, written
+from tests.oci_classes import check_accepted, understood, written
 from tests.oci_cohere_json import text, thinking, v2_end, v2_expected, v2_sayable, v2_whole
 from tests.strategies import Answered, SaidCall, call_ids, json_objects, names, texts
 
@@ -208,3 +208,13 @@ def test_every_response_that_the_package_can_write_is_read_equal(said: dict[str,
         assert [one["text"] for one in read.logprobs["content"]] == [one.text for one in probable]
     cited = read.message.metadata.get("citations", [])
     assert [one["text"] for one in cited] == [one.text for one in theirs.message.citations or ()]
+
+
+@pytest.mark.sdk
+@given(v2_sayable(whole=True))
+def test_what_these_tests_call_an_answer_the_package_calls_one(answered: Answered) -> None:
+    pytest.importorskip("oci")
+    body = v2_whole(answered)
+    if answered.first.stop == "NEXT_YEARS":  # not a word of this year's package
+        body["chatResponse"]["finishReason"] = "COMPLETE"
+    check_accepted(body, "ChatResult")

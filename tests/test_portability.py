@@ -37,16 +37,22 @@ from locus.core.messages import (
 from locus.models.native.anthropic import AnthropicModel
 from locus.models.native.ollama import OllamaModel
 from locus.models.native.openai import OpenAIModel
+from locus.models.providers.oci import OCIModel, OCIResponsesModel
 from locus.testing import LoopbackServer
 from locus.wire.anthropic_messages import AnthropicMessagesParser
-from tests import anthropic_json
+from locus.wire.oci_chat import CohereV2ChatParser
+from locus.wire.responses import ResponsesParser
+from tests import anthropic_json, responses_json
 from tests.wire_readers import FORMATS, Asked, Format, Picture, Said, Thought
 from tests.wire_speakers import ODD, SPEAKERS, leg
 
 NAMES = list(FORMATS)
 PAIRS = list(itertools.product(NAMES, NAMES))
-EXAMPLES = max(4, 3 * settings().max_examples // 2 // len(PAIRS))
+PER_PAIR = max(2, 2 * settings().max_examples // len(PAIRS))
+PER_NAME = settings().max_examples // len(NAMES)
 USER = Message.user("x")
+KEPT = {"blocks", "output_items"}
+"""Where a message keeps what only the provider that gave it can read."""
 
 
 def sent(name: str, turns: Sequence[Message], **options: Any) -> list[Said]:
@@ -82,21 +88,47 @@ def expected(turns: Sequence[Message], form: Format) -> list[Said]:
         if form.ordered:
             results.sort(key=lambda result: names.index(result.name or ""))
         found += [_said(result, form) for result in results]
-    if form.systems == "first":
-        systems = [piece for said in found if said.role == "system" for piece in said.pieces]
-        found = [said for said in found if said.role != "system"]
-        if systems:
-            found.insert(0, Said("system", ("\n\n".join(map(str, systems)),)))
-    if form.merges:
-        silent = Said("user"), Said("assistant")
-        found = _merged([said for said in found if said not in silent])
-    return found
+    if form.systems != "in place":
+        found = _prompted(found, form)
+    if not form.blank:
+        found = [said for said in found if said not in (Said("user"), Said("assistant"))]
+    if form.between is not None:
+        found = _kept_waiting(found, form.between)
+    return _merged(found, form.merges)
 
 
-def _merged(found: list[Said]) -> list[Said]:
+def _prompted(found: list[Said], form: Format) -> list[Said]:
+    """System messages as one prompt: all of them, or those before everything else."""
+    first = found
+    if form.systems == "opening":
+        first = list(itertools.takewhile(lambda said: said.role == "system", found))
+    systems = [piece for said in first if said.role == "system" for piece in said.pieces]
+    rest = [said for said in first if said.role != "system"] + found[len(first) :]
+    if form.nothing is not None:
+        rest = [
+            said
+            if said.pieces or said.role == "tool"
+            else attrs.evolve(said, pieces=(form.nothing,))
+            for said in rest
+        ]
+    return [Said("system", ("\n\n".join(map(str, systems)),)), *rest] if systems else rest
+
+
+def _kept_waiting(found: list[Said], word: str) -> list[Said]:
+    """With a word of the assistant before a user who speaks after results."""
+    heard: list[Said] = []
+    for said in found:
+        before = [one.role for one in heard if one.role != "system"]
+        if said.role == "user" and before[-1:] == ["tool"]:
+            heard.append(Said("assistant", (word,)))
+        heard.append(said)
+    return heard
+
+
+def _merged(found: list[Said], roles: Sequence[str]) -> list[Said]:
     merged: list[Said] = []
     for said in found:
-        if not merged or said.role == "tool" or said.role != merged[-1].role:
+        if not merged or said.role not in roles or said.role != merged[-1].role:
             merged.append(said)
             continue
         before = merged.pop()
@@ -104,7 +136,8 @@ def _merged(found: list[Said]) -> list[Said]:
         if said.role == "assistant" and pieces:
             pieces = ("".join(map(str, pieces)),)
         calls, thoughts = before.calls + said.calls, before.thoughts + said.thoughts
-        merged.append(Said(said.role, pieces, calls, thoughts))
+        refusal = (before.refusal or "") + (said.refusal or "") or None
+        merged.append(Said(said.role, pieces, calls, thoughts, refusal))
     return merged
 
 
@@ -116,7 +149,7 @@ def _said(message: Message, form: Format) -> Said:
         _pieces(message, parts, form),
         tuple(_asked(call, form) for call in message.tool_calls),
         _thoughts(parts, form),
-        refusal if form.refusals else None,
+        refusal if form.refusals == "apart" else None,
         _name(message.name) if form.names and message.role is not Role.TOOL else None,
         message.name if message.role is Role.TOOL else None,
         form.failures and "error" in message.metadata,
@@ -139,9 +172,10 @@ def _pieces(message: Message, parts: Sequence[Part], form: Format) -> tuple[str 
             found.append(_picture(part, form))
         elif isinstance(part, TextPart) and (form.blank or part.text.strip()):
             found.append(part.text)
-    if not form.refusals:
+    if form.refusals != "apart":
         found += _refusals(parts, form)
-    if form.parts and (message.role is Role.USER or (message.role is Role.TOOL and form.merges)):
+    shown = message.role is Role.TOOL and message.role in form.pictures
+    if form.parts and (message.role is Role.USER or shown):
         return tuple(found)
     text = "".join(piece for piece in found if isinstance(piece, str))
     seen = [piece for piece in found if isinstance(piece, Picture)]
@@ -150,10 +184,10 @@ def _pieces(message: Message, parts: Sequence[Part], form: Format) -> tuple[str 
 
 
 def _refusals(parts: Sequence[Part], form: Format) -> list[str]:
-    """Refusals as text, in blocks of their own or in a paragraph."""
+    """Refusals as text, in parts of their own or in a paragraph."""
     words = [part.text for part in parts if isinstance(part, RefusalPart) and part.text]
-    if form.merges:
-        return [text for text in words if text.strip()]
+    if form.refusals == "part":
+        return [text for text in words if form.blank or text.strip()]
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
     return ["\n\n" * bool(text) + "".join(words)] if words else []
 
@@ -229,7 +263,7 @@ def moves(turns: list[Message], name: str) -> list[Message]:
     """Hold a request to ``name`` against what it has to be; gives what the user can go on with."""
     form = FORMATS[name]
     mute = {at for at, message in enumerate(turns) if not audible(message)}
-    if mute and not any("blocks" in turns[at].metadata for at in mute):
+    if mute and not any(turns[at].metadata.keys() & KEPT for at in mute):
         with pytest.raises(ConfigurationError, match="neither text nor tool calls") as caught:
             sent(name, turns)
         assert _position(caught.value) in mute
@@ -245,8 +279,8 @@ def moves(turns: list[Message], name: str) -> list[Message]:
     assert SPEAKERS[name].request(turns) == body
     assert turns == before
     found = form.read(body)
-    for said in found:
-        assert all(form.id.fullmatch(call.id) for call in said.calls)
+    if form.id is not None:
+        assert all(form.id.fullmatch(call.id) for said in found for call in said.calls)
     assert by_name(found) == expected(turns, form)
     return turns
 
@@ -258,7 +292,7 @@ def _position(error: ConfigurationError) -> int:
 
 
 @pytest.mark.parametrize(("begun", "continued"), PAIRS, ids=lambda name: name.replace(" ", "-"))
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=PER_PAIR)
 @given(data=st.data())
 def test_a_conversation_goes_from_any_provider_to_any_other_and_on(
     begun: str, continued: str, data: st.DataObject
@@ -276,7 +310,7 @@ def test_a_conversation_goes_from_any_provider_to_any_other_and_on(
 
 
 @pytest.mark.parametrize("between", [name for name in NAMES if name != "Anthropic"])
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=PER_NAME)
 @given(turn=anthropic_json.turns(), data=st.data())
 def test_thinking_and_searches_come_back_to_anthropic_and_to_nobody_else(
     between: str, turn: anthropic_json.Turn, data: st.DataObject
@@ -306,15 +340,74 @@ def _read(body: dict[str, Any]) -> Message:
     return AnthropicMessagesParser().parse(json.dumps(body)).message
 
 
+@pytest.mark.parametrize("between", [name for name in NAMES if name != "Responses"])
+@settings(max_examples=PER_NAME)
+@given(answer=responses_json.response_answers(), data=st.data())
+def test_reasoning_and_searches_come_back_to_responses_and_to_nobody_else(
+    between: str, answer: responses_json.Answer, data: st.DataObject
+) -> None:
+    sealed = {
+        "type": "reasoning",
+        "id": "rs_zq",
+        "summary": [{"type": "summary_text", "text": "zq-thought"}],
+        "encrypted_content": "zq-seal",
+    }
+    search = {"type": "web_search_call", "id": "ws_zq", "status": "completed", "action": {}}
+    said = responses_json.message("So.", at=99)
+    answer = attrs.evolve(answer, items=(sealed, search, *answer.items, said))
+    speaker = SPEAKERS["Responses"]
+    message = ResponsesParser().parse(json.dumps(responses_json.whole(answer))).message
+    results = [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
+    turns = [USER, message, *results, USER]
+    alone = json.loads(speaker.request(turns))["input"]
+    assert alone[1:3] == [sealed, search]
+    assert said in alone
+
+    elsewhere = SPEAKERS[between].request(turns)
+    assert not re.search(b"zq|web_search|output_items|encrypted", elsewhere)
+    other = data.draw(SPEAKERS[between].answer(900).filter(lambda said: not said.tool_calls))
+    turns = [*turns, other, USER] if audible(other) else turns
+    again = json.loads(speaker.request(turns))["input"]
+    assert again[: len(alone)] == alone
+
+
+def test_an_answer_that_is_there_twice_repeats_no_id_to_responses() -> None:
+    sealed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "dark"}
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
+    items = (sealed, search, responses_json.message("So."))
+    body = responses_json.whole(responses_json.Answer(items))
+    message = ResponsesParser().parse(json.dumps(body)).message
+    found = sent("Responses", [USER, message, USER, message, USER])
+    assert [said.pieces for said in found] == [("x",), ("So.",), ("x",), ("So.",), ("x",)]
+
+
+@pytest.mark.parametrize("between", [name for name in NAMES if name != "OCI Cohere v2"])
+def test_the_plan_comes_back_to_cohere_and_to_nobody_else(between: str) -> None:
+    call = {"id": "1", "type": "FUNCTION", "function": {"name": "f", "arguments": "{}"}}
+    said = {"role": "ASSISTANT", "toolPlan": "zq-plan", "toolCalls": [call]}
+    body = {"chatResponse": {"message": said, "finishReason": "TOOL_CALL"}}
+    message = CohereV2ChatParser().parse(json.dumps(body)).message
+    turns = [USER, message, Message.tool(ToolResult("1", "f", "y")), Message.assistant("So."), USER]
+    assert b"zq-plan" not in SPEAKERS[between].request(turns)
+    request = json.loads(SPEAKERS["OCI Cohere v2"].request(turns))["chatRequest"]
+    assert request["messages"][1] == {**said, "content": []}
+
+
 # Ids.
 
 RULES = [
-    *((name, SPEAKERS[name].options["model"], form.id) for name, form in FORMATS.items()),
+    *(
+        (name, SPEAKERS[name].options["model"], form.id)
+        for name, form in FORMATS.items()
+        if form.id
+    ),
     # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9."
     ("chat completions", "mistralai/Devstral-Small-2507", re.compile(r"[a-zA-Z0-9]{9}")),
     ("chat completions", "mistral-large-latest", re.compile(r"[a-zA-Z0-9]{9}")),
     ("chat completions", "gemini-3-pro", re.compile(r".+", re.DOTALL)),
     ("chat completions", "moonshotai/Kimi-K2", re.compile(r".+", re.DOTALL)),
+    ("OCI generic", "mistral.mistral-large", re.compile(r"[a-zA-Z0-9]{9}")),
+    ("OCI generic", "google.gemini-2.5-pro", re.compile(r".+", re.DOTALL)),
 ]
 
 
@@ -380,7 +473,17 @@ MODELS = {
     "chat completions": lambda url: OpenAIModel(api_key="k", base_url=url, max_retries=0),
     "Anthropic": lambda url: AnthropicModel(api_key="k", base_url=url, max_retries=0),
     "Ollama": lambda url: OllamaModel(base_url=url, max_retries=0),
+    "OCI generic": lambda url: _oci(url, "GENERIC"),
+    "OCI Cohere": lambda url: _oci(url, "COHERE"),
+    "OCI Cohere v2": lambda url: _oci(url, "COHEREV2"),
+    "Responses": lambda url: OCIResponsesModel("gpt-5", api_key="k", base_url=url, max_retries=0),
 }
+
+
+def _oci(url: str, api_format: str) -> OCIModel:
+    return OCIModel("m", "ocid1.a", service_endpoint=url, api_format=api_format, max_retries=0)
+
+
 CALL = Message.assistant(None, [ToolCall("1", "f")])
 MAP = Message(Role.TOOL, [ImagePart(data=b"1", media_type="image/png")], tool_call_id="1")
 IMPOSSIBLE = [
@@ -395,6 +498,14 @@ IMPOSSIBLE = [
         r"messages\[0\].*image/png.*image/bmp",
     ),
     ("Ollama", [USER, Message.user([ImagePart(url="https://x")])], r"messages\[1\].*https://x"),
+    ("OCI generic", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
+    ("OCI generic", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
+    ("OCI Cohere", [USER, Message.user([ImagePart(url="https://x")])], r"messages\[1\].*images"),
+    ("OCI Cohere", [USER, CALL, MAP], r"messages\[2\].*images"),
+    ("OCI Cohere", [USER, Message.assistant("so")], r"messages\[1\].*ends with neither"),
+    ("OCI Cohere v2", [USER, CALL, MAP], r"messages\[2\].*images.*user"),
+    ("Responses", [USER, Message.system([ImagePart(url="https://x")])], r"messages\[1\].*image"),
+    ("Responses", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
 ]
 
 

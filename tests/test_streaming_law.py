@@ -20,7 +20,7 @@ from locus.core.response import ModelResponse
 from locus.testing.server import LoopbackServer
 from tests import formats, runtimes
 from tests.decoding import check_law
-from tests.formats import SLOW, Format, Frame, every_case, every_format
+from tests.formats import SLOW, Format, Frame, every_case, every_format, every_model
 from tests.runtimes import TEXT, WORDS, Runtime, text
 from tests.strategies import ODD, splits, texts
 
@@ -39,7 +39,7 @@ def to_the_letter(*frames: Frame) -> list[str]:
 # -- equal to the whole answer -------------------------------------------------------------------
 
 
-@every_format
+@every_model
 @pytest.mark.usefixtures("environment", "no_leaks")
 def test_every_runtime_gives_the_whole_answer_in_both_ways(
     server: LoopbackServer, runtime: Runtime, wire: Format
@@ -174,7 +174,7 @@ def test_an_empty_stream_is_an_interrupted_one(wire: Format) -> None:
     assert error.partial == ModelResponse(Message.assistant(""))
 
 
-@every_format
+@every_model
 @pytest.mark.usefixtures("environment", "no_leaks")
 def test_half_a_stream_left_by_its_reader_leaves_no_connection(
     server: LoopbackServer, runtime: Runtime, wire: Format
@@ -297,6 +297,7 @@ def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.Data
     else:
         assert not decoder.done
         assert decoder.failure.partial is not None
+        assert decoder.failure.partial.content == text(events)
 
 
 @every_format

@@ -20,9 +20,25 @@ from locus.core.messages import ImagePart, Message, Role, TextPart, ToolCall, To
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 from locus.wire.json import encode
+from locus.wire.oci_chat import (
+    CohereChatBuilder,
+    CohereChatParser,
+    CohereV2ChatBuilder,
+    CohereV2ChatParser,
+    GenericChatBuilder,
+    GenericChatParser,
+)
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
-from tests import anthropic_json, chat_json, ollama_json
-from tests.strategies import answers, splits, texts
+from locus.wire.responses import ResponsesBuilder, ResponsesParser
+from tests import (
+    anthropic_json,
+    chat_json,
+    oci_cohere_json,
+    oci_generic_json,
+    ollama_json,
+    responses_json,
+)
+from tests.strategies import Answered, answers, splits, texts
 
 # Ids.
 
@@ -31,6 +47,10 @@ ODD = (
     *("x" * 40, "x" * 41, "x" * 42, "x" * 400, "123456789", "chatcmpl-tool-" + "0f" * 16),
 )
 """Ids that some provider refuses, among them some that a careless hand makes the same."""
+
+
+CALLED = r"\Acall_[a-zA-Z0-9]{24}\Z"
+"""The ids that OpenAI gives."""
 
 
 def ids(flavour: str) -> st.SearchStrategy[list[str]]:
@@ -44,17 +64,22 @@ def ids(flavour: str) -> st.SearchStrategy[list[str]]:
 
 
 @st.composite
-def _chat_completions(draw: st.DrawFn, first: int) -> Message:
-    answered = draw(answers(legible=False))
+def _numbered(draw: st.DrawFn, answered: Answered, first: int, flavour: str) -> Answered:
+    """The answer, its calls numbered and with ids."""
     said = answered.first
-    given = draw(ids(r"\Acall_[a-zA-Z0-9]{24}\Z"))
+    given = draw(ids(flavour)) if said.calls else []
     calls = [
         attrs.evolve(call, id=given[at], name=f"t{first + at}")
         for at, call in enumerate(said.calls)
     ]
-    said = attrs.evolve(said, calls=tuple(calls))
-    answered = attrs.evolve(answered, candidates=(said,))
+    return attrs.evolve(answered, candidates=(attrs.evolve(said, calls=tuple(calls)),))
+
+
+@st.composite
+def _chat_completions(draw: st.DrawFn, first: int) -> Message:
     style = draw(st.sampled_from([None, None, "openai", "noids", "whole", "names"]))
+    # A name in every fragment, and nobody can tell "{}{}" from two calls.
+    answered = draw(_numbered(draw(answers(legible=style == "names")), first, CALLED))
     if style is None:
         body = json.dumps(chat_json.whole(answered, ids=draw(st.booleans())))
         return ChatCompletionsParser().parse(body).message
@@ -84,20 +109,68 @@ def _anthropic(draw: st.DrawFn, first: int) -> Message:
 @st.composite
 def _ollama(draw: st.DrawFn, first: int) -> Message:
     answered = draw(ollama_json.sayable(legible=False))
-    said = answered.first
-    given = draw(ids(r"\Acall_[a-z0-9]{8}\Z"))
-    calls = [
-        attrs.evolve(call, id=given[at], name=f"t{first + at}")
-        for at, call in enumerate(said.calls)
-    ]
-    said = attrs.evolve(said, calls=tuple(calls))
-    answered = attrs.evolve(answered, candidates=(said,))
+    answered = draw(_numbered(answered, first, r"\Acall_[a-z0-9]{8}\Z"))
     with_ids = draw(st.booleans())
     if draw(st.booleans()):
         body = json.dumps(ollama_json.whole(answered, with_ids, draw(st.booleans())))
         return OllamaChatParser().parse(body).message
     chunks = draw(ollama_json.chunks(answered, with_ids))
     return ollama_json.answer_of(draw(splits(draw(ollama_json.framed(chunks))))).message
+
+
+@st.composite
+def _oci_generic(draw: st.DrawFn, first: int) -> Message:
+    answered = draw(oci_generic_json.sayable(legible=False))
+    answered = draw(_numbered(answered, first, CALLED))
+    style = draw(st.sampled_from([None, None, "fragments", "whole", "noids", "indexes"]))
+    if style is None:
+        body = json.dumps(oci_generic_json.whole(answered, ids=draw(st.booleans())))
+        return GenericChatParser().parse(body).message
+    events = draw(oci_generic_json.events(answered, style))
+    return oci_generic_json.answer_of(draw(splits(draw(chat_json.framed(events))))).message
+
+
+@st.composite
+def _oci_cohere(draw: st.DrawFn, first: int) -> Message:
+    answered = draw(oci_cohere_json.sayable(legible=False))
+    answered = draw(_numbered(answered, first, CALLED))  # no id is sent
+    if draw(st.booleans()):
+        return CohereChatParser().parse(json.dumps(oci_cohere_json.whole(answered))).message
+    stream = draw(chat_json.framed(draw(oci_cohere_json.events(answered))))
+    return oci_cohere_json.reading.answer_of(draw(splits(stream))).message
+
+
+@st.composite
+def _oci_cohere_v2(draw: st.DrawFn, first: int) -> Message:
+    answered = draw(oci_cohere_json.v2_sayable(legible=False))
+    answered = draw(_numbered(answered, first, r"\A[a-z]{3,9}_[a-z0-9]{12}\Z"))
+    if draw(st.booleans()):
+        return CohereV2ChatParser().parse(json.dumps(oci_cohere_json.v2_whole(answered))).message
+    stream = draw(chat_json.framed(draw(oci_cohere_json.v2_events(answered))))
+    return oci_cohere_json.v2_reading.answer_of(draw(splits(stream))).message
+
+
+@st.composite
+def _responses(draw: st.DrawFn, first: int) -> Message:
+    answer = draw(responses_json.response_answers(legible=False))
+    given = iter(draw(ids(CALLED)))
+    items, made = [], first
+    another = draw(st.sampled_from(["", *"abcdef"]))  # the same answer may come twice
+    for item in answer.items:
+        item = {**item, "id": item["id"] + another}
+        if "call_id" in item:
+            item = {**item, "call_id": next(given), "name": f"t{made}"}
+            made += 1
+        if "input" in item:  # never the text of an object, which is what a function's would be
+            item["input"] = "! " + item["input"]
+        items.append(item)
+    answer = attrs.evolve(answer, items=tuple(items))
+    parser = ResponsesParser(draw(st.booleans()))
+    if draw(st.booleans()):
+        return parser.parse(json.dumps(responses_json.whole(answer))).message
+    style = draw(st.sampled_from(responses_json.STYLES))
+    stream = draw(responses_json.framed(draw(responses_json.events(answer, style))))
+    return responses_json.answer_of(draw(splits(stream))).message
 
 
 @attrs.frozen
@@ -126,6 +199,16 @@ SPEAKERS: dict[str, Speaker] = {
         {"model": "claude-sonnet-4-20250514", "max_tokens": 9},
     ),
     "Ollama": Speaker(OllamaChatBuilder(), _ollama, {"model": "qwen3:8b"}),
+    "OCI generic": Speaker(
+        GenericChatBuilder("ocid1.compartment.oc1..a"),
+        _oci_generic,
+        {"model": "meta.llama-3.3-70b-instruct"},
+    ),
+    "OCI Cohere": Speaker(CohereChatBuilder(), _oci_cohere, {"model": "cohere.command-r-plus"}),
+    "OCI Cohere v2": Speaker(
+        CohereV2ChatBuilder(), _oci_cohere_v2, {"model": "cohere.command-a-vision"}
+    ),
+    "Responses": Speaker(ResponsesBuilder(), _responses, {"model": "gpt-5"}),
 }
 """By the names of ``wire_readers.FORMATS``."""
 

@@ -17,7 +17,11 @@ import pytest
 from tests.formats.anthropic_messages import AnthropicMessages
 from tests.formats.chat_completions import ChatCompletions
 from tests.formats.description import SLOW, Example, Format, Frame
+from tests.formats.oci_cohere import OCICohere
+from tests.formats.oci_cohere_v2 import OCICohereV2
+from tests.formats.oci_generic import OCIGeneric
 from tests.formats.ollama_chat import OllamaChat
+from tests.formats.responses import Responses
 
 __all__ = [
     "FORMATS",
@@ -28,12 +32,27 @@ __all__ = [
     "environment",
     "every_case",
     "every_format",
+    "every_model",
 ]
 
-FORMATS: tuple[Format, ...] = (ChatCompletions(), AnthropicMessages(), OllamaChat())
+FORMATS: tuple[Format, ...] = (
+    ChatCompletions(),
+    AnthropicMessages(),
+    OllamaChat(),
+    OCIGeneric(),
+    OCICohere(),
+    OCICohereV2(),
+    Responses(),
+)
 """Every wire format."""
 
 every_format = pytest.mark.parametrize("wire", FORMATS, ids=[wire.name for wire in FORMATS])
+"""For tests of bytes alone."""
+
+every_model = pytest.mark.parametrize(
+    "wire", [pytest.param(wire, id=wire.name, marks=wire.marks) for wire in FORMATS]
+)
+"""For tests that send something."""
 
 
 def every_case(names: str, cases: Callable[[Format], Iterable[Any]]) -> pytest.MarkDecorator:
@@ -50,10 +69,18 @@ def every_case(names: str, cases: Callable[[Format], Iterable[Any]]) -> pytest.M
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that says nothing about any provider, nor about proxies."""
+def environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> pytest.MonkeyPatch:
+    """An environment that says nothing about any provider, nor about proxies.
+
+    The home directory is one of this test run, where a format's models may keep what they need.
+    """
     variables = tuple(name for wire in FORMATS for name in wire.variables)
     for name in list(os.environ):
         if name.startswith(variables) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(home))
     return monkeypatch

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
+import pytest
 from hypothesis import strategies as st
 
 from locus.core.errors import APIError, APIStatusError, ResponseParseError
@@ -48,6 +49,8 @@ class Format(ABC):
     usage: ClassVar[Mapping[str, int]]
     """The token counts of :meth:`whole` and :meth:`streamed`."""
     parser: ClassVar[ResponseParser]
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
+    """The marks of the tests that send something."""
 
     ending: ClassVar[tuple[Frame, ...]]
     """What ends a stream that has said something."""

@@ -12,7 +12,8 @@ and 9 and issue 10; cohere-python, issue 525):
 - *"cannot specify message if the last entry in chat history contains tool results"*: where a user
   speaks after results that no assistant has answered, an assistant who says next to nothing is
   put in between.
-- *"all elements in history must have a message"*: an assistant that only calls says a blank.
+- *"all elements in history must have a message"*: an assistant that only calls says a blank, and
+  so does whoever else says nothing there.
 - The calls that results answer stand right before them. A system message at the end, after the
   user's or after results, is moved before the turn that is to be answered.
 """
@@ -32,7 +33,7 @@ from locus.wire.oci_chat.cohere_shared import words
 from locus.wire.oci_chat.envelope import Written, plain
 
 BLANK: Final = " "
-"""What an assistant says that only calls tools."""
+"""What stands in the history for nothing at all."""
 
 NOTHING_TO_ADD: Final = "."
 """What the assistant says between tool results and a user who did not wait for it."""
@@ -148,7 +149,7 @@ class _Writer:
             self._unanswered = True
 
     def _write_words(self, turn: Turn) -> None:
-        text = _words(turn)
+        text = _words(turn) or BLANK
         match turn.message.role:
             case Role.SYSTEM:
                 self.history.append(Entry("SYSTEM", text))
@@ -157,7 +158,7 @@ class _Writer:
                 self.history.append(Entry("USER", text))
             case Role.ASSISTANT:
                 calls = [self._call(turn, at) for at in range(len(turn.message.tool_calls))]
-                self.history.append(Entry("CHATBOT", text or BLANK, calls or None))
+                self.history.append(Entry("CHATBOT", text, calls or None))
                 self._unanswered = False
 
     def _call(self, turn: Turn, at: int) -> Call:

@@ -136,8 +136,10 @@ class _Writer:
         """The items of an answer of this API as they came; none for any other message."""
         kept = kept_by(turn.message)
         own = {item["id"] for item in kept if isinstance(item.get("id"), str)}
-        if not self._sealed or own & self._taken:  # the same answer twice: ids must not repeat
+        if not self._sealed or own & self._taken:
             kept = without_reasoning(kept)
+            # The same answer twice: what the server's own tools did is told once, by its id.
+            kept = [item for item in kept if item.get("id") not in self._taken]
         self._taken |= own
         calls = 0
         for item in kept:
