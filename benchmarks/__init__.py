@@ -6,8 +6,9 @@
   formats of OpenAI, Anthropic and Ollama;
 - a thousand streams that one process reads at the same time, with its memory;
 - a process from its start to its first answer, and the imports;
+- the same for Oracle Cloud, whose requests are signed, and one signature;
 
-and compares ratios with the targets. (The last two in OpenAI's format alone.) The *floor* is bare
+and compares ratios with the targets. (The last three in OpenAI's format alone.) The *floor* is bare
 httpx and msgspec in a loop written by hand: what Locus adds to it is Locus's own cost. The peers
 are the SDK that each format was made for, and in OpenAI's format locus-sdk, any-llm and litellm,
 each in an environment of its own and used as its documentation says.

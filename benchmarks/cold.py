@@ -42,6 +42,12 @@ def import_cost(python: Path, statement: str, variables: Mapping[str, str]) -> S
     return Sample(cpu, wall)
 
 
+def timed(python: Path, program: str, variables: Mapping[str, str]) -> Sample:
+    """The times that the program itself prints, as ``times CPU WALL``."""
+    _, cpu, wall, _ = _run(python, program, variables)
+    return Sample(cpu, wall)
+
+
 def _run(
     python: Path, program: str, variables: Mapping[str, str]
 ) -> tuple[str, float, float, float]:

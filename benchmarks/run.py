@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
@@ -20,10 +21,11 @@ from .canned import anthropic, ollama, openai
 from .environments import Environments, InstallError
 from .live import Worker, calls_in, crowd, loopback_server, worker
 from .rounds import Failure, Measure, Measurement, Results, by_turns
+from .subjects import locus_oci
 from .targets import FIRST, FORMATS, IMPORT_BASELINE, OURS, Run, targets
 
 ROOT = Path(__file__).parent.parent
-CASES = ("whole", "stream", "crowd", "cold")
+CASES = ("whole", "stream", "crowd", "cold", "signing")
 RUNTIMES = ("blocking", "asyncio", "trio")
 WIRES: dict[str, ModuleType] = dict(zip(FORMATS, (openai, anthropic, ollama), strict=True))
 
@@ -38,6 +40,7 @@ class Effort:
     rounds_cold: int
     rounds_crowd: int
     crowd: int
+    signatures: int = 200
 
 
 FULL = Effort(
@@ -84,6 +87,13 @@ LIVE_CASES = (
         canned.CHUNKS_ALONE,
     ),
 )
+
+SIGNING_TITLES = {
+    "signed-cold": "process start to first answer, by Locus: unsigned and signed",
+    "signed-import": "import, for OCI",
+    "sign": "one signature, 1 kB body",
+}
+"""The tables about OCI, by case."""
 
 
 class Runner:
@@ -197,6 +207,44 @@ class Runner:
             (FIRST, "import", ""): by_turns(imports, rounds) | missing,
         }
 
+    def signing(self) -> Run:
+        """What OCI's signatures cost: the import of Oracle's package, and each of them."""
+        if locus_oci not in self._subjects:
+            return {}
+        _progress("signing")
+        if why := self._missing.get(locus_oci.NAME):
+            return {(FIRST, case, ""): {locus_oci.NAME: why} for case in SIGNING_TITLES}
+        python = self._environments.python(locus_oci, "blocking")
+        variables = self._environments.variables(locus_oci)
+        url, rounds = self._url(FIRST, "packed"), self._effort.rounds_cold
+        with tempfile.TemporaryDirectory() as folder:
+
+            def filled(program: str) -> str:
+                program = program.replace("{url}", url).replace("{config_file}", f"{folder}/config")
+                return program.replace("{n}", str(self._effort.signatures))
+
+            cold.timed(python, filled(locus_oci.PROFILE), variables)
+
+            answers: dict[str, Measure] = {
+                name: partial(
+                    cold.first_answer, python, filled(program), variables, canned.WHOLE_TEXT
+                )
+                for name, program in locus_oci.COLD.items()
+            }
+            imports: dict[str, Measure] = {
+                name: partial(cold.import_cost, python, statement, variables)
+                for name, statement in locus_oci.IMPORTS.items()
+            }
+            signatures: dict[str, Measure] = {
+                name: partial(cold.timed, python, filled(program), variables)
+                for name, program in locus_oci.SIGN.items()
+            }
+            measured = (by_turns(each, rounds) for each in (answers, imports, signatures))
+            return {
+                (FIRST, case, ""): results
+                for case, results in zip(SIGNING_TITLES, measured, strict=True)
+            }
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the tables; 1 if ``--check`` was asked for and a target was missed."""
@@ -213,6 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run |= runner.crowd()
         if "cold" in options.only and FIRST in options.formats:
             run |= runner.cold()
+        if "signing" in options.only and FIRST in options.formats:
+            run |= runner.signing()
     print("\n".join(_report(run)))
     if options.json:
         options.json.write_text(json.dumps(_plain(run), indent=1))
@@ -236,6 +286,9 @@ def _report(run: Run) -> Iterator[str]:
         yield from table.block("process start to first answer", "cold", FIRST, results)
     if results := run.get((FIRST, "import", "")):
         yield from table.block("import", "import", FIRST, results)
+    for case, title in SIGNING_TITLES.items():
+        if results := run.get((FIRST, case, "")):
+            yield from table.block(title, case, "oci" if case == "sign" else "openai", results)
     yield from table.verdicts(targets(run))
 
 
@@ -285,7 +338,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=one_of(FORMATS),
         default=list(FORMATS),
         metavar="FORMAT,...",
-        help=f"of {', '.join(FORMATS)}; crowd and cold are measured on {FIRST}'s alone",
+        help=f"of {', '.join(FORMATS)}; the last three cases are of {FIRST}'s alone",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save every round's times")

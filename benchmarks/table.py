@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from .rounds import Measurement, Results
 from .targets import FLOOR, Target
 
-_UNITS = {"chunk": (1e6, "µs"), "alone": (1e6, "µs")}
+_UNITS = {"chunk": (1e6, "µs"), "alone": (1e6, "µs"), "sign": (1e6, "µs")}
 
 
 def block(title: str, case: str, sdk_name: str, results: Results) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Every Python snippet of the README and the docs runs as it stands.
 
-A loopback server plays OpenAI and Anthropic. Snippets of one page share their names, from the top
-down; a page that begins in the middle finds a ``model``. Snippets with ``await`` run under asyncio
-and under trio.
+A loopback server plays OpenAI and Anthropic; for the page on Oracle Cloud, another one plays that.
+Snippets of one page share their names, from the top down; a page that begins in the middle finds a
+``model``. Snippets with ``await`` run under asyncio and under trio.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import pytest
 
 from locus import get_model
 from locus.testing import LoopbackServer, Reply
+from tests import oci_profiles
+
+home = oci_profiles.home
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,12 +31,14 @@ SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NEEDS = {
     "docs/anthropic.md": "anthropic",
     "docs/local.md": "xllamacpp",
+    "docs/oci.md": "oci",
     "docs/ollama.md": "ollama",
     "docs/quickstart.md": "openai",
 }
 MARKS = {
     "docs/anthropic.md": pytest.mark.sdk,
     "docs/local.md": pytest.mark.engine,
+    "docs/oci.md": pytest.mark.sdk,
     "docs/ollama.md": pytest.mark.sdk,
     "docs/quickstart.md": pytest.mark.sdk,
 }
@@ -83,6 +89,57 @@ def anthropic(request: Any) -> Reply:
     )
 
 
+@contextmanager
+def oracle(home: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Oracle Cloud: whoever the page says that one is, it knows them."""
+    from tests import oci_crypto, oci_inference, oci_models
+    from tests.oci_cloud import COMPARTMENT
+
+    pytest.importorskip("openai")
+    key = oci_crypto.key("session")
+    (home / "token").write_text(oci_crypto.token("auth service", key.public_key(), 600))
+    oci_models.api_key_profile(home)
+    oci_profiles.write_profile(
+        home,
+        "SESSION",
+        key_file=str(oci_models.write_key(home, "session")),
+        security_token_file=str(home / "token"),
+    )
+    with oci_inference.Inference() as cloud:
+        cloud.trust("user")
+        cloud.bearer = "sk-of-the-service"
+        cloud.server.route("POST", oci_inference.NATIVE, cloud.unchecked)
+        embedded = Reply.json({"id": "1", "embeddings": [[0.5, 0.25]]})
+        cloud.server.route(
+            "POST", "/20231130/actions/embedText", lambda r: cloud.check(r) or embedded
+        )
+        oci_models.metadata_at(f"{cloud.url}/opc/v2", patch)
+        resource = oci_crypto.key("resource")
+        for name, value in {
+            "OCI_COMPARTMENT": COMPARTMENT,
+            "OCI_ENDPOINT": cloud.url,
+            "OCI_GENAI_API_KEY": cloud.bearer,
+            "OCI_PROFILE": "DEFAULT",
+            "OCI_RESOURCE_PRINCIPAL_PRIVATE_PEM": oci_crypto.pem(resource),
+            "OCI_RESOURCE_PRINCIPAL_REGION": "us-chicago-1",
+            "OCI_RESOURCE_PRINCIPAL_RPST": oci_crypto.token(
+                "auth service", resource.public_key(), 600
+            ),
+            "OCI_RESOURCE_PRINCIPAL_VERSION": "2.2",
+            "OCI_SDK_AUTH_CLIENT_REGION_URL": cloud.url,
+        }.items():
+            patch.setenv(name, value)
+        yield
+        assert cloud.answered
+        assert not cloud.refused
+
+
+PLAYERS: dict[str, Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[None]]] = {
+    "docs/oci.md": oracle,
+}
+"""Who answers a page besides the loopback server."""
+
+
 def page_params() -> list[Any]:
     params = []
     for page in PAGES:
@@ -95,13 +152,15 @@ def page_params() -> list[Any]:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("page", page_params())
 def test_the_snippets_of_a_page_run(
-    page: Path, backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    page: Path, backend: str, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    if needed := NEEDS.get(page.relative_to(ROOT).as_posix()):
+    name = page.relative_to(ROOT).as_posix()
+    if needed := NEEDS.get(name):
         pytest.importorskip(needed)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(home)
     Path("cat.png").write_bytes(b"\x89PNG")
-    with LoopbackServer() as server:
+    player = PLAYERS[name](home, monkeypatch) if name in PLAYERS else nullcontext()
+    with LoopbackServer() as server, player:
         server.always(openai)
         server.route("POST", "/v1/messages", anthropic)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")

@@ -8,15 +8,40 @@ from typing import Any
 import attrs
 import pytest
 
-from locus.core.errors import AuthenticationError, ConfigurationError
+from locus import get_model
+from locus.core.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from locus.core.messages import ImagePart, Message, TextPart, ToolResult
+from locus.models.providers.oci import (
+    OCIChatCompletionsModel,
+    OCIProjectRequiredError,
+    OCIResponsesModel,
+    OCIResponsesStateLostError,
+    native,
+)
 from locus.models.providers.oci._signing import OCISigner, signer_for
 from locus.models.providers.oci.settings import auth_of
+from locus.testing.server import Reply
 from tests import oci_inference, oci_models, oci_profiles, runtimes
 from tests.decoding import check_law
-from tests.oci_cloud import COMPARTMENT
+from tests.oci_cloud import CHAT, COMPARTMENT
 from tests.oci_crypto import TENANCY, USER, fingerprint, key, pem, token
-from tests.oci_inference import COST, MODELS, THREE, Inference, Said
+from tests.oci_inference import (
+    COST,
+    MODELS,
+    NATIVE,
+    RESPONSES,
+    THREE,
+    Inference,
+    Said,
+    refusal,
+)
 from tests.oci_models import QUICK, api_key_profile, metadata_at, write_key
 from tests.oci_profiles import write_profile
 from tests.runtimes import TEXT, Runtime, text
@@ -289,3 +314,156 @@ def test_models_with_the_same_credentials_share_a_signer(cloud: Inference, profi
     signers = [MODELS[kind](cloud)._signer() for kind in ("chat", "responses", "chat")]
     assert isinstance(signers[0], OCISigner)
     assert len(set(map(id, signers))) == 1
+
+
+# -- the service's ways ------------------------------------------------------------------------
+
+every_native = pytest.mark.parametrize("kind", ["generic", "cohere", "cohere2"])
+LOOKS = Said("", (("look", {"place": "here"}),))
+
+
+@every_native
+def test_an_answer_with_nothing_in_it_is_asked_for_again(
+    cloud: Inference,
+    profile: Path,
+    runtime: Runtime,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert native.PAUSES == (0.5, 1.0)
+    monkeypatch.setattr(native, "PAUSES", (0.01, 0.02))
+    model = MODELS[kind](cloud, max_retries=2)
+    for ask in (runtime.ask, lambda *said: runtime.stream(*said)[-1].response):
+        for empty, asked in ((2, 3), (3, 3)):
+            cloud.answered.clear()
+            cloud.says(*[Said("")] * empty)
+            assert ask(model, "hello").content == ("" if empty == 3 else TEXT)
+            assert len(cloud.answered) == asked
+        cloud.answered.clear()
+        cloud.says(LOOKS)  # a call is something
+        assert ask(model.bind_tools([LOOK]), "hello").tool_calls
+        cloud.says(Said(""))
+        assert ask(model.copy(max_retries=0), "hello").content == ""
+        assert len(cloud.answered) == 2
+    runtime.close(model)
+
+
+@every_native
+def test_where_streams_are_refused_the_answer_comes_whole(
+    cloud: Inference, profile: Path, runtime: Runtime, kind: str
+) -> None:
+    model = MODELS[kind](cloud)
+    cloud.says(refusal(400, "InvalidParameter", "Streaming is not supported for this model."))
+    (only,) = runtime.stream(model, "hello")
+    assert (only.content, only.done) == (TEXT, True)
+    assert only.response is not None
+    assert [r.json()["chatRequest"].get("isStream") for r in cloud.answered] == [True, None]
+    cloud.says(refusal(400, "InvalidParameter", "No such thing."))
+    with pytest.raises(BadRequestError, match="No such thing"):
+        runtime.stream(model, "hello")
+    cloud.says(Reply.sse([{"code": 500, "message": "Streaming broke."}], done=False))
+    with pytest.raises(InternalServerError, match="Streaming broke"):
+        runtime.stream(model, "hello")
+    runtime.close(model)
+    assert len(cloud.answered) == 4
+
+
+def test_a_dedicated_cluster_is_asked_by_its_endpoint(cloud: Inference, profile: Path) -> None:
+    endpoint = "ocid1.generativeaiendpoint.oc1.us-chicago-1.amaaaaaa"
+    for said, form, provider in (
+        ({}, "GENERIC", "generic"),
+        ({"api_format": "COHERE"}, "COHERE", "cohere"),
+    ):
+        model = MODELS["generic"](cloud, model=endpoint, **said)
+        assert model.provider == provider
+        assert model.complete_sync("hello").content == TEXT
+        model.close_sync()
+        mode = {"servingType": "DEDICATED", "endpointId": endpoint}
+        assert cloud.sent["servingMode"] == mode
+        assert cloud.sent["chatRequest"]["apiFormat"] == form
+
+
+def test_gemini_gets_one_call_a_turn(cloud: Inference, profile: Path) -> None:
+    model = MODELS["generic"](cloud, model="google.gemini-2.5-pro").bind_tools([LOOK])
+    cloud.says(Said("", (("look", {"place": "here"}), ("look", {"place": "there"}))))
+    asked = Message.user("where?")
+    answer = model.complete_sync([asked])
+    results = [Message.tool(ToolResult(c.id, c.name, "found")) for c in answer.tool_calls]
+    assert len(results) == 2
+    model.complete_sync([asked, answer.message, *results])
+    model.close_sync()
+    sent = cloud.sent["chatRequest"]["messages"]
+    roles = [(one["role"], len(one.get("toolCalls", ()))) for one in sent]
+    assert roles == [("USER", 0), *[("ASSISTANT", 1), ("TOOL", 0)] * 2]
+
+
+def test_responses_that_the_service_refuses(
+    cloud: Inference, profile: Path, runtime: Runtime
+) -> None:
+    model = MODELS["responses"](cloud)
+    state = {"previous_response_id": "resp_1"}
+    for status, words, error, hint in (
+        (404, "The project was not found.", OCIProjectRequiredError, "project_ocid="),
+        (403, "opc-project-id is required", OCIProjectRequiredError, "project_ocid="),
+        (404, "Previous response 'resp_1' not found", OCIResponsesStateLostError, "without"),
+        (400, "previous_response_id has expired", OCIResponsesStateLostError, "without"),
+        (403, "not allowed", PermissionDeniedError, "may not use"),
+        (404, "no such model", NotFoundError, "no such model"),
+    ):
+        for ask in (runtime.ask, runtime.stream):
+            cloud.says(refusal(status, "Refused", words))
+            with pytest.raises(error) as caught:
+                ask(model, "hello", provider_state=state)
+            assert type(caught.value) is error
+            assert caught.value.status_code == status
+            assert words in str(caught.value)
+            assert hint in str(caught.value)
+    runtime.close(model)
+    assert {request.path for request in cloud.answered} == {RESPONSES}  # nothing falls back
+
+
+# -- by name, and by the environment -----------------------------------------------------------
+
+
+def test_a_name_finds_its_class_and_the_environment_the_rest(
+    cloud: Inference, profile: Path, surroundings: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "OCI_ENDPOINT": cloud.url,
+        "OCI_PROFILE": "DEFAULT",
+        "OCI_COMPARTMENT_ID": COMPARTMENT,
+    }.items():
+        surroundings.setenv(name, value)
+    for name, path in {
+        "oci:cohere.command-r-plus": NATIVE,
+        "oci:ocid1.generativeaiendpoint.oc1.us-chicago-1.amaaaaaa": NATIVE,
+        "oci:cohere.command-a-03-2025": CHAT,
+        "oci:published.today:v1": CHAT,
+    }.items():
+        with get_model(name) as model:
+            assert model.complete_sync("hello").content == TEXT
+        assert cloud.answered[-1].path == path
+    with OCIResponsesModel("m", profile="DEFAULT") as model:
+        assert model.complete_sync("hello").content == TEXT
+    assert cloud.answered[-1].path == RESPONSES
+    surroundings.delenv("OCI_PROFILE")
+    surroundings.setenv("OCI_GENAI_API_KEY", "sk-of-the-service")
+    cloud.bearer = "sk-of-the-service"
+    with get_model("oci:openai.gpt-4.1") as model:
+        assert model.complete_sync("hello").content == TEXT
+    assert len(cloud.accepted) == 5
+
+
+@pytest.mark.parametrize("made", [OCIChatCompletionsModel, OCIResponsesModel])
+def test_not_exactly_one_way_in_is_an_error_that_shows_the_ways(made: Any) -> None:
+    for said in (
+        {},
+        {"profile": "DEFAULT", "api_key": "sk-secret-123456"},
+        {"profile": "DEFAULT", "auth_type": "instance_principal", "compartment_id": COMPARTMENT},
+        {"auth_type": "instance_principal"},
+        {"auth_type": "magic", "compartment_id": COMPARTMENT},
+    ):
+        with pytest.raises(ConfigurationError, match='profile="DEFAULT"') as caught:
+            made("m", **said)
+        assert 'api_key="…"' in str(caught.value)
+        assert "sk-secret" not in str(caught.value)

@@ -13,6 +13,8 @@ A module has
 - where it speaks OpenAI's format, ``IMPORT``, the import statement whose cost is measured, and
   ``COLD``, a whole program that prints one answer, with ``{url}`` for the base URL.
 
+``locus_oci`` has none of these callables: it is measured for what signing costs, and nothing else.
+
 The subject's own package is imported inside the functions only, so that the parent process, which
 has none of them installed, can read the rest. Each subject is used as its documentation says, with
 one client for all calls.
@@ -30,6 +32,7 @@ from . import (
     floor_ollama,
     litellm_,
     locus_,
+    locus_oci,
     locus_sdk,
     ollama_sdk,
     openai_sdk,
@@ -40,6 +43,7 @@ ALL: tuple[ModuleType, ...] = (
     floor_anthropic,
     floor_ollama,
     locus_,
+    locus_oci,
     openai_sdk,
     anthropic_sdk,
     ollama_sdk,
