@@ -43,6 +43,7 @@ _STATUS_OF_WORD: Final[Mapping[str, int]] = {
     "permission_denied": 403,
     "not_found_error": 404,
     "model_not_found": 404,
+    "previous_response_not_found": 404,
     "request_too_large": 413,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
@@ -176,7 +177,11 @@ class Asked:
 
     def redact(self, text: str) -> str:
         """``text`` without the secrets, and without the first half of one where it was cut."""
-        secrets = (*self.secrets, *self.more_secrets())
+        known = {*self.secrets, *self.more_secrets()}
+        # And as a library quotes one that cannot be sent: the repr() of a text, or of its bytes.
+        quoted = {repr(secret)[1:-1] for secret in known}
+        quoted |= {repr(secret.encode(errors="replace"))[2:-1] for secret in known}
+        secrets = known | quoted
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "***")
             for length in range(len(secret) - 1, 3, -1):

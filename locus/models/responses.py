@@ -62,6 +62,14 @@ class ResponsesModel(HttpModel[C]):
     def _call_with(
         self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
     ) -> Call:
+        extra = options.get("extra_body") or {}
+        if isinstance(extra, Mapping) and isinstance(extra.get("store"), bool):
+            # Whatever keeps to `store` has to know which one this call is sent with.
+            without = {name: value for name, value in extra.items() if name != "store"}
+            options = {**options, "extra_body": without}
+            if extra["store"] is not self.config.store:
+                other = self._evolve(config=attrs.evolve(self.config, store=extra["store"]))
+                return other._call_with(messages, tools, options)
         call = super()._call_with(messages, tools, options)
         builder = self.request_builder
         if not isinstance(builder, ResponsesBuilder) or not builder.sealed:

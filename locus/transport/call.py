@@ -160,8 +160,14 @@ class Call:
 
 
 def says_nothing(answer: ModelResponse) -> bool:
-    """Whether an answer has neither text nor calls."""
-    return not (answer.content or answer.tool_calls or answer.refusal)
+    """Whether an answer has neither text nor calls, nor anything else that the model made."""
+    if answer.content or answer.tool_calls or answer.refusal:
+        return False
+    messages = (answer.message, *(candidate.message for candidate in answer.candidates))
+    return not any(
+        message.text or message.tool_calls or message.metadata.get("attachments")
+        for message in messages
+    )
 
 
 def says_nothing_at_all(events: list[ModelChunkEvent]) -> bool:

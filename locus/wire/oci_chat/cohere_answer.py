@@ -145,7 +145,7 @@ class Answer:
         if last or (len(calls) > len(before) and calls[: len(before)] == before):
             self._calls = list(calls)  # all of them, those told before among them
         else:
-            self._calls = before + calls
+            before += calls
 
     def keep_named_calls(self) -> None:
         """Drop the calls whose name has not arrived."""

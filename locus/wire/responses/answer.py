@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -60,15 +60,20 @@ class Whole(Read):
 
 reader: Final = Reader(Whole)
 
+Refusal: TypeAlias = Callable[..., APIStatusError]
+"""Makes the error of a refusal: :func:`locus.core.failures.refused`, or a provider's own."""
+
 
 @attrs.frozen
 class ResponsesParser:
     """The ``ResponseParser`` of the responses format.
 
     :param store: whether the server keeps the answers: then each has a ``provider_state``.
+    :param refusal: the error for an error object inside an answer.
     """
 
     store: bool = True
+    refusal: Refusal = refused
 
     def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
         """The answer that a body holds.
@@ -76,22 +81,24 @@ class ResponsesParser:
         :raises APIStatusError: the answer failed, or the body is an error object.
         :raises ResponseParseError: it is not what the format promises.
         """
-        return response_of(reader.read(response), response, self.store)
+        return response_of(reader.read(response), response, self.store, self.refusal)
 
     def decoder(self) -> StreamDecoder:
         """A reader for one streamed answer."""
         from locus.wire.responses.stream import ResponsesDecoder
 
-        return ResponsesDecoder(self.store)
+        return ResponsesDecoder(self.store, self.refusal)
 
 
-def response_of(whole: Whole, body: bytes | str | Mapping[str, Any], store: bool) -> ModelResponse:
+def response_of(
+    whole: Whole, body: bytes | str | Mapping[str, Any], store: bool, refusal: Refusal = refused
+) -> ModelResponse:
     """The answer in a decoded body; ``body`` is quoted in errors."""
-    check(whole, body)
+    check(whole, body, refusal)
     if whole.output is None:
         text = text_of(body)
         if '"message"' in text:  # gateways that name an error by nothing else
-            raise refused(text)
+            raise refusal(text)
         raise ResponseParseError("the answer has no output", body=text)
     try:
         return assemble(whole, read(whole.output), whole.output, store)
@@ -100,18 +107,20 @@ def response_of(whole: Whole, body: bytes | str | Mapping[str, Any], store: bool
         raise
 
 
-def check(whole: Whole, body: bytes | str | Mapping[str, Any]) -> None:
+def check(whole: Whole, body: bytes | str | Mapping[str, Any], refusal: Refusal) -> None:
     """Refuse an answer that failed, or that is no answer but an error object."""
     if whole.error or whole.status == "failed":
-        raise failure(whole.error or {"message": "the answer failed"}, body)
+        raise failure(whole.error or {"message": "the answer failed"}, body, refusal)
 
 
-def failure(error: Any, body: bytes | str | Mapping[str, Any]) -> APIStatusError:
+def failure(
+    error: Any, body: bytes | str | Mapping[str, Any], refusal: Refusal = refused
+) -> APIStatusError:
     """The error that an error object of this format stands for."""
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(code, str) and code.startswith(_OF_THE_REQUEST):
         error = {**error, "type": "invalid_request_error"}
-    return refused(text_of(body), error=error)
+    return refusal(text_of(body), error=error)
 
 
 def text_of(body: Any) -> str:

@@ -77,6 +77,11 @@ class ResponsesBuilder:
             )
         extra = said.extra_body or {}
         store = bool(extra.get("store", self.store))
+        if extra.get(STATE) and not store:
+            raise ConfigurationError(
+                f"extra_body[{STATE!r}] names an answer that the server keeps, and with "
+                "store=False it keeps none: leave it out, the conversation is sent whole"
+            )
         before = _previous(said.provider_state) if store else None
         turns = conversation(messages, holds_items, continues=before is not None)
         after = -1 if before is None else _last_answer(turns)

@@ -19,11 +19,13 @@ import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.failures import refused
 from locus.core.response import ModelResponse
 from locus.wire.decoder import StreamDecoder
 from locus.wire.framing import ServerSentEvents
 from locus.wire.json import Reader
 from locus.wire.responses.answer import (
+    Refusal,
     Whole,
     assemble,
     check,
@@ -84,15 +86,17 @@ class ResponsesDecoder(StreamDecoder):
         "_items",
         "_pieces",
         "_refusal",
+        "_refuse",
         "_response",
         "_store",
         "_text",
         "_thought",
     )
 
-    def __init__(self, store: bool = True) -> None:
+    def __init__(self, store: bool = True, refuse: Refusal = refused) -> None:
         super().__init__(ServerSentEvents())
         self._store = store
+        self._refuse = refuse
         self._begun_as = Whole()
         self._items: dict[Place, Item] = {}
         self._pieces: dict[Place, list[str]] = {}
@@ -135,10 +139,12 @@ class ResponsesDecoder(StreamDecoder):
         if handler is not None:
             handler(self, event, frame, events)
         elif kind is None and (event.error or event.message):
-            raise failure(event.error or {"message": event.message, "code": event.code}, frame)
+            raise failure(
+                event.error or {"message": event.message, "code": event.code}, frame, self._refuse
+            )
 
     def read_whole(self, body: bytes) -> ModelResponse:
-        return response_of(reader.read(body), body, self._store)
+        return response_of(reader.read(body), body, self._store, self._refuse)
 
     def whole(self) -> ModelResponse:
         return self._response or self.partial()
@@ -154,7 +160,7 @@ class ResponsesDecoder(StreamDecoder):
     def _begin(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         begun, before = event.response, self._begun_as
         if begun is not None:
-            check(begun, frame)
+            check(begun, frame, self._refuse)
             self._begun_as = Whole(id=begun.id or before.id, model=begun.model or before.model)
 
     def _item(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
@@ -213,7 +219,7 @@ class ResponsesDecoder(StreamDecoder):
         if whole is None:
             raise ResponseParseError("the answer ends without itself", body=text_of(frame))
         whole.status = whole.status or str(event.type).removeprefix("response.")
-        check(whole, frame)
+        check(whole, frame, self._refuse)
         whole.id, whole.model = whole.id or self._begun_as.id, whole.model or self._begun_as.model
         items = whole.output or self._arrived()  # some gateways empty it
         try:
@@ -230,7 +236,7 @@ class ResponsesDecoder(StreamDecoder):
 
     def _fails(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         said = {"code": event.code, "message": event.message or "no explanation"}
-        raise failure(event.error or said, frame)
+        raise failure(event.error or said, frame, self._refuse)
 
     # What has arrived.
 

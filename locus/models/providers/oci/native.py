@@ -7,6 +7,7 @@ Oracle documents it as "Chat" in the Generative AI Inference API. What each form
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Self, TypeAlias
@@ -47,6 +48,16 @@ PAUSES: Final = (0.5, 1.0)
 """Seconds before an answer with neither text nor calls is asked for again."""
 
 
+_NO_STREAM: Final = re.compile(
+    r"\b(is)?stream(ing|ed)?\b[^.]{0,60}\b(not|n't|un|cannot be|never)[ -]?"
+    r"(yet |currently )?(be )?(supported|allowed|enabled|available|permitted|implemented)"
+    r"|\b(not|n't) (yet |currently )?(support|allow|enable|implement|permit)\w*"
+    r"[^.]{0,40}\b(is)?stream",
+    re.I,
+)
+"""How the service says, whatever the status, that it will not stream this model."""
+
+
 class OCIAuthType(StrEnum):
     """Whose credentials sign. A profile's shape decides between the first three by itself."""
 
@@ -68,6 +79,10 @@ _FORMATS: Final[Mapping[str, _Format]] = {
 
 
 def _auth_type(value: str | None) -> OCIAuthType:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(
+            f"auth_type must be one of {', '.join(OCIAuthType)}; not {value!r}"
+        )
     said = value or os.environ.get("OCI_AUTH_TYPE") or OCIAuthType.API_KEY
     try:
         return OCIAuthType(said)
@@ -77,7 +92,16 @@ def _auth_type(value: str | None) -> OCIAuthType:
         ) from None
 
 
+def _one_name(model_id: str | None, model: str | None) -> str:
+    if model_id is not None and model is not None and model != model_id:
+        raise TypeError("model_id= and model= are two names for one thing: say one")
+    said = model if model_id is None else model_id
+    return DEFAULT_MODEL if said is None or said == "" else said
+
+
 def _profile(name: str | None) -> str:
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"profile_name must be a name; not {name!r}")
     return name or os.environ.get("OCI_PROFILE") or DEFAULT_PROFILE
 
 
@@ -205,7 +229,7 @@ class OCIModel(HttpModel[OCIConfig]):
         if "config" not in own:
             region = region_of(kw.pop("region", None))
             own["config"] = OCIConfig(
-                model=kw.pop("model", None) or model_id or DEFAULT_MODEL,
+                model=_one_name(model_id, kw.pop("model", None)),
                 compartment_id=compartment_id,
                 profile_name=profile_name,
                 auth_type=auth_type,
@@ -267,12 +291,12 @@ class OCIModel(HttpModel[OCIConfig]):
     def _otherwise(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        if not options["stream"] or error.status_code not in (400, 404, 405, 422, 501):
+        if not options["stream"]:
             return None
-        refusal = error.body.lower()
-        if "streamoptions" in refusal and options["stream_usage"]:
+        refusal = error.body
+        if "streamoptions" in refusal.lower() and options["stream_usage"]:
             return {**options, "stream_usage": False}
-        return {**options, "stream": False} if "stream" in refusal else None
+        return {**options, "stream": False} if _NO_STREAM.search(refusal) else None
 
     def copy(self, **changes: Any) -> Self:
         """A copy with other constructor arguments, its address and format agreeing with them."""

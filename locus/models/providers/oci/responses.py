@@ -36,6 +36,7 @@ from locus.models.providers.oci.settings import openai_base_url_of, region_of
 from locus.models.responses import ResponsesConfig, ResponsesModel
 from locus.transport.brought import SdkMethod
 from locus.transport.call import Call, check_headers
+from locus.wire.responses import ResponsesParser
 
 _VARIABLE: Final = "OCI_RESPONSES_STORE"
 _WORDS: Final = {
@@ -152,6 +153,7 @@ class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
             )
         if own.get("sdk_client") is None:
             check_access(own["config"], type(self).__name__)
+        own.setdefault("response_parser", ResponsesParser(refusal=responses_refused))
         self._start(own)
 
     def _url(self) -> str:
