@@ -76,7 +76,7 @@ def _text(body: Any) -> str:
 @cache
 def converter() -> MsgspecJsonConverter:
     """The cattrs converter for messages, answers and events; built when first asked for."""
-    from locus.wire._converter import build  # cattrs costs 45 ms to import
+    from locus.core.converter import build  # cattrs costs 45 ms to import
 
     return build()
 
@@ -88,7 +88,7 @@ def dumps(value: Any) -> bytes:
 
     :raises ConfigurationError: JSON cannot say all of it; says what.
     """
-    from locus.wire._converter import FAILURES, dump
+    from locus.core.converter import FAILURES, dump
 
     try:
         return dump(converter(), value)
@@ -101,7 +101,7 @@ def loads(data: bytes | str, kind: type[T]) -> T:
 
     :raises ConfigurationError: ``data`` is something else; says which field and why.
     """
-    from locus.wire._converter import FAILURES, explain, load
+    from locus.core.converter import FAILURES, explain, load
 
     try:
         value: T = load(converter(), data, kind)

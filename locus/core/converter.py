@@ -1,10 +1,12 @@
-"""The cattrs converter for Locus's own values: what :mod:`locus.wire.json` dumps and loads.
+"""The cattrs converter between Locus's own values and JSON.
 
-What was dumped is loaded equal, or not at all. So nothing is coerced (a number is no text), a
-member that no field is named after is refused rather than dropped, and where a value may be of
-several classes its ``type`` says which. Members at their default are left out. Bytes are base64.
-The caller's own values (arguments, metadata, provider state) have to be JSON already; of what
-JSON cannot say only a tuple is taken, and comes back as a list.
+What was dumped is loaded equal, or not at all. So nothing is coerced (a number is no text), and
+where a value may be of several classes its ``type`` says which. Members at their default are left
+out. Bytes are base64. The caller's own values (arguments, metadata, provider state) have to be
+JSON already; of what JSON cannot say only a tuple is taken, and comes back as a list.
+
+A member that no field is named after is refused by the strict converter. The lenient one skips it:
+it reads what a later version has saved, which may have more to say.
 """
 
 from __future__ import annotations
@@ -52,12 +54,12 @@ FAILURES: Final = (BaseValidationError, TypeError, ValueError, RecursionError)
 """What goes wrong where data is not of a kind; errors of JSON and of UTF-8 are ValueErrors."""
 
 
-def build() -> MsgspecJsonConverter:
-    """A new converter."""
+def build(*, strict: bool = True) -> MsgspecJsonConverter:
+    """A new converter, which refuses unknown members or skips them."""
     converter = make_converter()
     for kind, read in _SCALARS.items():
         converter.register_structure_hook(kind, read)
-    converter.register_structure_hook_factory(attrs.has, _object_in)
+    converter.register_structure_hook_factory(attrs.has, _object_in if strict else _some_in)
     converter.register_unstructure_hook_factory(attrs.has, _object_out)
     converter.register_structure_hook_factory(_is_mapping, _mapping_in)
     converter.register_unstructure_hook_factory(_is_mapping, lambda _: _plain)
@@ -74,7 +76,11 @@ def build() -> MsgspecJsonConverter:
 
 def dump(converter: Converter, value: Any) -> bytes:
     """``value`` as JSON bytes; one of ``FAILURES`` where that would lose something."""
-    plain = converter.unstructure(value)
+    return encode(converter.unstructure(value))
+
+
+def encode(plain: Any) -> bytes:
+    """Dictionaries and lists as JSON bytes."""
     # The standard library's encoder, for it writes NaN and, escaped, half a surrogate pair: a
     # server may send either, and a conversation must be kept as it is.
     try:
@@ -85,11 +91,15 @@ def dump(converter: Converter, value: Any) -> bytes:
 
 def load(converter: Converter, data: bytes | str, kind: Any) -> Any:
     """The value of ``kind`` in ``data``, or one of ``FAILURES``."""
+    return converter.structure(decode(data), kind)
+
+
+def decode(data: bytes | str) -> Any:
+    """Dictionaries and lists from JSON, or one of ``FAILURES``."""
     try:
-        plain = msgspec.json.decode(data)
+        return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError):
-        plain = json.loads(data)
-    return converter.structure(plain, kind)
+        return json.loads(data)
 
 
 def explain(why: BaseException) -> str:
@@ -138,9 +148,9 @@ def _named(value: Any) -> str:
 # Objects: attrs classes, the parts with their ``type``.
 
 
-def _object_in(kind: Any, converter: Any) -> In:
+def _object_in(kind: Any, converter: Any, strict: bool = True) -> In:
     fields = make_dict_structure_fn(
-        kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+        kind, converter, _cattrs_forbid_extra_keys=strict, _cattrs_detailed_validation=True
     )
     tag = _TAGS.get(kind)
     needed = ("id", "name") if kind is ToolCall else ()  # a default must not fill in for these
@@ -158,6 +168,10 @@ def _object_in(kind: Any, converter: Any) -> In:
         return fields(value, kind)
 
     return read
+
+
+def _some_in(kind: Any, converter: Any) -> In:
+    return _object_in(kind, converter, strict=False)
 
 
 def _object_out(kind: Any, converter: Any) -> Out:
