@@ -9,7 +9,7 @@ import enum
 import itertools
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NewType, NotRequired, TypedDict
 
 import attrs
@@ -174,10 +174,10 @@ def _unions_of_records(draw: st.DrawFn, inner: st.SearchStrategy[Typed]) -> Type
     return Typed(hint, values, "object", sayable, all(typed.hashable for typed in members))
 
 
-def typed(max_leaves: int = 6) -> st.SearchStrategy[Typed]:
+def typed(max_leaves: int = 6, leaves: Sequence[Typed] = LEAVES) -> st.SearchStrategy[Typed]:
     """Types of every kind, nested, with their values."""
     return st.recursive(
-        st.sampled_from(LEAVES),
+        st.sampled_from(leaves),
         lambda inner: st.one_of(
             _collections(inner),
             _rows(inner),

@@ -18,9 +18,11 @@ class Definitions:
     """What the ``$ref`` of a schema lead to.
 
     :param strict: the schema is for OpenAI's strict mode, which wants every member to be there.
+    :param closed: objects take no members but those that are named.
     """
 
     strict: bool = False
+    closed: bool = False
     schemas: dict[str, Schema] = attrs.Factory(dict)
     _names: dict[Hashable, str] = attrs.Factory(dict)
 

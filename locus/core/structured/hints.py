@@ -18,12 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import reduce
 from operator import or_
+from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, NewType, NotRequired, Required, TypeVar
 
 import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
+from locus.core.structured.annotations import said_beside
 from locus.core.structured.definitions import Definitions, Schema
 from locus.core.structured.kinds import (
     Alias,
@@ -33,6 +35,7 @@ from locus.core.structured.kinds import (
     Key,
     Leaf,
     Noted,
+    Path,
     Row,
     Table,
     Union,
@@ -47,17 +50,6 @@ _ARRAYS: Final[Mapping[Any, Any]] = {
     collections.deque: collections.deque,
 }
 _TABLES: Final = (dict, abc.Mapping, abc.MutableMapping)
-_BOUNDS: Final = (
-    "gt",
-    "ge",
-    "lt",
-    "le",
-    "multiple_of",
-    "pattern",
-    "min_length",
-    "max_length",
-    "tz",
-)
 _QUALIFIERS: Final = (Required, NotRequired, typing.Final)
 
 
@@ -67,6 +59,16 @@ def kind_of(hint: Any) -> Kind:
     :raises ConfigurationError: JSON has no form for it; says which field, and why.
     """
     return _Walk().kind(hint, called(hint))
+
+
+def kinds_of(hints: Mapping[str, Any]) -> dict[str, Kind]:
+    """The kinds of several types that belong together, so that a class in two of them is one.
+
+    :param hints: the types, under the names that errors call them.
+    :raises ConfigurationError: JSON has no form for one of them; says which, and why.
+    """
+    walk = _Walk()
+    return {name: walk.kind(hint, name) for name, hint in hints.items()}
 
 
 @attrs.define(eq=False)
@@ -103,29 +105,20 @@ class _Walk:
             return pydantic_kind(hint, called(hint), where)
         if issubclass(kind, Enum):
             return _enum(kind, where)
+        if issubclass(kind, PurePath):
+            return Path(kind)
         if _is_typed_dict(kind) or attrs.has(kind) or dataclasses.is_dataclass(kind):
             return self._record(hint, kind, where)
         return self._container(kind, args, {}, where) or _leaf(hint, where)
 
-    def _annotated(self, hint: Any, extras: Iterable[Any], where: str) -> Kind:
-        metas = [extra for extra in extras if isinstance(extra, msgspec.Meta)]
-        bounds = {
-            name: value
-            for meta in metas
-            for name in _BOUNDS
-            if (value := getattr(meta, name)) is not None
-        }
-        notes: Schema = {}
-        for meta in metas:
-            said = (
-                ("title", meta.title),
-                ("description", meta.description),
-                ("examples", meta.examples),
-            )
-            notes |= {name: value for name, value in said if value is not None}
-            notes |= meta.extra_json_schema or {}
-        kind = self._bounded(hint, bounds, where) if bounds else self.kind(hint, where)
-        return Noted(kind, notes) if notes else kind
+    def _annotated(self, hint: Any, extras: Sequence[Any], where: str) -> Kind:
+        said = said_beside(extras, where)
+        if said.for_pydantic:
+            from locus.core.structured.pydantic_models import pydantic_kind
+
+            return pydantic_kind(Annotated[hint, *extras], called(hint), where)
+        kind = self._bounded(hint, said.bounds, where) if said.bounds else self.kind(hint, where)
+        return Noted(kind, said.notes) if said.notes else kind
 
     def _bounded(self, hint: Any, bounds: dict[str, Any], where: str) -> Kind:
         origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -294,11 +287,22 @@ def _notes(metadata: Mapping[Any, Any], defaults: Iterable[Any]) -> Schema:
     if isinstance(metadata.get("description"), str):
         notes["description"] = metadata["description"]
     for default in defaults:
-        try:
-            notes["default"] = msgspec.to_builtins(default)
-        except (TypeError, ValueError):
-            continue  # a default that JSON has no form for is no less a default
+        notes |= note_of_default(default)
     return notes
+
+
+def note_of_default(default: Any) -> Schema:
+    """What a schema says of a default; nothing where JSON has no form for it."""
+    try:
+        return {"default": msgspec.to_builtins(default, enc_hook=_path_as_text)}
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return {}
+
+
+def _path_as_text(value: Any) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"JSON has no form for {type(value).__name__}")
 
 
 def _is_typed_dict(cls: Any) -> bool:

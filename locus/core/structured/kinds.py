@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 import attrs
@@ -28,11 +31,22 @@ from locus.core.structured.reading import (
 )
 
 
-def _converted(raw: Any, hint: Any) -> Any:
+def _converted(raw: Any, hint: Any, exact: bool = False) -> Any:
+    if exact and type(raw) is float:
+        raw = _with_all_digits(raw, getattr(hint, "__origin__", hint))
     try:
         return msgspec.convert(raw, hint, strict=True)
     except SystemError as error:  # how msgspec before 0.22 fails at a number too large for a float
         raise msgspec.ValidationError("Number out of range") from error
+
+
+def _with_all_digits(raw: float, wanted: Any) -> Any:
+    """A number as what is wanted, where no digit can have been lost on the way here."""
+    if wanted is int and raw.is_integer():
+        return int(raw)
+    if wanted is Decimal and len(Decimal(repr(raw)).as_tuple().digits) > sys.float_info.dig:
+        raise msgspec.ValidationError("a number of so many digits has to be written as text")
+    return raw
 
 
 @attrs.frozen(eq=False)
@@ -56,7 +70,7 @@ class Leaf:
 
     def read(self, raw: Any, at: str, reading: Reading) -> Any:
         try:
-            return _converted(raw, self.hint)
+            return _converted(raw, self.hint, reading.exact)
         except msgspec.ValidationError as error:
             why, _, inside = str(error).partition(" - at `$")
             if inside:
@@ -69,7 +83,7 @@ class Leaf:
 
     def distance(self, raw: Any, reading: Reading) -> int:
         try:
-            value = _converted(raw, self.hint)
+            value = _converted(raw, self.hint, reading.exact)
         except msgspec.ValidationError as error:
             return FAR if " got `" in str(error) else FAR - 1
         return int(type(raw) in (int, float) and type(value) is not type(raw))
@@ -89,6 +103,26 @@ class Key(Leaf):
 
     def distance(self, raw: Any, reading: Reading) -> int:
         return 0 if fits(self, raw, reading) else FAR
+
+
+@attrs.frozen(eq=False)
+class Path:
+    """The path of a file or directory, as text."""
+
+    make: type[PurePath]
+
+    words = "text (path)"
+
+    def schema(self, defs: Definitions) -> Schema:
+        return {"type": "string", "format": "path"}
+
+    def read(self, raw: Any, at: str, reading: Reading) -> Any:
+        if not isinstance(raw, str):
+            return reading.unwanted(at, self.words, raw)
+        return self.make(raw)
+
+    def distance(self, raw: Any, reading: Reading) -> int:
+        return 0 if isinstance(raw, str) else FAR
 
 
 @attrs.frozen(eq=False)

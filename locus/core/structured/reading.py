@@ -10,7 +10,7 @@ not only the first. The kinds themselves are in :mod:`locus.core.structured.kind
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import attrs
@@ -31,15 +31,22 @@ SAYING: Final = (TypeError, ValueError, AssertionError)
 REFUSALS: Final = (*SAYING, ArithmeticError, LookupError, OSError)
 """What a constructor raises for a value that it cannot take: ``Decimal("x")``, ``COLOURS["x"]``,
 ``fromtimestamp(1e18)``. Whatever else it raises is a fault of its own."""
+_LISTED: Final = 20
 FAR: Final = 1000
 """Further from a value than any kind of the right JSON type."""
 
 
 @attrs.define(eq=False)
 class Reading:
-    """What was found wrong while one value is read, each with its place."""
+    """What was found wrong while one value is read, each with its place.
+
+    :param exact: something will be done with the value, so nothing is passed over and no digit
+        lost: a member that no field is named after is a fault, and so is a number with more digits
+        than a float holds where a ``Decimal`` is wanted. 3.0 may stand for 3, as in JSON Schema.
+    """
 
     faults: list[str] = attrs.Factory(list)
+    exact: bool = False
     # What unions made of a container, for none to be read twice as the same member.
     seen: dict[tuple[int, int], tuple[Any, list[str]]] = attrs.Factory(dict)
 
@@ -53,7 +60,7 @@ class Reading:
 
     def trial(self) -> Reading:
         """Another reading inside this one, whose faults may not count."""
-        return Reading(seen=self.seen)
+        return Reading(exact=self.exact, seen=self.seen)
 
 
 class Kind(Protocol):
@@ -97,6 +104,18 @@ def member(at: str, name: str | int) -> str:
     if isinstance(name, int):
         return f"{at}[{name}]"
     return f"{at}.{name}" if name.isidentifier() else f"{at}[{json.dumps(name)}]"
+
+
+def no_such(name: str, known: Iterable[str], what: str) -> str:
+    """What is wrong with a name that nothing has, with the nearest that something has."""
+    from difflib import get_close_matches  # only on the way to an error
+
+    known = list(known)
+    near = get_close_matches(name[:60], known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    more = f", and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    there = ", ".join(known[:_LISTED]) + more if known else "none"
+    return f"no such {what}{meant} (known: {there})"
 
 
 def made(make: Callable[[], Any], at: str, reading: Reading) -> Any:

@@ -9,7 +9,7 @@ import attrs
 
 from locus.core.structured.definitions import Definitions, Schema
 from locus.core.structured.kinds import Choice
-from locus.core.structured.reading import FAR, Kind, Reading, made, member
+from locus.core.structured.reading import FAR, Kind, Reading, made, member, no_such
 
 _SHOWN: Final = 5
 
@@ -49,7 +49,10 @@ class Field:
 
 @attrs.define(eq=False)
 class Record:
-    """An object with known members. Members that no field is named after are passed over."""
+    """An object with known members.
+
+    Members that no field is named after are passed over, unless the reading is exact.
+    """
 
     name: str
     make: Callable[..., Any]
@@ -68,6 +71,8 @@ class Record:
         schema["type"] = "object"
         schema["properties"] = {field.name: field.schema(defs) for field in self.fields}
         schema["required"] = [field.name for field in self.fields if field.required]
+        if defs.closed:
+            schema["additionalProperties"] = False
         return schema
 
     def read(self, raw: Any, at: str, reading: Reading) -> Any:
@@ -81,8 +86,10 @@ class Record:
             if not field.absent(raw, reading):
                 values[field.keyword] = field.kind.read(raw[field.name], place, reading)
             elif field.required:
-                strange = self._strange(raw) if strange is None else strange
+                strange = self._strange(raw, reading) if strange is None else strange
                 reading.fault(place, f"required, but missing{strange}")
+        if reading.exact:
+            self._refuse_strange(raw, at, reading)
         if len(reading.faults) > before:
             return None
         return made(lambda: self.make(**values), at, reading)
@@ -98,8 +105,16 @@ class Record:
                 far += 100 * (field.kind.distance(raw[field.name], reading) > 0)
         return min(far, FAR - 1)
 
-    def _strange(self, raw: dict[str, Any]) -> str:
+    def _refuse_strange(self, raw: dict[str, Any], at: str, reading: Reading) -> None:
+        known = [field.name for field in self.fields]
+        for name in raw:
+            if name not in known:
+                reading.fault(member(at, name), no_such(name, known, "member"))
+
+    def _strange(self, raw: dict[str, Any], reading: Reading) -> str:
         """What is there that no field is named after: one of them may be meant."""
+        if reading.exact:
+            return ""  # it is a fault of its own
         names = sorted(raw.keys() - {field.name for field in self.fields})
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         said = ", ".join(repr(name[:60]) for name in names[:_SHOWN])

@@ -44,7 +44,7 @@ def schema_of(type: Any, strict: bool) -> tuple[Schema, str]:
             "properties": {WRAPPED: kind.schema(defs)},
             "required": [WRAPPED],
         }
-    if parts := _used(root, defs):
+    if parts := used(root, defs):
         root = {**root, "$defs": parts}
     return (to_strict(root, title) if strict else root), title
 
@@ -66,7 +66,7 @@ def _resolved(schema: Schema, defs: Definitions) -> Schema:
     return schema
 
 
-def _used(root: Schema, defs: Definitions) -> dict[str, Schema]:
+def used(root: Schema, defs: Definitions) -> dict[str, Schema]:
     """The definitions that the root leads to."""
     found: dict[str, Schema] = {}
     waiting = list(references(root))

@@ -1,0 +1,371 @@
+"""What a model is told about a tool: the schema of its types, the words of its docstring."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import itertools
+import json
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+import pytest
+
+from locus.core.errors import ConfigurationError
+from locus.tools import tool
+from locus.tools.docstring import read_docstring
+
+
+class Unit(enum.Enum):
+    """A scale."""
+
+    CELSIUS = "celsius"
+
+
+@attrs.frozen
+class Item:
+    """Something to buy."""
+
+    name: Annotated[str, "as in the catalogue"]
+    count: int = 1
+
+
+def properties(function: Any, **settings: Any) -> Any:
+    return tool(function, **settings).parameters["properties"]
+
+
+# Types.
+
+
+def test_a_class_in_several_arguments_is_defined_once() -> None:
+    def order(first: Item, others: list[Item], unit: Unit = Unit.CELSIUS) -> None: ...
+
+    schema = tool(order).parameters
+    assert schema["properties"] == {
+        "first": {"$ref": "#/$defs/Item"},
+        "others": {"type": "array", "items": {"$ref": "#/$defs/Item"}},
+        "unit": {"$ref": "#/$defs/Unit", "default": "celsius"},
+    }
+    assert schema["$defs"] == {
+        "Item": {
+            "description": "Something to buy.",
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "description": "as in the catalogue"},
+                "count": {"type": "integer", "default": 1},
+            },
+            "required": ["name"],
+            "additionalProperties": False,
+        },
+        "Unit": {"description": "A scale.", "type": "string", "enum": ["celsius"]},
+    }
+    assert schema["required"] == ["first", "others"]
+
+
+def test_defaults_are_shown_where_json_has_a_form_for_them() -> None:
+    def function(a: Item = Item("x"), b: Any = object(), c: set[int] = frozenset()) -> None: ...  # type: ignore[assignment]  # noqa: B008
+
+    assert [part.get("default", "none") for part in properties(function).values()] == [
+        {"name": "x", "count": 1},
+        "none",
+        [],
+    ]
+
+
+def test_annotations_describe_and_bound() -> None:
+    def function(
+        a: Annotated[int, msgspec.Meta(ge=0, description="how many")],
+        b: Annotated[str, "plain words"],
+        c: Annotated[list[Annotated[str, "one of them"]], "all of them"],
+        d: Annotated[str | None, msgspec.Meta(max_length=3)] = None,
+    ) -> None:
+        """Do.
+
+        :param a: the docstring's own
+        :param d: and here
+        """
+
+    assert properties(function) == {
+        "a": {"type": "integer", "minimum": 0, "description": "how many"},
+        "b": {"type": "string", "description": "plain words"},
+        "c": {
+            "type": "array",
+            "items": {"type": "string", "description": "one of them"},
+            "description": "all of them",
+        },
+        "d": {
+            "anyOf": [{"type": "string", "maxLength": 3}, {"type": "null"}],
+            "description": "and here",
+            "default": None,
+        },
+    }
+
+
+def test_the_doc_of_pep_727_describes() -> None:
+    extensions = pytest.importorskip("typing_extensions")
+    if not hasattr(extensions, "Doc"):
+        pytest.skip("needs typing_extensions.Doc")
+
+    def function(a: Any) -> None: ...
+
+    function.__annotations__["a"] = Annotated[int, extensions.Doc("how many")]
+    assert properties(function) == {"a": {"type": "integer", "description": "how many"}}
+
+
+def test_a_bound_that_json_schema_has_not_is_refused() -> None:
+    annotated = pytest.importorskip("annotated_types")
+
+    def function(a: Any) -> None: ...
+
+    function.__annotations__["a"] = Annotated[str, annotated.Ge("b")]
+    with pytest.raises(ConfigurationError, match=r"tool 'function', parameter a: .*`ge`"):
+        tool(function)
+    function.__annotations__["a"] = Annotated[int, annotated.Interval(ge=1, lt=9)]
+    assert properties(function)["a"] == {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}
+
+
+def test_strict_mode_wants_every_argument() -> None:
+    def function(city: str, days: int = 3, item: Item | None = None) -> None: ...
+
+    strict = tool(function, strict=True)
+    schema = strict.to_openai_schema()["function"]
+    assert schema["strict"] is True
+    assert schema["parameters"]["required"] == ["city", "days", "item"]
+    assert schema["parameters"]["additionalProperties"] is False
+    assert schema["parameters"]["properties"]["days"] == {
+        "type": "integer",
+        "description": "(default: 3)",
+    }
+    assert strict.bind({"city": "Rome", "days": 1, "item": None})["item"] is None
+
+
+@pytest.mark.parametrize("hint", [dict[str, int], Any, tuple[int, str]], ids=str)
+def test_what_strict_mode_cannot_say_is_refused_at_once(hint: Any) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__["x"] = hint
+    tool(function)
+    with pytest.raises(ConfigurationError, match=r"function\.x .* which strict mode cannot say"):
+        tool(function, strict=True)
+
+
+def test_strict_mode_knows_every_argument_beforehand() -> None:
+    def function(**more: int) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="'function' takes further arguments"):
+        tool(function, strict=True)
+
+
+# Docstrings.
+
+GOOGLE = """Look up the weather.
+
+    Works for cities only: not for countries.
+
+    Args:
+        city (str): The city,
+            with its country: ``Rome, Italy``.
+        days (Optional[int], optional): How many
+          days. Defaults to 3.
+        **more: Passed on.
+        nothing: There is no such argument.
+
+    Returns:
+        The forecast.
+
+    Raises:
+        ValueError: There is no such city.
+
+    Note:
+        Ask once a day.
+    """
+NUMPY = """Look up the weather.
+
+    Works for cities only: not for countries.
+
+    Parameters
+    ----------
+    city : str
+        The city,
+        with its country: ``Rome, Italy``.
+    days, hours : int, optional
+        How many
+
+        days. Defaults to 3.
+
+    Returns
+    -------
+    str
+        The forecast.
+
+    Raises
+    ------
+    ValueError
+        There is no such city.
+    """
+SPHINX = """Look up the weather.
+
+    Works for cities only: not for countries.
+
+    :param str city: The city,
+        with its country: ``Rome, Italy``.
+    :param days: How many
+       days. Defaults to 3.
+    :type days: int
+    :returns: The forecast.
+    :rtype: str
+    :raises ValueError: There is no such city.
+    """
+EPYTEXT = """Look up the weather.
+
+    Works for cities only: not for countries.
+
+    @param city: The city,
+      with its country: ``Rome, Italy``.
+    @param days: How many days. Defaults to 3.
+    @return: The forecast.
+    """
+
+
+@pytest.mark.parametrize("text", [GOOGLE, NUMPY, SPHINX, EPYTEXT], ids=["g", "n", "s", "e"])
+def test_the_common_styles_are_read(text: str) -> None:
+    said = read_docstring(text, {"city", "days", "more"})
+    assert said.arguments["city"] == "The city, with its country: ``Rome, Italy``."
+    assert said.arguments["days"] == "How many days. Defaults to 3."
+    assert said.arguments.get("more", "Passed on.") == "Passed on."
+    assert said.description.startswith(
+        "Look up the weather.\n\nWorks for cities only: not for countries."
+    )
+    assert "The forecast." in said.description
+    for left_out in ("The city", "no such", "rtype", ":type", "\n\n\n"):
+        assert left_out not in said.description
+    assert ("Ask once a day." in said.description) == (text is GOOGLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "description", "arguments"),
+    [
+        (None, "", {}),
+        ("", "", {}),
+        ("One line.", "One line.", {}),
+        ("Args:\n    x: this", "", {"x": "this"}),
+        ("Do.\nArgs:\n    x: this\n    y: that", "Do.", {"x": "this", "y": "that"}),
+        ("Do.\n\nArgs:\n    x: this\nMore.", "Do.\n\nMore.", {"x": "this"}),
+        ("Args:\n    x (dict(str, (int))): a: b", "", {"x": "a: b"}),
+        ("Args:\n    x:\n        below", "", {"x": "below"}),
+        ("Args:\n    x: see\n    http://a.b", "", {"x": "see"}),
+        ("Do.\nIn short:\n    x: no argument", "Do.\nIn short:\n    x: no argument", {}),
+        ("The args: none", "The args: none", {}),
+        ("Do.\n\nParameters\n----------\nx\n    this", "Do.", {"x": "this"}),
+        ("Do.\n\nParameters\n----------\n*x : int\n    this", "Do.", {"x": "this"}),
+        ("Title\n-----\nProse.", "Title\n-----\nProse.", {}),
+        (":param x: a:b\n:param y:\n:param x: c", "", {"x": "a:b c"}),
+        ("See :func:`x`.\n:class:`y` too.", "See :func:`x`.\n:class:`y` too.", {}),
+        ("Parameters\n----------", "", {}),
+        ("Args:", "", {}),
+    ],
+)
+def test_docstrings_of_every_shape(text: str, description: str, arguments: Any) -> None:
+    said = read_docstring(text, {"x", "y"})
+    assert (said.description, said.arguments) == (description, arguments)
+
+
+def test_the_independent_reader_finds_the_same_arguments() -> None:
+    parser = pytest.importorskip("docstring_parser")
+    for text in (GOOGLE, NUMPY, SPHINX):
+        found = {}
+        for param in parser.parse(inspect.cleandoc(text)).params:
+            for name in param.arg_name.split(","):
+                found[name.strip(" *")] = " ".join((param.description or "").split())
+        assert read_docstring(text, found.keys()).arguments == found
+
+
+# Pydantic, as a guest and as the oracle.
+
+
+def test_pydantics_fields_describe_and_bound() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    field = pydantic.Field
+
+    def function(a: Any, b: Any, c: Any) -> None: ...
+
+    function.__annotations__ |= {
+        "a": Annotated[int, field(ge=0, description="how many", examples=[1])],
+        "b": Annotated[str, field(pattern="^x", max_length=3)],
+        "c": Annotated[int, pydantic.AfterValidator(lambda number: number + 1)],
+    }
+    of = tool(function)
+    assert of.parameters["properties"] == {
+        "a": {"type": "integer", "minimum": 0, "description": "how many", "examples": [1]},
+        "b": {"type": "string", "pattern": "^x", "maxLength": 3},
+        "c": {"$ref": "#/$defs/int"},
+    }
+    assert of.bind({"a": 1, "b": "x", "c": 1}) == {"a": 1, "b": "x", "c": 2}
+    with pytest.raises(ValueError, match=r"a: a whole number .*; b: expected str matching"):
+        of.bind({"a": "1", "b": "y", "c": 1})
+
+    def misplaced(a: int = field(3, ge=0)) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"parameter 'a': a Field is no default"):
+        tool(misplaced)
+
+
+def test_pydantic_models_are_taken_by_their_own_rules() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    made = pydantic.create_model("Made", x=(int, ...), tags=(list[str], []))
+
+    def function(one: Any, many: Any) -> None: ...
+
+    function.__annotations__ |= {"one": made, "many": list[made]}
+    of = tool(function)
+    bound = of.bind({"one": {"x": 1}, "many": [{"x": 2, "tags": ["a"]}]})
+    assert bound == {"one": made(x=1), "many": [made(x=2, tags=["a"])]}
+    with pytest.raises(ValueError, match=r"one\.x: Field required; many\[0\]\.x: Input should"):
+        of.bind({"one": {}, "many": [{"x": "y"}]})
+
+
+def test_the_schema_accepts_what_pydantics_schema_of_the_function_accepts() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    validator = pytest.importorskip("jsonschema").Draft202012Validator
+
+    def function(
+        name: str, unit: Literal["c", "f"], rows: list[dict[str, int]], ratio: float | None = None
+    ) -> None: ...
+
+    ours = validator(json.loads(json.dumps(tool(function).parameters)))
+    theirs = validator(pydantic.TypeAdapter(function).json_schema())
+    names: list[Any] = ["x", 3, None]
+    rows: list[Any] = [[], [{"a": 1}], [{"a": "1"}], {}]
+    verdicts = set()
+    for name, unit, row, ratio in itertools.product(names, ["c", "x", 1], rows, [None, 1, "1"]):
+        raw = {"name": name, "unit": unit, "rows": row, "ratio": ratio}
+        for case in (raw, {**raw, "more": 1}, {k: v for k, v in raw.items() if k != "ratio"}):
+            assert ours.is_valid(case) == theirs.is_valid(case)
+            verdicts.add(ours.is_valid(case))
+    assert verdicts == {True, False}
+
+
+def test_the_strict_schema_accepts_what_the_openai_sdks_accepts() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    openai = pytest.importorskip("openai")
+    validator = pytest.importorskip("jsonschema").Draft202012Validator
+
+    def weather(city: str, days: int | None, kinds: list[Literal["sun", "rain"]]) -> None: ...
+
+    fields: Any = {
+        "city": (str, ...),
+        "days": (int | None, ...),
+        "kinds": (list[Literal["sun", "rain"]], ...),
+    }
+    made = pydantic.create_model("weather", **fields)
+    ours = json.loads(json.dumps(tool(weather, strict=True).to_openai_schema()))["function"]
+    theirs = openai.pydantic_function_tool(made)["function"]
+    assert ours.keys() == theirs.keys()
+    assert (ours["name"], ours["strict"]) == (theirs["name"], theirs["strict"])
+    for case in itertools.product(["x", 1], [None, 3, "3"], [[], ["sun"], ["x"], None]):
+        raw = dict(zip(("city", "days", "kinds"), case, strict=True))
+        for given in (raw, {"city": "x"}, {**raw, "more": 1}):
+            assert validator(ours["parameters"]).is_valid(given) == validator(
+                theirs["parameters"]
+            ).is_valid(given)
