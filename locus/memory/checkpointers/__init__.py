@@ -1,0 +1,1 @@
+"""Checkpointers: the state of each conversation, kept in memory, in files or in SQLite."""
