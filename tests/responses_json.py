@@ -113,7 +113,10 @@ def _item(draw: st.DrawFn, at: int, kind: str, legible: bool) -> Item:
 
 @st.composite
 def response_answers(
-    draw: st.DrawFn, kinds: tuple[str, ...] = ALL_KINDS, legible: bool = True
+    draw: st.DrawFn,
+    kinds: tuple[str, ...] = ALL_KINDS,
+    legible: bool = True,
+    reasons: tuple[str | None, ...] = ("max_output_tokens", "content_filter", "max_messages", None),
 ) -> Answer:
     """Whole answers, of items in any order."""
     counts = st.integers(0, 2**31)
@@ -122,7 +125,6 @@ def response_answers(
         for at in range(draw(st.integers(0, 4)))
     ]
     status = draw(st.sampled_from(["completed", "completed", "incomplete"]))
-    reasons = ["max_output_tokens", "content_filter", "max_messages", None]
     return Answer(
         items=tuple(drawn),
         status=status,
