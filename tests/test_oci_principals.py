@@ -47,7 +47,7 @@ def test_a_delegation_token_travels_signed_with_the_instances_own(
     assert user in tuple(signer.secrets())
     # A new one comes with the next renewal, from the file that a profile names.
     surroundings.delenv("OCI_DELEGATION_TOKEN")
-    (tmp_path / "obo").write_text("another one\n")
+    (tmp_path / "obo").write_text("another\n")
     write_profile(
         tmp_path,
         authentication_type="instance_principal",
@@ -55,12 +55,12 @@ def test_a_delegation_token_travels_signed_with_the_instances_own(
     )
     cloud.distrusted.add(cloud.issued[0])
     model.complete_sync("hello")
-    assert cloud.server.requests[-1].headers["opc-obo-token"] == "another one"
+    assert cloud.server.requests[-1].headers["opc-obo-token"] == "another"
     # A profile of that shape says the same without an auth_type.
     model = signed_model(cloud, quick(profile="DEFAULT"))
     model.complete_sync("hello")
     model.close_sync()
-    assert cloud.server.requests[-1].headers["opc-obo-token"] == "another one"
+    assert cloud.server.requests[-1].headers["opc-obo-token"] == "another"
 
 
 def test_without_a_delegation_token_it_says_where_one_may_stand(cloud: Services) -> None:

@@ -191,13 +191,14 @@ def test_a_slow_auth_service_holds_up_no_event_loop(cloud: Services, backend: st
 
 def test_two_loops_and_threads_share_one_signer(cloud: Services) -> None:
     signer = signer_for(INSTANCE)
-    model = signed_model(cloud, signer)
     signer.prepare()
     hurry(signer, expired=True)
     cloud.delay = 0.3
     with ThreadPoolExecutor(3) as pool:
         hows = ("asyncio", "trio", "blocking")
-        for done in [pool.submit(ask_many, how, model, 40) for how in hows]:
+        # A model for each: whoever is done closes it, and must not close the others' connections.
+        jobs = [pool.submit(ask_many, how, signed_model(cloud, signer), 40) for how in hows]
+        for done in jobs:
             done.result()
     assert cloud.asked == ["x509"] * 2
     assert len(cloud.accepted) == 120

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from locus.core.errors import ConfigurationError
+from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
 from locus.models.providers.oci._profile import Profile, config_path, read_profile
 from locus.models.providers.oci._signing import OCISigner, signer_for
 from locus.models.providers.oci.settings import (
@@ -65,7 +66,7 @@ def test_values_that_cannot_be_are_refused(said: dict[str, Any]) -> None:
 
 
 def test_secrets_do_not_show_and_everything_pickles(home: Path) -> None:
-    auth = auth_of(key_content="secret key", delegation_token="secret token", profile="A")
+    auth = auth_of(key_content="secret key", delegation_token="secret-token", profile="A")
     assert "secret" not in f"{auth} {auth!r}"
     assert pickle.loads(pickle.dumps(auth)) == auth
     assert hash(pickle.loads(pickle.dumps(auth))) == hash(auth)
@@ -80,6 +81,38 @@ def test_the_profile_is_the_argument_or_the_environments(
     monkeypatch.setenv("OCI_PROFILE", "OTHER")
     assert auth_of().section == "OTHER"
     assert auth_of(profile="MINE").section == "MINE"
+
+
+@pytest.mark.parametrize("kind", ["api_key", "security_token", "delegation_token"])
+def test_another_profile_in_the_environment_is_another_value(
+    home: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    before = auth_of(auth_type=kind)
+    monkeypatch.setenv("OCI_PROFILE", "OTHER")
+    assert auth_of(auth_type=kind) != before
+    assert signer_for(auth_of(auth_type=kind)) is not signer_for(before)
+    assert auth_of(auth_type=kind) == auth_of(auth_type=kind, profile="OTHER")
+    monkeypatch.setenv("OCI_PROFILE", "")
+    assert auth_of(auth_type=kind) == before
+
+
+def test_a_principal_has_no_profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = auth_of(auth_type="instance_principal")
+    monkeypatch.setenv("OCI_PROFILE", "OTHER")
+    assert auth_of(auth_type="instance_principal") == before
+
+
+@pytest.mark.parametrize("kind", [OCIChatCompletionsModel, OCIResponsesModel])
+def test_an_older_name_of_the_other_class_is_refused(home: Path, kind: Any) -> None:
+    said = {"compartment_id": "ocid1.compartment.x"}
+    with pytest.raises(ValueError, match="'session_token' is OCIModel's older name of 'security"):
+        kind("m", auth_type="session_token", **said)
+    with pytest.raises(ValueError, match="an API key is a profile's"):
+        kind("m", auth_type="api_key", **said)
+    model = kind("m", auth_type="security_token", **said)
+    with pytest.raises(ValueError, match="older name"):
+        model.copy(auth_type="session_token")
+    assert OCIModel(auth_type="session_token").config.auth().kind == "security_token"
 
 
 # -- profiles ----------------------------------------------------------------------------------
@@ -263,9 +296,22 @@ def test_the_region_is_said_or_the_environments_or_chicago(
     monkeypatch.setenv("OCI_REGION", "eu-frankfurt-1")
     assert region_of() == "eu-frankfurt-1"
     assert region_of("sa-saopaulo-1") == "sa-saopaulo-1"
-    for wrong in ("evil.com/", "a b", "US-CHICAGO-1", ""):
-        with pytest.raises(ConfigurationError, match="us-chicago-1"):
+    for wrong in ("evil.com/", "a b", "US-CHICAGO-1", "", "us-chicago", "us-chicago-1."):
+        with pytest.raises(ConfigurationError, match=r"^region must .*us-chicago-1"):
             region_of(wrong)
+    for short in ("ord", "ORD"):  # the host that this would make does not exist
+        with pytest.raises(ConfigurationError, match=f"^region .* not the short code '{short}'"):
+            region_of(short)
+        monkeypatch.setenv("OCI_REGION", short)
+        with pytest.raises(ConfigurationError, match=r"^OCI_REGION must be a region's whole name"):
+            region_of()
+
+
+@pytest.mark.sdk
+def test_every_region_of_the_oci_package_is_taken() -> None:
+    regions = pytest.importorskip("oci.regions_definitions")
+    for name in regions.REGION_REALMS:
+        assert region_of(name) == name
 
 
 HOST = "https://inference.generativeai.us-chicago-1.oci.oraclecloud.com"
@@ -291,6 +337,65 @@ def test_the_address_is_said_or_the_environments_or_the_regions(
         with pytest.raises(ConfigurationError) as caught:
             endpoint_of(wrong)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("root", ["https://h", "http://127.0.0.1:1", "https://gateway/oci"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/20231130",
+        "/20231130/actions/chat",
+        "/openai",
+        "/openai/v1",
+        "/openai/v1/chat/completions",
+        "/openai/v1/responses",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "/"])
+def test_an_address_that_was_copied_whole_is_taken_for_its_root(
+    home: Path, monkeypatch: pytest.MonkeyPatch, root: str, path: str, end: str
+) -> None:
+    said = f"{root}{path}{end}"
+    assert endpoint_of(said) == root
+    assert openai_base_url_of(said) == f"{root}/openai/v1"
+    assert endpoint_of(endpoint_of(said)) == root
+    assert openai_base_url_of(openai_base_url_of(said)) == f"{root}/openai/v1"
+    monkeypatch.setenv("OCI_ENDPOINT", said)
+    assert endpoint_of() == root
+    assert openai_base_url_of() == f"{root}/openai/v1"
+    assert OCIModel()._url() == f"{root}/20231130/actions/chat"
+    model = OCIChatCompletionsModel("m", profile="A", base_url=said)
+    assert model._url() == f"{root}/openai/v1/chat/completions"
+
+
+def test_hosts_and_paths_that_only_look_like_it_stay(home: Path) -> None:
+    for said in ("http://openai", "http://20231130", "https://h/my-openai", "https://h/v1"):
+        assert endpoint_of(said) == said
+    assert openai_base_url_of("http://openai") == "http://openai/openai/v1"
+    assert openai_base_url_of("https://h/v1") == "https://h/v1"
+
+
+@pytest.mark.parametrize("wrong", ["gateway", "https://user:secret@gateway", "https://h?q=secret"])
+def test_a_wrong_address_is_called_by_the_name_it_came_with(
+    home: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    def said(make: Any) -> str:
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert "secret" not in str(caught.value)
+        return str(caught.value)
+
+    text = said(lambda: OCIModel(service_endpoint=wrong))
+    assert text.startswith("service_endpoint ")
+    assert "api_key" not in text
+    text = said(lambda: OCIChatCompletionsModel("m", profile="A", base_url=wrong))
+    assert text.startswith("base_url ")
+    monkeypatch.setenv("OCI_ENDPOINT", wrong)
+    for make in (OCIModel, lambda: OCIResponsesModel("m", profile="A")):
+        text = said(make)
+        assert text.startswith("OCI_ENDPOINT ")
+        assert "api_key" not in text
+        assert "base_url" not in text
 
 
 # -- what it costs -----------------------------------------------------------------------------

@@ -15,11 +15,9 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.request import getproxies
 
-import attrs
-
 from locus.core.errors import APIError, APITimeoutError, ConfigurationError
 from locus.core.failures import silent, unreachable
-from locus.transport.call import Call, Decoder, HttpRequest
+from locus.transport.call import Call, Decoder, HttpRequest, Signer
 
 REFUSAL_BYTES: Final = 1_000_000
 """How much of a refusal's body is read."""
@@ -104,7 +102,8 @@ def build(client: Any, call: Call, library: Any) -> tuple[Any, dict[str, Any]]:
     """The request that a client makes of a call, and the options to send it with.
 
     Where the call is signed, it is this request that is: the client may have put parameters into
-    its address. Credentials of the client's own would contradict the signature, and are left out.
+    its address. Credentials of the client's own would contradict the signature, and are left out,
+    its ``auth=`` among them.
     """
     request = call.request
     built = client.build_request(
@@ -116,14 +115,27 @@ def build(client: Any, call: Call, library: Any) -> tuple[Any, dict[str, Any]]:
     )
     if call.signer is None:
         return built, {}
-    for name in _CREDENTIALS:
-        built.headers.pop(name, None)
-    signed = call.signer.sign(attrs.evolve(request, url=str(built.url)))
-    built.headers.update(signed.headers)
+    sign_anew(call.signer, built, request.content)
     return built, {"auth": None}
 
 
-_CREDENTIALS: Final = ("authorization", "api-key", "x-api-key")
+def sign_anew(signer: Signer, request: Any, content: bytes) -> None:
+    """Give a library's request the signer's headers, and none that the signer leaves out."""
+    signed = signer.sign(
+        HttpRequest(str(request.url), dict(request.headers), content, method=request.method)
+    )
+    for name in [name for name in request.headers if name.lower() not in signed.headers]:
+        del request.headers[name]
+    request.headers.update(signed.headers)
+
+
+CREDENTIAL_HEADERS: Final = frozenset(
+    {
+        *("authorization", "api-key", "x-api-key"),
+        *("opc-obo-token", "x-date"),  # Oracle's: for whom, and a date that is signed instead
+    }
+)
+"""By which a request says who sends it. A signer leaves out those that it does not set itself."""
 _STANDING_HEADERS: Final = {
     "accept": "*/*",
     "accept-encoding": "gzip, deflate",
@@ -183,6 +195,8 @@ def failure(error: Exception, library: Any, *, answer_begun: bool) -> APIError:
     """Locus's word for what httpx raised."""
     if isinstance(error, library.TimeoutException):
         return silent(error, answer_begun=answer_begun)
+    if isinstance(error, library.LocalProtocolError):  # and it never will be: no other try
+        return APIError(f"the request cannot be sent: {type(error).__name__}: {error}")
     return unreachable(error)
 
 

@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import anyio
-from anyio import to_thread
 
 from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.transport import errands
 from locus.transport.call import Call, Decoder, Signer, says_nothing, says_nothing_at_all
 from locus.transport.http import DRAIN_SECONDS, REFUSAL_BYTES, cut_short
 from locus.transport.nonblocking_pool import CLOSE_SECONDS, AsyncSender, Loop, current_loop
@@ -254,10 +254,7 @@ async def _send(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Respo
     signer = call.signer
     if signer is None:
         return await sender.open(call, stream=stream)
-    if not signer.ready():
-        async with (await current_loop()).turn(signer):
-            if not signer.ready():
-                await to_thread.run_sync(signer.prepare, abandon_on_cancel=True)
+    await errands.prepare(signer)
     version = signer.version
     response = await sender.open(call, stream=stream)
     if response.status_code != 401 or not await _renew(signer, version, response):
@@ -268,8 +265,7 @@ async def _send(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Respo
 
 async def _renew(signer: Signer, version: int, response: httpx.Response) -> bool:
     try:
-        async with (await current_loop()).turn(signer):
-            return await to_thread.run_sync(signer.renew, version, abandon_on_cancel=True)
+        return await errands.renew(signer, version)
     except BaseException:  # the caller has been cancelled
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await response.aclose()

@@ -18,7 +18,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.call import Call, HttpRequest, Signer
+from locus.transport.call import Call, HttpRequest
 from locus.transport.http import (
     Requests,
     body_class,
@@ -153,16 +153,8 @@ class Loop:
         self.readings: set[object] = set()
         self.abandoned: deque[Callable[[], Awaitable[None]]] = deque()
         self.at_end: dict[weakref.ref[Any], Callable[[], Awaitable[None]]] = {}
-        self.turns: weakref.WeakKeyDictionary[Signer, anyio.Lock] = weakref.WeakKeyDictionary()
         self.holder: AsyncGenerator[None, None] | None = None
         self.forget: Callable[[], None] | None = None
-
-    def turn(self, signer: Signer) -> anyio.Lock:
-        """For what is done for a signer in a worker thread: one task of the loop at a time.
-
-        The others wait here rather than each in a thread, and find the work done.
-        """
-        return self.turns.setdefault(signer, anyio.Lock())
 
     def let_go(self, pool: weakref.ref[AsyncPool]) -> None:
         """A model is gone; this may run in any thread, so closing has to wait."""

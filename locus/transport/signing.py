@@ -12,10 +12,9 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from anyio import to_thread
-
-from locus.transport.call import HttpRequest, Signer
-from locus.transport.nonblocking_pool import current_loop
+from locus.transport import errands
+from locus.transport.call import Signer
+from locus.transport.http import sign_anew
 
 
 def signed_auth(signer: Signer, library: ModuleType) -> Any:
@@ -51,29 +50,15 @@ def _auth_class(library: Any) -> Any:
             """What an async client sends for ``request``."""
             await request.aread()
             signer = self.signer
-            if not signer.ready():
-                async with (await current_loop()).turn(signer):
-                    if not signer.ready():
-                        await to_thread.run_sync(signer.prepare, abandon_on_cancel=True)
+            await errands.prepare(signer)
             version = signer.version
             response = yield _signed(signer, request)
-            if response.status_code == 401:
-                async with (await current_loop()).turn(signer):
-                    renewed = await to_thread.run_sync(
-                        signer.renew, version, abandon_on_cancel=True
-                    )
-                if renewed:
-                    yield _signed(signer, request)
+            if response.status_code == 401 and await errands.renew(signer, version):
+                yield _signed(signer, request)
 
     return SignedAuth
 
 
 def _signed(signer: Signer, request: Any) -> Any:
-    """``request`` with a signature instead of the credentials that it came with."""
-    signed = signer.sign(
-        HttpRequest(str(request.url), dict(request.headers), request.content, method=request.method)
-    )
-    for name in [name for name in request.headers if name.lower() not in signed.headers]:
-        del request.headers[name]
-    request.headers.update(signed.headers)
+    sign_anew(signer, request, request.content)
     return request

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -32,6 +33,36 @@ from locus.core.frozendict import EMPTY
 
 _GENERIC: Final = ("date", "(request-target)", "host")
 _OBO: Final = "opc-obo-token"
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_LEAST: Final = 6
+"""How long a secret is at least: anything shorter stands in ordinary words too."""
+
+
+def check_token(token: str, where: str, hint: str = "") -> str:
+    """``token`` without white space around it.
+
+    What cannot travel in a header is found here, and not by the library that sends it: that would
+    show it in its error, and take the failure for one that another try may mend.
+
+    :param where: what the token is, for the error.
+    :param hint: how to come by another.
+    :raises ConfigurationError: there is no token, or it cannot be sent. Does not show it.
+    """
+    token = token.strip()
+    after = f" ({hint})" if hint else ""
+    if not token:
+        raise ConfigurationError(f"{where} is empty{after}")
+    if not _TOKEN.fullmatch(token):
+        raise ConfigurationError(
+            f"{where} holds a line break, a space, or a character beyond ASCII: a token is one "
+            f"word, on one line{after}"
+        )
+    return token
+
+
+def hidden(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``secrets`` that are long enough to be struck out of a text."""
+    return tuple(secret for secret in secrets if len(secret) >= _LEAST)
 
 
 @attrs.frozen(eq=False)
@@ -42,7 +73,7 @@ class Credentials:
     :param expires: when it ends, in seconds since 1970; None where nothing says so.
     :param issued: when it began, where that is known.
     :param headers: sent with each request, and signed.
-    :param secrets: what must not show.
+    :param secrets: what must not show. What is too short to be found for certain is left out.
     """
 
     signer: Any = attrs.field(repr=False)
@@ -51,7 +82,7 @@ class Credentials:
     headers: Mapping[str, str] = attrs.field(
         default=EMPTY, repr=lambda headers: str(sorted(headers))
     )
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False, converter=hidden)
 
     def same_as(self, other: Credentials) -> bool:
         """Whether these are the other's key and token."""
@@ -62,13 +93,18 @@ class Credentials:
         )
 
 
-def of_token(token: str, key: Any, delegation_token: str | None = None) -> Credentials:
+def of_token(
+    token: str, key: Any, delegation_token: str | None = None, *, where: str = "the token"
+) -> Credentials:
     """Credentials of a session token and the private key that it was issued for.
 
     :param delegation_token: sent along, to act for the user that it was issued to.
+    :param where: what the session token is, for the error.
+    :raises ConfigurationError: it cannot be sent.
     """
     from oci.auth.signers import SecurityTokenSigner
 
+    token = check_token(token, where)
     headers, secrets, lives = {}, [token], [life_of(token)]
     generic = list(_GENERIC)
     if delegation_token is not None:
@@ -155,6 +191,10 @@ def explained(what: str, hint: str = "") -> Iterator[None]:
         raise ResponseParseError(
             f"{what}: the answer makes no sense: {_words(error)}{after}", provider="oci"
         ) from error
+    except http.InvalidHeader:  # it quotes the header, which holds a token
+        raise ConfigurationError(
+            f"{what}: a token holds a line break, a space, or a character beyond ASCII{after}"
+        ) from None
     except http.Timeout as error:
         raise APITimeoutError(f"{what}: {_words(error)}{after}", provider="oci") from error
     except (http.RequestException, CircuitBreakerError, ConnectionError) as error:

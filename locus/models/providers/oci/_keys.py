@@ -16,6 +16,7 @@ from typing import Any
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._credentials import (
     Credentials,
+    check_token,
     clock,
     explained,
     is_token,
@@ -58,7 +59,7 @@ def api_key(profile: Profile, key_content: str | None) -> Credentials:
             content,
         )
     _check_rsa(signer.private_key, profile)
-    return Credentials(signer, secrets=tuple(filter(None, (passphrase,))))
+    return Credentials(signer)  # the passphrase stays here, so no answer can hold it
 
 
 def _check_rsa(key: Any, profile: Profile) -> None:
@@ -105,7 +106,7 @@ class Session:
             explained(f"{profile}: security_token_file", hint),
             open(path, encoding="ascii") as file,
         ):
-            token = file.read().strip()
+            token = check_token(file.read(), f"{profile}: security_token_file {path}", hint)
         if not is_token(token):
             raise ConfigurationError(f"{profile}: {path} holds no token: {hint}")
         return token
@@ -114,6 +115,7 @@ class Session:
         from oci.signer import load_private_key, load_private_key_from_file
 
         passphrase = profile.get("pass_phrase")
+        content = content or profile.get("key_content")
         if content is None and "key_file" not in profile:
             raise ConfigurationError(f"{profile} lacks key_file: {_again(profile)}")
         with explained(f"{profile}: its key"):
@@ -130,7 +132,7 @@ class Session:
         region = profile.get("region") or os.environ.get("OCI_REGION")
         if region is None:
             raise ConfigurationError(f"{profile} lacks region: {_again(profile)}")
-        token = held.secrets[0]
+        token = held.signer.api_key.removeprefix("ST$")
         with explained("refreshing the session", _again(profile)):
             answer = requests.post(
                 f"{auth_endpoint(region)}{REFRESH_PATH}",
@@ -143,7 +145,8 @@ class Session:
                 from oci.exceptions import ServiceError
 
                 raise ServiceError(answer.status_code, answer.reason, answer.headers, answer.reason)
-            return of_token(answer.json()["token"], key)
+            new = answer.json()["token"]
+        return of_token(new, key, where=f"{profile}: the session's new token")
 
 
 def auth_endpoint(region: str) -> str:

@@ -44,9 +44,9 @@ class Principal:
             else:
                 issuer.refresh_security_token()
             holder = getattr(issuer, "federation_client", issuer)
-            token = holder.security_token.security_token.strip()
+            token = holder.security_token.security_token
             key = holder.session_key_supplier.get_key_pair()["private"]
-            credentials = of_token(token, key, delegation_token)
+            credentials = of_token(token, key, delegation_token, where=f"{self._what}: its token")
         self._issuer = issuer
         return credentials
 

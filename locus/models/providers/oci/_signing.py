@@ -22,6 +22,7 @@ import random
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -34,6 +35,7 @@ from locus.models.providers.oci._credentials import Credentials
 from locus.models.providers.oci._sources import Source
 from locus.models.providers.oci.settings import OCIAuth
 from locus.transport.call import HttpRequest
+from locus.transport.http import CREDENTIAL_HEADERS
 
 logger = logging.getLogger("locus.oci")
 
@@ -287,7 +289,7 @@ _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _DROPPED: Final = frozenset(
     {
         # Credentials from elsewhere would contradict the signature.
-        *("authorization", "api-key", "x-api-key", "opc-obo-token"),
+        *CREDENTIAL_HEADERS,
         # The signature's own.
         *("date", "x-content-sha256", "content-length", "transfer-encoding"),
     }
@@ -305,18 +307,23 @@ def _parts(url: str) -> tuple[str, str]:
 
 # One signer for equal settings, and what a forked child must know of them.
 
-_shared: dict[OCIAuth, OCISigner] = {}
+KEPT: Final = 256
+"""How many signers are kept. Each delegation token has its own: a server may see many of them."""
+_shared: OrderedDict[OCIAuth, OCISigner] = OrderedDict()  # the one used last is at the end
 _shared_lock = threading.Lock()
 _signers: weakref.WeakSet[OCISigner] = weakref.WeakSet()
 _inherited: list[Any] = []
 
 
 def signer_for(auth: OCIAuth) -> OCISigner:
-    """The signer of this process for these credentials; it lives as long as the process."""
-    signer = _shared.get(auth)
-    if signer is None:
-        with _shared_lock:
-            signer = _shared.get(auth) or _shared.setdefault(auth, OCISigner(auth))
+    """The signer of this process for these credentials, kept unless ``KEPT`` others came since."""
+    with _shared_lock:
+        signer = _shared.get(auth)
+        if signer is None:
+            signer = _shared[auth] = OCISigner(auth)
+            if len(_shared) > KEPT:
+                _shared.popitem(last=False)
+        _shared.move_to_end(auth)
     return signer
 
 

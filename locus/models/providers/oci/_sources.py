@@ -6,10 +6,10 @@ import os
 import time
 
 from locus.core.errors import ConfigurationError
-from locus.models.providers.oci._credentials import Credentials, clock
+from locus.models.providers.oci._credentials import Credentials, check_token, clock
 from locus.models.providers.oci._keys import Session, api_key
 from locus.models.providers.oci._principals import Principal, principal
-from locus.models.providers.oci._profile import Profile, read_profile
+from locus.models.providers.oci._profile import DEFAULT_PROFILE, Profile, read_profile
 from locus.models.providers.oci.settings import OCIAuth
 
 
@@ -66,12 +66,14 @@ class Source:
     def _delegation_token(self, profile: Profile | None) -> str:
         """The token that lets this machine act for a user; Cloud Shell renews the file.
 
-        :raises ConfigurationError: there is none.
+        :raises ConfigurationError: there is none, or it cannot be sent.
         """
         environ = os.environ
-        token = self._auth.delegation_token or environ.get("OCI_DELEGATION_TOKEN")
+        if self._auth.delegation_token:
+            return check_token(self._auth.delegation_token, "delegation_token")
+        token = environ.get("OCI_DELEGATION_TOKEN")
         if token:
-            return token.strip()
+            return check_token(token, "OCI_DELEGATION_TOKEN")
         path = environ.get("OCI_DELEGATION_TOKEN_FILE")
         if not path:
             profile = profile or self._profile_if_any()
@@ -83,7 +85,7 @@ class Source:
             )
         try:
             with open(os.path.expanduser(path), encoding="ascii") as file:
-                return file.read().strip()
+                return check_token(file.read(), f"the delegation token {path}")
         except OSError as error:
             raise ConfigurationError(f"the delegation token {path}: {error.strerror}") from error
         except UnicodeDecodeError:
@@ -94,6 +96,6 @@ class Source:
         try:
             return read_profile(auth.config_file, auth.section)
         except ConfigurationError:
-            if auth.profile is not None or "OCI_PROFILE" in os.environ:
+            if auth.profile not in (None, DEFAULT_PROFILE):
                 raise
             return None  # it was not asked for by name

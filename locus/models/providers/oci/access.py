@@ -2,6 +2,10 @@
 
 A profile, a principal (``auth_type=``), or an API key of the Generative AI service, which is sent
 as a bearer token. The first two sign every request.
+
+Whichever it is, a request says so once. Headers with credentials from elsewhere are left out:
+those of a client that was brought, its ``auth=``, and an ``Authorization`` among
+``extra_headers=`` (see ``locus.transport.http.CREDENTIAL_HEADERS`` for all of them).
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from typing import Any, Final, Protocol, Self
 
 from locus.core.errors import ConfigurationError
 from locus.models.http_model import HttpModel
+from locus.models.providers.oci._bearer import Bearer
+from locus.models.providers.oci._credentials import check_token
 from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE
 from locus.models.providers.oci._signing import signer_for
 from locus.models.providers.oci.settings import (
@@ -26,6 +32,7 @@ from locus.models.providers.oci.settings import (
 )
 from locus.transport.brought import SdkMethod
 from locus.transport.call import Signer, check_headers
+from locus.transport.http import CREDENTIAL_HEADERS
 
 COMPARTMENT_HEADER: Final = "opc-compartment-id"
 KEY_HINT: Final = (
@@ -107,11 +114,14 @@ def check_access(config: Access, made: str) -> None:
     if not config.auth_type:
         return
     try:
-        kind = auth_of(auth_type=config.auth_type).kind
+        auth_of(auth_type=config.auth_type)
     except ConfigurationError as error:
         raise _unclear(str(error), made) from None
-    if kind not in AUTH_TYPES:
-        raise _unclear(f"an API key is a profile's, not auth_type={str(config.auth_type)!r}", made)
+    word = str(getattr(config.auth_type, "value", config.auth_type))
+    if word == "api_key":
+        raise _unclear(f"an API key is a profile's, not auth_type={word!r}", made)
+    if word not in AUTH_TYPES:
+        raise _unclear(f"auth_type={word!r} is OCIModel's older name of 'security_token'", made)
     if compartment_given(config.compartment_id) is None:
         raise _unclear("auth_type= needs compartment_id=, or OCI_COMPARTMENT", made)
 
@@ -149,25 +159,24 @@ def check_config(config: Access) -> None:
         compartment_id=config.compartment_id,
         delegation_token=config.delegation_token,
     )
-    headers = {"authorization": f"Bearer {config.api_key}"} if config.api_key else {}
+    for name in ("api_key", "delegation_token"):
+        if getattr(config, name):
+            check_token(getattr(config, name), name)
     if config.compartment_id:
-        headers[COMPARTMENT_HEADER] = config.compartment_id
-    check_headers(headers)
+        check_headers({COMPARTMENT_HEADER: config.compartment_id})
 
 
 def headers_for(config: Access) -> dict[str, str]:
-    """The headers that every request has, before it is signed.
+    """The headers that every request has, before it is signed or given its bearer token.
 
     :raises ConfigurationError: a signed request has no compartment, or the profile cannot be read.
     """
     auth = auth_for(config)
-    if auth is not None:
-        headers = {COMPARTMENT_HEADER: compartment_of(config.compartment_id, auth)}
+    if auth is None:
+        compartment = compartment_given(config.compartment_id)
     else:
-        headers = {"authorization": f"Bearer {config.api_key}"}
-        given = compartment_given(config.compartment_id)
-        if given:
-            headers[COMPARTMENT_HEADER] = given
+        compartment = compartment_of(config.compartment_id, auth)
+    headers = {COMPARTMENT_HEADER: compartment} if compartment else {}
     check_headers(headers)
     return headers
 
@@ -186,7 +195,13 @@ class OpenAIStyle(HttpModel[Any]):
 
     def _request_headers(self, extra: Mapping[str, str] | None) -> Mapping[str, str]:
         if self.sdk_client is not None:  # its headers are its own, but for what was said here
-            extra = {**self._said_headers(), **(extra or {})}
+            check_headers(extra or {})
+            said = {
+                name: value
+                for name, value in (extra or {}).items()
+                if name.lower() not in CREDENTIAL_HEADERS
+            }
+            extra = {**self._said_headers(), **said}
         return super()._request_headers(extra)
 
     def _said_headers(self) -> dict[str, str]:
@@ -194,9 +209,9 @@ class OpenAIStyle(HttpModel[Any]):
         given = self.config.compartment_id
         return {COMPARTMENT_HEADER: given} if given else {}
 
-    def _signer(self) -> Signer | None:
+    def _signer(self) -> Signer:
         auth = auth_for(self.config)
-        return None if auth is None else signer_for(auth)
+        return Bearer(self.config.api_key) if auth is None else signer_for(auth)
 
     def _make_client(self) -> Any:
         try:
@@ -207,20 +222,16 @@ class OpenAIStyle(HttpModel[Any]):
             ) from None
         from locus.transport.signing import signed_auth
 
-        config, signer = self.config, self._signer()
-        headers = self._headers()
-        headers.pop("authorization", None)
-        http_client: Any = None
-        if signer is not None:
-            library = _library_under(openai.DefaultAsyncHttpxClient)
-            http_client = openai.DefaultAsyncHttpxClient(auth=signed_auth(signer, library))
+        config = self.config
+        library = _library_under(openai.DefaultAsyncHttpxClient)
+        auth = signed_auth(self._signer(), library)
         client = openai.AsyncOpenAI(
             api_key=config.api_key or "signed",
             base_url=config.base_url,
             timeout=config.timeout,
             max_retries=config.max_retries,
-            default_headers=headers,
-            http_client=http_client,
+            default_headers=self._headers(),
+            http_client=openai.DefaultAsyncHttpxClient(auth=auth),
         )
         client.organization = client.project = None  # of OpenAI's environment: no business of OCI
         return client

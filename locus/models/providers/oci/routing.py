@@ -37,6 +37,8 @@ def oci_model(model: str, **kw: Any) -> OCIModel | OCIChatCompletionsModel:
     if kw.get("auth_type") == "api_key":  # a profile, in the words of the other class
         del kw["auth_type"]
         kw.setdefault("profile", os.environ.get("OCI_PROFILE") or "DEFAULT")
+    elif kw.get("auth_type") == "session_token":  # likewise
+        kw["auth_type"] = "security_token"
     return OCIChatCompletionsModel(model=model, **kw)
 
 

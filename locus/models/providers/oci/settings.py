@@ -20,6 +20,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.models.native.openai import check_base_url
+from locus.models.providers.oci._credentials import check_token
 from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE, read_profile
 
 DEFAULT_OCI_GENAI_REGION: Final = "us-chicago-1"
@@ -36,7 +37,14 @@ AUTH_TYPES: Final = (
 _PROFILE: Final = "profile"
 _SAME: Final = {"api_key": _PROFILE, "session_token": "security_token"}
 """Older names. Of an API key it is the profile's shape that decides: it may hold a session."""
-_REGION: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_PROFILED: Final = (_PROFILE, "security_token", "delegation_token")
+"""The kinds for which a profile may say something."""
+_REGION: Final = re.compile(r"[a-z]+(-[a-z0-9]+)*-\d+")
+_SHORT_REGION: Final = re.compile(r"[a-z]{3}", re.I)
+_OWN_PATH: Final = re.compile(
+    r"(?<!/)(/20231130(/actions(/chat)?)?|/openai(/v1(/chat(/completions)?|/responses)?)?)+$"
+)
+"""What Oracle's own addresses have after the root, wherever they were copied from."""
 
 
 @attrs.frozen(cache_hash=True)
@@ -44,8 +52,7 @@ class OCIAuth:
     """Which credentials sign. Equal values share a signer.
 
     :param kind: ``"profile"``, where the profile's shape decides, or one of ``AUTH_TYPES``.
-    :param profile: the section of ``config_file``; None is ``OCI_PROFILE`` if that is set, else
-        ``DEFAULT``, at the time the credentials are read.
+    :param profile: the section of ``config_file``; None is ``DEFAULT``.
     :param config_file: as the ``oci`` package finds it: where the default does not exist,
         ``OCI_CONFIG_FILE`` names another.
     :param key_content: the private key itself, in PEM, instead of the profile's ``key_file``.
@@ -62,7 +69,7 @@ class OCIAuth:
     @property
     def section(self) -> str:
         """The profile's name."""
-        return self.profile or os.environ.get("OCI_PROFILE") or DEFAULT_PROFILE
+        return self.profile or DEFAULT_PROFILE
 
     def __str__(self) -> str:
         """What the credentials are called in an error."""
@@ -81,7 +88,11 @@ def auth_of(
 ) -> OCIAuth:
     """The credentials that a model's arguments name. ``OCIAuthType`` values are strings too.
 
-    :raises ConfigurationError: an unknown ``auth_type`` or a value of the wrong type.
+    Where ``OCI_PROFILE`` names the profile, it does so now: the value holds the name, and with
+    another name it is another value.
+
+    :raises ConfigurationError: an unknown ``auth_type``, a value of the wrong type, or a token that
+        cannot be sent.
     """
     if auth_type is not None:
         word = getattr(auth_type, "value", auth_type)
@@ -104,6 +115,10 @@ def auth_of(
             raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
         if value is not None and not value.strip():
             raise ConfigurationError(f"{name} is empty")
+    if delegation_token is not None:
+        said["delegation_token"] = check_token(delegation_token, "delegation_token")
+    if kind in _PROFILED:
+        said["profile"] = profile or os.environ.get("OCI_PROFILE") or None
     file = DEFAULT_CONFIG_FILE if config_file is None else os.fspath(config_file)
     if not isinstance(file, str) or not file:
         raise ConfigurationError("config_file must be the path of a file")
@@ -146,43 +161,62 @@ def compartment_of(compartment_id: str | None, auth: OCIAuth | None) -> str:
 def region_of(region: str | None = None) -> str:
     """The region: what was said, else ``OCI_REGION``, else ``us-chicago-1``.
 
-    :raises ConfigurationError: it cannot be a region's name.
+    :raises ConfigurationError: it cannot be a region's name. A short code is none.
     """
+    name = "region"
     if region is None:
-        region = os.environ.get("OCI_REGION") or DEFAULT_OCI_GENAI_REGION
-    if not isinstance(region, str) or not _REGION.fullmatch(region):
-        raise ConfigurationError(f"region must be a name such as us-chicago-1, not {region!r}")
-    return region
+        name, region = "OCI_REGION", os.environ.get("OCI_REGION") or DEFAULT_OCI_GENAI_REGION
+    if isinstance(region, str) and _REGION.fullmatch(region):
+        return region
+    short = isinstance(region, str) and _SHORT_REGION.fullmatch(region)
+    raise ConfigurationError(
+        f"{name} must be a region's {'whole ' if short else ''}name, such as us-chicago-1, "
+        f"not {'the short code ' if short else ''}{region!r}"
+    )
 
 
 def endpoint_of(service_endpoint: str | None = None, region: str | None = None) -> str:
     """The root of the inference service, without a path of its own: for OCI's own chat format.
 
-    ``service_endpoint``, else ``OCI_ENDPOINT``, else the region's. An address that was made for
-    the OpenAI-style models, or that carries the version of the API, is taken for its root.
+    ``service_endpoint``, else ``OCI_ENDPOINT``, else the region's. An address that goes on into one
+    of the two APIs (``/openai/v1``, ``/20231130/actions/chat``) is taken for its root.
 
     :raises ConfigurationError: it is no http(s) address.
     """
-    given = service_endpoint or os.environ.get("OCI_ENDPOINT")
-    if not given:
-        return f"https://inference.generativeai.{region_of(region)}.oci.oraclecloud.com"
-    return check_base_url(given).removesuffix("/openai/v1").removesuffix("/20231130").rstrip("/")
+    if service_endpoint:
+        return _OWN_PATH.sub("", _address(service_endpoint, "service_endpoint"))
+    given = os.environ.get("OCI_ENDPOINT")
+    if given:
+        return _OWN_PATH.sub("", _address(given, "OCI_ENDPOINT"))
+    return f"https://inference.generativeai.{region_of(region)}.oci.oraclecloud.com"
 
 
 def openai_base_url_of(base_url: str | None = None, region: str | None = None) -> str:
     """The root of OCI's OpenAI-style API.
 
-    ``base_url`` as it is, else that of :func:`endpoint_of`; ``/openai/v1`` is added to an address
-    without a path.
+    ``base_url``, else that of :func:`endpoint_of`. ``/openai/v1`` is added to an address without a
+    path, and put where one goes on into either API; another path, a gateway's say, stays as it is.
 
     :raises ConfigurationError: it is no http(s) address.
     """
-    if base_url:
-        given = check_base_url(base_url)
-        if given.partition("://")[2].count("/"):
-            return given
-        return f"{given}/openai/v1"
-    return f"{endpoint_of(None, region)}/openai/v1"
+    if not base_url:
+        return f"{endpoint_of(None, region)}/openai/v1"
+    given = _address(base_url, "base_url")
+    root = _OWN_PATH.sub("", given)
+    if root == given and "/" in given.partition("://")[2]:
+        return given
+    return f"{root}/openai/v1"
+
+
+def _address(url: str, name: str) -> str:
+    """The address, without a slash at its end; ``name`` is what an error calls it."""
+    try:
+        return check_base_url(url)
+    except ConfigurationError as error:
+        said = str(error).removeprefix("base_url")
+        if name != "base_url":  # it may be for a model that has no such argument
+            said = said.removesuffix(": pass api_key=")
+        raise ConfigurationError(f"{name}{said}") from None
 
 
 def build_oci_openai_base_url(region: str) -> str:
