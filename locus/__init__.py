@@ -14,6 +14,8 @@ from locus.lazy import lazy_names
 from locus.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from locus.agent.agent import Agent
+    from locus.agent.result import AgentResult
     from locus.core.errors import (
         APIConnectionError,
         APIError,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
+    from locus.core.state import StateFormatError
+    from locus.memory.errors import CheckpointError, CheckpointVersionError, ThreadBusyError
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
@@ -58,6 +62,8 @@ if TYPE_CHECKING:
     from locus.models.providers.oci.openai_compat import OCIChatCompletionsModel, OCIOpenAIModel
     from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
+    from locus.tools.decorator import tool
+    from locus.tools.errors import ToolArgumentsError
 
 _HOMES: Final = {
     **dict.fromkeys(
@@ -99,6 +105,14 @@ _HOMES: Final = {
         "locus.core.messages",
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
+    **dict.fromkeys(
+        ("CheckpointError", "CheckpointVersionError", "ThreadBusyError"), "locus.memory.errors"
+    ),
+    "Agent": "locus.agent.agent",
+    "AgentResult": "locus.agent.result",
+    "StateFormatError": "locus.core.state",
+    "ToolArgumentsError": "locus.tools.errors",
+    "tool": "locus.tools.decorator",
     "OCIChatCompletionsModel": "locus.models.providers.oci.openai_compat",
     "OCIModel": "locus.models.providers.oci.native",
     "OCIOpenAIModel": "locus.models.providers.oci.openai_compat",
@@ -116,9 +130,13 @@ __all__ = [
     "APIError",
     "APIStatusError",
     "APITimeoutError",
+    "Agent",
+    "AgentResult",
     "AnthropicModel",
     "AuthenticationError",
     "BadRequestError",
+    "CheckpointError",
+    "CheckpointVersionError",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterError",
@@ -143,10 +161,13 @@ __all__ = [
     "RefusalPart",
     "ResponseParseError",
     "Role",
+    "StateFormatError",
     "StreamInterruptedError",
     "StructuredOutputError",
     "TextPart",
     "ThinkingPart",
+    "ThreadBusyError",
+    "ToolArgumentsError",
     "ToolCall",
     "ToolResult",
     "UnprocessableEntityError",
@@ -154,6 +175,7 @@ __all__ = [
     "get_model",
     "list_providers",
     "register_provider",
+    "tool",
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is

@@ -14,13 +14,17 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from io import TextIOWrapper
 from textwrap import wrap
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
 
-from locus import LocusError, Message, get_model
+from locus import Agent, LocusError, Message, get_model, tool
 from locus.__main__ import settle_output
+from locus.core.events import ToolCompleteEvent, ToolStartEvent
+from locus.core.response import ModelResponse
+from locus.core.structured import parse_structured
+from locus.testing import FunctionModel, tool_call
 
 PURPOSE = "A real model on this machine answers, in every way Locus is called."
 DEFAULT = "local:smollm2"
@@ -41,6 +45,28 @@ SCHEMA = {
     "additionalProperties": False,
 }
 CITY = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": True}}
+
+PEOPLE = "How many people live in Berlin?"
+WHERE = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+NAMED = {"type": "json_schema", "json_schema": {"name": "city", "schema": WHERE, "strict": True}}
+
+
+@tool
+def population(city: str) -> str:
+    """Say how many people live in a city.
+
+    Args:
+        city: The city's name.
+    """
+    known = {"Berlin": "3,700,000", "Paris": "2,100,000", "Rome": "2,750,000"}
+    if city not in known:
+        raise LookupError(f"there is no {city!r} in this demo, only {', '.join(known)}")
+    return f"{known[city]} people live in {city}."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +119,12 @@ def _show(name: str) -> None:
     _part("5. As data: JSON that fits a schema", "model.complete_sync(…, response_format=schema)")
     _structured(model)
 
+    _part(
+        "6. An agent: the model calls a Python function, and goes on with what it gave",
+        f'Agent(model, [population]).stream_sync("{PEOPLE}")',
+    )
+    _agent(model, name)
+
     model.close_sync()
     print(
         "That was everything, from one model object. Another model is another name, and a key:\n\n"
@@ -143,6 +175,40 @@ def _structured(model: Any) -> None:
         print(f"    The answer: {msgspec.json.decode(content)}\n")
     except msgspec.DecodeError:  # it was cut off, or the model cannot
         print(f"    The answer is no JSON: {content!r}\n")
+
+
+def _agent(model: Any, name: str) -> None:
+    if name == DEFAULT:
+        print("    (SmolLM2 was not taught to call tools. It is asked for the arguments as JSON.)")
+        model = _calling_by_json(model)
+    agent = Agent(model, [population], system_prompt="Use the tool.", max_iterations=5)
+    with agent.stream_sync(PEOPLE) as events:
+        for event in events:
+            match event:
+                case ToolStartEvent(called, _, arguments):
+                    print(f"    The model calls {called}({dict(arguments)})")
+                case ToolCompleteEvent(_, _, gave, error):
+                    print(f"    The function gives: {error or gave}")
+    result = events.result
+    for line in wrap(f"The model says: {result.message.strip()}", 90):
+        print(f"    {line}")
+    print(f"    [{result.iterations} answers of the model, {result.tool_calls} calls]\n")
+
+
+def _calling_by_json(model: Any) -> FunctionModel:
+    """A model that calls the first tool it is offered, asking ``model`` for the arguments."""
+
+    def answer(messages: Sequence[Message], tools: Sequence[Any], **options: Any) -> ModelResponse:
+        question, last = messages[1], messages[-1]
+        if last is question:
+            system = Message.system("Which city is meant? Answer as JSON.")
+            said = model.complete_sync([system, question], response_format=NAMED).content
+            arguments = parse_structured(said, dict[str, str]).unwrap()
+            return tool_call(tools[0]["function"]["name"], **arguments)
+        told = f"{last.text} {question.text} Answer in one sentence."
+        return cast(ModelResponse, model.complete_sync(told))
+
+    return FunctionModel(answer)
 
 
 if __name__ == "__main__":

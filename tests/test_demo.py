@@ -16,7 +16,7 @@ import pytest
 from locus import demo
 from locus.testing import LoopbackServer, Received, Reply
 from tests import runtimes
-from tests.runtimes import KEY, ROOT, TEXT, streamed, whole
+from tests.runtimes import KEY, ROOT, TEXT, chunk, streamed, whole
 
 server = runtimes.server
 PARTS = (
@@ -25,7 +25,11 @@ PARTS = (
     ">>> await model.complete(question)",
     ">>> model.stream_sync(",
     ">>> model.complete_sync(…, response_format=schema)",
+    ">>> Agent(model, [population]).stream_sync(",
 )
+
+FUNCTION = {"name": "population", "arguments": '{"city": "Berlin"}'}
+CALL = chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": FUNCTION}]})
 
 
 @pytest.fixture
@@ -33,6 +37,12 @@ def ready(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> LoopbackSe
     """A server that answers as the demo hopes for."""
 
     def answer(request: Received) -> Reply:
+        if b'"tools"' in request.body:
+            return (
+                streamed()
+                if b"call_1" in request.body
+                else Reply.sse([CALL, chunk(finish="tool_calls")])
+            )
         if b'"stream":true' in request.body:
             return streamed()
         return whole('{"city": "Berlin"}' if b"response_format" in request.body else TEXT)
@@ -72,7 +82,7 @@ def parts(shown: str) -> list[str]:
 def test_the_embedded_model_answers_in_every_way() -> None:
     done = run(LOCUS_MODEL_ID="openai:costs-money")
     assert (done.returncode, done.stderr) == (0, b"")
-    start, *runs, stream, data = parts(done.stdout.decode())
+    start, *runs, stream, data, agent = parts(done.stdout.decode())
     assert 'get_model("local:smollm2"' in start
     answers = {re.findall(r"^    ([A-Z][^\n>]*\.)$", part, re.M)[0] for part in runs}
     assert len(answers) == 1, "one question, one answer, three runtimes"
@@ -82,19 +92,25 @@ def test_the_embedded_model_answers_in_every_way() -> None:
     assert float(pieces[2]) < float(pieces[3])
     answer = ast.literal_eval(data.partition("The answer: ")[2].splitlines()[0])
     assert list(answer) == list(demo.FIELDS)
+    assert "The model calls population({'city': 'Berlin'})" in agent
+    assert "The function gives: 3,700,000 people live in Berlin." in agent
+    assert re.search(r"The model says: .*3,700,000", agent)
 
 
 def test_another_model_can_be_asked_and_no_terminal_is_needed(ready: LoopbackServer) -> None:
     done = run("openai:loop-1", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")
-    start, *runs, stream, data = parts(done.stdout.decode().replace("?,", "…,"))
+    start, *runs, stream, data, agent = parts(done.stdout.decode().replace("?,", "…,"))
     assert 'get_model("openai:loop-1"' in start
     for part in runs:
         assert TEXT.encode("ascii", "replace").decode() in part
         assert "[9 tokens read, 5 written, in " in part
     assert "[5 pieces: " in stream
     assert "{'city': 'Berlin'}" in data
-    assert len(ready.requests) == 5
+    assert "The function gives: 3,700,000 people live in Berlin." in agent
+    assert f"The model says: {TEXT}".encode("ascii", "replace").decode() in agent
+    assert "[2 answers of the model, 1 calls]" in agent
+    assert len(ready.requests) == 7
 
 
 def test_without_trio_it_says_how_to_get_it_and_goes_on(
@@ -105,7 +121,7 @@ def test_without_trio_it_says_how_to_get_it_and_goes_on(
     shown = parts(capsys.readouterr().out)
     assert "pip install trio" in shown[3]
     assert TEXT not in shown[3]
-    assert len(ready.requests) == 4
+    assert len(ready.requests) == 6
 
 
 def test_long_answers_are_wrapped_and_what_is_no_json_is_shown(
@@ -116,7 +132,7 @@ def test_long_answers_are_wrapped_and_what_is_no_json_is_shown(
     assert demo.main(["openai:loop-1"]) == 0
     shown = capsys.readouterr().out
     assert max(len(line) for line in shown.splitlines() if "no JSON" not in line) < 100
-    assert "".join(shown.split()).count("".join("".join(words).split())) == 1
+    assert "".join(shown.split()).count("".join("".join(words).split())) == 2
     assert "The answer is no JSON: " in shown
 
 

@@ -13,20 +13,41 @@ from typing import Any
 import pytest
 
 import locus
+import locus.agent
+import locus.memory
 import locus.models
 from locus.core import errors
 from tests.runtimes import ROOT
 
-LAZY = [locus, locus.models]
+LAZY = [locus, locus.agent, locus.memory, locus.models]
 
 PUBLIC = {
     "locus": "Message ToolCall ToolResult Role get_model list_providers register_provider "
-    "OpenAIModel LocalModel",
+    "Agent tool OpenAIModel AnthropicModel OllamaModel OCIModel OCIChatCompletionsModel "
+    "OCIOpenAIModel OCIResponsesModel LocalModel",
     "locus.models": "get_model list_providers register_provider ModelProtocol ModelConfig "
-    "ModelResponse RequestBuilder ResponseParser OpenAIModel LocalModel",
+    "ModelResponse RequestBuilder ResponseParser OpenAIModel AnthropicModel "
+    "OllamaModel OCIModel OCIChatCompletionsModel OCIOpenAIModel OCIResponsesModel LocalModel",
     "locus.models.registry": "get_model list_providers register_provider",
     "locus.models.base": "ModelProtocol ModelConfig ModelResponse RequestBuilder ResponseParser",
     "locus.models.native.openai": "OpenAIModel OpenAIConfig",
+    "locus.models.native.anthropic": "AnthropicModel AnthropicConfig",
+    "locus.models.native.ollama": "OllamaModel OllamaConfig",
+    "locus.models.providers.oci": "OCIModel OCIConfig OCIAuthType OCIChatCompletionsModel "
+    "OCIOpenAIModel OCIChatCompletionsConfig OCIResponsesModel OCIProjectRequiredError "
+    "OCIResponsesStateLostError DEFAULT_OCI_GENAI_REGION build_oci_openai_base_url",
+    "locus.core.structured": "build_response_format parse_structured parse_partial "
+    "StructuredOutput StructuredOutputError",
+    "locus.core.termination": "MaxIterations TokenLimit TimeLimit NoToolCalls ToolCalled "
+    "ConfidenceMet TextMention CustomCondition",
+    "locus.tools": "tool",
+    "locus.tools.decorator": "tool",
+    "locus.agent": "Agent AgentResult AgentState",
+    "locus.hooks": "HookProvider HookPriority BeforeInvocationEvent AfterInvocationEvent "
+    "BeforeModelCallEvent AfterModelCallEvent BeforeToolCallEvent AfterToolCallEvent",
+    "locus.memory": "ConversationManager SlidingWindowManager SummarizingManager "
+    "TruncatingManager BaseCheckpointer MemoryCheckpointer FileCheckpointer SQLiteCheckpointer "
+    "MemoryStore InMemoryStore SQLiteStore",
     "locus.models.local": "LocalModel LocalConfig",
     "locus.core.messages": "Message Role ToolCall ToolResult",
     "locus.core.events": "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent "
@@ -132,16 +153,18 @@ def test_dir_and_star_give_everything_before_anything_was_used(module: str) -> N
 
 @pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
 def test_a_name_that_is_not_there_is_an_attribute_error_with_the_nearest(module: Any) -> None:
-    with pytest.raises(AttributeError, match=f"'{module.__name__}' has no attribute 'OpenAIModl'"):
-        _ = module.OpenAIModl
+    right = max(module.__all__, key=len)
+    wrong = right[:-2] + right[-1]
+    with pytest.raises(AttributeError, match=f"'{module.__name__}' has no attribute '{wrong}'"):
+        getattr(module, wrong)
     done = subprocess.run(
-        [sys.executable, "-c", f"import {module.__name__} as m; m.OpenAIModl"],
+        [sys.executable, "-c", f"import {module.__name__} as m; m.{wrong}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "Did you mean: 'OpenAIModel'?" in done.stderr
+    assert f"Did you mean: '{right}'?" in done.stderr
 
 
 def test_many_threads_may_ask_for_a_name_first() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -50,13 +50,17 @@ def chunk_event(content: str, reasoning: str = "") -> ModelChunkEvent:
     return event
 
 
+def _calls(value: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class ThinkEvent:
     """The model answered: its reasoning, and the tools it asks for."""
 
     iteration: int
     reasoning: str | None = None
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tuple)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_calls)
 
 
 def _arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:

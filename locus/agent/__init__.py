@@ -1,0 +1,27 @@
+"""Agents: a model that is given tools, and called until it has said all it wanted to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from locus.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from locus.agent.agent import Agent
+    from locus.agent.blocking import BlockingRun
+    from locus.agent.nonblocking import AsyncRun
+    from locus.agent.result import AgentResult
+    from locus.core.state import AgentState
+
+_HOMES: Final = {
+    "Agent": "locus.agent.agent",
+    "AgentResult": "locus.agent.result",
+    "AgentState": "locus.core.state",
+    "AsyncRun": "locus.agent.nonblocking",
+    "BlockingRun": "locus.agent.blocking",
+}
+
+__all__ = ["Agent", "AgentResult", "AgentState", "AsyncRun", "BlockingRun"]
+
+if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

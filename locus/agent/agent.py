@@ -1,0 +1,307 @@
+"""The agent as its user sees it: immutable settings, and the ways to run them."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+
+import attrs
+
+from locus.agent.loop import run_agent
+from locus.agent.run import Run
+from locus.core.conversation import Messages, conversation
+from locus.core.errors import ConfigurationError
+from locus.core.frozendict import EMPTY, frozen_dict
+from locus.core.messages import Message
+from locus.core.termination import TerminationCondition
+from locus.hooks.provider import Hooks, check_hooks
+from locus.models.base import ModelProtocol
+from locus.tools.decorator import as_tool
+
+if TYPE_CHECKING:
+    from locus.agent.blocking import BlockingRun
+    from locus.agent.nonblocking import AsyncRun
+    from locus.agent.result import AgentResult
+    from locus.memory.checkpointers.base import BaseCheckpointer
+    from locus.memory.managers.base import ConversationManager
+    from locus.memory.stores.base import MemoryStore
+    from locus.tools.function import FunctionTool
+
+ToolExecutionMode: TypeAlias = Literal["concurrent", "sequential"]
+_EXECUTION: Final = ("concurrent", "sequential")
+
+
+class _Resolved:
+    """The model of a registry string, once somebody has asked for it."""
+
+    __slots__ = ("lock", "model")
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[_Resolved], tuple[()]]:
+        return _Resolved, ()
+
+
+def _check_model(_: Any, __: Any, model: Any) -> None:
+    if isinstance(model, str):
+        if ":" not in model:
+            raise ConfigurationError(
+                f"model is a model, or 'provider:model' such as 'openai:gpt-4o'; not {model!r}"
+            )
+    elif isinstance(model, type) or not isinstance(model, ModelProtocol):
+        what = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"model is a model or a registry string, not {what}")
+
+
+def _tools(tools: Iterable[Any] | None) -> tuple[FunctionTool[..., Any], ...]:
+    if tools is None:
+        return ()
+    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
+        raise TypeError(f"tools is a sequence of tools, not {type(tools).__name__}")
+    given = tuple(as_tool(thing) for thing in tools)
+    names: set[str] = set()
+    for tool in given:
+        if tool.name in names:
+            raise ConfigurationError(f"two tools are called {tool.name!r}; @tool(name=...) helps")
+        names.add(tool.name)
+    return given
+
+
+def _count_from(least: int) -> Any:
+    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigurationError(
+                f"{attribute.name} must be a whole number from {least}; not {value!r}"
+            )
+
+    return check
+
+
+def _seconds(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < value < math.inf):
+        raise ConfigurationError(f"{attribute.name} is seconds above 0, or None; not {value!r}")
+
+
+def _condition(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, TerminationCondition):
+        raise TypeError(f"termination is a condition of locus.core.termination, not {value!r}")
+
+
+_or_none = attrs.validators.optional
+
+
+@attrs.frozen
+class Agent:
+    """A model with tools, and everything that makes a run of it. Immutable; equal by value.
+
+    One agent may be used from many threads and tasks at the same time.
+
+    :param model: a model, or a registry string such as ``"openai:gpt-4o"``, which is looked up at
+        the first run. Any :class:`~locus.models.base.ModelProtocol` will do; one without blocking
+        calls is asked in an event loop of its own in blocking use.
+    :param tools: what the model may call: ``@tool`` objects, or plain functions.
+    :param system_prompt: comes before the conversation in each request; no part of the state.
+    :param max_iterations: the most calls of the model in one run.
+    :param hooks: objects with any of the methods of :class:`~locus.hooks.HookProvider`.
+    :param termination: further reasons to stop, looked at when the tools of an answer have run.
+    :param checkpointer: where threads are saved; used where a run is given a ``thread_id``.
+    :param conversation_manager: keeps the requests within bounds.
+    :param memory: a store of facts, those of ``memory_namespace`` shown in the system prompt.
+    :param output_schema: the type of the final answer, as
+        :func:`~locus.core.structured.build_response_format` takes it.
+    :param output_schema_retries: how often the model is asked again for an answer of that type.
+    :param tool_execution: ``"concurrent"`` runs the calls of an answer at the same time,
+        ``"sequential"`` one after another.
+    :param max_concurrency: the most tools of a run at the same time.
+    :param tool_timeout: seconds for a tool that has no ``timeout`` of its own; None is for ever.
+    :param stream: whether :meth:`run` and :meth:`stream_sync` show answers as they arrive.
+    :param model_options: keywords of every model call, such as ``{"temperature": 0}``.
+    :raises ConfigurationError: a value that cannot work.
+    """
+
+    model: ModelProtocol | str = attrs.field(validator=_check_model)
+    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(default=(), converter=_tools)
+    system_prompt: str | None = attrs.field(
+        default=None, validator=_or_none(attrs.validators.instance_of(str))
+    )
+    max_iterations: int = attrs.field(default=20, validator=_count_from(1))
+    hooks: tuple[Any, ...] = attrs.field(default=(), converter=check_hooks, kw_only=True)
+    termination: TerminationCondition | None = attrs.field(
+        default=None, validator=_condition, kw_only=True
+    )
+    checkpointer: BaseCheckpointer | None = attrs.field(default=None, kw_only=True)
+    conversation_manager: ConversationManager | None = attrs.field(default=None, kw_only=True)
+    memory: MemoryStore | None = attrs.field(default=None, kw_only=True)
+    memory_namespace: str | tuple[str, ...] = attrs.field(default="default", kw_only=True)
+    output_schema: Any = attrs.field(default=None, kw_only=True)
+    output_schema_retries: int = attrs.field(default=2, validator=_count_from(0), kw_only=True)
+    tool_execution: ToolExecutionMode = attrs.field(
+        default="concurrent", validator=attrs.validators.in_(_EXECUTION), kw_only=True
+    )
+    max_concurrency: int = attrs.field(default=10, validator=_count_from(1), kw_only=True)
+    tool_timeout: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
+    stream: bool = attrs.field(default=True, kw_only=True)
+    model_options: Mapping[str, Any] = attrs.field(
+        default=EMPTY, converter=frozen_dict, hash=False, kw_only=True
+    )
+    tool_schemas: tuple[Mapping[str, Any], ...] = attrs.field(init=False, eq=False, repr=False)
+    _by_name: Mapping[str, FunctionTool[..., Any]] = attrs.field(init=False, eq=False, repr=False)
+    _hooks: Hooks = attrs.field(init=False, eq=False, repr=False)
+    _resolved: _Resolved = attrs.field(init=False, eq=False, repr=False, factory=_Resolved)
+
+    def __attrs_post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "tool_schemas", tuple(tool.to_openai_schema() for tool in self.tools))
+        set_(self, "_by_name", {tool.name: tool for tool in self.tools})
+        set_(self, "_hooks", Hooks.of(self.hooks))
+
+    # Blocking.
+
+    def run_sync(
+        self,
+        prompt: Messages,
+        thread_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AgentResult:
+        """Run to the end, blocking.
+
+        :param prompt: a string, a message, or several.
+        :param thread_id: the conversation to go on with, or to begin, in the checkpointer.
+        :param metadata: for tools (:class:`~locus.tools.ToolContext`) and hooks; not saved.
+        :raises Exception: whatever the model or a hook raised. A tool's errors go to the model.
+        """
+        return self._blocking(self._run(prompt, thread_id, metadata), streams=False).to_end()
+
+    invoke = run_sync
+
+    def stream_sync(
+        self,
+        prompt: Messages,
+        thread_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> BlockingRun:
+        """A run as its events, blocking: an iterator and a context manager."""
+        return self._blocking(self._run(prompt, thread_id, metadata), streams=self.stream)
+
+    def resume_sync(
+        self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
+    ) -> AgentResult:
+        """Go on with a thread that was interrupted, to the end, blocking.
+
+        What had been done is not done again: calls that were answered keep their answers, the
+        others of that round are run. A thread that had come to its end gives its last answer.
+
+        :raises ConfigurationError: there is no such thread, or no checkpointer.
+        :raises ThreadBusyError: another run is working on it.
+        """
+        return self._blocking(self._resumption(thread_id, metadata), streams=False).to_end()
+
+    def resume_stream_sync(
+        self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
+    ) -> BlockingRun:
+        """The same as :meth:`resume_sync`, as events."""
+        return self._blocking(self._resumption(thread_id, metadata), streams=self.stream)
+
+    # Under asyncio and trio.
+
+    def run(
+        self,
+        prompt: Messages,
+        thread_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AsyncRun:
+        """A run as its events, under asyncio or trio: an async iterator and a context manager."""
+        return self._nonblocking(self._run(prompt, thread_id, metadata), streams=self.stream)
+
+    async def arun(
+        self,
+        prompt: Messages,
+        thread_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AgentResult:
+        """The same as :meth:`run_sync`, under asyncio or trio."""
+        run = self._run(prompt, thread_id, metadata)
+        return await self._nonblocking(run, streams=False).to_end()
+
+    def resume(self, *, thread_id: str, metadata: Mapping[str, Any] | None = None) -> AsyncRun:
+        """The same as :meth:`resume_sync`, as events, under asyncio or trio."""
+        return self._nonblocking(self._resumption(thread_id, metadata), streams=self.stream)
+
+    async def aresume(
+        self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
+    ) -> AgentResult:
+        """The same as :meth:`resume_sync`, under asyncio or trio."""
+        run = self._resumption(thread_id, metadata)
+        return await self._nonblocking(run, streams=False).to_end()
+
+    # Copies, and what the loop asks.
+
+    def copy(self, **changes: Any) -> Self:
+        """A copy with other constructor arguments, such as ``agent.copy(max_iterations=5)``."""
+        return attrs.evolve(self, **changes)
+
+    __replace__ = copy
+
+    def tool_named(self, name: str) -> FunctionTool[..., Any] | None:
+        """The tool that the model knows as ``name``, or None."""
+        return self._by_name.get(name)
+
+    def resolved_model(self) -> Any:
+        """The model itself, looked up in the registry if need be.
+
+        :raises ConfigurationError: the registry does not know it.
+        """
+        if not isinstance(self.model, str):
+            return self.model
+        with self._resolved.lock:
+            if self._resolved.model is None:
+                from locus.models.registry import get_model
+
+                self._resolved.model = get_model(self.model)
+            return self._resolved.model
+
+    def _run(
+        self, prompt: Messages, thread_id: str | None, metadata: Mapping[str, Any] | None
+    ) -> Run:
+        if isinstance(prompt, Sequence) and not isinstance(prompt, str):
+            prompt = tuple(prompt)
+        messages: tuple[Message, ...] = conversation(prompt, continues=thread_id is not None)
+        return self._started(metadata, thread_id, prompt=messages)
+
+    def _resumption(self, thread_id: str, metadata: Mapping[str, Any] | None) -> Run:
+        if self.checkpointer is None:
+            raise ConfigurationError("there is nothing to resume from: pass checkpointer=")
+        return self._started(metadata, thread_id, resumed=True)
+
+    def _started(
+        self, metadata: Mapping[str, Any] | None, thread_id: str | None, **fields: Any
+    ) -> Run:
+        if thread_id is not None and (not isinstance(thread_id, str) or not thread_id):
+            raise ConfigurationError(f"thread_id is the name of a conversation, not {thread_id!r}")
+        return Run(
+            agent=self,
+            model=self.resolved_model(),
+            hooks=self._hooks,
+            thread_id=thread_id,
+            metadata=frozen_dict(metadata, "metadata"),
+            **fields,
+        )
+
+    def _blocking(self, run: Run, *, streams: bool) -> BlockingRun:
+        from locus.agent.blocking import BlockingRun
+
+        return BlockingRun(run_agent(run), streams=streams)
+
+    def _nonblocking(self, run: Run, *, streams: bool) -> AsyncRun:
+        from locus.agent.nonblocking import AsyncRun
+
+        return AsyncRun(run_agent(run), streams=streams)

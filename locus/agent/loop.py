@@ -1,0 +1,341 @@
+"""The agent's loop: think, act, look whether that is all.
+
+    think     one call of the model
+    act       the tools that it asked for, all of them answered (``calls``)
+    look      is there a reason to stop? has the model said all it wanted to?
+
+A generator of effects (``effects``), driven by ``blocking`` and ``nonblocking``. What is decided
+here is decided once, for every runtime.
+
+The state is saved when the model has answered with calls, when a call has been answered, and at the
+end, so that a run which is cut off anywhere can be resumed with what had been done. However a run
+ends, its last state is saved and its thread given back before anybody is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from locus.agent.calls import answer_calls, describe, distinct
+from locus.agent.effects import CallHook, CallModel, Emit, Now, Steps, UseStore
+from locus.agent.result import AgentResult
+from locus.agent.run import Run
+from locus.agent.structured import Shape
+from locus.core.errors import ConfigurationError, StructuredOutputError
+from locus.core.events import TerminateEvent, ThinkEvent
+from locus.core.frozendict import EMPTY, FrozenDict
+from locus.core.messages import Message, Role, ToolResult
+from locus.core.response import ModelResponse
+from locus.core.state import AgentState
+from locus.core.termination import MaxIterations
+from locus.hooks.events import (
+    AfterInvocationEvent,
+    AfterModelCallEvent,
+    BeforeInvocationEvent,
+    BeforeModelCallEvent,
+)
+
+if TYPE_CHECKING:
+    from locus.memory.checkpointers.base import BaseCheckpointer
+
+COMPLETE: Final = "complete"
+"""The reason where the model has said all it wanted to."""
+
+_logger = logging.getLogger("locus.agent")
+
+
+def run_agent(run: Run) -> Steps[AgentResult]:
+    """A whole run, from the caller's words to the last event."""
+    error: BaseException | None = None
+    reason = ""
+    try:
+        run.began = yield Now()
+        yield from _begin(run)
+        reason = yield from _turns(run)
+        yield from run.save()
+        run.ended = yield Now()
+    except GeneratorExit:  # the driver is gone, and nothing can be done any more
+        raise
+    except BaseException as why:  # noqa: BLE001 - raised again below, when all is in order
+        error, reason = why, f"error: {describe(why)}"
+    for leave in (_save_the_rest, _release, _tell_hooks):
+        try:
+            yield from leave(run, reason, error)
+        except GeneratorExit:
+            raise
+        except BaseException as why:
+            if error is None:
+                error, reason = why, f"error: {describe(why)}"
+            else:  # the first error is the one that is raised
+                _logger.warning("after a run had failed, too", exc_info=why)
+    if error is not None:
+        if isinstance(error, Exception):  # nobody listens any more to a run that was cancelled
+            yield Emit(_terminated(run, reason))
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+    yield Emit(_terminated(run, reason))
+    return AgentResult(
+        message=run.text or "",
+        state=run.state,
+        usage=FrozenDict(run.usage),
+        iterations=run.iterations,
+        tool_calls=run.tool_calls,
+        stop_reason=reason,
+        parsed=run.parsed,
+        parse_error=run.parse_error,
+        duration=run.ended - run.began,
+        thread_id=run.thread_id,
+    )
+
+
+# Beginning and end.
+
+
+def _begin(run: Run) -> Steps[None]:
+    """Take and load the thread, tell the hooks, and add what the caller says."""
+    agent = run.agent
+    if agent.checkpointer is not None and run.thread_id is not None:
+        yield from _load(run, agent.checkpointer, run.thread_id)
+    run.begun = True
+    event = BeforeInvocationEvent(
+        thread_id=run.thread_id, metadata=run.metadata, messages=run.prompt, state=run.state
+    )
+    yield from run.call_hooks("on_before_invocation", event)
+    if run.prompt:
+        run.state = _without_pending(run.state).with_messages(*run.prompt)
+    if agent.output_schema is not None:
+        run.shape = Shape.of(agent.output_schema, run.model, tools=bool(agent.tools))
+    said = [agent.system_prompt] if agent.system_prompt else []
+    if agent.memory is not None:
+        known = yield UseStore(partial(agent.memory.render, agent.memory_namespace))
+        said += [known] if known else []
+    if run.shape is not None and run.shape.instructions:
+        said.append(run.shape.instructions)
+    run.system = Message.system("\n\n".join(said)) if said else None
+
+
+def _load(run: Run, checkpointer: BaseCheckpointer, thread_id: str) -> Steps[None]:
+    claim = checkpointer.claim(thread_id)
+    yield UseStore(claim.__enter__)
+    run.claim = claim
+    state = yield UseStore(partial(checkpointer.load, thread_id))
+    if state is not None:
+        run.state = run.before = run.saved = state
+    elif run.resumed:
+        raise ConfigurationError(
+            f"there is no thread {thread_id!r} to resume; run(..., thread_id=) begins one"
+        )
+
+
+def _without_pending(state: AgentState) -> AgentState:
+    """The calls that an interrupted run has left, answered: who speaks anew does not want them."""
+    left = state.pending_calls()
+    if not left:
+        return state
+    ran = {
+        execution.tool_call_id: execution
+        for execution in state.tool_executions
+        if execution.iteration == state.iteration
+    }
+    answers = []
+    for call in left:
+        execution = ran.get(call.id)
+        if execution is not None:
+            result = ToolResult(call.id, call.name, execution.result or "", execution.error)
+        else:
+            result = ToolResult(call.id, call.name, "", "not run: the conversation was interrupted")
+        answers.append(Message.tool(result))
+    return state.with_messages(*answers)
+
+
+def _save_the_rest(run: Run, reason: str, error: BaseException | None) -> Steps[None]:
+    if error is not None and run.begun:
+        yield from run.save()
+
+
+def _release(run: Run, reason: str, error: BaseException | None) -> Steps[None]:
+    if run.claim is not None:
+        yield UseStore(partial(run.claim.__exit__, None, None, None))
+
+
+def _tell_hooks(run: Run, reason: str, error: BaseException | None) -> Steps[None]:
+    """Every hook hears of the end, whatever another one raises."""
+    if not run.begun:
+        return
+    event = AfterInvocationEvent(
+        thread_id=run.thread_id,
+        metadata=run.metadata,
+        state=run.state,
+        reason=reason,
+        error=error,
+    )
+    failures: list[BaseException] = []
+    for method in run.hooks["on_after_invocation"]:
+        try:
+            yield CallHook(method, event)
+        except GeneratorExit:
+            raise
+        except BaseException as why:  # noqa: BLE001 - raised when all have been told
+            failures.append(why)
+    if failures:
+        raise failures[0]
+
+
+def _terminated(run: Run, reason: str) -> TerminateEvent:
+    return TerminateEvent(
+        reason=reason,
+        iterations_used=run.iterations,
+        total_tool_calls=run.tool_calls,
+        final_message=run.text,
+        usage=FrozenDict(run.usage),
+    )
+
+
+# The turns of the conversation.
+
+
+def _turns(run: Run) -> Steps[str]:
+    """Think and act until there is a reason to stop; which."""
+    agent, retries = run.agent, run.agent.output_schema_retries
+    limit = MaxIterations(agent.max_iterations)
+    cut_off = False
+    message = _left_off(run)
+    while True:
+        if message is None:
+            message, cut_off = yield from _think(run)
+        run.message = message
+        if message.tool_calls:
+            yield from answer_calls(run, cut_off=cut_off)
+        stop = None
+        if agent.termination is not None:
+            stop = agent.termination.check(run.snapshot((yield Now())))
+        error = None if message.tool_calls else _settle(run, message)
+        if stop is not None:
+            return stop
+        if not message.tool_calls and (error is None or not retries):
+            return COMPLETE
+        stop = limit.check(run.snapshot(run.began))
+        if stop is not None:
+            return stop
+        if error is not None and run.shape is not None:
+            retries -= 1
+            run.asks_again = True
+            run.state = run.state.with_messages(run.shape.ask_again(error))
+        message = None
+
+
+def _left_off(run: Run) -> Message | None:
+    """The answer that a resumed run has still to look at; None where the model is to be asked."""
+    if not run.resumed:
+        return None
+    pending = bool(run.state.pending_calls())
+    for message in reversed(run.state.messages):
+        if message.role is Role.ASSISTANT:
+            return message
+        if not pending:
+            return None
+    return None
+
+
+def _settle(run: Run, message: Message) -> StructuredOutputError | None:
+    """Read the final answer, where it is to be of a type; what is wrong with it."""
+    if run.shape is None:
+        return None
+    answer = run.shape.read(message)
+    run.parsed, run.parse_error = answer.parsed, answer.error
+    return answer.error
+
+
+def _think(run: Run) -> Steps[tuple[Message, bool]]:
+    """Ask the model: its message, and whether that was cut off at the limit of its tokens."""
+    messages = yield from _request(run)
+    tools, options = _offer(run)
+    iteration = run.state.iteration + 1
+    about = {
+        "thread_id": run.thread_id,
+        "metadata": run.metadata,
+        "model": run.model,
+        "messages": messages,
+        "tools": tools or (),
+        "options": options,
+        "iteration": iteration,
+    }
+    if run.hooks["on_before_model_call"]:
+        yield from run.call_hooks("on_before_model_call", BeforeModelCallEvent(**about))
+    response: ModelResponse = yield CallModel(run.model, messages, tools, options)
+    if run.hooks["on_after_model_call"]:
+        event = AfterModelCallEvent(**about, response=response)
+        yield from run.call_hooks("on_after_model_call", event)
+    message = _with_distinct_calls(response.message)
+    state = run.state.with_usage(response.usage)
+    if message.tool_calls or message.says_something:  # no provider takes an empty one back
+        state = state.with_messages(message)
+    run.state = state.evolve(iteration=iteration, provider_state=response.provider_state)
+    if message.tool_calls:
+        yield from run.save()
+    yield Emit(ThinkEvent(iteration, response.reasoning, message.tool_calls))
+    return message, response.finish_reason == "length"
+
+
+def _with_distinct_calls(message: Message) -> Message:
+    calls = message.tool_calls
+    if len({call.id for call in calls}) == len(calls):
+        return message
+    return attrs.evolve(message, tool_calls=distinct(calls))
+
+
+def _request(run: Run) -> Steps[tuple[Message, ...]]:
+    """The messages that the model is sent."""
+    state, manager = run.state, run.agent.conversation_manager
+    stateful = getattr(run.model, "server_stateful", False)
+    if stateful and state.provider_state is not None:
+        return _since_last_answer(state.messages)
+    system = () if run.system is None else (run.system,)
+    messages = (*system, *state.messages)
+    if manager is None or stateful:
+        return messages
+    # The manager's own generator of effects: what it wants summarised, a model is asked.
+    reduction = manager.reduce(messages)
+    try:
+        asked = next(reduction)
+        while True:
+            model = run.model if asked.model is None else asked.model
+            answer = yield CallModel(model, asked.messages, (), EMPTY, aloud=False)
+            run.state = run.state.with_usage(answer.usage)
+            asked = reduction.send(answer.content)
+    except StopIteration as done:
+        reduced: tuple[Message, ...] = done.value
+    if manager.rewrites and reduced != messages:
+        run.state = run.state.evolve(messages=reduced[len(system) :])
+    return reduced
+
+
+def _since_last_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """What the server does not know yet."""
+    start = len(messages)
+    while start and messages[start - 1].role is not Role.ASSISTANT:
+        start -= 1
+    return messages[start:]
+
+
+def _offer(run: Run) -> tuple[tuple[Mapping[str, Any], ...] | None, Mapping[str, Any]]:
+    """The tools and keywords of a model call. No tools at all leaves it to the model's own."""
+    agent, shape = run.agent, run.shape
+    tools = agent.tool_schemas or None
+    options = dict(agent.model_options)
+    if getattr(run.model, "server_stateful", False) and run.state.provider_state is not None:
+        options["provider_state"] = run.state.provider_state
+    if shape is not None and shape.options:
+        if shape.always:
+            options.update(shape.options)
+        elif run.asks_again:
+            options.update(shape.options)
+            tools = ()  # held to the schema, the model could not call them
+    return tools, FrozenDict(options)

@@ -1,0 +1,181 @@
+"""Several tools at the same time, under asyncio and trio. The mirror image of ``blocking_tools``.
+
+Each piece of the run that a tool belongs to is driven by a task. A cancelled run does not drop
+what has been done: async tools are cancelled, but what else is under way is shielded, for a
+moment, until it is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import anyio
+from anyio import CancelScope, get_cancelled_exc_class, to_thread
+
+from locus.agent.effects import (
+    GRACE_SECONDS,
+    Closed,
+    Effect,
+    Outcome,
+    RunTool,
+    Steps,
+    Together,
+    out_of_time,
+)
+
+Do: TypeAlias = Callable[[Effect], Awaitable[Any]]
+
+
+class Tools:
+    """Runs the pieces of each :class:`~locus.agent.effects.Together` of a run.
+
+    :ivar cancelled: the run is being cancelled: nothing more is begun.
+    :ivar own_task: the run has a task of its own, which nobody but a scope can cancel.
+    """
+
+    def __init__(self) -> None:
+        self._async: set[CancelScope] = set()
+        self.cancelled = False
+        self.own_task = False
+
+    async def run(self, effect: Together, do: Do) -> list[Any]:
+        """What came of each, an :class:`Exception` where it has raised one.
+
+        :param do: performs every effect but the running of tools.
+        """
+        first: Effect | None = None
+        if self.own_task and len(effect.each) == 1:
+            # Where nothing but an async tool is waited for, there is nothing to shield, and a task
+            # for it would cost as much as the rest of the loop does.
+            (steps,) = effect.each
+            try:
+                first = steps.send(None)
+                while isinstance(first, RunTool) and first.is_async:
+                    first = steps.send(await self._run_tool(first))
+            except StopIteration as done:
+                return [done.value]
+            except Exception as why:  # noqa: BLE001 - handed to the loop
+                return [why]
+        try:
+            return await self._in_tasks(effect, do, first)
+        except BaseExceptionGroup as group:  # a tool wants the program to end
+            raise _first(group) from None
+
+    async def _in_tasks(self, effect: Together, do: Do, first: Effect | None) -> list[Any]:
+        came: list[Any] = [None] * len(effect.each)
+        waiting = iter(enumerate(effect.each))
+        scopes: list[CancelScope] = []
+        done = anyio.Event()
+        workers = min(effect.limit, len(effect.each))
+
+        async def work() -> None:
+            nonlocal workers
+            with CancelScope(shield=True) as scope:
+                scopes.append(scope)
+                for position, steps in waiting:
+                    if self.cancelled:
+                        break
+                    came[position] = await self._drive(steps, do, first)
+            workers -= 1
+            if not workers:
+                done.set()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(workers):
+                group.start_soon(work)
+            try:
+                await done.wait()
+            except BaseException:
+                self.cancelled = True
+                for scope in self._async:
+                    scope.cancel()
+                with anyio.move_on_after(GRACE_SECONDS, shield=True):
+                    await done.wait()
+                for scope in scopes:
+                    scope.cancel()
+                raise
+        return came
+
+    async def _drive(self, steps: Steps[Any], do: Do, effect: Effect | None) -> Any:
+        """What comes of a piece; it may be under way, waiting for ``effect``."""
+        came: Any = None
+        error: Exception | None = None
+        try:
+            if effect is None:
+                effect = steps.send(None)
+            while True:
+                try:
+                    came = await self._perform(effect, do)
+                except Exception as why:  # noqa: BLE001 - for the loop to raise
+                    error = why
+                effect = steps.send(came) if error is None else steps.throw(error)
+                came = error = None
+        except StopIteration as done:
+            return done.value
+        except Closed:
+            return None
+        except Exception as why:  # noqa: BLE001 - handed to the loop
+            return why
+        finally:
+            steps.close()
+
+    async def _perform(self, effect: Effect, do: Do) -> Any:
+        if not isinstance(effect, RunTool):
+            return await do(effect)
+        with anyio.move_on_after(math.inf) as scope:
+            if effect.is_async:
+                self._async.add(scope)
+            try:
+                return await self._run_tool(effect)
+            finally:
+                self._async.discard(scope)
+        raise Closed
+
+    async def _run_tool(self, tool: RunTool) -> Outcome:
+        began = perf_counter()
+        try:
+            if tool.timeout is None:
+                value, error = await _attempt(tool)
+            else:
+                value, error = None, None
+                with anyio.move_on_after(tool.timeout) as scope:
+                    value, error = await _attempt(tool)
+                if scope.cancelled_caught:
+                    error = out_of_time(tool.timeout)
+        except get_cancelled_exc_class() as why:
+            if anyio.get_current_task().has_pending_cancellation():
+                raise
+            value, error = None, RuntimeError("the tool was cancelled")  # by itself, not by us
+            error.__cause__ = why
+        return Outcome(value, error, (perf_counter() - began) * 1e3)
+
+
+async def _attempt(tool: RunTool) -> tuple[Any, Exception | None]:
+    try:
+        return await call(tool.function, tool.is_async, **tool.arguments), None
+    except Exception as why:  # noqa: BLE001 - the model reads it
+        return None, why
+
+
+async def call(function: Callable[..., Any], is_async: bool, /, *args: Any, **kw: Any) -> Any:
+    """Call a function of the user's: in the event loop if it is async, else in a thread."""
+    if is_async:
+        return await function(*args, **kw)
+
+    def in_thread() -> tuple[Any]:
+        return (function(*args, **kw),)  # trio takes no coroutine from a thread, but for this
+
+    # The agent has a limit of its own; a shared one might be held by what waits for this.
+    limiter = anyio.CapacityLimiter(math.inf)
+    (value,) = await to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=limiter)
+    return await value if isawaitable(value) else value
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

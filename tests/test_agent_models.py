@@ -1,0 +1,190 @@
+"""Every model class drives the same tool conversation, as its own server sees and answers it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from locus.agent import Agent, AgentResult
+from locus.core.events import ModelChunkEvent, TerminateEvent
+from locus.core.messages import Role
+from locus.testing.server import Received, Reply
+from locus.tools import tool
+from tests import (
+    anthropic_server,
+    oci_inference,
+    oci_models,
+    oci_profiles,
+    ollama_server,
+    responses_server,
+    runtimes,
+)
+from tests.agent_runs import RUNTIMES
+from tests.oci_inference import MODELS, Said
+
+no_leaks, server = runtimes.no_leaks, runtimes.server
+home, surroundings = oci_profiles.home, oci_models.surroundings
+cloud, profile = oci_inference.cloud, oci_inference.profile
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+FINAL = "Oslo is cold and Rome is warm."
+
+
+@tool
+def weather(city: str) -> dict[str, str]:
+    """Look at the sky.
+
+    Args:
+        city: where.
+    """
+    return {"city": city, "sky": "cold" if city == "Oslo" else "warm"}
+
+
+@tool
+async def clock() -> str:
+    """Tell the time."""
+    return "noon"
+
+
+CALLS = (("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}), ("clock", {}))
+CALLING = Said("Let me see.", CALLS)
+ANSWER = Said(FINAL)
+TOLD = ('"city":"Oslo","sky":"cold"', '"city":"Rome","sky":"warm"', "noon")
+
+
+def completion(said: Said, received: Received) -> Reply:
+    return said.completion(bool(received.json().get("stream")))
+
+
+def response(said: Said, received: Received) -> Reply:
+    return said.response(bool(received.json().get("stream")))
+
+
+def anthropic(said: Said, received: Received) -> Reply:
+    calls = [(id, name, json.loads(arguments)) for id, name, arguments in said.ids()]
+    reason = "tool_use" if calls else "end_turn"
+    if not received.json().get("stream"):
+        blocks = [{"type": "tool_use", "id": i, "name": n, "input": a} for i, n, a in calls]
+        return anthropic_server.whole({"type": "text", "text": said.text}, *blocks, reason=reason)
+    start, delta, stop = anthropic_server.start, anthropic_server.delta, anthropic_server.stop
+    events = [start(type="text", text=""), delta(type="text_delta", text=said.text), stop()]
+    for at, (i, n, a) in enumerate(calls, 1):
+        events += [
+            {**start(type="tool_use", id=i, name=n, input={}), "index": at},
+            {**delta(type="input_json_delta", partial_json=json.dumps(a)), "index": at},
+            {**stop(), "index": at},
+        ]
+    return anthropic_server.streamed(*events, reason=reason)
+
+
+def ollama(said: Said, received: Received) -> Reply:
+    calls = [{"function": {"name": name, "arguments": arguments}} for name, arguments in said.calls]
+    message = {
+        "role": "assistant",
+        "content": said.text,
+        **({"tool_calls": calls} if calls else {}),
+    }
+    about = {"model": "loop-1", "created_at": "2025-10-01T12:00:00Z"}
+    counts = {"prompt_eval_count": 9, "eval_count": 5}
+    last = {**about, "message": message, "done": True, "done_reason": "stop", **counts}
+    if not received.json().get("stream"):
+        return Reply.json(last)
+    end = {**last, "message": {"role": "assistant", "content": ""}}
+    return Reply.ndjson([{**about, "message": message, "done": False}, end])
+
+
+Speaker = Callable[[Said, Received], Reply]
+NATIVE: dict[str, tuple[Callable[..., Any], Speaker]] = {
+    "openai": (runtimes.model_of, completion),
+    "anthropic": (anthropic_server.model_of, anthropic),
+    "ollama": (ollama_server.model_of, ollama),
+    "responses": (responses_server.model_of, response),
+    "responses-unstored": (partial(responses_server.model_of, store=False), response),
+}
+
+
+def drive(runtime: str, agent: Agent, streamed: bool) -> AgentResult:
+    """The result; that of a streamed run fits its events."""
+    events: list[Any] = []
+    result: AgentResult
+    if runtime == "blocking":
+        with agent.model:  # type: ignore[union-attr]
+            if not streamed:
+                return agent.run_sync("How is the weather?")
+            run = agent.stream_sync("How is the weather?")
+            events += run
+            result = run.result
+    else:
+
+        async def main() -> AgentResult:
+            async with agent.model:  # type: ignore[union-attr]
+                if not streamed:
+                    return await agent.arun("How is the weather?")
+                run = agent.run("How is the weather?")
+                events.extend([event async for event in run])
+                return run.result
+
+        result = anyio.run(main, backend=runtime)
+    if streamed:
+        assert isinstance(events[-1], TerminateEvent)
+        said = "".join(e.content or "" for e in events if isinstance(e, ModelChunkEvent))
+        assert said == CALLING.text + FINAL
+    return result
+
+
+def check(result: AgentResult, requests: list[Any]) -> None:
+    assert result.message == FINAL
+    assert (result.iterations, result.tool_calls, result.stop_reason) == (2, 3, "complete")
+    roles = [message.role for message in result.state.messages]
+    assert roles == [Role.USER, Role.ASSISTANT, *[Role.TOOL] * 3, Role.ASSISTANT]
+    asked = [call.id for call in result.state.messages[1].tool_calls]
+    assert [message.tool_call_id for message in result.state.messages[2:5]] == asked
+    assert len(set(asked)) == 3
+    assert result.usage == result.state.usage
+    assert result.usage["completion_tokens"] == 10  # five for each answer
+    first, second = (json.dumps(request) for request in requests)
+    for told in TOLD:
+        assert told not in plain(first)
+        assert told in plain(second)
+
+
+def plain(text: str) -> str:
+    """JSON in JSON, legible: some formats hand on results as objects, others as text."""
+    return text.replace("\\", "").replace('": "', '":"').replace(', "', ',"')
+
+
+every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
+either_way = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+
+
+@every_runtime
+@either_way
+@pytest.mark.parametrize("provider", NATIVE)
+def test_native_models_drive_a_tool_conversation(
+    runtime: str, provider: str, streamed: bool, server: Any
+) -> None:
+    make, speak = NATIVE[provider]
+    server.enqueue(partial(speak, CALLING), partial(speak, ANSWER))
+    agent = Agent(make(server), [weather, clock], "Be brief.")
+    check(drive(runtime, agent, streamed), [request.json() for request in server.requests])
+
+
+@every_runtime
+@either_way
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.sdk
+def test_models_of_oci_drive_a_tool_conversation(
+    runtime: str, kind: str, streamed: bool, request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("oci")
+    request.getfixturevalue("surroundings")
+    request.getfixturevalue("profile")
+    cloud = request.getfixturevalue("cloud")
+    cloud.says(CALLING, ANSWER)
+    agent = Agent(MODELS[kind](cloud), [weather, clock], "Be brief.")
+    check(drive(runtime, agent, streamed), [received.json() for received in cloud.answered])
