@@ -16,16 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import canned, cold, subjects, table
+from . import agent, canned, cold, subjects, table
 from .canned import anthropic, ollama, openai
 from .environments import Environments, InstallError
 from .live import Worker, calls_in, crowd, loopback_server, worker
 from .rounds import Failure, Measure, Measurement, Results, by_turns
 from .subjects import locus_oci
-from .targets import FIRST, FORMATS, IMPORT_BASELINE, OURS, Run, targets
+from .targets import FIRST, FORMATS, IMPORT_BASELINE, OURS, Run, Target, targets
 
 ROOT = Path(__file__).parent.parent
-CASES = ("whole", "stream", "crowd", "cold", "signing")
+CASES = ("whole", "stream", "crowd", "cold", "signing", "agent")
 RUNTIMES = ("blocking", "asyncio", "trio")
 WIRES: dict[str, ModuleType] = dict(zip(FORMATS, (openai, anthropic, ollama), strict=True))
 
@@ -263,10 +263,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run |= runner.cold()
         if "signing" in options.only and FIRST in options.formats:
             run |= runner.signing()
+    if "agent" in options.only:
+        effort = QUICK if options.quick else FULL
+        found = agent.measure(environments, effort.rounds, effort.slice_seconds)
+        run |= {(FIRST, "agent", runtime): results for runtime, results in found.items()}
     print("\n".join(_report(run)))
     if options.json:
         options.json.write_text(json.dumps(_plain(run), indent=1))
-    return int(options.check and not all(target.met for target in targets(run)))
+    return int(options.check and not all(target.met for target in _targets(run)))
 
 
 def _report(run: Run) -> Iterator[str]:
@@ -289,7 +293,17 @@ def _report(run: Run) -> Iterator[str]:
     for case, title in SIGNING_TITLES.items():
         if results := run.get((FIRST, case, "")):
             yield from table.block(title, case, "oci" if case == "sign" else "openai", results)
-    yield from table.verdicts(targets(run))
+    yield from agent.report(_agents(run))
+    yield from table.verdicts(_targets(run))
+
+
+def _agents(run: Run) -> dict[str, Results]:
+    return {runtime: results for (_, case, runtime), results in run.items() if case == "agent"}
+
+
+def _targets(run: Run) -> Iterator[Target]:
+    yield from targets(run)
+    yield from agent.targets(_agents(run))
 
 
 def _plain(run: Run) -> list[dict[str, Any]]:

@@ -228,7 +228,7 @@ class FunctionModel(Model):
         options = FrozenDict({**self.options, **said})
         CallOptions(model="scripted", **options)
         return RecordedCall(
-            messages=conversation(messages),
+            messages=conversation(messages, continues=bool(options.get("provider_state"))),
             tools=self.tools if tools is None else tool_schemas(tools),
             options=options,
             streamed=streamed,

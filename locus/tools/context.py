@@ -24,7 +24,7 @@ class ToolContext:
     :param tool_call_id: the id of the call; empty where there is no call.
     :param tool_name: the tool, as the model knows it.
     :param thread_id: the conversation's name, where it has one.
-    :param iteration: how many times the model was asked in this run, this time included.
+    :param iteration: how many times the model was asked in this conversation, this time included.
     :param state: the agent's state before the call; None outside an agent.
     :param metadata: what the caller gave to the run.
     """
