@@ -482,3 +482,12 @@ def test_an_error_in_the_stream_is_an_error_in_both() -> None:
     failure = read([stream])[1].failure
     assert isinstance(failure, OverloadedError)
     assert "boom" in str(failure)
+
+
+@pytest.mark.parametrize("lost", [say("\r"), {"type": "thinking", "thinking": "hm"}])
+def test_what_the_api_takes_no_block_of_costs_the_answer_none_of_the_others(
+    lost: dict[str, Any],
+) -> None:
+    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+    assert back(parse(lost, found, say("Yes.")).message) == [found, say("Yes.")]
+    assert back(parse(say("Yes."), lost, found).message) == [say("Yes."), found]

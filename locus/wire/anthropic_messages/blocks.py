@@ -100,13 +100,17 @@ def _says_the_same(kept: Any, message: Message) -> bool:
 
 
 def _said(content: Content) -> tuple[str, list[Part]]:
-    """The text and the thinking, for comparing."""
-    if content is None or isinstance(content, str):
-        return content or "", []
-    text = "".join(part.text for part in content if isinstance(part, TextPart))
+    """The text and the thinking, for comparing; without what is not kept, see :func:`_refused`."""
+    parts = (TextPart(content),) if isinstance(content, str) else content or ()
+    text = "".join(part.text for part in parts if isinstance(part, TextPart))
     # A refusal is the answer's, and not a block; and with an image it cannot be the same.
-    others: list[Part] = [part for part in content if isinstance(part, (ThinkingPart, ImagePart))]
-    return text, others
+    others: list[Part] = [
+        part
+        for part in parts
+        if isinstance(part, ImagePart)
+        or (isinstance(part, ThinkingPart) and (part.signature or part.redacted is not None))
+    ]
+    return "".join(text.split()), others
 
 
 # To a message.
