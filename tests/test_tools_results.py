@@ -142,3 +142,46 @@ def test_half_a_surrogate_pair_is_replaced_and_the_rest_stays() -> None:
     assert render_result({"name\udcff": ["ü\ud800", 2**70]}) == (
         '{"name\ufffd":["ü\ufffd",1180591620717411303424]}'
     )
+
+
+# What a value's own code raises, and keys.
+
+
+class _Fails:
+    def tolist(self) -> Any:
+        raise RuntimeError("boom")
+
+
+class _FailingMembers(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize("value", [_Fails(), [_Fails()], {"a": _Fails()}, _FailingMembers(a=1)])
+def test_whatever_a_value_s_own_code_raises_is_a_type_error(value: Any) -> None:
+    with pytest.raises(TypeError, match="cannot be written as JSON: RuntimeError boom"):
+        render_result(value)
+
+
+def test_half_a_surrogate_pair_leaves_nan_null() -> None:
+    assert render_result(["\ud800", float("nan"), {"\ud800": 1}]) == '["\ufffd",null,{"\ufffd":1}]'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: "a", "1": "b"},
+        {None: 1, "null": 2},
+        dict.fromkeys(["\ud800", "\ud801"]),
+        [{"a": {1: 2, "1": 3}}],
+    ],
+)
+def test_two_keys_that_are_the_same_in_json_are_a_type_error(value: Any) -> None:
+    with pytest.raises(TypeError, match="two of its keys are"):
+        render_result(value)
+
+
+def test_keys_become_text_as_json_dumps_has_them() -> None:
+    value = {None: 1, True: 2, False: 3, 7: 4, 1.5: 5}
+    assert render_result(value) == json.dumps(value, separators=(",", ":"))
+    assert render_result({_DAY: 1, Colour.RED: 2}) == '{"2024-01-01":1,"red":2}'

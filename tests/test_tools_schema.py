@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import inspect
 import itertools
 import json
-from typing import Annotated, Any, Literal
+import pickle
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import attrs
 import msgspec
@@ -369,3 +371,51 @@ def test_the_strict_schema_accepts_what_the_openai_sdks_accepts() -> None:
             assert validator(ours["parameters"]).is_valid(given) == validator(
                 theirs["parameters"]
             ).is_valid(given)
+
+
+# What a tool says of itself does not change, and is JSON.
+
+
+def test_a_default_that_json_has_no_number_for_is_left_out() -> None:
+    def function(
+        n: float = float("nan"),
+        items: list[float] = [float("inf")],  # noqa: B006
+        by: dict[str, float] = {"a": -float("inf")},  # noqa: B006
+        m: float = 1.5,
+    ) -> None: ...
+
+    found = properties(function)
+    assert [name for name in found if "default" in found[name]] == ["m"]
+
+
+def test_the_schema_cannot_be_changed() -> None:
+    @tool
+    def choose(a: Literal["x", "y"], b: int | None = None) -> None: ...
+
+    required, enums = choose.parameters["required"], choose.parameters["properties"]["a"]["enum"]
+    for change in (
+        lambda: required.append("b"),
+        lambda: required.__setitem__(0, "b"),
+        lambda: enums.clear(),
+        lambda: required.__iadd__(["b"]),
+        lambda: choose.to_openai_schema()["function"]["parameters"]["required"].remove("a"),
+    ):
+        with pytest.raises(TypeError, match="immutable"):
+            change()
+    assert required == ["a"]
+    assert [*required, "b"] == required + ["b"]  # noqa: RUF005
+    for same in (copy.deepcopy, copy.copy, lambda value: pickle.loads(pickle.dumps(value))):
+        assert same(choose.parameters) == choose.parameters
+    assert json.loads(json.dumps(choose.parameters)) == choose.parameters
+    assert msgspec.json.decode(msgspec.json.encode(choose.parameters)) == choose.parameters
+
+
+class Options(TypedDict):
+    a: int
+
+
+def test_unpacked_keywords_are_refused_with_what_to_write() -> None:
+    def function(x: int, **others: Unpack[Options]) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"parameter 'others': .*write the members"):
+        tool(function)

@@ -112,7 +112,7 @@ class Arguments:
         """
         try:
             return self._read_quickly(raw)
-        except (_Refused, msgspec.ValidationError, SystemError, RecursionError):
+        except (_Refused, msgspec.ValidationError, UnicodeError, SystemError, RecursionError):
             return self._read_slowly(raw)
 
     def _read_quickly(self, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
-from locus.core.frozendict import FrozenDict, snapshot
+from locus.core.frozendict import FrozenDict
 from locus.core.messages import ToolCall
 from locus.core.structured.reading import named
 from locus.tools.arguments import Arguments
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError
+from locus.tools.frozen import frozen_schema
 from locus.tools.signature import Signature, documented, is_coroutine_function, read_signature
 
 P = ParamSpec("P")
@@ -85,7 +86,7 @@ class FunctionTool(Generic[P, R]):
     def __attrs_post_init__(self) -> None:
         signature = read_signature(self.function, self.name)
         arguments = Arguments(self.name, signature.fields, signature.others, signature.reserved)
-        parameters = snapshot(arguments.schema(self.strict))
+        parameters = frozen_schema(arguments.schema(self.strict))
         description: Any = self.description
         if description is None:
             description = signature.description

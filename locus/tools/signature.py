@@ -18,8 +18,9 @@ from typing import Annotated, Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
+from locus.core.structured.classes import note_of_default
 from locus.core.structured.definitions import Schema
-from locus.core.structured.hints import kinds_of, note_of_default
+from locus.core.structured.hints import kinds_of
 from locus.core.structured.kinds import Noted
 from locus.core.structured.reading import Kind
 from locus.core.structured.records import Field
@@ -190,7 +191,13 @@ def _hint(parameter: inspect.Parameter, body: Any, tool: str) -> Any:
         raise ConfigurationError(
             f"{where}: {parameter.annotation!r} is not a type: {error}"
         ) from error
-    return found[parameter.name]
+    hint = found[parameter.name]
+    if typing.get_origin(hint) is typing.Unpack:
+        raise ConfigurationError(
+            f"{where}: **{parameter.name} of a TypedDict's members is not told to a model; write "
+            "the members as parameters, or take the TypedDict itself as one"
+        )
+    return hint
 
 
 def _is_context(hint: Any, name: str, tool: str) -> bool:

@@ -15,6 +15,7 @@ import types
 import typing
 from collections import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from enum import Enum
 from functools import reduce
 from operator import or_
@@ -26,6 +27,14 @@ import msgspec
 
 from locus.core.errors import ConfigurationError
 from locus.core.structured.annotations import said_beside
+from locus.core.structured.checks import RANGES, Checked, Number
+from locus.core.structured.classes import (
+    Member,
+    check_constructor,
+    is_struct,
+    note_of_default,
+    struct_members,
+)
 from locus.core.structured.definitions import Definitions, Schema
 from locus.core.structured.kinds import (
     Alias,
@@ -91,6 +100,8 @@ class _Walk:
             return self._union(hint.__constraints__ or (hint.__bound__ or Any,), where)
         if hint is Any or hint is object:
             return Leaf(Any)
+        if hint is Decimal:
+            return Number({})
         if kind is Literal:
             return Choice([(_json(arg, where), arg) for arg in args])
         if kind in (typing.Union, types.UnionType):
@@ -107,7 +118,12 @@ class _Walk:
             return _enum(kind, where)
         if issubclass(kind, PurePath):
             return Path(kind)
-        if _is_typed_dict(kind) or attrs.has(kind) or dataclasses.is_dataclass(kind):
+        if (
+            _is_typed_dict(kind)
+            or attrs.has(kind)
+            or dataclasses.is_dataclass(kind)
+            or is_struct(kind)
+        ):
             return self._record(hint, kind, where)
         return self._container(kind, args, {}, where) or _leaf(hint, where)
 
@@ -118,6 +134,8 @@ class _Walk:
 
             return pydantic_kind(Annotated[hint, *extras], called(hint), where)
         kind = self._bounded(hint, said.bounds, where) if said.bounds else self.kind(hint, where)
+        if said.checks:
+            kind = Checked(kind, said.checks)
         return Noted(kind, said.notes) if said.notes else kind
 
     def _bounded(self, hint: Any, bounds: dict[str, Any], where: str) -> Kind:
@@ -131,6 +149,10 @@ class _Walk:
             return self._union(
                 [arg if arg is type(None) else Annotated[arg, meta] for arg in args], where
             )
+        if hint is Decimal:
+            if wrong := bounds.keys() - RANGES:
+                raise ConfigurationError(f"{where}: a Decimal has no {min(wrong)}")
+            return Number(bounds)
         container = self._container(origin or hint, args, bounds, where)
         return container or _leaf(Annotated[hint, msgspec.Meta(**bounds)], where)
 
@@ -152,6 +174,7 @@ class _Walk:
 
     def _union(self, args: Iterable[Any], where: str) -> Kind:
         args = [type(None) if arg is None else arg for arg in args]
+        args = [arg for arg in args if arg is not msgspec.UnsetType]  # the member is left out
         # Of its own models pydantic knows best which is meant.
         models = [arg for arg in args if hasattr(arg, "__pydantic_validator__")]
         if len(models) > 1:
@@ -177,14 +200,18 @@ class _Walk:
         if hint not in self.records:
             make = dict if _is_typed_dict(cls) else cls
             self.records[hint] = found = Record(called(hint), make, _docstring(cls))
+            found.closed = is_struct(cls) and cls.__struct_config__.forbid_unknown_fields
             found.fields = tuple(self._fields(hint, cls))
+            if make is cls:
+                check_constructor(cls, {field.keyword for field in found.fields}, where)
         return self.records[hint]
 
     def _fields(self, hint: Any, cls: type) -> Iterator[Field]:
         hints = _hints(hint, cls)
         for member in _members(cls, hints):
             where = f"{called(hint)}.{member.name}"
-            hint_of = hints.get(member.name, member.hint)
+            hint_of = hints.get(member.attribute or member.name, member.hint)
+            hint_of = hint_of if member.keyword else member.hint
             while typing.get_origin(hint_of) in _QUALIFIERS:
                 hint_of = typing.get_args(hint_of)[0]
             kind = self.kind(Any if hint_of is None else hint_of, where)
@@ -207,6 +234,10 @@ def _leaf(hint: Any, where: str) -> Kind:
 def _key(kind: Kind, where: str) -> Kind:
     """A kind as that of an object's keys, which are text in JSON whatever they mean."""
     match kind:
+        case Checked():
+            return Checked(_key(kind.kind, where), kind.checks)
+        case Number():
+            return kind
         case Leaf():
             return Key(kind.hint)
         case Noted():
@@ -227,6 +258,8 @@ def _key(kind: Kind, where: str) -> Kind:
 
 def _enum(cls: type[Enum], where: str) -> Kind:
     values = [(_json(item, where), item) for item in cls]
+    if not values:
+        raise ConfigurationError(f"{where}: the enum {cls.__name__} has no members to choose from")
     return Choice(values, cls.__name__, _docstring(cls))
 
 
@@ -244,19 +277,7 @@ def _json(value: Any, where: str) -> Any:
 # Classes and their fields.
 
 
-@attrs.frozen
-class _Member:
-    """A field as its class defines it, its type aside."""
-
-    name: str
-    keyword: str
-    required: bool
-    omissible: bool = False
-    notes: Mapping[str, Any] = attrs.Factory(dict)
-    hint: Any = None
-
-
-def _members(cls: Any, hints: Mapping[str, Any]) -> Iterator[_Member]:
+def _members(cls: Any, hints: Mapping[str, Any]) -> Iterator[Member]:
     if _is_typed_dict(cls):
         for name, hint in hints.items():
             # With postponed annotations the class itself does not see these qualifiers.
@@ -264,7 +285,9 @@ def _members(cls: Any, hints: Mapping[str, Any]) -> Iterator[_Member]:
             required = said is Required or (
                 said is not NotRequired and name in cls.__required_keys__
             )
-            yield _Member(name, name, required, omissible=not required)
+            yield Member(name, name, required, omissible=not required)
+    elif is_struct(cls):
+        yield from struct_members(cls)
     elif attrs.has(cls):
         for field in attrs.fields(cls):
             if field.init:
@@ -272,14 +295,14 @@ def _members(cls: Any, hints: Mapping[str, Any]) -> Iterator[_Member]:
                 factory = isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]
                 notes = _notes(field.metadata, () if required or factory else (field.default,))
                 keyword = field.alias or field.name
-                yield _Member(field.name, keyword, required, notes=notes, hint=field.type)
+                yield Member(field.name, keyword, required, notes=notes, hint=field.type)
     else:
         for part in dataclasses.fields(cls):
             if part.init:
                 plain = part.default is not dataclasses.MISSING
                 required = not plain and part.default_factory is dataclasses.MISSING
                 notes = _notes(part.metadata, (part.default,) if plain else ())
-                yield _Member(part.name, part.name, required, notes=notes)
+                yield Member(part.name, part.name, required, notes=notes)
 
 
 def _notes(metadata: Mapping[Any, Any], defaults: Iterable[Any]) -> Schema:
@@ -289,20 +312,6 @@ def _notes(metadata: Mapping[Any, Any], defaults: Iterable[Any]) -> Schema:
     for default in defaults:
         notes |= note_of_default(default)
     return notes
-
-
-def note_of_default(default: Any) -> Schema:
-    """What a schema says of a default; nothing where JSON has no form for it."""
-    try:
-        return {"default": msgspec.to_builtins(default, enc_hook=_path_as_text)}
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return {}
-
-
-def _path_as_text(value: Any) -> str:
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"JSON has no form for {type(value).__name__}")
 
 
 def _is_typed_dict(cls: Any) -> bool:

@@ -17,17 +17,19 @@ from typing import Any
 import attrs
 import msgspec
 
-from locus.core.structured.definitions import Definitions, Schema
+from locus.core.structured.definitions import PREFIX, Definitions, Schema
 from locus.core.structured.reading import (
     FAR,
     WORDS,
     Kind,
     Reading,
     fits,
+    is_refusal,
     json_type,
     made,
     member,
     named,
+    words_of,
 )
 
 
@@ -38,6 +40,12 @@ def _converted(raw: Any, hint: Any, exact: bool = False) -> Any:
         return msgspec.convert(raw, hint, strict=True)
     except SystemError as error:  # how msgspec before 0.22 fails at a number too large for a float
         raise msgspec.ValidationError("Number out of range") from error
+    except (msgspec.ValidationError, RecursionError):
+        raise
+    except Exception as error:  # of a struct's own code, which may raise anything
+        if not is_refusal(error, exact):
+            raise
+        raise msgspec.ValidationError(f"its class says: {words_of(error)}") from error
 
 
 def _with_all_digits(raw: float, wanted: Any) -> Any:
@@ -57,7 +65,12 @@ class Leaf:
 
     @property
     def words(self) -> str:
-        schema = self.schema(Definitions())
+        if names := getattr(self.hint, "_fields", None):
+            return f"an array ({', '.join(names)})"  # a NamedTuple
+        defs = Definitions()
+        schema = self.schema(defs)
+        if "$ref" in schema:
+            schema = defs.schemas[schema["$ref"].removeprefix(PREFIX)]
         wanted = WORDS.get(str(schema.get("type")), "another kind of value")
         return f"{wanted} ({schema['format']})" if "format" in schema else wanted
 
@@ -97,7 +110,7 @@ class Key(Leaf):
         table: Any = dict[self.hint, None]  # type: ignore[name-defined]
         try:
             (key,) = msgspec.convert({raw: None}, table, str_keys=True)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):
             return reading.unwanted(at, self.words, raw)
         return key
 
@@ -296,6 +309,8 @@ class Union:
 
     def _read(self, raw: Any, at: str, reading: Reading) -> tuple[Any, list[str]]:
         far = {kind: kind.distance(raw, reading) for kind in self.members}
+        if (untold := self._untold(raw, at, reading)) is not None:
+            return None, untold
         nearest: list[str] = []
         for kind in sorted(self.members, key=far.__getitem__):
             if far[kind] == FAR:
@@ -309,6 +324,29 @@ class Union:
             reading = reading.trial()
             reading.unwanted(at, self.words, raw)
         return None, nearest or reading.faults
+
+    def _untold(self, raw: Any, at: str, reading: Reading) -> list[str] | None:
+        """The fault of an object whose tag is that of none of the classes, if all have one."""
+        if not isinstance(raw, dict):
+            return None
+        plain = [kind.kind if isinstance(kind, Noted) else kind for kind in self.members]
+        tags: list[dict[str, Choice]] = [k.tags for k in plain if hasattr(k, "tags")]
+        if len(tags) < 2:
+            return None
+        if any(k.distance(raw, reading) < FAR for k in plain if not hasattr(k, "tags")):
+            return None  # an object of another kind may be meant
+        for name in tags[0]:
+            choices = [found[name] for found in tags if name in found]
+            if len(choices) == len(tags) and len({repr(c.values) for c in choices}) > 1:
+                either = Choice([pair for choice in choices for pair in choice.values])
+                trial = reading.trial()
+                if name in raw:
+                    either.read(raw[name], member(at, name), trial)
+                else:
+                    trial.fault(member(at, name), f"required, but missing: {either.words}")
+                if trial.faults:
+                    return trial.faults
+        return None
 
     def distance(self, raw: Any, reading: Reading) -> int:
         return min(kind.distance(raw, reading) for kind in self.members)

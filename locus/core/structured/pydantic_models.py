@@ -5,6 +5,7 @@ Imported for a pydantic model only, so pydantic is there.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import attrs
@@ -14,7 +15,8 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from locus.core.errors import ConfigurationError
 from locus.core.structured.definitions import PREFIX, Definitions, Schema
-from locus.core.structured.reading import FAR, Reading, member, named
+from locus.core.structured.pydantic_members import refuse_strange
+from locus.core.structured.reading import FAR, Reading, is_refusal, member, named, words_of
 
 
 @attrs.frozen(eq=False)
@@ -38,7 +40,10 @@ class PydanticKind:
     def read(self, raw: Any, at: str, reading: Reading) -> Any:
         # By way of JSON, for pydantic reads dates, bytes and enums otherwise from Python's values.
         try:
-            return self.adapter.validate_json(msgspec.json.encode(raw))
+            value = self.adapter.validate_json(_encoded(raw))
+            if reading.exact:
+                refuse_strange(value, raw, at, reading)
+            return value
         except ValidationError as errors:
             for error in errors.errors(include_url=False):
                 place = at
@@ -46,13 +51,25 @@ class PydanticKind:
                     place = member(place, step)
                 instead = "" if error["type"] == "missing" else f", not {named(error['input'])}"
                 reading.fault(place, error["msg"] + instead)
-        except (ArithmeticError, LookupError, OSError) as error:  # pydantic lets these through
-            reading.fault(at, f"{type(error).__name__} {error}")
+        except RecursionError:
+            raise
+        except Exception as error:  # of a validator's; pydantic lets most of them through
+            if not is_refusal(error, reading.exact):
+                raise
+            reading.fault(at, words_of(error))
+        return None
 
     def distance(self, raw: Any, reading: Reading) -> int:
         trial = reading.trial()
         self.read(raw, "", trial)
         return 0 if not trial.faults else FAR // 2 if isinstance(raw, dict) else FAR
+
+
+def _encoded(raw: Any) -> bytes:
+    try:
+        return msgspec.json.encode(raw)
+    except OverflowError:  # a whole number beyond 64 bits
+        return json.dumps(raw).encode()
 
 
 def pydantic_kind(hint: Any, name: str, where: str) -> PydanticKind:

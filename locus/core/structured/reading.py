@@ -94,7 +94,10 @@ def named(raw: Any) -> str:
     """A decoded value in an error: ``text 'x'``, ``an object``, ``3``."""
     if isinstance(raw, (dict, list)):
         return WORDS[json_type(raw)]
-    said = repr(raw) if isinstance(raw, str) else json.dumps(raw, default=repr)
+    try:
+        said = repr(raw) if isinstance(raw, str) else json.dumps(raw, default=repr)
+    except ValueError:  # Python does not write it out
+        return "a number of very many digits"
     said = said if len(said) <= 60 else f"{said[:56]} ..."
     return f"text {said}" if isinstance(raw, str) else said
 
@@ -122,13 +125,32 @@ def made(make: Callable[[], Any], at: str, reading: Reading) -> Any:
     """What a class makes of its members; its validators' words where it makes nothing."""
     try:
         return make()
-    except REFUSALS as error:
-        # attrs puts the attribute, the class and the value after the words.
-        words = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-        if not words or not isinstance(error, SAYING):
-            words = f"{type(error).__name__} {words}".strip()
-        reading.fault(at, words)
+    except RecursionError:
+        raise  # of what is nested too deeply, which is said by who asked
+    except Exception as error:  # the class is the caller's, and may raise anything
+        if not is_refusal(error, reading.exact):
+            raise
+        reading.fault(at, words_of(error))
         return None
+
+
+def is_refusal(error: Exception, exact: bool) -> bool:
+    """Whether what the caller's own code raised is about the value.
+
+    :param exact: the value is a tool's argument. One that its class fails at is wrong whatever
+        the class raises: the model is told, and may do better, where else its run would end.
+    """
+    return exact or isinstance(error, REFUSALS)
+
+
+def words_of(error: Exception) -> str:
+    """What an error of the caller's own code says is wrong."""
+    # attrs puts the attribute, the class and the value after the words.
+    first = error.args[0] if error.args and not isinstance(error, UnicodeError) else None
+    words = first if isinstance(first, str) else str(error)
+    if not words or not isinstance(error, SAYING):
+        words = f"{type(error).__name__} {words}".strip()
+    return words
 
 
 def fits(kind: Kind, raw: Any, reading: Reading) -> bool:

@@ -1,8 +1,9 @@
-"""Objects with known members: attrs classes, dataclasses and ``TypedDict``."""
+"""Objects with known members: attrs classes, dataclasses, ``TypedDict`` and msgspec's structs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -19,7 +20,7 @@ class Field:
     """A member of a :class:`Record`.
 
     :param name: in the JSON.
-    :param keyword: of the constructor.
+    :param keyword: of the constructor; empty where it does not want the member.
     :param required: there is no default.
     :param omissible: may be absent from the value itself, as ``NotRequired`` says.
     :param notes: further members of its schema: the description, the default.
@@ -47,17 +48,24 @@ class Field:
         return null and self.kind.distance(None, reading) > 0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Record:
     """An object with known members.
 
-    Members that no field is named after are passed over, unless the reading is exact.
+    Members that no field is named after are passed over, unless the reading is exact or the class
+    closed to them.
     """
 
     name: str
     make: Callable[..., Any]
     description: str | None = None
     fields: Sequence[Field] = ()
+    closed: bool = False
+
+    @cached_property
+    def tags(self) -> dict[str, Choice]:
+        """The members that are choices: these often tell one class from another."""
+        return {f.name: f.kind for f in self.fields if isinstance(f.kind, Choice) and f.required}
 
     @property
     def words(self) -> str:
@@ -71,7 +79,7 @@ class Record:
         schema["type"] = "object"
         schema["properties"] = {field.name: field.schema(defs) for field in self.fields}
         schema["required"] = [field.name for field in self.fields if field.required]
-        if defs.closed:
+        if defs.closed or self.closed:
             schema["additionalProperties"] = False
         return schema
 
@@ -84,11 +92,13 @@ class Record:
         for field in self.fields:
             place = member(at, field.name)
             if not field.absent(raw, reading):
-                values[field.keyword] = field.kind.read(raw[field.name], place, reading)
+                value = field.kind.read(raw[field.name], place, reading)
+                if field.keyword:
+                    values[field.keyword] = value
             elif field.required:
                 strange = self._strange(raw, reading) if strange is None else strange
                 reading.fault(place, f"required, but missing{strange}")
-        if reading.exact:
+        if reading.exact or self.closed:
             self._refuse_strange(raw, at, reading)
         if len(reading.faults) > before:
             return None
@@ -113,7 +123,7 @@ class Record:
 
     def _strange(self, raw: dict[str, Any], reading: Reading) -> str:
         """What is there that no field is named after: one of them may be meant."""
-        if reading.exact:
+        if reading.exact or self.closed:
             return ""  # it is a fault of its own
         names = sorted(raw.keys() - {field.name for field in self.fields})
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

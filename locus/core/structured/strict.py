@@ -85,7 +85,8 @@ class _Writer:
         for keyword, value in schema.items():
             if keyword in _SILENT or (keyword == "default" and value is None):
                 continue
-            if keyword not in _KNOWN or not self._sayable(keyword, value):
+            ranged = keyword in _RANGES and schema.get("type") == "string"  # of a Decimal
+            if ranged or keyword not in _KNOWN or not self._sayable(keyword, value):
                 aside.append(f"{keyword}: {msgspec.json.encode(value).decode()}")
             else:
                 strict[keyword] = value
