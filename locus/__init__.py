@@ -49,7 +49,12 @@ if TYPE_CHECKING:
         ToolResult,
     )
     from locus.core.state import StateFormatError
-    from locus.memory.errors import CheckpointError, CheckpointVersionError, ThreadBusyError
+    from locus.memory.errors import (
+        CheckpointError,
+        CheckpointVersionError,
+        MemoryStoreError,
+        ThreadBusyError,
+    )
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
@@ -94,6 +99,7 @@ _HOMES: Final = {
     **dict.fromkeys(
         (
             "ImagePart",
+            "MemoryStoreError",
             "Message",
             "RefusalPart",
             "Role",
@@ -106,7 +112,8 @@ _HOMES: Final = {
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
     **dict.fromkeys(
-        ("CheckpointError", "CheckpointVersionError", "ThreadBusyError"), "locus.memory.errors"
+        ("CheckpointError", "CheckpointVersionError", "MemoryStoreError", "ThreadBusyError"),
+        "locus.memory.errors",
     ),
     "Agent": "locus.agent.agent",
     "AgentResult": "locus.agent.result",
@@ -145,6 +152,7 @@ __all__ = [
     "InternalServerError",
     "LocalModel",
     "LocusError",
+    "MemoryStoreError",
     "Message",
     "NotFoundError",
     "OCIChatCompletionsModel",

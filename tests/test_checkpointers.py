@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from locus.core.errors import ConfigurationError
-from locus.core.messages import Message
+from locus.core.messages import Message, ToolCall
 from locus.core.state import AgentState, ToolExecution
 from locus.memory import (
     BaseCheckpointer,
@@ -149,6 +149,62 @@ def test_what_is_no_thread_id_is_refused_by_all_methods(
             method(thread_id)
     with pytest.raises(error, match="thread_id"):
         checkpointer.save(thread_id, AgentState())
+
+
+def test_what_is_no_state_is_refused(checkpointer: BaseCheckpointer) -> None:
+    bad: Any = {"messages": ()}
+    with pytest.raises(TypeError, match="is an AgentState, not dict"):
+        checkpointer.save("a", bad)
+    assert checkpointer.load("a") is None
+
+
+def test_nobody_alters_a_checkpoint_from_outside(checkpointer: BaseCheckpointer) -> None:
+    notes = {"a": [1]}
+    state = said("x", metadata=notes).with_messages(
+        Message.user("y", metadata=notes), Message.assistant(None, [ToolCall("1", "f", notes)])
+    )
+    state = state.with_execution(ToolExecution("f", "1", notes))
+    checkpointer.save("a", state)
+    notes["a"].append(2)
+    for _ in range(2):
+        found = checkpointer.load("a")
+        assert found is not None
+        kept = (
+            found.metadata,
+            found.messages[1].metadata,
+            found.messages[2].tool_calls[0].arguments,
+            found.tool_executions[0].arguments,
+        )
+        assert kept == ({"a": [1]},) * 4
+        for each in kept:
+            each["a"].append(3)
+
+
+def test_what_json_has_no_word_for_comes_back_as_json_has_it(
+    checkpointer: BaseCheckpointer,
+) -> None:
+    checkpointer.save("a", said("x", metadata={"a": (1, 2)}))
+    found = checkpointer.load("a")
+    assert found is not None
+    assert found.metadata == {"a": [1, 2]}
+
+
+def test_both_halves_of_a_pair_are_not_the_character_they_stand_for(
+    checkpointer: BaseCheckpointer,
+) -> None:
+    split, one = "\ud83d\ude00", "\U0001f600"
+    for name in (split, one):
+        with checkpointer.claim(name):
+            checkpointer.save(name, said(name, split, one, metadata={name: split}))
+    for name in (split, one):
+        assert checkpointer.load(name) == said(name, split, one, metadata={name: split})
+    assert checkpointer.threads() == (split, one)
+
+
+@pytest.mark.parametrize("kind", [FileCheckpointer, SQLiteCheckpointer])
+def test_a_path_that_no_file_system_has_is_refused(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match="null character"):
+        kind("a\0b")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)

@@ -336,3 +336,35 @@ def test_one_of_the_callers_own_needs_apply_alone() -> None:
     assert done.value.value == WHOLE[-3:]
     assert LastThree().apply_sync(WHOLE) == WHOLE[-3:]
     assert not LastThree.rewrites
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [
+        SlidingWindowManager(5),
+        TruncatingManager(500),
+        SummarizingManager("openai:gpt-4o", keep_last=2, threshold=5),
+    ],
+    ids=lambda manager: type(manager).__name__,
+)
+def test_a_text_or_one_message_is_a_conversation(manager: Any) -> None:
+    assert manager.apply("Hello") == (Message.user("Hello"),)
+    assert manager.apply(Message.user("Hello")) == (Message.user("Hello"),)
+    with pytest.raises(TypeError, match="a conversation holds Message, not str"):
+        manager.apply([Message.user("Hello"), "you"])
+    with pytest.raises(TypeError, match="a conversation is a string"):
+        manager.apply(None)
+
+
+def test_the_error_of_a_tool_is_cut_where_it_is_sent_too() -> None:
+    manager = TruncatingManager(100)
+    call = ToolCall("1", "f")
+    asked = (Message.user("x"), Message.assistant(None, [call]))
+    failed = Message.tool(ToolResult("1", "f", "", "no " * 100))
+    cut = manager.apply((*asked, failed))[-1]
+    assert len(cut.text) <= 100
+    assert len(cut.metadata["error"]) <= 100
+    assert "characters cut" in cut.metadata["error"]
+    assert manager.apply((*asked, cut))[-1] == cut
+    own = Message.user("y", metadata={"error": "no " * 100})
+    assert manager.apply((own, *asked, cut))[0] == own

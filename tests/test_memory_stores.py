@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
-from locus.memory import InMemoryStore, MemoryStore, SQLiteStore
+from locus.memory import InMemoryStore, MemoryStore, MemoryStoreError, SQLiteStore
 from tests.runtimes import ROOT
 from tests.strategies import json_values, texts
 
@@ -175,6 +175,7 @@ LOOP.append(LOOP)
         ("\ud800", ConfigurationError, "surrogate"),
         ({"\ud800": 1}, ConfigurationError, "a key of value.*surrogate"),
         (LOOP, ConfigurationError, "contains itself"),
+        (10**5000, ConfigurationError, "cannot be written as JSON"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isascii() else "value",
 )
@@ -428,14 +429,43 @@ def test_a_file_in_use_is_waited_for(tmp_path: Path) -> None:
     assert store.get("n", "k") == 2
 
 
-def test_other_errors_of_sqlite_pass_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE memory_v1 SET value = '{'",
+        "UPDATE memory_v1 SET value = x'ff'",
+        "UPDATE memory_v1 SET updated = 'now'",
+        "UPDATE memory_v1 SET updated = 1e300",
+        "UPDATE memory_v1 SET value = CAST(x'ff' AS TEXT)",
+        "DROP TABLE memory_v1; CREATE VIEW memory_v1 AS SELECT 1",
+    ],
+)
+def test_damage_is_an_error_of_the_store_that_names_the_file(tmp_path: Path, sql: str) -> None:
     store = SQLiteStore(tmp_path / "facts.db")
+    store.put("n", "k", 1)
     connection = sqlite3.connect(store.path)
     try:
-        connection.execute("CREATE VIEW memory_v1 AS SELECT 1")
+        connection.executescript(sql)
     finally:
         connection.close()
-    with pytest.raises(sqlite3.OperationalError):
-        store.put("n", "k", 1)
+    for read in (lambda: store.get("n", "k"), lambda: store.list("n"), lambda: store.render("n")):
+        with pytest.raises(MemoryStoreError, match=r"facts\.db"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["{", "[1]", "7", "[]"])
+def test_a_namespace_that_is_damaged_is_said_so(tmp_path: Path, name: str) -> None:
+    store = SQLiteStore(tmp_path / "facts.db")
+    store.put("n", "k", 1)
+    connection = sqlite3.connect(store.path, isolation_level=None)
+    try:
+        connection.execute("UPDATE memory_v1 SET namespace = ?", (name,))
+    finally:
+        connection.close()
+    with pytest.raises(MemoryStoreError, match=r"a namespace in .*facts\.db"):
+        store.namespaces()
+
+
+def test_a_path_with_a_null_character_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="null character"):
+        SQLiteStore("a\0b")

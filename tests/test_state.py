@@ -164,6 +164,10 @@ def test_evolve_converts_what_it_is_given(metadata: dict[str, Any]) -> None:
     assert state == AgentState(metadata=metadata, provider_state=metadata, confidence=1)
 
 
+ENDLESS: dict[str, Any] = {}
+ENDLESS["a"] = [ENDLESS]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "named"),
     [
@@ -172,6 +176,14 @@ def test_evolve_converts_what_it_is_given(metadata: dict[str, Any]) -> None:
         ({"messages": "x"}, TypeError, "messages is a sequence of Message, not str"),
         ({"tool_executions": [Message.user("x")]}, TypeError, r"tool_executions\[0\] is Message"),
         ({"iteration": "1"}, TypeError, "iteration"),
+        ({"iteration": True}, TypeError, "iteration is a whole number, not True"),
+        ({"iteration": 1.5}, TypeError, "iteration is a whole number, not 1.5"),
+        ({"usage": {"prompt_tokens": 1.5}}, TypeError, "usage has whole numbers"),
+        ({"usage": {"x": None}}, TypeError, "usage has whole numbers"),
+        ({"usage": {"x": True}}, TypeError, "usage has whole numbers"),
+        ({"usage": {1: 1}}, TypeError, "usage has whole numbers"),
+        ({"confidence": "1"}, TypeError, "confidence is a number"),
+        ({"metadata": ENDLESS}, ValueError, "metadata is nested too deep, or contains itself"),
         ({"metadata": []}, TypeError, "metadata must be a mapping"),
         ({"usage": 3}, TypeError, "usage must be a mapping"),
         ({"provider_state": "x"}, TypeError, "provider_state must be a mapping"),
@@ -187,7 +199,98 @@ def test_wrong_values_are_refused(change: Any, error: type[Exception], named: st
             AgentState(**change)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"result": 5},
+        {"error": b"x"},
+        {"duration_ms": "3"},
+        {"duration_ms": True},
+        {"iteration": True},
+        {"iteration": None},
+        {"idempotent": 1},
+        {"tool_name": None},
+        {"tool_call_id": 7},
+    ],
+)
+def test_an_execution_refuses_what_could_not_be_read_again(change: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(change))):
+        ToolExecution(**{"tool_name": "f", "tool_call_id": "1"} | change)
+
+
+ANYTHING: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, 1, -1, 1.5, 10**30, float("inf"), "x", b"x", {}, ["x"], {1}]
+)
+
+
+@given(st.data())
+def test_what_is_accepted_is_refused_clearly_when_saved_or_read_again(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from([AgentState, ToolExecution]))
+    names = [field.name for field in attrs.fields(kind)]
+    fields: dict[str, Any] = {} if kind is AgentState else {"tool_name": "f", "tool_call_id": "1"}
+    fields |= data.draw(st.dictionaries(st.sampled_from(names), ANYTHING, max_size=3))
+    if isinstance(fields.get("usage"), dict):
+        fields["usage"] = {"x": data.draw(ANYTHING)}
+    try:
+        made = kind(**fields)
+        state = made if isinstance(made, AgentState) else AgentState(tool_executions=(made,))
+        saved = state.to_json()
+    except (TypeError, ValueError):
+        return
+    assert AgentState.from_json(saved) == state
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: Any = "x"
+    for _ in range(depth - 1):
+        value = [value]
+    return {"a": value}
+
+
+def test_nesting_that_is_saved_is_read_where_the_stack_is_fuller() -> None:
+    with pytest.raises(ConfigurationError, match="more than 100 levels"):
+        AgentState(metadata=nested(101)).to_json()
+    state = AgentState(metadata=nested(100))
+    saved = state.to_json()
+
+    def read(frames: int) -> AgentState:
+        return read(frames - 1) if frames else AgentState.from_json(saved)
+
+    assert read(300) == state
+
+
+def test_a_state_shares_nothing_with_what_it_was_made_of() -> None:
+    notes = {"a": [1]}
+    state = AgentState(metadata=notes, provider_state=notes)
+    ran = ToolExecution("f", "1", notes)
+    notes["a"].append(2)
+    assert state.metadata == state.provider_state == ran.arguments == {"a": [1]}
+
+
+SPLIT = "\ud83d\ude00"  # not the one character that the two halves stand for
+assert len(SPLIT) == 2
+
+
+@given(st.text("\ud83d\ude00\ud800\udfff\U0001f600\ue000\ue001a\\", max_size=12))
+def test_halves_of_a_pair_stay_apart(text: str) -> None:
+    state = AgentState(
+        (Message.user(text), Message.user([text, text])),
+        metadata={text: [text, {text: text}], "split_pairs": "\ue000"},
+    )
+    again = AgentState.from_json(state.to_json())
+    assert again == state
+    assert again.to_json() == state.to_json()
+    assert read_items(Message, [write_item(each) for each in state.messages]) == state.messages
+
+
+def test_a_pair_and_its_character_are_two_members() -> None:
+    state = AgentState(metadata={SPLIT: 1, "\U0001f600": 2, SPLIT + "\ue000": 3})
+    assert AgentState.from_json(state.to_json()) == state
+
+
 def test_steps_refuse_what_is_no_message() -> None:
+    with pytest.raises(TypeError, match="usage has whole numbers"):
+        AgentState().with_usage({"prompt_tokens": 1.5})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match=r"messages\[1\] is str"):
         AgentState().with_messages(Message.user("x"), "y")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"tool_executions\[0\] is str"):

@@ -28,6 +28,7 @@ from cattrs.gen import (
 )
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 
+from locus.core import split_pairs
 from locus.core.frozendict import frozen_dict
 from locus.core.messages import (
     Content,
@@ -83,10 +84,11 @@ def encode(plain: Any) -> bytes:
     """Dictionaries and lists as JSON bytes."""
     # The standard library's encoder, for it writes NaN and, escaped, half a surrogate pair: a
     # server may send either, and a conversation must be kept as it is.
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     try:
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+        return text.encode()
     except UnicodeEncodeError:
-        return json.dumps(plain, separators=(",", ":")).encode()
+        return json.dumps(split_pairs.mark(plain, text), separators=(",", ":")).encode()
 
 
 def load(converter: Converter, data: bytes | str, kind: Any) -> Any:
@@ -99,7 +101,8 @@ def decode(data: bytes | str) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError):
-        return json.loads(data)
+        # Only here can there be half a surrogate pair, which msgspec refuses.
+        return split_pairs.unmark(json.loads(data))
 
 
 def explain(why: BaseException) -> str:
@@ -244,14 +247,21 @@ def _mapping_in(kind: Any, converter: Any) -> In:
     return read
 
 
-def _plain(value: Any) -> Any:
+_DEEPEST: Final = 100
+"""How deep values are nested at most: what is written here must also be read where the stack is
+fuller, and by a Python that has less of it."""
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if depth == _DEEPEST:
+        raise ValueError(f"there is a recursion, or more than {_DEEPEST} levels of nesting")
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
                 raise TypeError(f"the name of a member must be text, not {name!r}")
-        return {name: _plain(member) for name, member in value.items()}
+        return {name: _plain(member, depth + 1) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(member) for member in value]
+        return [_plain(member, depth + 1) for member in value]
     raise TypeError(f"{type(value).__name__} is not JSON")

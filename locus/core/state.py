@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import attrs
 
 from locus.core.errors import LocusError
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
+from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
 from locus.core.messages import Message, Role, ToolCall
 
 VERSION: Final = 1
@@ -34,8 +34,34 @@ class StateFormatError(LocusError, ValueError):
         self.newer = newer
 
 
+def _own(value: Mapping[str, Any] | None, name: str) -> FrozenDict[str, Any]:
+    """The caller's JSON, apart from what the caller may still change."""
+    try:
+        return frozen_dict(snapshot(frozen_dict(value, name)))
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deep, or contains itself") from None
+
+
 def _arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return frozen_dict(value, "ToolExecution.arguments")
+    return _own(value, "ToolExecution.arguments")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _whole(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not _is_whole(value):
+        raise TypeError(f"{type(owner).__name__}.{field.name} is a whole number, not {value!r}")
+
+
+def _duration(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, float) and not _is_whole(value):
+        raise TypeError(f"ToolExecution.{field.name} is a number or None, not {value!r}")
+
+
+_string = attrs.validators.instance_of(str)
+_string_or_none = attrs.validators.optional(_string)
 
 
 @attrs.frozen
@@ -52,14 +78,14 @@ class ToolExecution:
     :param idempotent: whether a repeat with the same arguments may be given this result.
     """
 
-    tool_name: str = attrs.field(validator=attrs.validators.instance_of(str))
-    tool_call_id: str = attrs.field(validator=attrs.validators.instance_of(str))
+    tool_name: str = attrs.field(validator=_string)
+    tool_call_id: str = attrs.field(validator=_string)
     arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_arguments)
-    result: str | None = None
-    error: str | None = None
-    duration_ms: float | None = None
-    iteration: int = 0
-    idempotent: bool = False
+    result: str | None = attrs.field(default=None, validator=_string_or_none)
+    error: str | None = attrs.field(default=None, validator=_string_or_none)
+    duration_ms: float | None = attrs.field(default=None, validator=_duration)
+    iteration: int = attrs.field(default=0, validator=_whole)
+    idempotent: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
     @property
     def success(self) -> bool:
@@ -90,18 +116,26 @@ def _all_of(kind: type[Any], value: Iterable[Any], name: str) -> tuple[Any, ...]
 
 
 def _provider_state(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
-    return None if value is None else frozen_dict(value, "AgentState.provider_state")
+    return None if value is None else _own(value, "AgentState.provider_state")
 
 
 def _metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return frozen_dict(value, "AgentState.metadata")
+    return _own(value, "AgentState.metadata")
 
 
 def _usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
-    return frozen_dict(value, "AgentState.usage")
+    usage = frozen_dict(value, "AgentState.usage")
+    for name, count in usage.items():
+        if not isinstance(name, str) or not _is_whole(count):
+            raise TypeError(
+                f"AgentState.usage has whole numbers under names, not {name!r}: {count!r}"
+            )
+    return usage
 
 
 def _confidence(value: float) -> float:
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"AgentState.confidence is a number, not {value!r}")
     if not 0 <= value <= 1:
         raise ValueError(f"AgentState.confidence is between 0 and 1, not {value!r}")
     return float(value)
@@ -123,7 +157,7 @@ class AgentState:
 
     messages: tuple[Message, ...] = attrs.field(default=(), converter=_messages)
     tool_executions: tuple[ToolExecution, ...] = attrs.field(default=(), converter=_executions)
-    iteration: int = attrs.field(default=0, validator=attrs.validators.instance_of(int))
+    iteration: int = attrs.field(default=0, validator=_whole)
     provider_state: Mapping[str, Any] | None = attrs.field(default=None, converter=_provider_state)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_metadata)
     usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_usage)
@@ -156,9 +190,9 @@ class AgentState:
     def with_usage(self, usage: Mapping[str, int]) -> Self:
         """This state with the tokens of another model call, added up key by key."""
         total = dict(self.usage)
-        for name, count in usage.items():
+        for name, count in _usage(usage).items():
             total[name] = total.get(name, 0) + count
-        return self._with(usage=_usage(total))
+        return self._with(usage=frozen_dict(total))
 
     def _with(self, **checked: Any) -> Self:
         new = object.__new__(type(self))

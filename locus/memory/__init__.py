@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from locus.memory.checkpointers.file import FileCheckpointer
     from locus.memory.checkpointers.in_memory import MemoryCheckpointer
     from locus.memory.checkpointers.sqlite import SQLiteCheckpointer
-    from locus.memory.errors import CheckpointError, CheckpointVersionError, ThreadBusyError
+    from locus.memory.errors import (
+        CheckpointError,
+        CheckpointVersionError,
+        MemoryStoreError,
+        ThreadBusyError,
+    )
     from locus.memory.managers.base import ConversationManager
     from locus.memory.managers.sliding import SlidingWindowManager
     from locus.memory.managers.summarizing import SummarizingManager
@@ -26,7 +31,8 @@ _HOMES: Final = {
     "MemoryCheckpointer": "locus.memory.checkpointers.in_memory",
     "SQLiteCheckpointer": "locus.memory.checkpointers.sqlite",
     **dict.fromkeys(
-        ("CheckpointError", "CheckpointVersionError", "ThreadBusyError"), "locus.memory.errors"
+        ("CheckpointError", "CheckpointVersionError", "MemoryStoreError", "ThreadBusyError"),
+        "locus.memory.errors",
     ),
     "ConversationManager": "locus.memory.managers.base",
     "SlidingWindowManager": "locus.memory.managers.sliding",
@@ -46,6 +52,7 @@ __all__ = [
     "InMemoryStore",
     "MemoryCheckpointer",
     "MemoryStore",
+    "MemoryStoreError",
     "SQLiteCheckpointer",
     "SQLiteStore",
     "SlidingWindowManager",

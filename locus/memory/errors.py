@@ -1,4 +1,4 @@
-"""What goes wrong with saved conversations."""
+"""What goes wrong with saved conversations, and with stored facts."""
 
 from __future__ import annotations
 
@@ -29,3 +29,7 @@ class ThreadBusyError(LocusError):
     def __init__(self, message: str, *, thread_id: str) -> None:
         super().__init__(message)
         self.thread_id = thread_id
+
+
+class MemoryStoreError(LocusError):
+    """Facts cannot be stored or read: their file is damaged, or busy, or the disk refuses."""

@@ -87,3 +87,13 @@ def check_thread_id(thread_id: str) -> str:
     if not thread_id:
         raise ConfigurationError("thread_id is empty: give the conversation a name")
     return thread_id
+
+
+def check_state(state: AgentState) -> AgentState:
+    """``state``, where it is one.
+
+    :raises TypeError: it is something else.
+    """
+    if not isinstance(state, AgentState):
+        raise TypeError(f"a checkpoint is an AgentState, not {type(state).__name__}")
+    return state

@@ -19,9 +19,15 @@ from typing import Any, Final
 from uuid import uuid4
 
 from locus.core.state import AgentState, StateFormatError
-from locus.memory.checkpointers.base import BaseCheckpointer, check_thread_id
+from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
 from locus.memory.checkpointers.claims import claim_file
-from locus.memory.checkpointers.paths import file_name, make_directory, remove, sync_directory
+from locus.memory.checkpointers.paths import (
+    check_path,
+    file_name,
+    make_directory,
+    remove,
+    sync_directory,
+)
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 
 _VERSION: Final = 1
@@ -41,17 +47,19 @@ class FileCheckpointer(BaseCheckpointer):
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(os.path.abspath(directory))
+        self.directory = check_path(directory)
         self._swept = False
 
     def save(self, thread_id: str, state: AgentState) -> None:
         path = self._path(thread_id)
-        body = state.to_json()
+        body = check_state(state).to_json()
         head = {
             "locus_checkpoint": _VERSION,
             "thread_id": thread_id,
             "sha256": sha256(body).hexdigest(),
         }
+        if json.loads(json.dumps(thread_id)) != thread_id:  # both halves of a surrogate pair
+            head["thread_id_hex"] = thread_id.encode("utf-8", "surrogatepass").hex()
         text = json.dumps(head, separators=(",", ":")).encode() + b"\n" + body + b"\n"
         with _failing("saved", thread_id):
             make_directory(self.directory)
@@ -152,6 +160,9 @@ def _head(line: bytes, path: Path) -> dict[str, Any]:
         version = head["locus_checkpoint"]
         newer = version > _VERSION
         whose = head["thread_id"]
+        if "thread_id_hex" in head:
+            whose = bytes.fromhex(head["thread_id_hex"]).decode("utf-8", "surrogatepass")
+            head["thread_id"] = whose
     except (ValueError, TypeError, KeyError) as why:
         raise _damaged(path, "its first line is not that of a checkpoint") from why
     if newer:

@@ -8,6 +8,19 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from locus.core.errors import ConfigurationError
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """``path``, absolute.
+
+    :raises ConfigurationError: (a ``ValueError``) no file system has it.
+    """
+    absolute = os.path.abspath(path)
+    if "\0" in absolute:
+        raise ConfigurationError(f"a path cannot hold a null character: {absolute!r}")
+    return Path(absolute)
+
 
 def file_name(thread_id: str) -> str:
     """A name that no other thread has, on any file system; begins in a way people recognise.

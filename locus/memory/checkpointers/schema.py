@@ -6,11 +6,14 @@ The names begin with ``checkpoint``, and the version stands in a table of its ow
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
+from pathlib import Path
 from typing import Final
 
-from locus.memory.errors import CheckpointVersionError
+from locus.memory.checkpointers.connections import Unchanging
+from locus.memory.errors import CheckpointError, CheckpointVersionError
 
 # What makes version n out of version n - 1. Add to the end; never change what is here.
 MIGRATIONS: Final[list[tuple[str, ...]]] = [
@@ -44,8 +47,51 @@ MIGRATIONS: Final[list[tuple[str, ...]]] = [
 def connect(path: str, timeout: float) -> sqlite3.Connection:
     """A connection to the database at ``path``, its tables made or brought up to date.
 
+    Where the file may be read and not written, so may what the connection gives.
+
     :param timeout: seconds to wait for others who write.
     """
+    try:
+        return _writing(path, timeout)
+    except sqlite3.OperationalError as why:
+        if not _is_refused(why) or not os.path.exists(path):
+            raise
+    there = f"{Path(path).as_uri()}?mode=ro"
+    try:
+        return _reading(there, path, timeout, sqlite3.Connection)
+    except sqlite3.OperationalError as why:
+        # SQLite reads a write-ahead log with the help of a file that it cannot make here. Where
+        # there is no log, nobody writes, and the file itself is all there is.
+        if not _is_refused(why) or os.path.exists(f"{path}-wal"):
+            raise
+    return _reading(f"{there}&immutable=1", path, timeout, Unchanging)
+
+
+def _is_refused(why: sqlite3.OperationalError) -> bool:
+    return why.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def _reading(
+    address: str, path: str, timeout: float, kind: type[sqlite3.Connection]
+) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+        factory=kind,
+    )
+    try:
+        connection.text_factory = bytes
+        prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _writing(path: str, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False
     )
@@ -75,15 +121,26 @@ def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
             time.sleep(0.01)
 
 
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are those of this version of Locus."""
+    return _version(connection) == len(MIGRATIONS)
+
+
 def prepare(connection: sqlite3.Connection, path: str) -> None:
     """Make the tables, or bring them up to date.
 
     :raises CheckpointVersionError: they are newer than this version of Locus.
+    :raises CheckpointError: they do not say what they are.
     """
-    if _version(connection) == len(MIGRATIONS):
+    if is_current(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
     version = _version(connection)  # another process may just have done it
+    if version is None:
+        raise CheckpointError(
+            f"{path} is damaged: its table checkpoint_format does not say which version it is. "
+            "Restore the database from a copy"
+        )
     if version > len(MIGRATIONS):
         raise CheckpointVersionError(
             f"{path} is in format {version}, and this version of Locus knows formats up to "
@@ -96,9 +153,11 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("COMMIT")
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def _version(connection: sqlite3.Connection) -> int | None:
+    """The version of the tables, 0 where there are none; None where they do not say."""
     made = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'checkpoint_format'"
     if not connection.execute(made).fetchone()[0]:
         return 0
-    ((version,),) = connection.execute("SELECT version FROM checkpoint_format").fetchall()
-    return int(version)
+    rows = connection.execute("SELECT version FROM checkpoint_format").fetchall()
+    version = rows[0][0] if len(rows) == 1 else None
+    return version if isinstance(version, int) and version >= 1 else None

@@ -22,17 +22,18 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message
 from locus.core.state import AgentState, StateFormatError, ToolExecution
-from locus.memory.checkpointers.base import BaseCheckpointer, check_thread_id
+from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
 from locus.memory.checkpointers.claims import claim_file
 from locus.memory.checkpointers.connections import Connections
 from locus.memory.checkpointers.items import NO_SEAL, SEAL_SIZE, same_beginning, seals
-from locus.memory.checkpointers.paths import file_name, make_directory
-from locus.memory.checkpointers.schema import connect
+from locus.memory.checkpointers.paths import check_path, file_name, make_directory
+from locus.memory.checkpointers.schema import connect, is_current
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 
 _MESSAGES: Final = 0
 _EXECUTIONS: Final = 1
 _MAX_KNOWN: Final = 128
+_LONGEST: Final = 1_000_000  # SQLite counts milliseconds in 32 bits
 
 
 @attrs.frozen
@@ -65,6 +66,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
     :param path: the database file; it is made when first used. Lock files are in a directory
         beside it, whose name ends in ``-claims``.
     :param timeout: seconds to wait while others write.
+    :raises ConfigurationError: there is no such path, or the timeout is no number from 0.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
@@ -73,16 +75,24 @@ class SQLiteCheckpointer(BaseCheckpointer):
                 "SQLiteCheckpointer needs a file: a database in memory would be another one for "
                 "each connection. Use MemoryCheckpointer()"
             )
-        self.path = Path(os.path.abspath(path))
+        if (
+            not isinstance(timeout, (int, float))
+            or isinstance(timeout, bool)
+            or not 0 <= timeout <= _LONGEST
+        ):
+            raise ConfigurationError(
+                f"timeout is a number of seconds from 0 to {_LONGEST:,}, not {timeout!r}"
+            )
+        self.path = check_path(path)
         self.timeout = timeout
-        self._connections = Connections(partial(_open, self.path, timeout))
+        self._connections = Connections(self.path, partial(_open, self.path, timeout), is_current)
         self._known: dict[str, _Known] = {}
 
     def save(self, thread_id: str, state: AgentState) -> None:
         from locus.core.state_json import write_state
 
         key = _key(check_thread_id(thread_id))
-        rest = write_state(state.evolve(messages=(), tool_executions=()))
+        rest = write_state(check_state(state).evolve(messages=(), tool_executions=()))
         revision = os.urandom(16)
         with self._connection("saved", thread_id, write=True) as db:
             row = _row(db, key)
@@ -146,7 +156,8 @@ class SQLiteCheckpointer(BaseCheckpointer):
 
     @contextmanager
     def _claim(self, thread_id: str) -> Iterator[None]:
-        directory = Path(f"{self.path}-claims")
+        # Where the file itself is: whoever comes by a symbolic link wants the same claim.
+        directory = Path(f"{os.path.realpath(self.path)}-claims")
         try:
             make_directory(directory)
         except OSError as why:

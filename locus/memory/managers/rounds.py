@@ -7,7 +7,7 @@ asked for, so that a window on a long conversation costs what the window holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -19,6 +19,27 @@ SUMMARY_OF: Final = "summary_of"
 
 Round: TypeAlias = tuple[int, ...]
 """The positions of messages that stay together, in order."""
+
+
+def turns_of(messages: str | Message | Iterable[Message]) -> tuple[Message, ...]:
+    """The messages; a text is the user's.
+
+    :raises TypeError: something in it is no message.
+    """
+    if isinstance(messages, str):
+        return (Message.user(messages),)
+    if isinstance(messages, Message):
+        return (messages,)
+    if not isinstance(messages, Iterable):
+        raise TypeError(
+            f"a conversation is a string, a Message, or a sequence of Message, "
+            f"not {type(messages).__name__}"
+        )
+    turns = tuple(messages)
+    for kind in set(map(type, turns)):
+        if not issubclass(kind, Message):
+            raise TypeError(f"a conversation holds Message, not {kind.__name__}")
+    return turns
 
 
 def is_summary(message: Message) -> bool:

@@ -10,7 +10,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
 from locus.memory.managers.base import ConversationManager
-from locus.memory.managers.rounds import Round, indispensable, leading, newest
+from locus.memory.managers.rounds import Round, indispensable, leading, newest, turns_of
 from locus.memory.managers.tokens import estimate_tokens
 
 
@@ -50,7 +50,7 @@ class SlidingWindowManager(ConversationManager):
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
         """The conversation within the budget; itself where it fits."""
-        turns = tuple(messages)
+        turns = turns_of(messages)
         if self.max_tokens is None and len(turns) <= (self.max_messages or 0):
             return turns
         head = leading(turns)

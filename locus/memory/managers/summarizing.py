@@ -22,6 +22,7 @@ from locus.memory.managers.rounds import (
     is_summary,
     leading,
     newest,
+    turns_of,
 )
 from locus.memory.managers.sliding import budget
 from locus.memory.managers.tokens import estimate_tokens
@@ -117,7 +118,7 @@ class SummarizingManager(ConversationManager):
 
     def reduce(self, messages: Iterable[Message]) -> Reduction:
         """Yields one request for a summary, where it is time for one."""
-        turns = tuple(messages)
+        turns = turns_of(messages)
         head = leading(turns)
         if not self._is_time(turns, head):
             return turns

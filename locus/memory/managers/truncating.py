@@ -11,6 +11,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Content, Message, Part, Role, TextPart
 from locus.memory.managers.base import ConversationManager
+from locus.memory.managers.rounds import turns_of
 
 SMALLEST: Final = 100
 """The least that can be asked for: the note about the cut is part of it."""
@@ -49,7 +50,7 @@ class TruncatingManager(ConversationManager):
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
         """The conversation with its long texts cut; messages that are short enough as they are."""
-        turns = tuple(messages)
+        turns = turns_of(messages)
         spoken = (at for at in range(len(turns) - 1, -1, -1) if turns[at].role is Role.USER)
         last = next(spoken, None)
         return tuple(
@@ -60,9 +61,13 @@ class TruncatingManager(ConversationManager):
     def _cut(self, message: Message) -> Message:
         limit = self.max_result_chars if message.role is Role.TOOL else self.max_chars
         text = message.text
-        if len(text) <= limit:
-            return message
-        return attrs.evolve(message, content=_shortened(message.content, text, limit))
+        if len(text) > limit:
+            message = attrs.evolve(message, content=_shortened(message.content, text, limit))
+        error = message.metadata.get("error")  # some wire formats have a place for it, and send it
+        if message.role is Role.TOOL and isinstance(error, str) and len(error) > limit:
+            short = _shortened(error, error, limit)
+            message = attrs.evolve(message, metadata={**message.metadata, "error": short})
+        return message
 
 
 def _shortened(content: Content, text: str, limit: int) -> Content:

@@ -49,14 +49,18 @@ def to_json(value: Any) -> str:
     Tuples are taken as lists, and come back as such.
 
     :raises TypeError: something in it is not JSON; says what and where.
-    :raises ConfigurationError: a number that is not finite, half a surrogate pair, or nesting that
-        is too deep or never ends.
+    :raises ConfigurationError: a number that is not finite or has thousands of digits, half a
+        surrogate pair, or nesting that is too deep or never ends.
     """
     try:
         _check(value, "value")
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except RecursionError:
         raise ConfigurationError("the value is nested too deep, or contains itself") from None
+    except ValueError as why:
+        if isinstance(why, ConfigurationError):
+            raise
+        raise ConfigurationError(f"the value cannot be written as JSON: {why}") from why
 
 
 def from_json(text: str) -> Any:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
+from locus.memory.errors import MemoryStoreError
 from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
 from locus.memory.stores.facts import from_json, namespace_path, to_json
 
@@ -59,6 +60,8 @@ def _path(value: str | os.PathLike[str]) -> Path:
             f"SQLiteStore takes the path of a file, not {value!r}; what is kept in memory alone is "
             "an InMemoryStore()"
         )
+    if "\0" in text:
+        raise ConfigurationError(f"a path cannot hold a null character: {text!r}")
     return Path(text).absolute()
 
 
@@ -71,6 +74,7 @@ class SQLiteStore(MemoryStore):
 
     :param path: the file. Its directory has to be there.
     :raises ConfigurationError: when first used: the file cannot be opened, or is something else.
+    :raises MemoryStoreError: when used: the file is damaged, others keep it busy, the disk refuses.
     """
 
     path: Path = attrs.field(converter=_path)
@@ -87,7 +91,7 @@ class SQLiteStore(MemoryStore):
         path, key = place(namespace, key)
         with self._opened() as connection:
             row = connection.execute(f"{_COLUMNS} AND key = ?", (_name(path), key)).fetchone()
-        return None if row is None else _item(path, row)
+        return None if row is None else self._item(path, row)
 
     def delete(self, namespace: Namespace, key: str) -> bool:
         """Forget a fact. Gives whether there was one."""
@@ -100,7 +104,10 @@ class SQLiteStore(MemoryStore):
         """Every namespace that has facts, sorted."""
         with self._opened() as connection:
             rows = connection.execute("SELECT DISTINCT namespace FROM memory_v1").fetchall()
-        return tuple(sorted(tuple(json.loads(name)) for (name,) in rows))
+        try:
+            return tuple(sorted(namespace_path(tuple(json.loads(name))) for (name,) in rows))
+        except (ValueError, TypeError) as why:
+            raise self._damaged("a namespace", why) from why
 
     def items(self, namespace: Namespace, *, latest_first: bool = False) -> Iterator[MemoryItem]:
         """The facts of a namespace as they are now."""
@@ -108,15 +115,37 @@ class SQLiteStore(MemoryStore):
         order = "turn DESC" if latest_first else "id"
         with self._opened() as connection:
             rows = connection.execute(f"{_COLUMNS} ORDER BY {order}", (_name(path),)).fetchall()
-        return (_item(path, row) for row in rows)
+        return (self._item(path, row) for row in rows)
+
+    def _item(self, path: tuple[str, ...], row: tuple[str, str, float, float]) -> MemoryItem:
+        key, value, created, updated = row
+        try:
+            return MemoryItem(
+                path,
+                key,
+                from_json(value),
+                datetime.fromtimestamp(created, UTC),
+                datetime.fromtimestamp(updated, UTC),
+            )
+        except (ValueError, TypeError, OverflowError, OSError, RecursionError) as why:
+            raise self._damaged(f"the fact {key!r}", why) from why
+
+    def _damaged(self, what: str, why: Exception) -> MemoryStoreError:
+        return MemoryStoreError(
+            f"{what} in {str(self.path)!r} is damaged ({why}): restore the file from a copy, or "
+            "delete what is damaged"
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connect()
         try:
-            yield connection
-        finally:
-            connection.close()
+            connection = self._connect()
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as why:
+            raise MemoryStoreError(f"{str(self.path)!r} cannot be used: {why}") from why
 
     def _connect(self) -> sqlite3.Connection:
         """A connection in which each statement is a transaction, the table being there."""
@@ -162,14 +191,3 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _name(path: tuple[str, ...]) -> str:
     """The namespace as a column holds it."""
     return json.dumps(path, ensure_ascii=False)
-
-
-def _item(path: tuple[str, ...], row: tuple[str, str, float, float]) -> MemoryItem:
-    key, value, created, updated = row
-    return MemoryItem(
-        path,
-        key,
-        from_json(value),
-        datetime.fromtimestamp(created, UTC),
-        datetime.fromtimestamp(updated, UTC),
-    )
