@@ -239,16 +239,45 @@ async def cut_scope(running: Callable[[], Awaitable[Any]], cut: Cut) -> None:
         await running()
 
 
-async def cut_task(running: Callable[[], Awaitable[Any]], cut: Cut) -> None:
+async def cut_task(running: Callable[[], Awaitable[Any]], cut: Cut, times: int = 1) -> None:
     async def main() -> None:
         await running()
 
     task = asyncio.create_task(main())
-    cut.cut = task.cancel
+
+    def cancel(times: int = times) -> None:
+        task.cancel()
+        if times > 1:
+            asyncio.get_running_loop().call_soon(cancel, times - 1)
+
+    cut.cut = cancel
     try:
         await task
     except asyncio.CancelledError:
         assert task.cancelled()
+
+
+@pytest.mark.parametrize("how", ["events", "result"])
+def test_cancelling_twice_at_every_await_leaves_a_thread_that_resumes(how: str) -> None:
+    at = 0
+    while True:
+        at += 1
+        work, checkpointer = Work(), MemoryCheckpointer()
+        agent = work.agent(checkpointer)
+        with pytest.MonkeyPatch.context() as patch:
+            cut = Cut(at, patch)
+            running = partial(consume if how == "events" else _arun, agent)
+            asyncio.run(cut_task(running, cut, times=2))
+        with checkpointer.claim("t"):  # it is free
+            pass
+        until = time.monotonic() + 2.0
+        while any(thread.name == "locus tool" for thread in threading.enumerate()):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        check_resumed(work, checkpointer, "asyncio")
+        if cut.waits < at:
+            break
+    assert at > 20
 
 
 @pytest.mark.parametrize("milliseconds", [step / 2 for step in range(40)])

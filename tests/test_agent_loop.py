@@ -30,7 +30,7 @@ from locus.memory import InMemoryStore, MemoryCheckpointer, SlidingWindowManager
 from locus.models import register_provider
 from locus.models.base import ModelProtocol
 from locus.testing import FunctionModel, ScriptedModel, cut_off, text, tool_call
-from locus.tools import ToolContext, tool
+from locus.tools import FunctionTool, ToolContext, tool
 from tests.agent_runs import RUNTIMES, see, to_end
 from tests.runtimes import AtMost
 
@@ -432,6 +432,78 @@ def test_an_idempotent_call_that_failed_may_be_made_again(runtime: str) -> None:
     assert len(ran) == 2
 
 
+class NoWords(Exception):
+    """An error that cannot be read."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class NoForm:
+    """A result whose own code fails."""
+
+    def tolist(self) -> Any:
+        raise NoWords
+
+
+def test_whatever_a_tool_makes_of_its_call_is_an_error_for_the_model(runtime: str) -> None:
+    class Unbindable(FunctionTool[Any, Any]):
+        def bind_call(self, call: ToolCall, context: ToolContext | None = None) -> dict[str, Any]:
+            raise NoWords
+
+    @tool
+    def raises() -> None:
+        """Raise."""
+        raise NoWords
+
+    @tool
+    def returns() -> object:
+        """Return."""
+        return NoForm()
+
+    @tool
+    def stops() -> None:
+        """Stop."""
+        raise StopIteration
+
+    @tool
+    async def stops_async() -> None:
+        """Stop."""
+        raise StopIteration("here")
+
+    unbindable = Unbindable(raises.function, "unbindable")
+    tools = [unbindable, raises, returns, stops, stops_async]
+    for calls in ([tool_call(t.name) for t in tools], *([tool_call(t.name)] for t in tools)):
+        model = ScriptedModel(calls, "Yes.")
+        result = to_end(runtime, Agent(model, tools), "Go.")
+        assert result.message == "Yes."
+        names = [call.tool_calls[0].name for call in calls]
+        said = dict(zip(names, errors(result), strict=True))
+        expected = {
+            "unbindable": "NoWords",
+            "raises": "NoWords",
+            "returns": "",  # whatever it says
+            "stops": "StopIteration",
+            "stops_async": "StopIteration: here",
+        }
+        for name, error in said.items():
+            assert error is not None
+            assert error.startswith(expected[name])
+
+
+def test_idempotent_calls_with_text_that_is_no_unicode_are_told_apart(runtime: str) -> None:
+    @tool(idempotent=True)
+    def once(said: str) -> str:
+        """Run once."""
+        ran.append(said)
+        return "said"
+
+    ran: list[str] = []
+    calls = [tool_call("once", said=said) for said in ("\ud800", "\ud801", "\ud800")]
+    to_end(runtime, Agent(ScriptedModel(calls, "Yes."), [once], max_concurrency=1), "Go.")
+    assert ran == ["\ud800", "\ud801"]
+
+
 # -- errors --------------------------------------------------
 
 
@@ -493,6 +565,17 @@ def test_a_model_with_two_async_methods_is_enough(runtime: str) -> None:
     assert seen.last == TerminateEvent("complete", 2, 1, "Alldone", {"prompt_tokens": 2})
     assert model.closed == 2
     assert to_end(runtime, Agent(make(), [double]), "Go.").message == "All done"
+
+
+@pytest.mark.parametrize("answer", [None, "Yes.", {"content": "Yes."}])
+def test_a_model_that_gives_something_else_is_named(runtime: str, answer: Any) -> None:
+    class Odd(Others):
+        async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+            return answer
+
+    kind = type(answer).__name__
+    with pytest.raises(TypeError, match=f"the model Odd gave {kind}, not a ModelResponse"):
+        to_end(runtime, Agent(Odd([])), "Go.")
 
 
 def test_leaving_a_blocking_run_closes_the_stream_of_an_async_model() -> None:
@@ -607,7 +690,22 @@ def test_an_agent_that_is_named_by_strings_can_be_pickled() -> None:
         ({"max_iterations": 0}, ConfigurationError, "max_iterations"),
         ({"max_concurrency": 0}, ConfigurationError, "max_concurrency"),
         ({"tool_timeout": 0}, ConfigurationError, "tool_timeout"),
-        ({"tool_execution": "fast"}, ValueError, "tool_execution"),
+        ({"tool_execution": "fast"}, ConfigurationError, "^tool_execution is 'concurrent' or"),
+        ({"tool_execution": []}, ConfigurationError, "tool_execution"),
+        ({"system_prompt": Message.system("Hi.")}, TypeError, "^system_prompt is text or None"),
+        ({"stream": "no"}, ConfigurationError, "^stream is True or False"),
+        ({"checkpointer": "x.db"}, ConfigurationError, "^checkpointer .* not str"),
+        ({"checkpointer": MemoryCheckpointer}, ConfigurationError, "^checkpointer is the class"),
+        ({"conversation_manager": 42}, ConfigurationError, "^conversation_manager .* not int"),
+        ({"memory": {}}, ConfigurationError, "^memory is .* not dict"),
+        ({"memory_namespace": 5}, ConfigurationError, "^memory_namespace"),
+        ({"memory_namespace": ()}, ConfigurationError, "^memory_namespace"),
+        ({"memory_namespace": ("a", "")}, ConfigurationError, "^memory_namespace"),
+        ({"output_schema": 42}, ConfigurationError, "^output_schema is a type"),
+        ({"output_schema": "City"}, ConfigurationError, "^output_schema is a type"),
+        ({"model_options": {"tools": []}}, ConfigurationError, "^model_options .*'tools'"),
+        ({"model_options": {"messages": 1}}, ConfigurationError, "^model_options .*'messages'"),
+        ({"model_options": {1: 2}}, ConfigurationError, "^model_options are keywords"),
         ({"hooks": [object()]}, TypeError, "none of on_before"),
         ({"termination": "never"}, TypeError, "termination"),
         ({"output_schema_retries": -1}, ConfigurationError, "output_schema_retries"),
@@ -618,6 +716,40 @@ def test_settings_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(error, match=match):
         Agent(**{"model": ScriptedModel("Yes."), **fields})
+
+
+def test_settings_may_be_left_out_with_none_and_names_may_be_a_list() -> None:
+    agent = Agent(ScriptedModel("Yes."), tools=None, hooks=None)  # type: ignore[arg-type]
+    assert (agent.tools, agent.hooks) == ((), ())
+    assert agent.copy(memory_namespace=["a", "b"]).memory_namespace == ("a", "b")
+
+
+@pytest.mark.parametrize("schema", [int, list[str], int | None, dict[str, int]])
+def test_a_schema_may_be_any_type(schema: Any) -> None:
+    assert Agent(ScriptedModel("Yes."), output_schema=schema).output_schema is schema
+
+
+@pytest.mark.parametrize("prompt", [b"Go.", bytearray(b"Go."), {"role": "user"}])
+def test_what_is_no_prompt_is_called_by_its_name(prompt: Any) -> None:
+    with pytest.raises(TypeError, match=f"a prompt is .*; not {type(prompt).__name__}"):
+        Agent(ScriptedModel("Yes.")).run_sync(prompt)
+
+
+def test_an_agent_has_a_hash_whatever_its_parts_have() -> None:
+    @attrs.define
+    class Hook:
+        n: int = 1
+
+        def on_after_invocation(self, event: Any) -> None:
+            """Do nothing."""
+
+    model = ScriptedModel("Yes.")
+    with pytest.raises(TypeError):
+        hash(Hook())
+    first, second = (Agent(model, [double], hooks=[Hook()]) for _ in range(2))
+    assert first == second
+    assert len({first, second}) == 1
+    assert first != first.copy(hooks=[Hook(2)])
 
 
 def test_one_agent_serves_many_at_once() -> None:

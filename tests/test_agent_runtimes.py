@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import time
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 from hypothesis import example, given
 
+from locus.agent import Agent
 from locus.core.events import (
     ModelChunkEvent,
     TerminateEvent,
@@ -16,8 +21,9 @@ from locus.core.events import (
     ToolStartEvent,
 )
 from locus.core.messages import Role, ToolCall
-from locus.testing import tool_call
-from tests.agent_runs import RUNTIMES, Seen, see, timeless, to_end
+from locus.testing import ScriptedModel, tool_call
+from locus.tools import tool
+from tests.agent_runs import RUNTIMES, Seen, on_all, see, timeless, to_end
 from tests.agent_scripts import Body, Plan, make, make_hooks, plans
 
 
@@ -113,3 +119,68 @@ def test_the_last_event_is_one_of_a_run_that_ends_and_there_is_no_other() -> Non
         seen = see(runtime, make(Plan(answers=()), Body()), "Go.")
         assert [type(event) for event in seen.events[-2:]] == [ThinkEvent, TerminateEvent]
         assert seen.last == attrs.evolve(seen.last, reason="complete", iterations_used=1)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        StopIteration,
+        StopAsyncIteration,
+        asyncio.CancelledError,
+        concurrent.futures.CancelledError,
+        ValueError,
+    ],
+)
+def test_what_a_tool_raises_is_answered_alike_on_every_runtime(
+    kind: type[BaseException], is_async: bool, calls: int
+) -> None:
+    def fails() -> None:
+        """Fail."""
+        raise kind
+
+    async def fails_async() -> None:
+        """Fail."""
+        raise kind
+
+    failing = tool(fails_async if is_async else fails)
+    asks = [tool_call(failing.name, str(n)) for n in range(calls)]
+
+    def agent() -> Agent:
+        return Agent(ScriptedModel(asks, "done"), [failing])
+
+    said = {
+        runtime: [event.error for event in seen.of(ToolCompleteEvent)] + [seen.last.reason]
+        for runtime, seen in on_all(agent, "Go.").items()
+    }
+    why = kind.__name__
+    if issubclass(kind, (asyncio.CancelledError, concurrent.futures.CancelledError)):
+        why = "RuntimeError: the tool was cancelled"
+    assert said["blocking"] == said["asyncio"] == said["trio"]
+    if not is_async or not issubclass(kind, (StopIteration, StopAsyncIteration)):
+        assert said["blocking"] == [why] * calls + ["complete"]
+
+
+@pytest.mark.parametrize("timeout", [1e10, 1e300])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_tool_may_be_given_all_the_time_there_is(is_async: bool, timeout: float) -> None:
+    def waits() -> str:
+        """Wait."""
+        time.sleep(0.01)
+        return "waited"
+
+    async def waits_async() -> str:
+        """Wait."""
+        await anyio.sleep(0.01)
+        return "waited"
+
+    waiting = tool(waits_async if is_async else waits)
+
+    def agent() -> Agent:
+        return Agent(
+            ScriptedModel(tool_call(waiting.name), "done"), [waiting], tool_timeout=timeout
+        )
+
+    for seen in on_all(agent, "Go.").values():
+        assert [event.result for event in seen.of(ToolCompleteEvent)] == ["waited"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import pytest
 from locus.agent import Agent, AgentState
 from locus.core.errors import ConfigurationError
 from locus.core.events import ThinkEvent, ToolCompleteEvent, ToolStartEvent
-from locus.core.messages import Message, Role, ToolCall
+from locus.core.messages import Message, Role, ToolCall, ToolResult
+from locus.core.response import ModelResponse
 from locus.core.state import ToolExecution
 from locus.memory import (
     MemoryCheckpointer,
     SlidingWindowManager,
     SQLiteCheckpointer,
+    SummarizingManager,
     ThreadBusyError,
 )
 from locus.testing import FunctionModel, ScriptedModel, tool_call
@@ -109,6 +112,7 @@ def test_what_is_saved_and_when(runtime: str) -> None:
     )
     to_end(runtime, agent, "Go.", "t")
     assert [(len(s.messages), len(s.tool_executions), s.iteration) for s in saves.saved] == [
+        (1, 0, 0),  # the caller has spoken
         (2, 0, 1),  # the model has answered with three calls
         (2, 1, 1),  # one has been run
         (2, 2, 1),  # another one
@@ -150,6 +154,123 @@ def test_who_speaks_to_an_interrupted_thread_does_not_run_what_was_left(runtime:
         "0",
         "Error: not run: the conversation was interrupted",
         "Do not.",
+    ]
+
+
+def test_what_the_caller_is_shown_has_been_saved(runtime: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    agent = Agent(
+        ScriptedModel(tool_call("double", n=1), "Two."), [double], checkpointer=checkpointer
+    )
+    shown: list[tuple[str, int]] = []
+
+    def look(event: Any) -> None:
+        state = checkpointer.load("t")
+        shown.append((type(event).__name__, 0 if state is None else len(state.messages)))
+
+    if runtime == "blocking":
+        for event in agent.stream_sync("Go.", thread_id="t"):
+            look(event)
+    else:
+
+        async def main() -> None:
+            async for event in agent.run("Go.", thread_id="t"):
+                look(event)
+
+        anyio.run(main, backend=runtime)
+    assert [one for one in dict.fromkeys(shown) if "Tool" not in one[0]] == [
+        ("ModelChunkEvent", 1), ("ThinkEvent", 2), ("ModelChunkEvent", 3), ("ThinkEvent", 4),
+        ("TerminateEvent", 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_async_run_that_is_dropped_loses_nothing_that_was_said(backend: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    agent = Agent(ScriptedModel("One.", "Two."), checkpointer=checkpointer)
+
+    async def main() -> list[str]:
+        async for event in agent.run("Go.", thread_id="t"):
+            if isinstance(event, ThinkEvent):
+                break
+        gc.collect()
+        return texts((await agent.arun("On.", thread_id="t")).state.messages)
+
+    assert anyio.run(main, backend=backend) == ["Go.", "One.", "On.", "Two."]
+
+
+# -- prompts that do not go with the thread -------------------------------------------------------
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(
+    ("prompt", "match"),
+    [
+        (Message.tool(ToolResult("x", "double", "2")), r"messages\[0\] .* no open call"),
+        (Message.tool(ToolResult("done", "double", "2")), r"messages\[0\] .* no open call"),
+        ([Message.assistant(None, [ToolCall("x", "double", {"n": 1})])], r"messages\[0\] .* calls"),
+        (
+            [Message.user("Go."), Message.assistant(None, [ToolCall("done", "double", {"n": 1})])],
+            r"messages\[1\] .* calls the tool 'double'",
+        ),
+        (
+            [
+                Message.assistant(None, [ToolCall("x", "double"), ToolCall("y", "double")]),
+                Message.tool(ToolResult("y", "double", "2")),
+                Message.user("Well?"),
+            ],
+            r"messages\[0\] .*'x'",
+        ),
+        (
+            [
+                Message.assistant(None, [ToolCall("x", "double")]),
+                Message.tool(ToolResult("x", "double", "2")),
+                Message.tool(ToolResult("x", "double", "2")),
+            ],
+            r"messages\[2\] .* no open call",
+        ),
+    ],
+)
+def test_a_prompt_that_no_provider_could_take_leaves_the_thread_as_it_was(
+    runtime: str, new: bool, prompt: Any, match: str
+) -> None:
+    saves = Saves()
+    model = ScriptedModel(tool_call("double", "done", n=1), "Two.", cycle=True)
+    agent = Agent(model, [double], checkpointer=saves)
+    if not new:
+        to_end(runtime, agent, "Go.", "t")
+    before = saves.load("t")
+    with pytest.raises(ConfigurationError, match=match):
+        to_end(runtime, agent, prompt, "t")
+    assert saves.load("t") == before
+    assert to_end(runtime, agent, "Again.", "t").message == "Two."
+
+
+def test_a_prompt_with_an_open_call_is_refused_before_a_run_without_a_thread() -> None:
+    agent = Agent(ScriptedModel("Yes."), [double])
+    with pytest.raises(ConfigurationError, match="its own model"):
+        agent.stream_sync([Message.assistant(None, [ToolCall("x", "double", {"n": 1})])])
+
+
+def test_results_in_the_prompt_answer_the_calls_that_were_left(runtime: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    calls = [ToolCall(name, "double", {"n": 1}) for name in "abcd"]
+    done = ToolExecution("double", "a", {"n": 1}, "2", iteration=1)
+    messages = (Message.user("Go."), Message.assistant(None, calls))
+    checkpointer.save("t", AgentState(messages, (done,), iteration=1))
+    model = ScriptedModel("Thanks.")
+    prompt = [
+        Message.user("Here:"),
+        Message.tool(ToolResult("c", "double", "of c")),
+        Message.tool(ToolResult("b", "double", "of b")),
+    ]
+    to_end(runtime, Agent(model, [double], checkpointer=checkpointer), prompt, "t")
+    assert [(m.tool_call_id, m.text) for m in model.calls[0].messages[2:]] == [
+        ("a", "2"),
+        ("b", "of b"),
+        ("c", "of c"),
+        ("d", "Error: not run: the conversation was interrupted"),
+        (None, "Here:"),
     ]
 
 
@@ -232,6 +353,133 @@ def test_a_thread_that_met_its_limit_goes_on(runtime: str) -> None:
     )
     assert to_end(runtime, agent, "Go.", "t").stop_reason == "MaxIterations(1)"
     assert to_end(runtime, agent, resume=True, thread_id="t").message == "Two."
+
+
+@pytest.mark.parametrize("said", ["", None])
+def test_a_thread_that_ended_with_an_empty_answer_is_not_asked_again(
+    runtime: str, said: str | None
+) -> None:
+    model = ScriptedModel(ModelResponse(Message.assistant(said)), "Again.", "And on.")
+    agent = Agent(model, checkpointer=MemoryCheckpointer())
+    assert to_end(runtime, agent, "Go.", "t").message == ""
+    result = to_end(runtime, agent, resume=True, thread_id="t")
+    assert (result.message, result.stop_reason, len(model.calls)) == ("", "complete", 1)
+    assert to_end(runtime, agent, "On.", "t").message == "Again."
+    assert to_end(runtime, agent, resume=True, thread_id="t").message == "Again."
+    assert len(model.calls) == 2
+
+
+def test_a_call_that_was_cut_off_is_not_run_after_a_resume_either(
+    runtime: str, tmp_path: Path
+) -> None:
+    ran: list[str] = []
+
+    @tool
+    def remove(path: str = "/") -> str:
+        """Remove."""
+        ran.append(path)
+        return f"removed {path}"
+
+    class Stops:
+        def on_before_tool_call(self, event: Any) -> None:
+            raise InterruptedError("now")
+
+    calls = [ToolCall("a", "remove", {"path": "/tmp"}), ToolCall("b", "remove", {"path": "/"})]
+    cut = ModelResponse(Message.assistant(None, calls), stop_reason="length")
+    with SQLiteCheckpointer(tmp_path / "threads.db") as checkpointer:
+        agent = Agent(ScriptedModel(cut, "Yes."), [remove], checkpointer=checkpointer)
+        seen = see(runtime, agent.copy(hooks=[Stops()]), "Go.", "t")
+        assert isinstance(seen.error, InterruptedError)
+        result = to_end(runtime, agent, resume=True, thread_id="t")
+    assert ran == ["/tmp"]
+    assert "cut off at its token limit" in result.state.messages[3].text
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+@pytest.mark.parametrize("raised", [LookupError, KeyboardInterrupt])
+def test_a_tool_whose_hook_fails_is_not_run_again(
+    runtime: str, raised: type[BaseException], calls: int
+) -> None:
+    ran: list[int] = []
+
+    @tool(idempotent=True)
+    def pay(n: int) -> str:
+        """Pay."""
+        ran.append(n)
+        return f"paid {n}"
+
+    class Breaks:
+        def on_after_tool_call(self, event: Any) -> None:
+            if event.arguments["n"] == calls - 1:
+                raise raised("the hook is broken")
+
+    agent = Agent(
+        ScriptedModel([tool_call("pay", n=n) for n in range(calls)], "Yes."),
+        [pay],
+        max_concurrency=1,
+        checkpointer=MemoryCheckpointer(),
+    )
+    with pytest.raises(raised):
+        to_end(runtime, agent.copy(hooks=[Breaks()]), "Go.", "t")
+    result = to_end(runtime, agent, resume=True, thread_id="t")
+    assert ran == list(range(calls))
+    assert texts(result.state.messages)[2:-1] == [f"paid {n}" for n in range(calls)]
+    assert result.message == "Yes."
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_tool_whose_hook_is_cancelled_is_not_run_again(backend: str) -> None:
+    ran: list[int] = []
+
+    @tool
+    def pay(n: int) -> str:
+        """Pay."""
+        ran.append(n)
+        return f"paid {n}"
+
+    waits = anyio.Event
+
+    async def main() -> str:
+        begun = waits()
+
+        class Slow:
+            async def on_after_tool_call(self, event: Any) -> None:
+                begun.set()
+                await anyio.sleep(30)
+
+        agent = Agent(
+            ScriptedModel(tool_call("pay", n=1), "Yes."), [pay], checkpointer=MemoryCheckpointer()
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(agent.copy(hooks=[Slow()]).arun, "Go.", "t")
+            await begun.wait()
+            group.cancel_scope.cancel()
+        return (await agent.aresume(thread_id="t")).message
+
+    assert anyio.run(main, backend=backend) == "Yes."
+    assert ran == [1]
+
+
+@pytest.mark.parametrize(
+    "method", ["on_before_model_call", "on_before_tool_call", "on_after_tool_call"]
+)
+def test_a_hook_that_raises_what_generators_end_with_does_not_leave_the_run(
+    runtime: str, method: str
+) -> None:
+    def leave(event: Any) -> None:
+        raise GeneratorExit
+
+    checkpointer = MemoryCheckpointer()
+    hook = type("Leaves", (), {method: staticmethod(leave)})()
+    agent = Agent(
+        ScriptedModel(tool_call("double", n=1), "Yes."), [double], checkpointer=checkpointer
+    )
+    seen = see(runtime, agent.copy(hooks=[hook]), "Go.", "t")
+    assert isinstance(seen.error, RuntimeError)
+    assert "GeneratorExit" in seen.last.reason
+    with checkpointer.claim("t"):
+        pass
+    assert to_end(runtime, agent, resume=True, thread_id="t").message in ("Yes.", "")
 
 
 def test_there_is_something_to_resume_or_an_error_says_so(runtime: str) -> None:
@@ -424,3 +672,74 @@ def test_a_server_that_keeps_nothing_is_sent_everything(runtime: str, server: An
     assert result.state.provider_state is None
     assert len(sent(server)[1]["input"]) > len(sent(server)[0]["input"])
     assert "previous_response_id" not in json.dumps(sent(server))
+
+
+class Remembers:
+    """A model whose server keeps the conversation; shows what it is sent."""
+
+    server_stateful = True
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.sent: list[list[str]] = []
+
+    async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> ModelResponse:
+        self.sent.append(texts(messages))
+        answer = self.answers.pop(0)
+        message = answer if isinstance(answer, Message) else Message.assistant(answer)
+        return ModelResponse(message, provider_state={"id": str(len(self.sent))})
+
+    def stream(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+        raise AssertionError
+
+
+def test_a_server_that_keeps_the_conversation_is_told_nothing_twice(runtime: str) -> None:
+    model = Remembers("One.", "", "Three.", "Four.")
+    agent = Agent(model, checkpointer=MemoryCheckpointer())
+    history = [Message.user("D"), Message.assistant("They said."), Message.user("E")]
+    for prompt in ("A", "B", "C", history):
+        result = to_end(runtime, agent, prompt, "t")
+    assert model.sent == [["A"], ["B"], ["C"], ["D", "They said.", "E"]]
+    assert AgentState.from_json(result.state.to_json()) == result.state
+
+
+def test_a_server_that_keeps_the_conversation_is_asked_again_for_a_type(runtime: str) -> None:
+    model = Remembers("", "no number", "3")
+    result = to_end(runtime, Agent(model, output_schema=int), "Go.")
+    assert result.parsed == 3
+    assert [len(messages) for messages in model.sent] == [2, 1, 1]
+
+
+def test_a_state_that_was_saved_without_a_count_goes_on_from_its_last_answer(runtime: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    messages = (Message.user("A"), Message.assistant("One."))
+    checkpointer.save("t", AgentState(messages, iteration=1, provider_state={"id": "1"}))
+    model = Remembers("Two.")
+    to_end(runtime, Agent(model, checkpointer=checkpointer), "B", "t")
+    assert model.sent == [["B"]]
+
+
+def test_a_server_that_knows_nothing_yet_is_told_what_another_model_was(runtime: str) -> None:
+    agent = Agent(Remembers("One."), checkpointer=MemoryCheckpointer())
+    to_end(runtime, agent, "A", "t")
+    to_end(runtime, agent.copy(model=ScriptedModel("Two.")), "B", "t")
+    model = Remembers("Three.")
+    to_end(runtime, agent.copy(model=model), "C", "t")
+    assert model.sent == [["A", "One.", "B", "Two.", "C"]]
+
+
+def test_a_server_is_told_everything_when_the_conversation_was_rewritten(runtime: str) -> None:
+    agent = Agent(Remembers("One.", "Two.", ""), checkpointer=MemoryCheckpointer())
+    for prompt in "ABC":
+        to_end(runtime, agent, prompt, "t")
+    rewrites = agent.copy(
+        model=ScriptedModel("They said A and B.", OSError("gone")),
+        conversation_manager=SummarizingManager(threshold=3, keep_last=1),
+    )
+    seen = see(runtime, rewrites, "D", "t")
+    assert isinstance(seen.error, OSError)
+    model = Remembers("Four.")
+    to_end(runtime, agent.copy(model=model), resume=True, thread_id="t")
+    ((first, *_, last),) = model.sent
+    assert "They said A and B." in first
+    assert last == "D"

@@ -21,7 +21,7 @@ from locus.hooks import (
 )
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, text, tool_call
-from locus.tools import tool
+from locus.tools import ToolContext, tool
 from tests import runtimes
 from tests.agent_runs import RUNTIMES, see, to_end
 from tests.runtimes import model_of, whole
@@ -321,3 +321,127 @@ def test_the_last_event_comes_after_the_last_hook(runtime: str) -> None:
     last, told = events[-1]
     assert isinstance(last, TerminateEvent)
     assert told == len(log) == 4
+
+
+def test_a_repeat_is_given_what_the_hooks_made_of_the_first_call(runtime: str) -> None:
+    heard: list[str] = []
+
+    class Marks(HookProvider):
+        def on_after_tool_call(self, event: AfterToolCallEvent) -> None:
+            heard.append(event.result)
+            event.result = f"<{event.result}>"
+
+    @tool(idempotent=True)
+    def once(n: int) -> str:
+        """Run once."""
+        return str(n)
+
+    calls = [tool_call("once", n=1), tool_call("once", n=1)]
+    model = ScriptedModel(calls, tool_call("once", n=1), "Yes.")
+    result = to_end(runtime, Agent(model, [once], hooks=[Marks()]), "Go.")
+    assert [execution.result for execution in result.state.tool_executions] == ["<1>"] * 3
+    assert heard == ["1", "<1>", "<1>"]  # hooks hear of each call
+
+
+def test_a_failure_that_a_hook_has_mended_is_no_first_result(runtime: str) -> None:
+    ran: list[int] = []
+
+    class Mends(HookProvider):
+        def on_after_tool_call(self, event: AfterToolCallEvent) -> None:
+            if event.error is not None:
+                event.result = "it will come later"
+
+    @tool(idempotent=True)
+    def flaky() -> str:
+        """Fail at first."""
+        ran.append(1)
+        if len(ran) == 1:
+            raise OSError("not now")
+        return "good"
+
+    calls = [tool_call("flaky"), tool_call("flaky")]
+    model = ScriptedModel(calls, tool_call("flaky"), tool_call("flaky"), "Yes.")
+    result = to_end(runtime, Agent(model, [flaky], hooks=[Mends()]), "Go.")
+    later = "it will come later"
+    assert [e.result for e in result.state.tool_executions] == [later, later, "good", "good"]
+    assert len(ran) == 2
+
+
+def test_a_result_of_a_hook_that_cannot_be_written_is_an_error_for_the_model(runtime: str) -> None:
+    class Writes(HookProvider):
+        def on_after_tool_call(self, event: AfterToolCallEvent) -> None:
+            event.result = object
+
+    model = ScriptedModel(tool_call("double", n=1), "Yes.")
+    result = to_end(runtime, Agent(model, [double], hooks=[Writes()]), "Go.")
+    (execution,) = result.state.tool_executions
+    assert execution.result is None
+    assert execution.error is not None
+    assert "cannot be written as JSON" in execution.error
+
+
+def test_a_result_that_a_retry_drops_is_not_there_any_more(runtime: str) -> None:
+    seen: list[int] = []
+
+    class Retries(HookProvider):
+        def on_after_tool_call(self, event: AfterToolCallEvent) -> None:
+            event.retry = event.result == "2" and len(seen) == 1
+
+    @tool
+    def counts(n: int, ctx: ToolContext) -> int:
+        """Count."""
+        assert ctx.state is not None
+        seen.append(len(ctx.state.tool_executions))
+        return 2 * n
+
+    model = ScriptedModel(tool_call("counts", n=1), "Yes.")
+    result = to_end(runtime, Agent(model, [counts], hooks=[Retries()]), "Go.")
+    assert seen == [0, 0]
+    assert [execution.result for execution in result.state.tool_executions] == ["2"]
+
+
+def test_hooks_are_told_that_the_caller_has_left(runtime: str) -> None:
+    ends: list[AfterInvocationEvent] = []
+
+    class Ends(HookProvider):
+        def on_after_invocation(self, event: AfterInvocationEvent) -> None:
+            ends.append(event)
+
+    agent = Agent(ScriptedModel("One two three."), hooks=[Ends()])
+    if runtime == "blocking":
+        with agent.stream_sync("Go.") as run:
+            next(run)
+    else:
+
+        async def main() -> None:
+            async with agent.run("Go.") as run:
+                await anext(run)
+
+        anyio.run(main, backend=runtime)
+    (event,) = ends
+    assert type(event.error) is GeneratorExit
+    assert event.reason == "error: GeneratorExit: the caller has left the run"
+    assert not event.success
+
+
+def _yields(event: Any) -> Any:
+    yield event
+
+
+async def _yields_async(event: Any) -> Any:
+    yield event
+
+
+@pytest.mark.parametrize(
+    ("hook", "match"),
+    [
+        ({"on_before_tool_call": "log"}, r"hooks\[0\].on_before_tool_call is 'log'"),
+        ({"on_before_tool_call": staticmethod(_yields)}, "is a generator"),
+        ({"on_before_tool_call": staticmethod(_yields_async)}, "is a generator"),
+        ({"on_before_tool_call": len, "priority": float("nan")}, "priority is a number"),
+        ({"on_before_tool_call": len, "priority": "first"}, "priority is a number"),
+    ],
+)
+def test_a_hook_that_could_not_be_called_is_refused(hook: dict[str, Any], match: str) -> None:
+    with pytest.raises(TypeError, match=match):
+        Agent(ScriptedModel("Yes."), hooks=[type("Odd", (), hook)()])

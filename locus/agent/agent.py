@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import attrs
 
+from locus.agent import settings
 from locus.agent.loop import run_agent
 from locus.agent.run import Run
-from locus.core.conversation import Messages, conversation
+from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY, frozen_dict
-from locus.core.messages import Message
 from locus.core.termination import TerminationCondition
 from locus.hooks.provider import Hooks, check_hooks
 from locus.models.base import ModelProtocol
-from locus.tools.decorator import as_tool
 
 if TYPE_CHECKING:
     from locus.agent.blocking import BlockingRun
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from locus.tools.function import FunctionTool
 
 ToolExecutionMode: TypeAlias = Literal["concurrent", "sequential"]
-_EXECUTION: Final = ("concurrent", "sequential")
 
 
 class _Resolved:
@@ -44,55 +41,6 @@ class _Resolved:
 
     def __reduce__(self) -> tuple[type[_Resolved], tuple[()]]:
         return _Resolved, ()
-
-
-def _check_model(_: Any, __: Any, model: Any) -> None:
-    if isinstance(model, str):
-        if ":" not in model:
-            raise ConfigurationError(
-                f"model is a model, or 'provider:model' such as 'openai:gpt-4o'; not {model!r}"
-            )
-    elif isinstance(model, type) or not isinstance(model, ModelProtocol):
-        what = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise TypeError(f"model is a model or a registry string, not {what}")
-
-
-def _tools(tools: Iterable[Any] | None) -> tuple[FunctionTool[..., Any], ...]:
-    if tools is None:
-        return ()
-    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
-        raise TypeError(f"tools is a sequence of tools, not {type(tools).__name__}")
-    given = tuple(as_tool(thing) for thing in tools)
-    names: set[str] = set()
-    for tool in given:
-        if tool.name in names:
-            raise ConfigurationError(f"two tools are called {tool.name!r}; @tool(name=...) helps")
-        names.add(tool.name)
-    return given
-
-
-def _count_from(least: int) -> Any:
-    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigurationError(
-                f"{attribute.name} must be a whole number from {least}; not {value!r}"
-            )
-
-    return check
-
-
-def _seconds(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and 0 < value < math.inf):
-        raise ConfigurationError(f"{attribute.name} is seconds above 0, or None; not {value!r}")
-
-
-def _condition(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not isinstance(value, TerminationCondition):
-        raise TypeError(f"termination is a condition of locus.core.termination, not {value!r}")
-
-
-_or_none = attrs.validators.optional
 
 
 @attrs.frozen
@@ -121,33 +69,56 @@ class Agent:
     :param tool_timeout: seconds for a tool that has no ``timeout`` of its own; None is for ever.
     :param stream: whether :meth:`run` and :meth:`stream_sync` show answers as they arrive.
     :param model_options: keywords of every model call, such as ``{"temperature": 0}``.
-    :raises ConfigurationError: a value that cannot work.
+    :raises ConfigurationError: a value that cannot work; names the argument.
+    :raises TypeError: the model, a tool, a hook or the like is none.
     """
 
-    model: ModelProtocol | str = attrs.field(validator=_check_model)
-    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(default=(), converter=_tools)
-    system_prompt: str | None = attrs.field(
-        default=None, validator=_or_none(attrs.validators.instance_of(str))
+    model: ModelProtocol | str = attrs.field(validator=settings.model, hash=False)
+    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(default=(), converter=settings.tools)
+    system_prompt: str | None = attrs.field(default=None, validator=settings.text_or_none)
+    max_iterations: int = attrs.field(default=20, validator=settings.count_from(1))
+    # Objects of anybody's may have no hash. The other fields are enough for one.
+    hooks: tuple[Any, ...] = attrs.field(
+        default=(), converter=check_hooks, hash=False, kw_only=True
     )
-    max_iterations: int = attrs.field(default=20, validator=_count_from(1))
-    hooks: tuple[Any, ...] = attrs.field(default=(), converter=check_hooks, kw_only=True)
     termination: TerminationCondition | None = attrs.field(
-        default=None, validator=_condition, kw_only=True
+        default=None, validator=settings.condition, hash=False, kw_only=True
     )
-    checkpointer: BaseCheckpointer | None = attrs.field(default=None, kw_only=True)
-    conversation_manager: ConversationManager | None = attrs.field(default=None, kw_only=True)
-    memory: MemoryStore | None = attrs.field(default=None, kw_only=True)
-    memory_namespace: str | tuple[str, ...] = attrs.field(default="default", kw_only=True)
-    output_schema: Any = attrs.field(default=None, kw_only=True)
-    output_schema_retries: int = attrs.field(default=2, validator=_count_from(0), kw_only=True)
+    checkpointer: BaseCheckpointer | None = attrs.field(
+        default=None,
+        validator=settings.having("a checkpointer of locus.memory", "claim", "load", "save"),
+        hash=False,
+        kw_only=True,
+    )
+    conversation_manager: ConversationManager | None = attrs.field(
+        default=None,
+        validator=settings.having("a conversation manager of locus.memory", "apply", "reduce"),
+        hash=False,
+        kw_only=True,
+    )
+    memory: MemoryStore | None = attrs.field(
+        default=None,
+        validator=settings.having("a memory store of locus.memory", "render"),
+        hash=False,
+        kw_only=True,
+    )
+    memory_namespace: str | tuple[str, ...] = attrs.field(
+        default="default", converter=settings.namespace, kw_only=True
+    )
+    output_schema: Any = attrs.field(
+        default=None, validator=settings.a_type, hash=False, kw_only=True
+    )
+    output_schema_retries: int = attrs.field(
+        default=2, validator=settings.count_from(0), kw_only=True
+    )
     tool_execution: ToolExecutionMode = attrs.field(
-        default="concurrent", validator=attrs.validators.in_(_EXECUTION), kw_only=True
+        default="concurrent", validator=settings.execution_mode, kw_only=True
     )
-    max_concurrency: int = attrs.field(default=10, validator=_count_from(1), kw_only=True)
-    tool_timeout: float | None = attrs.field(default=None, validator=_seconds, kw_only=True)
-    stream: bool = attrs.field(default=True, kw_only=True)
+    max_concurrency: int = attrs.field(default=10, validator=settings.count_from(1), kw_only=True)
+    tool_timeout: float | None = attrs.field(default=None, validator=settings.seconds, kw_only=True)
+    stream: bool = attrs.field(default=True, validator=settings.flag, kw_only=True)
     model_options: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=frozen_dict, hash=False, kw_only=True
+        default=EMPTY, converter=settings.options, hash=False, kw_only=True
     )
     tool_schemas: tuple[Mapping[str, Any], ...] = attrs.field(init=False, eq=False, repr=False)
     _by_name: Mapping[str, FunctionTool[..., Any]] = attrs.field(init=False, eq=False, repr=False)
@@ -172,7 +143,8 @@ class Agent:
         """Run to the end, blocking.
 
         :param prompt: a string, a message, or several.
-        :param thread_id: the conversation to go on with, or to begin, in the checkpointer.
+        :param thread_id: the conversation to go on with, or to begin, in the checkpointer. Without
+            a checkpointer it is but a name, for tools and hooks.
         :param metadata: for tools (:class:`~locus.tools.ToolContext`) and hooks; not saved.
         :raises Exception: whatever the model or a hook raised. A tool's errors go to the model.
         """
@@ -272,9 +244,8 @@ class Agent:
     def _run(
         self, prompt: Messages, thread_id: str | None, metadata: Mapping[str, Any] | None
     ) -> Run:
-        if isinstance(prompt, Sequence) and not isinstance(prompt, str):
-            prompt = tuple(prompt)
-        messages: tuple[Message, ...] = conversation(prompt, continues=thread_id is not None)
+        continues = thread_id is not None and self.checkpointer is not None
+        messages = settings.prompt_messages(prompt, continues=continues)
         return self._started(metadata, thread_id, prompt=messages)
 
     def _resumption(self, thread_id: str, metadata: Mapping[str, Any] | None) -> Run:

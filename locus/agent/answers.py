@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from locus.agent.effects import Closed
 from locus.core.errors import StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
+
+
+def graver(first: BaseException | None, then: BaseException) -> BaseException:
+    """Which of two errors the loop is told of.
+
+    The first; but that the caller has left is no failure, and no failure hides a cancellation.
+    """
+    if first is None or isinstance(first, Closed):
+        return then
+    if isinstance(first, Exception) and not isinstance(then, Exception):
+        return then
+    return first
 
 
 def whole(chunks: Sequence[ModelChunkEvent]) -> ModelResponse:

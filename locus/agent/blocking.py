@@ -7,6 +7,7 @@ them is called. Whatever loop the caller may be running is left alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from locus.agent.answers import whole
+from locus.agent.answers import graver, whole
 from locus.agent.blocking_tools import Tools
 from locus.agent.effects import (
     CallHook,
@@ -98,12 +99,15 @@ class BlockingRun(Iterator[Event]):
             self._steps.close()
             self._steps = None
             return
+        error: BaseException | None = Closed()
         with suppress(Closed):
-            self._next(Closed())
+            while self._next(error) is not None:
+                error = None  # what could not be closed has failed the run
 
     def __del__(self) -> None:
-        if self._steps is not None and not self._waiting:
-            self.close()
+        if self._steps is None or self._waiting or sys.is_finalizing():
+            return  # at the end of the program nothing works any more: it is as if killed
+        self.close()
 
     def to_end(self) -> AgentResult:
         """The result, whatever happens on the way."""
@@ -122,7 +126,6 @@ class BlockingRun(Iterator[Event]):
                 chunk, came, error = self._listen(self._answer, error)
                 if chunk is not None:
                     return chunk
-                self._answer = None
             effect = self._advance(came, error)
             came = error = None
             if isinstance(effect, Emit):
@@ -165,7 +168,11 @@ class BlockingRun(Iterator[Event]):
                 came = answer.whole()
         except BaseException as why:  # noqa: BLE001 - for the loop to raise
             error = why
-        answer.close()
+        self._answer = None
+        try:
+            answer.close()
+        except BaseException as why:  # noqa: BLE001 - for the loop to raise
+            error = graver(error, why)
         return None, came, error
 
     # The effects.

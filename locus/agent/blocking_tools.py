@@ -1,7 +1,7 @@
 """Several tools at the same time, for a blocking run.
 
 The pieces of the run that the tools belong to are all driven by the thread that waits; only the
-tools themselves are elsewhere, in threads of a pool or in the helpers' event loop. A tool that is
+tools themselves are elsewhere, in threads or in the helpers' event loop. A tool that is
 alone and may take as long as it likes needs neither.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -25,7 +25,11 @@ from locus.agent.effects import (
     Together,
     out_of_time,
 )
-from locus.agent.helpers import Helpers
+from locus.agent.helpers import Helpers, Settled
+from locus.agent.threads import as_failure, in_thread
+
+_LONGEST_WAIT: Final = 86400.0
+"""Seconds; what waits longer waits again. Python's own waits have an end."""
 
 
 @attrs.define(eq=False)
@@ -57,8 +61,8 @@ class Tools:
         self._alone = len(effect.each) == 1
         self._helpers = helpers
         self._do = do
-        self._running: dict[Future[Outcome], _Part] = {}
-        self._finished: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        self._running: dict[Future[Any], _Part] = {}
+        self._finished: SimpleQueue[Future[Any]] = SimpleQueue()
 
     def run(self) -> list[Any]:
         """Drive them all to their ends: what came of each."""
@@ -80,8 +84,6 @@ class Tools:
         until = monotonic() + GRACE_SECONDS
         while self._running and monotonic() < until:
             self._wait(until)
-        if self._running:
-            self._helpers.leave_pool()
 
     def _go_on(self, part: _Part, came: Any = None) -> None:
         """Drive a piece until it waits for its tool, or ends."""
@@ -109,9 +111,9 @@ class Tools:
     def _start(self, part: _Part, tool: RunTool) -> None:
         part.tool, part.began = tool, monotonic()
         if tool.is_async:
-            future = self._helpers.in_loop(_attempt_async, tool)
+            future: Future[Any] = self._helpers.in_loop(_attempt_async, tool)
         else:
-            future = self._helpers.in_thread(self._limit, self._attempt, tool)
+            future = in_thread(self._attempt, tool)
         self._running[future] = part
         future.add_done_callback(self._finished.put)
 
@@ -119,14 +121,16 @@ class Tools:
         began = perf_counter()
         try:
             value, error = self._helpers.awaited(tool.function(**tool.arguments)), None
-        except Exception as why:  # noqa: BLE001 - the model reads it
-            value, error = None, why
+        except BaseException as why:
+            value, error = None, as_failure(why)
+            if error is None:
+                raise
         return Outcome(value, error, (perf_counter() - began) * 1e3)
 
     def _wait(self, until: float | None) -> None:
         """Go on with the piece whose tool is done next, or with those whose time is up."""
         try:
-            left = None if until is None else max(0.0, until - monotonic())
+            left = None if until is None else min(max(0.0, until - monotonic()), _LONGEST_WAIT)
             future = self._finished.get(timeout=left)
         except Empty:
             self._give_up()
@@ -142,8 +146,7 @@ class Tools:
             if deadline is None or deadline > now or tool is None or tool.timeout is None:
                 continue
             del self._running[future]
-            if not future.cancel():
-                self._helpers.leave_pool()
+            future.cancel()
             self._go_on(part, Outcome(None, out_of_time(tool.timeout), (now - part.began) * 1e3))
 
 
@@ -153,11 +156,17 @@ async def _attempt_async(tool: RunTool) -> Outcome:
     try:
         value = await tool.function(**tool.arguments)
     except Exception as why:  # noqa: BLE001 - the model reads it
-        error = why
+        error = as_failure(why)
     return Outcome(value, error, (perf_counter() - began) * 1e3)
 
 
-def _outcome(future: Future[Outcome]) -> Outcome:
-    if future.cancelled():
-        return Outcome(error=RuntimeError("the tool was cancelled"))  # by itself, not by us
-    return future.result()
+def _outcome(future: Future[Any]) -> Outcome:
+    try:
+        came = future.result()
+        outcome: Outcome = came.get() if isinstance(came, Settled) else came
+        return outcome
+    except BaseException as why:
+        error = as_failure(why)  # it was cancelled by itself, not by us
+        if error is None:
+            raise
+        return Outcome(error=error)

@@ -8,6 +8,7 @@ error that the model can read.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ import attrs
 import msgspec
 
 from locus.agent.effects import Emit, Outcome, RunTool, Steps, Together
+from locus.agent.guarded import Guarded
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.state import AgentState, ToolExecution
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 MAX_RETRIES: Final = 3
 """How often a hook may have one call run again."""
+
+CUT_OFF: Final = "cut_off"
+"""The key in a message's metadata which says that its answer ended at its token limit."""
 
 Key: TypeAlias = tuple[str, bytes]
 """An idempotent call: the tool, and its arguments as canonical JSON."""
@@ -56,12 +61,11 @@ class Job:
     execution: ToolExecution | None = None
 
 
-def answer_calls(run: Run, *, cut_off: bool = False) -> Steps[None]:
-    """Answer the calls of the last message that have no answer yet.
-
-    :param cut_off: the model's answer ended at its token limit, so its last call may not be whole.
-    """
+def answer_calls(run: Run, message: Message) -> Steps[None]:
+    """Answer the calls of the model's last message that have no answer yet."""
     calls = run.state.pending_calls()
+    # Where the answer ended at its token limit its last call may not be whole.
+    broken = message.tool_calls[-1].id if message.metadata.get(CUT_OFF) else None
     done = _recorded(run.state, calls)
     each = enumerate(calls)
     batches = [[one] for one in each] if run.agent.tool_execution == "sequential" else [list(each)]
@@ -69,8 +73,8 @@ def answer_calls(run: Run, *, cut_off: bool = False) -> Steps[None]:
         jobs = []
         for position, call in batch:
             if position not in done:
-                last = cut_off and position == len(calls) - 1
-                jobs.append((yield from _prepare(run, call, position, cut_off=last)))
+                cut_off = call.id == broken
+                jobs.append((yield from _prepare(run, call, position, cut_off=cut_off)))
         if jobs:
             yield from _round(run, jobs, done)
         answers = (_answer(call, done[position]) for position, call in batch)
@@ -163,11 +167,11 @@ def _key(call: ToolCall) -> Key:
 
 
 def canonical(arguments: Any) -> bytes:
-    """JSON that is the same for equal arguments.
-
-    :raises TypeError: they are not JSON, as a hook may have made them.
-    """
-    return msgspec.json.encode(arguments, order="sorted")
+    """JSON that is the same for equal arguments."""
+    try:
+        return msgspec.json.encode(arguments, order="sorted")
+    except UnicodeEncodeError:  # half a surrogate pair
+        return json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
 
 
 # Running.
@@ -180,7 +184,7 @@ def _round(run: Run, jobs: Sequence[Job], done: dict[int, ToolExecution]) -> Ste
     leaders = [job for job in jobs if job.key is None or first.setdefault(job.key, job) is job]
     # What must be put together again where a call finishes before an earlier one.
     record = _Record(run, done, len(jobs))
-    each = [_run_job(run, job, record) for job in leaders]
+    each = [Guarded(_run_job(run, job, record)) for job in leaders]
     for came in (yield Together(each, run.agent.max_concurrency)):
         if came is not None:
             raise came
@@ -202,19 +206,34 @@ class _Record:
         executions = self.run.state.tool_executions
         self.earlier = executions[: len(executions) - len(self.done)]
 
-    def add(self, job: Job, execution: ToolExecution) -> Steps[None]:
+    def note(self, job: Job, execution: ToolExecution) -> None:
+        """Put it into the state, which has yet to be saved."""
         run, done = self.run, self.done
+        if done.get(job.position) is execution:
+            return
         in_order = not done or job.position > max(done)
         job.execution = done[job.position] = execution
-        run.tool_calls += 1
         if in_order:
             run.state = run.state.with_execution(execution)
         else:
-            ordered = (done[position] for position in sorted(done))
-            run.state = run.state.evolve(tool_executions=(*self.earlier, *ordered))
+            self._put_together()
+
+    def drop(self, job: Job) -> None:
+        """Forget it: the call is made again."""
+        if self.done.pop(job.position, None) is not None:
+            self._put_together()
+
+    def _put_together(self) -> None:
+        ordered = (self.done[position] for position in sorted(self.done))
+        self.run.state = self.run.state.evolve(tool_executions=(*self.earlier, *ordered))
+
+    def add(self, job: Job, execution: ToolExecution) -> Steps[None]:
+        """A call has been answered."""
+        self.note(job, execution)
+        self.run.tool_calls += 1
         self.waiting -= 1
         if self.waiting:  # after the last one the results are saved, in the conversation
-            yield from run.save()
+            yield from self.run.save()
 
 
 def _run_job(
@@ -223,11 +242,12 @@ def _run_job(
     """Run a call and record it. An idempotent call is given what an equal one had before."""
     if job.key is not None and repeats is None:
         repeats = _repeated(run, job.call, job.key)
-    execution, retry = yield from _attempt(run, job, repeats)
+    execution, retry = yield from _attempt(run, job, record, repeats)
     for _ in range(MAX_RETRIES):
         if not retry:
             break
-        execution, retry = yield from _attempt(run, job, None)
+        record.drop(job)
+        execution, retry = yield from _attempt(run, job, record, None)
     yield from record.add(job, execution)
 
 
@@ -246,34 +266,15 @@ def _repeated(run: Run, call: ToolCall, key: Key) -> ToolExecution | None:
 
 
 def _attempt(
-    run: Run, job: Job, repeats: ToolExecution | None
+    run: Run, job: Job, record: _Record, repeats: ToolExecution | None
 ) -> Steps[tuple[ToolExecution, bool]]:
     """One try, seen by the hooks: the execution, and whether they want another."""
-    call, ran = job.call, job.refusal is None and repeats is None
-    result: Any
+    call = job.call
+    result, error, duration = None, job.refusal, None
     if repeats is not None:
-        result, error, duration = repeats.result, repeats.error, None
-    elif job.refusal is not None:
-        result, error, duration = None, job.refusal, None
-    else:
+        result, error = repeats.result, repeats.error
+    elif job.refusal is None:
         result, error, duration = yield from _call_tool(run, job)
-    retry = False
-    if run.hooks["on_after_tool_call"]:
-        event = AfterToolCallEvent(
-            thread_id=run.thread_id,
-            metadata=run.metadata,
-            tool_name=call.name,
-            tool_call_id=call.id,
-            iteration=run.state.iteration,
-            arguments=call.arguments,
-            result=result,
-            error=error,
-            duration_ms=duration,
-        )
-        yield from run.call_hooks("on_after_tool_call", event)
-        retry = event.retry and ran
-        if event.result is not result:
-            result, error = render_result(event.result), None
     execution = ToolExecution(
         tool_name=call.name,
         tool_call_id=call.id,
@@ -282,9 +283,43 @@ def _attempt(
         error=error,
         duration_ms=duration,
         iteration=run.state.iteration,
-        idempotent=job.key is not None,
+        # A call that has failed may be made again, whatever the hooks make of its error.
+        idempotent=job.key is not None and error is None if repeats is None else repeats.idempotent,
     )
-    return execution, retry
+    if not run.hooks["on_after_tool_call"]:
+        return execution, False
+    record.note(job, execution)  # it has run, whatever becomes of the hooks
+    event = AfterToolCallEvent(
+        thread_id=run.thread_id,
+        metadata=run.metadata,
+        tool_name=call.name,
+        tool_call_id=call.id,
+        iteration=run.state.iteration,
+        arguments=call.arguments,
+        result=result,
+        error=error,
+        duration_ms=duration,
+    )
+    try:
+        yield from run.call_hooks("on_after_tool_call", event)
+    except Exception:
+        yield from record.add(job, execution)  # others of the round may go on for long
+        raise
+    if repeats is not None:  # the result is as the hooks have left it the first time
+        return execution, False
+    if event.result is not result:
+        result, error = _rendered(event.result, "a hook on_after_tool_call")
+        execution = attrs.evolve(execution, result=result, error=error)
+    return execution, event.retry and job.refusal is None
+
+
+def _rendered(value: Any, whose: str) -> tuple[str | None, str | None]:
+    """A result as the model reads it, or the error that it has none."""
+    try:
+        return render_result(value), None
+    except Exception as error:  # noqa: BLE001 - the value's own code may raise anything
+        _logger.warning("%s: %s", whose, describe(error))
+        return None, str(error) if isinstance(error, TypeError) else describe(error)
 
 
 def _call_tool(run: Run, job: Job) -> Steps[tuple[str | None, str | None, float | None]]:
@@ -303,21 +338,28 @@ def _call_tool(run: Run, job: Job) -> Steps[tuple[str | None, str | None, float 
         bound = tool.bind_call(call, context)
     except ToolArgumentsError as error:
         return None, str(error), None
+    except Exception as error:  # the classes of the arguments may raise anything
+        _logger.info("tool %s: its arguments", tool.name, exc_info=error)
+        return None, describe(error), None
     timeout = tool.timeout if tool.timeout is not None else run.agent.tool_timeout
     outcome: Outcome = yield RunTool(tool.function, bound, tool.is_async, timeout)
     if outcome.error is not None:
         _logger.info("tool %s failed", tool.name, exc_info=outcome.error)
         return None, describe(outcome.error), outcome.duration_ms
-    try:
-        return render_result(outcome.value), None, outcome.duration_ms
-    except TypeError as error:
-        _logger.warning("tool %s: %s", tool.name, error)
-        return None, str(error), outcome.duration_ms
+    return *_rendered(outcome.value, f"tool {tool.name}"), outcome.duration_ms
 
 
 def describe(error: BaseException) -> str:
     """An error in a line: its kind, and what it says."""
-    said, kind = str(error), type(error).__name__
+    stopped = error.__cause__
+    if type(error) is RuntimeError and isinstance(stopped, (StopIteration, StopAsyncIteration)):
+        # What Python makes of one that a coroutine raises; a plain function's stays as it is.
+        error = stopped if str(error).endswith(f"raised {type(stopped).__name__}") else error
+    kind = type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - errors are classes of anybody's
+        return kind
     return f"{kind}: {said}" if said else kind
 
 

@@ -1,64 +1,82 @@
-"""The threads that help a blocking run: a pool for tools, and one with an event loop.
+"""What a blocking run has others do: whatever is async, in the helper loop.
 
-Neither is there before it is needed, and none is left when the run has ended, but for the thread of
-a tool that has run out of time: nothing can stop that.
+Nothing of it is left there when the run has ended, but for a tool that does not let itself be
+cancelled.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
-from contextvars import copy_context
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any
 
-from locus.agent.effects import Closed
+import attrs
+
+from locus.agent.effects import GRACE_SECONDS
+from locus.agent.helper_loop import HelperLoop, shared
 from locus.core.events import ModelChunkEvent
 
-if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
+
+@attrs.frozen(eq=False)
+class Settled:
+    """What came of an async function."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def get(self) -> Any:
+        """What it has given, or raises what it has raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+async def _settle(
+    function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], ended: threading.Event
+) -> Settled:
+    """What ends a program is not for the event loop to see: it would end where it stands."""
+    try:
+        return Settled(await function(*args))
+    except (Exception, KeyboardInterrupt, SystemExit) as why:  # noqa: BLE001 - see Settled.get
+        return Settled(error=why)
+    finally:
+        ended.set()
 
 
 class Helpers:
-    """The helping threads of one run."""
+    """What one run has under way in the event loop."""
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._open: AbstractContextManager[BlockingPortal] | None = None
-        self._portal: BlockingPortal | None = None
+        self._own: HelperLoop | None = None
+        self._tasks: list[tuple[Future[Settled], threading.Event]] = []
         self._opening = threading.Lock()
 
-    def in_thread(self, limit: int, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Call ``function`` in a thread of the pool, which has ``limit`` of them."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(limit, thread_name_prefix="locus tool")
-        return self._pool.submit(copy_context().run, function, *args)
-
-    def leave_pool(self) -> None:
-        """Some thread of the pool does not come back: others take its place from now on."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False)
-
-    def in_loop(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Future[Any]:
+    def in_loop(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Future[Settled]:
         """Call an async function in the event loop."""
+        ended = threading.Event()
         with self._opening:  # tools in threads may want it, too
-            if self._portal is None:
-                from anyio.from_thread import start_blocking_portal  # where it is needed at all
-
-                self._open = start_blocking_portal()
-                self._portal = self._open.__enter__()
-        return self._portal.start_task_soon(function, *args)
+            if self._own is None:
+                loop = shared()
+                if loop is None:
+                    loop = self._own = HelperLoop()
+            else:
+                loop = self._own
+            self._tasks = [task for task in self._tasks if not task[1].is_set()]
+            future = loop.portal.start_task_soon(_settle, function, args, ended)
+            self._tasks.append((future, ended))
+        return future
 
     def await_(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """What an async function gives."""
         future = self.in_loop(function, *args)
         try:
-            return future.result()
+            return future.result().get()
         except BaseException:
             future.cancel()  # it may be this thread that is interrupted
             raise
@@ -72,14 +90,16 @@ class Helpers:
         return _Handed(stream, self)
 
     def close(self) -> None:
-        """End the threads."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown()
-        opened, self._open, self._portal = self._open, None, None
-        if opened is not None:
-            with suppress(Closed):  # an error makes it cancel what is still running there
-                opened.__exit__(Closed, Closed(), None)
+        """Cancel what the run has left there, and wait for its end: not for ever."""
+        tasks, self._tasks = self._tasks, []
+        for future, _ in tasks:
+            future.cancel()
+        until = monotonic() + GRACE_SECONDS
+        for _, ended in tasks:
+            ended.wait(max(0.0, until - monotonic()))
+        own, self._own = self._own, None
+        if own is not None:
+            own.close()
 
 
 async def _await(value: Awaitable[Any]) -> Any:
@@ -104,7 +124,7 @@ class _Handed(Iterator[ModelChunkEvent]):
                 if close is not None:
                     import anyio
 
-                    with anyio.move_on_after(2, shield=True):
+                    with anyio.move_on_after(GRACE_SECONDS, shield=True):
                         await close()
             finally:
                 self._pieces.put(None)
@@ -113,12 +133,15 @@ class _Handed(Iterator[ModelChunkEvent]):
         piece = None if self._ended else self._pieces.get()
         if piece is None:
             self._ended = True
-            self._reading.result()
+            self._reading.result().get()
             raise StopIteration
         return piece
 
     def close(self) -> None:
         """Stop reading, and wait until that is done."""
         self._reading.cancel()
-        while not self._ended:
-            self._ended = self._pieces.get() is None
+        until = monotonic() + 2 * GRACE_SECONDS  # it has one of its own
+        with suppress(Empty):
+            while not self._ended:
+                self._ended = self._pieces.get(timeout=max(0.0, until - monotonic())) is None
+        self._ended = True

@@ -7,31 +7,33 @@
 A generator of effects (``effects``), driven by ``blocking`` and ``nonblocking``. What is decided
 here is decided once, for every runtime.
 
-The state is saved when the model has answered with calls, when a call has been answered, and at the
-end, so that a run which is cut off anywhere can be resumed with what had been done. However a run
-ends, its last state is saved and its thread given back before anybody is told.
+The state is saved when the caller has spoken, when the model has answered, and when a call has been
+answered, each time before the caller hears of it, so that a run which is cut off anywhere can be
+resumed with what had been done. However a run ends, its last state is saved and its thread given
+back before anybody is told.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from locus.agent.calls import answer_calls, describe, distinct
-from locus.agent.effects import CallHook, CallModel, Emit, Now, Steps, UseStore
+from locus.agent.calls import CUT_OFF, answer_calls, describe, distinct
+from locus.agent.effects import CallHook, Closed, Emit, Now, Steps, UseStore
+from locus.agent.guarded import Guarded
+from locus.agent.joining import joined
+from locus.agent.request import answered, ask, ended_empty, offer, request
 from locus.agent.result import AgentResult
 from locus.agent.run import Run
 from locus.agent.structured import Shape
 from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.core.events import TerminateEvent, ThinkEvent
-from locus.core.frozendict import EMPTY, FrozenDict
-from locus.core.messages import Message, Role, ToolResult
+from locus.core.frozendict import FrozenDict
+from locus.core.messages import Message, Role
 from locus.core.response import ModelResponse
-from locus.core.state import AgentState
 from locus.core.termination import MaxIterations
 from locus.hooks.events import (
     AfterInvocationEvent,
@@ -51,6 +53,10 @@ _logger = logging.getLogger("locus.agent")
 
 def run_agent(run: Run) -> Steps[AgentResult]:
     """A whole run, from the caller's words to the last event."""
+    return Guarded(_run(run))
+
+
+def _run(run: Run) -> Steps[AgentResult]:
     error: BaseException | None = None
     reason = ""
     try:
@@ -103,13 +109,14 @@ def _begin(run: Run) -> Steps[None]:
     agent = run.agent
     if agent.checkpointer is not None and run.thread_id is not None:
         yield from _load(run, agent.checkpointer, run.thread_id)
+    state = joined(run.state, run.prompt) if run.prompt else run.state
     run.begun = True
     event = BeforeInvocationEvent(
         thread_id=run.thread_id, metadata=run.metadata, messages=run.prompt, state=run.state
     )
     yield from run.call_hooks("on_before_invocation", event)
-    if run.prompt:
-        run.state = _without_pending(run.state).with_messages(*run.prompt)
+    run.state = state
+    yield from run.save()
     if agent.output_schema is not None:
         run.shape = Shape.of(agent.output_schema, run.model, tools=bool(agent.tools))
     said = [agent.system_prompt] if agent.system_prompt else []
@@ -134,27 +141,6 @@ def _load(run: Run, checkpointer: BaseCheckpointer, thread_id: str) -> Steps[Non
         )
 
 
-def _without_pending(state: AgentState) -> AgentState:
-    """The calls that an interrupted run has left, answered: who speaks anew does not want them."""
-    left = state.pending_calls()
-    if not left:
-        return state
-    ran = {
-        execution.tool_call_id: execution
-        for execution in state.tool_executions
-        if execution.iteration == state.iteration
-    }
-    answers = []
-    for call in left:
-        execution = ran.get(call.id)
-        if execution is not None:
-            result = ToolResult(call.id, call.name, execution.result or "", execution.error)
-        else:
-            result = ToolResult(call.id, call.name, "", "not run: the conversation was interrupted")
-        answers.append(Message.tool(result))
-    return state.with_messages(*answers)
-
-
 def _save_the_rest(run: Run, reason: str, error: BaseException | None) -> Steps[None]:
     if error is not None and run.begun:
         yield from run.save()
@@ -169,6 +155,9 @@ def _tell_hooks(run: Run, reason: str, error: BaseException | None) -> Steps[Non
     """Every hook hears of the end, whatever another one raises."""
     if not run.begun:
         return
+    if isinstance(error, Closed):  # a class of ours; hooks are told in words that Python has
+        error = GeneratorExit("the caller has left the run")
+        reason = f"error: {describe(error)}"
     event = AfterInvocationEvent(
         thread_id=run.thread_id,
         metadata=run.metadata,
@@ -205,14 +194,13 @@ def _turns(run: Run) -> Steps[str]:
     """Think and act until there is a reason to stop; which."""
     agent, retries = run.agent, run.agent.output_schema_retries
     limit = MaxIterations(agent.max_iterations)
-    cut_off = False
     message = _left_off(run)
     while True:
         if message is None:
-            message, cut_off = yield from _think(run)
+            message = yield from _think(run)
         run.message = message
         if message.tool_calls:
-            yield from answer_calls(run, cut_off=cut_off)
+            yield from answer_calls(run, message)
         stop = None
         if agent.termination is not None:
             stop = agent.termination.check(run.snapshot((yield Now())))
@@ -235,6 +223,8 @@ def _left_off(run: Run) -> Message | None:
     """The answer that a resumed run has still to look at; None where the model is to be asked."""
     if not run.resumed:
         return None
+    if ended_empty(run.state):
+        return Message.assistant()
     pending = bool(run.state.pending_calls())
     for message in reversed(run.state.messages):
         if message.role is Role.ASSISTANT:
@@ -253,10 +243,10 @@ def _settle(run: Run, message: Message) -> StructuredOutputError | None:
     return answer.error
 
 
-def _think(run: Run) -> Steps[tuple[Message, bool]]:
-    """Ask the model: its message, and whether that was cut off at the limit of its tokens."""
-    messages = yield from _request(run)
-    tools, options = _offer(run)
+def _think(run: Run) -> Steps[Message]:
+    """Ask the model: its message."""
+    messages = yield from request(run)
+    tools, options = offer(run)
     iteration = run.state.iteration + 1
     about = {
         "thread_id": run.thread_id,
@@ -269,73 +259,22 @@ def _think(run: Run) -> Steps[tuple[Message, bool]]:
     }
     if run.hooks["on_before_model_call"]:
         yield from run.call_hooks("on_before_model_call", BeforeModelCallEvent(**about))
-    response: ModelResponse = yield CallModel(run.model, messages, tools, options)
+    response = yield from ask(run.model, messages, tools, options)
     if run.hooks["on_after_model_call"]:
         event = AfterModelCallEvent(**about, response=response)
         yield from run.call_hooks("on_after_model_call", event)
-    message = _with_distinct_calls(response.message)
-    state = run.state.with_usage(response.usage)
-    if message.tool_calls or message.says_something:  # no provider takes an empty one back
-        state = state.with_messages(message)
-    run.state = state.evolve(iteration=iteration, provider_state=response.provider_state)
-    if message.tool_calls:
-        yield from run.save()
+    message = _noted(response)
+    run.state = answered(run.state, response, message)
+    yield from run.save()
     yield Emit(ThinkEvent(iteration, response.reasoning, message.tool_calls))
-    return message, response.finish_reason == "length"
+    return message
 
 
-def _with_distinct_calls(message: Message) -> Message:
-    calls = message.tool_calls
-    if len({call.id for call in calls}) == len(calls):
-        return message
-    return attrs.evolve(message, tool_calls=distinct(calls))
-
-
-def _request(run: Run) -> Steps[tuple[Message, ...]]:
-    """The messages that the model is sent."""
-    state, manager = run.state, run.agent.conversation_manager
-    stateful = getattr(run.model, "server_stateful", False)
-    if stateful and state.provider_state is not None:
-        return _since_last_answer(state.messages)
-    system = () if run.system is None else (run.system,)
-    messages = (*system, *state.messages)
-    if manager is None or stateful:
-        return messages
-    # The manager's own generator of effects: what it wants summarised, a model is asked.
-    reduction = manager.reduce(messages)
-    try:
-        asked = next(reduction)
-        while True:
-            model = run.model if asked.model is None else asked.model
-            answer = yield CallModel(model, asked.messages, (), EMPTY, aloud=False)
-            run.state = run.state.with_usage(answer.usage)
-            asked = reduction.send(answer.content)
-    except StopIteration as done:
-        reduced: tuple[Message, ...] = done.value
-    if manager.rewrites and reduced != messages:
-        run.state = run.state.evolve(messages=reduced[len(system) :])
-    return reduced
-
-
-def _since_last_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """What the server does not know yet."""
-    start = len(messages)
-    while start and messages[start - 1].role is not Role.ASSISTANT:
-        start -= 1
-    return messages[start:]
-
-
-def _offer(run: Run) -> tuple[tuple[Mapping[str, Any], ...] | None, Mapping[str, Any]]:
-    """The tools and keywords of a model call. No tools at all leaves it to the model's own."""
-    agent, shape = run.agent, run.shape
-    tools = agent.tool_schemas or None
-    options = dict(agent.model_options)
-    if getattr(run.model, "server_stateful", False) and run.state.provider_state is not None:
-        options["provider_state"] = run.state.provider_state
-    if shape is not None and shape.options:
-        if shape.always:
-            options.update(shape.options)
-        elif run.asks_again:
-            options.update(shape.options)
-            tools = ()  # held to the schema, the model could not call them
-    return tools, FrozenDict(options)
+def _noted(response: ModelResponse) -> Message:
+    """The message as the state keeps it: no two calls with one id, and a note if it was cut off."""
+    message, calls = response.message, response.tool_calls
+    if len({call.id for call in calls}) < len(calls):
+        message = attrs.evolve(message, tool_calls=distinct(calls))
+    if calls and response.finish_reason == "length":  # who resumes the thread must know it, too
+        message = attrs.evolve(message, metadata={**message.metadata, CUT_OFF: True})
+    return message

@@ -15,7 +15,7 @@ from typing import Any, Self
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from locus.agent.answers import whole
+from locus.agent.answers import graver, whole
 from locus.agent.effects import (
     GRACE_SECONDS,
     CallHook,
@@ -30,7 +30,7 @@ from locus.agent.effects import (
     Together,
     UseStore,
 )
-from locus.agent.nonblocking_tools import Tools, call
+from locus.agent.nonblocking_tools import Tools, call, the_first
 from locus.agent.result import AgentResult
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
@@ -102,8 +102,10 @@ class AsyncRun(AsyncIterator[Event]):
             self._steps.close()
             self._steps = None
             return
+        error: BaseException | None = Closed()
         with suppress(Closed):
-            await self._next(Closed())
+            while await self._next(error) is not None:
+                error = None  # what could not be closed has failed the run
 
     async def to_end(self) -> AgentResult:
         """The result, whatever happens on the way."""
@@ -119,8 +121,11 @@ class AsyncRun(AsyncIterator[Event]):
 
         # In a task of its own, for in asyncio a task that others cancel minds no shield.
         self._tools.own_task = True
-        async with anyio.create_task_group() as group:
-            group.start_soon(work)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(work)
+        except BaseExceptionGroup as group_error:  # Ctrl-C, where trio has been told
+            raise the_first(group_error) from None
         if failed is not None:
             try:
                 raise failed
@@ -139,7 +144,6 @@ class AsyncRun(AsyncIterator[Event]):
                 chunk, came, error = await self._listen(self._answer, error)
                 if chunk is not None:
                     return chunk
-                self._answer = None
             effect = self._advance(came, error)
             came = error = None
             if self._late is not None and not isinstance(effect, (UseStore, CallHook)):
@@ -186,7 +190,11 @@ class AsyncRun(AsyncIterator[Event]):
                 came = answer.whole()
         except BaseException as why:  # noqa: BLE001 - for the loop to raise
             error = why
-        await answer.close()
+        self._answer = None
+        try:
+            await answer.close()
+        except BaseException as why:  # noqa: BLE001 - for the loop to raise
+            error = graver(error, why)
         return None, came, error
 
     # The effects.

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import anyio
-from anyio import CancelScope, get_cancelled_exc_class, to_thread
+from anyio import CancelScope, get_cancelled_exc_class
 
 from locus.agent.effects import (
     GRACE_SECONDS,
@@ -26,6 +27,7 @@ from locus.agent.effects import (
     Together,
     out_of_time,
 )
+from locus.agent.threads import as_failure, from_thread
 
 Do: TypeAlias = Callable[[Effect], Awaitable[Any]]
 
@@ -62,8 +64,8 @@ class Tools:
                 return [why]
         try:
             return await self._in_tasks(effect, do, first)
-        except BaseExceptionGroup as group:  # a tool wants the program to end
-            raise _first(group) from None
+        except BaseExceptionGroup as group:  # the program is to end, where trio has been told
+            raise the_first(group) from None
 
     async def _in_tasks(self, effect: Together, do: Do, first: Effect | None) -> list[Any]:
         came: list[Any] = [None] * len(effect.each)
@@ -71,18 +73,26 @@ class Tools:
         scopes: list[CancelScope] = []
         done = anyio.Event()
         workers = min(effect.limit, len(effect.each))
+        fatal: BaseException | None = None
 
         async def work() -> None:
-            nonlocal workers
-            with CancelScope(shield=True) as scope:
-                scopes.append(scope)
-                for position, steps in waiting:
-                    if self.cancelled:
-                        break
-                    came[position] = await self._drive(steps, do, first)
-            workers -= 1
-            if not workers:
-                done.set()
+            nonlocal workers, fatal
+            try:
+                with CancelScope(shield=True) as scope:
+                    scopes.append(scope)
+                    for position, steps in waiting:
+                        if self.cancelled:
+                            break
+                        came[position] = await self._drive(steps, do, first)
+            except get_cancelled_exc_class():
+                raise
+            except BaseException as why:  # noqa: BLE001 - raised below, where no task is cut off
+                fatal, self.cancelled = fatal or why, True
+                group.cancel_scope.cancel()
+            finally:
+                workers -= 1
+                if not workers:
+                    done.set()
 
         async with anyio.create_task_group() as group:
             for _ in range(workers):
@@ -93,11 +103,18 @@ class Tools:
                 self.cancelled = True
                 for scope in self._async:
                     scope.cancel()
-                with anyio.move_on_after(GRACE_SECONDS, shield=True):
-                    await done.wait()
-                for scope in scopes:
-                    scope.cancel()
+                try:
+                    with anyio.move_on_after(GRACE_SECONDS, shield=True):
+                        await done.wait()
+                finally:  # in asyncio a task that is cancelled again minds no shield
+                    for scope in scopes:
+                        scope.cancel()
                 raise
+        if fatal is not None:
+            try:
+                raise fatal
+            finally:
+                fatal = None  # its traceback holds this frame
         return came
 
     async def _drive(self, steps: Steps[Any], do: Do, effect: Effect | None) -> Any:
@@ -147,18 +164,35 @@ class Tools:
                 if scope.cancelled_caught:
                     error = out_of_time(tool.timeout)
         except get_cancelled_exc_class() as why:
-            if anyio.get_current_task().has_pending_cancellation():
+            value, error = None, as_failure(why)  # by itself, not by us
+            if error is None or anyio.get_current_task().has_pending_cancellation():
                 raise
-            value, error = None, RuntimeError("the tool was cancelled")  # by itself, not by us
-            error.__cause__ = why
         return Outcome(value, error, (perf_counter() - began) * 1e3)
 
 
 async def _attempt(tool: RunTool) -> tuple[Any, Exception | None]:
     try:
-        return await call(tool.function, tool.is_async, **tool.arguments), None
-    except Exception as why:  # noqa: BLE001 - the model reads it
-        return None, why
+        if tool.is_async:
+            return await tool.function(**tool.arguments), None
+        value, error = await from_thread(_attempt_there, tool)
+        return (await value if isawaitable(value) else value), error
+    except get_cancelled_exc_class():
+        raise
+    except BaseException as why:
+        failure = None if isinstance(why, GeneratorExit) else as_failure(why)
+        if failure is None:
+            raise
+        return None, failure
+
+
+def _attempt_there(tool: RunTool) -> tuple[Any, Exception | None]:
+    try:
+        return tool.function(**tool.arguments), None
+    except BaseException as why:
+        failure = as_failure(why)
+        if failure is None:
+            raise
+        return None, failure
 
 
 async def call(function: Callable[..., Any], is_async: bool, /, *args: Any, **kw: Any) -> Any:
@@ -166,16 +200,12 @@ async def call(function: Callable[..., Any], is_async: bool, /, *args: Any, **kw
     if is_async:
         return await function(*args, **kw)
 
-    def in_thread() -> tuple[Any]:
-        return (function(*args, **kw),)  # trio takes no coroutine from a thread, but for this
-
-    # The agent has a limit of its own; a shared one might be held by what waits for this.
-    limiter = anyio.CapacityLimiter(math.inf)
-    (value,) = await to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=limiter)
+    value = await from_thread(partial(function, *args, **kw))
     return await value if isawaitable(value) else value
 
 
-def _first(error: BaseException) -> BaseException:
+def the_first(error: BaseException) -> BaseException:
+    """An error without the groups that it has come in."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

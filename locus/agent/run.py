@@ -33,7 +33,8 @@ class Run:
     :ivar prompt: what the caller asked; empty where a thread is resumed.
     :ivar state: everything so far; only the loop assigns it.
     :ivar before: the state that the run began with.
-    :ivar saved: the state as the checkpointer has it.
+    :ivar saved: the state as the checkpointer has it; in a new thread the empty one, which is
+        not worth saving.
     :ivar system: the system message, if any.
     :ivar message: the model's last answer.
     :ivar tool_calls: how many calls have been answered.
@@ -51,8 +52,8 @@ class Run:
     thread_id: str | None = None
     metadata: Mapping[str, Any] = EMPTY
     state: AgentState = attrs.field(factory=AgentState)
-    before: AgentState = attrs.field(factory=AgentState)
-    saved: AgentState | None = None
+    before: AgentState = attrs.field(init=False)
+    saved: AgentState = attrs.field(init=False)
     system: Message | None = None
     message: Message | None = None
     tool_calls: int = 0
@@ -64,6 +65,9 @@ class Run:
     asks_again: bool = False
     begun: bool = False
     claim: AbstractContextManager[None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.before = self.saved = self.state
 
     @property
     def iterations(self) -> int:

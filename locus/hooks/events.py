@@ -46,7 +46,8 @@ class AfterInvocationEvent(_OfRun):
 
     :ivar state: the last state.
     :ivar reason: why it ended; what :class:`~locus.core.events.TerminateEvent` will say.
-    :ivar error: what ended it, or None. Of a run that was cancelled, the cancellation.
+    :ivar error: what ended it, or None. Of a run that was cancelled, the cancellation; where the
+        caller has left before the end, a ``GeneratorExit``.
     """
 
     state: AgentState
@@ -144,7 +145,8 @@ class AfterToolCallEvent(_OfCall):
     :ivar arguments: what it was called with.
     :ivar result: *writable*: the result as the model will read it, None where there is an error.
         What is assigned (text, or anything that a tool may return) takes the place of a result or
-        an error.
+        an error. Where an idempotent call is given the result of an equal one, that result stays as
+        it was left then: what is assigned is not used.
     :ivar error: why there is no result, or None.
     :ivar retry: *writable*: call the tool again, three times at most. This result is dropped then.
     :ivar duration_ms: how long it ran, in milliseconds; None where it did not run.

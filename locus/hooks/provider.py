@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import IntEnum
+from math import isnan
 from typing import Any, Final
 
 import attrs
@@ -101,21 +102,35 @@ def _methods(hooks: Iterable[Any], name: str) -> Iterable[Method]:
             yield method
 
 
-def check_hooks(hooks: Iterable[Any]) -> tuple[Any, ...]:
-    """``hooks`` as a tuple.
+def check_hooks(hooks: Iterable[Any] | None) -> tuple[Any, ...]:
+    """``hooks`` as a tuple; None is none.
 
-    :raises TypeError: one is a class, or has none of the methods; says which.
+    :raises TypeError: one is a class, has none of the methods, or one that cannot be called; says
+        which.
     """
+    if hooks is None:
+        return ()
     if isinstance(hooks, (str, Mapping)) or not isinstance(hooks, Iterable):
         raise TypeError(f"hooks is a sequence of hooks, not {type(hooks).__name__}")
     given = tuple(hooks)
     for position, hook in enumerate(given):
         if inspect.isclass(hook):
             raise TypeError(f"hooks[{position}] is the class {hook.__name__}: give an object of it")
-        if not any(callable(getattr(hook, name, None)) for name in METHODS):
+        methods = {name: getattr(hook, name, None) for name in METHODS}
+        methods = {name: method for name, method in methods.items() if method is not None}
+        if not methods:
             raise TypeError(
                 f"hooks[{position}] is {type(hook).__name__}, with none of {', '.join(METHODS)}"
             )
-        if not isinstance(_priority(hook), (int, float)):
-            raise TypeError(f"hooks[{position}].priority is a number, not {_priority(hook)!r}")
+        for name, method in methods.items():
+            if not callable(method):
+                raise TypeError(f"hooks[{position}].{name} is {method!r}, which cannot be called")
+            if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+                raise TypeError(
+                    f"hooks[{position}].{name} is a generator, so calling it does nothing: "
+                    "it must not yield"
+                )
+        priority = _priority(hook)
+        if not isinstance(priority, (int, float)) or isnan(priority):
+            raise TypeError(f"hooks[{position}].priority is a number, not {priority!r}")
     return given
