@@ -49,7 +49,7 @@ from tests.wire_speakers import ODD, SPEAKERS, leg
 NAMES = list(FORMATS)
 PAIRS = list(itertools.product(NAMES, NAMES))
 PER_PAIR = max(2, 2 * settings().max_examples // len(PAIRS))
-PER_NAME = settings().max_examples // len(NAMES)
+PER_NAME = max(2, settings().max_examples // len(NAMES))
 USER = Message.user("x")
 KEPT = {"blocks", "output_items"}
 """Where a message keeps what only the provider that gave it can read."""
