@@ -582,6 +582,7 @@ def open_files() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
 def test_nothing_is_left_after_the_end() -> None:
+    gc.collect()  # what earlier tests have left
     threads, files = set(threading.enumerate()), open_files()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -592,8 +593,9 @@ def test_nothing_is_left_after_the_end() -> None:
                 for _ in range(5):
                     stack.enter_context(connect(server)).sendall(GET)
         gc.collect()
-    assert set(threading.enumerate()) == threads
-    assert open_files() == files
+    # Threads that idle for a while, and their files, may have gone meanwhile.
+    assert set(threading.enumerate()) <= threads
+    assert open_files() <= files
 
 
 def test_a_callable_that_does_not_return_is_reported_instead_of_waited_for() -> None:
