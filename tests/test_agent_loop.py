@@ -616,6 +616,17 @@ def test_a_conversation_manager_shortens_requests_and_not_the_state(runtime: str
     assert all(call.messages[0].text == "Be brief." for call in model.calls)
 
 
+def test_a_call_is_demanded_until_a_tool_has_answered(runtime: str) -> None:
+    answers = [tool_call("double", n=1), tool_call("double", n=2), "so", text("4")]
+    model = ScriptedModel(*answers, tool_call("double", n=3), text("6"))
+    agent = Agent(model, [double], tool_choice="required", output_schema=int)
+    agent = agent.copy(checkpointer=MemoryCheckpointer())
+    assert to_end(runtime, agent, "Go.", "t").parsed == 4
+    assert to_end(runtime, agent.copy(tool_choice="double"), "On.", "t").parsed == 6
+    choices = [call.options.get("tool_choice") for call in model.calls]
+    assert choices == ["required", None, None, None, "double", None]
+
+
 def test_a_manager_that_rewrites_has_the_model_asked_and_the_state_changed(runtime: str) -> None:
     from locus.memory import SummarizingManager
 
@@ -706,6 +717,13 @@ def test_an_agent_that_is_named_by_strings_can_be_pickled() -> None:
         ({"model_options": {"tools": []}}, ConfigurationError, "^model_options .*'tools'"),
         ({"model_options": {"messages": 1}}, ConfigurationError, "^model_options .*'messages'"),
         ({"model_options": {1: 2}}, ConfigurationError, "^model_options are keywords"),
+        ({"tool_choice": "required"}, ConfigurationError, r"^tool_choice .*\(which has none\)"),
+        (
+            {"tool_choice": "sing", "tools": [double]},
+            ConfigurationError,
+            r"^tool_choice .*\(double\), not 'sing'",
+        ),
+        ({"tool_choice": {}}, TypeError, "^tool_choice is text or None"),
         ({"hooks": [object()]}, TypeError, "none of on_before"),
         ({"termination": "never"}, TypeError, "termination"),
         ({"output_schema_retries": -1}, ConfigurationError, "output_schema_retries"),

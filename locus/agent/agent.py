@@ -63,6 +63,9 @@ class Agent:
     :param output_schema: the type of the final answer, as
         :func:`~locus.core.structured.build_response_format` takes it.
     :param output_schema_retries: how often the model is asked again for an answer of that type.
+    :param tool_choice: ``"required"`` or the name of a tool: the model has to call before it
+        answers. It holds until a tool has answered; ``model_options={"tool_choice": …}`` would
+        hold for ever.
     :param tool_execution: ``"concurrent"`` runs the calls of an answer at the same time,
         ``"sequential"`` one after another.
     :param max_concurrency: the most tools of a run at the same time.
@@ -111,6 +114,9 @@ class Agent:
     output_schema_retries: int = attrs.field(
         default=2, validator=settings.count_from(0), kw_only=True
     )
+    tool_choice: str | None = attrs.field(
+        default=None, validator=settings.text_or_none, kw_only=True
+    )
     tool_execution: ToolExecutionMode = attrs.field(
         default="concurrent", validator=settings.execution_mode, kw_only=True
     )
@@ -130,6 +136,7 @@ class Agent:
         set_(self, "tool_schemas", tuple(tool.to_openai_schema() for tool in self.tools))
         set_(self, "_by_name", {tool.name: tool for tool in self.tools})
         set_(self, "_hooks", Hooks.of(self.hooks))
+        settings.forced_tool(self.tool_choice, self._by_name)
 
     # Blocking.
 

@@ -89,6 +89,15 @@ def flag(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigurationError(f"{attribute.name} is True or False, not {value!r}")
 
 
+def forced_tool(choice: str | None, tools: Mapping[str, Any]) -> None:
+    """``tool_choice``, which goes with the tools."""
+    if choice is not None and not (choice in tools or (choice == "required" and tools)):
+        raise ConfigurationError(
+            f"tool_choice is 'required' or the name of a tool of this agent "
+            f"({', '.join(tools) or 'which has none'}), not {choice!r}"
+        )
+
+
 def execution_mode(_: Any, __: Any, value: Any) -> None:
     """``tool_execution``."""
     if value not in ("concurrent", "sequential"):
