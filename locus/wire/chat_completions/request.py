@@ -138,7 +138,7 @@ class ChatCompletionsBuilder:
                 presence_penalty=None if reasoning else said.presence_penalty or None,
                 response_format=said.response_format,
                 tools=schemas,
-                tool_choice=_tool_choice(said.tool_choice, schemas) if schemas else None,
+                tool_choice=tool_choice_of(said.tool_choice, schemas) if schemas else None,
                 parallel_tool_calls=said.parallel_tool_calls if schemas else None,
                 stream=True if said.stream else None,
                 stream_options=_StreamOptions(include_usage=True) if usage else None,
@@ -267,9 +267,13 @@ def arguments_of(where: str, call: ToolCall) -> str:
         raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
 
 
-def _tool_choice(
+def tool_choice_of(
     choice: str | Mapping[str, Any] | None, schemas: Sequence[Mapping[str, Any]]
 ) -> str | Mapping[str, Any] | None:
+    """A choice as the format has it: a tool's name as a mapping, everything else as it is.
+
+    :raises ConfigurationError: it is a word that is neither known nor the name of a tool.
+    """
     if choice is None or isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
         return choice
     names = []
