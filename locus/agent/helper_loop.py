@@ -71,13 +71,18 @@ class HelperLoop:
             await self.portal.stop(cancel_remaining=True)
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def here(self) -> bool:
         """Whether this is its thread, which cannot wait for itself."""
         return threading.current_thread() is self._thread
 
     def answers(self) -> bool:
         """Whether it does what it is asked to: it does not while a tool blocks it."""
-        if self.here or not self._thread.is_alive():
+        if self.here or not self.alive:
             return False
         answered = threading.Event()
         try:
@@ -98,7 +103,7 @@ def shared() -> HelperLoop | None:
     """The one of the process; None where it cannot be had now."""
     global _shared
     with _lock:
-        if _shared is None:
+        if _shared is None or not _shared.alive:
             _shared = HelperLoop()
         loop = _shared
     return loop if loop.answers() else None

@@ -41,9 +41,13 @@ async def _settle(
     function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], ended: threading.Event
 ) -> Settled:
     """What ends a program is not for the event loop to see: it would end where it stands."""
+    from anyio import get_cancelled_exc_class
+
     try:
         return Settled(await function(*args))
-    except (Exception, KeyboardInterrupt, SystemExit) as why:  # noqa: BLE001 - see Settled.get
+    except get_cancelled_exc_class():  # the loop's own
+        raise
+    except BaseException as why:  # noqa: BLE001 - see Settled.get
         return Settled(error=why)
     finally:
         ended.set()
