@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -10,8 +11,10 @@ import attrs
 import pytest
 
 from locus.agent import Agent
+from locus.core.errors import ConfigurationError
 from locus.core.events import TerminateEvent, ToolCompleteEvent, ToolStartEvent
 from locus.core.messages import Message, Role, ToolCall
+from locus.core.response import ModelResponse
 from locus.hooks import (
     AfterInvocationEvent,
     AfterToolCallEvent,
@@ -32,6 +35,13 @@ server = runtimes.server
 @pytest.fixture(params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 @tool
@@ -113,6 +123,8 @@ def test_hooks_are_called_by_priority_and_then_as_given(runtime: str) -> None:
 def test_a_hook_changes_arguments_and_the_models_own_words_stay(runtime: str) -> None:
     class Adds(HookProvider):
         def on_before_tool_call(self, event: BeforeToolCallEvent) -> None:
+            if event.malformed_arguments == '{"n": ':
+                event.malformed_arguments = None
             event.arguments = {"n": event.arguments.get("n", 0) + 10}
 
     broken = ToolCall("b", "double", malformed_arguments='{"n": ')
@@ -124,6 +136,69 @@ def test_a_hook_changes_arguments_and_the_models_own_words_stay(runtime: str) ->
     assert seen.result is not None
     assert seen.result.state.messages[1].tool_calls[0].arguments == {"n": 1}
     assert seen.result.state.tool_executions[0].arguments == {"n": 11}
+
+
+def test_a_hook_that_adds_an_argument_mends_no_call_that_is_broken(runtime: str) -> None:
+    ran: list[str] = []
+
+    @tool
+    def delete(tenant: str, path: str = "/everything") -> None:
+        """Delete."""
+        ran.append(path)
+
+    class Adds(HookProvider):
+        def on_before_tool_call(self, event: BeforeToolCallEvent) -> None:
+            seen.append((event.malformed_arguments, event.cut_off))
+            event.arguments = {**event.arguments, "tenant": "acme"}
+            event.cut_off = event.cut_off and "path" not in event.arguments
+
+    seen: list[Any] = []
+    broken = ToolCall("a", "delete", malformed_arguments='{"path": "/tmp/on')
+    cut = [ToolCall("b", "delete", {}), ToolCall("c", "delete", {"path": "/tmp/one"})]
+    asked = [Message.assistant(None, [call]) for call in (broken, *cut)]
+    answers = [
+        ModelResponse(asked[0]),
+        *(ModelResponse(m, stop_reason="length") for m in asked[1:]),
+    ]
+    result = to_end(
+        runtime, Agent(ScriptedModel(*answers, "Yes."), [delete], hooks=[Adds()]), "Go."
+    )
+    assert seen == [('{"path": "/tmp/on', False), (None, True), (None, True)]
+    assert ran == ["/tmp/one"]
+    first, second, third = (execution.error or "" for execution in result.state.tool_executions)
+    assert '{"path": "/tmp/on' in first
+    assert "cut off at its token limit" in second
+    assert third == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "why"),
+    [
+        ({"n": datetime(2026, 1, 1)}, TypeError, "arguments are JSON: datetime is not JSON"),
+        ({"n": object()}, TypeError, "object is not JSON"),
+        ({1: 2}, TypeError, "must be text, not 1"),
+        ({"n": nested(200)}, ConfigurationError, "more than 100 levels"),
+        (7, TypeError, "must be a mapping, not int"),
+    ],
+)
+def test_arguments_that_could_not_be_saved_are_refused_before_the_tool_runs(
+    runtime: str, arguments: Any, kind: type[Exception], why: str
+) -> None:
+    class Assigns(HookProvider):
+        def on_before_tool_call(self, event: BeforeToolCallEvent) -> None:
+            event.arguments = arguments
+
+    ran: list[int] = []
+
+    @tool(idempotent=True)
+    def counts(n: Any = None) -> None:
+        """Count."""
+        ran.append(1)
+
+    agent = Agent(ScriptedModel(tool_call("counts")), [counts], hooks=[Assigns()])
+    with pytest.raises(kind, match=why):
+        to_end(runtime, agent.copy(checkpointer=MemoryCheckpointer()), "Go.", "t")
+    assert ran == []
 
 
 @pytest.mark.parametrize(("cancel", "told"), [("not today", "not today"), (True, "no re")])

@@ -256,6 +256,8 @@ class Agent:
         return self._started(metadata, thread_id, prompt=messages)
 
     def _resumption(self, thread_id: str, metadata: Mapping[str, Any] | None) -> Run:
+        if thread_id is None:
+            raise ConfigurationError("thread_id names the conversation to resume; it is not None")
         if self.checkpointer is None:
             raise ConfigurationError("there is nothing to resume from: pass checkpointer=")
         return self._started(metadata, thread_id, resumed=True)

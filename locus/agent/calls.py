@@ -20,6 +20,7 @@ import msgspec
 from locus.agent.effects import Emit, Outcome, RunTool, Steps, Together
 from locus.agent.guarded import Guarded
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
+from locus.core.frozendict import EMPTY, too_deep
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.state import AgentState, ToolExecution
 from locus.hooks.events import AfterToolCallEvent, BeforeToolCallEvent
@@ -67,6 +68,7 @@ def answer_calls(run: Run, message: Message) -> Steps[None]:
     # Where the answer ended at its token limit its last call may not be whole.
     broken = message.tool_calls[-1].id if message.metadata.get(CUT_OFF) else None
     done = _recorded(run.state, calls)
+    first: dict[Key, Job] = {}
     each = enumerate(calls)
     batches = [[one] for one in each] if run.agent.tool_execution == "sequential" else [list(each)]
     for batch in batches:
@@ -76,7 +78,7 @@ def answer_calls(run: Run, message: Message) -> Steps[None]:
                 cut_off = call.id == broken
                 jobs.append((yield from _prepare(run, call, position, cut_off=cut_off)))
         if jobs:
-            yield from _round(run, jobs, done)
+            yield from _round(run, jobs, done, first)
         answers = (_answer(call, done[position]) for position, call in batch)
         run.state = run.state.with_messages(*answers)
         yield from run.save()
@@ -131,10 +133,12 @@ def _prepare(run: Run, call: ToolCall, position: int, *, cut_off: bool) -> Steps
             tool_call_id=call.id,
             iteration=run.state.iteration,
             arguments=call.arguments,
+            malformed_arguments=call.malformed_arguments,
+            cut_off=cut_off,
         )
         yield from run.call_hooks("on_before_tool_call", event)
-        if event.arguments is not call.arguments:
-            cut_off = False  # somebody has put it right
+        cut_off = event.cut_off
+        if event.malformed_arguments is None:  # or else there are no arguments to call it with
             call = attrs.evolve(call, arguments=event.arguments, malformed_arguments=None)
         if event.cancel:
             why = event.cancel if isinstance(event.cancel, str) else "no reason was given"
@@ -162,7 +166,10 @@ def _refusal(run: Run, job: Job, *, cut_off: bool) -> str | None:
     return None
 
 
-def _key(call: ToolCall) -> Key:
+def _key(call: ToolCall) -> Key | None:
+    """What the call has in common with those that repeat it; None where it cannot be read."""
+    if call.malformed_arguments and not call.malformed_arguments.isspace():
+        return None
     return call.name, canonical(call.arguments)
 
 
@@ -177,15 +184,17 @@ def canonical(arguments: Any) -> bytes:
 # Running.
 
 
-def _round(run: Run, jobs: Sequence[Job], done: dict[int, ToolExecution]) -> Steps[None]:
+def _round(
+    run: Run, jobs: Sequence[Job], done: dict[int, ToolExecution], first: dict[Key, Job]
+) -> Steps[None]:
+    """Run these calls; ``first`` has the first of each idempotent call of the answer."""
     for job in jobs:
         yield Emit(ToolStartEvent(job.call.name, job.call.id, job.call.arguments))
-    first: dict[Key, Job] = {}
     leaders = [job for job in jobs if job.key is None or first.setdefault(job.key, job) is job]
     # What must be put together again where a call finishes before an earlier one.
     record = _Record(run, done, len(jobs))
     each = [Guarded(_run_job(run, job, record)) for job in leaders]
-    for came in (yield Together(each, run.agent.max_concurrency)):
+    for came in (yield Together(each, run.agent.max_concurrency)) if each else ():
         if came is not None:
             raise came
     for job in jobs:
@@ -361,6 +370,13 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - errors are classes of anybody's
         return kind
     return f"{kind}: {said}" if said else kind
+
+
+def writable(call: ToolCall) -> ToolCall:
+    """The call; one whose arguments are nested deeper than a state can hold is malformed."""
+    if not too_deep(call.arguments):
+        return call
+    return attrs.evolve(call, arguments=EMPTY, malformed_arguments=call.arguments_json())
 
 
 def distinct(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:

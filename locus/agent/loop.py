@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from locus.agent.calls import CUT_OFF, answer_calls, describe, distinct
+from locus.agent.calls import CUT_OFF, answer_calls, describe, distinct, writable
 from locus.agent.effects import CallHook, Closed, Emit, Now, Steps, UseStore
 from locus.agent.guarded import Guarded
 from locus.agent.joining import joined
@@ -273,8 +273,11 @@ def _think(run: Run) -> Steps[Message]:
 def _noted(response: ModelResponse) -> Message:
     """The message as the state keeps it: no two calls with one id, and a note if it was cut off."""
     message, calls = response.message, response.tool_calls
+    kept = tuple(writable(call) for call in calls)
     if len({call.id for call in calls}) < len(calls):
-        message = attrs.evolve(message, tool_calls=distinct(calls))
+        kept = distinct(kept)
+    if any(one is not other for one, other in zip(kept, calls, strict=True)):
+        message = attrs.evolve(message, tool_calls=kept)
     if calls and response.finish_reason == "length":  # who resumes the thread must know it, too
         message = attrs.evolve(message, metadata={**message.metadata, CUT_OFF: True})
     return message

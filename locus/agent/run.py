@@ -82,9 +82,11 @@ class Run:
 
     @property
     def text(self) -> str | None:
-        """The answer's text; None where the model has not answered in words."""
+        """The last answer's text; None where it was not in words."""
         said = self.message
-        return None if said is None or said.tool_calls else said.text or said.refusal or ""
+        if said is None:
+            return None
+        return said.text or said.refusal or (None if said.tool_calls else "")
 
     def snapshot(self, now: float) -> RunSnapshot:
         """What termination conditions look at."""

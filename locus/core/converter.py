@@ -29,7 +29,7 @@ from cattrs.gen import (
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 
 from locus.core import split_pairs
-from locus.core.frozendict import frozen_dict
+from locus.core.frozendict import DEEPEST, frozen_dict
 from locus.core.messages import (
     Content,
     ImagePart,
@@ -63,7 +63,7 @@ def build(*, strict: bool = True) -> MsgspecJsonConverter:
     converter.register_structure_hook_factory(attrs.has, _object_in if strict else _some_in)
     converter.register_unstructure_hook_factory(attrs.has, _object_out)
     converter.register_structure_hook_factory(_is_mapping, _mapping_in)
-    converter.register_unstructure_hook_factory(_is_mapping, lambda _: _plain)
+    converter.register_unstructure_hook_factory(_is_mapping, lambda _: as_json)
     converter.register_structure_hook_factory(_is_sequence, _sequence_in)
     converter.register_unstructure_hook_factory(_is_sequence, _sequence_out)
     converter.register_structure_hook_func(lambda kind: kind == Part, _part_in(converter))
@@ -247,21 +247,21 @@ def _mapping_in(kind: Any, converter: Any) -> In:
     return read
 
 
-_DEEPEST: Final = 100
-"""How deep values are nested at most: what is written here must also be read where the stack is
-fuller, and by a Python that has less of it."""
+def as_json(value: Any, depth: int = 0) -> Any:
+    """A value of the caller's own, which has to be JSON already, in new dictionaries and lists.
 
-
-def _plain(value: Any, depth: int = 0) -> Any:
+    :raises TypeError: it is none.
+    :raises ValueError: it is nested too deep.
+    """
     if value is None or isinstance(value, (str, int, float)):
         return value
-    if depth == _DEEPEST:
-        raise ValueError(f"there is a recursion, or more than {_DEEPEST} levels of nesting")
+    if depth == DEEPEST:
+        raise ValueError(f"there is a recursion, or more than {DEEPEST} levels of nesting")
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
                 raise TypeError(f"the name of a member must be text, not {name!r}")
-        return {name: _plain(member, depth + 1) for name, member in value.items()}
+        return {name: as_json(member, depth + 1) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(member, depth + 1) for member in value]
+        return [as_json(member, depth + 1) for member in value]
     raise TypeError(f"{type(value).__name__} is not JSON")

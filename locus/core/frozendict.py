@@ -8,8 +8,8 @@ hashes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NoReturn, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,6 +49,27 @@ def snapshot(value: Any) -> Any:
     if isinstance(value, Mapping):
         return FrozenDict({name: snapshot(member) for name, member in value.items()})
     return [snapshot(member) for member in value] if isinstance(value, list) else value
+
+
+DEEPEST: Final = 100
+"""How deep values that are saved may be nested: what is written here must also be read where the
+stack is fuller, and by a Python that has less of it."""
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a JSON value is nested deeper than :data:`DEEPEST`, or contains itself."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [member for one in level for member in _members(one)]
+        if not level:
+            return False
+    return any(isinstance(one, (Mapping, list, tuple)) for one in level)
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def frozen_dict(value: Mapping[Any, Any] | None, name: str = "this") -> FrozenDict[Any, Any]:

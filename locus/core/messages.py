@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from locus.core.checks import string, string_or_none
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
 
 
@@ -26,15 +27,11 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-_string = attrs.validators.instance_of(str)
-_string_or_none = attrs.validators.optional(_string)
-
-
 @attrs.frozen
 class TextPart:
     """A piece of text among other parts."""
 
-    text: str = attrs.field(validator=_string)
+    text: str = attrs.field(validator=string)
 
 
 @attrs.frozen
@@ -50,8 +47,8 @@ class ImagePart:
 
     url: str | None = None
     data: bytes | None = attrs.field(default=None, repr=lambda d: d and f"<{len(d)} bytes>")
-    media_type: str | None = attrs.field(default=None, validator=_string_or_none)
-    detail: str | None = attrs.field(default=None, validator=_string_or_none)
+    media_type: str | None = attrs.field(default=None, validator=string_or_none)
+    detail: str | None = attrs.field(default=None, validator=string_or_none)
 
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -69,7 +66,7 @@ class ImagePart:
 class RefusalPart:
     """The assistant's own words for why it does not answer (OpenAI's ``refusal``)."""
 
-    text: str = attrs.field(validator=_string)
+    text: str = attrs.field(validator=string)
 
 
 @attrs.frozen
@@ -85,12 +82,12 @@ class ThinkingPart:
     :param redacted: thinking that only the provider can read.
     """
 
-    text: str = attrs.field(default="", validator=_string)
+    text: str = attrs.field(default="", validator=string)
     signature: str | None = attrs.field(
-        default=None, validator=_string_or_none, repr=lambda seal: seal and "<sealed>"
+        default=None, validator=string_or_none, repr=lambda seal: seal and "<sealed>"
     )
     redacted: str | None = attrs.field(
-        default=None, validator=_string_or_none, repr=lambda data: data and "<sealed>"
+        default=None, validator=string_or_none, repr=lambda data: data and "<sealed>"
     )
 
 
@@ -120,10 +117,10 @@ class ToolCall:
         ``arguments`` is empty then, and the call should be answered with an error, not run.
     """
 
-    id: str = attrs.field(factory=fresh_call_id, validator=_string)
-    name: str = attrs.field(default="", validator=_string)
+    id: str = attrs.field(factory=fresh_call_id, validator=string)
+    name: str = attrs.field(default="", validator=string)
     arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_arguments)
-    malformed_arguments: str | None = attrs.field(default=None, validator=_string_or_none)
+    malformed_arguments: str | None = attrs.field(default=None, validator=string_or_none)
 
     def __attrs_post_init__(self) -> None:
         if not self.id:
@@ -163,10 +160,10 @@ class ToolResult:
     :param duration_ms: how long it ran, in milliseconds.
     """
 
-    tool_call_id: str = attrs.field(validator=_string)
-    name: str = attrs.field(validator=_string)
-    content: str = attrs.field(validator=_string)
-    error: str | None = attrs.field(default=None, validator=_string_or_none)
+    tool_call_id: str = attrs.field(validator=string)
+    name: str = attrs.field(validator=string)
+    content: str = attrs.field(validator=string)
+    error: str | None = attrs.field(default=None, validator=string_or_none)
     duration_ms: float | None = None
 
     @property
@@ -244,8 +241,8 @@ class Message:
     role: Role = attrs.field(converter=_role)
     content: Content = attrs.field(default=None, converter=_content)
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_calls)
-    tool_call_id: str | None = attrs.field(default=None, validator=_string_or_none)
-    name: str | None = attrs.field(default=None, validator=_string_or_none)
+    tool_call_id: str | None = attrs.field(default=None, validator=string_or_none)
+    name: str | None = attrs.field(default=None, validator=string_or_none)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_metadata)
 
     def __attrs_post_init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 import attrs
 
+from locus.core.checks import boolean, string, string_or_none
 from locus.core.errors import LocusError
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
 from locus.core.messages import Message, Role, ToolCall
@@ -60,10 +61,6 @@ def _duration(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise TypeError(f"ToolExecution.{field.name} is a number or None, not {value!r}")
 
 
-_string = attrs.validators.instance_of(str)
-_string_or_none = attrs.validators.optional(_string)
-
-
 @attrs.frozen
 class ToolExecution:
     """A tool that ran, and what came of it.
@@ -78,14 +75,14 @@ class ToolExecution:
     :param idempotent: whether a repeat with the same arguments may be given this result.
     """
 
-    tool_name: str = attrs.field(validator=_string)
-    tool_call_id: str = attrs.field(validator=_string)
+    tool_name: str = attrs.field(validator=string)
+    tool_call_id: str = attrs.field(validator=string)
     arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_arguments)
-    result: str | None = attrs.field(default=None, validator=_string_or_none)
-    error: str | None = attrs.field(default=None, validator=_string_or_none)
+    result: str | None = attrs.field(default=None, validator=string_or_none)
+    error: str | None = attrs.field(default=None, validator=string_or_none)
     duration_ms: float | None = attrs.field(default=None, validator=_duration)
     iteration: int = attrs.field(default=0, validator=_whole)
-    idempotent: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    idempotent: bool = attrs.field(default=False, validator=boolean)
 
     @property
     def success(self) -> bool:

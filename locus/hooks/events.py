@@ -12,6 +12,8 @@ from typing import Any
 import attrs
 import msgspec
 
+from locus.core.checks import boolean
+from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
@@ -109,6 +111,23 @@ def _arguments(value: Mapping[str, Any]) -> FrozenDict[str, Any]:
     return frozen_dict(value, "BeforeToolCallEvent.arguments")
 
 
+def _assigned_arguments(_: Any, __: Any, value: Mapping[str, Any]) -> FrozenDict[str, Any]:
+    from locus.core.converter import as_json  # only for who assigns some
+
+    try:
+        return FrozenDict(as_json(_arguments(value)))
+    except ValueError as why:
+        raise ConfigurationError(f"BeforeToolCallEvent.arguments: {why}") from why
+    except TypeError as why:
+        raise TypeError(f"BeforeToolCallEvent.arguments are JSON: {why}") from why
+
+
+def _malformed(value: str | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"malformed_arguments is text or None, not {type(value).__name__}")
+
+
 def _cancel(value: bool | str | None) -> bool | str:
     if value is None or isinstance(value, (bool, str)):
         return value or False
@@ -127,14 +146,23 @@ class BeforeToolCallEvent(_OfCall):
     """A tool is about to be called.
 
     :ivar arguments: *writable*: what it will be called with, as JSON. The model's own call stays
-        as it is in the conversation. Arguments that the model wrote as broken JSON are empty here;
-        a hook that assigns others mends the call.
+        as it is in the conversation.
+    :ivar malformed_arguments: *writable*: what the model wrote instead of a JSON object, or None.
+        Where this is text ``arguments`` are empty, and the call is answered with an error. A hook
+        that puts it right assigns both, None to this.
+    :ivar cut_off: *writable*: the answer ended at its token limit in this call, so that its
+        arguments may not be whole, and it is answered with an error. A hook that knows better
+        assigns False.
     :ivar cancel: *writable*: the reason not to call it, which the model reads; or True.
     """
 
     arguments: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=_arguments, on_setattr=_ON_WRITE
+        default=EMPTY, converter=_arguments, on_setattr=_assigned_arguments
     )
+    malformed_arguments: str | None = attrs.field(
+        default=None, converter=_malformed, on_setattr=_ON_WRITE
+    )
+    cut_off: bool = attrs.field(default=False, validator=boolean, on_setattr=_ON_WRITE)
     cancel: bool | str = attrs.field(default=False, converter=_cancel, on_setattr=_ON_WRITE)
 
 
@@ -155,7 +183,5 @@ class AfterToolCallEvent(_OfCall):
     arguments: Mapping[str, Any] = EMPTY
     result: Any = attrs.field(default=None, on_setattr=attrs.setters.NO_OP)
     error: str | None = None
-    retry: bool = attrs.field(
-        default=False, validator=attrs.validators.instance_of(bool), on_setattr=_ON_WRITE
-    )
+    retry: bool = attrs.field(default=False, validator=boolean, on_setattr=_ON_WRITE)
     duration_ms: float | None = None

@@ -79,6 +79,8 @@ def as_tool(thing: Any) -> FunctionTool[..., Any]:
             f"a schema says what a tool takes, not how to run it; give its function, not "
             f"{repr(thing)[:80]}"
         )
+    if thing is None:
+        raise TypeError("a tool is made of a function, not of None")
     if not isinstance(thing, FunctionTool):
         return tool(thing)
     if thing._signature.unbound:

@@ -14,8 +14,9 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overloa
 import attrs
 import msgspec
 
+from locus.core.checks import boolean
 from locus.core.errors import ConfigurationError
-from locus.core.frozendict import FrozenDict
+from locus.core.frozendict import DEEPEST, FrozenDict
 from locus.core.messages import ToolCall
 from locus.core.structured.reading import named
 from locus.tools.arguments import Arguments
@@ -74,9 +75,9 @@ class FunctionTool(Generic[P, R]):
     function: Callable[P, R]
     name: str = attrs.field(validator=_check_name)
     description: str = attrs.field(default=None, converter=_or_docstring)
-    idempotent: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    idempotent: bool = attrs.field(default=False, validator=boolean)
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
-    strict: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    strict: bool = attrs.field(default=False, validator=boolean)
     parameters: Mapping[str, Any] = attrs.field(init=False, eq=False)
     is_async: bool = attrs.field(init=False, eq=False)
     _signature: Signature = attrs.field(init=False, eq=False)
@@ -113,7 +114,7 @@ class FunctionTool(Generic[P, R]):
         self.__dict__["__name__"] = getattr(function, "__name__", self.name)
         self.__dict__["__wrapped__"] = function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the body with these arguments, unchecked, as if there were no tool."""
         return self.function(*args, **kwargs)
 
@@ -205,14 +206,21 @@ class FunctionTool(Generic[P, R]):
 
 
 def _malformed(tool: str, text: str) -> ToolArgumentsError:
-    """The error for arguments that are not a JSON object."""
+    """The error for arguments that are not a JSON object, or one that is nested too deep."""
+    are = "not a JSON object"
     try:
-        why = f"but {named(msgspec.json.decode(text))}"
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        why = str(error)
+        value = msgspec.json.decode(text)
+        why = f"but {named(value)}"
+        deep = isinstance(value, dict)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        why, deep = str(error), False
+    except RecursionError:
+        deep = True
+    if deep:
+        are, why = "nested too deep", f"more than {DEEPEST} levels"
     began = text if len(text) <= 200 else f"{text[:200]}…"
     return ToolArgumentsError(
-        f"{tool} was not run, for its arguments are not a JSON object ({why}): {began}",
+        f"{tool} was not run, for its arguments are {are} ({why}): {began}",
         tool_name=tool,
         problems=(why,),
     )

@@ -202,11 +202,17 @@ def _hint(parameter: inspect.Parameter, body: Any, tool: str) -> Any:
 
 def _is_context(hint: Any, name: str, tool: str) -> bool:
     parts = set(_parts(hint))
-    if ToolContext in parts and parts - {ToolContext, type(None)}:
+    others = parts - {ToolContext, type(None)}
+    if (ToolContext in parts and others) or (others and _holds_context(hint)):
         raise ConfigurationError(
             f"tool {tool!r}, parameter {name!r}: it is either a ToolContext, or the model's to give"
         )
     return ToolContext in parts
+
+
+def _holds_context(hint: Any) -> bool:
+    """Whether a ``ToolContext`` stands inside, as in a list of them."""
+    return any(arg is ToolContext or _holds_context(arg) for arg in typing.get_args(hint))
 
 
 def _parts(hint: Any) -> Iterator[Any]:

@@ -163,7 +163,7 @@ def _head(line: bytes, path: Path) -> dict[str, Any]:
         if "thread_id_hex" in head:
             whose = bytes.fromhex(head["thread_id_hex"]).decode("utf-8", "surrogatepass")
             head["thread_id"] = whose
-    except (ValueError, TypeError, KeyError) as why:
+    except (ValueError, TypeError, KeyError, RecursionError) as why:
         raise _damaged(path, "its first line is not that of a checkpoint") from why
     if newer:
         raise CheckpointVersionError(

@@ -42,11 +42,18 @@ Answer with the summary alone."""
 
 def _model(value: ModelProtocol | str | None) -> ModelProtocol | None:
     if not isinstance(value, str):
+        if value is not None and not callable(getattr(value, "complete", None)):
+            raise TypeError(f"model is a model, a registry string or None, not {value!r:.80}")
         return value
     from locus.models.registry import get_model  # only where a model is named
 
     model: ModelProtocol = get_model(value)
     return model
+
+
+def _given(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        raise TypeError(f"{field.name} must be a whole number from 0; not None")
 
 
 def _words(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -82,9 +89,7 @@ class SummarizingManager(ConversationManager):
     rewrites: ClassVar[bool] = True
 
     model: ModelProtocol | None = attrs.field(default=None, converter=_model)
-    keep_last: int = attrs.field(
-        default=10, validator=[attrs.validators.instance_of(int), budget], kw_only=True
-    )
+    keep_last: int = attrs.field(default=10, validator=[_given, budget], kw_only=True)
     threshold: int | None = attrs.field(default=40, validator=budget, kw_only=True)
     max_tokens: int | None = attrs.field(default=None, validator=budget, kw_only=True)
     counter: Callable[[Message], int] = attrs.field(
