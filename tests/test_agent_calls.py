@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import Any
 
 import pytest
@@ -136,3 +137,47 @@ def test_whatever_an_async_tool_raises_the_others_keep_their_loop(
             assert all("cancelled" not in text for text in told)
     assert len(set(loops)) == 1
     assert len(loops) == 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_hook_that_lets_a_cancellation_through_ends_the_run(
+    runtime: str, count: int, when: str
+) -> None:
+    class LetsThrough:
+        async def fall(self, event: Any) -> None:
+            raise CancelledError
+
+    setattr(LetsThrough, f"on_{when}_tool_call", LetsThrough.fall)
+    ran = []
+
+    @tool
+    async def ping(n: int) -> None:
+        """Answer."""
+        ran.append(n)
+
+    asked = Message.assistant(None, [ToolCall(str(n), "ping", {"n": n}) for n in range(count)])
+    agent = Agent(ScriptedModel(asked, "Done."), [ping], hooks=[LetsThrough()], max_concurrency=2)
+    checkpointer = MemoryCheckpointer()
+    with pytest.raises(BaseException) as raised:  # noqa: PT011 - futures have one of their own
+        to_end(runtime, agent.copy(checkpointer=checkpointer), "Go.", "t")
+    assert type(raised.value).__name__ == "CancelledError"
+    state = checkpointer.load("t")
+    assert state is not None
+    assert len(state.tool_executions) == len(ran)
+
+
+def test_a_group_that_a_tool_raises_is_raised_whole(runtime: str) -> None:
+    group = BaseExceptionGroup("mine", [KeyboardInterrupt(), ValueError("no")])
+
+    @tool
+    async def ping(n: int) -> None:
+        """Answer."""
+        if n:
+            raise group
+
+    asked = Message.assistant(None, [ToolCall(str(n), "ping", {"n": n}) for n in range(2)])
+    for message in (asked, Message.assistant(None, asked.tool_calls[1:])):
+        with pytest.raises(BaseExceptionGroup) as raised:
+            to_end(runtime, Agent(ScriptedModel(message), [ping]), "Go.")
+        assert raised.value is group

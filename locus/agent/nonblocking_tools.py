@@ -62,10 +62,7 @@ class Tools:
                 return [done.value]
             except Exception as why:  # noqa: BLE001 - handed to the loop
                 return [why]
-        try:
-            return await self._in_tasks(effect, do, first)
-        except BaseExceptionGroup as group:  # the program is to end, where trio has been told
-            raise the_first(group) from None
+        return await self._in_tasks(effect, do, first)
 
     async def _in_tasks(self, effect: Together, do: Do, first: Effect | None) -> list[Any]:
         came: list[Any] = [None] * len(effect.each)
@@ -84,9 +81,10 @@ class Tools:
                         if self.cancelled:
                             break
                         came[position] = await self._drive(steps, do, first)
-            except get_cancelled_exc_class():
-                raise
-            except BaseException as why:  # noqa: BLE001 - raised below, where no task is cut off
+            except BaseException as why:
+                if _is_ours(why):
+                    raise
+                # Raised below, where no task is cut off, and in none of the group's groups.
                 fatal, self.cancelled = fatal or why, True
                 group.cancel_scope.cancel()
             finally:
@@ -94,22 +92,25 @@ class Tools:
                 if not workers:
                     done.set()
 
-        async with anyio.create_task_group() as group:
-            for _ in range(workers):
-                group.start_soon(work)
-            try:
-                await done.wait()
-            except BaseException:
-                self.cancelled = True
-                for scope in self._async:
-                    scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(workers):
+                    group.start_soon(work)
                 try:
-                    with anyio.move_on_after(GRACE_SECONDS, shield=True):
-                        await done.wait()
-                finally:  # in asyncio a task that is cancelled again minds no shield
-                    for scope in scopes:
+                    await done.wait()
+                except BaseException:
+                    self.cancelled = True
+                    for scope in self._async:
                         scope.cancel()
-                raise
+                    try:
+                        with anyio.move_on_after(GRACE_SECONDS, shield=True):
+                            await done.wait()
+                    finally:  # in asyncio a task that is cancelled again minds no shield
+                        for scope in scopes:
+                            scope.cancel()
+                    raise
+        except BaseExceptionGroup as of_tasks:  # the program is to end, where trio has been told
+            raise the_first(of_tasks) from None
         if fatal is not None:
             try:
                 raise fatal
@@ -165,9 +166,15 @@ class Tools:
                     error = out_of_time(tool.timeout)
         except get_cancelled_exc_class() as why:
             value, error = None, as_failure(why)  # by itself, not by us
-            if error is None or anyio.get_current_task().has_pending_cancellation():
+            if error is None or _is_ours(why):
                 raise
         return Outcome(value, error, (perf_counter() - began) * 1e3)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it is a cancellation of this task, not one that a hook has let through."""
+    cancelled = isinstance(error, get_cancelled_exc_class())
+    return cancelled and anyio.get_current_task().has_pending_cancellation()
 
 
 async def _attempt(tool: RunTool) -> tuple[Any, Exception | None]:
