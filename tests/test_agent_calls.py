@@ -9,7 +9,9 @@ import pytest
 
 from locus.agent import Agent
 from locus.core.errors import ConfigurationError
+from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, Role, ToolCall
+from locus.core.response import ModelResponse
 from locus.core.termination import TextMention
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, tool_call
@@ -181,3 +183,25 @@ def test_a_group_that_a_tool_raises_is_raised_whole(runtime: str) -> None:
         with pytest.raises(BaseExceptionGroup) as raised:
             to_end(runtime, Agent(ScriptedModel(message), [ping]), "Go.")
         assert raised.value is group
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda: ModelChunkEvent(content=5), "ModelChunkEvent.content is text or None, not 5"),
+        (lambda: ModelChunkEvent(tool_calls=[{}]), r"tool_calls\[0\] is dict, not ToolCall"),
+        (lambda: ModelResponse(Message.user("Hello.")), "a message of the user's, not one of"),
+    ],
+)
+def test_a_model_that_answers_what_is_no_answer_is_named(runtime: str, made: Any, why: str) -> None:
+    class Odd:
+        async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+            return made()
+
+        async def stream(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+            answer = made()
+            yield ModelChunkEvent(done=True, response=answer)
+
+    with pytest.raises(TypeError, match=why):
+        to_end(runtime, Agent(Odd()), "Go.")
+    assert isinstance(see(runtime, Agent(Odd()), "Go.").error, TypeError)

@@ -42,6 +42,11 @@ def ask(
         raise TypeError(
             f"the model {type(model).__name__} gave {type(response).__name__}, not a ModelResponse"
         )
+    if response.message.role is not Role.ASSISTANT:
+        raise TypeError(
+            f"the model {type(model).__name__} gave a message of the {response.message.role}'s, "
+            "not one of the assistant's"
+        )
     return response
 
 

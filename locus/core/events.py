@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+from locus.core.checks import string_or_none
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
-from locus.core.messages import ToolCall
+from locus.core.messages import ToolCall, tool_calls
 from locus.core.response import ModelResponse
 
 
@@ -21,9 +22,9 @@ class ModelChunkEvent:
     ``provider_state`` and ``response``, the same value that ``complete()`` would have given.
     """
 
-    content: str | None = None
-    reasoning: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    content: str | None = attrs.field(default=None, validator=string_or_none)
+    reasoning: str | None = attrs.field(default=None, validator=string_or_none)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tool_calls)
     done: bool = False
     usage: Mapping[str, int] | None = None
     stop_reason: str | None = None
@@ -50,17 +51,13 @@ def chunk_event(content: str, reasoning: str = "") -> ModelChunkEvent:
     return event
 
 
-def _calls(value: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
-    return tuple(value)
-
-
 @attrs.frozen
 class ThinkEvent:
     """The model answered: its reasoning, and the tools it asks for."""
 
     iteration: int
     reasoning: str | None = None
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_calls)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tool_calls)
 
 
 def _arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:

@@ -200,7 +200,11 @@ def _part(position: int, part: str | Part) -> Part:
     )
 
 
-def _calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
+def tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
+    """The calls as a tuple; the converter of the fields that hold them.
+
+    :raises TypeError: something in it is no call; says which.
+    """
     if value is None:
         return ()
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
@@ -240,7 +244,7 @@ class Message:
 
     role: Role = attrs.field(converter=_role)
     content: Content = attrs.field(default=None, converter=_content)
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_calls)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tool_calls)
     tool_call_id: str | None = attrs.field(default=None, validator=string_or_none)
     name: str | None = attrs.field(default=None, validator=string_or_none)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_metadata)
