@@ -2,26 +2,19 @@
 
 A profile, a principal (``auth_type=``), or an API key of the Generative AI service, which is sent
 as a bearer token. The first two sign every request.
-
-Whichever it is, a request says so once. Headers with credentials from elsewhere are left out:
-those of a client that was brought, its ``auth=``, and an ``Authorization`` among
-``extra_headers=`` (see ``locus.transport.http.CREDENTIAL_HEADERS`` for all of them).
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
-from types import ModuleType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
+
+import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.models.http_model import HttpModel
-from locus.models.providers.oci._bearer import Bearer
+from locus.models.base import ModelConfig
 from locus.models.providers.oci._credentials import check_token
 from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE
-from locus.models.providers.oci._signing import signer_for
 from locus.models.providers.oci.settings import (
     AUTH_TYPES,
     OCIAuth,
@@ -29,27 +22,15 @@ from locus.models.providers.oci.settings import (
     compartment_given,
     compartment_of,
     openai_base_url_of,
+    region_of,
 )
-from locus.transport.brought import SdkMethod
-from locus.transport.call import Signer, check_headers
-from locus.transport.http import CREDENTIAL_HEADERS
+from locus.transport.call import check_headers
 
 COMPARTMENT_HEADER: Final = "opc-compartment-id"
 KEY_HINT: Final = (
     "check the profile and that its key is known to OCI, that a policy lets its group or dynamic "
     "group use generative-ai-family, and the clock of this machine"
 )
-
-
-def model_of(model: str | None) -> str:
-    """The model's name: what was said, else ``OCI_MODEL_ID``.
-
-    :raises ConfigurationError: there is none.
-    """
-    named = model or os.environ.get("OCI_MODEL_ID")
-    if not named:
-        raise ConfigurationError("say which model: pass model=, or set OCI_MODEL_ID")
-    return named
 
 
 def path_of(config_file: str | os.PathLike[str] | None) -> str:
@@ -84,24 +65,36 @@ def base_url_in_region(config: Any) -> str:
     return openai_base_url_of(None, config.region)
 
 
-class Access(Protocol):
-    """What a config says about credentials."""
+@attrs.frozen(slots=False)  # a class has one base with slots: the config of its wire format
+class AccessConfig(ModelConfig):
+    """Where an OpenAI-style model of OCI is asked, and as whom: the fields that both have.
 
-    @property
-    def profile(self) -> str | None: ...
-    @property
-    def auth_type(self) -> str | None: ...
-    @property
-    def api_key(self) -> str | None: ...
-    @property
-    def compartment_id(self) -> str | None: ...
-    @property
-    def config_file(self) -> str: ...
-    @property
-    def delegation_token(self) -> str | None: ...
+    :param profile: a section of ``config_file``: an API key, or a session token.
+    :param auth_type: a principal: ``"instance_principal"``, ``"resource_principal"``,
+        ``"security_token"``, ``"delegation_token"`` or ``"oke_workload_identity"``.
+    :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
+    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
+        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
+    :param region: where the service is asked; else ``OCI_REGION``, else ``us-chicago-1``.
+    :param config_file: where profiles are.
+    :param delegation_token: the token of ``auth_type="delegation_token"``; else
+        ``OCI_DELEGATION_TOKEN``. Never shown.
+    :param base_url: the API's root; else ``OCI_ENDPOINT``, else the region's.
+    """
+
+    region: str = attrs.field(default=None, converter=region_of)
+    profile: str | None = None
+    auth_type: str | None = None
+    compartment_id: str | None = None
+    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=path_of)
+    api_key: str | None = attrs.field(default=None, repr=False)
+    delegation_token: str | None = attrs.field(default=None, repr=False)
+    base_url: str = attrs.field(
+        default=attrs.Factory(base_url_in_region, takes_self=True), converter=openai_base_url_of
+    )
 
 
-def check_access(config: Access, made: str) -> None:
+def check_access(config: AccessConfig, made: str) -> None:
     """Refuse a config that names no way in, or several.
 
     :param made: the name of the class that is made, for the error.
@@ -136,7 +129,7 @@ def _unclear(why: str, made: str) -> ConfigurationError:
     )
 
 
-def auth_for(config: Access) -> OCIAuth | None:
+def auth_for(config: AccessConfig) -> OCIAuth | None:
     """The credentials that sign, or None where a bearer token goes instead."""
     if config.api_key:
         return None
@@ -148,7 +141,7 @@ def auth_for(config: Access) -> OCIAuth | None:
     )
 
 
-def check_config(config: Access) -> None:
+def check_config(config: AccessConfig) -> None:
     """Refuse values that cannot work, whichever way in they are for.
 
     :raises ConfigurationError: names one.
@@ -166,7 +159,7 @@ def check_config(config: Access) -> None:
         check_headers({COMPARTMENT_HEADER: config.compartment_id})
 
 
-def headers_for(config: Access) -> dict[str, str]:
+def headers_for(config: AccessConfig) -> dict[str, str]:
     """The headers that every request has, before it is signed or given its bearer token.
 
     :raises ConfigurationError: a signed request has no compartment, or the profile cannot be read.
@@ -179,94 +172,3 @@ def headers_for(config: Access) -> dict[str, str]:
     headers = {COMPARTMENT_HEADER: compartment} if compartment else {}
     check_headers(headers)
     return headers
-
-
-class OpenAIStyle(HttpModel[Any]):
-    """What the two models share. A mixin: it comes before the model of the wire format."""
-
-    __slots__ = ()
-
-    prefix = "oci"
-    key_hint = KEY_HINT
-
-    def _headers(self) -> dict[str, str]:
-        # A client that was brought authenticates by itself only if it is an SDK's.
-        return headers_for(self.config)
-
-    def _request_headers(self, extra: Mapping[str, str] | None) -> Mapping[str, str]:
-        if self.sdk_client is not None:  # its headers are its own, but for what was said here
-            check_headers(extra or {})
-            said = {
-                name: value
-                for name, value in (extra or {}).items()
-                if name.lower() not in CREDENTIAL_HEADERS
-            }
-            extra = {**self._said_headers(), **said}
-        return super()._request_headers(extra)
-
-    def _said_headers(self) -> dict[str, str]:
-        """The headers for what the model was told by its arguments, besides the credentials."""
-        given = self.config.compartment_id
-        return {COMPARTMENT_HEADER: given} if given else {}
-
-    def _signer(self) -> Signer:
-        auth = auth_for(self.config)
-        return Bearer(self.config.api_key) if auth is None else signer_for(auth)
-
-    def _make_client(self) -> Any:
-        try:
-            import openai
-        except ImportError:
-            raise ConfigurationError(
-                'model.client is the openai SDK\'s: pip install "locus-llm[oci,openai]"'
-            ) from None
-        from locus.transport.signing import signed_auth
-
-        config = self.config
-        library = _library_under(openai.DefaultAsyncHttpxClient)
-        auth = signed_auth(self._signer(), library)
-        client = openai.AsyncOpenAI(
-            api_key=config.api_key or "signed",
-            base_url=config.base_url,
-            timeout=config.timeout,
-            max_retries=config.max_retries,
-            default_headers=self._headers(),
-            http_client=openai.DefaultAsyncHttpxClient(auth=auth),
-        )
-        client.organization = client.project = None  # of OpenAI's environment: no business of OCI
-        return client
-
-    def copy(self, **changes: Any) -> Self:
-        """A copy with other constructor arguments; another region is asked at its own address."""
-        config, region = self.config, changes.get("region")
-        if region is not None and config.base_url == base_url_in_region(config):
-            changes.setdefault("base_url", openai_base_url_of(None, region))
-        return super().copy(**changes)
-
-    __replace__ = copy
-
-    def _evolve(self, **changes: Any) -> Self:
-        config, brought = (
-            changes.get(name, getattr(self, name)) for name in ("config", "sdk_client")
-        )
-        if brought is None and (config is not self.config or "sdk_client" in changes):
-            check_access(config, type(self).__name__)
-        return super()._evolve(**changes)
-
-
-def _library_under(kind: type) -> ModuleType:
-    """``httpx`` or ``httpx2``: whichever the installed SDK sends with."""
-    root = next(
-        base.__module__.partition(".")[0]
-        for base in kind.__mro__
-        if base.__module__.partition(".")[0] in ("httpx", "httpx2")
-    )
-    return sys.modules[root]
-
-
-CHAT_SDK: Final = SdkMethod(
-    "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
-)
-RESPONSES_SDK: Final = SdkMethod(
-    "openai", "OpenAIError", lambda client: client.responses.with_raw_response.create
-)

@@ -13,46 +13,16 @@ import attrs
 
 from locus.models.chat_completions import ChatCompletionsModel
 from locus.models.native.openai import OpenAIConfig
-from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE
-from locus.models.providers.oci.access import (
-    CHAT_SDK,
-    OpenAIStyle,
-    base_url_in_region,
-    check_access,
-    check_config,
-    model_of,
-    path_of,
-)
-from locus.models.providers.oci.settings import openai_base_url_of, region_of
+from locus.models.providers.oci.access import AccessConfig, check_config
+from locus.models.providers.oci.openai_style import CHAT_SDK, OpenAIStyle
 from locus.transport.brought import SdkMethod
 
 
 @attrs.frozen
-class OCIChatCompletionsConfig(OpenAIConfig):
-    """What this model can be told besides :class:`~locus.models.native.openai.OpenAIConfig`.
-
-    :param profile: a section of ``config_file``: an API key, or a session token.
-    :param auth_type: a principal: ``"instance_principal"``, ``"resource_principal"``,
-        ``"security_token"``, ``"delegation_token"`` or ``"oke_workload_identity"``.
-    :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
-    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
-        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
-    :param region: where the service is asked; else ``OCI_REGION``, else ``us-chicago-1``.
-    :param config_file: where profiles are.
-    :param delegation_token: the token of ``auth_type="delegation_token"``; else
-        ``OCI_DELEGATION_TOKEN``. Never shown.
-    :param base_url: the API's root; else ``OCI_ENDPOINT``, else the region's.
+class OCIChatCompletionsConfig(AccessConfig, OpenAIConfig):
+    """What this model can be told: the fields of :class:`~locus.models.native.openai.OpenAIConfig`,
+    and of :class:`~locus.models.providers.oci.access.AccessConfig`.
     """
-
-    region: str = attrs.field(default=None, converter=region_of)
-    profile: str | None = None
-    auth_type: str | None = None
-    compartment_id: str | None = None
-    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=path_of)
-    delegation_token: str | None = attrs.field(default=None, repr=False)
-    base_url: str = attrs.field(
-        default=attrs.Factory(base_url_in_region, takes_self=True), converter=openai_base_url_of
-    )
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -97,23 +67,19 @@ class OCIChatCompletionsModel(OpenAIStyle, ChatCompletionsModel[OCIChatCompletio
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._take_own(kw, OCIChatCompletionsConfig)
-        if "config" not in own:
-            region = region_of(region)
-            own["config"] = OCIChatCompletionsConfig(
-                model=model_of(model),
-                profile=profile,
-                auth_type=auth_type,
-                compartment_id=compartment_id,
-                region=region,
-                config_file=config_file,
-                base_url=openai_base_url_of(base_url, region),
-                max_tokens=max_tokens,
-                temperature=temperature,
-                **kw,
-            )
-        if own.get("sdk_client") is None:
-            check_access(own["config"], type(self).__name__)
+        own = self._told(
+            OCIChatCompletionsConfig,
+            kw,
+            model=model,
+            profile=profile,
+            auth_type=auth_type,
+            compartment_id=compartment_id,
+            region=region,
+            config_file=config_file,
+            base_url=base_url,
+            max_tokens=max_tokens,
+            temperature=temperature,
+        )
         self._start(own)
 
     def _url(self) -> str:

@@ -16,23 +16,13 @@ import attrs
 from locus.core.conversation import Messages
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.tools import Tool
-from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE
-from locus.models.providers.oci.access import (
-    RESPONSES_SDK,
-    OpenAIStyle,
-    base_url_in_region,
-    check_access,
-    check_config,
-    check_texts,
-    model_of,
-    path_of,
-)
+from locus.models.providers.oci.access import AccessConfig, check_config, check_texts
 from locus.models.providers.oci.errors import (
     OCIProjectRequiredError,
     OCIResponsesStateLostError,
     responses_refused,
 )
-from locus.models.providers.oci.settings import openai_base_url_of, region_of
+from locus.models.providers.oci.openai_style import RESPONSES_SDK, OpenAIStyle
 from locus.models.responses import ResponsesConfig, ResponsesModel
 from locus.transport.brought import SdkMethod
 from locus.transport.call import Call, check_headers
@@ -57,37 +47,17 @@ def _stored(value: bool | None) -> bool:
 
 
 @attrs.frozen
-class OCIResponsesConfig(ResponsesConfig):
-    """What this model can be told besides :class:`~locus.models.base.ModelConfig`.
+class OCIResponsesConfig(AccessConfig, ResponsesConfig):
+    """What this model can be told besides :class:`~locus.models.base.ModelConfig` and
+    :class:`~locus.models.providers.oci.access.AccessConfig`.
 
     :param store: whether the service keeps the conversation; else ``OCI_RESPONSES_STORE``, else it
         does. False is for zero data retention: every request carries the whole conversation.
     :param project_ocid: sent as ``opc-project-id`` where it is given.
-    :param profile: a section of ``config_file``: an API key, or a session token.
-    :param auth_type: a principal: ``"instance_principal"``, ``"resource_principal"``,
-        ``"security_token"``, ``"delegation_token"`` or ``"oke_workload_identity"``.
-    :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
-    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
-        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
-    :param region: where the service is asked; else ``OCI_REGION``, else ``us-chicago-1``.
-    :param config_file: where profiles are.
-    :param delegation_token: the token of ``auth_type="delegation_token"``; else
-        ``OCI_DELEGATION_TOKEN``. Never shown.
-    :param base_url: the API's root; else ``OCI_ENDPOINT``, else the region's.
     """
 
     store: bool = attrs.field(default=None, converter=_stored)
     project_ocid: str | None = None
-    region: str = attrs.field(default=None, converter=region_of)
-    profile: str | None = None
-    auth_type: str | None = None
-    compartment_id: str | None = None
-    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=path_of)
-    api_key: str | None = attrs.field(default=None, repr=False)
-    delegation_token: str | None = attrs.field(default=None, repr=False)
-    base_url: str = attrs.field(
-        default=attrs.Factory(base_url_in_region, takes_self=True), converter=openai_base_url_of
-    )
 
     def __attrs_post_init__(self) -> None:
         check_config(self)
@@ -103,15 +73,16 @@ class OCIResponsesConfig(ResponsesConfig):
 class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
     """A model of OCI's Generative AI service, through its responses API.
 
-    Give exactly one of ``profile``, ``auth_type`` and ``api_key``.
+    Give exactly one of ``profile``, ``auth_type`` and ``api_key``. What is not said here is as with
+    :class:`~locus.models.providers.oci.OCIChatCompletionsModel`.
 
     :param model: the model's name, such as ``"openai.gpt-4.1"``; else ``OCI_MODEL_ID``.
     :param project_ocid: the project that conversations belong to, where the service wants one.
     :param store: whether the service keeps the conversation. Then each answer has a
         ``provider_state`` (``{"previous_response_id": "resp_…"}``); passed to the next call, only
         the messages after the last assistant turn are sent.
-    :param kw: as for :class:`~locus.models.providers.oci.OCIChatCompletionsModel`, and the other
-        fields of :class:`OCIResponsesConfig`.
+    :param kw: the other fields of :class:`OCIResponsesConfig`; ``http_client``, ``sdk_client``,
+        ``request_builder`` and ``response_parser``.
     :raises TypeError: an unknown keyword; says the nearest.
     :raises ConfigurationError: a value that cannot work, or none or several ways in.
     """
@@ -134,25 +105,21 @@ class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._take_own(kw, OCIResponsesConfig)
-        if "config" not in own:
-            region = region_of(region)
-            own["config"] = OCIResponsesConfig(
-                model=model_of(model),
-                profile=profile,
-                auth_type=auth_type,
-                compartment_id=compartment_id,
-                region=region,
-                config_file=config_file,
-                base_url=openai_base_url_of(base_url, region),
-                project_ocid=project_ocid,
-                store=store,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                **kw,
-            )
-        if own.get("sdk_client") is None:
-            check_access(own["config"], type(self).__name__)
+        own = self._told(
+            OCIResponsesConfig,
+            kw,
+            model=model,
+            profile=profile,
+            auth_type=auth_type,
+            compartment_id=compartment_id,
+            region=region,
+            config_file=config_file,
+            base_url=base_url,
+            project_ocid=project_ocid,
+            store=store,
+            max_tokens=max_tokens,
+            temperature=temperature,
+        )
         own.setdefault("response_parser", ResponsesParser(refusal=responses_refused))
         self._start(own)
 
