@@ -13,7 +13,7 @@ from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import ImagePart, Message, TextPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.answer import reader
+from locus.wire.chat_completions.shapes import reader
 from locus.wire.json import dumps, encode, loads
 from tests.strategies import conversations, events, halves, json_objects, messages, responses, texts
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Read(msgspec.Struct, gc=False):
+    """A shape that is read. JSON has no cycles, so the garbage collector need not look at it."""
+
+
 class Reader(Generic[T]):
     """Reads one wire shape from bytes, text, or a decoded mapping."""
 
@@ -50,6 +54,13 @@ class Reader(Generic[T]):
         except (ValueError, msgspec.DecodeError, RecursionError):
             pass  # the first error says it better
         raise ResponseParseError(f"the answer cannot be read: {why}", body=_text(body)) from why
+
+
+def text_of(body: Any) -> str:
+    """A body as the text that error messages quote."""
+    if isinstance(body, bytes):
+        return body.decode(errors="replace")
+    return body if isinstance(body, str) else json.dumps(body, default=str)
 
 
 def encode(body: Any) -> bytes:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.failures import refused
-from locus.core.frozendict import EMPTY, FrozenDict
+from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, RefusalPart, Role, ThinkingPart
 from locus.core.response import ModelResponse
+from locus.wire.answers import token_counts
 from locus.wire.anthropic_messages.blocks import (
     KEPT,
     Block,
@@ -24,11 +22,7 @@ from locus.wire.anthropic_messages.blocks import (
     to_keep,
 )
 from locus.wire.decoder import StreamDecoder
-from locus.wire.json import Reader
-
-
-class Read(msgspec.Struct, gc=False):
-    """A shape that is read. JSON has no cycles, so the garbage collector need not look at it."""
+from locus.wire.json import Read, Reader, text_of
 
 
 class OutputDetails(Read):
@@ -111,13 +105,6 @@ def response_of(whole: Whole, body: bytes | str | Mapping[str, Any]) -> ModelRes
         raise
 
 
-def text_of(body: Any) -> str:
-    """A body as the text that error messages quote."""
-    if isinstance(body, bytes):
-        return body.decode(errors="replace")
-    return body if isinstance(body, str) else json.dumps(body, default=str)
-
-
 class Answer:
     """An answer as it is read: at once, or piece by piece."""
 
@@ -173,7 +160,7 @@ class Answer:
             notes[KEPT] = kept
         return ModelResponse(
             message=Message(Role.ASSISTANT, content, calls, metadata=notes or EMPTY),
-            usage=FrozenDict({n: int(c) for n, c in self._counts.items() if math.isfinite(c)}),
+            usage=token_counts(**self._counts),
             stop_reason=self.stop_reason,
             reasoning=thoughts or None,
             model=self.model,

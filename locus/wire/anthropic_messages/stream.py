@@ -19,17 +19,15 @@ from locus.core.response import ModelResponse
 from locus.wire.anthropic_messages.answer import (
     Answer,
     Ending,
-    Read,
     Usage,
     Whole,
     read_whole,
-    text_of,
 )
 from locus.wire.anthropic_messages.blocks import Block, text_in
 from locus.wire.anthropic_messages.framing import MessagesFraming
 from locus.wire.anthropic_messages.structured import RESPOND, canonical
 from locus.wire.decoder import StreamDecoder
-from locus.wire.json import Reader
+from locus.wire.json import Read, Reader, text_of
 
 
 class Delta(Ending):

@@ -12,14 +12,9 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.answer import (
-    Answer,
-    Usage,
-    assemble,
-    check,
-    reader,
-    response_of,
-)
+from locus.wire.chat_completions.answer import assemble, check, response_of
+from locus.wire.chat_completions.candidate import Answer
+from locus.wire.chat_completions.shapes import Usage, reader
 from locus.wire.decoder import StreamDecoder
 from locus.wire.framing import ServerSentEvents
 

@@ -3,7 +3,8 @@
 The first (``apiFormat`` ``COHERE``; ``cohere_request``, ``cohere_turns``, ``cohere_tools``,
 ``cohere_answer``, ``cohere_stream``) is that of ``cohere.command-r*``: text only, tool calls
 without ids. The second (``COHEREV2``; ``cohere_v2_request``, ``cohere_v2_answer``,
-``cohere_v2_stream``) has images, thinking, and calls with ids.
+``cohere_v2_stream``) has images, thinking, and calls with ids. What both have in common is in
+``cohere_shared`` and ``cohere_decoder``.
 """
 
 from locus.wire.oci_chat.cohere_answer import CohereChatParser

@@ -19,16 +19,11 @@ from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.response import ModelResponse
+from locus.wire.answers import made_id, tool_call
 from locus.wire.decoder import StreamDecoder
-from locus.wire.json import Reader
-from locus.wire.oci_chat.cohere_shared import (
-    check_finish,
-    distinct,
-    made_id,
-    tool_call,
-    usage_of,
-)
-from locus.wire.oci_chat.envelope import Read, Wrapped, check, text_of, without
+from locus.wire.json import Reader, text_of
+from locus.wire.oci_chat.cohere_shared import check_finish, distinct, usage_of
+from locus.wire.oci_chat.envelope import Read, Wrapped, check, without
 from locus.wire.oci_chat.generic_answer import Usage
 
 
@@ -107,8 +102,10 @@ class Answer:
         self._model: str | None = None
         self.reason: str | None = None
 
-    def add(self, chat: Chat, body: bytes | str | Mapping[str, Any]) -> str:
-        """Take in an answer, or an event of one; gives the text that it adds.
+    def add(self, chat: Chat, body: bytes | str | Mapping[str, Any]) -> tuple[str, str]:
+        """Take in an answer, or an event of one; gives the text and the reasoning that it adds.
+
+        The format has no reasoning.
 
         :raises APIStatusError: it says that the answer failed.
         """
@@ -133,7 +130,7 @@ class Answer:
                 self._notes[name] = found
         if chat.finish_reason:
             self.reason = chat.finish_reason
-        return text
+        return text, ""
 
     def _beyond(self, text: str) -> str:
         """What ``text``, the whole answer's, has more than the pieces had."""
@@ -175,6 +172,6 @@ class Answer:
             if not call.name:
                 body = text_of({"parameters": call.parameters})
                 raise ResponseParseError(f"tool call {position} has no name", body=body)
-            identity = made_id(source, position, call.name, call.parameters)
+            identity = made_id(source, position, call.name, repr(call.parameters))
             found.append(tool_call(identity, call.name, call.parameters))
         return distinct(found, self._taken)

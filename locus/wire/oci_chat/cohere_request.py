@@ -15,29 +15,19 @@ from locus.core.conversation import Messages, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
-from locus.wire.oci_chat.cohere_shared import ResponseFormat, StreamOptions, response_format
+from locus.wire.oci_chat.cohere_shared import Settings, settings
 from locus.wire.oci_chat.cohere_tools import CohereTool, cohere_tools
 from locus.wire.oci_chat.cohere_turns import Entry, Result, places
-from locus.wire.oci_chat.envelope import Written, chat_details
+from locus.wire.oci_chat.envelope import chat_details
 
 
-class _Request(Written):
+class _Request(Settings):
     api_format: str
     message: str
     preamble_override: str | None = None
     chat_history: list[Entry] | None = None
     tool_results: list[Result] | None = None
     tools: list[CohereTool] | None = None
-    response_format: ResponseFormat | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stop_sequences: tuple[str, ...] = ()
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    is_stream: bool | None = None
-    stream_options: StreamOptions | None = None
 
 
 @attrs.frozen
@@ -68,16 +58,7 @@ class CohereChatBuilder:
             chat_history=at.history or None,
             tool_results=at.results,
             tools=cohere_tools(schemas) or None,
-            response_format=response_format(said.response_format),
-            max_tokens=said.max_tokens,
-            temperature=said.temperature,
-            top_p=said.top_p,
-            stop_sequences=said.stop,
-            seed=said.seed,
-            frequency_penalty=said.frequency_penalty or None,  # 0 is the same as none
-            presence_penalty=said.presence_penalty or None,
-            is_stream=True if said.stream else None,
-            stream_options=StreamOptions(True) if said.stream and said.stream_usage else None,
+            **settings(said),
         )
         return chat_details(said.model, request, self.compartment_id, said.extra_body)
 

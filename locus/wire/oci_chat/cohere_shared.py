@@ -1,8 +1,7 @@
-"""What Cohere's two formats have in common: token counts, failures, ids, the shape of answers."""
+"""What Cohere's two formats have in common: settings, tools, token counts, failures, and ids."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -11,9 +10,10 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.failures import refused
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.wire.call_ids import checksum
+from locus.core.options import CallOptions
 from locus.wire.chat_completions import answer as openai
-from locus.wire.oci_chat.envelope import Written, text_of
+from locus.wire.json import text_of
+from locus.wire.oci_chat.envelope import StreamOptions, Written
 from locus.wire.oci_chat.generic_answer import Usage, counts_of
 
 # Written.
@@ -24,8 +24,35 @@ class ResponseFormat(Written):
     schema: Mapping[str, Any] | None = None
 
 
-class StreamOptions(Written):
-    is_include_usage: bool | None = None
+class Settings(Written, kw_only=True):
+    """What may be set in a request of either format; it stands behind the format's own members."""
+
+    response_format: ResponseFormat | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    is_stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+def settings(said: CallOptions) -> dict[str, Any]:
+    """The members of :class:`Settings` for a call."""
+    return {
+        "response_format": response_format(said.response_format),
+        "max_tokens": said.max_tokens,
+        "temperature": said.temperature,
+        "top_p": said.top_p,
+        "stop_sequences": said.stop,
+        "seed": said.seed,
+        "frequency_penalty": said.frequency_penalty or None,  # 0 is the same as none
+        "presence_penalty": said.presence_penalty or None,
+        "is_stream": True if said.stream else None,
+        "stream_options": StreamOptions(True) if said.stream and said.stream_usage else None,
+    }
 
 
 def response_format(wanted: Mapping[str, Any] | None) -> ResponseFormat | None:
@@ -109,15 +136,6 @@ def check_finish(
     raise refused(text_of(body), error={"message": message or "the model failed", **kind})
 
 
-def made_id(source: str, position: int, name: str, arguments: Any) -> str:
-    """An id for a call that came without: made from the answer, so the same however it was read.
-
-    :param source: what tells this answer from others.
-    """
-    seed = f"{source}\0{position}\0{name}\0{arguments!r}"
-    return f"call_{checksum(seed)}"
-
-
 def distinct(calls: Iterable[ToolCall], taken: Collection[str] = ()) -> tuple[ToolCall, ...]:
     """The calls, each with an id that neither another of them has nor one in ``taken``."""
     found: list[ToolCall] = []
@@ -129,13 +147,3 @@ def distinct(calls: Iterable[ToolCall], taken: Collection[str] = ()) -> tuple[To
         seen.add(identity)
         found.append(call if identity == call.id else attrs.evolve(call, id=identity))
     return tuple(found)
-
-
-def tool_call(identity: str, name: str, arguments: Any) -> ToolCall:
-    """The call with the arguments that arrived, well-formed or not."""
-    if arguments is None:
-        return ToolCall(identity, name)
-    if isinstance(arguments, dict):
-        return ToolCall(identity, name, arguments)
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return ToolCall.from_json(identity, name, text)

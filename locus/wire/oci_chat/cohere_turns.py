@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from locus.core.conversation import Place, Turn
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
 from locus.wire.oci_chat.cohere_shared import words
 from locus.wire.oci_chat.envelope import Written, plain
+from locus.wire.requests import arguments_object
 
 BLANK: Final = " "
 """What stands in the history for nothing at all."""
@@ -163,15 +163,8 @@ class _Writer:
 
     def _call(self, turn: Turn, at: int) -> Call:
         call = turn.message.tool_calls[at]
-        arguments = call.arguments
-        if call.malformed_arguments is not None:
-            # Only an object fits. The model sees what it wrote, next to the error that it got.
-            arguments = {"malformed_arguments": call.malformed_arguments}
-        try:
-            parameters = msgspec.to_builtins(arguments, enc_hook=plain)
-        except (TypeError, ValueError, RecursionError) as why:
-            where = f"messages[{turn.position}].tool_calls[{at}]"
-            raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
+        where = f"messages[{turn.position}].tool_calls[{at}]"
+        parameters = arguments_object(where, call, plain)
         written = self._calls[turn.position, at] = Call(call.name, parameters)
         return written
 

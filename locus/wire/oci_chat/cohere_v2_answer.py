@@ -16,16 +16,11 @@ from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
+from locus.wire.answers import made_id, tool_call
 from locus.wire.decoder import StreamDecoder
-from locus.wire.json import Reader
-from locus.wire.oci_chat.cohere_shared import (
-    check_finish,
-    distinct,
-    made_id,
-    tool_call,
-    usage_of,
-)
-from locus.wire.oci_chat.envelope import Read, Wrapped, check, text_of, without
+from locus.wire.json import Reader, text_of
+from locus.wire.oci_chat.cohere_shared import check_finish, distinct, usage_of
+from locus.wire.oci_chat.envelope import Read, Wrapped, check, without
 from locus.wire.oci_chat.generic_answer import Usage
 
 
@@ -292,6 +287,6 @@ class Answer:
             if not call.name:
                 body = text_of({"arguments": call.said})
                 raise ResponseParseError(f"tool call {position} has no name", body=body)
-            identity = call.id or made_id(self._id or "", position, call.name, call.said)
+            identity = call.id or made_id(self._id or "", position, call.name, repr(call.said))
             found.append(tool_call(identity, call.name, call.said))
         return distinct(found)

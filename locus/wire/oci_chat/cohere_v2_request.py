@@ -30,13 +30,7 @@ from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
 from locus.wire.call_ids import ANY, call_ids
 from locus.wire.chat_completions.request import arguments_of, image_address
-from locus.wire.oci_chat.cohere_shared import (
-    ResponseFormat,
-    StreamOptions,
-    functions,
-    response_format,
-    words,
-)
+from locus.wire.oci_chat.cohere_shared import Settings, functions, settings, words
 from locus.wire.oci_chat.envelope import Written, chat_details
 from locus.wire.oci_chat.generic_tools import inlined
 
@@ -86,22 +80,12 @@ class _Tool(Written):
     function: _Function
 
 
-class _Request(Written):
+class _Request(Settings):
     api_format: str
     messages: list[_Message]
     tools: list[_Tool] | None = None
     tools_choice: str | None = None
     is_strict_tools_enabled: bool | None = None
-    response_format: ResponseFormat | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stop_sequences: tuple[str, ...] = ()
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    is_stream: bool | None = None
-    stream_options: StreamOptions | None = None
 
 
 @attrs.frozen
@@ -135,16 +119,7 @@ class CohereV2ChatBuilder:
             tools=[_tool(function) for function in offered] or None,
             tools_choice=choice,
             is_strict_tools_enabled=True if strict else None,
-            response_format=response_format(said.response_format),
-            max_tokens=said.max_tokens,
-            temperature=said.temperature,
-            top_p=said.top_p,
-            stop_sequences=said.stop,
-            seed=said.seed,
-            frequency_penalty=said.frequency_penalty or None,  # 0 is the same as none
-            presence_penalty=said.presence_penalty or None,
-            is_stream=True if said.stream else None,
-            stream_options=StreamOptions(True) if said.stream and said.stream_usage else None,
+            **settings(said),
         )
         return chat_details(said.model, request, self.compartment_id, said.extra_body)
 

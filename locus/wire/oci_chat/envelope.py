@@ -7,7 +7,6 @@ answer is ``ChatResult``: the model, and the ``chatResponse``; or it is an error
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +14,8 @@ import msgspec
 
 from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.failures import refused
+from locus.wire import json
+from locus.wire.json import text_of
 
 ENDPOINT: Final = "ocid1.generativeaiendpoint."
 """How the ids of endpoints begin: models on a dedicated AI cluster."""
@@ -26,8 +27,12 @@ class Written(msgspec.Struct, omit_defaults=True, rename="camel"):
     """A shape that is written: ``max_tokens`` as ``maxTokens``; defaults are left out."""
 
 
-class Read(msgspec.Struct, gc=False, rename="camel"):
-    """A shape that is read. JSON has no cycles, so the garbage collector need not look at it."""
+class StreamOptions(Written):
+    is_include_usage: bool | None = None
+
+
+class Read(json.Read, rename="camel"):
+    """A shape that is read, in the same spelling."""
 
 
 class Wrapped(Read):
@@ -114,10 +119,3 @@ def check_members(
 def without(what: str, body: bytes | str | Mapping[str, Any]) -> ResponseParseError:
     """The error for an answer that lacks ``what``, with the body quoted."""
     return ResponseParseError(f"the answer has no {what}", body=text_of(body))
-
-
-def text_of(body: Any) -> str:
-    """A body as the text that error messages quote."""
-    if isinstance(body, bytes):
-        return body.decode(errors="replace")
-    return body if isinstance(body, str) else json.dumps(body, default=str)

@@ -13,7 +13,9 @@ import attrs
 
 from locus.core.messages import Message, Part, TextPart, ThinkingPart, fresh_call_id
 from locus.core.response import Candidate, ModelResponse
-from locus.wire.chat_completions import answer as openai
+from locus.wire.chat_completions import shapes as openai
+from locus.wire.chat_completions.answer import assemble
+from locus.wire.chat_completions.candidate import Answer as OpenAIAnswer
 from locus.wire.decoder import StreamDecoder
 from locus.wire.json import Reader
 from locus.wire.oci_chat.envelope import Read, Wrapped, check, without
@@ -134,7 +136,7 @@ class GenericChatParser:
         usage = whole.chat_response.usage or next(
             (choice.usage for choice in choices if choice.usage), None
         )
-        return openai.assemble(answers, counts_of(usage), None, whole.model_id or None)
+        return assemble(answers, counts_of(usage), None, whole.model_id or None)
 
     def decoder(self) -> StreamDecoder:
         """A reader for one streamed answer."""
@@ -156,7 +158,7 @@ def counts_of(usage: Usage | None) -> openai.Usage | None:
     )
 
 
-class Answer(openai.Answer):
+class Answer(OpenAIAnswer):
     """One candidate as it is read: at once, or piece by piece."""
 
     __slots__ = ("attachments", "grounding")

@@ -12,22 +12,18 @@ from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
 from locus.wire.call_ids import call_ids
 from locus.wire.chat_completions.request import id_rule, is_reasoning_model
-from locus.wire.oci_chat.envelope import Written, chat_details
+from locus.wire.oci_chat.envelope import StreamOptions, Written, chat_details
 from locus.wire.oci_chat.generic_tools import response_format, tool_choice, tool_definitions
 from locus.wire.oci_chat.generic_turns import ChatMessage, chat_messages
 
 _OPENAI: Final = "openai."
 
 
-class _StreamOptions(Written):
-    is_include_usage: bool | None = None
-
-
 class _GenericRequest(Written):
     api_format: str
     messages: list[ChatMessage]
     is_stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     seed: int | None = None
     top_p: float | None = None
     temperature: float | None = None
@@ -71,7 +67,7 @@ class GenericChatBuilder:
             api_format="GENERIC",
             messages=chat_messages(turns, call_ids(turns, id_rule(said.model)), said.model),
             is_stream=True if said.stream else None,
-            stream_options=_StreamOptions(is_include_usage=True) if usage else None,
+            stream_options=StreamOptions(is_include_usage=True) if usage else None,
             seed=said.seed,
             top_p=None if reasoning else said.top_p,
             temperature=None if reasoning else said.temperature,

@@ -14,9 +14,10 @@ import attrs
 
 from locus.core.conversation import Place, Turn
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, Role, TextPart, ThinkingPart
+from locus.core.messages import ImagePart, Message, Role, TextPart
 from locus.wire.chat_completions.request import arguments_of, image_address, speaker
 from locus.wire.oci_chat.envelope import Written
+from locus.wire.requests import open_thinking
 
 _GEMINI: Final = "google."
 _NOTHING: Final = "."
@@ -103,7 +104,7 @@ def _message(part: _Part, ids: Mapping[Place, str], nothing: str | None) -> Chat
                 role="ASSISTANT",
                 content=[_text(text)] if text else None,
                 refusal=message.refusal if part.words else None,
-                reasoning_content=_thinking(message) if part.words else None,
+                reasoning_content=open_thinking(message) if part.words else None,
                 tool_calls=[_call(position, message, at, ids) for at in part.calls] or None,
                 name=speaker(message),
             )
@@ -130,18 +131,6 @@ def _words(position: int, message: Message) -> str:
                     f"{message.role} message"
                 )
     return message.text
-
-
-def _thinking(message: Message) -> str | None:
-    """What the model thought. Sealed thinking is another provider's, and for its eyes only."""
-    if not isinstance(message.content, tuple):
-        return None
-    thoughts = [
-        part.text
-        for part in message.content
-        if isinstance(part, ThinkingPart) and part.signature is None and part.redacted is None
-    ]
-    return "".join(thoughts) or None
 
 
 def _content(position: int, message: Message) -> list[Content]:

@@ -6,26 +6,19 @@ other, everything else from the last piece. So one reader does for both.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from locus.core.errors import ResponseParseError, StreamInterruptedError
 from locus.core.failures import refused
-from locus.core.frozendict import EMPTY, FrozenDict
+from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
+from locus.wire.answers import made_id, token_counts, tool_call
 from locus.wire.decoder import StreamDecoder
-from locus.wire.json import Reader
-
-
-class Read(msgspec.Struct, gc=False):
-    """A shape that is read. JSON has no cycles, so the garbage collector need not look at it."""
+from locus.wire.json import Read, Reader, text_of
 
 
 class Function(Read):
@@ -82,7 +75,7 @@ class OllamaChatParser:
         chat = reader.read(response)
         check(chat, response)
         if chat.message is None:
-            raise ResponseParseError("the answer has no message", body=_text(response))
+            raise ResponseParseError("the answer has no message", body=text_of(response))
         answer = Answer()
         answer.add(chat)
         if chat.done is False:
@@ -109,14 +102,7 @@ def check(chat: Chat, body: bytes | str | Mapping[str, Any]) -> None:
         error = chat.error
         if not isinstance(error, Mapping):
             error = {"message": error, "code": status}
-        raise refused(_text(body), error=error)
-
-
-def _text(body: Any) -> str:
-    """A body as the text that error messages quote."""
-    if isinstance(body, bytes):
-        return body.decode(errors="replace")
-    return body if isinstance(body, str) else json.dumps(body, default=str)
+        raise refused(text_of(body), error=error)
 
 
 class Answer:
@@ -184,14 +170,7 @@ class Answer:
 
 def _usage(last: Chat) -> Mapping[str, int]:
     """Token counts under Locus's names. A server that has the prompt in its cache may give none."""
-    counts = {"prompt_tokens": last.prompt_eval_count, "completion_tokens": last.eval_count}
-    return FrozenDict(
-        {
-            name: int(count)
-            for name, count in counts.items()
-            if count is not None and math.isfinite(count)  # json.loads gives NaN for NaN
-        }
-    )
+    return token_counts(prompt_tokens=last.prompt_eval_count, completion_tokens=last.eval_count)
 
 
 # Tool calls.
@@ -215,16 +194,8 @@ def _tool_call(position: int, call: Call, source: str) -> ToolCall:
     if function is None or not function.name:
         arguments = None if function is None else function.arguments
         raise ResponseParseError(
-            f"tool call {position} has no name", body=_text({"arguments": arguments})
+            f"tool call {position} has no name", body=text_of({"arguments": arguments})
         )
-    identity, arguments = call.id, function.arguments
-    if not identity:
-        # Made from the answer, so that it is the same however the answer was read.
-        seed = f"{source}\0{position}\0{function.name}\0{arguments!r}"
-        identity = f"call_{hashlib.sha256(seed.encode(errors='replace')).hexdigest()[:24]}"
-    if arguments is None:  # what an empty map of the server's becomes
-        return ToolCall(identity, function.name)
-    if isinstance(arguments, dict):
-        return ToolCall(identity, function.name, arguments)
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return ToolCall.from_json(identity, function.name, text)
+    name, arguments = function.name, function.arguments
+    identity = call.id or made_id(source, position, name, repr(arguments))
+    return tool_call(identity, name, arguments)

@@ -17,11 +17,12 @@ import msgspec
 
 from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, ThinkingPart, ToolCall
+from locus.core.messages import ImagePart, Message, ToolCall
 from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
 from locus.wire.call_ids import ANY, call_ids
 from locus.wire.images import in_address
+from locus.wire.requests import arguments_object, open_thinking
 
 OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",
@@ -193,7 +194,7 @@ def _said(position: int, message: Message, ids: Mapping[Place, str]) -> _Message
         role=str(message.role),
         # A refusal has no place of its own here; it is what the assistant said.
         content="\n\n".join(filter(None, (message.text, message.refusal))),
-        thinking=_thinking(message),
+        thinking=open_thinking(message),
         images=_images(position, message),
         tool_calls=[
             _call(f"messages[{position}].tool_calls[{at}]", call, ids[position, at])
@@ -203,27 +204,8 @@ def _said(position: int, message: Message, ids: Mapping[Place, str]) -> _Message
     )
 
 
-def _thinking(message: Message) -> str | None:
-    """What the model thought. Sealed thinking is another provider's, and for its eyes only."""
-    if not isinstance(message.content, tuple):
-        return None
-    thoughts = [
-        part.text
-        for part in message.content
-        if isinstance(part, ThinkingPart) and part.signature is None and part.redacted is None
-    ]
-    return "".join(thoughts) or None
-
-
 def _call(where: str, call: ToolCall, identity: str) -> _Call:
-    arguments = call.arguments
-    if call.malformed_arguments is not None:
-        # Only an object fits. The model sees what it wrote, next to the error that it got.
-        arguments = {"malformed_arguments": call.malformed_arguments}
-    try:
-        arguments = msgspec.to_builtins(arguments, enc_hook=_plain)
-    except (TypeError, ValueError, RecursionError) as why:
-        raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
+    arguments = arguments_object(where, call, _plain)
     return _Call(function=_Function(call.name, arguments), id=identity)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -14,9 +12,10 @@ from locus.core.failures import refused
 from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import Message, RefusalPart, Role, TextPart
 from locus.core.response import ModelResponse
+from locus.wire.answers import token_counts
 from locus.wire.decoder import StreamDecoder
-from locus.wire.json import Reader
-from locus.wire.responses.items import KEPT, Item, Output, Read, read, to_keep
+from locus.wire.json import Read, Reader, text_of
+from locus.wire.responses.items import KEPT, Item, Output, read, to_keep
 
 STATE: Final = "previous_response_id"
 """The one member of ``provider_state``: which answer, kept by the server, comes before."""
@@ -123,13 +122,6 @@ def failure(
     return refusal(text_of(body), error=error)
 
 
-def text_of(body: Any) -> str:
-    """A body as the text that error messages quote."""
-    if isinstance(body, bytes):
-        return body.decode(errors="replace")
-    return body if isinstance(body, str) else json.dumps(body, default=str)
-
-
 def assemble(
     whole: Whole, output: Output, items: list[Item], store: bool, *, unfinished: bool = False
 ) -> ModelResponse:
@@ -176,17 +168,10 @@ def usage_of(usage: Usage | None) -> Mapping[str, int]:
     if usage is None:
         return EMPTY
     taken, spent = usage.input_tokens_details, usage.output_tokens_details
-    counts = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "cached_tokens": taken.cached_tokens if taken else None,
-        "cache_creation_input_tokens": taken.cache_write_tokens if taken else None,
-        "reasoning_tokens": spent.reasoning_tokens if spent else None,
-    }
-    return FrozenDict(
-        {
-            name: int(count)
-            for name, count in counts.items()
-            if count is not None and math.isfinite(count)  # json.loads gives NaN for NaN
-        }
+    return token_counts(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        cached_tokens=taken.cached_tokens if taken else None,
+        cache_creation_input_tokens=taken.cache_write_tokens if taken else None,
+        reasoning_tokens=spent.reasoning_tokens if spent else None,
     )

@@ -19,6 +19,7 @@ import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.messages import Message, ToolCall
+from locus.wire.json import Read, text_of
 
 Item: TypeAlias = dict[str, Any]
 
@@ -26,10 +27,6 @@ KEPT: Final = "output_items"
 """The metadata key under which a turn's items are kept."""
 PARAGRAPH: Final = "\n\n"
 """What stands between two parts of reasoning: each begins with a heading of its own."""
-
-
-class Read(msgspec.Struct, gc=False):
-    """A shape that is read. JSON has no cycles, so the garbage collector need not look at it."""
 
 
 class Part(Read):
@@ -92,7 +89,7 @@ def shape_of(item: Item) -> Shape | None:
         return msgspec.convert(item, shape)
     except (msgspec.ValidationError, RecursionError) as why:
         raise ResponseParseError(
-            f"an output item cannot be read: {why}", body=json.dumps(item, default=str)
+            f"an output item cannot be read: {why}", body=text_of(item)
         ) from why
 
 

@@ -23,7 +23,7 @@ from locus.core.failures import refused
 from locus.core.response import ModelResponse
 from locus.wire.decoder import StreamDecoder
 from locus.wire.framing import ServerSentEvents
-from locus.wire.json import Reader
+from locus.wire.json import Read, Reader, text_of
 from locus.wire.responses.answer import (
     Refusal,
     Whole,
@@ -32,13 +32,11 @@ from locus.wire.responses.answer import (
     failure,
     reader,
     response_of,
-    text_of,
 )
 from locus.wire.responses.items import (
     PARAGRAPH,
     CallItem,
     Item,
-    Read,
     read,
     shape_of,
 )
