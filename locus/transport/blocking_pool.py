@@ -16,11 +16,10 @@ from locus.core.errors import APIError, ConfigurationError
 from locus.transport.call import Call, HttpRequest
 from locus.transport.http import (
     Requests,
+    ThroughHttpx,
     build,
     check_open,
     connection_options,
-    errors_of,
-    failure,
     goes_direct,
 )
 
@@ -45,15 +44,14 @@ class Sender(Protocol):
         ...
 
 
-class HttpxSender:
+class HttpxSender(ThroughHttpx):
     """Sends through an httpx or httpx2 client."""
 
-    __slots__ = ("client", "errors", "library")
+    __slots__ = ("client",)
 
     def __init__(self, client: Any, library: ModuleType) -> None:
+        super().__init__(library)
         self.client = client
-        self.library: Any = library
-        self.errors = errors_of(library)
 
     def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
@@ -67,24 +65,19 @@ class HttpxSender:
             raise ConfigurationError(f"base_url makes no valid address: {error}") from error
         return response
 
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        return failure(error, self.library, answer_begun=answer_begun)
-
     def close(self) -> None:
         """Close the client, if it is Locus's own."""
         self.client.close()
 
 
-class TransportSender:
+class TransportSender(ThroughHttpx):
     """Sends through a bare httpx transport: Locus's own connections."""
 
-    __slots__ = ("_requests", "errors", "library", "transport")
+    __slots__ = ("_requests", "transport")
 
     def __init__(self, transport: httpx.HTTPTransport, library: ModuleType) -> None:
+        super().__init__(library)
         self.transport = transport
-        self.library: Any = library
-        self.errors = errors_of(library)
         self._requests = Requests(library)
 
     def open(self, call: Call, *, stream: bool) -> httpx.Response:
@@ -93,10 +86,6 @@ class TransportSender:
             return self.transport.handle_request(self._requests.make(call.signed()))
         except self.errors as error:
             raise self.failure(error, answer_begun=False) from error
-
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        return failure(error, self.library, answer_begun=answer_begun)
 
     def close(self) -> None:
         """Close the connections."""

@@ -191,13 +191,26 @@ def timeout_of(request: HttpRequest, library: Any) -> Any:
     return library.Timeout(**timeouts) if timeouts else library.USE_CLIENT_DEFAULT
 
 
-def failure(error: Exception, library: Any, *, answer_begun: bool) -> APIError:
-    """Locus's word for what httpx raised."""
-    if isinstance(error, library.TimeoutException):
-        return silent(error, answer_begun=answer_begun)
-    if isinstance(error, library.LocalProtocolError):  # and it never will be: no other try
-        return APIError(f"the request cannot be sent: {type(error).__name__}: {error}")
-    return unreachable(error)
+class ThroughHttpx:
+    """What every sender knows that sends through httpx or httpx2.
+
+    :ivar library: whichever of the two.
+    :ivar errors: what reading the body of an answer may raise.
+    """
+
+    __slots__ = ("errors", "library")
+
+    def __init__(self, library: ModuleType) -> None:
+        self.library: Any = library
+        self.errors = errors_of(library)
+
+    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
+        """Locus's word for what httpx raised."""
+        if isinstance(error, self.library.TimeoutException):
+            return silent(error, answer_begun=answer_begun)
+        if isinstance(error, self.library.LocalProtocolError):  # never will be: no other try
+            return APIError(f"the request cannot be sent: {type(error).__name__}: {error}")
+        return unreachable(error)
 
 
 def errors_of(library: Any) -> tuple[type[Exception], ...]:

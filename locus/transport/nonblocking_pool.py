@@ -21,12 +21,11 @@ from locus.core.errors import APIError, ConfigurationError
 from locus.transport.call import Call, HttpRequest
 from locus.transport.http import (
     Requests,
+    ThroughHttpx,
     body_class,
     build,
     check_open,
     connection_options,
-    errors_of,
-    failure,
     goes_direct,
 )
 
@@ -54,15 +53,14 @@ class AsyncSender(Protocol):
         ...
 
 
-class AsyncHttpxSender:
+class AsyncHttpxSender(ThroughHttpx):
     """Sends through an httpx or httpx2 client."""
 
-    __slots__ = ("client", "errors", "library")
+    __slots__ = ("client",)
 
     def __init__(self, client: Any, library: ModuleType) -> None:
+        super().__init__(library)
         self.client = client
-        self.library: Any = library
-        self.errors = errors_of(library)
 
     async def open(self, call: Call, *, stream: bool) -> httpx.Response:
         """The answer, its body unread, streamed or not."""
@@ -77,24 +75,19 @@ class AsyncHttpxSender:
             raise ConfigurationError(f"base_url makes no valid address: {error}") from error
         return response
 
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        return failure(error, self.library, answer_begun=answer_begun)
-
     async def close(self) -> None:
         """Close the client, if it is Locus's own."""
         await self.client.aclose()
 
 
-class AsyncTransportSender:
+class AsyncTransportSender(ThroughHttpx):
     """Sends through a bare httpx transport: Locus's own connections."""
 
-    __slots__ = ("_requests", "errors", "library", "transport")
+    __slots__ = ("_requests", "transport")
 
     def __init__(self, transport: httpx.AsyncHTTPTransport, library: ModuleType) -> None:
+        super().__init__(library)
         self.transport = transport
-        self.library: Any = library
-        self.errors = errors_of(library)
         self._requests = Requests(library)
 
     async def open(self, call: Call, *, stream: bool) -> httpx.Response:
@@ -105,10 +98,6 @@ class AsyncTransportSender:
             return await self.transport.handle_async_request(request)
         except self.errors as error:
             raise self.failure(error, answer_begun=False) from error
-
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        return failure(error, self.library, answer_begun=answer_begun)
 
     async def close(self) -> None:
         """Close the connections."""
