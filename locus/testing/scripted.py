@@ -31,6 +31,7 @@ from locus.core.tools import Tool, tool_schemas
 from locus.models.surface import Model
 from locus.transport.blocking import BlockingStream
 from locus.transport.nonblocking import AsyncStream
+from locus.wire.decoder import last_event
 
 Piece: TypeAlias = str | Message | ModelResponse | BaseException
 Answer: TypeAlias = Piece | Sequence[Piece]
@@ -175,15 +176,7 @@ def _events(pieces: Pieces) -> Generator[ModelChunkEvent, None, None]:
             yield ModelChunkEvent(reasoning=word)
         for word in _words(piece.content):
             yield ModelChunkEvent(content=word)
-    whole = _whole(pieces)
-    yield ModelChunkEvent(
-        tool_calls=whole.tool_calls,
-        done=True,
-        usage=whole.usage,
-        stop_reason=whole.stop_reason,
-        provider_state=whole.provider_state,
-        response=whole,
-    )
+    yield last_event(_whole(pieces))
 
 
 def _words(said: str | None) -> list[str]:
