@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 from locus.agent.answers import graver, whole
 from locus.agent.blocking_tools import Tools
+from locus.agent.driven import DrivenRun
 from locus.agent.effects import (
     CallHook,
     CallModel,
@@ -31,11 +31,12 @@ from locus.agent.effects import (
 )
 from locus.agent.helpers import Helpers
 from locus.agent.result import AgentResult
+from locus.core.closeable import Closeable
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 
 
-class BlockingRun(Iterator[Event]):
+class BlockingRun(DrivenRun, Closeable, Iterator[Event]):
     """The events of one run: an iterator, and a context manager that ends it.
 
     The run begins when the first event is asked for, and goes on while events are asked for.
@@ -45,30 +46,18 @@ class BlockingRun(Iterator[Event]):
     :ivar result: the :class:`~locus.agent.AgentResult`, once the last event has been given.
     """
 
+    _asker = "thread"
+
     def __init__(self, steps: Steps[AgentResult], *, streams: bool) -> None:
-        self._steps: Steps[AgentResult] | None = steps
-        self._streams = streams
-        self._result: AgentResult | None = None
-        self._begun = self._waiting = False
+        super().__init__(steps, streams=streams)
         self._answer: _Answer | None = None
         self._helpers = Helpers()
-
-    @property
-    def result(self) -> AgentResult:
-        """What the run came to.
-
-        :raises RuntimeError: it has not come to its end, or has failed.
-        """
-        if self._result is None:
-            raise RuntimeError("the run has no result: it has not ended, or it has failed")
-        return self._result
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        if self._waiting:
-            raise RuntimeError("another thread is waiting for the next event of this run")
+        self._check_free()
         self._waiting = True
         try:
             event = self._next()
@@ -78,26 +67,9 @@ class BlockingRun(Iterator[Event]):
             raise StopIteration
         return event
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the run where it is. Calling it twice is fine."""
-        if self._waiting:
-            raise RuntimeError("another thread is waiting for the next event of this run")
-        if self._steps is None:
-            return
-        if not self._begun:
-            self._steps.close()
-            self._steps = None
+        if self._is_over():
             return
         error: BaseException | None = Closed()
         with suppress(Closed):
@@ -140,20 +112,11 @@ class BlockingRun(Iterator[Event]):
         return None
 
     def _advance(self, came: Any, error: BaseException | None) -> Effect | None:
-        """Send the loop what came of its last effect: its next one, or None at the end."""
-        steps = self._steps
-        assert steps is not None
-        self._steps = None  # unless it goes on
         try:
-            effect = steps.send(came) if error is None else steps.throw(error)
-            self._steps = steps
-        except StopIteration as done:
-            self._result = done.value
-            return None
+            return super()._advance(came, error)
         finally:
             if self._steps is None:
                 self._helpers.close()
-        return effect
 
     def _listen(
         self, answer: _Answer, error: BaseException | None

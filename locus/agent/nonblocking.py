@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 from locus.agent.answers import graver, whole
+from locus.agent.driven import DrivenRun
 from locus.agent.effects import (
     GRACE_SECONDS,
     CallHook,
@@ -32,12 +32,13 @@ from locus.agent.effects import (
 )
 from locus.agent.nonblocking_tools import Tools, call, the_first
 from locus.agent.result import AgentResult
+from locus.core.closeable import AsyncCloseable
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.tools.signature import is_coroutine_function
 
 
-class AsyncRun(AsyncIterator[Event]):
+class AsyncRun(DrivenRun, AsyncCloseable, AsyncIterator[Event]):
     """The events of one run: an async iterator, and a context manager that ends it.
 
     The run begins when the first event is asked for, and goes on while events are asked for.
@@ -46,32 +47,20 @@ class AsyncRun(AsyncIterator[Event]):
     :ivar result: the :class:`~locus.agent.AgentResult`, once the last event has been given.
     """
 
+    _asker = "task"
+
     def __init__(self, steps: Steps[AgentResult], *, streams: bool) -> None:
-        self._steps: Steps[AgentResult] | None = steps
-        self._streams = streams
-        self._result: AgentResult | None = None
-        self._begun = self._waiting = False
+        super().__init__(steps, streams=streams)
         self._answer: _Answer | None = None
         self._tools = Tools()
         self._late: BaseException | None = None
         self._hooks, self._stores = anyio.Lock(), anyio.Lock()
 
-    @property
-    def result(self) -> AgentResult:
-        """What the run came to.
-
-        :raises RuntimeError: it has not come to its end, or has failed.
-        """
-        if self._result is None:
-            raise RuntimeError("the run has no result: it has not ended, or it has failed")
-        return self._result
-
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        if self._waiting:
-            raise RuntimeError("another task is waiting for the next event of this run")
+        self._check_free()
         self._waiting = True
         try:
             event = await self._next()
@@ -81,26 +70,9 @@ class AsyncRun(AsyncIterator[Event]):
             raise StopAsyncIteration
         return event
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
     async def aclose(self) -> None:
         """End the run where it is. Calling it twice is fine."""
-        if self._waiting:
-            raise RuntimeError("another task is waiting for the next event of this run")
-        if self._steps is None:
-            return
-        if not self._begun:
-            self._steps.close()
-            self._steps = None
+        if self._is_over():
             return
         error: BaseException | None = Closed()
         with suppress(Closed):
@@ -163,19 +135,9 @@ class AsyncRun(AsyncIterator[Event]):
         return None
 
     def _advance(self, came: Any, error: BaseException | None) -> Effect | None:
-        """Send the loop what came of its last effect: its next one, or None at the end."""
-        steps = self._steps
-        assert steps is not None
-        self._steps = None  # unless it goes on
         if error is not None and not isinstance(error, Exception):
             self._tools.cancelled = True
-        try:
-            effect = steps.send(came) if error is None else steps.throw(error)
-        except StopIteration as done:
-            self._result = done.value
-            return None
-        self._steps = steps
-        return effect
+        return super()._advance(came, error)
 
     async def _listen(
         self, answer: _Answer, error: BaseException | None

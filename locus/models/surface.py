@@ -5,11 +5,12 @@ A model implements six of them; the others follow from those here.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from locus.core.closeable import AsyncCloseable
 from locus.core.conversation import Messages
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
@@ -18,7 +19,7 @@ from locus.transport.blocking import BlockingStream
 from locus.transport.nonblocking import AsyncStream
 
 
-class Model(ABC):
+class Model(AsyncCloseable):
     """The base of every model that Locus ships.
 
     Each way of calling takes the same arguments: ``messages`` (a prompt, a message, or a
@@ -101,14 +102,3 @@ class Model(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close_sync()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from locus.core.closeable import Closeable
 from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class BlockingStream(Iterator[ModelChunkEvent]):
+class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
     """The events of one streamed answer: an iterator, and a context manager that closes it.
 
     The request is sent when the first event is asked for. Leaving the loop and dropping the
@@ -41,17 +41,6 @@ class BlockingStream(Iterator[ModelChunkEvent]):
 
     def __next__(self) -> ModelChunkEvent:
         return next(self._events)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the connection; the stream is over. Calling it twice is fine."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import anyio
 
+from locus.core.closeable import AsyncCloseable
 from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
@@ -45,7 +45,7 @@ class Source(Protocol):
         ...
 
 
-class AsyncStream(AsyncIterator[ModelChunkEvent]):
+class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
     """The events of one streamed answer: an async iterator, and a context manager that closes it.
 
     The request is sent when the first event is asked for. Leaving the loop and dropping the
@@ -85,17 +85,6 @@ class AsyncStream(AsyncIterator[ModelChunkEvent]):
             return first
         await self.aclose()
         raise StopAsyncIteration
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Release the connection; the stream is over. Calling it twice is fine."""

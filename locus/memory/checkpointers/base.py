@@ -7,16 +7,15 @@ of the operating system.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Self
 
+from locus.core.closeable import Closeable
 from locus.core.errors import ConfigurationError
 from locus.core.state import AgentState
 
 
-class BaseCheckpointer(ABC):
+class BaseCheckpointer(Closeable):
     """Keeps the state of each thread. May be used from many threads and tasks at once.
 
     A checkpointer of your own has these five methods, and :meth:`close` where it holds something.
@@ -61,19 +60,8 @@ class BaseCheckpointer(ABC):
         :raises ThreadBusyError: on entering, at once, where somebody else has the claim.
         """
 
-    def close(self) -> None:  # noqa: B027 - to hold nothing is a good way to be closed
+    def close(self) -> None:  # to hold nothing is a good way to be closed
         """Release files and connections. Calling twice is fine; used again, it opens them again."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def check_thread_id(thread_id: str) -> str:

@@ -8,15 +8,15 @@ other's. A store is blocking, and safe to use from many threads; async code call
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import attrs
 
+from locus.core.closeable import Closeable
 from locus.core.errors import ConfigurationError
 from locus.memory.stores.facts import Namespace, name, namespace_path, one_line, to_json
 
@@ -40,7 +40,7 @@ class MemoryItem:
     updated_at: datetime
 
 
-class MemoryStore(ABC):
+class MemoryStore(Closeable):
     """Facts that outlive a run. A subclass gives the five methods that are abstract.
 
     Every method raises ``TypeError`` or ``ValueError`` for a namespace or key that is no text, or
@@ -78,7 +78,7 @@ class MemoryStore(ABC):
             first put, which a new value does not change.
         """
 
-    def close(self) -> None:  # noqa: B027  # most stores hold nothing
+    def close(self) -> None:
         """Release what is held. The store may be used again. Here: nothing is held."""
 
     def get(self, namespace: Namespace, key: str, default: Any = None) -> Any:
@@ -136,17 +136,6 @@ class MemoryStore(ABC):
         if left_out:
             lines.append(f"({left_out:,} more, not shown)")
         return "\n".join([HEADING, *lines])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _check_limit(limit: int) -> None:
