@@ -109,7 +109,7 @@ def test_another_model_can_be_asked_and_no_terminal_is_needed(ready: LoopbackSer
     assert "{'city': 'Berlin'}" in data
     assert "The function gives: 3,700,000 people live in Berlin." in agent
     assert f"The model says: {TEXT}".encode("ascii", "replace").decode() in agent
-    assert "[2 answers of the model, calls: 1]" in agent
+    assert "[answers of the model: 2, calls: 1]" in agent
     assert len(ready.requests) == 7
 
 
