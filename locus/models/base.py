@@ -8,11 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from locus.core.conversation import Messages
+from locus.core.decoder import Decoder
 from locus.core.errors import ConfigurationError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import Candidate, ModelResponse
 from locus.core.tools import Tool
-from locus.transport.call import Decoder
 
 __all__ = [
     "Candidate",

@@ -10,11 +10,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from locus.core.closeable import Closeable
+from locus.core.decoder import Decoder
 from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.blocking_pool import Sender
-from locus.transport.call import Call, Decoder, says_nothing, says_nothing_at_all
+from locus.transport.call import Call, says_nothing, says_nothing_at_all
 from locus.transport.http import DRAIN_SECONDS, REFUSAL_BYTES, cut_short
 from locus.transport.retries import attempts, worth_retrying
 

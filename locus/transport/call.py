@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from locus.core.errors import APIError, APIStatusError, ConfigurationError, StreamInterruptedError
+from locus.core.decoder import Decoder
+from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.events import ModelChunkEvent
 from locus.core.failures import Asked
 from locus.core.response import ModelResponse
@@ -62,22 +63,6 @@ class HttpRequest:
             return {}
         connect = min(self.timeout, CONNECT_SECONDS)
         return {"timeout": None if self.timeout > _FOR_EVER else self.timeout, "connect": connect}
-
-
-class Decoder(Protocol):
-    """Reads one streamed answer; see :class:`locus.wire.decoder.StreamDecoder`."""
-
-    @property
-    def done(self) -> bool: ...
-
-    @property
-    def failure(self) -> APIError | None: ...
-
-    def feed(self, data: bytes) -> list[ModelChunkEvent]: ...
-
-    def close(self) -> list[ModelChunkEvent]: ...
-
-    def interrupted(self, where: str) -> StreamInterruptedError: ...
 
 
 class Signer(Protocol):

@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.request import getproxies
 
+from locus.core.decoder import Decoder
 from locus.core.errors import APIError, APITimeoutError, ConfigurationError
 from locus.core.failures import silent, unreachable
-from locus.transport.call import Call, Decoder, HttpRequest, Signer
+from locus.transport.call import Call, HttpRequest, Signer
 
 REFUSAL_BYTES: Final = 1_000_000
 """How much of a refusal's body is read."""

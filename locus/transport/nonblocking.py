@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 import anyio
 
 from locus.core.closeable import AsyncCloseable
+from locus.core.decoder import Decoder
 from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import errands
-from locus.transport.call import Call, Decoder, Signer, says_nothing, says_nothing_at_all
+from locus.transport.call import Call, Signer, says_nothing, says_nothing_at_all
 from locus.transport.http import DRAIN_SECONDS, REFUSAL_BYTES, cut_short
 from locus.transport.nonblocking_pool import CLOSE_SECONDS, AsyncSender, Loop, current_loop
 from locus.transport.retries import attempts, worth_retrying

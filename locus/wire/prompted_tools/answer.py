@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 
+from locus.core.decoder import Decoder
 from locus.core.errors import APIError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.call_ids import checksum
+from locus.wire.answers import made_id
 from locus.wire.decoder import last_event
 from locus.wire.prompted_tools.request import OPEN
 
@@ -70,7 +71,7 @@ def calls_in(text: str, source: str) -> tuple[list[ToolCall], str]:
             tail = None
         rest = len(text) if tail is None else tail.end()
         arguments = text[head.end() : rest if tail is None else tail.start()]
-        identity = f"call_{checksum(f'{source} {len(calls)} {name} {arguments}')}"
+        identity = made_id(source, len(calls), name, arguments)
         calls.append(ToolCall.from_json(identity, name, arguments))
     return calls, text[rest:]
 
@@ -83,22 +84,12 @@ def _name(written: str) -> str | None:
     return name or None
 
 
-class _Decoder(Protocol):
-    @property
-    def done(self) -> bool: ...
-    @property
-    def failure(self) -> APIError | None: ...
-    def feed(self, data: bytes) -> list[ModelChunkEvent]: ...
-    def close(self) -> list[ModelChunkEvent]: ...
-    def interrupted(self, where: str) -> StreamInterruptedError: ...
-
-
 class CallsInText:
     """Reads a streamed answer by way of another decoder, and the calls out of its text."""
 
     __slots__ = ("_decoder", "_held", "_speaks")
 
-    def __init__(self, decoder: _Decoder) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._held = ""
         self._speaks = False  # it was seen to be no call, so the text goes out as it comes
