@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import isawaitable, iscoroutine
+from typing import Any
 
 from locus.agent.effects import Closed
 from locus.core.errors import StreamInterruptedError
@@ -21,6 +23,34 @@ def graver(first: BaseException | None, then: BaseException) -> BaseException:
     if isinstance(first, Exception) and not isinstance(then, Exception):
         return then
     return first
+
+
+def readable(stream: Any, model: Any) -> Any:
+    """A model's stream, which may be a user's own.
+
+    :raises TypeError: it has to be awaited before there is anything to read.
+    """
+    if isawaitable(stream) and not hasattr(stream, "__anext__"):
+        if iscoroutine(stream):
+            stream.close()  # or Python would complain that nobody has awaited it
+        raise TypeError(
+            f"{type(model).__name__}.stream gives no iterator but something to await: "
+            "write it as 'def stream', or let it yield"
+        )
+    return stream
+
+
+def piece(chunk: Any, model: Any) -> ModelChunkEvent:
+    """A piece of a model's stream.
+
+    :raises TypeError: it is none; names the model.
+    """
+    if not isinstance(chunk, ModelChunkEvent):
+        raise TypeError(
+            f"the stream of {type(model).__name__} gave {type(chunk).__name__}, "
+            "not a ModelChunkEvent"
+        )
+    return chunk
 
 
 def whole(chunks: Sequence[ModelChunkEvent]) -> ModelResponse:

@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Self
 
-from locus.agent.answers import graver, whole
+from locus.agent.answers import graver, piece, readable, whole
 from locus.agent.blocking_tools import Tools
 from locus.agent.driven import DrivenRun
 from locus.agent.effects import (
@@ -101,6 +101,7 @@ class BlockingRun(DrivenRun, Closeable, Iterator[Event]):
             effect = self._advance(came, error)
             came = error = None
             if isinstance(effect, Emit):
+                self._result = effect.result
                 return effect.event
             try:
                 if isinstance(effect, CallModel) and effect.aloud and self._streams:
@@ -169,19 +170,21 @@ class _Answer:
     """A model's answer as it arrives."""
 
     def __init__(self, effect: CallModel, helpers: Helpers) -> None:
-        model, asked = effect.model, (effect.messages, effect.tools)
+        self._model = model = effect.model
+        asked = effect.messages, effect.tools
         self._stream: Any
         if hasattr(model, "stream_sync"):
             self._stream = model.stream_sync(*asked, **effect.options)
         else:
-            self._stream = helpers.stream(model.stream(*asked, **effect.options))
+            stream = readable(model.stream(*asked, **effect.options), model)
+            self._stream = helpers.stream(stream)
         self._chunks: list[ModelChunkEvent] = []
 
     def more(self) -> ModelChunkEvent | None:
         """The next piece; None at the end."""
         chunk: ModelChunkEvent | None = next(self._stream, None)
         if chunk is not None:
-            self._chunks.append(chunk)
+            self._chunks.append(piece(chunk, self._model))
         return chunk
 
     def whole(self) -> ModelResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from locus.agent.effects import Effect, Steps
 from locus.agent.result import AgentResult
@@ -17,9 +17,10 @@ class DrivenRun:
     """
 
     _asker: ClassVar[str]
+    _steps: Steps[AgentResult] | None = None
 
     def __init__(self, steps: Steps[AgentResult], *, streams: bool) -> None:
-        self._steps: Steps[AgentResult] | None = steps
+        self._steps = steps
         self._streams = streams
         self._result: AgentResult | None = None
         self._begun = self._waiting = False
@@ -28,11 +29,14 @@ class DrivenRun:
     def result(self) -> AgentResult:
         """What the run came to.
 
-        :raises RuntimeError: it has not come to its end, or has failed.
+        :raises RuntimeError: it has not given its last event, or has failed.
         """
         if self._result is None:
             raise RuntimeError("the run has no result: it has not ended, or it has failed")
         return self._result
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a run cannot be copied or pickled; its state can, when it has ended")
 
     def _check_free(self) -> None:
         if self._waiting:
@@ -53,8 +57,7 @@ class DrivenRun:
         self._steps = None  # unless it goes on
         try:
             effect = steps.send(came) if error is None else steps.throw(error)
-        except StopIteration as done:
-            self._result = done.value
+        except StopIteration:
             return None
         self._steps = steps
         return effect

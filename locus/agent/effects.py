@@ -9,7 +9,7 @@ agents.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -23,6 +23,9 @@ from locus.core.events import (
     ToolStartEvent,
 )
 from locus.core.messages import Message
+
+if TYPE_CHECKING:
+    from locus.agent.result import AgentResult
 
 Event: TypeAlias = (
     ModelChunkEvent
@@ -38,9 +41,13 @@ Event: TypeAlias = (
 
 @attrs.frozen(eq=False)
 class Emit:
-    """Hand the event to the caller."""
+    """Hand the event to the caller.
+
+    :param result: what the run comes to, beside its last event.
+    """
 
     event: Event
+    result: AgentResult | None = None
 
 
 @attrs.frozen(eq=False)

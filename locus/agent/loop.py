@@ -86,8 +86,7 @@ def _run(run: Run) -> Steps[AgentResult]:
             raise error
         finally:
             del error  # its traceback holds this frame
-    yield Emit(_terminated(run, reason))
-    return AgentResult(
+    result = AgentResult(
         message=run.text or "",
         state=run.state,
         usage=FrozenDict(run.usage),
@@ -99,6 +98,8 @@ def _run(run: Run) -> Steps[AgentResult]:
         duration=run.ended - run.began,
         thread_id=run.thread_id,
     )
+    yield Emit(_terminated(run, reason), result)
+    return result
 
 
 # Beginning and end.

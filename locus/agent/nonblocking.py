@@ -14,7 +14,7 @@ from typing import Any, Self
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from locus.agent.answers import graver, whole
+from locus.agent.answers import graver, piece, readable, whole
 from locus.agent.driven import DrivenRun
 from locus.agent.effects import (
     GRACE_SECONDS,
@@ -124,6 +124,7 @@ class AsyncRun(DrivenRun, AsyncCloseable, AsyncIterator[Event]):
                     raise error
                 continue
             if isinstance(effect, Emit):
+                self._result = effect.result
                 return effect.event
             try:
                 if isinstance(effect, CallModel) and effect.aloud and self._streams:
@@ -218,14 +219,16 @@ class _Answer:
     """A model's answer as it arrives."""
 
     def __init__(self, effect: CallModel) -> None:
-        self._stream = effect.model.stream(effect.messages, effect.tools, **effect.options)
+        self._model = model = effect.model
+        stream = model.stream(effect.messages, effect.tools, **effect.options)
+        self._stream = readable(stream, model)
         self._chunks: list[ModelChunkEvent] = []
 
     async def more(self) -> ModelChunkEvent | None:
         """The next piece; None at the end."""
         chunk: ModelChunkEvent | None = await anext(self._stream, None)
         if chunk is not None:
-            self._chunks.append(chunk)
+            self._chunks.append(piece(chunk, self._model))
         return chunk
 
     def whole(self) -> ModelResponse:
