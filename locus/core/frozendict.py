@@ -44,8 +44,14 @@ EMPTY: FrozenDict[Any, Any] = FrozenDict()
 """The one empty mapping, shared by every value whose mapping was left out."""
 
 
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+"""Most values by far: to ask of each whether it is a ``Mapping`` would take longer than the rest."""
+
+
 def snapshot(value: Any) -> Any:
     """``value`` as JSON has it, apart from the caller's own: mappings frozen, lists copied."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return FrozenDict({name: snapshot(member) for name, member in value.items()})
     return [snapshot(member) for member in value] if isinstance(value, list) else value
@@ -67,6 +73,8 @@ def too_deep(value: Any) -> bool:
 
 
 def _members(value: Any) -> Iterable[Any]:
+    if type(value) in _SCALARS:
+        return ()
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, (list, tuple)) else ()

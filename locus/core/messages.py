@@ -205,9 +205,11 @@ def tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
 
     :raises TypeError: something in it is no call; says which.
     """
-    if value is None:
+    if value is None or value == ():
         return ()
-    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+    if type(value) is not tuple and (
+        isinstance(value, (str, Mapping)) or not isinstance(value, Iterable)
+    ):
         raise TypeError(f"tool_calls is a sequence of ToolCall, not {type(value).__name__}")
     calls = tuple(value)
     for position, call in enumerate(calls):

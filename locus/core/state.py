@@ -99,7 +99,9 @@ def _executions(value: Iterable[ToolExecution]) -> tuple[ToolExecution, ...]:
 
 
 def _all_of(kind: type[Any], value: Iterable[Any], name: str) -> tuple[Any, ...]:
-    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+    if type(value) is not tuple and (
+        isinstance(value, (str, Mapping)) or not isinstance(value, Iterable)
+    ):
         raise TypeError(
             f"AgentState.{name} is a sequence of {kind.__name__}, not {type(value).__name__}"
         )
