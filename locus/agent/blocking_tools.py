@@ -7,9 +7,11 @@ alone and may take as long as it likes needs neither.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -30,6 +32,9 @@ from locus.agent.threads import as_failure, in_thread
 
 _LONGEST_WAIT: Final = 86400.0
 """Seconds; what waits longer waits again. Python's own waits have an end."""
+
+
+_logger = logging.getLogger("locus.agent")
 
 
 @attrs.define(eq=False)
@@ -78,12 +83,25 @@ class Tools:
         """Begin nothing more, and give what is under way a moment to end."""
         self._waiting.clear()
         for future, part in list(self._running.items()):
-            if part.tool is not None and part.tool.is_async:
-                future.cancel()
+            # One that has ended meanwhile cannot be cancelled: what it has done is recorded.
+            if part.tool is not None and part.tool.is_async and future.cancel():
                 del self._running[future]
         until = monotonic() + GRACE_SECONDS
-        while self._running and monotonic() < until:
-            self._wait(until)
+        while self._running and (left := until - monotonic()) > 0:
+            with suppress(Empty):
+                self._settle(self._finished.get(timeout=left))
+
+    def _settle(self, future: Future[Any]) -> None:
+        """Record what a tool has done; another one that ends the program adds nothing to that."""
+        part = self._running.pop(future, None)
+        if part is None:
+            return
+        try:
+            outcome = _outcome(future)
+        except BaseException as why:
+            _logger.warning("after a tool had ended the run, too", exc_info=why)
+        else:
+            self._go_on(part, outcome)
 
     def _go_on(self, part: _Part, came: Any = None) -> None:
         """Drive a piece until it waits for its tool, or ends."""
