@@ -8,6 +8,7 @@ import enum
 import json
 import math
 import pickle
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -341,7 +342,7 @@ def test_a_call_is_bound_as_it_came() -> None:
         ('{"note": NaN}', "malformed"),
         ("ls -l", "malformed"),
         ("{}" + "x" * 500, r"trailing|malformed"),
-        ("[" * 5000, "recursion|truncated|nested"),
+        ("[" * 5000, r"not a JSON object \(.*truncated|nested too deep \(more than 100 levels\)"),
         ("null", "null"),
     ],
 )
@@ -350,7 +351,7 @@ def test_arguments_that_are_no_json_object_are_told(text: str, said: str) -> Non
     with pytest.raises(ToolArgumentsError, match=f"(?i){said}") as caught:
         order.bind_call(call)
     message = str(caught.value)
-    assert message.startswith("order was not run, for its arguments are not a JSON object (")
+    assert re.match(r"order was not run, for its arguments are (not a JSON obj|nested )", message)
     assert text[:200] in message
     assert len(message) < 500
     assert caught.value.problems

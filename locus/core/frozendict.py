@@ -45,7 +45,7 @@ EMPTY: FrozenDict[Any, Any] = FrozenDict()
 
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-"""Most values by far: to ask of each whether it is a ``Mapping`` would take longer than the rest."""
+"""Most values by far: to ask each whether it is a ``Mapping`` would take longer than the rest."""
 
 
 def snapshot(value: Any) -> Any:
