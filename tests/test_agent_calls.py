@@ -5,6 +5,8 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from locus.agent import Agent
@@ -205,3 +207,30 @@ def test_a_model_that_answers_what_is_no_answer_is_named(runtime: str, made: Any
     with pytest.raises(TypeError, match=why):
         to_end(runtime, Agent(Odd()), "Go.")
     assert isinstance(see(runtime, Agent(Odd()), "Go.").error, TypeError)
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking", "awaitable"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_tool_that_raises_generator_exit_has_failed(runtime: str, kind: str, count: int) -> None:
+    @tool
+    async def falls() -> None:
+        """Fall."""
+        await anyio.lowlevel.checkpoint()
+        raise GeneratorExit
+
+    @tool(name="falls")
+    def falls_at_once() -> None:
+        """Fall."""
+        raise GeneratorExit
+
+    @tool(name="falls")
+    def gives_an_awaitable() -> Any:
+        """Fall later."""
+        return falls.function()
+
+    made = {"async": falls, "blocking": falls_at_once, "awaitable": gives_an_awaitable}[kind]
+    asked = Message.assistant(None, [ToolCall(str(n), "falls") for n in range(count)])
+    result = to_end(runtime, Agent(ScriptedModel(asked, "Done."), [made]), "Go.")
+    errors = [execution.error for execution in result.state.tool_executions]
+    assert errors == ["RuntimeError: the tool raised GeneratorExit"] * count
+    assert result.message == "Done."

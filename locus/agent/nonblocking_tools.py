@@ -186,10 +186,19 @@ async def _attempt(tool: RunTool) -> tuple[Any, Exception | None]:
     except get_cancelled_exc_class():
         raise
     except BaseException as why:
-        failure = None if isinstance(why, GeneratorExit) else as_failure(why)
+        failure = None if _is_closed(why) else as_failure(why)
         if failure is None:
             raise
         return None, failure
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Whether Python has closed the coroutine that caught this, and not a tool raised it.
+
+    Python closes from the inside out, so that the error begins where it is caught.
+    """
+    trace = error.__traceback__
+    return isinstance(error, GeneratorExit) and (trace is None or trace.tb_next is None)
 
 
 def _attempt_there(tool: RunTool) -> tuple[Any, Exception | None]:
