@@ -268,3 +268,25 @@ def test_a_real_model_drives_a_tool_conversation(runtime: str, streamed: bool) -
     ]
     assert told.text == '{"city":"Oslo","sky":"cold"}'
     assert "cold" in said.text
+
+
+@every_runtime
+@either_way
+@pytest.mark.parametrize("provider", NATIVE)
+def test_a_model_shows_what_it_would_send(
+    runtime: str, provider: str, streamed: bool, server: Any
+) -> None:
+    make, speak = NATIVE[provider]
+    server.always(partial(speak, ANSWER))
+    shown: list[Any] = []
+
+    class Looks:
+        def on_before_model_call(self, event: Any) -> None:
+            said = {"stream": streamed, **event.options}
+            shown.append(event.model.request(event.messages, event.tools or None, **said))
+
+    agent = Agent(make(server), [weather], "Be brief.", hooks=[Looks()])
+    drive(runtime, agent.copy(model_options={"max_tokens": 7}), streamed)
+    assert shown == [request.json() for request in server.requests]
+    with pytest.raises(TypeError, match="unknown keyword 'max_token'"):
+        make(server).request("Hello", max_token=3)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
 from locus.core.checks import boolean
 from locus.core.errors import ConfigurationError
@@ -92,9 +91,7 @@ class BeforeModelCallEvent(_OfRun):
 
         if not isinstance(self.model, HttpModel):
             return None
-        call = self.model._call(self.messages, self.tools or None, self.options, stream=False)
-        body: dict[str, Any] = msgspec.json.decode(call.request.content)
-        return body
+        return self.model.request(self.messages, self.tools or None, **self.options)
 
 
 @attrs.define(on_setattr=_FROZEN, kw_only=True)

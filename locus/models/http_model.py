@@ -5,6 +5,7 @@ A provider is a subclass that says where to send, with which headers, and in whi
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from abc import abstractmethod
@@ -167,6 +168,23 @@ class HttpModel(Model, Generic[C]):
         """One answer as it arrives, under asyncio or trio: iterator and context manager."""
         call = self._call(messages, tools, kwargs, stream=True)
         return nonblocking.stream(self._async_sender, call)
+
+    def request(
+        self,
+        messages: Messages,
+        tools: Sequence[Tool] | None = None,
+        *,
+        stream: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The JSON body that a call with these arguments sends. Nothing is sent.
+
+        :param stream: as :meth:`stream` asks for it, not as :meth:`complete` does.
+        :raises: what such a call raises before it sends anything.
+        """
+        call = self._call(messages, tools, kwargs, stream=stream)
+        body: dict[str, Any] = json.loads(call.request.content)
+        return body
 
     def _sender(self, call: Call) -> Sender:
         if self._brought is not None:
