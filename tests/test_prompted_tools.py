@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,16 +16,19 @@ from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
 from locus.wire.prompted_tools import CallsInText, in_words, with_calls
 from locus.wire.prompted_tools.answer import calls_in
+from locus.wire.prompted_tools.grammar import shape
 from tests.chat_json import delta, sse
 from tests.decoding import check_law
 from tests.strategies import conversations, splits, tool_calls, tools
 from tests.strategies.cuts import pieces
 from tests.strategies.plain import texts
 
-TOOLS: Any = [
-    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
-    for name in ("weather", "add")
-]
+
+def function(name: str, parameters: Any) -> Any:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+TOOLS: Any = [function(name, {"type": "object"}) for name in ("weather", "add")]
 ASKED = [Message.user("How is it in Oslo?")]
 ANSWERED = [
     *ASKED,
@@ -33,9 +37,11 @@ ANSWERED = [
 ]
 
 
-def told(messages: Any, tools: Any = TOOLS, **options: Any) -> tuple[list[Message], Any]:
+def told(messages: Any, tools: Any = TOOLS, **options: Any) -> tuple[Sequence[Message], Any]:
     system_role = options.pop("system_role", True)
-    return in_words(messages, tools, {"model": "m", **options}, system_role=system_role)
+    said = in_words(messages, tools, {"model": "m", **options}, system_role=system_role)
+    assert said.calls == (bool(tools) and options.get("tool_choice") != "none")
+    return said.messages, said.options
 
 
 def rules(**options: Any) -> dict[str, str]:
@@ -46,6 +52,53 @@ def rules(**options: Any) -> dict[str, str]:
 
 
 # There.
+
+
+SCHEMAS: Any = {
+    "a pattern": ({"type": "string", "pattern": "^(?!0)a"}, {"type": "string"}),
+    "bounds": ({"type": "array", "maxItems": 10**7, "items": True}, {"type": "array", "items": {}}),
+    "a format": ({"type": "string", "format": "decimal"}, {"type": "string"}),
+    "types": ({"type": ["integer", "null"]}, {"type": ["integer", "null"]}),
+    "no type": ({"type": "str"}, {}),
+    "a constant": ({"const": {"a": 1}, "type": "object"}, {"const": {"a": 1}}),
+    "an enum": ({"enum": [1, "x"], "type": "string"}, {"enum": [1, "x"]}),
+    "no enum": ({"enum": []}, {}),
+    "a union": ({"oneOf": [{"type": "null"}, True]}, {"anyOf": [{"type": "null"}, {}]}),
+    "one part": ({"allOf": [{"type": "null"}]}, {"type": "null"}),
+    "two parts": ({"allOf": [{"type": "null"}, {}]}, {}),
+    "a reference": (
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "null", "not": {}}}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}},
+    ),
+    "nowhere": ({"$ref": "https://example.com/a"}, {}),
+    "a name to be written otherwise": (
+        {"$ref": "#/$defs/a~b", "$defs": {"a~b": {}}},
+        {"$defs": {}},
+    ),
+    "itself": ({"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}),
+    "what cannot be": (
+        {"properties": {"a": False, "b": {}}, "required": ["a", "b", "c"]},
+        {"properties": {"b": {}}, "required": ["a", "b", "c"]},
+    ),
+    "what cannot be in a closed object": (
+        {"properties": {"a": False}, "required": ["a"], "additionalProperties": False},
+        {"required": [], "additionalProperties": False},
+    ),
+    "places": ({"items": [{"type": "null"}]}, {"prefixItems": [{"type": "null"}]}),
+    "anything": (True, {}),
+}
+
+
+@pytest.mark.parametrize("what", SCHEMAS)
+def test_of_a_schema_the_shape_goes_into_the_grammar(what: str) -> None:
+    schema, held = SCHEMAS[what]
+    assert shape(schema) == held
+
+
+def test_a_function_without_parameters_takes_none() -> None:
+    asked = {"type": "function", "function": {"name": "now"}}
+    said = told(ASKED, [asked])[1]["extra_body"]["grammar"]
+    assert '"additionalProperties":false' in said
 
 
 @given(conversations(with_images=False), tools(min_size=1), st.booleans())
@@ -70,7 +123,7 @@ def test_a_conversation_becomes_text_and_says_all_that_it_said(
 def test_results_and_what_the_user_says_next_are_one_message() -> None:
     given, _ = told([*ANSWERED, Message.user(["And ", "Rome?"])], [])
     assert [message.role for message in given] == [Role.USER, Role.ASSISTANT, Role.USER]
-    assert given[1].text.startswith("Let me see.\n<tool_call>\n")
+    assert given[1].text.startswith('Let me see.\n<tool_call>{"name": "weather", "arguments": {')
     assert given[2].text == "The result of weather(Oslo) is: Error: no sky\n\nAnd Rome?"
 
 
@@ -103,10 +156,11 @@ def test_images_stay_where_they_are() -> None:
 
 def test_an_answer_may_be_words_or_one_call() -> None:
     found = rules()
-    assert found["start"] == "call | words"
-    assert '(call_0 | call_1) "\\n</tool_call>"' in found["call"]
-    assert found["call_1"].startswith(r'"{\"name\": \"add\", \"arguments\": " %json {"type": "obj')
-    assert rules(parallel_tool_calls=True)["start"] == 'call ("\\n" call)* | words'
+    assert (found["start"], found["call"]) == ("call | words", "call_0 | call_1")
+    head = r'"<tool_call>{\"name\": \"add\", \"arguments\": " %json {"type":"object"'
+    assert found["call_1"].startswith(head)
+    assert found["call_1"].endswith(' "}</tool_call>"')
+    assert rules(parallel_tool_calls=True)["start"] == "call+ | words"
 
 
 @pytest.mark.parametrize(
@@ -122,22 +176,48 @@ def test_a_call_that_is_demanded_is_all_there_is(choice: Any) -> None:
 def test_words_may_be_held_to_a_schema() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     answer = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-    words = rules(response_format=answer)["words"]
-    assert json.loads(words.removeprefix("%json ")).items() >= schema.items()
+    found = rules(response_format=answer)
+    assert json.loads(found["words"].removeprefix("%json ")).items() >= schema.items()
+    assert "TEXT" not in found
     assert told(ASKED, response_format=answer)[1]["response_format"] is None
     assert told(ASKED, [], response_format=answer)[1]["response_format"] == answer
     assert rules(response_format={"type": "text"}) == rules()
 
 
 def test_the_callers_own_body_wins() -> None:
-    body = told(ASKED, extra_body={"grammar": 'root ::= "x"', "top_k": 1})[1]["extra_body"]
-    assert body == {"grammar": 'root ::= "x"', "top_k": 1}
+    for own in ({"grammar": 'root ::= "x"'}, {"json_schema": {}}, {"response_format": {}}):
+        body = told(ASKED, extra_body={**own, "top_k": 1})[1]["extra_body"]
+        assert body == {**own, "top_k": 1}
+
+
+def test_who_may_not_call_is_held_to_words() -> None:
+    for messages, offered, options in (
+        (ANSWERED, [], {}),
+        (ANSWERED, TOOLS, {"tool_choice": "none"}),
+        (ASKED, TOOLS, {"tool_choice": "none"}),
+    ):
+        said = told(messages, offered, **options)[1]["extra_body"]["grammar"]
+        assert said.endswith("start: words")
+        assert "call:" not in said
+    answer = {"type": "json_object"}
+    said = told(ANSWERED, [], response_format=answer)[1]
+    assert (said["extra_body"], said["response_format"]) == (None, answer)
+
+
+@pytest.mark.parametrize("stop", ["}", "<tool_call>", '"name"', "arguments", " "])
+def test_a_stop_string_that_would_end_every_call_is_refused(stop: str) -> None:
+    with pytest.raises(ConfigurationError, match="would end every call in its middle"):
+        told(ASKED, stop=[stop])
+    told(ASKED, stop=["\n", "Observation:"])
+    told(ASKED, stop=[stop], tool_choice="none")
 
 
 @pytest.mark.parametrize(
     ("offered", "choice", "message"),
     [
         ([{"type": "web_search"}], None, r"tools\[0\] is of type 'web_search'"),
+        ([{"type": "custom", "function": {}}], None, r"tools\[0\] is of type 'custom'"),
+        ([function("a", {"enum": [object()]})], None, r"tools\[0\] is no JSON|as JSON: object has"),
         (TOOLS, "sing", "tool_choice='sing' is neither"),
         (TOOLS, {"type": "function", "function": {"name": "sing"}}, "names none of the tools"),
         (TOOLS, {"type": "allowed_tools"}, "names none of the tools"),
@@ -209,7 +289,8 @@ def test_words_come_as_they_are_said() -> None:
         ('{"name": "add", "arguments": {"a": 1}', {"a": 1}, None),
         ('{"name": "add", "arguments": {"a": 1}}\n', {"a": 1}, None),
         ('{"name": "add", "arguments": [1]}\n</tool_call>', {}, "[1]"),
-        ('{"name": "add", "arguments": {"a": 1}}\n</tool_call', {}, '{"a": 1}}\n</tool_call'),
+        ('{"name": "add", "arguments": {"a": 1}}\n</tool_call', {"a": 1}, None),
+        ('{"name": "add", "arguments": {"a": 1}}\n<tool', {}, '{"a": 1}}\n<tool'),
         ('{"name": "add", "arguments": ' + "[" * 100_000, {}, "[" * 100_000),
         (
             '{"name":"add","arguments":{"a":"</tool_call>"}}</tool_call>',
@@ -229,6 +310,15 @@ def test_a_call_that_is_no_json_keeps_what_was_written(
 @pytest.mark.parametrize("text", ['{"name": ""', '{"name": "", "arguments": {}}', "none", '{"na'])
 def test_what_names_no_tool_stays_text(text: str) -> None:
     assert calls_in(f"<tool_call>{text}", "a") == ([], f"<tool_call>{text}")
+
+
+@pytest.mark.parametrize("text", ["<tool_call>", '<tool_call>{"na', '<tool_call>{"name": "ad'])
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_call_that_was_cut_off_before_its_name_is_nothing_said(text: str, calls: int) -> None:
+    said = Message.assistant(CALL * calls + text)
+    cut = with_calls(ModelResponse(said, stop_reason="length"))
+    assert (cut.content, len(cut.tool_calls), cut.finish_reason) == ("", calls, "length")
+    assert with_calls(ModelResponse(said)).content == text
 
 
 def test_every_candidate_is_read() -> None:

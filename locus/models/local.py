@@ -110,11 +110,11 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
         takes = self.engine.template
         if takes.get("supports_tools", True):
             return super()._call_with(messages, tools, options)
-        told, rest = in_words(
+        told = in_words(
             messages, tools, options, system_role=takes.get("supports_system_role", True)
         )
-        call = super()._call_with(told, (), rest)
-        return _reading_calls(call) if tools else call
+        call = super()._call_with(told.messages, (), told.options)
+        return _reading_calls(call) if told.calls else call
 
 
 def _reading_calls(call: Call) -> Call:

@@ -143,14 +143,15 @@ class ChatCompletionsBuilder:
                 stream=True if said.stream else None,
                 stream_options=_StreamOptions(include_usage=True) if usage else None,
             ),
-            enc_hook=_plain,
+            enc_hook=plain,
         )
         if said.extra_body:
             body.update(said.extra_body)
         return body
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What ``msgspec`` can write in place of a value that it cannot."""
     if isinstance(value, Mapping):
         return dict(value)
     raise ConfigurationError(

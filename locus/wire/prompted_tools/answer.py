@@ -2,7 +2,7 @@
 
 Text that does not begin as a call goes out as it comes. Text that does is kept back until the
 answer is complete, since it is none of what the model says. Whatever is no call after all stays in
-the answer as text.
+the answer as text, but for the beginning of one that was cut off before it had a name.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from locus.core.decoder import Decoder
 from locus.core.errors import APIError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, ToolCall
-from locus.core.response import ModelResponse
+from locus.core.response import Candidate, ModelResponse
 from locus.wire.answers import made_id
 from locus.wire.decoder import last_event
-from locus.wire.prompted_tools.request import OPEN
+from locus.wire.prompted_tools.grammar import CLOSE, OPEN
 
 _HEAD: Final = re.compile(
     r'<tool_call>\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*', re.DOTALL
 )
-_TAIL: Final = re.compile(r"\s*\}\s*(?:</tool_call>\s*|\Z)")
+_CUT: Final = "|".join(CLOSE[:end] for end in range(len(CLOSE)))
+_TAIL: Final = re.compile(rf"\s*\}}\s*(?:{CLOSE}\s*|(?:{_CUT})\Z)")
 _whole_value: Final = json.JSONDecoder(strict=False).raw_decode
 
 
@@ -33,20 +34,23 @@ def with_calls(response: ModelResponse) -> ModelResponse:
     """The answer, with the calls that its text makes."""
     source = response.response_id or ""
     candidates = tuple(
-        attrs.evolve(candidate, message=_calling(candidate.message, f"{source} {at or ''}"))
+        attrs.evolve(candidate, message=_calling(candidate, f"{source} {at or ''}"))
         for at, candidate in enumerate(response.candidates)
     )
-    message = candidates[0].message if candidates else _calling(response.message, f"{source} ")
+    message = candidates[0].message if candidates else _calling(response, f"{source} ")
     return attrs.evolve(response, message=message, candidates=candidates)
 
 
-def _calling(message: Message, source: str) -> Message:
+def _calling(answer: ModelResponse | Candidate, source: str) -> Message:
+    message = answer.message
     said = message.content
     if not isinstance(said, str) or not said.startswith(OPEN):
         return message
     calls, rest = calls_in(said, source)
+    if answer.stop_reason == "length" and rest.startswith(OPEN):
+        rest = ""  # the beginning of a call of who knows what; nothing that was said
     if not calls:
-        return message
+        return attrs.evolve(message, content=rest)
     return attrs.evolve(message, content=rest or None, tool_calls=(*message.tool_calls, *calls))
 
 

@@ -1,12 +1,12 @@
-"""A conversation with tools as one that is made of text alone, and the grammar of its answer."""
+"""A call of a model with tools, in words: what to send in its place."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from locus.core.conversation import Messages, Place, conversation, in_order
 from locus.core.errors import ConfigurationError
@@ -14,37 +14,39 @@ from locus.core.frozendict import EMPTY
 from locus.core.messages import Content, Message, Part, Role, TextPart, ToolCall
 from locus.core.options import CallOptions
 from locus.core.tools import Tool, tool_schemas
-from locus.wire.chat_completions.request import arguments_of, tool_choice_of
+from locus.wire.chat_completions.request import arguments_of, plain, tool_choice_of
+from locus.wire.json import encode
+from locus.wire.prompted_tools.grammar import HEAD, MIDDLE, TAIL, grammar
 
-OPEN: Final = "<tool_call>"
-CLOSE: Final = "</tool_call>"
-
-_TOLD: Final = """You have these tools:
-{tools}
-
-To call one, answer with nothing but
-<tool_call>
-{{"name": "the tool", "arguments": {{...}}}}
-</tool_call>
-Otherwise answer in {form}."""
-
+_TOLD: Final = (
+    "You have these tools:\n{tools}\n\n"
+    "To call one, answer with nothing but\n"
+    f"{HEAD.replace('{', '{{')}" + '"the tool"' + f"{MIDDLE}" + "{{...}}"
+    f"{TAIL.replace('}', '}}')}\n"
+    "Otherwise answer in {form}."
+)
 _GO_ON: Final = "If you need no other tool, answer my question in {form}."
 _ANSWER: Final = "Answer my question in {form}."
-
-_WORDS: Final = f"TEXT\nTEXT: /(.|\\n)*/ & ~/(.|\\n)*{OPEN}(.|\\n)*/"
-"""An answer in words: any text that holds no call."""
 
 _SHORT: Final = 200
 """How many characters of arguments are repeated with their result."""
 
-_JSON_STYLE: Final = {
-    # Small models would fill the page with white space where any is allowed.
-    "whitespace_flexible": False,
-    "item_separator": ", ",
-    "key_separator": ": ",
-    # What the grammar cannot hold the model to, whoever runs the tool will check.
-    "lenient": True,
-}
+_OTHER_GRAMMARS: Final = ("grammar", "json_schema", "response_format")
+"""Members of the request that hold the answer to something, of which llama.cpp takes one."""
+
+
+@attrs.frozen
+class InWords:
+    """A call with tools as one without.
+
+    :param messages: the conversation, made of text alone.
+    :param options: the fields of :class:`~locus.core.options.CallOptions`.
+    :param calls: whether the answer may be a call, written as text.
+    """
+
+    messages: Sequence[Message]
+    options: Mapping[str, Any]
+    calls: bool
 
 
 def in_words(
@@ -53,29 +55,44 @@ def in_words(
     options: Mapping[str, Any],
     *,
     system_role: bool = True,
-) -> tuple[list[Message], dict[str, Any]]:
-    """A call with tools as one without: what to send in place of ``messages`` and ``options``.
+) -> InWords:
+    """What to send in place of ``messages``, ``tools`` and ``options``.
 
     An answer holds one call, unless ``parallel_tool_calls`` is True: small models find no end.
 
     :param options: the fields of :class:`~locus.core.options.CallOptions`. The grammar goes into
         ``extra_body``, where the caller's own wins.
     :param system_role: whether the model takes system messages; if not, the user tells it.
-    :raises ConfigurationError: a tool is no function, or ``tool_choice`` is none of them.
+    :raises ConfigurationError: a tool is no function, ``tool_choice`` is none of them, or no call
+        could be written because of a stop string.
     """
     said = CallOptions(**options)
     functions = _offered(tool_schemas(tools), said.tool_choice)
-    form = "words" if _schema_of(said.response_format) is None else "JSON"
-    then = (_GO_ON if functions else _ANSWER).format(form=form)
-    told = _without_calls(conversation(messages), then)
+    schema = _schema_of(said.response_format)
+    form = "words" if schema is None else "JSON"
+    turns = conversation(messages)
+    told = _without_calls(turns, (_GO_ON if functions else _ANSWER).format(form=form))
     rest: dict[str, Any] = {**options, "tool_choice": None, "parallel_tool_calls": None}
-    if not functions:
-        return told, rest
-    listed = "\n".join(json.dumps(_plain(function)) for function in functions)
-    told = _with_instructions(told, _TOLD.format(tools=listed, form=form), system_role)
-    rest["response_format"] = None  # the grammar holds it
-    rest["extra_body"] = {"grammar": grammar(functions, said), **(said.extra_body or EMPTY)}
-    return told, rest
+    body = said.extra_body or EMPTY
+    held = not any(name in body for name in _OTHER_GRAMMARS)
+    if functions:
+        _check_stop(said.stop)
+        listed = "\n".join(encode(function).decode() for function in functions)
+        told = _with_instructions(told, _TOLD.format(tools=listed, form=form), system_role)
+        if held:
+            rest["response_format"] = None  # the grammar holds it
+            body = {
+                "grammar": grammar(
+                    functions,
+                    several=bool(said.parallel_tool_calls),
+                    words=said.tool_choice in (None, "auto"),
+                    schema=schema,
+                ),
+                **body,
+            }
+    elif held and schema is None:  # or it would go on as it has begun
+        body = {"grammar": grammar(()), **body}
+    return InWords(told, {**rest, "extra_body": body or None}, bool(functions))
 
 
 def _with_instructions(messages: list[Message], text: str, system_role: bool) -> list[Message]:
@@ -93,16 +110,19 @@ def _with_instructions(messages: list[Message], text: str, system_role: bool) ->
 def _offered(
     schemas: Sequence[Mapping[str, Any]], choice: str | Mapping[str, Any] | None
 ) -> list[Mapping[str, Any]]:
-    """The functions that the model may call."""
+    """The functions that the model may call, in dictionaries and lists of JSON."""
     functions = []
     for position, schema in enumerate(schemas):
         function = schema.get("function")
-        if not isinstance(function, Mapping):
+        if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
             raise ConfigurationError(
                 f"tools[{position}] is of type {schema.get('type')!r}; the model is told of its "
                 "tools in words, which goes for functions only"
             )
-        functions.append(function)
+        try:
+            functions.append(msgspec.to_builtins(function, enc_hook=plain))
+        except (TypeError, ValueError, RecursionError) as why:
+            raise ConfigurationError(f"tools[{position}] is no JSON: {why}") from why
     choice = tool_choice_of(choice, schemas) if schemas else None
     if choice == "none":
         return []
@@ -117,6 +137,15 @@ def _offered(
             f"({', '.join(function['name'] for function in functions)})"
         )
     return chosen
+
+
+def _check_stop(stop: Sequence[str]) -> None:
+    for said in stop:
+        if said and any(said in part for part in (HEAD, MIDDLE, TAIL)):
+            raise ConfigurationError(
+                f"stop={said!r} would end every call in its middle: the model is told to write "
+                f"{HEAD}…{MIDDLE}…{TAIL}"
+            )
 
 
 def _without_calls(messages: tuple[Message, ...], then: str) -> list[Message]:
@@ -152,11 +181,11 @@ def _without_calls(messages: tuple[Message, ...], then: str) -> list[Message]:
 
 
 def _with_calls_written(position: int, message: Message) -> Message:
-    written = [
+    written = "".join(
         _written(f"messages[{position}].tool_calls[{at}]", call)
         for at, call in enumerate(message.tool_calls)
-    ]
-    text = "\n".join([message.text, *written] if message.text else written)
+    )
+    text = f"{message.text}\n{written}" if message.text else written
     return attrs.evolve(message, content=text, tool_calls=())
 
 
@@ -168,36 +197,17 @@ def _behind(text: str, content: Content) -> str | tuple[Part, ...]:
 
 def _written(where: str, call: ToolCall) -> str:
     """A call as the model itself would have written it."""
-    name = json.dumps(call.name, ensure_ascii=False)
-    return f'{OPEN}\n{{"name": {name}, "arguments": {arguments_of(where, call)}}}\n{CLOSE}'
+    name = encode(call.name).decode()
+    return f"{HEAD}{name}{MIDDLE}{arguments_of(where, call)}{TAIL}"
 
 
 def _shown(call: ToolCall) -> str:
     """A call in few words, by which its result is known from those of others."""
     said = ", ".join(
-        value if isinstance(value, str) else json.dumps(_plain(value), default=str)
+        value if isinstance(value, str) else encode(value).decode()
         for value in call.arguments.values()
     )
     return f"{call.name}({said})" if len(said) <= _SHORT else call.name
-
-
-def grammar(functions: Sequence[Mapping[str, Any]], said: CallOptions) -> str:
-    """What an answer may be: a call of one of ``functions``, or the answer itself."""
-    calls = 'call ("\\n" call)*' if said.parallel_tool_calls else "call"
-    named = [f"call_{at}" for at in range(len(functions))]
-    rules = ["%llguidance {}", f'call: "{OPEN}\\n" ({" | ".join(named)}) "\\n{CLOSE}"']
-    for name, function in zip(named, functions, strict=True):
-        head = f'{{"name": {json.dumps(function["name"])}, "arguments": '
-        rules.append(f'{name}: {json.dumps(head)} {_json(function.get("parameters"))} "}}"')
-    if said.tool_choice in (None, "auto"):
-        schema = _schema_of(said.response_format)
-        rules += [
-            f"start: {calls} | words",
-            f"words: {_WORDS if schema is None else _json(schema)}",
-        ]
-    else:
-        rules.append(f"start: {calls}")
-    return "\n".join(rules)
 
 
 def _schema_of(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -209,18 +219,7 @@ def _schema_of(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] |
         return None
     named = (response_format or EMPTY).get("json_schema")
     schema = named.get("schema") if isinstance(named, Mapping) else None
-    return schema if isinstance(schema, Mapping) else {}
-
-
-def _json(schema: Mapping[str, Any] | None) -> str:
-    held = {"type": "object"} if schema is None else _plain(schema)
-    return f"%json {json.dumps({**held, 'x-guidance': _JSON_STYLE})}"
-
-
-def _plain(value: Any) -> Any:
-    """Frozen mappings and tuples as what ``json`` writes."""
-    if isinstance(value, Mapping):
-        return {name: _plain(held) for name, held in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(held) for held in value]
-    return value
+    if not isinstance(schema, Mapping):
+        return EMPTY
+    found: Mapping[str, Any] = msgspec.to_builtins(schema, enc_hook=plain)
+    return found
