@@ -14,6 +14,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.response import ModelResponse
+from locus.core.state import AgentState
 from locus.core.termination import TextMention
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, tool_call
@@ -234,3 +235,18 @@ def test_a_tool_that_raises_generator_exit_has_failed(runtime: str, kind: str, c
     errors = [execution.error for execution in result.state.tool_executions]
     assert errors == ["RuntimeError: the tool raised GeneratorExit"] * count
     assert result.message == "Done."
+
+
+def test_a_call_that_contains_itself_is_malformed(runtime: str) -> None:
+    endless: dict[str, Any] = {}
+    endless["n"] = [endless]
+    ran, errors, _ = pinged(runtime, calls(ToolCall("a", "ping", endless), whole("b", n=2)))
+    assert ran == [2]
+    assert "nested too deep" in errors[0]
+
+
+def test_a_thread_that_was_saved_empty_is_resumed(runtime: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    checkpointer.save("t", AgentState())
+    agent = Agent(ScriptedModel("Hello."), (), "Be brief.", checkpointer=checkpointer)
+    assert to_end(runtime, agent, resume=True, thread_id="t").message == "Hello."

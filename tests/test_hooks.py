@@ -171,6 +171,40 @@ def test_a_hook_that_adds_an_argument_mends_no_call_that_is_broken(runtime: str)
     assert third == ""
 
 
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_arguments_that_are_no_text_at_all_are_none_and_a_hook_may_add_some(
+    runtime: str, blank: str
+) -> None:
+    class Adds(HookProvider):
+        def on_before_tool_call(self, event: BeforeToolCallEvent) -> None:
+            assert event.malformed_arguments is None
+            event.arguments = {**event.arguments, "tenant": "mine"}
+
+    @tool
+    def search(tenant: str = "all") -> str:
+        """Search."""
+        return tenant
+
+    asked = Message.assistant(None, [ToolCall("a", "search", malformed_arguments=blank)])
+    result = to_end(runtime, Agent(ScriptedModel(asked, "Yes."), [search], hooks=[Adds()]), "Go.")
+    assert [execution.result for execution in result.state.tool_executions] == ["mine"]
+
+
+def test_a_hook_may_find_a_call_malformed_or_put_right_one_that_was_cut_off(runtime: str) -> None:
+    class Judges(HookProvider):
+        def on_before_tool_call(self, event: BeforeToolCallEvent) -> None:
+            event.arguments = {"n": 9}
+            event.malformed_arguments = None if event.cut_off else "{oops"
+
+    good = Message.assistant(None, [ToolCall("a", "double", {"n": 1})])
+    cut = Message.assistant(None, [ToolCall("b", "double", malformed_arguments='{"n": ')])
+    model = ScriptedModel(good, ModelResponse(cut, stop_reason="length"), "Yes.")
+    result = to_end(runtime, Agent(model, [double], hooks=[Judges()]), "Go.")
+    refused, ran = result.state.tool_executions
+    assert "{oops" in (refused.error or "")
+    assert (refused.arguments, ran.arguments, ran.result) == ({}, {"n": 9}, "18")
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "why"),
     [

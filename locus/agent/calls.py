@@ -125,6 +125,8 @@ def _of_this_round(state: AgentState) -> Iterator[ToolExecution]:
 def _prepare(run: Run, call: ToolCall, position: int, *, cut_off: bool) -> Steps[Job]:
     """The call as the hooks leave it, and whether there is anything to run."""
     refusal = None
+    if call.malformed_arguments is not None and not call.malformed_arguments.strip():
+        call = attrs.evolve(call, malformed_arguments=None)  # how some models give no arguments
     if run.hooks["on_before_tool_call"]:
         event = BeforeToolCallEvent(
             thread_id=run.thread_id,
@@ -137,9 +139,11 @@ def _prepare(run: Run, call: ToolCall, position: int, *, cut_off: bool) -> Steps
             cut_off=cut_off,
         )
         yield from run.call_hooks("on_before_tool_call", event)
-        cut_off = event.cut_off
-        if event.malformed_arguments is None:  # or else there are no arguments to call it with
-            call = attrs.evolve(call, arguments=event.arguments, malformed_arguments=None)
+        malformed = event.malformed_arguments
+        mended = malformed is None and call.malformed_arguments is not None
+        cut_off = event.cut_off and not mended
+        given = event.arguments if malformed is None else EMPTY
+        call = attrs.evolve(call, arguments=given, malformed_arguments=malformed)
         if event.cancel:
             why = event.cancel if isinstance(event.cancel, str) else "no reason was given"
             refusal = f"the call was cancelled: {why}"
@@ -168,7 +172,7 @@ def _refusal(run: Run, job: Job, *, cut_off: bool) -> str | None:
 
 def _key(call: ToolCall) -> Key | None:
     """What the call has in common with those that repeat it; None where it cannot be read."""
-    if call.malformed_arguments and not call.malformed_arguments.isspace():
+    if call.malformed_arguments is not None:
         return None
     return call.name, canonical(call.arguments)
 
@@ -376,7 +380,11 @@ def writable(call: ToolCall) -> ToolCall:
     """The call; one whose arguments are nested deeper than a state can hold is malformed."""
     if not too_deep(call.arguments):
         return call
-    return attrs.evolve(call, arguments=EMPTY, malformed_arguments=call.arguments_json())
+    try:
+        text = call.arguments_json()
+    except (RecursionError, ValueError):
+        text = "(nested too deep to be written down)"
+    return attrs.evolve(call, arguments=EMPTY, malformed_arguments=text)
 
 
 def distinct(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:

@@ -126,9 +126,10 @@ def offer(run: Run) -> tuple[tuple[Mapping[str, Any], ...] | None, Mapping[str, 
     agent, shape = run.agent, run.shape
     tools = agent.tool_schemas or None
     options = dict(agent.model_options)
-    asked = run.state.messages[-1].role is not Role.TOOL and not run.asks_again
-    if agent.tool_choice is not None and asked:  # for ever, it would leave no way to answer
-        options["tool_choice"] = agent.tool_choice
+    if agent.tool_choice is not None and not run.asks_again:
+        last = run.state.last_message
+        if last is None or last.role is not Role.TOOL:  # for ever, it would leave no way to answer
+            options["tool_choice"] = agent.tool_choice
     if getattr(run.model, "server_stateful", False) and run.state.provider_state is not None:
         options["provider_state"] = run.state.provider_state
     if shape is not None and shape.options:

@@ -146,7 +146,7 @@ class BeforeToolCallEvent(_OfCall):
         as it is in the conversation.
     :ivar malformed_arguments: *writable*: what the model wrote instead of a JSON object, or None.
         Where this is text ``arguments`` are empty, and the call is answered with an error. A hook
-        that puts it right assigns both, None to this.
+        that puts it right assigns both, None to this; the call is not cut off then, either.
     :ivar cut_off: *writable*: the answer ended at its token limit in this call, so that its
         arguments may not be whole, and it is answered with an error. A hook that knows better
         assigns False.
