@@ -162,7 +162,8 @@ def example_model(
 
     It is the one that ``LOCUS_MODEL_ID`` names; else the embedded ``local:smollm2`` where that is
     installed; else the practice server, which ``LOCUS_MODEL_ID=practice`` asks for too. The
-    embedded one knows neither tools nor images, so the practice server answers for it there.
+    embedded one knows no images, and cannot tell when to call a tool: the practice server answers
+    for it there.
 
     :param tools: the example calls tools.
     :param images: the example shows images.
