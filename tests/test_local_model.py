@@ -338,9 +338,9 @@ def test_a_conversation_with_tool_calls_in_its_past_goes_on(runtime: Runtime) ->
 
 
 @engine_test
-def test_who_may_not_call_does_not_whatever_was_called_before(runtime: Runtime) -> None:
+def test_who_may_not_call_does_not_whatever_was_called_before() -> None:
     conversation = []
-    for at, city in enumerate(["Rome", "Paris", "Berlin", "Madrid", "Lima"]):
+    for at, city in enumerate(["Rome", "Paris", "Berlin"]):
         called = ToolCall(str(at), "weather", {"city": city})
         conversation += [
             Message.user(f"weather {city}"),
@@ -349,9 +349,10 @@ def test_who_may_not_call_does_not_whatever_was_called_before(runtime: Runtime) 
             Message.assistant("sunny"),
         ]
     conversation.append(Message.user("weather Oslo"))
-    assert runtime.ask(local(max_tokens=40), conversation, TOOLS).tool_calls  # it is used to it
+    model = local(max_tokens=40)
+    assert model.complete_sync(conversation, TOOLS).tool_calls  # it is used to it
     for offered, choice in ((TOOLS, "none"), ((), None)):
-        answer = runtime.ask(local(), conversation, offered, tool_choice=choice)
+        answer = model.complete_sync(conversation, offered, tool_choice=choice, max_tokens=16)
         assert answer.tool_calls == ()
         assert "<tool_call>" not in answer.content
 
