@@ -283,8 +283,10 @@ def test_a_model_shows_what_it_would_send(
 
     class Looks:
         def on_before_model_call(self, event: Any) -> None:
+            assert event.streamed == streamed
+            shown.append(event.request)
             said = {"stream": streamed, **event.options}
-            shown.append(event.model.request(event.messages, event.tools or None, **said))
+            assert event.model.request(event.messages, event.tools or None, **said) == shown[-1]
 
     agent = Agent(make(server), [weather], "Be brief.", hooks=[Looks()])
     drive(runtime, agent.copy(model_options={"max_tokens": 7}), streamed)

@@ -10,8 +10,10 @@ import attrs
 import pytest
 
 from locus.agent import Agent, AgentResult
-from locus.core.errors import StructuredOutputError
-from locus.core.messages import Role
+from locus.core.errors import ConfigurationError, StructuredOutputError
+from locus.core.messages import Message, RefusalPart, Role
+from locus.core.response import ModelResponse
+from locus.core.termination import ToolCalled
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, text, tool_call
 from locus.testing.server import Reply
@@ -141,6 +143,83 @@ def test_a_thread_that_was_cut_off_before_its_answer_was_read_goes_on(runtime: s
     typed = agent.copy(output_schema=City)
     result = to_end(runtime, typed, resume=True, thread_id="t")
     assert (result.parsed, result.iterations) == (City("Oslo", 700000), 1)
+
+
+def test_an_answer_that_is_asked_for_again_goes_on_so_after_a_resume(runtime: str) -> None:
+    model = ScriptedModel(
+        tool_call("look", city="Oslo"), "No.", OSError("gone"), "No.", "No.", GOOD
+    )
+    agent = Agent(
+        model,
+        [look],
+        output_schema=City,
+        tool_choice="required",
+        checkpointer=MemoryCheckpointer(),
+        output_schema_retries=2,
+    )
+    with pytest.raises(OSError, match="gone"):
+        to_end(runtime, agent, "Where?", "t")
+    result = to_end(runtime, agent, resume=True, thread_id="t")
+    assert isinstance(result.parse_error, StructuredOutputError)  # two retries, one before
+    choices = [call.options.get("tool_choice") for call in model.calls]
+    assert choices == ["required", None, None, None, None]
+
+
+def test_a_run_that_ends_before_its_answer_says_so(runtime: str) -> None:
+    agent = Agent(
+        ScriptedModel("No.", tool_call("look", city="Oslo"), GOOD),
+        [look],
+        output_schema=City | None,
+        max_iterations=2,
+        checkpointer=MemoryCheckpointer(),
+    )
+    result = to_end(runtime, agent, "Where?", "t")
+    assert result.parsed is None
+    assert "the run ended before it (MaxIterations(2))" in str(result.parse_error)
+    assert to_end(runtime, agent, resume=True, thread_id="t").parsed == City("Oslo", 700000)
+    called = agent.copy(model=ScriptedModel(tool_call("look", city="Oslo")))
+    ended = to_end(runtime, called.copy(termination=ToolCalled("look")), "Where?")
+    assert "ToolCalled('look')" in str(ended.parse_error)
+
+
+def test_a_refusal_is_an_answer_and_is_not_asked_again(runtime: str) -> None:
+    refusal = Message.assistant([RefusalPart("I will not say.")])
+    model = ScriptedModel(ModelResponse(refusal, stop_reason="stop"), GOOD)
+    result = to_end(runtime, Agent(model, output_schema=City), "Where?")
+    assert (result.iterations, result.message) == (1, "I will not say.")
+    assert str(result.parse_error) == "the model refused: I will not say."
+
+
+@attrs.frozen
+class Counts:
+    name: str
+    people: dict[str, int]
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "value"),
+    [
+        (Counts, '{"name": "A", "people": {"Oslo": 7}}', Counts("A", {"Oslo": 7})),
+        (dict[str, int], '{"Oslo": 7}', {"Oslo": 7}),
+        (tuple[int, str], '{"value": [1, "a"]}', (1, "a")),
+    ],
+)
+def test_what_strict_mode_cannot_say_is_asked_for_without_it(
+    runtime: str, schema: Any, said: str, value: Any
+) -> None:
+    model = Native(said)
+    result = to_end(runtime, Agent(model, output_schema=schema), "Where?")
+    assert result.parsed == value
+    asked = model.calls[0].options["response_format"]["json_schema"]
+    assert asked.get("strict") is not True
+
+
+def test_a_type_that_no_schema_can_say_is_refused_before_anything_is_saved(runtime: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    agent = Agent(ScriptedModel("?"), output_schema=complex, checkpointer=checkpointer)
+    with pytest.raises(ConfigurationError):
+        to_end(runtime, agent, "Where?", "t")
+    assert checkpointer.load("t") is None
 
 
 def test_any_result_can_be_read_as_a_type(runtime: str) -> None:

@@ -699,7 +699,9 @@ def test_a_server_that_keeps_the_conversation_is_told_nothing_twice(runtime: str
     history = [Message.user("D"), Message.assistant("They said."), Message.user("E")]
     for prompt in ("A", "B", "C", history):
         result = to_end(runtime, agent, prompt, "t")
-    assert model.sent == [["A"], ["B"], ["C"], ["D", "They said.", "E"]]
+    # An assistant's words of which it knows nothing are a conversation of which it knows nothing.
+    whole = ["A", "One.", "B", "C", "Three.", "D", "They said.", "E"]
+    assert model.sent == [["A"], ["B"], ["C"], whole]
     assert AgentState.from_json(result.state.to_json()) == result.state
 
 

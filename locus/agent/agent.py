@@ -279,9 +279,11 @@ class Agent:
     def _blocking(self, run: Run, *, streams: bool) -> BlockingRun:
         from locus.agent.blocking import BlockingRun
 
+        run.streams = streams
         return BlockingRun(run_agent(run), streams=streams)
 
     def _nonblocking(self, run: Run, *, streams: bool) -> AsyncRun:
         from locus.agent.nonblocking import AsyncRun
 
+        run.streams = streams
         return AsyncRun(run_agent(run), streams=streams)

@@ -25,7 +25,15 @@ from locus.agent.calls import CUT_OFF, answer_calls, describe, distinct, writabl
 from locus.agent.effects import CallHook, Closed, Emit, Now, Steps, UseStore
 from locus.agent.guarded import Guarded
 from locus.agent.joining import joined
-from locus.agent.request import answered, ask, ended_empty, offer, request
+from locus.agent.request import (
+    answered,
+    ask,
+    asked_again,
+    ended_empty,
+    offer,
+    request,
+    times_asked_again,
+)
 from locus.agent.result import AgentResult
 from locus.agent.run import Run
 from locus.agent.structured import Shape
@@ -108,6 +116,8 @@ def _run(run: Run) -> Steps[AgentResult]:
 def _begin(run: Run) -> Steps[None]:
     """Take and load the thread, tell the hooks, and add what the caller says."""
     agent = run.agent
+    if agent.output_schema is not None:  # which may be no type that a model could be told of
+        run.shape = Shape.of(agent.output_schema, run.model, tools=bool(agent.tools))
     if agent.checkpointer is not None and run.thread_id is not None:
         yield from _load(run, agent.checkpointer, run.thread_id)
     state = joined(run.state, run.prompt) if run.prompt else run.state
@@ -118,8 +128,6 @@ def _begin(run: Run) -> Steps[None]:
     yield from run.call_hooks("on_before_invocation", event)
     run.state = state
     yield from run.save()
-    if agent.output_schema is not None:
-        run.shape = Shape.of(agent.output_schema, run.model, tools=bool(agent.tools))
     said = [agent.system_prompt] if agent.system_prompt else []
     if agent.memory is not None:
         known = yield UseStore(partial(agent.memory.render, agent.memory_namespace))
@@ -193,9 +201,11 @@ def _terminated(run: Run, reason: str) -> TerminateEvent:
 
 def _turns(run: Run) -> Steps[str]:
     """Think and act until there is a reason to stop; which."""
-    agent, retries = run.agent, run.agent.output_schema_retries
+    agent = run.agent
     limit = MaxIterations(agent.max_iterations)
     message = _left_off(run)
+    times = times_asked_again(run.state) if run.resumed else 0
+    run.asks_again = times > 0
     while True:
         if message is None:
             message = yield from _think(run)
@@ -206,18 +216,26 @@ def _turns(run: Run) -> Steps[str]:
         if agent.termination is not None:
             stop = agent.termination.check(run.snapshot((yield Now())))
         error = None if message.tool_calls else _settle(run, message)
-        if stop is not None:
-            return stop
-        if not message.tool_calls and (error is None or not retries):
-            return COMPLETE
-        stop = limit.check(run.snapshot(run.began))
-        if stop is not None:
-            return stop
+        last = not message.tool_calls and not _is_asked_again(run, message, error, times)
+        if stop is None and not last:
+            stop = limit.check(run.snapshot(run.began))
+        if stop is not None or last:
+            if message.tool_calls and run.shape is not None:
+                run.parsed, run.parse_error = None, run.shape.missing(stop)
+            return stop or COMPLETE
         if error is not None and run.shape is not None:
-            retries -= 1
+            times += 1
             run.asks_again = True
-            run.state = run.state.with_messages(run.shape.ask_again(error))
+            run.state = asked_again(run, run.shape.ask_again(error), times)
         message = None
+
+
+def _is_asked_again(
+    run: Run, message: Message, error: StructuredOutputError | None, times: int
+) -> bool:
+    """Whether another answer is wanted: not where the model will not give one."""
+    refused = message.refusal is not None
+    return error is not None and not refused and times < run.agent.output_schema_retries
 
 
 def _left_off(run: Run) -> Message | None:
@@ -257,6 +275,8 @@ def _think(run: Run) -> Steps[Message]:
         "tools": tools or (),
         "options": options,
         "iteration": iteration,
+        "streamed": run.streams,
+        "asked": tools,
     }
     if run.hooks["on_before_model_call"]:
         yield from run.call_hooks("on_before_model_call", BeforeModelCallEvent(**about))
@@ -265,7 +285,7 @@ def _think(run: Run) -> Steps[Message]:
         event = AfterModelCallEvent(**about, response=response)
         yield from run.call_hooks("on_after_model_call", event)
     message = _noted(response)
-    run.state = answered(run.state, response, message)
+    run.state = answered(run, response, message)
     yield from run.save()
     yield Emit(ThinkEvent(iteration, response.reasoning, message.tool_calls))
     return message

@@ -1,9 +1,10 @@
 """What the model is sent, and what the state has to remember about it.
 
-Where the server keeps the conversation only what is new is sent, so the state counts the messages
-that the server knows. An empty answer stays out of the conversation, since no provider takes one
-back; a note is left instead, or whoever resumes the thread would ask again. Both are kept in the
-state's metadata under ``"locus"``, which is no part of any request.
+Where the server keeps the conversation only what is new is sent, so the state notes which server
+knows how many messages, and what system prompt. An empty answer stays out of the conversation,
+since no provider takes one back; a note is left instead, or whoever resumes the thread would ask
+again. Another note says that the last answer could not be read and is asked for again. They are
+kept in the state's metadata under ``"locus"``, which is no part of any request.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import Message, Role
 from locus.core.response import ModelResponse
 from locus.core.state import AgentState
+from locus.wire.call_ids import checksum
 
 NOTES: Final = "locus"
 """The key of the loop's own notes in ``AgentState.metadata``."""
 
 _KNOWN: Final = "server_knows"
+_SERVER: Final = "server"
+_SYSTEM: Final = "server_system"
 _EMPTY_AFTER: Final = "empty_answer_after"
+_ASKED_AGAIN: Final = "asked_again"
 
 
 def ask(
@@ -50,22 +55,52 @@ def ask(
     return response
 
 
-def answered(state: AgentState, response: ModelResponse, message: Message) -> AgentState:
+def answered(run: Run, response: ModelResponse, message: Message) -> AgentState:
     """The state with an answer in it, as ``message``, and the notes that go with it."""
     empty = not message.tool_calls and not message.says_something
-    state = state.with_usage(response.usage)
+    state = run.state.with_usage(response.usage)
     if not empty:
         state = state.with_messages(message)
-    notes: dict[str, int] = {}
+    notes: dict[str, Any] = {}
     if response.provider_state is not None:
         notes[_KNOWN] = len(state.messages)
+        notes[_SERVER], notes[_SYSTEM] = _server(run.model), _system(run)
     if empty:
         notes[_EMPTY_AFTER] = len(state.messages)
     state = _with_notes(state, notes)
     return state.evolve(iteration=state.iteration + 1, provider_state=response.provider_state)
 
 
-def _with_notes(state: AgentState, notes: Mapping[str, int]) -> AgentState:
+def asked_again(run: Run, message: Message, times: int) -> AgentState:
+    """The state in which the model is asked for its last answer again, for the so-manieth time."""
+    state = run.state.with_messages(message)
+    return _with_notes(state, {**_notes(state), _ASKED_AGAIN: [times, len(state.messages)]})
+
+
+def times_asked_again(state: AgentState) -> int:
+    """How often it was, where that is the last thing that happened in the conversation."""
+    note = _notes(state).get(_ASKED_AGAIN)
+    if not isinstance(note, list) or len(note) != 2 or note[1] != len(state.messages):
+        return 0
+    return note[0] if isinstance(note[0], int) else 0
+
+
+def _server(model: Any) -> str:
+    """What tells one server, and what it can make of a ``provider_state``, from another."""
+    address = getattr(getattr(model, "config", None), "base_url", "")
+    return checksum(f"{type(model).__qualname__} {address}")
+
+
+def _system(run: Run) -> str:
+    return "" if run.system is None else checksum(run.system.text)
+
+
+def _notes(state: AgentState) -> Mapping[str, Any]:
+    notes = state.metadata.get(NOTES)
+    return notes if isinstance(notes, Mapping) else EMPTY
+
+
+def _with_notes(state: AgentState, notes: Mapping[str, Any]) -> AgentState:
     """The state with these notes, and no others."""
     if not notes and NOTES not in state.metadata:
         return state
@@ -73,23 +108,24 @@ def _with_notes(state: AgentState, notes: Mapping[str, int]) -> AgentState:
     return state.evolve(metadata={**others, NOTES: notes} if notes else others)
 
 
-def _note(state: AgentState, name: str) -> int | None:
-    notes = state.metadata.get(NOTES)
-    count = notes.get(name) if isinstance(notes, Mapping) else None
+def _count(state: AgentState, name: str) -> int | None:
+    count = _notes(state).get(name)
     return count if isinstance(count, int) else None
 
 
 def ended_empty(state: AgentState) -> bool:
     """Whether the last thing that happened in the conversation was an empty answer."""
-    return _note(state, _EMPTY_AFTER) == len(state.messages)
+    return _count(state, _EMPTY_AFTER) == len(state.messages)
 
 
 def request(run: Run) -> Steps[tuple[Message, ...]]:
     """The messages that the model is sent."""
     state, manager = run.state, run.agent.conversation_manager
     stateful = getattr(run.model, "server_stateful", False)
-    if stateful and state.provider_state is not None:
-        return _new_to_the_server(state)
+    new = _new_to_the_server(run) if stateful and state.provider_state is not None else None
+    run.continues = new is not None
+    if new is not None:
+        return new
     system = () if run.system is None else (run.system,)
     messages = (*system, *state.messages)
     if manager is None or stateful:
@@ -112,13 +148,26 @@ def request(run: Run) -> Steps[tuple[Message, ...]]:
     return reduced
 
 
-def _new_to_the_server(state: AgentState) -> tuple[Message, ...]:
-    messages, start = state.messages, _note(state, _KNOWN)
+def _new_to_the_server(run: Run) -> tuple[Message, ...] | None:
+    """What the server does not know yet; None where it cannot go on from what it knows.
+
+    It cannot where another one gave the ``provider_state``, nor where an assistant's words are new
+    to it: models that keep the conversation take what comes after the last of those.
+    """
+    state = run.state
+    messages, start = state.messages, _count(state, _KNOWN)
     if start is None:  # saved without a count: its last answer is the last thing that it knows
         start = len(messages)
         while start and messages[start - 1].role is not Role.ASSISTANT:
             start -= 1
-    return messages[start:]
+    new = messages[start:]
+    notes = _notes(state)
+    other = notes.get(_SERVER, _server(run.model)) != _server(run.model)
+    if other or any(message.role is Role.ASSISTANT for message in new):
+        return None
+    if run.system is not None and notes.get(_SYSTEM, _system(run)) != _system(run):
+        new = (run.system, *new)
+    return new
 
 
 def offer(run: Run) -> tuple[tuple[Mapping[str, Any], ...] | None, Mapping[str, Any]]:
@@ -130,7 +179,7 @@ def offer(run: Run) -> tuple[tuple[Mapping[str, Any], ...] | None, Mapping[str, 
         last = run.state.last_message
         if last is None or last.role is not Role.TOOL:  # for ever, it would leave no way to answer
             options["tool_choice"] = agent.tool_choice
-    if getattr(run.model, "server_stateful", False) and run.state.provider_state is not None:
+    if run.continues and run.state.provider_state is not None:
         options["provider_state"] = run.state.provider_state
     if shape is not None and shape.options:
         if shape.always:

@@ -40,6 +40,8 @@ class Run:
     :ivar tool_calls: how many calls have been answered.
     :ivar shape: what the final answer is to be, where ``output_schema`` says so.
     :ivar asks_again: the final answer could not be read, and is asked for again.
+    :ivar continues: the server goes on from what it knows, and is sent what is new.
+    :ivar streams: the caller sees answers as they arrive.
     :ivar claim: on the thread, once it is held.
     :ivar begun: the state is loaded, and the hooks have heard of the run.
     """
@@ -63,6 +65,8 @@ class Run:
     parse_error: StructuredOutputError | None = None
     shape: Shape | None = None
     asks_again: bool = False
+    continues: bool = False
+    streams: bool = False
     begun: bool = False
     claim: AbstractContextManager[None] | None = None
 

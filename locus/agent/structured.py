@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import Message
 from locus.core.structured import StructuredOutput, build_response_format, parse_structured
@@ -51,7 +52,7 @@ class Shape:
         """The shape for a model, in a run with or without tools."""
         native = getattr(model, "supports_structured_output", False)
         if native or getattr(model, "prefix", None) in _HOLDS_TO_IT:
-            options = FrozenDict(response_format=build_response_format(type))
+            options = FrozenDict(response_format=_format(type))
             if native or not tools:
                 return cls(type, options, always=True)
             return cls(type, options, _in_words(type))
@@ -59,11 +60,29 @@ class Shape:
 
     def read(self, message: Message | None) -> StructuredOutput[Any]:
         """The value of an answer, or what is wrong with it."""
+        if message is not None and not message.text and message.refusal is not None:
+            return StructuredOutput(
+                error=StructuredOutputError(f"the model refused: {message.refusal}")
+            )
         return parse_structured("" if message is None else message.text, self.type)
+
+    def missing(self, reason: str | None) -> StructuredOutputError:
+        """The error of a run that ended while there were calls to answer."""
+        return StructuredOutputError(
+            f"there is no final answer: the run ended before it ({reason})"
+        )
 
     def ask_again(self, error: Exception) -> Message:
         """What the model is told of an answer that cannot be read."""
         return Message.user(_AGAIN.format(error=error))
+
+
+def _format(type: Any) -> Mapping[str, Any]:
+    """The type as the strictest ``response_format`` that can say it."""
+    try:
+        return build_response_format(type)
+    except ConfigurationError:  # an open object, say, of which providers' strict mode knows none
+        return build_response_format(type, strict=False)
 
 
 def _in_words(type: Any) -> str:

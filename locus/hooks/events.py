@@ -73,6 +73,7 @@ class BeforeModelCallEvent(_OfRun):
         conversation.
     :ivar iteration: how many times the model has been asked in this conversation, this time
         included.
+    :ivar streamed: whether its answer is asked for as it arrives.
     """
 
     model: Any
@@ -80,6 +81,9 @@ class BeforeModelCallEvent(_OfRun):
     tools: tuple[Mapping[str, Any], ...] = ()
     options: Mapping[str, Any] = EMPTY
     iteration: int = 0
+    streamed: bool = False
+    # None leaves it to the model's own tools, and no tools at all are none at all.
+    _asked: tuple[Mapping[str, Any], ...] | None = attrs.field(default=None, repr=False)
 
     @property
     def request(self) -> Mapping[str, Any] | None:
@@ -91,7 +95,7 @@ class BeforeModelCallEvent(_OfRun):
 
         if not isinstance(self.model, HttpModel):
             return None
-        return self.model.request(self.messages, self.tools or None, **self.options)
+        return self.model.request(self.messages, self._asked, stream=self.streamed, **self.options)
 
 
 @attrs.define(on_setattr=_FROZEN, kw_only=True)

@@ -136,7 +136,8 @@ class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
         return {
             OCIProjectRequiredError: "pass project_ocid=, the OCID of a project of this "
             "compartment and region",
-            OCIResponsesStateLostError: "pass the whole conversation without provider_state=",
+            OCIResponsesStateLostError: "pass the whole conversation without provider_state=; "
+            "an agent's thread goes on once its state is saved without it",
         }
 
     def _call_with(
