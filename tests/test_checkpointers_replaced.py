@@ -175,6 +175,16 @@ def test_a_database_that_cannot_be_written_can_be_read() -> None:
         assert said_then == "['x', 'y']\n"
 
 
+def test_a_directory_is_no_database_and_says_so(tmp_path: Path) -> None:
+    checkpointer = SQLiteCheckpointer(tmp_path / "saved")
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(CheckpointError, match="it is a directory"):
+        checkpointer.load("a")
+    with pytest.raises(CheckpointError, match="it is a directory"), checkpointer.claim("a"):
+        pass
+    assert os.listdir(tmp_path) == ["saved"]
+
+
 @pytest.mark.parametrize("timeout", ["1", None, True, -1, float("nan"), float("inf"), 1e12])
 def test_a_timeout_that_is_none_is_refused(path: Path, timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout is a number of seconds"):

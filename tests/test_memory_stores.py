@@ -469,3 +469,37 @@ def test_a_namespace_that_is_damaged_is_said_so(tmp_path: Path, name: str) -> No
 def test_a_path_with_a_null_character_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="null character"):
         SQLiteStore("a\0b")
+
+
+READS = """
+import os, sys, encodings.idna  # what is needed later, when it may not be readable any more
+from locus.memory import InMemoryStore, MemoryStoreError, SQLiteStore
+InMemoryStore().put("ada", "likes", "tea")
+if os.getuid() == 0: os.setuid(65534)
+store = SQLiteStore(sys.argv[1])
+print(store.get("ada", "likes"), [item.key for item in store.items("ada")], store.namespaces())
+try: store.put("ada", "likes", "coffee")
+except MemoryStoreError as why: print("readonly" in str(why))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs modes of files")
+def test_facts_that_cannot_be_written_can_be_read() -> None:
+    # In a directory that anybody may pass through, which those of pytest are not.
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "facts.db"
+        SQLiteStore(path).put("ada", "likes", "tea")
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-c", READS, path],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        finally:
+            path.parent.chmod(0o755)
+        assert (done.stdout, done.stderr) == ("tea ['likes'] (('ada',),)\nTrue\n", "")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from pathlib import Path
 from typing import Final
 
 from locus.memory.checkpointers.connections import Unchanging
 from locus.memory.errors import CheckpointError, CheckpointVersionError
+from locus.memory.reading import addresses, is_refused
 
 # What makes version n out of version n - 1. Add to the end; never change what is here.
 MIGRATIONS: Final[list[tuple[str, ...]]] = [
@@ -54,21 +54,18 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     try:
         return _writing(path, timeout)
     except sqlite3.OperationalError as why:
-        if not _is_refused(why) or not os.path.exists(path):
+        if not is_refused(why) or not os.path.exists(path):
             raise
-    there = f"{Path(path).as_uri()}?mode=ro"
-    try:
-        return _reading(there, path, timeout, sqlite3.Connection)
-    except sqlite3.OperationalError as why:
-        # SQLite reads a write-ahead log with the help of a file that it cannot make here. Where
-        # there is no log, nobody writes, and the file itself is all there is.
-        if not _is_refused(why) or os.path.exists(f"{path}-wal"):
-            raise
-    return _reading(f"{there}&immutable=1", path, timeout, Unchanging)
-
-
-def _is_refused(why: sqlite3.OperationalError) -> bool:
-    return why.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+        refused = why
+    for address, unchanging in addresses(path):
+        kind = Unchanging if unchanging else sqlite3.Connection
+        try:
+            return _reading(address, path, timeout, kind)
+        except sqlite3.OperationalError as why:
+            if not is_refused(why):
+                raise
+            refused = why
+    raise refused
 
 
 def _reading(

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from errno import EISDIR
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -159,6 +160,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
         # Where the file itself is: whoever comes by a symbolic link wants the same claim.
         directory = Path(f"{os.path.realpath(self.path)}-claims")
         try:
+            _check_file(self.path)
             make_directory(directory)
         except OSError as why:
             raise CheckpointError(
@@ -219,8 +221,14 @@ class SQLiteCheckpointer(BaseCheckpointer):
 
 
 def _open(path: Path, timeout: float) -> sqlite3.Connection:
+    _check_file(path)
     make_directory(path.parent)
     return connect(str(path), timeout)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():  # of which SQLite says that the disk has failed
+        raise IsADirectoryError(EISDIR, "it is a directory; give the path of a file", str(path))
 
 
 def _key(thread_id: str) -> str | bytes:

@@ -22,6 +22,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.memory.errors import MemoryStoreError
+from locus.memory.reading import addresses, is_refused
 from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
 from locus.memory.stores.facts import from_json, namespace_path, to_json
 
@@ -148,9 +149,32 @@ class SQLiteStore(MemoryStore):
             raise MemoryStoreError(f"{str(self.path)!r} cannot be used: {why}") from why
 
     def _connect(self) -> sqlite3.Connection:
-        """A connection in which each statement is a transaction, the table being there."""
+        """A connection in which each statement is a transaction, the table being there.
+
+        Where the file may be read and not written, so may what the connection gives.
+        """
+        path = str(self.path)
         try:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            return self._connection_to(path)
+        except sqlite3.OperationalError as why:
+            if not is_refused(why) or not os.path.exists(path):
+                raise
+            refused = why
+        for address, _ in addresses(path):
+            try:
+                return self._connection_to(address)
+            except sqlite3.OperationalError as why:
+                if not is_refused(why):
+                    raise
+                refused = why
+        raise refused
+
+    def _connection_to(self, address: str) -> sqlite3.Connection:
+        uri = address.startswith("file:")  # a path is absolute, and so begins otherwise
+        try:
+            connection = sqlite3.connect(
+                address, timeout=BUSY_SECONDS, isolation_level=None, uri=uri
+            )
         except sqlite3.OperationalError as why:
             raise ConfigurationError(
                 f"{str(self.path)!r} cannot be opened ({why}): is its directory there, and may it "
