@@ -21,7 +21,7 @@
 # `python oci_transports.py` does not work, for cells may `await`.
 #
 # *What it asks:* with nothing set, a practice server on your own machine, which answers by a few
-# rules and not by a model. No account is needed, only `pip install "locus-llm[oci]"`. With
+# rules and not by a model. No account is needed, only the extra `oci` of Locus. With
 # `OCI_PROFILE` set it asks the real service, in the name of that profile of `~/.oci/config`, the
 # model that `LOCUS_MODEL_ID` names (such as `oci:meta.llama-3.3-70b-instruct`).
 

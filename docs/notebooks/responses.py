@@ -22,7 +22,7 @@
 #
 # *What it asks:* with nothing set, a practice server on your own machine, which keeps conversations
 # as the service does and answers by a few rules. No account and no extra is needed. With
-# `OCI_PROFILE` set (and `pip install "locus-llm[oci]"`) it asks the real service, the model that
+# `OCI_PROFILE` set (and the extra `oci` installed) it asks the real service, the model that
 # `LOCUS_MODEL_ID` names, such as `oci:openai.gpt-4.1`.
 
 # %%
