@@ -72,7 +72,7 @@ def answered(run: Run, response: ModelResponse, message: Message) -> AgentState:
 
 
 def asked_again(run: Run, message: Message, times: int) -> AgentState:
-    """The state in which the model is asked for its last answer again, for the so-manieth time."""
+    """The state in which the model is asked for its last answer again; how often it was by now."""
     state = run.state.with_messages(message)
     return _with_notes(state, {**_notes(state), _ASKED_AGAIN: [times, len(state.messages)]})
 
