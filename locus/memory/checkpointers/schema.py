@@ -6,14 +6,13 @@ The names begin with ``checkpoint``, and the version stands in a table of its ow
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from typing import Final
 
 from locus.memory.checkpointers.connections import Unchanging
 from locus.memory.errors import CheckpointError, CheckpointVersionError
-from locus.memory.reading import addresses, is_refused
+from locus.memory.reading import opened
 
 # What makes version n out of version n - 1. Add to the end; never change what is here.
 MIGRATIONS: Final[list[tuple[str, ...]]] = [
@@ -51,21 +50,14 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
 
     :param timeout: seconds to wait for others who write.
     """
-    try:
-        return _writing(path, timeout)
-    except sqlite3.OperationalError as why:
-        if not is_refused(why) or not os.path.exists(path):
-            raise
-        refused = why
-    for address, unchanging in addresses(path):
+
+    def open_one(address: str, unchanging: bool) -> sqlite3.Connection:
+        if address == path:
+            return _writing(path, timeout)
         kind = Unchanging if unchanging else sqlite3.Connection
-        try:
-            return _reading(address, path, timeout, kind)
-        except sqlite3.OperationalError as why:
-            if not is_refused(why):
-                raise
-            refused = why
-    raise refused
+        return _reading(address, path, timeout, kind)
+
+    return opened(path, open_one)
 
 
 def _reading(

@@ -22,7 +22,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.memory.errors import MemoryStoreError
-from locus.memory.reading import addresses, is_refused
+from locus.memory.reading import opened
 from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
 from locus.memory.stores.facts import from_json, namespace_path, to_json
 
@@ -153,21 +153,7 @@ class SQLiteStore(MemoryStore):
 
         Where the file may be read and not written, so may what the connection gives.
         """
-        path = str(self.path)
-        try:
-            return self._connection_to(path)
-        except sqlite3.OperationalError as why:
-            if not is_refused(why) or not os.path.exists(path):
-                raise
-            refused = why
-        for address, _ in addresses(path):
-            try:
-                return self._connection_to(address)
-            except sqlite3.OperationalError as why:
-                if not is_refused(why):
-                    raise
-                refused = why
-        raise refused
+        return opened(str(self.path), lambda address, _: self._connection_to(address))
 
     def _connection_to(self, address: str) -> sqlite3.Connection:
         uri = address.startswith("file:")  # a path is absolute, and so begins otherwise
