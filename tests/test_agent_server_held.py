@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -140,7 +141,42 @@ def test_a_system_prompt_that_has_changed_is_told_and_one_that_has_not_is_not(
     assert to_end(runtime, typed, "Q4", "t").parsed == City("Oslo")
     to_end(runtime, agent.copy(system_prompt=None, memory=None), "Q5", "t")
     first, second, (facts, third), (schema, fourth), fifth = model.sent
-    assert (first, second, third, fourth, fifth) == (["S1", "Q1"], ["Q2"], "Q3", "Q4", ["Q5"])
+    assert (first, second, third, fourth) == (["S1", "Q1"], ["Q2"], "Q3", "Q4")
+    # What was said to the server cannot be taken back, so it is told everything anew.
+    assert fifth == ["Q1", "One.", "Q2", "Two.", "Q3", "Three.", "Q4", '{"name": "Oslo"}', "Q5"]
     assert facts.startswith("S1\n\n")
     assert "tea" in facts
     assert "JSON Schema" in schema
+
+
+def test_another_project_or_address_is_another_server(runtime: str) -> None:
+    def model(said: str, **config: Any) -> Any:
+        made = Remembers(said)
+        made.config = SimpleNamespace(**config)  # type: ignore[attr-defined]
+        return made
+
+    agent = Agent(Remembers(), checkpointer=MemoryCheckpointer())
+    here = {"base_url": "https://a", "project_ocid": "p"}
+    asked = []
+    for at, config in enumerate((here, here, {**here, "project_ocid": "q"}, {"base_url": "b"})):
+        used = model(f"A{at}", **config)
+        to_end(runtime, agent.copy(model=used), f"Q{at}", "t")
+        asked.append(len(used.sent[0]))
+    assert asked == [1, 1, 5, 7]
+
+
+@pytest.mark.parametrize("knows", [99, -1, True, "2", None])
+def test_a_thread_that_was_cut_by_hand_is_told_whole(runtime: str, knows: Any) -> None:
+    checkpointer = MemoryCheckpointer()
+    agent = Agent(Remembers("One."), checkpointer=checkpointer)
+    to_end(runtime, agent, "Q1", "t")
+    state = checkpointer.load("t")
+    assert state is not None
+    notes: Any = {**state.metadata["locus"], "server_knows": knows}
+    shorter = state.messages[1:] if knows == 99 else state.messages
+    checkpointer.save("t", state.evolve(messages=shorter, metadata={"locus": notes}))
+    model = Remembers("Two.")
+    to_end(runtime, agent.copy(model=model), "Q2", "t")
+    whole = [*([] if knows == 99 else ["Q1"]), "One.", "Q2"]
+    # Without a count its last answer is the last thing that it knows.
+    assert model.sent == [["Q2"] if knows in (True, "2", None) else whole]

@@ -165,6 +165,24 @@ def test_an_answer_that_is_asked_for_again_goes_on_so_after_a_resume(runtime: st
     assert choices == ["required", None, None, None, None]
 
 
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_however_often_a_thread_is_resumed_it_is_asked_again_no_more_often(
+    runtime: str, retries: int
+) -> None:
+    model = ScriptedModel("No.", cycle=True)
+    agent = Agent(
+        model,
+        output_schema=City,
+        output_schema_retries=retries,
+        max_iterations=1,
+        checkpointer=MemoryCheckpointer(),
+    )
+    assert to_end(runtime, agent, "Where?", "t").parse_error is not None
+    for _ in range(4):
+        assert to_end(runtime, agent, resume=True, thread_id="t").parse_error is not None
+    assert len(model.calls) == 1 + retries
+
+
 def test_a_run_that_ends_before_its_answer_says_so(runtime: str) -> None:
     agent = Agent(
         ScriptedModel("No.", tool_call("look", city="Oslo"), GOOD),

@@ -204,8 +204,8 @@ def _turns(run: Run) -> Steps[str]:
     agent = run.agent
     limit = MaxIterations(agent.max_iterations)
     message = _left_off(run)
-    times = times_asked_again(run.state) if run.resumed else 0
-    run.asks_again = times > 0
+    run.times_asked_again = times_asked_again(run.state) if run.resumed else 0
+    run.asks_again = run.times_asked_again > 0
     while True:
         if message is None:
             message = yield from _think(run)
@@ -216,7 +216,7 @@ def _turns(run: Run) -> Steps[str]:
         if agent.termination is not None:
             stop = agent.termination.check(run.snapshot((yield Now())))
         error = None if message.tool_calls else _settle(run, message)
-        last = not message.tool_calls and not _is_asked_again(run, message, error, times)
+        last = not message.tool_calls and not _is_asked_again(run, message, error)
         if stop is None and not last:
             stop = limit.check(run.snapshot(run.began))
         if stop is not None or last:
@@ -224,18 +224,18 @@ def _turns(run: Run) -> Steps[str]:
                 run.parsed, run.parse_error = None, run.shape.missing(stop)
             return stop or COMPLETE
         if error is not None and run.shape is not None:
-            times += 1
+            run.times_asked_again += 1
             run.asks_again = True
-            run.state = asked_again(run, run.shape.ask_again(error), times)
+            run.state = asked_again(run, run.shape.ask_again(error))
+            yield from run.save()
         message = None
 
 
-def _is_asked_again(
-    run: Run, message: Message, error: StructuredOutputError | None, times: int
-) -> bool:
+def _is_asked_again(run: Run, message: Message, error: StructuredOutputError | None) -> bool:
     """Whether another answer is wanted: not where the model will not give one."""
-    refused = message.refusal is not None
-    return error is not None and not refused and times < run.agent.output_schema_retries
+    if error is None or message.refusal is not None:
+        return False
+    return run.times_asked_again < run.agent.output_schema_retries
 
 
 def _left_off(run: Run) -> Message | None:
@@ -276,7 +276,7 @@ def _think(run: Run) -> Steps[Message]:
         "options": options,
         "iteration": iteration,
         "streamed": run.streams,
-        "asked": tools,
+        "no_others": tools is not None,
     }
     if run.hooks["on_before_model_call"]:
         yield from run.call_hooks("on_before_model_call", BeforeModelCallEvent(**about))

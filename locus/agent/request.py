@@ -67,14 +67,17 @@ def answered(run: Run, response: ModelResponse, message: Message) -> AgentState:
         notes[_SERVER], notes[_SYSTEM] = _server(run.model), _system(run)
     if empty:
         notes[_EMPTY_AFTER] = len(state.messages)
+    if run.times_asked_again:
+        notes[_ASKED_AGAIN] = [run.times_asked_again, len(state.messages)]
     state = _with_notes(state, notes)
     return state.evolve(iteration=state.iteration + 1, provider_state=response.provider_state)
 
 
-def asked_again(run: Run, message: Message, times: int) -> AgentState:
-    """The state in which the model is asked for its last answer again; how often it was by now."""
+def asked_again(run: Run, message: Message) -> AgentState:
+    """The state in which the model is asked for its last answer again."""
     state = run.state.with_messages(message)
-    return _with_notes(state, {**_notes(state), _ASKED_AGAIN: [times, len(state.messages)]})
+    asked = [run.times_asked_again, len(state.messages)]
+    return _with_notes(state, {**_notes(state), _ASKED_AGAIN: asked})
 
 
 def times_asked_again(state: AgentState) -> int:
@@ -87,8 +90,11 @@ def times_asked_again(state: AgentState) -> int:
 
 def _server(model: Any) -> str:
     """What tells one server, and what it can make of a ``provider_state``, from another."""
-    address = getattr(getattr(model, "config", None), "base_url", "")
-    return checksum(f"{type(model).__qualname__} {address}")
+    config, kind = getattr(model, "config", None), type(model)
+    address = getattr(getattr(model, "sdk_client", None), "base_url", None)
+    address = address or getattr(config, "base_url", "")
+    project = getattr(config, "project_ocid", None)
+    return checksum(f"{kind.__module__}.{kind.__qualname__} {address} {project}")
 
 
 def _system(run: Run) -> str:
@@ -110,7 +116,7 @@ def _with_notes(state: AgentState, notes: Mapping[str, Any]) -> AgentState:
 
 def _count(state: AgentState, name: str) -> int | None:
     count = _notes(state).get(name)
-    return count if isinstance(count, int) else None
+    return count if type(count) is int else None
 
 
 def ended_empty(state: AgentState) -> bool:
@@ -152,7 +158,8 @@ def _new_to_the_server(run: Run) -> tuple[Message, ...] | None:
     """What the server does not know yet; None where it cannot go on from what it knows.
 
     It cannot where another one gave the ``provider_state``, nor where an assistant's words are new
-    to it: models that keep the conversation take what comes after the last of those.
+    to it (models that keep the conversation take what comes after the last of those), nor where it
+    knows what is no part of the conversation any more: messages, or a system prompt.
     """
     state = run.state
     messages, start = state.messages, _count(state, _KNOWN)
@@ -162,12 +169,13 @@ def _new_to_the_server(run: Run) -> tuple[Message, ...] | None:
             start -= 1
     new = messages[start:]
     notes = _notes(state)
-    other = notes.get(_SERVER, _server(run.model)) != _server(run.model)
-    if other or any(message.role is Role.ASSISTANT for message in new):
+    if notes.get(_SERVER, _server(run.model)) != _server(run.model):
         return None
-    if run.system is not None and notes.get(_SYSTEM, _system(run)) != _system(run):
-        new = (run.system, *new)
-    return new
+    if not new or start < 0 or any(message.role is Role.ASSISTANT for message in new):
+        return None
+    if notes.get(_SYSTEM, _system(run)) == _system(run):
+        return new
+    return None if run.system is None else (run.system, *new)
 
 
 def offer(run: Run) -> tuple[tuple[Mapping[str, Any], ...] | None, Mapping[str, Any]]:

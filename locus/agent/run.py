@@ -40,6 +40,7 @@ class Run:
     :ivar tool_calls: how many calls have been answered.
     :ivar shape: what the final answer is to be, where ``output_schema`` says so.
     :ivar asks_again: the final answer could not be read, and is asked for again.
+    :ivar times_asked_again: how often it was.
     :ivar continues: the server goes on from what it knows, and is sent what is new.
     :ivar streams: the caller sees answers as they arrive.
     :ivar claim: on the thread, once it is held.
@@ -65,6 +66,7 @@ class Run:
     parse_error: StructuredOutputError | None = None
     shape: Shape | None = None
     asks_again: bool = False
+    times_asked_again: int = 0
     continues: bool = False
     streams: bool = False
     begun: bool = False

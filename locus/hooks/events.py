@@ -82,8 +82,8 @@ class BeforeModelCallEvent(_OfRun):
     options: Mapping[str, Any] = EMPTY
     iteration: int = 0
     streamed: bool = False
-    # None leaves it to the model's own tools, and no tools at all are none at all.
-    _asked: tuple[Mapping[str, Any], ...] | None = attrs.field(default=None, repr=False)
+    # Whether having none means none at all, or leaves it to the model's own.
+    _no_others: bool = attrs.field(default=False, repr=False)
 
     @property
     def request(self) -> Mapping[str, Any] | None:
@@ -95,7 +95,8 @@ class BeforeModelCallEvent(_OfRun):
 
         if not isinstance(self.model, HttpModel):
             return None
-        return self.model.request(self.messages, self._asked, stream=self.streamed, **self.options)
+        tools = self.tools or (() if self._no_others else None)
+        return self.model.request(self.messages, tools, stream=self.streamed, **self.options)
 
 
 @attrs.define(on_setattr=_FROZEN, kw_only=True)
