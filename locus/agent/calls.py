@@ -19,8 +19,9 @@ import msgspec
 
 from locus.agent.effects import Emit, Outcome, RunTool, Steps, Together
 from locus.agent.guarded import Guarded
+from locus.agent.kept import CUT_OFF
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
-from locus.core.frozendict import EMPTY, too_deep
+from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.state import AgentState, ToolExecution
 from locus.hooks.events import AfterToolCallEvent, BeforeToolCallEvent
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 MAX_RETRIES: Final = 3
 """How often a hook may have one call run again."""
-
-CUT_OFF: Final = "cut_off"
-"""The key in a message's metadata which says that its answer ended at its token limit."""
 
 Key: TypeAlias = tuple[str, bytes]
 """An idempotent call: the tool, and its arguments as canonical JSON."""
@@ -374,28 +372,3 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - errors are classes of anybody's
         return kind
     return f"{kind}: {said}" if said else kind
-
-
-def writable(call: ToolCall) -> ToolCall:
-    """The call; one whose arguments are nested deeper than a state can hold is malformed."""
-    if not too_deep(call.arguments):
-        return call
-    try:
-        text = call.arguments_json()
-    except (RecursionError, ValueError):
-        text = "(nested too deep to be written down)"
-    return attrs.evolve(call, arguments=EMPTY, malformed_arguments=text)
-
-
-def distinct(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
-    """The calls, no two with the same id: some providers give parallel calls one."""
-    seen: set[str] = set()
-    found = []
-    for call in calls:
-        fresh, number = call.id, 1
-        while fresh in seen:
-            number += 1
-            fresh = f"{call.id}_{number}"
-        seen.add(fresh)
-        found.append(call if fresh == call.id else attrs.evolve(call, id=fresh))
-    return tuple(found)

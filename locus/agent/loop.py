@@ -19,12 +19,11 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
-from locus.agent.calls import CUT_OFF, answer_calls, describe, distinct, writable
+from locus.agent.calls import answer_calls, describe
 from locus.agent.effects import CallHook, Closed, Emit, Now, Steps, UseStore
 from locus.agent.guarded import Guarded
 from locus.agent.joining import joined
+from locus.agent.kept import kept
 from locus.agent.request import (
     answered,
     ask,
@@ -41,7 +40,6 @@ from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.core.events import TerminateEvent, ThinkEvent
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import Message, Role
-from locus.core.response import ModelResponse
 from locus.core.termination import MaxIterations
 from locus.hooks.events import (
     AfterInvocationEvent,
@@ -284,21 +282,8 @@ def _think(run: Run) -> Steps[Message]:
     if run.hooks["on_after_model_call"]:
         event = AfterModelCallEvent(**about, response=response)
         yield from run.call_hooks("on_after_model_call", event)
-    message = _noted(response)
+    message = kept(response)
     run.state = answered(run, response, message)
     yield from run.save()
     yield Emit(ThinkEvent(iteration, response.reasoning, message.tool_calls))
-    return message
-
-
-def _noted(response: ModelResponse) -> Message:
-    """The message as the state keeps it: no two calls with one id, and a note if it was cut off."""
-    message, calls = response.message, response.tool_calls
-    kept = tuple(writable(call) for call in calls)
-    if len({call.id for call in calls}) < len(calls):
-        kept = distinct(kept)
-    if any(one is not other for one, other in zip(kept, calls, strict=True)):
-        message = attrs.evolve(message, tool_calls=kept)
-    if calls and response.finish_reason == "length":  # who resumes the thread must know it, too
-        message = attrs.evolve(message, metadata={**message.metadata, CUT_OFF: True})
     return message
