@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
 from locus.core.errors import APIConnectionError, APIError
 from locus.testing.server import LoopbackServer, Pause, Reply
+from locus.transport.nonblocking_pool import AsyncPool, current_loop
 from tests import runtimes
 from tests.runtimes import (
     KEY,
@@ -904,3 +906,26 @@ def test_a_program_says_nothing_at_its_end(server: LoopbackServer, name: str) ->
         script(f"from locus import OpenAIModel\n{opening}{body}")
     assert server.requests
     server.wait_closed(timeout=1)
+
+
+def test_a_model_that_is_dropped_while_the_loop_ends_leaves_no_connection(backend: str) -> None:
+    closed: list[str] = []
+    pools = {name: AsyncPool() for name in ("first", "second")}
+
+    class Sender:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def close(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            pools.clear()  # as the garbage collector might do, at any time
+            closed.append(self.name)
+
+    async def main() -> None:
+        loop = await current_loop()
+        for name, pool in pools.items():
+            sender: Any = Sender(name)
+            loop.senders[weakref.ref(pool, loop.let_go)] = sender
+
+    anyio.run(main, backend=backend)
+    assert sorted(closed) == ["first", "second"]

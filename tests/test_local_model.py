@@ -450,7 +450,7 @@ def test_the_command_line_asks_it_where_nothing_else_is_said() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUS_")}
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-m", "locus", "--usage", "--json",
-         json.dumps(SCHEMA), "--max-tokens", "40", "Is it sunny in Paris?"],
+         json.dumps(SCHEMA), "--max-tokens", "40", "--temperature", "0", "Is it sunny in Paris?"],
         cwd=ROOT,
         env=env,
         capture_output=True,

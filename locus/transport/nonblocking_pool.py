@@ -173,13 +173,13 @@ class Loop:
                 self.forget()
             self.readings.clear()  # the loop closes httpx's generators, and with them the answers
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self.clean_up()
-                while self.senders:
-                    _, sender = self.senders.popitem()
-                    await sender.close()
-                while self.at_end:
-                    _, close = self.at_end.popitem()
-                    await close()
+                # Again for what is collected meanwhile, in whichever thread.
+                while self.senders or self.at_end or self.abandoned:
+                    for pool in list(self.senders):
+                        self.let_go(pool)
+                    for owner in list(self.at_end):
+                        self.let_go_at_end(owner)
+                    await self.clean_up()
 
 
 _loop_state: RunVar[Loop] = RunVar("locus.transport")
