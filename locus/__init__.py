@@ -55,16 +55,16 @@ if TYPE_CHECKING:
         MemoryStoreError,
         ThreadBusyError,
     )
-    from locus.models.local import LocalModel
+    from locus.models.llama_cpp import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
+    from locus.models.providers.oci.chat import OCIModel
+    from locus.models.providers.oci.chat_completions import OCIChatCompletionsModel, OCIOpenAIModel
     from locus.models.providers.oci.errors import (
         OCIProjectRequiredError,
         OCIResponsesStateLostError,
     )
-    from locus.models.providers.oci.native import OCIModel
-    from locus.models.providers.oci.openai_compat import OCIChatCompletionsModel, OCIOpenAIModel
     from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
     from locus.tools.decorator import tool
@@ -120,14 +120,14 @@ _HOMES: Final = {
     "StateFormatError": "locus.core.state",
     "ToolArgumentsError": "locus.tools.errors",
     "tool": "locus.tools.decorator",
-    "OCIChatCompletionsModel": "locus.models.providers.oci.openai_compat",
-    "OCIModel": "locus.models.providers.oci.native",
-    "OCIOpenAIModel": "locus.models.providers.oci.openai_compat",
+    "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
+    "OCIModel": "locus.models.providers.oci.chat",
+    "OCIOpenAIModel": "locus.models.providers.oci.chat_completions",
     "OCIProjectRequiredError": "locus.models.providers.oci.errors",
     "OCIResponsesModel": "locus.models.providers.oci.responses",
     "OCIResponsesStateLostError": "locus.models.providers.oci.errors",
     "AnthropicModel": "locus.models.native.anthropic",
-    "LocalModel": "locus.models.local",
+    "LocalModel": "locus.models.llama_cpp",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }

@@ -86,7 +86,7 @@ def one():
 _LOCUS = """
 from locus.models.providers.oci._signing import signer_for
 from locus.models.providers.oci.settings import auth_of
-from locus.transport.call import HttpRequest
+from locus.transport.http_call import HttpRequest
 signer = signer_for(auth_of(config_file="{config_file}"))
 signer.prepare()
 request = HttpRequest(url, headers, body)

@@ -25,7 +25,7 @@
 # account is needed. `LOCUS_MODEL_ID=practice` leaves everything to that server.
 
 # %%
-from locus.testing.practice import PracticeServer, example_model
+from locus.testing.practice_server import PracticeServer, example_model
 
 practice = PracticeServer().start()
 model = example_model(practice, temperature=0, max_tokens=24)

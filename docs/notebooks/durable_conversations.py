@@ -30,7 +30,7 @@ from pathlib import Path
 
 from locus import Agent, tool
 from locus.memory import SQLiteCheckpointer
-from locus.testing.practice import PracticeServer, example_model
+from locus.testing.practice_server import PracticeServer, example_model
 
 practice = PracticeServer().start()
 model = example_model(practice, tools=True, temperature=0, max_tokens=300)

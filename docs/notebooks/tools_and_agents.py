@@ -25,7 +25,7 @@
 # not by a model. No account is needed.
 
 # %%
-from locus.testing.practice import PracticeServer, example_model
+from locus.testing.practice_server import PracticeServer, example_model
 
 practice = PracticeServer().start()
 model = example_model(practice, tools=True, temperature=0, max_tokens=300)

@@ -8,8 +8,8 @@ from locus.lazy import lazy_names
 
 if TYPE_CHECKING:
     from locus.agent.agent import Agent
-    from locus.agent.blocking import BlockingRun
-    from locus.agent.nonblocking import AsyncRun
+    from locus.agent.async_driver import AsyncRun
+    from locus.agent.blocking_driver import BlockingRun
     from locus.agent.result import AgentResult
     from locus.core.state import AgentState
 
@@ -17,8 +17,8 @@ _HOMES: Final = {
     "Agent": "locus.agent.agent",
     "AgentResult": "locus.agent.result",
     "AgentState": "locus.core.state",
-    "AsyncRun": "locus.agent.nonblocking",
-    "BlockingRun": "locus.agent.blocking",
+    "AsyncRun": "locus.agent.async_driver",
+    "BlockingRun": "locus.agent.blocking_driver",
 }
 
 __all__ = ["Agent", "AgentResult", "AgentState", "AsyncRun", "BlockingRun"]

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import attrs
 
-from locus.agent import settings
+from locus.agent import validators
 from locus.agent.loop import run_agent
-from locus.agent.run import Run
+from locus.agent.run_context import Run
 from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY, frozen_dict
 from locus.core.termination import TerminationCondition
-from locus.hooks.provider import Hooks, check_hooks
+from locus.hooks.registry import Hooks, check_hooks
 from locus.models.base import ModelProtocol
 
 if TYPE_CHECKING:
-    from locus.agent.blocking import BlockingRun
-    from locus.agent.nonblocking import AsyncRun
+    from locus.agent.async_driver import AsyncRun
+    from locus.agent.blocking_driver import BlockingRun
     from locus.agent.result import AgentResult
     from locus.memory.checkpointers.base import BaseCheckpointer
     from locus.memory.managers.base import ConversationManager
@@ -76,55 +76,57 @@ class Agent:
     :raises TypeError: the model, a tool, a hook or the like is none.
     """
 
-    model: ModelProtocol | str = attrs.field(validator=settings.model, hash=False)
-    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(default=(), converter=settings.tools)
-    system_prompt: str | None = attrs.field(default=None, validator=settings.text_or_none)
-    max_iterations: int = attrs.field(default=20, validator=settings.count_from(1))
+    model: ModelProtocol | str = attrs.field(validator=validators.model, hash=False)
+    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(default=(), converter=validators.tools)
+    system_prompt: str | None = attrs.field(default=None, validator=validators.text_or_none)
+    max_iterations: int = attrs.field(default=20, validator=validators.count_from(1))
     # Objects of anybody's may have no hash. The other fields are enough for one.
     hooks: tuple[Any, ...] = attrs.field(
         default=(), converter=check_hooks, hash=False, kw_only=True
     )
     termination: TerminationCondition | None = attrs.field(
-        default=None, validator=settings.condition, hash=False, kw_only=True
+        default=None, validator=validators.condition, hash=False, kw_only=True
     )
     checkpointer: BaseCheckpointer | None = attrs.field(
         default=None,
-        validator=settings.having("a checkpointer of locus.memory", "claim", "load", "save"),
+        validator=validators.having("a checkpointer of locus.memory", "claim", "load", "save"),
         hash=False,
         kw_only=True,
     )
     conversation_manager: ConversationManager | None = attrs.field(
         default=None,
-        validator=settings.having("a conversation manager of locus.memory", "apply", "reduce"),
+        validator=validators.having("a conversation manager of locus.memory", "apply", "reduce"),
         hash=False,
         kw_only=True,
     )
     memory: MemoryStore | None = attrs.field(
         default=None,
-        validator=settings.having("a memory store of locus.memory", "render"),
+        validator=validators.having("a memory store of locus.memory", "render"),
         hash=False,
         kw_only=True,
     )
     memory_namespace: str | tuple[str, ...] = attrs.field(
-        default="default", converter=settings.namespace, kw_only=True
+        default="default", converter=validators.namespace, kw_only=True
     )
     output_schema: Any = attrs.field(
-        default=None, validator=settings.a_type, hash=False, kw_only=True
+        default=None, validator=validators.a_type, hash=False, kw_only=True
     )
     output_schema_retries: int = attrs.field(
-        default=2, validator=settings.count_from(0), kw_only=True
+        default=2, validator=validators.count_from(0), kw_only=True
     )
     tool_choice: str | None = attrs.field(
-        default=None, validator=settings.text_or_none, kw_only=True
+        default=None, validator=validators.text_or_none, kw_only=True
     )
     tool_execution: ToolExecutionMode = attrs.field(
-        default="concurrent", validator=settings.execution_mode, kw_only=True
+        default="concurrent", validator=validators.execution_mode, kw_only=True
     )
-    max_concurrency: int = attrs.field(default=10, validator=settings.count_from(1), kw_only=True)
-    tool_timeout: float | None = attrs.field(default=None, validator=settings.seconds, kw_only=True)
-    stream: bool = attrs.field(default=True, validator=settings.flag, kw_only=True)
+    max_concurrency: int = attrs.field(default=10, validator=validators.count_from(1), kw_only=True)
+    tool_timeout: float | None = attrs.field(
+        default=None, validator=validators.seconds, kw_only=True
+    )
+    stream: bool = attrs.field(default=True, validator=validators.flag, kw_only=True)
     model_options: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=settings.options, hash=False, kw_only=True
+        default=EMPTY, converter=validators.options, hash=False, kw_only=True
     )
     tool_schemas: tuple[Mapping[str, Any], ...] = attrs.field(init=False, eq=False, repr=False)
     _by_name: Mapping[str, FunctionTool[..., Any]] = attrs.field(init=False, eq=False, repr=False)
@@ -136,7 +138,7 @@ class Agent:
         set_(self, "tool_schemas", tuple(tool.to_openai_schema() for tool in self.tools))
         set_(self, "_by_name", {tool.name: tool for tool in self.tools})
         set_(self, "_hooks", Hooks.of(self.hooks))
-        settings.forced_tool(self.tool_choice, self._by_name)
+        validators.forced_tool(self.tool_choice, self._by_name)
 
     # Blocking.
 
@@ -252,7 +254,7 @@ class Agent:
         self, prompt: Messages, thread_id: str | None, metadata: Mapping[str, Any] | None
     ) -> Run:
         continues = thread_id is not None and self.checkpointer is not None
-        messages = settings.prompt_messages(prompt, continues=continues)
+        messages = validators.prompt_messages(prompt, continues=continues)
         return self._started(metadata, thread_id, prompt=messages)
 
     def _resumption(self, thread_id: str, metadata: Mapping[str, Any] | None) -> Run:
@@ -277,13 +279,13 @@ class Agent:
         )
 
     def _blocking(self, run: Run, *, streams: bool) -> BlockingRun:
-        from locus.agent.blocking import BlockingRun
+        from locus.agent.blocking_driver import BlockingRun
 
         run.streams = streams
         return BlockingRun(run_agent(run), streams=streams)
 
     def _nonblocking(self, run: Run, *, streams: bool) -> AsyncRun:
-        from locus.agent.nonblocking import AsyncRun
+        from locus.agent.async_driver import AsyncRun
 
         run.streams = streams
         return AsyncRun(run_agent(run), streams=streams)

@@ -19,12 +19,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from locus.agent.calls import answer_calls, describe
 from locus.agent.effects import CallHook, Closed, Emit, Now, Steps, UseStore
-from locus.agent.guarded import Guarded
-from locus.agent.joining import joined
-from locus.agent.kept import kept
-from locus.agent.request import (
+from locus.agent.generator_exit_guard import Guarded
+from locus.agent.merge_prompt import joined
+from locus.agent.model_request import (
     answered,
     ask,
     asked_again,
@@ -33,9 +31,11 @@ from locus.agent.request import (
     request,
     times_asked_again,
 )
+from locus.agent.normalize_message import kept
+from locus.agent.output_schema import Shape
 from locus.agent.result import AgentResult
-from locus.agent.run import Run
-from locus.agent.structured import Shape
+from locus.agent.run_context import Run
+from locus.agent.tool_calls import answer_calls, describe
 from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.core.events import TerminateEvent, ThinkEvent
 from locus.core.frozendict import FrozenDict

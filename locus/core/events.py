@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from locus.core.checks import string_or_none
+from locus.core.attrs_validators import string_or_none
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
 from locus.core.messages import ToolCall, tool_calls
 from locus.core.response import ModelResponse

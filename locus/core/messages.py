@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from locus.core.checks import string, string_or_none
+from locus.core.attrs_validators import string, string_or_none
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
 
 

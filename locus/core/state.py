@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from locus.core.checks import boolean, string, string_or_none
+from locus.core.attrs_validators import boolean, string, string_or_none
 from locus.core.errors import LocusError
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
 from locus.core.messages import Message, Role, ToolCall

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from locus.core.converter import FAILURES, build, decode, encode, explain
 from locus.core.errors import ConfigurationError
+from locus.core.json_converter import FAILURES, build, decode, encode, explain
 from locus.core.messages import Message
 from locus.core.state import VERSION, AgentState, StateFormatError, ToolExecution
 

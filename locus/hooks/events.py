@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from locus.core.checks import boolean
+from locus.core.attrs_validators import boolean
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
 from locus.core.messages import Message
@@ -114,7 +114,7 @@ def _arguments(value: Mapping[str, Any]) -> FrozenDict[str, Any]:
 
 
 def _assigned_arguments(_: Any, __: Any, value: Mapping[str, Any]) -> FrozenDict[str, Any]:
-    from locus.core.converter import as_json  # only for who assigns some
+    from locus.core.json_converter import as_json  # only for who assigns some
 
     try:
         return FrozenDict(as_json(_arguments(value)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         ThreadBusyError,
     )
     from locus.memory.managers.base import ConversationManager
-    from locus.memory.managers.sliding import SlidingWindowManager
+    from locus.memory.managers.sliding_window import SlidingWindowManager
     from locus.memory.managers.summarizing import SummarizingManager
     from locus.memory.managers.truncating import TruncatingManager
     from locus.memory.stores.base import MemoryStore
@@ -35,7 +35,7 @@ _HOMES: Final = {
         "locus.memory.errors",
     ),
     "ConversationManager": "locus.memory.managers.base",
-    "SlidingWindowManager": "locus.memory.managers.sliding",
+    "SlidingWindowManager": "locus.memory.managers.sliding_window",
     "SummarizingManager": "locus.memory.managers.summarizing",
     "TruncatingManager": "locus.memory.managers.truncating",
     "InMemoryStore": "locus.memory.stores.in_memory",

@@ -9,12 +9,12 @@ from locus.lazy import lazy_names
 if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
     from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
-    from locus.models.local import LocalModel
+    from locus.models.llama_cpp import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
-    from locus.models.providers.oci.native import OCIModel
-    from locus.models.providers.oci.openai_compat import OCIChatCompletionsModel, OCIOpenAIModel
+    from locus.models.providers.oci.chat import OCIModel
+    from locus.models.providers.oci.chat_completions import OCIChatCompletionsModel, OCIOpenAIModel
     from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
 
@@ -24,12 +24,12 @@ _HOMES: Final = {
         ("ModelConfig", "ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.base"
     ),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
-    "OCIChatCompletionsModel": "locus.models.providers.oci.openai_compat",
-    "OCIModel": "locus.models.providers.oci.native",
-    "OCIOpenAIModel": "locus.models.providers.oci.openai_compat",
+    "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
+    "OCIModel": "locus.models.providers.oci.chat",
+    "OCIOpenAIModel": "locus.models.providers.oci.chat_completions",
     "OCIResponsesModel": "locus.models.providers.oci.responses",
     "AnthropicModel": "locus.models.native.anthropic",
-    "LocalModel": "locus.models.local",
+    "LocalModel": "locus.models.llama_cpp",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }

@@ -8,11 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from locus.core.conversation import Messages
-from locus.core.decoder import Decoder
+from locus.core.decoder_protocol import Decoder
 from locus.core.errors import ConfigurationError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import Candidate, ModelResponse
-from locus.core.tools import Tool
+from locus.core.tool_schemas import Tool
 
 __all__ = [
     "Candidate",
@@ -49,7 +49,8 @@ class RequestBuilder(Protocol):
     def build(
         self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body. ``options`` are the fields of :class:`locus.core.options.CallOptions`."""
+        """The JSON body. ``options`` are the fields of
+        :class:`locus.core.call_options.CallOptions`."""
         ...
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from anyio import NoEventLoopError
 from anyio.lowlevel import current_token
 
+from locus.transport.async_pool import AsyncPool, at_loop_end
 from locus.transport.blocking_pool import BlockingPool
-from locus.transport.nonblocking_pool import AsyncPool, at_loop_end
 
 
 class Connections:

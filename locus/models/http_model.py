@@ -14,24 +14,24 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 
+from locus.core.call_options import CALL_KEYWORDS, CallOptions, unknown_keyword
 from locus.core.conversation import Messages
+from locus.core.error_factory import Asked, make_status_error
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
-from locus.core.failures import Asked, refused
 from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
 from locus.core.messages import Message
-from locus.core.options import CALL_KEYWORDS, CallOptions, unknown_keyword
 from locus.core.response import ModelResponse
-from locus.core.tools import Tool, tool_schemas
+from locus.core.tool_schemas import Tool, tool_schemas
 from locus.models.base import ModelConfig, RequestBuilder, ResponseParser
 from locus.models.connections import Connections
-from locus.models.surface import Model
-from locus.transport import blocking, nonblocking
-from locus.transport.blocking import BlockingStream
+from locus.models.model import Model
+from locus.transport import async_driver, blocking_driver
+from locus.transport.async_driver import AsyncStream
+from locus.transport.async_pool import AsyncSender
+from locus.transport.blocking_driver import BlockingStream
 from locus.transport.blocking_pool import Sender
-from locus.transport.brought import Brought, Sdk, http_clients
-from locus.transport.call import Call, HttpRequest, Signer, check_headers
-from locus.transport.nonblocking import AsyncStream
-from locus.transport.nonblocking_pool import AsyncSender
+from locus.transport.custom_client import Brought, Sdk, http_clients
+from locus.transport.http_call import Call, HttpRequest, Signer, check_headers
 from locus.version import USER_AGENT
 from locus.wire.json import encode
 
@@ -146,28 +146,28 @@ class HttpModel(Model, Generic[C]):
     ) -> ModelResponse:
         """One whole answer, blocking."""
         call = self._call(messages, tools, kwargs, stream=False)
-        return blocking.complete(self._sender(call), call)
+        return blocking_driver.complete(self._sender(call), call)
 
     def stream_sync(
         self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
     ) -> BlockingStream:
         """One answer as it arrives, blocking: an iterator and a context manager."""
         call = self._call(messages, tools, kwargs, stream=True)
-        return blocking.stream(self._sender, call)
+        return blocking_driver.stream(self._sender, call)
 
     async def complete(
         self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
     ) -> ModelResponse:
         """One whole answer, under asyncio or trio."""
         call = self._call(messages, tools, kwargs, stream=False)
-        return await nonblocking.complete(await self._async_sender(call), call)
+        return await async_driver.complete(await self._async_sender(call), call)
 
     def stream(
         self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
     ) -> AsyncStream:
         """One answer as it arrives, under asyncio or trio: iterator and context manager."""
         call = self._call(messages, tools, kwargs, stream=True)
-        return nonblocking.stream(self._async_sender, call)
+        return async_driver.stream(self._async_sender, call)
 
     def request(
         self,
@@ -239,7 +239,7 @@ class HttpModel(Model, Generic[C]):
             asked=self._asked(url, headers, signer),
             read=self.response_parser.parse,
             decoder=self.response_parser.decoder,
-            refused=refused,
+            refused=make_status_error,
             max_retries=0 if self._sdk_retries else self.config.max_retries,
             fallback=fallback,
             signer=signer,

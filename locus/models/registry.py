@@ -24,7 +24,7 @@ ENTRY_POINTS: Final = "locus.providers"
 
 _BUILT_IN: Final = {
     "anthropic": "locus.models.native.anthropic:AnthropicModel",
-    "local": "locus.models.local:LocalModel",
+    "local": "locus.models.llama_cpp:LocalModel",
     "ollama": "locus.models.native.ollama:OllamaModel",
     "oci": "locus.models.providers.oci.routing:oci_model",
     "openai": "locus.models.native.openai:OpenAIModel",

@@ -6,7 +6,8 @@
 """
 
 from locus.testing.conformance import check_model_conformance
-from locus.testing.scripted import (
+from locus.testing.loopback_server import FAULTS, Fault, LoopbackServer, Received, Reply
+from locus.testing.scripted_models import (
     FunctionModel,
     RecordedCall,
     ScriptedModel,
@@ -15,7 +16,6 @@ from locus.testing.scripted import (
     text,
     tool_call,
 )
-from locus.testing.server import FAULTS, Fault, LoopbackServer, Received, Reply
 
 __all__ = [
     "FAULTS",

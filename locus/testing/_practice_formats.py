@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from locus.testing._practice_wit import Asked, Call, Offered, Said, Turn, pieces
-from locus.testing.server import Reply
+from locus.testing._practice_replies import Asked, Call, Offered, Said, Turn, pieces
+from locus.testing.loopback_server import Reply
 
 Json = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 The least that a model is, :class:`~locus.models.base.ModelProtocol`, is checked of every model;
 what a user of Locus's own may rely on besides, of those with the base class
-:class:`~locus.models.surface.Model`. Whatever a model raises is a finding like any other, so that
+:class:`~locus.models.model.Model`. Whatever a model raises is a finding like any other, so that
 one run tells everything.
 """
 
@@ -28,7 +28,7 @@ from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, Role, ToolResult
 from locus.core.response import ModelResponse
 from locus.models.base import ModelProtocol
-from locus.models.surface import Model
+from locus.models.model import Model
 
 USAGE_KEYS: Final = frozenset(
     {

@@ -10,7 +10,7 @@ from locus.tools.context import ToolContext
 from locus.tools.decorator import as_tool, tool
 from locus.tools.errors import ToolArgumentsError
 from locus.tools.function import FunctionTool
-from locus.tools.results import render_result
+from locus.tools.render_result import render_result
 
 __all__ = [
     "FunctionTool",

@@ -23,13 +23,13 @@ import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.definitions import Definitions, Schema
-from locus.core.structured.kinds import Array, Key, Leaf, Noted, Table, Union
-from locus.core.structured.reading import Kind, Reading, no_such
-from locus.core.structured.reading import member as place_of
-from locus.core.structured.records import Field
-from locus.core.structured.schema import used
-from locus.core.structured.strict import to_strict
+from locus.core.structured.record_nodes import Field
+from locus.core.structured.response_format import used
+from locus.core.structured.schema_definitions import Definitions, Schema
+from locus.core.structured.strict_schema import to_strict
+from locus.core.structured.type_nodes import Array, Key, Leaf, Noted, Table, Union
+from locus.core.structured.validation import Kind, Reading, no_such
+from locus.core.structured.validation import member as place_of
 from locus.tools.errors import ToolArgumentsError
 
 _SIMPLE: Final = (str, int, bool, type(None))

@@ -14,15 +14,15 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overloa
 import attrs
 import msgspec
 
-from locus.core.checks import boolean
+from locus.core.attrs_validators import boolean
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import DEEPEST, FrozenDict
 from locus.core.messages import ToolCall
-from locus.core.structured.reading import named
+from locus.core.structured.validation import named
 from locus.tools.arguments import Arguments
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError
-from locus.tools.frozen import frozen_schema
+from locus.tools.frozen_schema import frozen_schema
 from locus.tools.signature import Signature, documented, is_coroutine_function, read_signature
 
 P = ParamSpec("P")

@@ -18,12 +18,12 @@ from typing import Annotated, Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.classes import note_of_default
-from locus.core.structured.definitions import Schema
-from locus.core.structured.hints import kinds_of
-from locus.core.structured.kinds import Noted
-from locus.core.structured.reading import Kind
-from locus.core.structured.records import Field
+from locus.core.structured.class_fields import note_of_default
+from locus.core.structured.record_nodes import Field
+from locus.core.structured.schema_definitions import Schema
+from locus.core.structured.type_builder import kinds_of
+from locus.core.structured.type_nodes import Noted
+from locus.core.structured.validation import Kind
 from locus.tools.context import ToolContext
 from locus.tools.docstring import Docstring, read_docstring
 

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.call import Call, HttpRequest
-from locus.transport.http import (
+from locus.transport.http_call import Call, HttpRequest
+from locus.transport.httpx_compat import (
     Requests,
     ThroughHttpx,
     build,

@@ -87,7 +87,7 @@ def _text(body: Any) -> str:
 @cache
 def converter() -> MsgspecJsonConverter:
     """The cattrs converter for messages, answers and events; built when first asked for."""
-    from locus.core.converter import build  # cattrs costs 45 ms to import
+    from locus.core.json_converter import build  # cattrs costs 45 ms to import
 
     return build()
 
@@ -99,7 +99,7 @@ def dumps(value: Any) -> bytes:
 
     :raises ConfigurationError: JSON cannot say all of it; says what.
     """
-    from locus.core.converter import FAILURES, dump
+    from locus.core.json_converter import FAILURES, dump
 
     try:
         return dump(converter(), value)
@@ -112,7 +112,7 @@ def loads(data: bytes | str, kind: type[T]) -> T:
 
     :raises ConfigurationError: ``data`` is something else; says which field and why.
     """
-    from locus.core.converter import FAILURES, explain, load
+    from locus.core.json_converter import FAILURES, explain, load
 
     try:
         value: T = load(converter(), data, kind)

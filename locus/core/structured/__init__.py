@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from locus.core.errors import StructuredOutputError
-from locus.core.structured.parse import StructuredOutput, parse_structured
-from locus.core.structured.partial import parse_partial
-from locus.core.structured.schema import build_response_format
+from locus.core.structured.parse_partial import parse_partial
+from locus.core.structured.parse_response import StructuredOutput, parse_structured
+from locus.core.structured.response_format import build_response_format
 
 __all__ = [
     "StructuredOutput",

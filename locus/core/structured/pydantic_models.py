@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.definitions import PREFIX, Definitions, Schema
-from locus.core.structured.pydantic_members import refuse_strange
-from locus.core.structured.reading import FAR, Reading, is_refusal, member, named, words_of
+from locus.core.structured.pydantic_extra import refuse_strange
+from locus.core.structured.schema_definitions import PREFIX, Definitions, Schema
+from locus.core.structured.validation import FAR, Reading, is_refusal, member, named, words_of
 
 
 @attrs.frozen(eq=False)

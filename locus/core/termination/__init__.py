@@ -11,7 +11,7 @@ The reason names the conditions that fired, as they were written: ``MaxIteration
 ``&`` all of them: ``TokenLimit(50000) and ToolCalled('search')``.
 """
 
-from locus.core.termination.algebra import AllOf, AnyOf, RunSnapshot, TerminationCondition
+from locus.core.termination.combinators import AllOf, AnyOf, RunSnapshot, TerminationCondition
 from locus.core.termination.conditions import (
     ConfidenceMet,
     CustomCondition,

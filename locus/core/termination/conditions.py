@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from locus.core.checks import boolean
+from locus.core.attrs_validators import boolean
 from locus.core.errors import ConfigurationError
-from locus.core.termination.algebra import RunSnapshot, TerminationCondition
+from locus.core.termination.combinators import RunSnapshot, TerminationCondition
 
 
 def _count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:

@@ -20,14 +20,14 @@ from uuid import uuid4
 
 from locus.core.state import AgentState, StateFormatError
 from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
-from locus.memory.checkpointers.claims import claim_file
-from locus.memory.checkpointers.paths import (
+from locus.memory.checkpointers.file_names import (
     check_path,
     file_name,
     make_directory,
     remove,
     sync_directory,
 )
+from locus.memory.checkpointers.thread_locks import claim_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 
 _VERSION: Final = 1

@@ -10,8 +10,8 @@ import attrs
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
-from locus.memory.checkpointers.claims import claim_in_process
-from locus.memory.checkpointers.items import same_beginning
+from locus.memory.checkpointers.incremental import same_beginning
+from locus.memory.checkpointers.thread_locks import claim_in_process
 
 
 @attrs.frozen(eq=False)

@@ -24,11 +24,11 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import Message
 from locus.core.state import AgentState, StateFormatError, ToolExecution
 from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
-from locus.memory.checkpointers.claims import claim_file
-from locus.memory.checkpointers.connections import Connections
-from locus.memory.checkpointers.items import NO_SEAL, SEAL_SIZE, same_beginning, seals
-from locus.memory.checkpointers.paths import check_path, file_name, make_directory
-from locus.memory.checkpointers.schema import connect, is_current
+from locus.memory.checkpointers.file_names import check_path, file_name, make_directory
+from locus.memory.checkpointers.incremental import NO_SEAL, SEAL_SIZE, same_beginning, seals
+from locus.memory.checkpointers.sqlite_connections import Connections
+from locus.memory.checkpointers.sqlite_schema import connect, is_current
+from locus.memory.checkpointers.thread_locks import claim_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 
 _MESSAGES: Final = 0

@@ -15,7 +15,9 @@ import attrs
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, ThinkingPart
 from locus.memory.managers.base import ConversationManager, Reduction, Summarize
-from locus.memory.managers.rounds import (
+from locus.memory.managers.sliding_window import budget
+from locus.memory.managers.token_estimate import estimate_tokens
+from locus.memory.managers.tool_rounds import (
     SUMMARY_OF,
     Round,
     indispensable,
@@ -24,8 +26,6 @@ from locus.memory.managers.rounds import (
     newest,
     turns_of,
 )
-from locus.memory.managers.sliding import budget
-from locus.memory.managers.tokens import estimate_tokens
 from locus.models.base import ModelProtocol
 
 PROMPT: Final = """\

@@ -11,7 +11,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Content, Message, Part, Role, TextPart
 from locus.memory.managers.base import ConversationManager
-from locus.memory.managers.rounds import turns_of
+from locus.memory.managers.tool_rounds import turns_of
 
 SMALLEST: Final = 100
 """The least that can be asked for: the note about the cut is part of it."""

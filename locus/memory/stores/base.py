@@ -18,7 +18,7 @@ import attrs
 
 from locus.core.closeable import Closeable
 from locus.core.errors import ConfigurationError
-from locus.memory.stores.facts import Namespace, name, namespace_path, one_line, to_json
+from locus.memory.stores.validation import Namespace, name, namespace_path, one_line, to_json
 
 __all__ = ["MemoryItem", "MemoryStore", "Namespace"]
 

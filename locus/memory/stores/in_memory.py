@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
-from locus.memory.stores.facts import from_json, namespace_path, to_json
+from locus.memory.stores.validation import from_json, namespace_path, to_json
 
 
 @attrs.frozen

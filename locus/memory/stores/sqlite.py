@@ -22,9 +22,9 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.memory.errors import MemoryStoreError
-from locus.memory.reading import opened
+from locus.memory.sqlite_open import opened
 from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
-from locus.memory.stores.facts import from_json, namespace_path, to_json
+from locus.memory.stores.validation import from_json, namespace_path, to_json
 
 BUSY_SECONDS: Final = 30.0
 """How long a call waits for another writer."""

@@ -15,12 +15,12 @@ import attrs
 
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.tools import Tool
+from locus.core.tool_schemas import Tool
 from locus.models.base import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.models.native.openai import check_base_url
-from locus.transport.brought import SdkMethod
-from locus.transport.call import Call, check_headers
+from locus.transport.custom_client import SdkMethod
+from locus.transport.http_call import Call, check_headers
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.anthropic_messages.request import Thinking, thinking_of
 

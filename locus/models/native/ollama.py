@@ -14,12 +14,12 @@ import attrs
 
 from locus.core.errors import APIConnectionError, APIError, ConfigurationError, NotFoundError
 from locus.core.frozendict import EMPTY, frozen_dict
-from locus.core.tools import Tool
+from locus.core.tool_schemas import Tool
 from locus.models.base import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.models.native.ollama_host import parse_host
-from locus.transport.brought import Brought, Sdk
-from locus.transport.call import Call, check_headers
+from locus.transport.custom_client import Brought, Sdk
+from locus.transport.http_call import Call, check_headers
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
 from locus.wire.ollama_chat.request import OPTIONS, merged
 

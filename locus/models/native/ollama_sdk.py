@@ -21,10 +21,10 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from locus.core.error_factory import silent, unreachable
 from locus.core.errors import APIError, ConfigurationError, ResponseParseError
-from locus.core.failures import silent, unreachable
-from locus.transport.brought import Brought
-from locus.transport.call import Call
+from locus.transport.custom_client import Brought
+from locus.transport.http_call import Call
 
 _END: Final = object()
 _UNREAD: Final = (ValueError, AttributeError, TypeError)

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.models.chat_completions import ChatCompletionsConfig, ChatCompletionsModel
-from locus.transport.brought import SdkMethod
-from locus.transport.call import check_headers
+from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
+from locus.transport.custom_client import SdkMethod
+from locus.transport.http_call import check_headers
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 

@@ -5,8 +5,8 @@ reads one that comes in pieces. ``blocks`` is what those share: the blocks that 
 is made of. Anthropic documents the format under "Messages" in its API reference.
 """
 
-from locus.wire.anthropic_messages.answer import AnthropicMessagesParser
 from locus.wire.anthropic_messages.request import AnthropicMessagesBuilder
+from locus.wire.anthropic_messages.response import AnthropicMessagesParser
 from locus.wire.anthropic_messages.stream import AnthropicMessagesDecoder
 
 __all__ = ["AnthropicMessagesBuilder", "AnthropicMessagesDecoder", "AnthropicMessagesParser"]

@@ -11,18 +11,18 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import frozen_dict
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
-from locus.wire.anthropic_messages.blocks import holds_blocks
-from locus.wire.anthropic_messages.families import (
+from locus.core.tool_schemas import Tool, tool_schemas
+from locus.wire.anthropic_messages.content_blocks import holds_blocks
+from locus.wire.anthropic_messages.model_families import (
     takes_forced_tools,
     takes_sampling,
     takes_system_turns,
 )
-from locus.wire.anthropic_messages.structured import (
+from locus.wire.anthropic_messages.structured_output import (
     JSON_ONLY,
     RESPOND,
     as_object,
@@ -76,7 +76,8 @@ class AnthropicMessagesBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`. Of ``temperature``
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. Of
+        ``temperature``
             and ``top_p`` the first is sent where both are given: the newer of the models that
             take them refuse the two together.
         :raises ConfigurationError: the format cannot carry something; says what and where.

@@ -13,21 +13,21 @@ from typing import Any, Final
 
 import msgspec
 
+from locus.core.error_factory import make_status_error
 from locus.core.events import ModelChunkEvent, chunk_event
-from locus.core.failures import refused
 from locus.core.response import ModelResponse
-from locus.wire.anthropic_messages.answer import (
+from locus.wire.anthropic_messages.content_blocks import Block, text_in
+from locus.wire.anthropic_messages.event_stream_framing import MessagesFraming
+from locus.wire.anthropic_messages.response import (
     Answer,
     Ending,
     Usage,
     Whole,
     read_whole,
 )
-from locus.wire.anthropic_messages.blocks import Block, text_in
-from locus.wire.anthropic_messages.framing import MessagesFraming
-from locus.wire.anthropic_messages.structured import RESPOND, canonical
-from locus.wire.decoder import StreamDecoder
+from locus.wire.anthropic_messages.structured_output import RESPOND, canonical
 from locus.wire.json import Read, Reader, text_of
+from locus.wire.stream_decoder import StreamDecoder
 
 
 class Delta(Ending):
@@ -161,7 +161,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
             self._close_all(events)
             events.append(self.finish())
         elif kind == "error" or event.error or (kind is None and isinstance(event.message, str)):
-            raise refused(text_of(frame), error=event.error or None)
+            raise make_status_error(text_of(frame), error=event.error or None)
 
     def read_whole(self, body: bytes) -> ModelResponse:
         return read_whole(body)

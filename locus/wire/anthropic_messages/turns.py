@@ -19,9 +19,9 @@ import msgspec
 from locus.core.conversation import Turn
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart
-from locus.wire.anthropic_messages.blocks import Block, blocks_of, is_blank
-from locus.wire.call_ids import IdRule, call_ids, checksum
-from locus.wire.images import in_address, kind_of
+from locus.wire.anthropic_messages.content_blocks import Block, blocks_of, is_blank
+from locus.wire.data_urls import in_address, kind_of
+from locus.wire.tool_call_ids import IdRule, call_ids, checksum
 
 EPHEMERAL: Final[Mapping[str, str]] = {"type": "ephemeral"}
 _IDS: Final = IdRule(

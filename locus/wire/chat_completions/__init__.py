@@ -5,8 +5,8 @@ reads one that comes in pieces. OpenAI documents the format under "Chat" in its 
 what other servers of the same format do differently is said where it is dealt with.
 """
 
-from locus.wire.chat_completions.answer import ChatCompletionsParser
 from locus.wire.chat_completions.request import ChatCompletionsBuilder
+from locus.wire.chat_completions.response import ChatCompletionsParser
 from locus.wire.chat_completions.stream import ChatCompletionsDecoder
 
 __all__ = ["ChatCompletionsBuilder", "ChatCompletionsDecoder", "ChatCompletionsParser"]

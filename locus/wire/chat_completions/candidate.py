@@ -13,8 +13,8 @@ from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, RefusalPart, Role, TextPart, ToolCall
 from locus.core.response import Candidate
-from locus.wire.answers import made_id
-from locus.wire.chat_completions.shapes import Call, ContentPiece, Function, Said
+from locus.wire.chat_completions.json_types import Call, ContentPiece, Function, Said
+from locus.wire.decoding import made_id
 from locus.wire.json import text_of
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
@@ -20,10 +21,9 @@ from locus.core.messages import (
     TextPart,
     ToolCall,
 )
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
-from locus.wire.call_ids import ANY, IdRule, call_ids, checksum
-from locus.wire.images import in_address, kind_of
+from locus.core.tool_schemas import Tool, tool_schemas
+from locus.wire.data_urls import in_address, kind_of
+from locus.wire.tool_call_ids import ANY, IdRule, call_ids, checksum
 
 _REASONING: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
@@ -114,7 +114,7 @@ class ChatCompletionsBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`.
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`.
         :raises ConfigurationError: the format cannot carry something; says what and where.
         """
         said = CallOptions(**options)

@@ -12,11 +12,11 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.answer import assemble, check, response_of
 from locus.wire.chat_completions.candidate import Answer
-from locus.wire.chat_completions.shapes import Usage, reader
-from locus.wire.decoder import StreamDecoder
-from locus.wire.framing import ServerSentEvents
+from locus.wire.chat_completions.json_types import Usage, reader
+from locus.wire.chat_completions.response import assemble, check, response_of
+from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_framing import ServerSentEvents
 
 _decode: Final = reader.decode
 

@@ -5,7 +5,7 @@
 (``oci.generative_ai_inference.models``) are the source for every name on the wire.
 """
 
-from locus.wire.oci_chat.cohere import (
+from locus.wire.oci_chat.cohere_formats import (
     CohereChatBuilder,
     CohereChatDecoder,
     CohereChatParser,
@@ -13,8 +13,8 @@ from locus.wire.oci_chat.cohere import (
     CohereV2ChatDecoder,
     CohereV2ChatParser,
 )
-from locus.wire.oci_chat.generic_answer import GenericChatParser
 from locus.wire.oci_chat.generic_request import GenericChatBuilder
+from locus.wire.oci_chat.generic_response import GenericChatParser
 from locus.wire.oci_chat.generic_stream import GenericChatDecoder
 
 __all__ = [

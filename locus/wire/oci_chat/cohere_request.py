@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, conversation, in_order
 from locus.core.errors import ConfigurationError
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
+from locus.core.tool_schemas import Tool, tool_schemas
 from locus.wire.oci_chat.cohere_shared import Settings, settings
 from locus.wire.oci_chat.cohere_tools import CohereTool, cohere_tools
 from locus.wire.oci_chat.cohere_turns import Entry, Result, places
@@ -44,7 +44,7 @@ class CohereChatBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`. The members of
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` are those of the ``chatRequest``, and win over Locus's own.
         :raises ConfigurationError: the format cannot carry something; says what and where.
         """

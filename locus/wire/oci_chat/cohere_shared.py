@@ -7,14 +7,14 @@ from typing import Any
 
 import attrs
 
+from locus.core.call_options import CallOptions
+from locus.core.error_factory import make_status_error
 from locus.core.errors import ConfigurationError
-from locus.core.failures import refused
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.core.options import CallOptions
-from locus.wire.chat_completions import answer as openai
+from locus.wire.chat_completions import response as openai
 from locus.wire.json import text_of
 from locus.wire.oci_chat.envelope import StreamOptions, Written
-from locus.wire.oci_chat.generic_answer import Usage, counts_of
+from locus.wire.oci_chat.generic_response import Usage, counts_of
 
 # Written.
 
@@ -133,7 +133,7 @@ def check_finish(
         kind = _INSTEAD_OF_AN_ANSWER[word]
     else:
         return
-    raise refused(text_of(body), error={"message": message or "the model failed", **kind})
+    raise make_status_error(text_of(body), error={"message": message or "the model failed", **kind})
 
 
 def distinct(calls: Iterable[ToolCall], taken: Collection[str] = ()) -> tuple[ToolCall, ...]:

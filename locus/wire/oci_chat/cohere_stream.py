@@ -19,8 +19,8 @@ their continuation, the pieces stand. The calls of the last event are all of the
 from __future__ import annotations
 
 from locus.core.response import ModelResponse
-from locus.wire.oci_chat.cohere_answer import Answer, Chat, CohereChatParser, reader
-from locus.wire.oci_chat.cohere_decoder import CohereDecoder
+from locus.wire.oci_chat.cohere_response import Answer, Chat, CohereChatParser, reader
+from locus.wire.oci_chat.cohere_stream_base import CohereDecoder
 
 
 class CohereChatDecoder(CohereDecoder[Chat]):

@@ -28,9 +28,9 @@ import attrs
 from locus.core.conversation import Place, Turn
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
+from locus.wire.encoding import arguments_object
 from locus.wire.oci_chat.cohere_shared import words
 from locus.wire.oci_chat.envelope import Written, plain
-from locus.wire.requests import arguments_object
 
 BLANK: Final = " "
 """What stands in the history for nothing at all."""

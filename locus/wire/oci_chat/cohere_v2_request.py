@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
@@ -26,13 +27,12 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
-from locus.wire.call_ids import ANY, call_ids
+from locus.core.tool_schemas import Tool, tool_schemas
 from locus.wire.chat_completions.request import arguments_of, image_address
 from locus.wire.oci_chat.cohere_shared import Settings, functions, settings, words
 from locus.wire.oci_chat.envelope import Written, chat_details
 from locus.wire.oci_chat.generic_tools import inlined
+from locus.wire.tool_call_ids import ANY, call_ids
 
 _NO_IMAGES: Final = "Cohere takes images from the user only"
 
@@ -102,7 +102,7 @@ class CohereV2ChatBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`. The members of
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` are those of the ``chatRequest`` (``thinking`` for one), and win over
             Locus's own.
         :raises ConfigurationError: the format cannot carry something; says what and where.

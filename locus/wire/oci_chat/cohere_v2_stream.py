@@ -20,8 +20,8 @@ before it. Reasoning is the thinking and the plan (``toolPlan``), in the order i
 from __future__ import annotations
 
 from locus.core.response import ModelResponse
-from locus.wire.oci_chat.cohere_decoder import CohereDecoder
-from locus.wire.oci_chat.cohere_v2_answer import Answer, Chat, CohereV2ChatParser, reader
+from locus.wire.oci_chat.cohere_stream_base import CohereDecoder
+from locus.wire.oci_chat.cohere_v2_response import Answer, Chat, CohereV2ChatParser, reader
 
 
 class CohereV2ChatDecoder(CohereDecoder[Chat]):

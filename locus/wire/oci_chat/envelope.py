@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from locus.core.error_factory import make_status_error
 from locus.core.errors import ConfigurationError, ResponseParseError
-from locus.core.failures import refused
 from locus.wire import json
 from locus.wire.json import text_of
 
@@ -111,9 +111,11 @@ def check_members(
     :raises APIStatusError: it is one.
     """
     if error:
-        raise refused(text_of(body), error=error if isinstance(error, (Mapping, str)) else None)
+        raise make_status_error(
+            text_of(body), error=error if isinstance(error, (Mapping, str)) else None
+        )
     if code or (isinstance(message, str) and message):
-        raise refused(text_of(body))
+        raise make_status_error(text_of(body))
 
 
 def without(what: str, body: bytes | str | Mapping[str, Any]) -> ResponseParseError:

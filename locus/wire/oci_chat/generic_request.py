@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, conversation, in_order
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
-from locus.wire.call_ids import call_ids
+from locus.core.tool_schemas import Tool, tool_schemas
 from locus.wire.chat_completions.request import id_rule, is_reasoning_model
 from locus.wire.oci_chat.envelope import StreamOptions, Written, chat_details
 from locus.wire.oci_chat.generic_tools import response_format, tool_choice, tool_definitions
 from locus.wire.oci_chat.generic_turns import ChatMessage, chat_messages
+from locus.wire.tool_call_ids import call_ids
 
 _OPENAI: Final = "openai."
 
@@ -52,7 +52,7 @@ class GenericChatBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`. The members of
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` are members of the ``chatRequest``, in Oracle's spelling
             (``topK``, ``numGenerations``, ``reasoningEffort``, ``logProbs``), and win there.
         :raises ConfigurationError: the format cannot carry something; says what and where.

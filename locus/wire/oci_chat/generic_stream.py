@@ -15,18 +15,18 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.answer import assemble
-from locus.wire.decoder import StreamDecoder
-from locus.wire.framing import ServerSentEvents
+from locus.wire.chat_completions.response import assemble
 from locus.wire.json import Reader
 from locus.wire.oci_chat.envelope import check_members
-from locus.wire.oci_chat.generic_answer import (
+from locus.wire.oci_chat.generic_response import (
     Answer,
     Choice,
     GenericChatParser,
     Usage,
     counts_of,
 )
+from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_framing import ServerSentEvents
 
 _reader: Final = Reader(Choice)
 _decode: Final = _reader.decode

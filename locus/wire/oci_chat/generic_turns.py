@@ -16,8 +16,8 @@ from locus.core.conversation import Place, Turn
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Role, TextPart
 from locus.wire.chat_completions.request import arguments_of, image_address, speaker
+from locus.wire.encoding import open_thinking
 from locus.wire.oci_chat.envelope import Written
-from locus.wire.requests import open_thinking
 
 _GEMINI: Final = "google."
 _NOTHING: Final = "."

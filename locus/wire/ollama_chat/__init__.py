@@ -6,8 +6,8 @@ chat completion" in its API reference (``docs/api.md``); what that leaves open i
 server's own types (``api/types.go``).
 """
 
-from locus.wire.ollama_chat.answer import OllamaChatParser
 from locus.wire.ollama_chat.request import OllamaChatBuilder
+from locus.wire.ollama_chat.response import OllamaChatParser
 from locus.wire.ollama_chat.stream import OllamaChatDecoder
 
 __all__ = ["OllamaChatBuilder", "OllamaChatDecoder", "OllamaChatParser"]

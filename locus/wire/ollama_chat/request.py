@@ -15,14 +15,14 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, Place, Turn, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
-from locus.wire.call_ids import ANY, call_ids
-from locus.wire.images import in_address
-from locus.wire.requests import arguments_object, open_thinking
+from locus.core.tool_schemas import Tool, tool_schemas
+from locus.wire.data_urls import in_address
+from locus.wire.encoding import arguments_object, open_thinking
+from locus.wire.tool_call_ids import ANY, call_ids
 
 OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",
@@ -79,7 +79,7 @@ class OllamaChatBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`. The members of
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` win over Locus's own; those of its ``options`` do so one by one.
         :raises ConfigurationError: the format cannot carry something; says what and where.
         """

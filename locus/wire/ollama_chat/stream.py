@@ -11,9 +11,9 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.decoder import StreamDecoder
-from locus.wire.framing import JSONLines
-from locus.wire.ollama_chat.answer import Answer, OllamaChatParser, check, reader
+from locus.wire.ollama_chat.response import Answer, OllamaChatParser, check, reader
+from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_framing import JSONLines
 
 _decode: Final = reader.decode
 

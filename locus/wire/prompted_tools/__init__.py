@@ -12,7 +12,7 @@ The grammar is one of `llguidance <https://github.com/guidance-ai/llguidance>`_,
 llama.cpp reads a ``grammar`` that begins with ``%llguidance``.
 """
 
-from locus.wire.prompted_tools.answer import CallsInText, with_calls
 from locus.wire.prompted_tools.request import InWords, in_words
+from locus.wire.prompted_tools.response import CallsInText, with_calls
 
 __all__ = ["CallsInText", "InWords", "in_words", "with_calls"]

@@ -8,12 +8,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, Place, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Content, Message, Part, Role, TextPart, ToolCall
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
+from locus.core.tool_schemas import Tool, tool_schemas
 from locus.wire.chat_completions.request import arguments_of, plain, tool_choice_of
 from locus.wire.json import encode
 from locus.wire.prompted_tools.grammar import HEAD, MIDDLE, TAIL, grammar
@@ -40,7 +40,7 @@ class InWords:
     """A call with tools as one without.
 
     :param messages: the conversation, made of text alone.
-    :param options: the fields of :class:`~locus.core.options.CallOptions`.
+    :param options: the fields of :class:`~locus.core.call_options.CallOptions`.
     :param calls: whether the answer may be a call, written as text.
     """
 
@@ -60,8 +60,8 @@ def in_words(
 
     An answer holds one call, unless ``parallel_tool_calls`` is True: small models find no end.
 
-    :param options: the fields of :class:`~locus.core.options.CallOptions`. The grammar goes into
-        ``extra_body``, where the caller's own wins.
+    :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The grammar goes
+    into ``extra_body``, where the caller's own wins.
     :param system_role: whether the model takes system messages; if not, the user tells it.
     :raises ConfigurationError: a tool is no function, ``tool_choice`` is none of them, or no call
         could be written because of a stop string.

@@ -7,8 +7,8 @@ and how a turn that a message cannot repeat goes back as it came. OpenAI documen
 authority on names.
 """
 
-from locus.wire.responses.answer import ResponsesParser
 from locus.wire.responses.request import ResponsesBuilder
+from locus.wire.responses.response import ResponsesParser
 from locus.wire.responses.stream import ResponsesDecoder
 
 __all__ = ["ResponsesBuilder", "ResponsesDecoder", "ResponsesParser"]

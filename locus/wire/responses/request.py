@@ -13,14 +13,14 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, conversation, in_order
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
-from locus.core.options import CallOptions
-from locus.core.tools import Tool, tool_schemas
+from locus.core.tool_schemas import Tool, tool_schemas
 from locus.wire.chat_completions.request import is_reasoning_model
-from locus.wire.responses.answer import STATE
 from locus.wire.responses.items import holds_items
+from locus.wire.responses.response import STATE
 from locus.wire.responses.turns import input_items, plain
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
@@ -65,7 +65,7 @@ class ResponsesBuilder:
     ) -> dict[str, Any]:
         """The JSON body, as plain dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.options.CallOptions`. The members of
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` win over Locus's own; those of its ``text`` do so one by one, and its
             ``include`` is added to Locus's.
         :raises ConfigurationError: the format cannot carry something; says what and where.

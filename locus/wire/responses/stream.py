@@ -17,14 +17,19 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from locus.core.error_factory import make_status_error
 from locus.core.errors import ResponseParseError
 from locus.core.events import ModelChunkEvent, chunk_event
-from locus.core.failures import refused
 from locus.core.response import ModelResponse
-from locus.wire.decoder import StreamDecoder
-from locus.wire.framing import ServerSentEvents
 from locus.wire.json import Read, Reader, text_of
-from locus.wire.responses.answer import (
+from locus.wire.responses.items import (
+    PARAGRAPH,
+    CallItem,
+    Item,
+    read,
+    shape_of,
+)
+from locus.wire.responses.response import (
     Refusal,
     Whole,
     assemble,
@@ -33,14 +38,9 @@ from locus.wire.responses.answer import (
     reader,
     response_of,
 )
-from locus.wire.responses.items import (
-    PARAGRAPH,
-    CallItem,
-    Item,
-    read,
-    shape_of,
-)
-from locus.wire.responses.strands import Index, Place, Strand
+from locus.wire.responses.text_accumulator import Index, Place, Strand
+from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_framing import ServerSentEvents
 
 
 class Event(Read):
@@ -91,7 +91,7 @@ class ResponsesDecoder(StreamDecoder):
         "_thought",
     )
 
-    def __init__(self, store: bool = True, refuse: Refusal = refused) -> None:
+    def __init__(self, store: bool = True, refuse: Refusal = make_status_error) -> None:
         super().__init__(ServerSentEvents())
         self._store = store
         self._refuse = refuse

@@ -16,9 +16,9 @@ import msgspec
 from locus.core.conversation import Place, Turn
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart, ToolCall
-from locus.wire.call_ids import IdRule, call_ids, checksum
-from locus.wire.images import in_address, kind_of
+from locus.wire.data_urls import in_address, kind_of
 from locus.wire.responses.items import Item, kept_by, without_reasoning
+from locus.wire.tool_call_ids import IdRule, call_ids, checksum
 
 _IDS: Final = IdRule(re.compile(r".{1,64}", re.DOTALL), lambda call: f"call_{checksum(call)}")
 """The API refuses the id of a tool call that has more than 64 characters."""

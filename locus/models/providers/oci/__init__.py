@@ -7,13 +7,13 @@ clusters. ``OCIResponsesModel`` speaks OpenAI's responses, whose conversations t
 Importing this, and making a model, does not import the ``oci`` package; the first request does.
 """
 
-from locus.models.providers.oci.errors import OCIProjectRequiredError, OCIResponsesStateLostError
-from locus.models.providers.oci.native import OCIAuthType, OCIConfig, OCIModel
-from locus.models.providers.oci.openai_compat import (
+from locus.models.providers.oci.chat import OCIAuthType, OCIConfig, OCIModel
+from locus.models.providers.oci.chat_completions import (
     OCIChatCompletionsConfig,
     OCIChatCompletionsModel,
     OCIOpenAIModel,
 )
+from locus.models.providers.oci.errors import OCIProjectRequiredError, OCIResponsesStateLostError
 from locus.models.providers.oci.responses import OCIResponsesConfig, OCIResponsesModel
 from locus.models.providers.oci.routing import oci_model
 from locus.models.providers.oci.settings import (

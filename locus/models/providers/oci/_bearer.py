@@ -1,7 +1,7 @@
 """The API key of the Generative AI service, sent as a bearer token: a signer that signs nothing.
 
-It is a ``locus.transport.call.Signer`` so that the key is treated as a signature is: credentials
-from elsewhere, a brought client's say, are left out, and the key goes instead.
+It is a ``locus.transport.http_call.Signer`` so that the key is treated as a signature is:
+credentials from elsewhere, a brought client's say, are left out, and the key goes instead.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import attrs
 
 from locus.models.providers.oci._credentials import hidden
-from locus.transport.call import HttpRequest
-from locus.transport.http import CREDENTIAL_HEADERS
+from locus.transport.http_call import HttpRequest
+from locus.transport.httpx_compat import CREDENTIAL_HEADERS
 
 
 @attrs.frozen(eq=False)

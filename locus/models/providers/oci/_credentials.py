@@ -19,6 +19,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.error_factory import SHOWN
 from locus.core.errors import (
     APIConnectionError,
     APIError,
@@ -28,7 +29,6 @@ from locus.core.errors import (
     ResponseParseError,
     error_class,
 )
-from locus.core.failures import SHOWN
 from locus.core.frozendict import EMPTY
 
 _GENERIC: Final = ("date", "(request-target)", "host")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._credentials import Credentials, explained, of_token
-from locus.models.providers.oci._keys import auth_endpoint
+from locus.models.providers.oci._profile_credentials import auth_endpoint
 from locus.models.providers.oci._resource_principal import VERSION, resource_principal
 
 

@@ -1,9 +1,9 @@
 """Signing for the OCI models.
 
 :func:`signer_for` gives the process's signer for an ``OCIAuth``; it is a
-``locus.transport.call.Signer``, to be returned by a model's ``_signer()``. Nothing is read and
+``locus.transport.http_call.Signer``, to be returned by a model's ``_signer()``. Nothing is read and
 ``oci`` is not imported before the signer's ``prepare()``. For ``model.client`` there is
-``locus.transport.signing.signed_auth(signer, httpx2)``, an ``httpx`` ``auth=``.
+``locus.transport.httpx_auth.signed_auth(signer, httpx2)``, an ``httpx`` ``auth=``.
 
 Signing and refreshing are apart. A request is signed with a snapshot of the credentials, which
 only computes. When they approach their end, whoever asks next starts one thread that fetches
@@ -29,13 +29,13 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.error_factory import Asked
 from locus.core.errors import APIStatusError, LocusError
-from locus.core.failures import Asked
+from locus.models.providers.oci._credential_sources import Source
 from locus.models.providers.oci._credentials import Credentials
-from locus.models.providers.oci._sources import Source
 from locus.models.providers.oci.settings import OCIAuth
-from locus.transport.call import HttpRequest
-from locus.transport.http import CREDENTIAL_HEADERS
+from locus.transport.http_call import HttpRequest
+from locus.transport.httpx_compat import CREDENTIAL_HEADERS
 
 logger = logging.getLogger("locus.oci")
 
@@ -88,7 +88,7 @@ class _Held:
 
 
 class OCISigner:
-    """A ``locus.transport.call.Signer`` for one set of credentials, shared by the process.
+    """A ``locus.transport.http_call.Signer`` for one set of credentials, shared by the process.
 
     :ivar last_refresh_error: why the last refresh failed, or None.
     """

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from locus.core.error_factory import SHOWN, make_status_error
 from locus.core.errors import (
     APIStatusError,
     BadRequestError,
@@ -13,7 +14,6 @@ from locus.core.errors import (
     PermissionDeniedError,
     error_class,
 )
-from locus.core.failures import SHOWN, refused
 from locus.core.frozendict import EMPTY
 
 
@@ -55,7 +55,7 @@ def responses_refused(
 
     Its message shows the body as it came, codes and parameters included.
     """
-    found = refused(body, status, headers, error)
+    found = make_status_error(body, status, headers, error)
     shown = body.strip()[:SHOWN] + ("…" if len(body.strip()) > SHOWN else "")
     where = "an error inside its answer" if status < 300 else str(status)
     kind: type[APIStatusError] = type(found)

@@ -15,17 +15,17 @@ import attrs
 
 from locus.core.conversation import Messages
 from locus.core.errors import APIError, ConfigurationError
-from locus.core.tools import Tool
-from locus.models.providers.oci.access import AccessConfig, check_config, check_texts
+from locus.core.tool_schemas import Tool
+from locus.models.providers.oci.authentication import AccessConfig, check_config, check_texts
 from locus.models.providers.oci.errors import (
     OCIProjectRequiredError,
     OCIResponsesStateLostError,
     responses_refused,
 )
-from locus.models.providers.oci.openai_style import RESPONSES_SDK, OpenAIStyle
-from locus.models.responses import ResponsesConfig, ResponsesModel
-from locus.transport.brought import SdkMethod
-from locus.transport.call import Call, check_headers
+from locus.models.providers.oci.openai_compatible import RESPONSES_SDK, OpenAIStyle
+from locus.models.responses_model import ResponsesConfig, ResponsesModel
+from locus.transport.custom_client import SdkMethod
+from locus.transport.http_call import Call, check_headers
 from locus.wire.responses import ResponsesParser
 
 _VARIABLE: Final = "OCI_RESPONSES_STORE"
@@ -49,7 +49,7 @@ def _stored(value: bool | None) -> bool:
 @attrs.frozen
 class OCIResponsesConfig(AccessConfig, ResponsesConfig):
     """What this model can be told besides :class:`~locus.models.base.ModelConfig` and
-    :class:`~locus.models.providers.oci.access.AccessConfig`.
+    :class:`~locus.models.providers.oci.authentication.AccessConfig`.
 
     :param store: whether the service keeps the conversation; else ``OCI_RESPONSES_STORE``, else it
         does. False is for zero data retention: every request carries the whole conversation.

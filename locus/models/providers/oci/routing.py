@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from locus.models.providers.oci.native import OCIModel
-from locus.models.providers.oci.openai_compat import OCIChatCompletionsModel
+from locus.models.providers.oci.chat import OCIModel
+from locus.models.providers.oci.chat_completions import OCIChatCompletionsModel
 from locus.wire.oci_chat.envelope import is_endpoint
 
 _NATIVE: Final = {"profile": "profile_name", "base_url": "service_endpoint"}

@@ -1,0 +1,90 @@
+"""OCI's OpenAI-compatible endpoint: chat completions as OpenAI has them, and a signature.
+
+Oracle documents it under "OpenAI-Compatible Endpoints" of the Generative AI service. The wire
+format, streaming included, is the one that every other chat completions model of Locus speaks.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+import attrs
+
+from locus.models.chat_completions_model import ChatCompletionsModel
+from locus.models.native.openai import OpenAIConfig
+from locus.models.providers.oci.authentication import AccessConfig, check_config
+from locus.models.providers.oci.openai_compatible import CHAT_SDK, OpenAIStyle
+from locus.transport.custom_client import SdkMethod
+
+
+@attrs.frozen
+class OCIChatCompletionsConfig(AccessConfig, OpenAIConfig):
+    """What this model can be told: the fields of :class:`~locus.models.native.openai.OpenAIConfig`,
+    and of :class:`~locus.models.providers.oci.authentication.AccessConfig`.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        check_config(self)
+
+
+@attrs.frozen(init=False, getstate_setstate=False)
+class OCIChatCompletionsModel(OpenAIStyle, ChatCompletionsModel[OCIChatCompletionsConfig]):
+    """A model of OCI's Generative AI service, through its OpenAI-compatible endpoint.
+
+    Give exactly one of ``profile``, ``auth_type`` and ``api_key``.
+
+    :param model: the model's name, such as ``"openai.gpt-4.1"``; else ``OCI_MODEL_ID``.
+    :param profile: a section of ``config_file``. Its shape decides: an API key, or a session.
+    :param auth_type: a principal, where no file says who asks.
+    :param compartment_id: needed beside ``auth_type``; else ``OCI_COMPARTMENT``, else
+        ``OCI_COMPARTMENT_ID``, else the profile's tenancy.
+    :param region: else ``OCI_REGION``, else ``us-chicago-1``.
+    :param base_url: the API's root; else ``OCI_ENDPOINT``, else the region's.
+    :param max_tokens: the longest answer, in tokens.
+    :param temperature: 0 and up; reasoning models get no sampling parameters at all.
+    :param kw: ``api_key`` and the other fields of :class:`OCIChatCompletionsConfig`;
+        ``http_client``, ``sdk_client`` (an ``openai`` client that signs by itself),
+        ``request_builder`` and ``response_parser``.
+    :raises TypeError: an unknown keyword; says the nearest.
+    :raises ConfigurationError: a value that cannot work, or none or several ways in.
+    """
+
+    sdk: ClassVar[SdkMethod | None] = CHAT_SDK
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        profile: str | None = None,
+        auth_type: str | None = None,
+        compartment_id: str | None = None,
+        region: str | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        max_tokens: int | None = 4096,
+        temperature: float | None = 0.7,
+        **kw: Any,
+    ) -> None:
+        own = self._told(
+            OCIChatCompletionsConfig,
+            kw,
+            model=model,
+            profile=profile,
+            auth_type=auth_type,
+            compartment_id=compartment_id,
+            region=region,
+            config_file=config_file,
+            base_url=base_url,
+            max_tokens=max_tokens,
+            temperature=temperature,
+        )
+        self._start(own)
+
+    def _url(self) -> str:
+        return f"{self.config.base_url}/chat/completions"
+
+
+OCIOpenAIModel = OCIChatCompletionsModel
+"""The same class, under its older name."""

@@ -1,0 +1,329 @@
+"""Messages are values: they cannot change, compare by content, travel, and refuse nonsense."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locus.core.call_options import CallOptions
+from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    RefusalPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+    ToolCall,
+    ToolResult,
+)
+from locus.core.response import Candidate, ModelResponse
+from tests.support.strategies import (
+    events,
+    json_objects,
+    malformed,
+    messages,
+    names,
+    responses,
+    texts,
+    tool_calls,
+)
+
+PNG = ImagePart(data=b"\x89PNG", media_type="image/png")
+
+
+# Values.
+
+
+@given(messages() | responses() | events())
+def test_values_survive_pickle_and_copies(value: Any) -> None:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(value, protocol)) == value
+    assert copy.copy(value) == value
+    assert copy.deepcopy(value) == value
+
+
+@given(messages() | responses() | events())
+def test_no_field_can_be_set(value: Any) -> None:
+    for field in attrs.fields(type(value)):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(value, field.name, None)
+
+
+@given(st.data())
+def test_messages_are_equal_by_content_and_hash_alike(data: st.DataObject) -> None:
+    message = data.draw(messages())
+    twin = pickle.loads(pickle.dumps(message))
+    assert message == twin
+    hashable = not any(
+        isinstance(value, (list, dict))
+        for mapping in [message.metadata, *(call.arguments for call in message.tool_calls)]
+        for value in mapping.values()
+    )
+    if hashable:
+        assert hash(message) == hash(twin)
+        assert len({message, twin}) == 1
+    else:
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(message)
+
+
+@given(json_objects())
+def test_what_a_message_was_made_from_can_change_without_it(given_: dict[str, Any]) -> None:
+    call = ToolCall("1", "f", given_)
+    message = Message.user("x", metadata=given_)
+    before = dict(given_)
+    given_["new"] = 1
+    assert call.arguments == before
+    assert message.metadata == before
+
+
+def test_a_list_of_calls_or_parts_becomes_a_tuple() -> None:
+    calls = [ToolCall("1", "f")]
+    message = Message.assistant(["a", TextPart("b")], calls)
+    calls.clear()
+    assert message.tool_calls == (ToolCall("1", "f"),)
+    assert message.content == (TextPart("a"), TextPart("b"))
+    assert message.text == "ab"
+    assert message.refusal is None
+
+
+def test_bytes_of_an_image_do_not_flood_a_repr() -> None:
+    assert repr(ImagePart(data=b"x" * 5000, media_type="image/png")) == (
+        "ImagePart(url=None, data=<5000 bytes>, media_type='image/png', detail=None)"
+    )
+
+
+def test_roles_are_strings() -> None:
+    assert Message("user", "x").role is Role.USER
+    assert Role.TOOL == "tool"
+    assert f"{Role.SYSTEM}" == "system"
+
+
+def test_a_refusal_is_told_apart_from_text() -> None:
+    message = Message.assistant([TextPart("Hm. "), RefusalPart("I "), RefusalPart("can't.")])
+    assert (message.text, message.refusal) == ("Hm. ", "I can't.")
+    response = ModelResponse(message)
+    assert (response.content, response.refusal) == ("Hm. ", "I can't.")
+
+
+# Tool calls.
+
+
+def test_calls_have_fresh_ids_by_default() -> None:
+    ids = {ToolCall(name="f").id for _ in range(100)}
+    assert len(ids) == 100
+    assert all(identity.startswith("call_") for identity in ids)
+
+
+@given(json_objects(), st.booleans())
+def test_arguments_text_that_is_an_object_is_read(value: dict[str, Any], ascii_: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_, indent=1)
+    call = ToolCall.from_json("1", "f", text)
+    assert call.arguments == json.loads(text) == value
+    assert call.malformed_arguments is None
+    assert json.loads(call.arguments_json()) == value
+
+
+@given(malformed())
+def test_arguments_text_that_is_no_object_is_kept_to_the_letter(text: str) -> None:
+    call = ToolCall.from_json("1", "f", text)
+    assert call.malformed_arguments == text
+    assert call.arguments == {}
+    assert call.arguments_json() == text
+
+
+@given(st.text(max_size=40))
+def test_any_arguments_text_is_either_read_or_kept(text: str) -> None:
+    call = ToolCall.from_json("1", "f", text)
+    if call.malformed_arguments is None:
+        assert call.arguments == json.loads(text)
+    else:
+        assert call.malformed_arguments == text
+
+
+def test_arguments_nested_beyond_reason_are_kept_and_not_a_crash() -> None:
+    text = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert ToolCall.from_json("1", "f", text).malformed_arguments == text
+
+
+def test_whole_numbers_beyond_64_bits_keep_every_digit() -> None:
+    call = ToolCall.from_json("1", "f", '{"n": 123456789012345678901234567890}')
+    assert call.arguments["n"] == 123456789012345678901234567890
+    assert json.loads(call.arguments_json()) == call.arguments
+
+
+@given(tool_calls())
+def test_arguments_json_reads_back_the_same_call(call: ToolCall) -> None:
+    assert ToolCall.from_json(call.id, call.name, call.arguments_json()) == call
+
+
+# Tool results.
+
+
+@given(texts(), st.none() | texts(min_size=1))
+def test_a_failed_result_carries_its_error_into_what_the_model_sees(
+    content: str, error: str | None
+) -> None:
+    result = ToolResult("1", "f", content, error=error, duration_ms=1.5)
+    message = Message.tool(result)
+    assert result.success is (error is None)
+    assert message.role is Role.TOOL
+    assert (message.tool_call_id, message.name) == ("1", "f")
+    assert content in message.text
+    if error is None:
+        assert message.text == content
+        assert message.metadata == {}
+    else:
+        assert error in message.text
+        assert message.metadata == {"error": error}
+
+
+# Errors of the constructors name the field.
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Message("robot", "x"), "role"),
+        (lambda: Message(None, "x"), "role"),
+        (lambda: Message.user(5), "content"),
+        (lambda: Message.user(b"x"), "content"),
+        (lambda: Message.user({"type": "text", "text": "x"}), "content"),
+        (lambda: Message.user(["x", {"type": "text"}]), "content part 1"),
+        (lambda: Message.assistant("x", 5), "tool_calls"),
+        (lambda: Message.assistant("x", ToolCall(name="f")), "tool_calls"),
+        (lambda: Message.assistant("x", [{"id": "1"}]), r"tool_calls\[0\]"),
+        (lambda: Message.assistant("x", "f"), "tool_calls"),
+        (lambda: Message("user", "x", [ToolCall(name="f")]), "tool_calls"),
+        (lambda: Message("tool", "x"), "tool_call_id"),
+        (lambda: Message("tool", "x", tool_call_id=""), "tool_call_id"),
+        (lambda: Message("tool", "x", tool_call_id=5), "tool_call_id"),
+        (lambda: Message("user", "x", tool_call_id="1"), "tool_call_id"),
+        (lambda: Message.user("x", name=5), "name"),
+        (lambda: Message.user("x", metadata=[1]), "metadata"),
+        (lambda: Message.user("x", metadata=0), "metadata"),
+        (lambda: ToolCall(5, "f"), "id"),
+        (lambda: ToolCall("", "f"), "id"),
+        (lambda: ToolCall("1"), "name"),
+        (lambda: ToolCall("1", ""), "name"),
+        (lambda: ToolCall("1", 5), "name"),
+        (lambda: ToolCall("1", "f", "{}"), "arguments"),
+        (lambda: ToolCall("1", "f", ""), "arguments"),
+        (lambda: ToolCall("1", "f", {}, 5), "malformed_arguments"),
+        (lambda: ToolCall("1", "f", {"a": 1}, "{"), "malformed_arguments"),
+        (lambda: ToolResult(5, "f", "x"), "tool_call_id"),
+        (lambda: ToolResult("1", None, "x"), "name"),
+        (lambda: ToolResult("1", "f", {"a": 1}), "content"),
+        (lambda: ToolResult("1", "f", "x", error=ValueError()), "error"),
+        (lambda: TextPart(5), "text"),
+        (lambda: ThinkingPart(5), "text"),
+        (lambda: ThinkingPart("x", signature=5), "signature"),
+        (lambda: ThinkingPart(redacted=b"x"), "redacted"),
+        (lambda: Message.user([RefusalPart("no")]), "RefusalPart.*user"),
+        (lambda: Message.system([ThinkingPart("hm")]), "ThinkingPart.*system"),
+        (lambda: RefusalPart(None), "text"),
+        (lambda: ImagePart(), "url= or data="),
+        (lambda: ImagePart(url="https://x", data=b"x", media_type="image/png"), "url= or data="),
+        (lambda: ImagePart(url=""), "url"),
+        (lambda: ImagePart(url=5), "url"),
+        (lambda: ImagePart(data=b"x"), "media_type"),
+        (lambda: ImagePart(data="x", media_type="image/png"), "data"),
+        (lambda: ImagePart(url="https://x", detail=5), "detail"),
+        (lambda: ModelResponse(Message.assistant("x"), usage=[1]), "usage"),
+        (lambda: CallOptions(model="m", response_format="json"), "response_format"),
+        (lambda: CallOptions(model="m", extra_body=[1]), "extra_body"),
+    ],
+)
+def test_errors_of_constructors_name_the_field(make: Any, named: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=named):
+        make()
+
+
+# FrozenDict.
+
+
+def test_a_frozen_dict_refuses_every_way_to_change_it() -> None:
+    frozen = FrozenDict({"a": 1})
+    for change in (
+        lambda: frozen.__setitem__("a", 2),
+        lambda: frozen.__delitem__("a"),
+        lambda: frozen.__ior__({"a": 2}),
+        lambda: frozen.update(a=2),
+        lambda: frozen.setdefault("b", 2),
+        lambda: frozen.pop("a"),
+        lambda: frozen.popitem(),
+        lambda: frozen.clear(),
+    ):
+        with pytest.raises(TypeError, match="immutable"):
+            change()
+    assert frozen == {"a": 1}
+    assert {**frozen, "b": 2} == {"a": 1, "b": 2}
+    assert frozen | {"b": 2} == {"a": 1, "b": 2}
+
+
+@given(json_objects())
+def test_a_frozen_dict_is_a_dict_to_everybody_else(value: dict[str, Any]) -> None:
+    frozen = FrozenDict(value)
+    assert frozen == value
+    assert repr(frozen) == repr(value)
+    assert json.loads(json.dumps(frozen)) == value
+    assert msgspec.json.decode(msgspec.json.encode(frozen)) == value
+    for twin in (copy.copy(frozen), copy.deepcopy(frozen), pickle.loads(pickle.dumps(frozen))):
+        assert type(twin) is FrozenDict
+        assert twin == value
+
+
+@given(st.dictionaries(names(), st.integers() | texts()))
+def test_a_frozen_dict_hashes_like_its_equals_in_any_order(value: dict[str, Any]) -> None:
+    turned = FrozenDict(dict(reversed(value.items())))
+    assert hash(FrozenDict(value)) == hash(turned)
+    assert FrozenDict(value) == turned
+
+
+def test_an_empty_mapping_is_shared() -> None:
+    assert frozen_dict(None) is EMPTY
+    assert frozen_dict({}) is EMPTY
+    assert Message.user("x").metadata is EMPTY
+    with pytest.raises(TypeError, match="metadata must be a mapping, not list"):
+        frozen_dict([("a", 1)], "metadata")
+
+
+# The stop reason in one vocabulary.
+
+
+@pytest.mark.parametrize(
+    ("word", "calls", "meaning"),
+    [
+        ("stop", 0, "stop"),
+        ("stop", 1, "tool_calls"),
+        ("STOP", 0, "stop"),
+        ("end_turn", 0, "stop"),
+        ("COMPLETE", 0, "stop"),
+        ("tool_use", 1, "tool_calls"),
+        ("function_call", 1, "tool_calls"),
+        ("length", 1, "length"),
+        ("MAX_TOKENS", 0, "length"),
+        ("refusal", 0, "content_filter"),
+        ("content_filter", 0, "content_filter"),
+        ("something new", 0, "other"),
+        (None, 0, "other"),
+    ],
+)
+def test_stop_reasons_have_one_vocabulary(word: str | None, calls: int, meaning: str) -> None:
+    message = Message.assistant("x", [ToolCall(name="f")] * calls)
+    assert ModelResponse(message, stop_reason=word).finish_reason == meaning
+    assert Candidate(message, word).finish_reason == meaning
+
+
+def test_counts_that_were_not_reported_are_nought() -> None:
+    response = ModelResponse(Message.assistant("x"), {"prompt_tokens": 3})
+    assert (response.prompt_tokens, response.completion_tokens, response.total_tokens) == (3, 0, 3)

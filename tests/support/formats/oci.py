@@ -1,0 +1,88 @@
+"""What OCI's own formats have in common: the model that speaks them, and who signs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from locus.core.errors import (
+    APIStatusError,
+    BadRequestError,
+    InternalServerError,
+    NotFoundError,
+    RateLimitError,
+)
+from locus.models.providers.oci.chat import OCIModel
+from locus.testing.loopback_server import LoopbackServer, Reply
+from tests.support.formats.description import SLOW, Format, Frame
+from tests.support.runtimes import TEXT, WORDS
+from tests.support.wire_json.chat_json import sse
+
+USAGE = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
+_PROFILE = "LOOPBACK"
+
+
+class OCIFormat(Format):
+    """A format of ``/actions/chat``."""
+
+    provider = "oci"
+    variables = ("OCI_",)
+    usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
+    marks: ClassVar = (pytest.mark.sdk,)  # requests are signed, and `oci` reads the key
+    errors = (
+        ({"code": "TooManyRequests", "message": "boom"}, RateLimitError, 429),
+        ({"code": "InternalServerError", "message": "boom"}, InternalServerError, 500),
+        ({"code": "InvalidParameter", "message": "boom"}, BadRequestError, 400),
+        ({"code": "NotAuthorizedOrNotFound", "message": "boom"}, NotFoundError, 404),
+        ({"code": "400", "message": "boom"}, BadRequestError, 400),
+        ({"code": 500, "message": "boom"}, InternalServerError, 500),
+        ({"message": "boom"}, APIStatusError, 200),
+        ({"error": {"message": "boom", "code": 429}}, RateLimitError, 429),
+        ({"error": "boom"}, APIStatusError, 200),
+    )
+    refusal = ({"code": "TooManyRequests", "message": SLOW}, RateLimitError)
+    pages: ClassVar = {
+        b"<html><body>Bad Gateway</body></html>\n": "<html><body>Bad Gateway</body></html>",
+        b"{": "{",
+        b"[1]": "[1]",
+        b"{}": "{}",
+        b'{"chatResponse": 5}': '{"chatResponse": 5}',
+    }
+
+    api_format: ClassVar[str]
+    """The ``apiFormat`` of requests and answers."""
+
+    def model_of(self, server: LoopbackServer, **kw: Any) -> OCIModel:
+        _write_profile(Path.home())
+        return OCIModel(
+            kw.pop("model", "loop-1"),
+            profile_name=_PROFILE,
+            service_endpoint=server.url,
+            **{"api_format": self.api_format, "timeout": 5.0, "max_retries": 0, **kw},
+        )
+
+    def whole(self, text: str = TEXT) -> Reply:
+        chat = {"apiFormat": self.api_format, **self.answer(text)}
+        return Reply.json({"chatResponse": chat})  # a stream has no ``modelId`` either
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """The ``chatResponse`` of an answer that says ``text``."""
+        raise AssertionError("each format says this for itself")
+
+    def streamed(self) -> Reply:
+        return Reply.sse([*self.said(*WORDS), self.ending[0], {"usage": USAGE}])
+
+    def frames(self, *frames: Frame) -> bytes:
+        return sse(*frames)
+
+
+def _write_profile(home: Path) -> None:
+    """A profile with an API key, unless the home has it already."""
+    if not (home / ".oci" / "config").exists():
+        from tests.support.oci.signed_models import (
+            api_key_profile,  # skips the test where there is no `oci`
+        )
+
+        api_key_profile(home, _PROFILE)

@@ -1,0 +1,123 @@
+"""OpenAI's responses, for the tests of every format."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+
+from locus.core.errors import (
+    APIStatusError,
+    BadRequestError,
+    InternalServerError,
+    OverloadedError,
+    RateLimitError,
+)
+from locus.core.response import ModelResponse
+from locus.testing.loopback_server import Reply
+from locus.wire.responses import ResponsesParser
+from tests.support import junk
+from tests.support.formats.description import SLOW, Example, Format
+from tests.support.runtimes import TEXT
+from tests.support.servers import responses_server
+from tests.support.wire_json import responses_json
+from tests.support.wire_json.responses_json import delta, message
+from tests.support.wire_json.responses_json import ending as end
+
+
+@st.composite
+def _responses_example(draw: st.DrawFn, legible: bool) -> Example:
+    answer = draw(responses_json.response_answers(legible=legible))
+    style = draw(st.sampled_from(responses_json.STYLES))
+    return Example(
+        responses_json.expected(answer),
+        responses_json.whole(answer),
+        draw(responses_json.framed(draw(responses_json.events(answer, style)))),
+        {
+            item["call_id"]: item.get("arguments", item.get("input"))
+            for item in answer.items
+            if "call_id" in item
+        },
+    )
+
+
+class Responses(Format):
+    """OpenAI's responses, kept by the server."""
+
+    name = "responses"
+    provider = "loop"
+    variables = ("OPENAI_",)
+    usage = responses_server.USAGE
+    parser = ResponsesParser()
+    ending = (end(output=[]),)  # the items have been told
+    noise = responses_json.NOISE
+    broken = (
+        "{",
+        "[]",
+        '{"type": "response.completed"}',
+        '{"type": "response.completed", "response": 5}',
+        '{"type": "response.completed", "response": {"output": {}}}',
+        '{"type": "response.incomplete", "response": {"output": [{"type": "reasoning", '
+        '"summary": 5}]}}',
+        '{"type": "response.completed", "response": {"output": [{"type": "function_call"}]}}',
+        '{"type": "response.output_text.delta", "output_index": "one"}',
+        '{"type": 5}',
+    )
+    errors = (
+        ({"type": "error", "code": "rate_limit_exceeded", "message": "boom"}, RateLimitError, 429),
+        ({"type": "error", "code": "server_error", "message": "boom"}, InternalServerError, 500),
+        ({"type": "error", "code": None, "message": "boom", "param": None}, APIStatusError, 200),
+        (
+            {"type": "error", "error": {"type": "invalid_request_error", "message": "boom"}},
+            BadRequestError,
+            400,
+        ),
+        ({"error": {"message": "boom", "type": "overloaded_error"}}, OverloadedError, 529),
+        ({"code": "429", "message": "boom"}, RateLimitError, 429),
+        (end(error={"code": "server_error", "message": "boom"}), InternalServerError, 500),
+        (
+            end(status="failed", error={"code": "rate_limit_exceeded", "message": "boom"}),
+            RateLimitError,
+            429,
+        ),
+        (
+            end(status="failed", error={"code": "invalid_prompt", "message": "boom"}),
+            BadRequestError,
+            400,
+        ),
+        (
+            {"type": "response.failed", "response": {"error": {"message": "boom \ud800"}}},
+            APIStatusError,
+            200,
+        ),
+    )
+    refusal = ({"error": {"message": SLOW, "code": 429}}, RateLimitError)
+    pages: ClassVar = {
+        b"<html><body>Bad Gateway</body></html>\n": "<html><body>Bad Gateway</body></html>",
+        b"{": "{",
+        b"[1]": "[1]",
+        b'{"output": 5}': '{"output": 5}',
+    }
+
+    model_of = staticmethod(responses_server.model_of)
+    streamed = staticmethod(responses_server.stream_reply)
+    frames = staticmethod(responses_json.sse)
+    examples = staticmethod(lambda legible=False: _responses_example(legible))
+    odd_frames = staticmethod(junk.responses_events)
+    odd_answers = staticmethod(junk.responses_answers)
+
+    def whole(self, text: str = TEXT) -> Reply:
+        return responses_server.whole_reply(message(text))
+
+    def said(self, *words: str) -> tuple[dict[str, Any], ...]:
+        return tuple(delta(word) for word in words)
+
+    def ended(self, stream: bytes, cut: int) -> bool:
+        return cut > stream.rindex(b"}")  # the last one ends the event with the answer
+
+    def essence(self, answer: ModelResponse) -> ModelResponse:
+        return responses_json.essence(answer)
+
+    def check_partial(self, partial: ModelResponse, example: Example) -> None:
+        super().check_partial(partial, example)
+        assert partial.provider_state is None

@@ -1,0 +1,54 @@
+"""States of an agent."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hypothesis import strategies as st
+
+from locus.core.state import AgentState, ToolExecution
+from tests.support.strategies.conversations import conversations
+from tests.support.strategies.plain import arguments, call_ids, halves, json_objects, names, texts
+
+
+@cache
+def executions() -> st.SearchStrategy[ToolExecution]:
+    """Tools that ran."""
+    words = st.none() | texts() | halves()
+    return st.builds(
+        ToolExecution,
+        tool_name=names(),
+        tool_call_id=call_ids(),
+        arguments=arguments(),
+        result=words,
+        error=words,
+        duration_ms=st.none() | st.floats(0, 1e6),
+        iteration=st.integers(0, 100),
+        idempotent=st.booleans(),
+    )
+
+
+@cache
+def states() -> st.SearchStrategy[AgentState]:
+    """Any state."""
+    return st.builds(
+        AgentState,
+        messages=st.just(()) | conversations(),
+        tool_executions=st.lists(executions(), max_size=3),
+        iteration=st.integers(0, 100),
+        provider_state=st.none() | json_objects(),
+        metadata=json_objects(),
+        usage=st.dictionaries(texts(max_size=5), st.integers(0, 2**70), max_size=2),
+        confidence=st.floats(0, 1),
+    )
+
+
+@cache
+def thread_ids() -> st.SearchStrategy[str]:
+    """Names of conversations, among them those that file systems and databases stumble over."""
+    odd = [
+        "a", "A", "a ", "é", "e\u0301", "a/b", "../a", "..", ".", "/etc/passwd", "\\\\host\\x",
+        "C:\\a", "con", "nul.json", "a\x00b", "\x00", "a" * 5000, "👩\u200d👧", "\ud800", "%2e%2e",
+        "'; DROP TABLE checkpoints; --", "*", "-", "a.json", "a.lock", "\n", " ",
+    ]  # fmt: skip
+    return st.sampled_from(odd) | st.text(min_size=1, max_size=10) | halves()

@@ -1,0 +1,59 @@
+"""The environment's proxies are used, but never to reach this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from locus.models.native.openai import OpenAIModel
+from locus.testing import LoopbackServer, Received, Reply
+from locus.transport.httpx_compat import goes_direct
+
+ANSWER = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}],
+    "model": "m",
+    "id": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "direct"),
+    [
+        ("http://127.0.0.1:80/v1", True),
+        ("http://127.3.4.5/v1", True),
+        ("https://localhost", True),
+        ("http://LOCALHOST:8080/v1", True),
+        ("http://[::1]:8080/v1", True),
+        ("http://localhost.example.com/v1", False),
+        ("http://127.0.0.1.example.com/", False),
+        ("https://api.openai.com/v1", False),
+    ],
+)
+def test_a_proxy_concerns_other_machines_only(
+    url: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert goes_direct(url) is direct
+
+
+def test_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with LoopbackServer() as server:
+        server.always(Reply.json(ANSWER))
+        with OpenAIModel("m", base_url=server.url) as model:
+            assert model.complete_sync("hi").content == "hi"
+
+
+def test_another_machine_is_reached_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer() as proxy:
+        targets = []
+
+        def forward(received: Received) -> Reply:
+            targets.append((received.target, received.headers["host"]))
+            return Reply.json(ANSWER)
+
+        proxy.always(forward)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with OpenAIModel("m", base_url="http://llm.example.com/v1") as model:
+            assert model.complete_sync("hi").content == "hi"
+    assert targets == [("http://llm.example.com/v1/chat/completions", "llm.example.com")]
