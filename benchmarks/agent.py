@@ -1,7 +1,7 @@
-"""What an iteration of an agent's loop costs, beside the loops of the peers.
+"""Measures an iteration of the agent's loop, and of the loops of other packages.
 
 ``python -m benchmarks.agent`` measures one call of a scripted model and one of a tool that does
-nothing, in the CPU time of the whole process; ``measure`` is that for a larger run.
+nothing, in CPU time of the process; ``measure_agents`` does so as part of a larger run.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from types import ModuleType
 
 from . import agents, table
 from .environments import Environments, InstallError
-from .live import calls_in, worker
-from .rounds import Failure, Measure, Measurement, Results, by_turns
-from .targets import OURS, Target
+from .live import count_calls, start_worker
+from .rounds import MeasureFunction, Measurement, MeasurementFailed, Results, measure_interleaved
+from .targets import LOCUS, Target
 
 ROOT = Path(__file__).parent.parent
-ASKED = 5.0
-"""How many times the CPU time of Locus's loop each of the peers' has to take, at least."""
+MIN_RATIO = 5.0
+"""The least ratio of the CPU time of another package's loop to that of Locus's."""
 
 
-def measure(environments: Environments, rounds: int, slice_seconds: float) -> dict[str, Results]:
+def measure_agents(
+    environments: Environments, rounds: int, slice_seconds: float
+) -> dict[str, Results]:
     """The results for an iteration, by runtime."""
-    found: dict[str, Results] = {}
+    results_by_runtime: dict[str, Results] = {}
     for runtime in ("blocking", "asyncio", "trio"):
-        measures: dict[str, Measure] = {}
+        measures: dict[str, MeasureFunction] = {}
         failures: Results = {}
         with ExitStack() as stack:
             for subject in agents.ALL:
@@ -39,40 +41,48 @@ def measure(environments: Environments, rounds: int, slice_seconds: float) -> di
                 print(f"... agent: {name}, {runtime}", file=sys.stderr, flush=True)
                 try:
                     python = _python(environments, subject, runtime)
-                    path, variables = Path(subject.__file__), environments.variables(subject)
-                    live = stack.enter_context(worker(python, path, runtime, "agent", variables))
-                    n = calls_in(slice_seconds, live, "whole", "agent", agents.ANSWER)
-                except (InstallError, Failure) as failure:
-                    failures[name] = Failure(str(failure))
+                    path, variables = Path(subject.__file__), environments.get_variables(subject)
+                    live = stack.enter_context(
+                        start_worker(python, path, runtime, "agent", variables)
+                    )
+                    n = count_calls(slice_seconds, live, "whole", "agent", agents.ANSWER)
+                except (InstallError, MeasurementFailed) as exc:
+                    failures[name] = MeasurementFailed(str(exc))
                     continue
                 measures[name] = partial(live.measure, "whole", "agent", n, agents.ANSWER)
-            found[runtime] = by_turns(measures, rounds, units=agents.ITERATIONS) | failures
-    return found
+            results_by_runtime[runtime] = (
+                measure_interleaved(measures, rounds, units=agents.ITERATIONS) | failures
+            )
+    return results_by_runtime
 
 
 def _python(environments: Environments, subject: ModuleType, runtime: str) -> Path:
-    return environments.python(subject, runtime)
+    return environments.get_python(subject, runtime)
 
 
-def targets(found: dict[str, Results]) -> Iterator[Target]:
-    """Each peer's loop against ours."""
-    for runtime, results in found.items():
-        ours = results.get(OURS)
+def compute_targets(results_by_runtime: dict[str, Results]) -> Iterator[Target]:
+    """The targets that compare other packages' loops with Locus's."""
+    for runtime, results in results_by_runtime.items():
+        locus_result = results.get(LOCUS)
         for name, result in results.items():
-            if name != OURS and isinstance(ours, Measurement) and isinstance(result, Measurement):
+            if (
+                name != LOCUS
+                and isinstance(locus_result, Measurement)
+                and isinstance(result, Measurement)
+            ):
                 text = f"agent, {runtime}: CPU of {name} / Locus's"
-                yield Target(text, result.cpu / ours.cpu, ASKED, "x", at_least=True)
+                yield Target(text, result.cpu / locus_result.cpu, MIN_RATIO, "x", at_least=True)
 
 
-def report(found: dict[str, Results]) -> Iterator[str]:
-    """The tables."""
-    for runtime, results in found.items():
+def format_tables(results_by_runtime: dict[str, Results]) -> Iterator[str]:
+    """The lines of the tables."""
+    for runtime, results in results_by_runtime.items():
         title = f"an iteration of an agent, with one tool call, {runtime}"
-        yield from table.block(title, "chunk", "locus-sdk", results)
+        yield from table.format_table(title, "chunk", "locus-sdk", results)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the tables; 1 if ``--check`` was asked for and a target was missed."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print the tables; returns 1 if ``--check`` is set and a target was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agent", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
@@ -80,15 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--environments", type=Path, metavar="DIR", default=Path(__file__).parent / ".envs"
     )
-    options = parser.parse_args(arguments)
-    path = options.locus_path and options.locus_path.resolve()
-    environments = Environments(options.environments.resolve(), ROOT, path)
-    rounds, seconds = (5, 0.04) if options.quick else (15, 0.1)
-    found = measure(environments, rounds, seconds)
-    print("\n".join(report(found)))
-    verdicts = list(targets(found))
-    print("\n".join(table.verdicts(verdicts)))
-    return int(options.check and not all(target.met for target in verdicts))
+    args = parser.parse_args(argv)
+    path = args.locus_path and args.locus_path.resolve()
+    environments = Environments(args.environments.resolve(), ROOT, path)
+    rounds, seconds = (5, 0.04) if args.quick else (15, 0.1)
+    results_by_runtime = measure_agents(environments, rounds, seconds)
+    print("\n".join(format_tables(results_by_runtime)))
+    targets = list(compute_targets(results_by_runtime))
+    print("\n".join(table.format_targets(targets)))
+    return int(args.check and not all(target.is_met for target in targets))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""An environment for each subject, with what a user of that package alone would have.
+"""Creates a virtual environment for each subject, with what a user of that package would have.
 
-They differ on purpose: httpx, for one, imports trio where it finds it, and click, pygments and rich
-where it finds all three, at a cost of 0.05 and 0.2 s; and another package is called ``locus`` too.
-An environment is made at first use and kept; the project itself is installed anew in each run.
+They are separate because httpx, for example, imports trio if it is installed, and click, pygments
+and rich if all three are, which takes 0.05 and 0.2 s; and another package is also named ``locus``.
+An environment is created at first use and reused; the project itself is reinstalled in each run.
 """
 
 from __future__ import annotations
@@ -17,81 +17,85 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
-_NOT_SOURCES = shutil.ignore_patterns(
+_IGNORED_FILES = shutil.ignore_patterns(
     ".*", "__pycache__", "benchmarks", "build", "dist", "docs", "tests", "*.egg-info"
 )
 
 
 class InstallError(Exception):
-    """An environment could not be made; the message is the installer's last line."""
+    """An environment could not be created; the message is the installer's last line."""
 
 
 class Environments:
-    """Makes and finds the environments under ``folder``."""
+    """Creates and reuses the environments under ``folder``."""
 
     def __init__(self, folder: Path, root: Path, locus_path: Path | None = None) -> None:
         self._folder = folder
         self._root = root
         self._locus_path = locus_path
         self._uv = shutil.which("uv")
-        self._ready: dict[Path, Path] = {}
+        self._interpreters: dict[Path, Path] = {}
 
-    def python(self, subject: ModuleType, runtime: str) -> Path:
-        """The interpreter for the subject under the runtime, installed if need be."""
-        own, others = self._split(subject.REQUIREMENTS)
+    def get_python(self, subject: ModuleType, runtime: str) -> Path:
+        """The interpreter for the subject and the runtime; installs the environment if needed."""
+        installs_project, others = self._split_requirements(subject.REQUIREMENTS)
         home = self._folder / subject.NAME
         if runtime == "trio":
             others.append("trio")
             home = home.with_name(f"{home.name}-trio")
-        if home in self._ready:
-            return self._ready[home]
+        if home in self._interpreters:
+            return self._interpreters[home]
         python = home / "bin" / "python"
         marker = home / "installed.json"
-        wanted = json.dumps({"python": sys.version, "requirements": others})
-        if not marker.exists() or marker.read_text() != wanted:
+        contents = json.dumps({"python": sys.version, "requirements": others})
+        if not marker.exists() or marker.read_text() != contents:
             shutil.rmtree(home, ignore_errors=True)
-            self._make(home)
+            self._make_environment(home)
             self._install(python, *others)
-            marker.write_text(wanted)
-        if own:
+            marker.write_text(contents)
+        if installs_project:
             with tempfile.TemporaryDirectory() as copy:
-                sources = shutil.copytree(self._root, Path(copy, "root"), ignore=_NOT_SOURCES)
+                sources = shutil.copytree(self._root, Path(copy, "root"), ignore=_IGNORED_FILES)
                 self._install(python, "--force-reinstall", "--no-deps", str(sources))
-        self._ready[home] = python
+        self._interpreters[home] = python
         return python
 
-    def variables(self, subject: ModuleType) -> dict[str, str]:
-        """The environment variables of the subject's processes: nothing that changes its course."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        # litellm would fetch these two from the network when it is imported.
-        kept["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-        kept["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
+    def get_variables(self, subject: ModuleType) -> dict[str, str]:
+        """The environment variables of the subject's processes, without the user's settings."""
+        variables = {
+            name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ
+        }
+        # Otherwise litellm fetches these two from the network at import.
+        variables["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+        variables["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
         if "{root}" in subject.REQUIREMENTS and self._locus_path is not None:
-            kept["PYTHONPATH"] = str(self._locus_path)
-        return kept
+            variables["PYTHONPATH"] = str(self._locus_path)
+        return variables
 
-    def _split(self, requirements: tuple[str, ...]) -> tuple[bool, list[str]]:
-        """Whether to install the project itself, and the other requirements, its own included."""
+    def _split_requirements(self, requirements: tuple[str, ...]) -> tuple[bool, list[str]]:
+        """Whether to install the project itself; and all other requirements, also the project's."""
         if "{root}" not in requirements:
             return False, list(requirements)
         project = tomllib.loads((self._root / "pyproject.toml").read_text())["project"]
         others = [item for item in requirements if item != "{root}"]
         return self._locus_path is None, [*project["dependencies"], *others]
 
-    def _make(self, home: Path) -> None:
+    def _make_environment(self, home: Path) -> None:
         if self._uv:
-            _run(self._uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(home))
+            _run_command(
+                self._uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(home)
+            )
         else:
-            _run(sys.executable, "-m", "venv", str(home))
+            _run_command(sys.executable, "-m", "venv", str(home))
 
-    def _install(self, python: Path, *what: str) -> None:
+    def _install(self, python: Path, *arguments: str) -> None:
         if self._uv:
-            _run(self._uv, "pip", "install", "--quiet", "--python", str(python), *what)
+            _run_command(self._uv, "pip", "install", "--quiet", "--python", str(python), *arguments)
         else:
-            _run(str(python), "-m", "pip", "install", "--quiet", *what)
+            _run_command(str(python), "-m", "pip", "install", "--quiet", *arguments)
 
 
-def _run(*command: str) -> None:
+def _run_command(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no output"]

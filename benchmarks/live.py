@@ -1,4 +1,4 @@
-"""Live workers and the loopback server: the processes that stay for many measurements."""
+"""Starts the processes that stay for many measurements: the workers and the loopback server."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import canned
-from .rounds import Failure, Sample
+from .rounds import MeasurementFailed, Sample
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 class Worker:
-    """A subject's process. Its answers are checked, so that nobody is fast by doing nothing."""
+    """A subject's process. Its results are checked, so that no subject can skip the work."""
 
     def __init__(self, process: subprocess.Popen[str], stderr: IO[str]) -> None:
         self._process = process
         self._stderr = stderr
 
     def measure(self, case: str, url: str, n: int, expected: Any) -> Sample:
-        """One of ``n`` calls, made one after the other, or for ``crowd`` all at once."""
+        """The average of ``n`` calls, made one after the other, or for ``crowd`` all at once."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -34,27 +34,27 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise Failure(self._last_words())
-        answer = json.loads(line)
-        if answer["result"] != expected:
-            raise Failure(f"wrong answer: {answer['result']!r:.60}")
-        return Sample(answer["cpu"] / n, answer["wall"] / n, answer["peak"])
+            raise MeasurementFailed(self._read_last_error())
+        reply = json.loads(line)
+        if reply["result"] != expected:
+            raise MeasurementFailed(f"wrong answer: {reply['result']!r:.60}")
+        return Sample(reply["cpu"] / n, reply["wall"] / n, reply["peak"])
 
-    def _last_words(self) -> str:
+    def _read_last_error(self) -> str:
         self._process.wait()
         self._stderr.seek(0)
-        return (self._stderr.read().strip().splitlines() or ["died without a word"])[-1]
+        return (self._stderr.read().strip().splitlines() or ["ended without a message"])[-1]
 
 
 @contextmanager
-def worker(
+def start_worker(
     python: Path, subject: Path, runtime: str, wire: str, variables: Mapping[str, str]
 ) -> Iterator[Worker]:
-    """A worker for as long as the context lasts."""
+    """Start a worker; it is killed at the end of the ``with`` block."""
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
-            [str(python), "-P", str(HERE / "worker.py"), str(subject), runtime, wire],
+            [str(python), "-P", str(FOLDER / "worker.py"), str(subject), runtime, wire],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -69,26 +69,26 @@ def worker(
             process.kill()
 
 
-def calls_in(seconds: float, worker: Worker, case: str, url: str, expected: Any) -> int:
-    """How many calls the worker makes in that time, one at the least. Warms it up, too."""
+def count_calls(seconds: float, worker: Worker, case: str, url: str, expected: Any) -> int:
+    """How many calls the worker makes in ``seconds``, at least one. Also warms it up."""
     worker.measure(case, url, 2, expected)
     return max(1, round(seconds / worker.measure(case, url, 2, expected).wall))
 
 
-def crowd(start: Callable[[], AbstractContextManager[Worker]], url: str, n: int) -> Sample:
-    """One of ``n`` streams that a fresh process reads all at once, and that process's memory."""
+def measure_crowd(start: Callable[[], AbstractContextManager[Worker]], url: str, n: int) -> Sample:
+    """Measure ``n`` streams that a new process reads at the same time, and its memory."""
     with start() as worker:
         worker.measure("whole", url, 1, canned.WHOLE_TEXT)
-        return worker.measure("crowd", url, n, canned.stream_length(canned.CHUNKS_ALONE))
+        return worker.measure("crowd", url, n, canned.count_characters(canned.CHUNKS_ALONE))
 
 
 @contextmanager
-def loopback_server(python: str) -> Iterator[str]:
-    """The server's address, ``http://127.0.0.1:port``, for as long as the context lasts."""
+def start_server(python: str) -> Iterator[str]:
+    """Start the server; gives its URL, ``http://127.0.0.1:port``, for the ``with`` block."""
     with ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(
-                [python, str(HERE / "server.py")],
+                [python, str(FOLDER / "server.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -96,5 +96,5 @@ def loopback_server(python: str) -> Iterator[str]:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        stack.callback(process.stdin.close)  # which ends it
+        stack.callback(process.stdin.close)  # the server ends when its standard input does
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -1,7 +1,7 @@
-"""Measuring by turns: A B C, B C A, C A B, so that a slow moment of the machine meets everyone.
+"""Interleaves measurements: A B C, B C A, C A B, so that a slow moment affects all subjects.
 
-Cores shared with other work give noisy times. Noise only ever adds, so the figure is the best
-round's, and how far the median round lies above it is kept as the spread.
+Times are noisy on cores that do other work too. Noise only makes them longer, so the best round is
+the result, and its distance to the median round is stored as the spread.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Failure(Exception):
-    """A subject did not do what was asked; the message says why, for the table."""
+class MeasurementFailed(Exception):
+    """A subject failed or gave a wrong result; the message is shown in the table."""
 
 
 class Sample(NamedTuple):
-    """What one round took: CPU and wall seconds, and the most memory the process had, in MB."""
+    """One round: CPU and wall-clock seconds, and the peak memory of the process in MB."""
 
     cpu: float
     wall: float
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
 @dataclass
 class Measurement:
-    """The samples of some work, each divided by the ``units`` of it that there were."""
+    """The samples of a subject; each is divided by ``units``, such as the number of chunks."""
 
     units: int = 1
     samples: list[Sample] = field(default_factory=list)
@@ -45,34 +45,34 @@ class Measurement:
 
     @property
     def spread(self) -> float:
-        """How far the median round lies above the best one in CPU time, as a fraction."""
+        """How much more CPU time the median round took than the best one, as a fraction."""
         median = statistics.median(sample.cpu for sample in self.samples)
         return median / self.units / self.cpu - 1
 
 
-Measure = Callable[[], Sample]
-Results = dict[str, Measurement | Failure]
+MeasureFunction = Callable[[], Sample]
+Results = dict[str, Measurement | MeasurementFailed]
 
 
-def by_turns(
-    measures: Mapping[str, Measure], rounds: int, *, units: int = 1, warm_up: bool = True
+def measure_interleaved(
+    measures: Mapping[str, MeasureFunction], rounds: int, *, units: int = 1, warm_up: bool = True
 ) -> Results:
-    """Call each of ``measures`` once a round.
+    """Call each function of ``measures`` once in each round.
 
-    With ``warm_up`` there is a round before the others, which is dropped. A measure that raises
-    ``Failure`` is left out from then on.
+    With ``warm_up`` there is a first round that is discarded. A function that raises
+    ``MeasurementFailed`` is not called again.
     """
     results: Results = {name: Measurement(units) for name in measures}
     order = list(measures)
     for number in range(1 - warm_up, rounds + 1):
         for name in order:
             result = results[name]
-            if isinstance(result, Failure):
+            if isinstance(result, MeasurementFailed):
                 continue
             try:
                 sample = measures[name]()
-            except Failure as failure:
-                results[name] = failure
+            except MeasurementFailed as exc:
+                results[name] = exc
                 continue
             if number:
                 result.samples.append(sample)

@@ -1,4 +1,4 @@
-"""The run: makes the environments, measures by turns, prints the tables."""
+"""Runs the benchmarks: creates the environments, measures interleaved, prints the tables."""
 
 from __future__ import annotations
 
@@ -19,20 +19,28 @@ from typing import Any
 from . import agent, canned, cold, subjects, table
 from .canned import anthropic, ollama, openai
 from .environments import Environments, InstallError
-from .live import Worker, calls_in, crowd, loopback_server, worker
-from .rounds import Failure, Measure, Measurement, Results, by_turns
+from .live import Worker, count_calls, measure_crowd, start_server, start_worker
+from .rounds import MeasureFunction, Measurement, MeasurementFailed, Results, measure_interleaved
 from .subjects import locus_oci
-from .targets import FIRST, FORMATS, IMPORT_BASELINE, OURS, Run, Target, targets
+from .targets import (
+    FORMATS,
+    IMPORT_BASELINE,
+    LOCUS,
+    MAIN_FORMAT,
+    RunResults,
+    Target,
+    compute_targets,
+)
 
 ROOT = Path(__file__).parent.parent
 CASES = ("whole", "stream", "crowd", "cold", "signing", "agent")
 RUNTIMES = ("blocking", "asyncio", "trio")
-WIRES: dict[str, ModuleType] = dict(zip(FORMATS, (openai, anthropic, ollama), strict=True))
+FORMAT_MODULES: dict[str, ModuleType] = dict(zip(FORMATS, (openai, anthropic, ollama), strict=True))
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How long to measure: rounds of each kind, seconds a slice, streams in the crowd."""
+class MeasurementPlan:
+    """How much to measure: rounds of each kind, seconds in each slice, streams in the crowd."""
 
     rounds: int
     slice_seconds: float
@@ -43,17 +51,17 @@ class Effort:
     signatures: int = 200
 
 
-FULL = Effort(
+FULL_PLAN = MeasurementPlan(
     rounds=15, slice_seconds=0.1, rounds_alone=5, rounds_cold=5, rounds_crowd=2, crowd=1000
 )
-QUICK = Effort(
+QUICK_PLAN = MeasurementPlan(
     rounds=5, slice_seconds=0.04, rounds_alone=2, rounds_cold=2, rounds_crowd=1, crowd=200
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing a live worker is asked to do over and over."""
+    """One kind of call that a worker repeats."""
 
     name: str
     title: str
@@ -61,11 +69,11 @@ class Case:
     framing: str
     expected: str | int
     chunks: int = 0
-    """How many there are with text; 0 where the answer is one piece."""
+    """How many chunks have text; 0 for a response that is not streamed."""
 
-    def units(self, wire: str) -> int:
-        """By how many the times are divided: a chunk is what the caller sees, with text or not."""
-        return self.chunks + WIRES[wire].EXTRA_CHUNKS if self.chunks else 1
+    def count_units(self, wire: str) -> int:
+        """The divisor of the times: the number of chunks that the caller sees, with text or not."""
+        return self.chunks + FORMAT_MODULES[wire].EXTRA_CHUNKS if self.chunks else 1
 
 
 LIVE_CASES = (
@@ -75,7 +83,7 @@ LIVE_CASES = (
         f"streamed chunk, {canned.PACKED} a write",
         "stream",
         "packed",
-        canned.stream_length(canned.CHUNKS),
+        canned.count_characters(canned.CHUNKS),
         canned.CHUNKS,
     ),
     Case(
@@ -83,7 +91,7 @@ LIVE_CASES = (
         "streamed chunk, each arriving alone",
         "stream",
         "alone",
-        canned.stream_length(canned.CHUNKS_ALONE),
+        canned.count_characters(canned.CHUNKS_ALONE),
         canned.CHUNKS_ALONE,
     ),
 )
@@ -93,187 +101,209 @@ SIGNING_TITLES = {
     "signed-import": "import, for OCI",
     "sign": "one signature, 1 kB body",
 }
-"""The tables about OCI, by case."""
+"""The titles of the tables about OCI, by case."""
 
 
 class Runner:
-    """One run over the subjects that could be installed."""
+    """Measures all subjects that could be installed."""
 
     def __init__(
-        self, environments: Environments, names: Sequence[str], server: str, effort: Effort
+        self,
+        environments: Environments,
+        subject_names: Sequence[str],
+        server: str,
+        plan: MeasurementPlan,
     ) -> None:
         self._server = server
-        self._effort = effort
+        self._plan = plan
         self._environments = environments
-        self._missing: Results = {}
-        self._subjects = [subject for subject in subjects.ALL if subject.NAME in names]
+        self._install_failures: Results = {}
+        self._subjects = [subject for subject in subjects.ALL if subject.NAME in subject_names]
         for subject in self._subjects:
-            if subject.NAME in self._missing:
+            if subject.NAME in self._install_failures:
                 continue
-            _progress(f"environments of {subject.NAME}")
+            _print_progress(f"environments of {subject.NAME}")
             try:
                 for runtime in subject.RUNTIMES:
-                    environments.python(subject, runtime)
-            except InstallError as error:
-                self._missing[subject.NAME] = Failure(f"not installed: {error}")
+                    environments.get_python(subject, runtime)
+            except InstallError as exc:
+                self._install_failures[subject.NAME] = MeasurementFailed(f"not installed: {exc}")
 
-    def live(self, wire: str, runtime: str, cases: Sequence[Case]) -> Run:
-        """What the live workers of one format and runtime take for each case."""
-        run: Run = {}
+    def measure_live(self, wire: str, runtime: str, cases: Sequence[Case]) -> RunResults:
+        """Measure each case in one format and runtime."""
+        run: RunResults = {}
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
-            for subject in self._speaking(wire, runtime):
-                live = self._worker(subject, runtime, wire)
+            for subject in self._get_installed_subjects(wire, runtime):
+                live = self._start_worker(subject, runtime, wire)
                 workers[subject.NAME] = stack.enter_context(live)
             for case in cases:
-                _progress(f"{wire}: {case.title}, {runtime}")
-                results = self._case(wire, case, workers)
-                run[wire, case.name, runtime] = results | self._missing_from(wire, runtime)
+                _print_progress(f"{wire}: {case.title}, {runtime}")
+                results = self._measure_case(wire, case, workers)
+                run[wire, case.name, runtime] = results | self._get_install_failures(wire, runtime)
         return run
 
-    def _case(self, wire: str, case: Case, workers: dict[str, Worker]) -> Results:
-        url = self._url(wire, case.framing)
-        measures: dict[str, Measure] = {}
+    def _measure_case(self, wire: str, case: Case, workers: dict[str, Worker]) -> Results:
+        url = self._build_url(wire, case.framing)
+        measures: dict[str, MeasureFunction] = {}
         failures: Results = {}
         for name, live in workers.items():
             try:
-                n = calls_in(self._effort.slice_seconds, live, case.call, url, case.expected)
-            except Failure as failure:
-                failures[name] = failure
+                n = count_calls(self._plan.slice_seconds, live, case.call, url, case.expected)
+            except MeasurementFailed as exc:
+                failures[name] = exc
             else:
                 measures[name] = partial(live.measure, case.call, url, n, case.expected)
-        rounds = self._effort.rounds_alone if case.framing == "alone" else self._effort.rounds
-        return by_turns(measures, rounds, units=case.units(wire)) | failures
+        rounds = self._plan.rounds_alone if case.framing == "alone" else self._plan.rounds
+        return measure_interleaved(measures, rounds, units=case.count_units(wire)) | failures
 
-    def _speaking(self, wire: str, runtime: str | None = None) -> Iterator[ModuleType]:
-        """The installed subjects of a format, under that runtime or whichever."""
+    def _get_installed_subjects(
+        self, wire: str, runtime: str | None = None
+    ) -> Iterator[ModuleType]:
+        """The installed subjects of a format, for one runtime or for all."""
         return (
-            subject for subject in self._asked(wire, runtime) if subject.NAME not in self._missing
+            subject
+            for subject in self._get_subjects(wire, runtime)
+            if subject.NAME not in self._install_failures
         )
 
-    def _missing_from(self, wire: str, runtime: str | None = None) -> Results:
-        names = {subject.NAME for subject in self._asked(wire, runtime)}
-        return {name: why for name, why in self._missing.items() if name in names}
+    def _get_install_failures(self, wire: str, runtime: str | None = None) -> Results:
+        names = {subject.NAME for subject in self._get_subjects(wire, runtime)}
+        return {name: failure for name, failure in self._install_failures.items() if name in names}
 
-    def _asked(self, wire: str, runtime: str | None) -> Iterator[ModuleType]:
+    def _get_subjects(self, wire: str, runtime: str | None) -> Iterator[ModuleType]:
         for subject in self._subjects:
             if wire in subject.FORMATS and runtime in (None, *subject.RUNTIMES):
                 yield subject
 
-    def _url(self, wire: str, framing: str) -> str:
-        return f"{self._server}/{framing}{WIRES[wire].ROOT}"
+    def _build_url(self, wire: str, framing: str) -> str:
+        return f"{self._server}/{framing}{FORMAT_MODULES[wire].ROOT}"
 
-    def _worker(
+    def _start_worker(
         self, subject: ModuleType, runtime: str, wire: str
     ) -> AbstractContextManager[Worker]:
-        python = self._environments.python(subject, runtime)
-        variables = self._environments.variables(subject)
+        python = self._environments.get_python(subject, runtime)
+        variables = self._environments.get_variables(subject)
         assert subject.__file__ is not None
-        return worker(python, Path(subject.__file__), runtime, wire, variables)
+        return start_worker(python, Path(subject.__file__), runtime, wire, variables)
 
-    def crowd(self) -> Run:
-        """What one of many streams takes that one process reads at the same time."""
-        n = self._effort.crowd
-        _progress(f"{n} streams at once")
-        url = self._url(FIRST, f"crowd-{n}")
+    def measure_crowd(self) -> RunResults:
+        """Measure many streams that one process reads at the same time."""
+        n = self._plan.crowd
+        _print_progress(f"{n} streams at once")
+        url = self._build_url(MAIN_FORMAT, f"crowd-{n}")
         measures = {
-            subject.NAME: partial(crowd, partial(self._worker, subject, "asyncio", FIRST), url, n)
-            for subject in self._speaking(FIRST)
-        }
-        results = by_turns(measures, self._effort.rounds_crowd, warm_up=False)
-        return {(FIRST, "crowd", str(n)): results | self._missing_from(FIRST)}
-
-    def cold(self) -> Run:
-        """What a new process takes to its first answer, and what the imports alone take."""
-        _progress("cold start")
-        url = self._url(FIRST, "packed")
-        answers: dict[str, Measure] = {}
-        imports: dict[str, Measure] = {}
-        for subject in self._speaking(FIRST):
-            name = subject.NAME
-            python = self._environments.python(subject, subject.RUNTIMES[0])
-            variables = self._environments.variables(subject)
-            program = subject.COLD.replace("{url}", url)
-            answers[name] = partial(
-                cold.first_answer, python, program, variables, canned.WHOLE_TEXT
+            subject.NAME: partial(
+                measure_crowd, partial(self._start_worker, subject, "asyncio", MAIN_FORMAT), url, n
             )
-            imports[name] = partial(cold.import_cost, python, subject.IMPORT, variables)
-            if name == OURS:
+            for subject in self._get_installed_subjects(MAIN_FORMAT)
+        }
+        results = measure_interleaved(measures, self._plan.rounds_crowd, warm_up=False)
+        return {(MAIN_FORMAT, "crowd", str(n)): results | self._get_install_failures(MAIN_FORMAT)}
+
+    def measure_cold_start(self) -> RunResults:
+        """Measure new processes until their first response, and their imports alone."""
+        _print_progress("cold start")
+        url = self._build_url(MAIN_FORMAT, "packed")
+        first_responses: dict[str, MeasureFunction] = {}
+        imports: dict[str, MeasureFunction] = {}
+        for subject in self._get_installed_subjects(MAIN_FORMAT):
+            name = subject.NAME
+            python = self._environments.get_python(subject, subject.RUNTIMES[0])
+            variables = self._environments.get_variables(subject)
+            program = subject.COLD.replace("{url}", url)
+            first_responses[name] = partial(
+                cold.measure_first_response, python, program, variables, canned.WHOLE_TEXT
+            )
+            imports[name] = partial(cold.measure_import, python, subject.IMPORT, variables)
+            if name == LOCUS:
                 statement = f"import {IMPORT_BASELINE}"
-                imports[IMPORT_BASELINE] = partial(cold.import_cost, python, statement, variables)
-        rounds, missing = self._effort.rounds_cold, self._missing_from(FIRST)
+                imports[IMPORT_BASELINE] = partial(
+                    cold.measure_import, python, statement, variables
+                )
+        rounds, missing = self._plan.rounds_cold, self._get_install_failures(MAIN_FORMAT)
         return {
-            (FIRST, "cold", ""): by_turns(answers, rounds) | missing,
-            (FIRST, "import", ""): by_turns(imports, rounds) | missing,
+            (MAIN_FORMAT, "cold", ""): measure_interleaved(first_responses, rounds) | missing,
+            (MAIN_FORMAT, "import", ""): measure_interleaved(imports, rounds) | missing,
         }
 
-    def signing(self) -> Run:
-        """What OCI's signatures cost: the import of Oracle's package, and each of them."""
+    def measure_signing(self) -> RunResults:
+        """Measure OCI's signatures: the import of Oracle's package, and each signature."""
         if locus_oci not in self._subjects:
             return {}
-        _progress("signing")
-        if why := self._missing.get(locus_oci.NAME):
-            return {(FIRST, case, ""): {locus_oci.NAME: why} for case in SIGNING_TITLES}
-        python = self._environments.python(locus_oci, "blocking")
-        variables = self._environments.variables(locus_oci)
-        url, rounds = self._url(FIRST, "packed"), self._effort.rounds_cold
+        _print_progress("signing")
+        if failure := self._install_failures.get(locus_oci.NAME):
+            return {(MAIN_FORMAT, case, ""): {locus_oci.NAME: failure} for case in SIGNING_TITLES}
+        python = self._environments.get_python(locus_oci, "blocking")
+        variables = self._environments.get_variables(locus_oci)
+        url, rounds = self._build_url(MAIN_FORMAT, "packed"), self._plan.rounds_cold
         with tempfile.TemporaryDirectory() as folder:
 
-            def filled(program: str) -> str:
+            def fill_template(program: str) -> str:
                 program = program.replace("{url}", url).replace("{config_file}", f"{folder}/config")
-                return program.replace("{n}", str(self._effort.signatures))
+                return program.replace("{n}", str(self._plan.signatures))
 
-            cold.timed(python, filled(locus_oci.PROFILE), variables)
+            cold.measure_program(python, fill_template(locus_oci.PROFILE), variables)
 
-            answers: dict[str, Measure] = {
+            first_responses: dict[str, MeasureFunction] = {
                 name: partial(
-                    cold.first_answer, python, filled(program), variables, canned.WHOLE_TEXT
+                    cold.measure_first_response,
+                    python,
+                    fill_template(program),
+                    variables,
+                    canned.WHOLE_TEXT,
                 )
                 for name, program in locus_oci.COLD.items()
             }
-            imports: dict[str, Measure] = {
-                name: partial(cold.import_cost, python, statement, variables)
+            imports: dict[str, MeasureFunction] = {
+                name: partial(cold.measure_import, python, statement, variables)
                 for name, statement in locus_oci.IMPORTS.items()
             }
-            signatures: dict[str, Measure] = {
-                name: partial(cold.timed, python, filled(program), variables)
+            signatures: dict[str, MeasureFunction] = {
+                name: partial(cold.measure_program, python, fill_template(program), variables)
                 for name, program in locus_oci.SIGN.items()
             }
-            measured = (by_turns(each, rounds) for each in (answers, imports, signatures))
+            measured = (
+                measure_interleaved(each, rounds) for each in (first_responses, imports, signatures)
+            )
             return {
-                (FIRST, case, ""): results
+                (MAIN_FORMAT, case, ""): results
                 for case, results in zip(SIGNING_TITLES, measured, strict=True)
             }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the tables; 1 if ``--check`` was asked for and a target was missed."""
-    options = _options(arguments)
-    environments = Environments(options.environments, ROOT, options.locus_path)
-    run: Run = {}
-    with loopback_server(sys.executable) as server:
-        runner = Runner(environments, options.subjects, server, QUICK if options.quick else FULL)
-        cases = [case for case in LIVE_CASES if case.call in options.only]
-        for wire in options.formats if cases else ():
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print the tables; returns 1 if ``--check`` is set and a target was missed."""
+    args = _parse_arguments(argv)
+    environments = Environments(args.environments, ROOT, args.locus_path)
+    run: RunResults = {}
+    with start_server(sys.executable) as server:
+        runner = Runner(
+            environments, args.subjects, server, QUICK_PLAN if args.quick else FULL_PLAN
+        )
+        cases = [case for case in LIVE_CASES if case.call in args.only]
+        for wire in args.formats if cases else ():
             for runtime in RUNTIMES:
-                run |= runner.live(wire, runtime, cases)
-        if "crowd" in options.only and FIRST in options.formats:
-            run |= runner.crowd()
-        if "cold" in options.only and FIRST in options.formats:
-            run |= runner.cold()
-        if "signing" in options.only and FIRST in options.formats:
-            run |= runner.signing()
-    if "agent" in options.only:
-        effort = QUICK if options.quick else FULL
-        found = agent.measure(environments, effort.rounds, effort.slice_seconds)
-        run |= {(FIRST, "agent", runtime): results for runtime, results in found.items()}
-    print("\n".join(_report(run)))
-    if options.json:
-        options.json.write_text(json.dumps(_plain(run), indent=1))
-    return int(options.check and not all(target.met for target in _targets(run)))
+                run |= runner.measure_live(wire, runtime, cases)
+        if "crowd" in args.only and MAIN_FORMAT in args.formats:
+            run |= runner.measure_crowd()
+        if "cold" in args.only and MAIN_FORMAT in args.formats:
+            run |= runner.measure_cold_start()
+        if "signing" in args.only and MAIN_FORMAT in args.formats:
+            run |= runner.measure_signing()
+    if "agent" in args.only:
+        plan = QUICK_PLAN if args.quick else FULL_PLAN
+        agent_results = agent.measure_agents(environments, plan.rounds, plan.slice_seconds)
+        run |= {
+            (MAIN_FORMAT, "agent", runtime): results for runtime, results in agent_results.items()
+        }
+    print("\n".join(_format_report(run)))
+    if args.json:
+        args.json.write_text(json.dumps(_to_rows(run), indent=1))
+    return int(args.check and not all(target.is_met for target in _compute_targets(run)))
 
 
-def _report(run: Run) -> Iterator[str]:
+def _format_report(run: RunResults) -> Iterator[str]:
     yield f"Python {platform.python_version()}, {os.cpu_count()} cores, server on 127.0.0.1"
     yield ""
     for wire in FORMATS:
@@ -281,32 +311,34 @@ def _report(run: Run) -> Iterator[str]:
             for runtime in RUNTIMES:
                 if results := run.get((wire, case.name, runtime)):
                     title = f"{wire}: {case.title}, {runtime}"
-                    yield from table.block(title, case.name, wire, results)
+                    yield from table.format_table(title, case.name, wire, results)
     for (_, case_name, n), results in run.items():
         if case_name == "crowd":
             title = f"one of {n} streams at once, {canned.CHUNKS_ALONE} chunks each, asyncio"
-            yield from table.block(title, "crowd", FIRST, results)
-    if results := run.get((FIRST, "cold", "")):
-        yield from table.block("process start to first answer", "cold", FIRST, results)
-    if results := run.get((FIRST, "import", "")):
-        yield from table.block("import", "import", FIRST, results)
+            yield from table.format_table(title, "crowd", MAIN_FORMAT, results)
+    if results := run.get((MAIN_FORMAT, "cold", "")):
+        yield from table.format_table("process start to first answer", "cold", MAIN_FORMAT, results)
+    if results := run.get((MAIN_FORMAT, "import", "")):
+        yield from table.format_table("import", "import", MAIN_FORMAT, results)
     for case, title in SIGNING_TITLES.items():
-        if results := run.get((FIRST, case, "")):
-            yield from table.block(title, case, "oci" if case == "sign" else "openai", results)
-    yield from agent.report(_agents(run))
-    yield from table.verdicts(_targets(run))
+        if results := run.get((MAIN_FORMAT, case, "")):
+            yield from table.format_table(
+                title, case, "oci" if case == "sign" else "openai", results
+            )
+    yield from agent.format_tables(_select_agent_results(run))
+    yield from table.format_targets(_compute_targets(run))
 
 
-def _agents(run: Run) -> dict[str, Results]:
+def _select_agent_results(run: RunResults) -> dict[str, Results]:
     return {runtime: results for (_, case, runtime), results in run.items() if case == "agent"}
 
 
-def _targets(run: Run) -> Iterator[Target]:
-    yield from targets(run)
-    yield from agent.targets(_agents(run))
+def _compute_targets(run: RunResults) -> Iterator[Target]:
+    yield from compute_targets(run)
+    yield from agent.compute_targets(_select_agent_results(run))
 
 
-def _plain(run: Run) -> list[dict[str, Any]]:
+def _to_rows(run: RunResults) -> list[dict[str, Any]]:
     return [
         {"format": wire, "case": case, "runtime": runtime, "subject": name}
         | (asdict(result) if isinstance(result, Measurement) else {"failure": str(result)})
@@ -315,11 +347,11 @@ def _plain(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _progress(what: str) -> None:
-    print(f"... {what}", file=sys.stderr, flush=True)
+def _print_progress(step: str) -> None:
+    print(f"... {step}", file=sys.stderr, flush=True)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     def one_of(allowed: Collection[str]) -> Callable[[str], list[str]]:
         def names(text: str) -> list[str]:
             chosen = text.split(",")
@@ -352,7 +384,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=one_of(FORMATS),
         default=list(FORMATS),
         metavar="FORMAT,...",
-        help=f"of {', '.join(FORMATS)}; the last three cases are of {FIRST}'s alone",
+        help=f"of {', '.join(FORMATS)}; the last three cases are of {MAIN_FORMAT}'s alone",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save every round's times")
@@ -367,6 +399,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=lambda text: Path(text).resolve(),
         default=Path(__file__).parent / ".envs",
         metavar="DIR",
-        help="where the subjects' environments are kept (default: %(default)s)",
+        help="the folder of the subjects' environments (default: %(default)s)",
     )
     return parser.parse_args(arguments)

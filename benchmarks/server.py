@@ -1,18 +1,17 @@
-"""The loopback server: a process of its own, so that its CPU time is nobody's.
+"""The loopback server, a separate process, so that its CPU time is not counted.
 
-It answers ``POST /{framing}/...`` with canned bytes, in the format that the rest of the path stands
-for: the whole answer, or, where the request asks for a stream, the streamed one, in one of these
-framings:
+It replies to ``POST /{framing}/...`` with fixed bytes, in the format of the rest of the path: the
+complete response, or, if the request asks for a stream, the streamed one, in one of these framings:
 
-- ``packed``: ``PACKED`` events in each HTTP chunk and each write, as a client sees them whose
-  server or network runs ahead of it;
-- ``alone``: one event a write with ``PACE`` seconds between them, so that each one really arrives
-  by itself; fewer of them;
-- ``crowd-N``: as few, packed; the first write at once, the others ``CROWD_PACE`` seconds apart when
-  N requests have got theirs, or after ``PATIENCE`` seconds.
+- ``packed``: ``PACKED`` events in each HTTP chunk and each write, as for a client that is slower
+  than its server or network;
+- ``alone``: fewer events, one in each write with ``EVENT_INTERVAL`` seconds between them, so that
+  each one arrives separately;
+- ``crowd-N``: the same number, packed; the first write at once, the others ``CROWD_INTERVAL``
+  seconds apart as soon as N requests have their first one, or after ``CROWD_TIMEOUT`` seconds.
 
-The server listens on 127.0.0.1, prints its port, and ends when its standard input does, that is,
-when the process that started it is gone, or after ``LIFETIME`` seconds.
+The server listens on 127.0.0.1 and prints its port. It ends when its standard input is closed, that
+is, when the process that started it has ended, or after ``LIFETIME`` seconds.
 """
 
 from __future__ import annotations
@@ -29,44 +28,46 @@ import canned.ollama
 import canned.openai
 
 LIFETIME = 3600.0
-PACE = 0.0005
-CROWD_PACE = 0.1
-PATIENCE = 30.0
+EVENT_INTERVAL = 0.0005
+CROWD_INTERVAL = 0.1
+CROWD_TIMEOUT = 30.0
 
 
-def _answer(head: bytes, parts: list[bytes]) -> list[bytes]:
-    """The writes of a streamed answer with these parts as its HTTP chunks."""
+def _frame_chunks(head: bytes, parts: list[bytes]) -> list[bytes]:
+    """The writes of a streamed response with these parts as its HTTP chunks."""
     return [head, *(b"%x\r\n%s\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n"]
 
 
-def _groups(events: list[bytes], size: int) -> list[bytes]:
+def _group_events(events: list[bytes], size: int) -> list[bytes]:
     return [b"".join(events[i : i + size]) for i in range(0, len(events), size)]
 
 
-class Answers:
-    """The answers in one format, as they are written."""
+class CannedReplies:
+    """The responses in one format, as the bytes that are sent."""
 
     def __init__(self, wire: ModuleType) -> None:
         def head(content_type: str, length: str) -> bytes:
-            first = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{length}\r\n"
-            return first.encode() + wire.HEADERS + b"\r\n"
+            lines = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{length}\r\n"
+            return lines.encode() + wire.HEADERS + b"\r\n"
 
-        body, few = wire.whole(), wire.stream(canned.CHUNKS_ALONE)
+        body, events = wire.build_body(), wire.build_stream(canned.CHUNKS_ALONE)
         self.whole = head("application/json", f"Content-Length: {len(body)}") + body
-        begun = head(wire.STREAM_TYPE, "Transfer-Encoding: chunked")
-        self.packed = _answer(begun, _groups(wire.stream(canned.CHUNKS), canned.PACKED))
-        self.alone = _answer(begun, few)
-        self.crowd = _answer(begun, _groups(few, canned.PACKED))
+        stream_head = head(wire.STREAM_TYPE, "Transfer-Encoding: chunked")
+        self.packed = _frame_chunks(
+            stream_head, _group_events(wire.build_stream(canned.CHUNKS), canned.PACKED)
+        )
+        self.alone = _frame_chunks(stream_head, events)
+        self.crowd = _frame_chunks(stream_head, _group_events(events, canned.PACKED))
 
 
-_ANSWERS = {
-    (wire.ROOT + wire.PATH).encode(): Answers(wire)
+_REPLIES = {
+    (wire.ROOT + wire.PATH).encode(): CannedReplies(wire)
     for wire in (canned.openai, canned.anthropic, canned.ollama)
 }
 
 
-class Answerer(asyncio.Protocol):
-    """One connection: collects a request, answers it, waits for the next."""
+class RequestHandler(asyncio.Protocol):
+    """One connection: reads a request, replies to it, waits for the next."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -76,20 +77,20 @@ class Answerer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         head, end, body = self.received.partition(b"\r\n\r\n")
-        if not end or len(body) < _content_length(head):
+        if not end or len(body) < _read_content_length(head):
             return
         self.received = b""
         _, framing, path = head.split(b" ")[1].split(b"/", 2)
-        answers = _ANSWERS[b"/" + path.partition(b"?")[0]]
+        replies = _REPLIES[b"/" + path.partition(b"?")[0]]
         if b'"stream":true' not in body.replace(b" ", b""):
-            self.transport.write(answers.whole)
+            self.transport.write(replies.whole)
         elif framing == b"packed":
-            for part in answers.packed:
+            for part in replies.packed:
                 self.transport.write(part)
         elif framing == b"alone":
-            self._write_slowly(iter(answers.alone))
+            self._write_slowly(iter(replies.alone))
         else:
-            first, second, *rest = answers.crowd
+            first, second, *rest = replies.crowd
             self.transport.write(first + second)
             join_crowd(self.transport, rest, int(framing.removeprefix(b"crowd-")))
 
@@ -97,27 +98,27 @@ class Answerer(asyncio.Protocol):
         part = next(parts, None)
         if part is not None and not self.transport.is_closing():
             self.transport.write(part)
-            asyncio.get_running_loop().call_later(PACE, self._write_slowly, parts)
+            asyncio.get_running_loop().call_later(EVENT_INTERVAL, self._write_slowly, parts)
 
 
-_waiting: list[tuple[asyncio.Transport, list[bytes]]] = []
+_waiting_connections: list[tuple[asyncio.Transport, list[bytes]]] = []
 
 
 def join_crowd(transport: asyncio.Transport, rest: list[bytes], size: int) -> None:
-    """Let the transport wait for the rest of its answer until the crowd is complete."""
-    _waiting.append((transport, rest))
-    if len(_waiting) == 1:
-        asyncio.get_running_loop().call_later(PATIENCE, release_crowd)
-    if len(_waiting) >= size:
+    """Hold back the rest of the response until the crowd is complete."""
+    _waiting_connections.append((transport, rest))
+    if len(_waiting_connections) == 1:
+        asyncio.get_running_loop().call_later(CROWD_TIMEOUT, release_crowd)
+    if len(_waiting_connections) >= size:
         release_crowd()
 
 
 def release_crowd() -> None:
-    """Send everybody who waits the rest, a part at a time."""
-    waiting, _waiting[:] = _waiting[:], []
+    """Send the rest to all waiting connections, one part at a time."""
+    waiting, _waiting_connections[:] = _waiting_connections[:], []
     loop = asyncio.get_running_loop()
     for number in range(max(len(rest) for _, rest in waiting)):
-        loop.call_later(number * CROWD_PACE, _write_to_all, waiting, number)
+        loop.call_later(number * CROWD_INTERVAL, _write_to_all, waiting, number)
 
 
 def _write_to_all(waiting: list[tuple[asyncio.Transport, list[bytes]]], number: int) -> None:
@@ -126,7 +127,7 @@ def _write_to_all(waiting: list[tuple[asyncio.Transport, list[bytes]]], number: 
             transport.write(rest[number])
 
 
-def _content_length(head: bytes) -> int:
+def _read_content_length(head: bytes) -> int:
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
@@ -136,12 +137,12 @@ def _content_length(head: bytes) -> int:
 
 async def serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Answerer, "127.0.0.1", 0, backlog=2048)
+    server = await loop.create_server(RequestHandler, "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
-    parent_gone = asyncio.Event()
-    loop.add_reader(sys.stdin, parent_gone.set)
+    parent_ended = asyncio.Event()
+    loop.add_reader(sys.stdin, parent_ended.set)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(parent_gone.wait(), LIFETIME)
+        await asyncio.wait_for(parent_ended.wait(), LIFETIME)
 
 
 if __name__ == "__main__":

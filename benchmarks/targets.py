@@ -1,4 +1,4 @@
-"""What Locus has to reach, as questions to the results of one run."""
+"""The performance targets of Locus, computed from the results of one run."""
 
 from __future__ import annotations
 
@@ -7,62 +7,62 @@ from dataclasses import dataclass
 
 from .rounds import Measurement, Results
 
-OURS, FLOOR = "locus", "floor"
+LOCUS, FLOOR = "locus", "floor"
 FORMATS = ("openai", "anthropic", "ollama")
-"""The wire formats, each named like the SDK it is compared with."""
-FIRST = FORMATS[0]
-"""The format of the crowd and the cold starts, and the one that every peer speaks."""
+"""The wire formats, each named after the SDK that it is compared with."""
+MAIN_FORMAT = FORMATS[0]
+"""The format of the crowd and the cold starts; all packages but two SDKs have it."""
 IMPORT_BASELINE = "attrs, anyio"
 
-Run = dict[tuple[str, str, str], Results]
+RunResults = dict[tuple[str, str, str], Results]
 """The results of a run: by format, case, and by runtime, size of the crowd, or an empty string."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One target: what was measured against what was asked for."""
+    """One target: a measured value and the required one."""
 
     text: str
     measured: float
-    asked: float
+    required: float
     unit: str
     at_least: bool = False
 
     @property
-    def met(self) -> bool:
-        return self.measured >= self.asked if self.at_least else self.measured <= self.asked
+    def is_met(self) -> bool:
+        return self.measured >= self.required if self.at_least else self.measured <= self.required
 
 
-def targets(run: Run) -> Iterator[Target]:
-    """The targets that this run measured both sides of."""
+def compute_targets(run: RunResults) -> Iterator[Target]:
+    """The targets for which this run measured both subjects."""
     for wire in FORMATS:
-        for case, what, of_floor, of_sdk in (
+        for case, label, floor_ratio, sdk_ratio in (
             ("chunk", "streamed chunk", 2.0, 20.0),
             ("whole", "whole answer", 1.25, 3.0),
         ):
             for runtime in ("blocking", "asyncio", "trio"):
                 results = run.get((wire, case, runtime), {})
-                text = f"{what}, {runtime}: CPU"
-                if pair := _pair(results, OURS, FLOOR):
+                text = f"{label}, {runtime}: CPU"
+                if pair := _get_pair(results, LOCUS, FLOOR):
                     measured = pair[0].cpu / pair[1].cpu
-                    yield Target(f"{wire}: {text} / floor's", measured, of_floor, "x")
-                if pair := _pair(results, wire, OURS):
+                    yield Target(f"{wire}: {text} / floor's", measured, floor_ratio, "x")
+                if pair := _get_pair(results, wire, LOCUS):
                     measured = pair[0].cpu / pair[1].cpu
-                    yield Target(f"{wire}'s / {text}", measured, of_sdk, "x", at_least=True)
-    if pair := _pair(run.get((FIRST, "import", ""), {}), OURS, IMPORT_BASELINE):
+                    yield Target(f"{wire}'s / {text}", measured, sdk_ratio, "x", at_least=True)
+    if pair := _get_pair(run.get((MAIN_FORMAT, "import", ""), {}), LOCUS, IMPORT_BASELINE):
         extra = (pair[0].wall - pair[1].wall) * 1e3
         yield Target("import locus, over import attrs, anyio", extra, 30.0, "ms")
-    if pair := _pair(run.get((FIRST, "cold", ""), {}), OURS, FIRST):
+    if pair := _get_pair(run.get((MAIN_FORMAT, "cold", ""), {}), LOCUS, MAIN_FORMAT):
         yield Target("start to first answer / openai's", pair[0].wall / pair[1].wall, 0.2, "x")
 
-    if pair := _pair(run.get((FIRST, "crowd", "1000"), {}), FIRST, OURS):
-        # By CPU time: wall time on shared cores says more about the neighbours. The table has both.
+    if pair := _get_pair(run.get((MAIN_FORMAT, "crowd", "1000"), {}), MAIN_FORMAT, LOCUS):
+        # By CPU time: on shared cores, wall-clock time depends on other programs.
         faster, memory = pair[0].cpu / pair[1].cpu, pair[1].peak / pair[0].peak
         yield Target("1000 streams: per CPU second / openai's", faster, 10.0, "x", at_least=True)
         yield Target("1000 streams: peak memory / openai's", memory, 0.5, "x")
 
 
-def _pair(results: Results, one: str, other: str) -> tuple[Measurement, Measurement] | None:
+def _get_pair(results: Results, one: str, other: str) -> tuple[Measurement, Measurement] | None:
     first, second = results.get(one), results.get(other)
     if isinstance(first, Measurement) and isinstance(second, Measurement):
         return first, second

@@ -1,11 +1,11 @@
-"""A live subject: one process, driven line by line over its standard input and output.
+"""Runs one subject in a process that gets its commands on standard input, one in each line.
 
-``python -P worker.py SUBJECT.py RUNTIME FORMAT`` loads the subject by path, so that nothing of this
-folder or of the project is on its ``sys.path``. Each input line is a JSON object:
-``{"case": "whole" | "stream" | "crowd", "url": ..., "n": N}`` runs the case N times, a crowd of
-streams all at once (asyncio only), and answers with the CPU and wall seconds that took, all threads
-of this process and nothing else, the most memory it ever had, in MB, and the last result, which
-the parent checks. The first command for a URL also makes the client.
+``python -P worker.py SUBJECT.py RUNTIME FORMAT`` loads the subject by path, so that nothing from
+this folder or the project is on its ``sys.path``. Each input line is a JSON object:
+``{"case": "whole" | "stream" | "crowd", "url": ..., "n": N}`` runs the case N times, or a crowd
+of N streams at the same time (asyncio only). The output line has the CPU and wall-clock seconds of
+all threads of this process, its peak memory in MB, and the last result, which the parent checks.
+The first command for a URL also creates the client.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-_resolve = socket.getaddrinfo
+_getaddrinfo = socket.getaddrinfo
 
 
-def _loopback_only(host: Any, *args: Any, **kwargs: Any) -> Any:
-    """Some subjects fetch price lists and the like: a benchmark leaves the machine alone."""
+def _resolve_loopback(host: Any, *args: Any, **kwargs: Any) -> Any:
+    """Allow connections to this machine only: some subjects fetch price lists and similar."""
     if host not in ("127.0.0.1", b"127.0.0.1", "localhost", None):
         raise OSError(f"the benchmark allows no connection to {host}")
-    return _resolve(host, *args, **kwargs)
+    return _getaddrinfo(host, *args, **kwargs)
 
 
-def _load(path: str) -> ModuleType:
+def _load_subject(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("benchmark_subject", path)
     assert spec is not None
     assert spec.loader is not None
@@ -44,14 +44,14 @@ def _load(path: str) -> ModuleType:
 
 
 class Commands:
-    """The commands from the parent, and the answers to it."""
+    """Reads the commands of the parent process, and sends it the results."""
 
-    def __init__(self, make: Callable[[str, str], tuple[Any, Any]], wire: str) -> None:
-        self._make = make
+    def __init__(self, make_calls: Callable[[str, str], tuple[Any, Any]], wire: str) -> None:
+        self._make_calls = make_calls
         self._wire = wire
         self._calls: dict[str, dict[str, Any]] = {}
-        # Some subjects print. The answers get a descriptor of their own.
-        self._answers = os.fdopen(os.dup(1), "w")
+        # Some subjects print. The results get a file descriptor of their own.
+        self._output = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
     def __iter__(self) -> Commands:
@@ -64,21 +64,21 @@ class Commands:
         command = json.loads(line)
         url, case, n = command["url"], command["case"], command["n"]
         if url not in self._calls:
-            whole, stream = self._make(url, self._wire)
-            self._calls[url] = {"whole": whole, "stream": stream}
+            complete, stream = self._make_calls(url, self._wire)
+            self._calls[url] = {"whole": complete, "stream": stream}
         gc.collect()
         if case == "crowd":
-            return partial(crowd, self._calls[url]["stream"], n), 1
+            return partial(run_crowd, self._calls[url]["stream"], n), 1
         return self._calls[url][case], n
 
-    def answer(self, cpu: float, wall: float, result: Any) -> None:
+    def send_result(self, cpu: float, wall: float, result: Any) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        answer = {"cpu": cpu, "wall": wall, "peak": peak, "result": result}
-        print(json.dumps(answer), file=self._answers, flush=True)
+        reply = {"cpu": cpu, "wall": wall, "peak": peak, "result": result}
+        print(json.dumps(reply), file=self._output, flush=True)
 
 
-async def crowd(stream: Callable[[], Awaitable[int]], n: int) -> int:
-    """``n`` streams at once. They all have the same length, which is the result."""
+async def run_crowd(stream: Callable[[], Awaitable[int]], n: int) -> int:
+    """Read ``n`` streams at the same time. All have the same length, which is the result."""
     (length,) = set(await asyncio.gather(*(stream() for _ in range(n))))
     return length
 
@@ -89,32 +89,35 @@ def run_blocking(commands: Commands) -> None:
         for _ in range(n):
             result = call()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        commands.answer(cpu, wall, result)
+        commands.send_result(cpu, wall, result)
 
 
-async def run_nonblocking(commands: Commands) -> None:
+async def run_async(commands: Commands) -> None:
     call: Callable[[], Awaitable[Any]]
-    for call, n in commands:  # blocks the event loop: between two measurements it has no work
+    for (
+        call,
+        n,
+    ) in commands:  # this blocks the event loop, which has no other work between two commands
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(n):
             result = await call()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        commands.answer(cpu, wall, result)
+        commands.send_result(cpu, wall, result)
 
 
 def main(subject_path: str, runtime: str, wire: str) -> None:
-    socket.getaddrinfo = _loopback_only
-    subject = _load(subject_path)
+    socket.getaddrinfo = _resolve_loopback
+    subject = _load_subject(subject_path)
     if runtime == "blocking":
-        run_blocking(Commands(subject.blocking, wire))
+        run_blocking(Commands(subject.make_blocking_calls, wire))
         return
-    commands = Commands(subject.nonblocking, wire)
+    commands = Commands(subject.make_async_calls, wire)
     if runtime == "asyncio":
-        asyncio.run(run_nonblocking(commands))
+        asyncio.run(run_async(commands))
     else:
         import trio
 
-        trio.run(run_nonblocking, commands)
+        trio.run(run_async, commands)
 
 
 if __name__ == "__main__":

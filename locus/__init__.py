@@ -1,16 +1,16 @@
-"""Locus talks to large language models: blocking in scripts, async under asyncio and trio.
+"""Locus calls large language models: blocking in scripts, async under asyncio and trio.
 
     >>> from locus import get_model
     >>> get_model("openai:gpt-4o").complete_sync("Why is the sky blue?").content  # doctest: +SKIP
 
-Everything named here is imported when it is first used.
+Every name below is imported when it is first used.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import lazy_names
+from locus.lazy import make_lazy_attributes
 from locus.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         RateLimitError,
         ResponseParseError,
+        StateFormatError,
         StreamInterruptedError,
         StructuredOutputError,
         UnprocessableEntityError,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
-    from locus.core.state import StateFormatError
     from locus.memory.errors import (
         CheckpointError,
         CheckpointVersionError,
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from locus.tools.decorator import tool
     from locus.tools.errors import ToolArgumentsError
 
-_HOMES: Final = {
+_LAZY_MODULES: Final = {
     **dict.fromkeys(
         (
             "APIConnectionError",
@@ -99,7 +99,6 @@ _HOMES: Final = {
     **dict.fromkeys(
         (
             "ImagePart",
-            "MemoryStoreError",
             "Message",
             "RefusalPart",
             "Role",
@@ -117,7 +116,7 @@ _HOMES: Final = {
     ),
     "Agent": "locus.agent.agent",
     "AgentResult": "locus.agent.result",
-    "StateFormatError": "locus.core.state",
+    "StateFormatError": "locus.core.errors",
     "ToolArgumentsError": "locus.tools.errors",
     "tool": "locus.tools.decorator",
     "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
@@ -187,4 +186,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)

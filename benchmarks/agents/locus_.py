@@ -10,14 +10,14 @@ REQUIREMENTS = ("{root}",)
 RUNTIMES = ("blocking", "asyncio", "trio")
 
 
-def _model() -> Any:
+def _make_model() -> Any:
     from locus.testing import ScriptedModel, tool_call
 
     calls = [tool_call("double", f"call_{n}", n=n) for n in range(19)]
     return ScriptedModel(*calls, "That is all.", cycle=True)
 
 
-def blocking(url: str, _: str) -> tuple[Callable[[], str], None]:
+def make_blocking_calls(url: str, _: str) -> tuple[Callable[[], str], None]:
     from locus import Agent, tool
 
     @tool
@@ -25,7 +25,7 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], None]:
         """Double a number."""
         return 2 * n
 
-    agent = Agent(_model(), [double])
+    agent = Agent(_make_model(), [double])
 
     def run() -> str:
         agent.model.calls.clear()
@@ -34,7 +34,7 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], None]:
     return run, None
 
 
-def nonblocking(url: str, _: str) -> tuple[Callable[[], Awaitable[str]], None]:
+def make_async_calls(url: str, _: str) -> tuple[Callable[[], Awaitable[str]], None]:
     from locus import Agent, tool
 
     @tool
@@ -42,7 +42,7 @@ def nonblocking(url: str, _: str) -> tuple[Callable[[], Awaitable[str]], None]:
         """Double a number."""
         return 2 * n
 
-    agent = Agent(_model(), [double])
+    agent = Agent(_make_model(), [double])
 
     async def run() -> str:
         agent.model.calls.clear()

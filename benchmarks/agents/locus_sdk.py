@@ -10,17 +10,17 @@ REQUIREMENTS = ("locus-sdk[openai]",)
 RUNTIMES = ("blocking", "asyncio")
 
 
-def _model() -> Any:
+def _make_model() -> Any:
     from locus.testing import FunctionModel, text, tool_call
 
-    def answer(messages: Any, *_: Any, **__: Any) -> Any:
-        asked = sum(message.role == "assistant" for message in messages)
-        return text("That is all.") if asked == 19 else tool_call("double", n=asked)
+    def reply(messages: Any, *_: Any, **__: Any) -> Any:
+        call_count = sum(message.role == "assistant" for message in messages)
+        return text("That is all.") if call_count == 19 else tool_call("double", n=call_count)
 
-    return FunctionModel(answer)
+    return FunctionModel(reply)
 
 
-def blocking(url: str, _: str) -> tuple[Callable[[], str], None]:
+def make_blocking_calls(url: str, _: str) -> tuple[Callable[[], str], None]:
     from locus import Agent, tool
 
     @tool
@@ -29,13 +29,13 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], None]:
         return 2 * n
 
     def run() -> str:
-        agent = Agent(model=_model(), tools=[double], max_iterations=30)
+        agent = Agent(model=_make_model(), tools=[double], max_iterations=30)
         return agent.run_sync("Go.").message
 
     return run, None
 
 
-def nonblocking(url: str, _: str) -> tuple[Callable[[], Awaitable[str]], None]:
+def make_async_calls(url: str, _: str) -> tuple[Callable[[], Awaitable[str]], None]:
     from locus import Agent, tool
 
     @tool
@@ -44,7 +44,7 @@ def nonblocking(url: str, _: str) -> tuple[Callable[[], Awaitable[str]], None]:
         return 2 * n
 
     async def run() -> str:
-        agent = Agent(model=_model(), tools=[double], max_iterations=30)
+        agent = Agent(model=_make_model(), tools=[double], max_iterations=30)
         return (await agent.arun("Go.")).message
 
     return run, None

@@ -1,16 +1,16 @@
-"""The bytes the loopback server sends: one whole answer and one streamed answer in each format.
+"""The fixed bytes that the loopback server sends: a complete and a streamed response per format.
 
-They say the same in every format, and have the shape and size of what its own servers send (ids,
+The text is the same in every format. Fields and size are those of the provider's own servers (ids,
 null fields, usage at the end, a dozen response headers), because decoding is what is measured.
-Everything is made once, from a fixed seed: each subject reads the same bytes in every run.
+Everything is generated once from a fixed seed: all subjects read the same bytes in every run.
 
-A format is a module here, named like the SDK that was made for it, with
+A format is a module here, named after the provider's SDK, with
 
-- ``ROOT`` and ``PATH``: what a client's base URL ends in, and what clients add to it;
-- ``HEADERS`` of every answer, and ``STREAM_TYPE``, the content type of a streamed one;
-- ``whole()``, the JSON body of the answer to a request that asks for no stream;
-- ``stream(chunks)``, the pieces of the streamed answer, one item an event;
-- ``EXTRA_CHUNKS``, how many pieces of a stream the caller sees besides the ones with text.
+- ``ROOT`` and ``PATH``: the end of a client's base URL, and what clients add to it;
+- ``HEADERS`` of every response, and ``STREAM_TYPE``, the content type of a streamed one;
+- ``build_body()``, the JSON body of the response to a request without streaming;
+- ``build_stream(chunks)``, the events of the streamed response;
+- ``EXTRA_CHUNKS``, how many chunks without text the caller of a stream sees.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from __future__ import annotations
 import random
 
 CHUNKS = 1000
-"""Chunks with text in the packed stream (a few without come on top)."""
+"""Chunks with text in the packed stream (there are a few more without text)."""
 
 PACKED = 32
-"""Events a write in the packed stream, about 10 kB. The ratios depend on it: with 8 a write, what
-httpx does for each read already puts the floor itself at a twentieth of the OpenAI SDK's time."""
+"""Events in each write of the packed stream, about 10 kB. The ratios depend on it: with 8 events,
+httpx's work for each read makes the floor itself a twentieth of the OpenAI SDK's time."""
 
 CHUNKS_ALONE = 200
-"""Chunks with text in the stream that sends each one alone."""
+"""Chunks with text in the stream that sends each event separately."""
 
 _VOCABULARY = (
     " the", " of", " a", " model", " is", " value", " request", " and", " stream", " from",
@@ -34,19 +34,19 @@ _VOCABULARY = (
 )  # fmt: skip
 
 
-def words(count: int) -> list[str]:
-    """The pieces of text that the answer consists of."""
+def make_text_chunks(count: int) -> list[str]:
+    """The chunks of text of the response."""
     return random.Random(1).choices(_VOCABULARY, k=count)
 
 
-WHOLE_TEXT = "".join(words(300))
+WHOLE_TEXT = "".join(make_text_chunks(300))
 
 
-def stream_length(chunks: int) -> int:
-    """How many characters the streamed answer of so many chunks has."""
-    return sum(map(len, words(chunks)))
+def count_characters(chunks: int) -> int:
+    """How many characters the streamed response with this number of chunks has."""
+    return sum(map(len, make_text_chunks(chunks)))
 
 
-def header_lines(*lines: bytes) -> bytes:
-    """The lines as they stand in an answer's head."""
+def format_headers(*lines: bytes) -> bytes:
+    """The lines as they are in the head of a response."""
     return b"".join(line + b"\r\n" for line in lines)

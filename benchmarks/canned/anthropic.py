@@ -1,11 +1,11 @@
-"""Anthropic's messages."""
+"""Responses in the format of Anthropic's messages."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from . import WHOLE_TEXT, header_lines, words
+from . import WHOLE_TEXT, format_headers, make_text_chunks
 
 ROOT = ""
 PATH = "/v1/messages"
@@ -27,7 +27,7 @@ _USAGE = {
     "service_tier": "standard",
 }
 
-HEADERS = header_lines(
+HEADERS = format_headers(
     b"Date: Thu, 09 Oct 2025 08:53:20 GMT",
     b"Connection: keep-alive",
     b"anthropic-organization-id: 2c9b6c1e-5f0e-4b27-9d43-0d6f5c1b7a88",
@@ -44,8 +44,8 @@ HEADERS = header_lines(
 )
 
 
-def whole() -> bytes:
-    """The JSON body of the answer to a request without ``stream``."""
+def build_body() -> bytes:
+    """The JSON body of the response to a request without ``stream``."""
     body = {
         **_COMMON,
         "content": [{"type": "text", "text": WHOLE_TEXT}],
@@ -53,30 +53,33 @@ def whole() -> bytes:
         "stop_sequence": None,
         "usage": _USAGE,
     }
-    return _json(body)
+    return _to_json(body)
 
 
-def stream(chunks: int) -> list[bytes]:
-    """The server-sent events of a streamed answer, one item an event, the ping included."""
+def build_stream(chunks: int) -> list[bytes]:
+    """The server-sent events of a streamed response, one event in each item, the ping included."""
     message: dict[str, Any] = {**_COMMON, "content": [], "stop_reason": None, "stop_sequence": None}
     end = {"stop_reason": "end_turn", "stop_sequence": None}
     return [
-        _event("message_start", message={**message, "usage": {**_USAGE, "output_tokens": 1}}),
-        _event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
-        _event("ping"),
+        _build_event("message_start", message={**message, "usage": {**_USAGE, "output_tokens": 1}}),
+        _build_event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        _build_event("ping"),
         *(
-            _event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
-            for word in words(chunks)
+            _build_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+            for text in make_text_chunks(chunks)
         ),
-        _event("content_block_stop", index=0),
-        _event("message_delta", delta=end, usage={"output_tokens": 300}),
-        _event("message_stop"),
+        _build_event("content_block_stop", index=0),
+        _build_event("message_delta", delta=end, usage={"output_tokens": 300}),
+        _build_event("message_stop"),
     ]
 
 
-def _event(kind: str, **members: Any) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (kind.encode(), _json({"type": kind, **members}))
+def _build_event(event_type: str, **members: Any) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (
+        event_type.encode(),
+        _to_json({"type": event_type, **members}),
+    )
 
 
-def _json(body: dict[str, Any]) -> bytes:
+def _to_json(body: dict[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()

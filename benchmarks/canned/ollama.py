@@ -1,11 +1,11 @@
-"""Ollama's chat."""
+"""Responses in the format of Ollama's chat."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from . import WHOLE_TEXT, header_lines, words
+from . import WHOLE_TEXT, format_headers, make_text_chunks
 
 ROOT = ""
 PATH = "/api/chat"
@@ -23,21 +23,21 @@ _END = {
     "eval_duration": 4535599000,
 }
 
-HEADERS = header_lines(b"Date: Thu, 09 Oct 2025 08:53:20 GMT")
+HEADERS = format_headers(b"Date: Thu, 09 Oct 2025 08:53:20 GMT")
 
 
-def whole() -> bytes:
-    """The JSON body of the answer to a request with ``"stream": false``."""
-    return _piece(WHOLE_TEXT, _END)
+def build_body() -> bytes:
+    """The JSON body of the response to a request with ``"stream": false``."""
+    return _build_line(WHOLE_TEXT, _END)
 
 
-def stream(chunks: int) -> list[bytes]:
-    """The lines of a streamed answer."""
-    lines = [_piece(word, {"done": False}) for word in words(chunks)]
-    return [line + b"\n" for line in (*lines, _piece("", _END))]
+def build_stream(chunks: int) -> list[bytes]:
+    """The lines of a streamed response."""
+    lines = [_build_line(text, {"done": False}) for text in make_text_chunks(chunks)]
+    return [line + b"\n" for line in (*lines, _build_line("", _END))]
 
 
-def _piece(text: str, rest: dict[str, Any]) -> bytes:
+def _build_line(text: str, rest: dict[str, Any]) -> bytes:
     body = {
         "model": "llama3.3",
         "created_at": "2025-10-09T08:53:20.146893451Z",

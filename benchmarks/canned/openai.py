@@ -1,11 +1,11 @@
-"""OpenAI's chat completions."""
+"""Responses in the format of OpenAI's chat completions."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from . import WHOLE_TEXT, header_lines, words
+from . import WHOLE_TEXT, format_headers, make_text_chunks
 
 ROOT = "/v1"
 PATH = "/chat/completions"
@@ -31,7 +31,7 @@ _USAGE = {
     },
 }
 
-HEADERS = header_lines(
+HEADERS = format_headers(
     b"Date: Thu, 09 Oct 2025 08:53:20 GMT",
     b"Connection: keep-alive",
     b"openai-organization: org-benchmark",
@@ -48,8 +48,8 @@ HEADERS = header_lines(
 )
 
 
-def whole() -> bytes:
-    """The JSON body of the answer to a request without ``stream``."""
+def build_body() -> bytes:
+    """The JSON body of the response to a request without ``stream``."""
     message: dict[str, Any] = {
         "role": "assistant",
         "content": WHOLE_TEXT,
@@ -68,17 +68,19 @@ def whole() -> bytes:
     return json.dumps(body, indent=2, ensure_ascii=False).encode()
 
 
-def stream(chunks: int) -> list[bytes]:
-    """The server-sent events of a streamed answer, one item an event, ``[DONE]`` included."""
+def build_stream(chunks: int) -> list[bytes]:
+    """The server-sent events of a streamed response, one in each item, ``[DONE]`` included."""
     role = {"role": "assistant", "content": "", "refusal": None}
-    events = [_event(role)]
-    events += [_event({"content": word}) for word in words(chunks)]
-    events += [_event({}, "stop"), _event(None, usage=_USAGE), b"data: [DONE]\n\n"]
+    events = [_build_event(role)]
+    events += [_build_event({"content": text}) for text in make_text_chunks(chunks)]
+    events += [_build_event({}, "stop"), _build_event(None, usage=_USAGE), b"data: [DONE]\n\n"]
     return events
 
 
-def _event(delta: dict[str, Any] | None, finish: str | None = None, usage: Any = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _build_event(
+    delta: dict[str, Any] | None, finish_reason: str | None = None, usage: Any = None
+) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     chunk = {
         **_COMMON,
         "object": "chat.completion.chunk",

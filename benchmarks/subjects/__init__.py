@@ -1,23 +1,23 @@
-"""The subjects: one module each says how it is installed and how its user calls it.
+"""The subjects: each has a module that says how it is installed and how its user calls it.
 
 A module has
 
 - ``NAME``, and ``REQUIREMENTS``, what its user installs (and trio, to use it with trio);
-- ``FORMATS``, the wire formats it is measured on, each a module of ``canned``. Modules with the
-  same name share an environment and a row, each on formats of its own;
-- ``blocking(url, wire)`` and ``nonblocking(url, wire)``, for one of these formats, which return two
-  callables: one asks for a whole answer and returns its text, the other asks for a stream, looks
-  at the text of every chunk, and returns how many characters came. Where the package has no such
-  API, the function is missing;
-- ``RUNTIMES``, what it runs under;
-- where it speaks OpenAI's format, ``IMPORT``, the import statement whose cost is measured, and
-  ``COLD``, a whole program that prints one answer, with ``{url}`` for the base URL.
+- ``FORMATS``, the wire formats that it is measured with, each a module of ``canned``. Modules with
+  the same name share an environment and a row, each with its own formats;
+- ``make_blocking_calls(url, wire)`` and ``make_async_calls(url, wire)``, for one of these formats.
+  They return two functions: one requests a complete response and returns its text, the other
+  requests a stream, reads the text of every chunk, and returns the number of characters. If the
+  package has no such API, the function is missing;
+- ``RUNTIMES``, the runtimes that it supports;
+- with OpenAI's format, ``IMPORT``, the import statement that is measured, and ``COLD``, a program
+  that prints one response, with ``{url}`` for the base URL.
 
-``locus_oci`` has none of these callables: it is measured for what signing costs, and nothing else.
+``locus_oci`` has none of these functions: only the cost of signing is measured with it.
 
-The subject's own package is imported inside the functions only, so that the parent process, which
-has none of them installed, can read the rest. Each subject is used as its documentation says, with
-one client for all calls.
+The subject's own package is imported only inside the functions, because the parent process, which
+reads the rest, has none of them installed. Each subject is used as its documentation says, with one
+client for all calls.
 """
 
 from __future__ import annotations

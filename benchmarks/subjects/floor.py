@@ -1,7 +1,7 @@
-"""The floor: bare httpx and msgspec, a loop written by hand for this one server.
+"""The floor: bare httpx and msgspec in a hand-written loop for this one server.
 
-No classes, no errors beyond the status, plain dicts: the least that Python code on httpx can do and
-still see the text of every chunk. The other figures are measured against it.
+It has no classes, no error handling beyond the status, and plain dicts: the least that Python code
+on httpx can do to see the text of every chunk. All other results are compared with it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 NAME = "floor"
 FORMATS = ("openai",)
-# Without sniffio, httpcore looks for it on the disk several times in each asynchronous request,
-# which takes 0.3 ms in all: no floor.
+# Without sniffio, httpcore searches the disk for it several times in each asynchronous request,
+# which takes 0.3 ms: then this would not be the least possible work.
 REQUIREMENTS = ("httpx", "msgspec", "sniffio")
 IMPORT = "import httpx, msgspec"
 RUNTIMES = ("blocking", "asyncio", "trio")
@@ -26,11 +26,11 @@ with httpx.Client(headers=headers) as client:
 """
 
 _HEADERS = {"authorization": "Bearer x", "content-type": "application/json"}
-_ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-_STREAM = {**_ASK, "stream": True, "stream_options": {"include_usage": True}}
+_REQUEST = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+_STREAM_REQUEST = {**_REQUEST, "stream": True, "stream_options": {"include_usage": True}}
 
 
-def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def make_blocking_calls(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     import httpx
     import msgspec
 
@@ -38,13 +38,13 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     url += "/chat/completions"
 
-    def whole() -> str:
-        response = client.post(url, content=encode(_ASK)).raise_for_status()
+    def complete() -> str:
+        response = client.post(url, content=encode(_REQUEST)).raise_for_status()
         return decode(response.content)["choices"][0]["message"]["content"]
 
     def stream() -> int:
         length, rest = 0, b""
-        with client.stream("POST", url, content=encode(_STREAM)) as response:
+        with client.stream("POST", url, content=encode(_STREAM_REQUEST)) as response:
             response.raise_for_status()
             for data in response.iter_bytes():
                 *events, rest = (rest + data).split(b"\n\n")
@@ -54,10 +54,10 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
                             length += len(choice["delta"].get("content") or "")
         return length
 
-    return whole, stream
+    return complete, stream
 
 
-def nonblocking(
+def make_async_calls(
     url: str, _: str
 ) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     import httpx
@@ -68,13 +68,13 @@ def nonblocking(
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     url += "/chat/completions"
 
-    async def whole() -> str:
-        response = (await client.post(url, content=encode(_ASK))).raise_for_status()
+    async def complete() -> str:
+        response = (await client.post(url, content=encode(_REQUEST))).raise_for_status()
         return decode(response.content)["choices"][0]["message"]["content"]
 
     async def stream() -> int:
         length, rest = 0, b""
-        async with client.stream("POST", url, content=encode(_STREAM)) as response:
+        async with client.stream("POST", url, content=encode(_STREAM_REQUEST)) as response:
             response.raise_for_status()
             async for data in response.aiter_bytes():
                 *events, rest = (rest + data).split(b"\n\n")
@@ -84,4 +84,4 @@ def nonblocking(
                             length += len(choice["delta"].get("content") or "")
         return length
 
-    return whole, stream
+    return complete, stream

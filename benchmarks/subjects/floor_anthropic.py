@@ -1,4 +1,4 @@
-"""The floor of Anthropic's format; ``floor`` says what that is."""
+"""The floor for Anthropic's format; see ``floor``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Awaitable, Callable
 
 NAME = "floor"
 FORMATS = ("anthropic",)
-REQUIREMENTS = ("httpx", "msgspec", "sniffio")  # as for OpenAI's format: the two share one place
+REQUIREMENTS = (
+    "httpx",
+    "msgspec",
+    "sniffio",
+)  # the same as for OpenAI's format: they share an environment
 RUNTIMES = ("blocking", "asyncio", "trio")
 
 _HEADERS = {
@@ -14,11 +18,11 @@ _HEADERS = {
     "anthropic-version": "2023-06-01",
     "content-type": "application/json",
 }
-_ASK = {"model": "m", "max_tokens": 4096, "messages": [{"role": "user", "content": "hi"}]}
-_STREAM = {**_ASK, "stream": True}
+_REQUEST = {"model": "m", "max_tokens": 4096, "messages": [{"role": "user", "content": "hi"}]}
+_STREAM_REQUEST = {**_REQUEST, "stream": True}
 
 
-def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def make_blocking_calls(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     import httpx
     import msgspec
 
@@ -26,26 +30,26 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     url += "/v1/messages"
 
-    def whole() -> str:
-        response = client.post(url, content=encode(_ASK)).raise_for_status()
+    def complete() -> str:
+        response = client.post(url, content=encode(_REQUEST)).raise_for_status()
         return decode(response.content)["content"][0]["text"]
 
     def stream() -> int:
         length, rest = 0, b""
-        with client.stream("POST", url, content=encode(_STREAM)) as response:
+        with client.stream("POST", url, content=encode(_STREAM_REQUEST)) as response:
             response.raise_for_status()
             for data in response.iter_bytes():
                 *events, rest = (rest + data).split(b"\n\n")
                 for event in events:
-                    found = decode(event[event.index(b"\n") + 7 :])
-                    if found["type"] == "content_block_delta":
-                        length += len(found["delta"]["text"])
+                    payload = decode(event[event.index(b"\n") + 7 :])
+                    if payload["type"] == "content_block_delta":
+                        length += len(payload["delta"]["text"])
         return length
 
-    return whole, stream
+    return complete, stream
 
 
-def nonblocking(
+def make_async_calls(
     url: str, _: str
 ) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     import httpx
@@ -55,20 +59,20 @@ def nonblocking(
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     url += "/v1/messages"
 
-    async def whole() -> str:
-        response = (await client.post(url, content=encode(_ASK))).raise_for_status()
+    async def complete() -> str:
+        response = (await client.post(url, content=encode(_REQUEST))).raise_for_status()
         return decode(response.content)["content"][0]["text"]
 
     async def stream() -> int:
         length, rest = 0, b""
-        async with client.stream("POST", url, content=encode(_STREAM)) as response:
+        async with client.stream("POST", url, content=encode(_STREAM_REQUEST)) as response:
             response.raise_for_status()
             async for data in response.aiter_bytes():
                 *events, rest = (rest + data).split(b"\n\n")
                 for event in events:
-                    found = decode(event[event.index(b"\n") + 7 :])
-                    if found["type"] == "content_block_delta":
-                        length += len(found["delta"]["text"])
+                    payload = decode(event[event.index(b"\n") + 7 :])
+                    if payload["type"] == "content_block_delta":
+                        length += len(payload["delta"]["text"])
         return length
 
-    return whole, stream
+    return complete, stream

@@ -1,4 +1,4 @@
-"""The floor of Ollama's format; ``floor`` says what that is."""
+"""The floor for Ollama's format; see ``floor``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Awaitable, Callable
 
 NAME = "floor"
 FORMATS = ("ollama",)
-REQUIREMENTS = ("httpx", "msgspec", "sniffio")  # as for OpenAI's format: the two share one place
+REQUIREMENTS = (
+    "httpx",
+    "msgspec",
+    "sniffio",
+)  # the same as for OpenAI's format: they share an environment
 RUNTIMES = ("blocking", "asyncio", "trio")
 
 _HEADERS = {"content-type": "application/json"}
-_ASK = {
+_REQUEST = {
     "model": "m",
     "messages": [{"role": "user", "content": "hi"}],
     "stream": False,
 }
-_STREAM = {**_ASK, "stream": True}
+_STREAM_REQUEST = {**_REQUEST, "stream": True}
 
 
-def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def make_blocking_calls(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     import httpx
     import msgspec
 
@@ -26,13 +30,13 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     url += "/api/chat"
 
-    def whole() -> str:
-        response = client.post(url, content=encode(_ASK)).raise_for_status()
+    def complete() -> str:
+        response = client.post(url, content=encode(_REQUEST)).raise_for_status()
         return decode(response.content)["message"]["content"]
 
     def stream() -> int:
         length, rest = 0, b""
-        with client.stream("POST", url, content=encode(_STREAM)) as response:
+        with client.stream("POST", url, content=encode(_STREAM_REQUEST)) as response:
             response.raise_for_status()
             for data in response.iter_bytes():
                 *lines, rest = (rest + data).split(b"\n")
@@ -40,10 +44,10 @@ def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
                     length += len(decode(line)["message"]["content"])
         return length
 
-    return whole, stream
+    return complete, stream
 
 
-def nonblocking(
+def make_async_calls(
     url: str, _: str
 ) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     import httpx
@@ -53,13 +57,13 @@ def nonblocking(
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     url += "/api/chat"
 
-    async def whole() -> str:
-        response = (await client.post(url, content=encode(_ASK))).raise_for_status()
+    async def complete() -> str:
+        response = (await client.post(url, content=encode(_REQUEST))).raise_for_status()
         return decode(response.content)["message"]["content"]
 
     async def stream() -> int:
         length, rest = 0, b""
-        async with client.stream("POST", url, content=encode(_STREAM)) as response:
+        async with client.stream("POST", url, content=encode(_STREAM_REQUEST)) as response:
             response.raise_for_status()
             async for data in response.aiter_bytes():
                 *lines, rest = (rest + data).split(b"\n")
@@ -67,4 +71,4 @@ def nonblocking(
                     length += len(decode(line)["message"]["content"])
         return length
 
-    return whole, stream
+    return complete, stream

@@ -17,7 +17,7 @@ print(OpenAIModel("m", api_key="x", base_url="{url}").complete_sync("hi").conten
 """
 
 
-def _model(url: str, wire: str) -> Any:
+def _make_model(url: str, wire: str) -> Any:
     from locus import models
 
     if wire == "anthropic":
@@ -27,10 +27,10 @@ def _model(url: str, wire: str) -> Any:
     return models.OpenAIModel("m", api_key="x", base_url=url)
 
 
-def blocking(url: str, wire: str) -> tuple[Callable[[], str], Callable[[], int]]:
-    model = _model(url, wire)
+def make_blocking_calls(url: str, wire: str) -> tuple[Callable[[], str], Callable[[], int]]:
+    model = _make_model(url, wire)
 
-    def whole() -> str:
+    def complete() -> str:
         return model.complete_sync("hi").content
 
     def stream() -> int:
@@ -39,15 +39,15 @@ def blocking(url: str, wire: str) -> tuple[Callable[[], str], Callable[[], int]]
             length += len(event.content or "")
         return length
 
-    return whole, stream
+    return complete, stream
 
 
-def nonblocking(
+def make_async_calls(
     url: str, wire: str
 ) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
-    model = _model(url, wire)
+    model = _make_model(url, wire)
 
-    async def whole() -> str:
+    async def complete() -> str:
         return (await model.complete("hi")).content
 
     async def stream() -> int:
@@ -56,4 +56,4 @@ def nonblocking(
             length += len(event.content or "")
         return length
 
-    return whole, stream
+    return complete, stream

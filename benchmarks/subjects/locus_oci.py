@@ -1,7 +1,7 @@
-"""Locus with Oracle's package, whose signers OCI needs: what the import and a signature cost.
+"""Locus with Oracle's package, whose signers OCI needs: for the cost of the import and of signing.
 
-The programs find a profile at ``{config_file}``. The endpoint that is asked is the one of OpenAI's
-format, so that signed and unsigned requests get the same bytes.
+The programs read a profile at ``{config_file}``. They call the endpoint of OpenAI's format, so that
+signed and unsigned requests get the same bytes.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ key.write_bytes(
         serialization.NoEncryption(),
     )
 )
-said = {
+profile = {
     "user": "ocid1.user.oc1..aaaa",
     "tenancy": "ocid1.tenancy.oc1..aaaa",
     "fingerprint": ":".join(["0a"] * 16),
     "region": "us-chicago-1",
     "key_file": str(key),
 }
-config.write_text("[DEFAULT]\\n" + "".join(f"{k}={v}\\n" for k, v in said.items()))
+config.write_text("[DEFAULT]\\n" + "".join(f"{k}={v}\\n" for k, v in profile.items()))
 print("times", 0, 0)
 """
-"""Writes the profile, with a new key."""
+"""A program that writes the profile, with a new key."""
 
 COLD = {
     "openai": """
@@ -52,7 +52,7 @@ model = OCIChatCompletionsModel(
 print(model.complete_sync("hi").content)
 """,
 }
-"""Whole programs that print one answer; the first two do not import ``oci``."""
+"""Programs that print one response; the first two do not import ``oci``."""
 
 IMPORTS = {
     "locus.models": "from locus.models import OCIChatCompletionsModel",
@@ -65,12 +65,12 @@ url = "https://inference.example.com/openai/v1/chat/completions"
 headers = {"content-type": "application/json", "opc-compartment-id": "ocid1.compartment.oc1..a"}
 body = b"x" * 1000
 """
-_TIMED = """
+_TIMING = """
 import time
-one()
+sign_once()
 cpu, wall = time.process_time(), time.perf_counter()
 for _ in range({n}):
-    one()
+    sign_once()
 print("times", (time.process_time() - cpu) / {n}, (time.perf_counter() - wall) / {n})
 """
 
@@ -79,18 +79,18 @@ import base64, hashlib, pathlib
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 key = serialization.load_pem_private_key(pathlib.Path("{config_file}.pem").read_bytes(), None)
-def one():
+def sign_once():
     digest = base64.b64encode(hashlib.sha256(body).digest())
     key.sign(b"x" * 300 + digest, padding.PKCS1v15(), hashes.SHA256())
 """
 _LOCUS = """
-from locus.models.providers.oci._signing import signer_for
-from locus.models.providers.oci.settings import auth_of
+from locus.models.providers.oci._signer_cache import get_signer
+from locus.models.providers.oci.authentication import resolve_auth
 from locus.transport.http_call import HttpRequest
-signer = signer_for(auth_of(config_file="{config_file}"))
-signer.prepare()
+signer = get_signer(resolve_auth(config_file="{config_file}"))
+signer.ensure_ready()
 request = HttpRequest(url, headers, body)
-def one():
+def sign_once():
     signer.sign(request)
 """
 _OCI = """
@@ -98,11 +98,11 @@ import oci
 from oci._vendor import requests
 signer = oci.signer.Signer.from_config(oci.config.from_file("{config_file}"))
 prepared = requests.Request("POST", url, headers=headers, data=body).prepare()
-def one():
+def sign_once():
     signer(prepared.copy())
 """
 SIGN = {
-    name: _REQUEST + program + _TIMED
+    name: _REQUEST + program + _TIMING
     for name, program in {"floor": _FLOOR, "locus": _LOCUS, "oci": _OCI}.items()
 }
-"""Programs that sign a request with a body of a kilobyte ``{n}`` times; the floor is its RSA."""
+"""Programs that sign a request with a 1 kB body ``{n}`` times; the floor is the RSA signature."""

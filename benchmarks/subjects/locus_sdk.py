@@ -19,22 +19,22 @@ print(asyncio.run(model.complete([Message.user("hi")])).content)
 """
 
 
-def nonblocking(
+def make_async_calls(
     url: str, _: str
 ) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     from locus.core.messages import Message
     from locus.models.native.openai import OpenAIModel
 
     model = OpenAIModel(model="m", api_key="x", base_url=url)
-    ask = [Message.user("hi")]
+    messages = [Message.user("hi")]
 
-    async def whole() -> str:
-        return (await model.complete(ask)).content
+    async def complete() -> str:
+        return (await model.complete(messages)).content
 
     async def stream() -> int:
         length = 0
-        async for event in model.stream(ask):
+        async for event in model.stream(messages):
             length += len(event.content or "")
         return length
 
-    return whole, stream
+    return complete, stream

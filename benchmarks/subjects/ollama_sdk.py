@@ -10,41 +10,41 @@ FORMATS = ("ollama",)
 REQUIREMENTS = ("ollama",)
 RUNTIMES = ("blocking", "asyncio", "trio")
 
-_ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-_STREAM: dict[str, Any] = {**_ASK, "stream": True}
+_REQUEST: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+_STREAM_REQUEST: dict[str, Any] = {**_REQUEST, "stream": True}
 
 
-def blocking(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
+def make_blocking_calls(url: str, _: str) -> tuple[Callable[[], str], Callable[[], int]]:
     from ollama import Client
 
     chat = Client(host=url).chat
 
-    def whole() -> str:
-        return chat(**_ASK).message.content
+    def complete() -> str:
+        return chat(**_REQUEST).message.content
 
     def stream() -> int:
         length = 0
-        for chunk in chat(**_STREAM):
+        for chunk in chat(**_STREAM_REQUEST):
             length += len(chunk.message.content or "")
         return length
 
-    return whole, stream
+    return complete, stream
 
 
-def nonblocking(
+def make_async_calls(
     url: str, _: str
 ) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[int]]]:
     from ollama import AsyncClient
 
     chat = AsyncClient(host=url).chat
 
-    async def whole() -> str:
-        return (await chat(**_ASK)).message.content
+    async def complete() -> str:
+        return (await chat(**_REQUEST)).message.content
 
     async def stream() -> int:
         length = 0
-        async for chunk in await chat(**_STREAM):
+        async for chunk in await chat(**_STREAM_REQUEST):
             length += len(chunk.message.content or "")
         return length
 
-    return whole, stream
+    return complete, stream

@@ -13,16 +13,16 @@
 # %% [markdown]
 # # Durable conversations
 #
-# Conversations that go on tomorrow, in another process, also where a process was killed in the
-# middle of its work; and what an agent remembers beyond them.
+# Conversations that continue later in another process, even if a process was killed during a run;
+# and facts that an agent remembers for all conversations.
 #
 # *How to open this:* it is a notebook, written as a Python file. In VS Code it opens as it is, with
 # "Run Cell" above each cell; `jupytext --to ipynb durable_conversations.py` makes a file for
-# Jupyter. `python durable_conversations.py` does not work, for cells may `await`.
+# Jupyter. `python durable_conversations.py` does not work, because cells may `await`.
 #
-# *What it asks:* the model that `LOCUS_MODEL_ID` names, such as `openai:gpt-4o`; it has to know
-# tools. With nothing set, a practice server on this machine, which answers by a few rules and not
-# by a model. No account is needed.
+# *Which model it uses:* the one in `LOCUS_MODEL_ID`, such as `openai:gpt-4o`; it must support
+# tools. If that is not set, a practice server on this machine, which answers by a few rules and
+# not with a model. No account is needed.
 
 # %%
 import tempfile
@@ -30,10 +30,10 @@ from pathlib import Path
 
 from locus import Agent, tool
 from locus.memory import SQLiteCheckpointer
-from locus.testing.practice_server import PracticeServer, example_model
+from locus.testing.practice_server import PracticeServer, get_example_model
 
 practice = PracticeServer().start()
-model = example_model(practice, tools=True, temperature=0, max_tokens=300)
+model = get_example_model(practice, tools=True, temperature=0, max_tokens=300)
 print(f"asking {type(model).__name__}, {model.config.model}")
 
 folder = tempfile.TemporaryDirectory()
@@ -43,8 +43,8 @@ checkpointer = SQLiteCheckpointer(database)
 # %% [markdown]
 # ## A thread
 #
-# A thread is a conversation with a name. Each step of it is saved, and the next run goes on where
-# the last one ended.
+# A thread is a conversation with a name. Each step is saved, and the next run continues where the
+# last one ended.
 
 # %%
 agent = Agent(model, checkpointer=checkpointer)
@@ -52,19 +52,22 @@ print(agent.run_sync("My name is Ada.", thread_id="ada").message)
 print(agent.run_sync("What is my name?", thread_id="ada").message)
 
 # %% [markdown]
-# Another agent object, another checkpointer on the same file, tomorrow: the same thread.
+# Another agent object and another checkpointer on the same file continue the same thread.
 
 # %%
-with SQLiteCheckpointer(database) as tomorrow:
-    result = await Agent(model, checkpointer=tomorrow).arun("What is my name?", thread_id="ada")
+with SQLiteCheckpointer(database) as second_checkpointer:
+    result = await Agent(model, checkpointer=second_checkpointer).arun(
+        "What is my name?", thread_id="ada"
+    )
     print(result.message)
-    print(f"[{len(result.state.messages)} messages; threads: {', '.join(tomorrow.threads())}]")
+    threads = ", ".join(second_checkpointer.list_thread_ids())
+    print(f"[{len(result.state.messages)} messages; threads: {threads}]")
 
 # %% [markdown]
 # ## Killed in the middle
 #
-# Another process reserves a room and then pays; in the middle of paying the power fails. The
-# program stands in a file, because both processes need it.
+# Another process reserves a room and then pays; it is killed in the middle of the payment. The
+# program is in a file, because both processes need it.
 
 # %%
 import pickle
@@ -79,119 +82,126 @@ from pathlib import Path
 from locus import Agent, tool
 from locus.memory import SQLiteCheckpointer
 
-HERE = Path(__file__).parent
-POWER_FAILS = __name__ == "__main__"
+FOLDER = Path(__file__).parent
+IS_KILLED = __name__ == "__main__"
 
 
-def note(line):
-    with open(HERE / "done.txt", "a") as file:
+def log(line):
+    with open(FOLDER / "done.txt", "a") as file:
         print(line, file=file)
 
 
 @tool
 def reserve(city: str) -> str:
     """Reserve a room in a city."""
-    note(f"process {'1' if POWER_FAILS else '2'}: reserved a room in {city}")
+    log(f"process {'1' if IS_KILLED else '2'}: reserved a room in {city}")
     return f"a room in {city}"
 
 
 @tool
 def pay(amount: float) -> str:
     """Pay an amount of euros."""
-    if POWER_FAILS:
+    if IS_KILLED:
         os._exit(9)
-    note(f"process {'1' if POWER_FAILS else '2'}: paid {amount}")
+    log(f"process {'1' if IS_KILLED else '2'}: paid {amount}")
     return f"{amount} euros paid"
 
 
-def booking(model):
-    checkpointer = SQLiteCheckpointer(HERE / "conversations.db")
+def make_booking_agent(model):
+    checkpointer = SQLiteCheckpointer(FOLDER / "conversations.db")
     return Agent(model, [reserve, pay], checkpointer=checkpointer)
 
 
 if __name__ == "__main__":
-    agent = booking(pickle.load(sys.stdin.buffer))
+    agent = make_booking_agent(pickle.load(sys.stdin.buffer))
     agent.run_sync("Reserve a room in Rome, then pay 80 euros.", thread_id="trip")
 ''')
 
-ended = subprocess.run([sys.executable, program], input=pickle.dumps(model), check=False)
-print("the process ended with", ended.returncode)
+process = subprocess.run([sys.executable, program], input=pickle.dumps(model), check=False)
+print("the process ended with", process.returncode)
 print((Path(folder.name) / "done.txt").read_text(), end="")
 
 # %% [markdown]
-# The reservation is in the checkpoint, the payment is not. `resume` does what was left undone, and
-# nothing twice.
+# The reservation is in the checkpoint, the payment is not. `resume` runs the remaining calls, and
+# no call twice.
 
 # %%
 sys.path.append(folder.name)
-from booking import booking
+from booking import make_booking_agent
 
-trip = booking(model)
-print("waiting to be run:", [call.name for call in trip.checkpointer.load("trip").pending_calls()])
+trip_agent = make_booking_agent(model)
+print(
+    "waiting to be run:",
+    [call.name for call in trip_agent.checkpointer.load("trip").pending_calls()],
+)
 
-result = await trip.aresume(thread_id="trip")
+result = await trip_agent.aresume(thread_id="trip")
 print(result.message)
 print((Path(folder.name) / "done.txt").read_text(), end="")
 
 # %% [markdown]
 # ## One at a time
 #
-# Two processes that go on with one thread would write over each other. The second one is told so.
+# Two processes that continue one thread would overwrite each other's steps. The second one gets an
+# error.
 
 # %%
 from locus.memory import ThreadBusyError
 
-with checkpointer.claim("ada"):  # as a run does
+with checkpointer.lock_thread("ada"):  # as a run does
     try:
         agent.run_sync("What is my name?", thread_id="ada")
     except ThreadBusyError as error:
         print(error)
 
 # %% [markdown]
-# ## Once and no more
+# ## Idempotent tools
 #
-# An idempotent tool runs once for the same arguments in a thread. A repeat gets the first result.
+# An idempotent tool runs once for the same arguments in a thread. A second call gets the first
+# result.
 
 # %%
-charged = []
+charges = []
 
 
 @tool(idempotent=True)
 def charge(amount: float) -> str:
     """Charge the customer's card."""
-    charged.append(amount)
+    charges.append(amount)
     return f"charged {amount}"
 
 
-careful = Agent(model, [charge], checkpointer=checkpointer)
+charging_agent = Agent(model, [charge], checkpointer=checkpointer)
 for _ in range(2):
-    print(careful.run_sync("Charge 25 euros.", thread_id="order 7").message)
-print("the card was charged", len(charged), "time")
+    print(charging_agent.run_sync("Charge 25 euros.", thread_id="order 7").message)
+print("the card was charged", len(charges), "time")
 
 # %% [markdown]
 # ## Long conversations
 #
-# A conversation manager keeps what is sent within bounds. What is saved stays whole.
+# A conversation manager limits the messages that are sent. All messages are saved.
 
 # %%
 from locus.memory import SlidingWindowManager
 
-brief = Agent(
+short_agent = Agent(
     model,
     checkpointer=checkpointer,
     conversation_manager=SlidingWindowManager(max_messages=3),
 )
 for country in ("France", "Italy", "Norway", "Spain"):
-    result = brief.run_sync(f"What is the capital of {country}?", thread_id="quiz")
+    result = short_agent.run_sync(f"What is the capital of {country}?", thread_id="quiz")
     if practice.requests:
-        sent = len(practice.requests[-1].json()["messages"])
-        print(f"{result.message:35} sent: {sent}, kept: {len(result.state.messages)} messages")
+        sent_count = len(practice.requests[-1].json()["messages"])
+        print(
+            f"{result.message:35} sent: {sent_count}, saved: {len(result.state.messages)} messages"
+        )
 
 # %% [markdown]
 # ## Facts that outlive a conversation
 #
-# A memory store holds facts by namespace and key. They are shown to the model in its system prompt,
-# in every thread.
+# A memory store contains facts by namespace and key. The model sees them in its system prompt, in
+# every thread.
 
 # %%
 from locus.memory import SQLiteStore
@@ -200,23 +210,23 @@ store = SQLiteStore(Path(folder.name) / "facts.db")
 store.put("ada", "favourite colour", "green")
 print(store.render("ada"))
 
-remembering = Agent(model, memory=store, memory_namespace="ada")
-print(remembering.run_sync("What is my favourite colour?").message)
+agent_with_memory = Agent(model, memory=store, memory_namespace="ada")
+print(agent_with_memory.run_sync("What is my favourite colour?").message)
 
 # %% [markdown]
-# ## Conversations that the service keeps
+# ## Conversations that the service stores
 #
-# On a stored responses model the service keeps the conversation. The agent sends new messages only
-# and saves the service's id with the thread. (This part asks the practice server; `responses.py`
-# says how to ask OCI.)
+# With a responses model and `store=True` the service stores the conversation. The agent sends only
+# new messages, and saves the service's id with the thread. (This part uses the practice server;
+# `responses.py` shows how to use OCI.)
 
 # %%
 from locus import OCIResponsesModel
 
 service = OCIResponsesModel("openai.gpt-4.1", api_key="any", base_url=practice.url)
-kept = Agent(service, checkpointer=checkpointer)
-kept.run_sync("My name is Ada.", thread_id="kept")
-result = await kept.arun("What is my name?", thread_id="kept")
+stored_agent = Agent(service, checkpointer=checkpointer)
+stored_agent.run_sync("My name is Ada.", thread_id="stored")
+result = await stored_agent.arun("What is my name?", thread_id="stored")
 print(result.message)
 
 body = practice.requests[-1].json()
@@ -225,10 +235,10 @@ print("saved:", dict(result.state.provider_state))
 
 # %%
 store.close()
-trip.checkpointer.close()
+trip_agent.checkpointer.close()
 checkpointer.close()
-for used in (model, service):
-    await used.close()
+for model_to_close in (model, service):
+    await model_to_close.close()
 practice.close()
 sys.path.remove(folder.name)
 folder.cleanup()

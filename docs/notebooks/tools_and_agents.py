@@ -13,28 +13,28 @@
 # %% [markdown]
 # # Tools and agents
 #
-# A tool is a Python function that a model may call. An agent is a model with tools, called until it
-# has said all it wanted to.
+# A tool is a Python function that a model may call. An agent calls a model with tools until the
+# model needs no more tools.
 #
 # *How to open this:* it is a notebook, written as a Python file. In VS Code it opens as it is, with
 # "Run Cell" above each cell; `jupytext --to ipynb tools_and_agents.py` makes a file for Jupyter.
-# `python tools_and_agents.py` does not work, for cells may `await`.
+# `python tools_and_agents.py` does not work, because cells may `await`.
 #
-# *What it asks:* the model that `LOCUS_MODEL_ID` names, such as `openai:gpt-4o`; it has to know
-# tools. With nothing set, a practice server on this machine, which picks tools by a few rules and
-# not by a model. No account is needed.
+# *Which model it uses:* the one in `LOCUS_MODEL_ID`, such as `openai:gpt-4o`; it must support
+# tools. If that is not set, a practice server on this machine, which chooses tools by a few rules
+# and not with a model. No account is needed.
 
 # %%
-from locus.testing.practice_server import PracticeServer, example_model
+from locus.testing.practice_server import PracticeServer, get_example_model
 
 practice = PracticeServer().start()
-model = example_model(practice, tools=True, temperature=0, max_tokens=300)
+model = get_example_model(practice, tools=True, temperature=0, max_tokens=300)
 print(f"asking {type(model).__name__}, {model.config.model}")
 
 # %% [markdown]
 # ## A tool
 #
-# The types and the docstring are what the model reads. The function stays a function.
+# The model sees the types and the docstring. You can still call the function yourself.
 
 # %%
 from typing import Literal
@@ -71,8 +71,8 @@ for name, argument in price.to_openai_schema()["function"]["parameters"]["proper
 # %% [markdown]
 # ## An agent
 #
-# Blocking. The model asks for the price, reads it, and asks for the conversion: a tool for each
-# turn, a blocking one and an async one.
+# Blocking. The model calls the tool for the price, reads the result, and calls the tool for the
+# conversion. The first tool is blocking, the second one async.
 
 # %%
 from locus import Agent
@@ -84,7 +84,7 @@ print(result.message)
 print(f"[{result.iterations} model calls, {result.tool_calls} tool calls, {result.stop_reason}]")
 
 # %% [markdown]
-# What was said:
+# The messages of the run:
 
 # %%
 for message in result.state.messages:
@@ -101,7 +101,7 @@ result = await agent.arun('Look up the price of the "chair", then convert it to 
 print(result.message)
 
 # %% [markdown]
-# ## Watching it work
+# ## Events
 #
 # A run is a stream of events. The last one is always a `TerminateEvent`.
 
@@ -117,14 +117,14 @@ from locus.core.events import (
 async with agent.run('Look up the price of the "chair".') as events:
     async for event in events:
         match event:
-            case ModelChunkEvent(content=str(piece)):
-                print(piece, end="|")
+            case ModelChunkEvent(content=str(text)):
+                print(text, end="|")
             case ThinkEvent(iteration=number, tool_calls=calls):
                 print(f"\n{number}. the model has answered; tools it asks for: {len(calls)}")
             case ToolStartEvent(tool_name=name, arguments=arguments):
                 print(f"   {name} starts with {dict(arguments)}")
-            case ToolCompleteEvent(tool_name=name, result=said, duration_ms=took):
-                print(f"   {name} says {said} after {took:.1f} ms")
+            case ToolCompleteEvent(tool_name=name, result=tool_result, duration_ms=milliseconds):
+                print(f"   {name} says {tool_result} after {milliseconds:.1f} ms")
             case TerminateEvent(reason=reason, total_tool_calls=count):
                 print(f"the end: {reason}; {count} tool calls")
 
@@ -138,32 +138,32 @@ with agent.stream_sync('Look up the price of the "chair".') as events:
 # %% [markdown]
 # ## Several calls at once
 #
-# Tools of one answer run at the same time. The results keep the order of the calls.
+# The tools of one response run at the same time. The results have the order of the calls.
 
 # %%
 import time
 
-begun, ended = [], []
+starts, ends = [], []
 
 
 @tool
 def weather(city: str) -> str:
     """The weather in a city, now."""
-    begun.append(time.perf_counter())
+    starts.append(time.perf_counter())
     time.sleep(0.3)  # a slow service
-    ended.append(time.perf_counter())
+    ends.append(time.perf_counter())
     return f"{15 + len(city)} °C"
 
 
 result = Agent(model, [weather]).run_sync("Compare the weather in Rome, in Oslo and in Madrid.")
 print(result.message)
-together = "at the same time" if max(begun) < min(ended) else "one after another"
-print(f"{result.tool_calls} calls ran {together}, in {max(ended) - min(begun):.1f} s")
+order = "at the same time" if max(starts) < min(ends) else "one after another"
+print(f"{result.tool_calls} calls ran {order}, in {max(ends) - min(starts):.1f} s")
 
 # %% [markdown]
 # ## When a tool fails
 #
-# The model is told, and goes on. Nothing is run with wrong arguments.
+# The model gets the error and continues. No tool is run with wrong arguments.
 
 # %%
 result = agent.run_sync('Look up the price of the "piano".')
@@ -172,9 +172,9 @@ for execution in result.state.tool_executions:
 print(result.message)
 
 # %% [markdown]
-# ## What a tool may know
+# ## The context of a tool
 #
-# A parameter annotated `ToolContext` is filled in by the agent. The model does not see it.
+# The agent passes a parameter that is annotated with `ToolContext`. The model does not see it.
 
 # %%
 from locus.tools import ToolContext
@@ -192,42 +192,41 @@ print(shop.run_sync("What did I order?", metadata={"customer": "Ada"}).message)
 # %% [markdown]
 # ## Hooks
 #
-# An object with any of the hook methods is told what happens, and may step in: here one that
-# keeps the expensive things out of reach, and one that writes down what was called.
+# An object with any of the hook methods is called at each step, and may change it: here one hook
+# cancels some calls, and another one prints the calls.
 
 # %%
 
 
-class Guard:
+class SoldOutHook:
     def on_before_tool_call(self, event):
         if event.arguments.get("item") == "chair":
             event.cancel = "chairs are sold out"
 
 
-class Log:
+class LogHook:
     async def on_after_tool_call(self, event):
         print(f"   log: {event.tool_name} {dict(event.arguments)} -> {event.result or event.error}")
 
 
-guarded = agent.copy(hooks=[Guard(), Log()])
-print(guarded.run_sync('Look up the price of the "lamp".').message)
-print(guarded.run_sync('Look up the price of the "chair".').message)
+agent_with_hooks = agent.copy(hooks=[SoldOutHook(), LogHook()])
+print(agent_with_hooks.run_sync('Look up the price of the "lamp".').message)
+print(agent_with_hooks.run_sync('Look up the price of the "chair".').message)
 
 # %% [markdown]
 # ## When to stop
 #
-# By itself an agent stops when the model asks for no more tools. Conditions combine with `|`
-# and `&`.
+# By default an agent stops when the model calls no more tools. Conditions combine with `|` and `&`.
 
 # %%
 from locus.core.termination import TimeLimit, ToolCalled
 
-hasty = agent.copy(termination=ToolCalled("price") | TimeLimit(30))
-result = hasty.run_sync('Look up the price of the "lamp", then convert it to dollars.')
+agent_with_limit = agent.copy(termination=ToolCalled("price") | TimeLimit(30))
+result = agent_with_limit.run_sync('Look up the price of the "lamp", then convert it to dollars.')
 print(f"stopped by {result.stop_reason} after {result.tool_calls} call")
 
 # %% [markdown]
-# ## An answer of a type
+# ## A typed result
 
 # %%
 import attrs

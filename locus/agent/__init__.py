@@ -1,10 +1,10 @@
-"""Agents: a model that is given tools, and called until it has said all it wanted to."""
+"""Agents: call a model, run the tools that it calls, and repeat until it gives its final answer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import lazy_names
+from locus.lazy import make_lazy_attributes
 
 if TYPE_CHECKING:
     from locus.agent.agent import Agent
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from locus.agent.result import AgentResult
     from locus.core.state import AgentState
 
-_HOMES: Final = {
+_LAZY_MODULES: Final = {
     "Agent": "locus.agent.agent",
     "AgentResult": "locus.agent.result",
     "AgentState": "locus.core.state",
@@ -24,4 +24,4 @@ _HOMES: Final = {
 __all__ = ["Agent", "AgentResult", "AgentState", "AsyncRun", "BlockingRun"]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)

@@ -1,7 +1,6 @@
-"""What a blocking run has others do: whatever is async, in the helper loop.
+"""Calls async functions from a blocking run, in the background event loop.
 
-Nothing of it is left there when the run has ended, but for a tool that does not let itself be
-cancelled.
+When the run has ended, nothing of it is left in the loop, except a tool that ignores cancellation.
 """
 
 from __future__ import annotations
@@ -18,110 +17,116 @@ from typing import Any
 
 import attrs
 
-from locus.agent.background_loop import HelperLoop, shared
+from locus.agent.background_loop import BackgroundLoop, get_shared_loop
 from locus.agent.effects import GRACE_SECONDS
 from locus.core.events import ModelChunkEvent
 
 
 @attrs.frozen(eq=False)
-class Settled:
-    """What came of an async function."""
+class AsyncOutcome:
+    """The return value of an async function, or the error that it raised."""
 
     value: Any = None
     error: BaseException | None = None
 
-    def get(self) -> Any:
-        """What it has given, or raises what it has raised."""
+    def unwrap(self) -> Any:
+        """Return the value, or raise the error."""
         if self.error is not None:
             raise self.error
         return self.value
 
 
-async def _settle(
+async def _capture_outcome(
     function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], ended: threading.Event
-) -> Settled:
-    """What ends a program is not for the event loop to see: it would end where it stands."""
+) -> AsyncOutcome:
+    """Call an async function and return its outcome, whatever it raises.
+
+    An error that ends a program, such as ``KeyboardInterrupt``, would end the event loop, so it is
+    raised in the thread of the run instead.
+    """
     from anyio import get_cancelled_exc_class
 
     try:
-        return Settled(await function(*args))
-    except get_cancelled_exc_class():  # the loop's own
+        return AsyncOutcome(await function(*args))
+    except get_cancelled_exc_class():  # the loop needs this one
         raise
-    except BaseException as why:  # noqa: BLE001 - see Settled.get
-        return Settled(error=why)
+    except BaseException as exc:  # noqa: BLE001 - unwrap raises it
+        return AsyncOutcome(error=exc)
     finally:
         ended.set()
 
 
-class Helpers:
-    """What one run has under way in the event loop."""
+class AsyncBridge:
+    """The async calls of one blocking run."""
 
     def __init__(self) -> None:
-        self._own: HelperLoop | None = None
-        self._tasks: list[tuple[Future[Settled], threading.Event]] = []
-        self._opening = threading.Lock()
+        self._own_loop: BackgroundLoop | None = None
+        self._tasks: list[tuple[Future[AsyncOutcome], threading.Event]] = []
+        self._lock = threading.Lock()
 
-    def in_loop(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Future[Settled]:
-        """Call an async function in the event loop."""
+    def start_in_loop(
+        self, function: Callable[..., Awaitable[Any]], *args: Any
+    ) -> Future[AsyncOutcome]:
+        """Start an async function in the background loop."""
         ended = threading.Event()
-        with self._opening:  # tools in threads may want it, too
-            if self._own is None:
-                loop = shared()
+        with self._lock:  # tools in worker threads may use it, too
+            if self._own_loop is None:
+                loop = get_shared_loop()
                 if loop is None:
-                    loop = self._own = HelperLoop()
+                    loop = self._own_loop = BackgroundLoop()
             else:
-                loop = self._own
+                loop = self._own_loop
             self._tasks = [task for task in self._tasks if not task[1].is_set()]
-            future = loop.portal.start_task_soon(_settle, function, args, ended)
+            future = loop.portal.start_task_soon(_capture_outcome, function, args, ended)
             self._tasks.append((future, ended))
         return future
 
-    def await_(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """What an async function gives."""
-        future = self.in_loop(function, *args)
+    def run_async(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Call an async function in the background loop and return its result."""
+        future = self.start_in_loop(function, *args)
         try:
-            return future.result().get()
+            return future.result().unwrap()
         except BaseException:
-            future.cancel()  # it may be this thread that is interrupted
+            future.cancel()  # this thread may have been interrupted
             raise
 
-    def awaited(self, value: Any) -> Any:
-        """``value``; if it is to be awaited, what it gives."""
-        return self.await_(_await, value) if isawaitable(value) else value
+    def resolve(self, value: Any) -> Any:
+        """Return a value; if it is awaitable, await it and return its result."""
+        return self.run_async(_await, value) if isawaitable(value) else value
 
-    def stream(self, stream: AsyncIterator[ModelChunkEvent]) -> Iterator[ModelChunkEvent]:
-        """A model's async stream, read in the event loop and handed over here."""
-        return _Handed(stream, self)
+    def iterate_stream(self, stream: AsyncIterator[ModelChunkEvent]) -> Iterator[ModelChunkEvent]:
+        """Iterate over a model's async stream, which the background loop reads."""
+        return _StreamIterator(stream, self)
 
     def close(self) -> None:
-        """Cancel what the run has left there, and wait for its end: not for ever."""
+        """Cancel what the run left in the loop, and wait a limited time for its end."""
         tasks, self._tasks = self._tasks, []
         for future, _ in tasks:
             future.cancel()
-        until = monotonic() + GRACE_SECONDS
+        deadline = monotonic() + GRACE_SECONDS
         for _, ended in tasks:
-            ended.wait(max(0.0, until - monotonic()))
-        own, self._own = self._own, None
-        if own is not None:
-            own.close()
+            ended.wait(max(0.0, deadline - monotonic()))
+        own_loop, self._own_loop = self._own_loop, None
+        if own_loop is not None:
+            own_loop.close()
 
 
 async def _await(value: Awaitable[Any]) -> Any:
     return await value
 
 
-class _Handed(Iterator[ModelChunkEvent]):
-    """An async stream, read by one task, since streams may hold cancel scopes."""
+class _StreamIterator(Iterator[ModelChunkEvent]):
+    """An async stream. One task reads it all, because a stream may have a cancel scope open."""
 
-    def __init__(self, stream: AsyncIterator[ModelChunkEvent], helpers: Helpers) -> None:
-        self._pieces: SimpleQueue[ModelChunkEvent | None] = SimpleQueue()
-        self._reading = helpers.in_loop(partial(self._read, stream))
+    def __init__(self, stream: AsyncIterator[ModelChunkEvent], bridge: AsyncBridge) -> None:
+        self._events: SimpleQueue[ModelChunkEvent | None] = SimpleQueue()
+        self._reader = bridge.start_in_loop(partial(self._read, stream))
         self._ended = False
 
     async def _read(self, stream: AsyncIterator[ModelChunkEvent]) -> None:
         try:
-            async for piece in stream:
-                self._pieces.put(piece)
+            async for event in stream:
+                self._events.put(event)
         finally:
             try:
                 close = getattr(stream, "aclose", None)
@@ -131,21 +136,21 @@ class _Handed(Iterator[ModelChunkEvent]):
                     with anyio.move_on_after(GRACE_SECONDS, shield=True):
                         await close()
             finally:
-                self._pieces.put(None)
+                self._events.put(None)
 
     def __next__(self) -> ModelChunkEvent:
-        piece = None if self._ended else self._pieces.get()
-        if piece is None:
+        event = None if self._ended else self._events.get()
+        if event is None:
             self._ended = True
-            self._reading.result().get()
+            self._reader.result().unwrap()
             raise StopIteration
-        return piece
+        return event
 
     def close(self) -> None:
-        """Stop reading, and wait until that is done."""
-        self._reading.cancel()
-        until = monotonic() + 2 * GRACE_SECONDS  # it has one of its own
+        """Stop reading, and wait until the stream is closed."""
+        self._reader.cancel()
+        deadline = monotonic() + 2 * GRACE_SECONDS  # the stream has the first half
         with suppress(Empty):
             while not self._ended:
-                self._ended = self._pieces.get(timeout=max(0.0, until - monotonic())) is None
+                self._ended = self._events.get(timeout=max(0.0, deadline - monotonic())) is None
         self._ended = True

@@ -1,7 +1,8 @@
-"""Drives a run under asyncio and trio. The mirror image of ``blocking``.
+"""Drives a run under asyncio and trio: performs the loop's effects in the caller's task.
 
-Events are handed to the caller by an object that is asked for the next one, never from inside a
-task group or a cancel scope (PEP 789): a round of tools begins and ends within one step.
+``blocking_driver`` mirrors this module. The caller asks an object for each event. While the caller
+has an event, no task group or cancel scope is open (PEP 789): a round of tools begins and ends
+between two events.
 """
 
 from __future__ import annotations
@@ -14,232 +15,243 @@ from typing import Any, Self
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from locus.agent.async_tool_runner import Tools, call, the_first
-from locus.agent.driver_base import DrivenRun
+from locus.agent.async_tool_runner import AsyncToolRunner, call_function, unwrap_exception_group
+from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
     GRACE_SECONDS,
+    AgentEvent,
     CallHook,
     CallModel,
-    Closed,
     Effect,
-    Emit,
-    Event,
-    Now,
-    Outcome,
-    Steps,
-    Together,
-    UseStore,
+    EffectGenerator,
+    EmitEvent,
+    ReadClock,
+    RunClosed,
+    RunConcurrently,
+    ToolOutcome,
+    UseStorage,
 )
 from locus.agent.result import AgentResult
-from locus.agent.stream_accumulator import graver, piece, readable, whole
+from locus.agent.stream_accumulator import (
+    ResponseAccumulator,
+    ensure_async_iterator,
+    select_more_severe_error,
+)
 from locus.core.closeable import AsyncCloseable
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.tools.signature import is_coroutine_function
 
 
-class AsyncRun(DrivenRun, AsyncCloseable, AsyncIterator[Event]):
+class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
     """The events of one run: an async iterator, and a context manager that ends it.
 
-    The run begins when the first event is asked for, and goes on while events are asked for.
-    Leaving the context ends it: the state is saved, hooks are told, connections are closed.
+    The run begins when the caller asks for the first event, and makes progress only while the
+    caller asks for events. Leaving the context ends it: the state is saved, the hooks are called,
+    connections are closed.
 
-    :ivar result: the :class:`~locus.agent.AgentResult`, once the last event has been given.
+    :ivar result: the :class:`~locus.agent.AgentResult`, after the last event.
     """
 
-    _asker = "task"
+    _caller_noun = "task"
 
-    def __init__(self, steps: Steps[AgentResult], *, streams: bool) -> None:
-        super().__init__(steps, streams=streams)
-        self._answer: _Answer | None = None
-        self._tools = Tools()
-        self._late: BaseException | None = None
-        self._hooks, self._stores = anyio.Lock(), anyio.Lock()
+    def __init__(self, generator: EffectGenerator[AgentResult], *, streamed: bool) -> None:
+        super().__init__(generator, streamed=streamed)
+        self._response_stream: _ResponseStream | None = None
+        self._tool_runner = AsyncToolRunner()
+        self._deferred_cancellation: BaseException | None = None
+        self._hook_lock, self._storage_lock = anyio.Lock(), anyio.Lock()
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
-        self._check_free()
-        self._waiting = True
+    async def __anext__(self) -> AgentEvent:
+        self._check_not_waiting()
+        self._is_waiting = True
         try:
-            event = await self._next()
+            event = await self._next_event()
         finally:
-            self._waiting = False
+            self._is_waiting = False
         if event is None:
             raise StopAsyncIteration
         return event
 
     async def aclose(self) -> None:
-        """End the run where it is. Calling it twice is fine."""
-        if self._is_over():
+        """End the run where it is. Calling this twice is fine."""
+        if self._close_if_not_started():
             return
-        error: BaseException | None = Closed()
-        with suppress(Closed):
-            while await self._next(error) is not None:
-                error = None  # what could not be closed has failed the run
+        error: BaseException | None = RunClosed()
+        with suppress(RunClosed):
+            while await self._next_event(error) is not None:
+                error = None  # the cleanup failed, and the next call raises its error
 
-    async def to_end(self) -> AgentResult:
-        """The result, whatever happens on the way."""
-        failed: BaseException | None = None
+    async def run_to_end(self) -> AgentResult:
+        """Run to the end and return the result."""
+        error: BaseException | None = None
 
         async def work() -> None:
-            nonlocal failed
+            nonlocal error
             try:
-                while await self._next() is not None:
+                while await self._next_event() is not None:
                     pass
-            except BaseException as why:  # noqa: BLE001 - raised where it is waited for
-                failed = why
+            except BaseException as exc:  # noqa: BLE001 - raised below
+                error = exc
 
-        # In a task of its own, for in asyncio a task that others cancel minds no shield.
-        self._tools.own_task = True
+        # In a task of its own: in asyncio no shield protects a task that others cancel directly.
+        self._tool_runner.has_own_task = True
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(work)
-        except BaseExceptionGroup as group_error:  # Ctrl-C, where trio has been told
-            raise the_first(group_error) from None
-        if failed is not None:
+        except BaseExceptionGroup as exc:  # Ctrl-C, if trio received it
+            raise unwrap_exception_group(exc) from None
+        if error is not None:
             try:
-                raise failed
+                raise error
             finally:
-                failed = None  # its traceback holds this frame
+                error = None  # its traceback refers to this frame
         return self.result
 
     # The loop.
 
-    async def _next(self, error: BaseException | None = None) -> Event | None:
-        """The next event; None at the end. An ``error`` is raised in the loop first."""
-        self._begun = True
-        came: Any = None
-        while self._steps is not None:
-            if self._answer is not None:
-                chunk, came, error = await self._listen(self._answer, error)
-                if chunk is not None:
-                    return chunk
-            effect = self._advance(came, error)
-            came = error = None
-            if self._late is not None and not isinstance(effect, (UseStore, CallHook)):
-                error, self._late = self._late, None
+    async def _next_event(self, error: BaseException | None = None) -> AgentEvent | None:
+        """Return the next event, or None at the end.
+
+        :param error: an error that is raised in the loop first.
+        """
+        self._is_started = True
+        result: Any = None
+        while self._generator is not None:
+            if self._response_stream is not None:
+                event, result, error = await self._read_stream(self._response_stream, error)
+                if event is not None:
+                    return event
+            effect = self._advance(result, error)
+            result = error = None
+            if self._deferred_cancellation is not None and not isinstance(
+                effect, (UseStorage, CallHook)
+            ):
+                error, self._deferred_cancellation = self._deferred_cancellation, None
                 if effect is None:
                     raise error
                 continue
-            if isinstance(effect, Emit):
+            if isinstance(effect, EmitEvent):
                 self._result = effect.result
                 return effect.event
             try:
-                if isinstance(effect, CallModel) and effect.aloud and self._streams:
-                    self._answer = _Answer(effect)
+                if isinstance(effect, CallModel) and effect.streamed and self._streamed:
+                    self._response_stream = _ResponseStream(effect)
                 elif effect is not None:
-                    came = await self._perform(effect)
-            except BaseException as why:  # noqa: BLE001 - for the loop to raise
-                error = why
+                    result = await self._perform_within_grace(effect)
+            except BaseException as exc:  # noqa: BLE001 - the loop raises it
+                error = exc
         return None
 
-    def _advance(self, came: Any, error: BaseException | None) -> Effect | None:
+    def _advance(self, result: Any, error: BaseException | None) -> Effect | None:
         if error is not None and not isinstance(error, Exception):
-            self._tools.cancelled = True
-        return super()._advance(came, error)
+            self._tool_runner.is_cancelled = True
+        return super()._advance(result, error)
 
-    async def _listen(
-        self, answer: _Answer, error: BaseException | None
+    async def _read_stream(
+        self, stream: _ResponseStream, error: BaseException | None
     ) -> tuple[ModelChunkEvent | None, Any, BaseException | None]:
-        """The next piece of an answer; or the whole, or the error that ended it."""
-        came = None
+        """Return the next event of a response, or else the response or the error that ended it.
+
+        :param error: an error that ends the response first.
+        """
+        response = None
         try:
             if error is None:
-                chunk = await answer.more()
-                if chunk is not None:
-                    return chunk, None, None
-                came = answer.whole()
-        except BaseException as why:  # noqa: BLE001 - for the loop to raise
-            error = why
-        self._answer = None
+                event = await stream.next_event()
+                if event is not None:
+                    return event, None, None
+                response = stream.build_response()
+        except BaseException as exc:  # noqa: BLE001 - the loop raises it
+            error = exc
+        self._response_stream = None
         try:
-            await answer.close()
-        except BaseException as why:  # noqa: BLE001 - for the loop to raise
-            error = graver(error, why)
-        return None, came, error
+            await stream.close()
+        except BaseException as exc:  # noqa: BLE001 - the loop raises it
+            error = select_more_severe_error(error, exc)
+        return None, response, error
 
     # The effects.
 
-    async def _perform(self, effect: Effect) -> Any:
-        if not self._tools.cancelled:
-            return await self._do(effect)
+    async def _perform_within_grace(self, effect: Effect) -> Any:
+        if not self._tool_runner.is_cancelled:
+            return await self._perform(effect)
         with anyio.fail_after(GRACE_SECONDS, shield=True):
-            return await self._do(effect)
+            return await self._perform(effect)
 
-    async def _do(self, effect: Effect) -> Any:
+    async def _perform(self, effect: Effect) -> Any:
         match effect:
             case CallModel(model, messages, tools, options):
                 return await model.complete(messages, tools, **options)
-            case Together():
-                return await self._tools.run(effect, self._do)
+            case RunConcurrently():
+                return await self._tool_runner.run(effect, self._perform)
             case CallHook(method, event):
-                async with self._hooks:
-                    return await call(method, is_coroutine_function(method), event)
-            case UseStore(action):
-                return await self._use_store(action)
-            case Now():
+                async with self._hook_lock:
+                    return await call_function(method, is_coroutine_function(method), event)
+            case UseStorage(action):
+                return await self._use_storage(action)
+            case ReadClock():
                 return monotonic()
-        raise AssertionError(f"{type(effect).__name__} is not for this place")
+        raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
-    async def _use_store(self, action: Callable[[], Any]) -> Any:
-        if self._tools.cancelled:  # and so shielded, within bounds
-            async with self._stores:
+    async def _use_storage(self, action: Callable[[], Any]) -> Any:
+        if self._tool_runner.is_cancelled:  # then the caller of this method shields it for a time
+            async with self._storage_lock:
                 return await to_thread.run_sync(action, abandon_on_cancel=True)
-        outcome: Outcome | None = None
+        outcome: ToolOutcome | None = None
 
         async def work() -> None:
             nonlocal outcome
             with CancelScope(shield=True):
-                async with self._stores:
+                async with self._storage_lock:
                     try:
-                        outcome = Outcome(await to_thread.run_sync(action))
-                    except Exception as why:  # noqa: BLE001 - raised where it is waited for
-                        outcome = Outcome(error=why)
+                        outcome = ToolOutcome(await to_thread.run_sync(action))
+                    except Exception as exc:  # noqa: BLE001 - raised below
+                        outcome = ToolOutcome(error=exc)
 
-        if self._tools.own_task:
+        if self._tool_runner.has_own_task:
             await work()
         else:
             try:
                 async with anyio.create_task_group() as group:
                     group.start_soon(work)
-            except get_cancelled_exc_class() as why:
-                if outcome is None or self._tools.cancelled:
+            except get_cancelled_exc_class() as exc:
+                if outcome is None or self._tool_runner.is_cancelled:
                     raise
-                self._late = why  # first the loop has to know what was done
-                self._tools.cancelled = True
+                self._deferred_cancellation = exc  # raised after the loop has the outcome
+                self._tool_runner.is_cancelled = True
         assert outcome is not None
         if outcome.error is not None:
             raise outcome.error
         return outcome.value
 
 
-class _Answer:
-    """A model's answer as it arrives."""
+class _ResponseStream:
+    """A model's response while it arrives."""
 
     def __init__(self, effect: CallModel) -> None:
-        self._model = model = effect.model
+        model = effect.model
         stream = model.stream(effect.messages, effect.tools, **effect.options)
-        self._stream = readable(stream, model)
-        self._chunks: list[ModelChunkEvent] = []
+        self._stream = ensure_async_iterator(stream, model)
+        self._accumulator = ResponseAccumulator(model)
 
-    async def more(self) -> ModelChunkEvent | None:
-        """The next piece; None at the end."""
-        chunk: ModelChunkEvent | None = await anext(self._stream, None)
-        if chunk is not None:
-            self._chunks.append(piece(chunk, self._model))
-        return chunk
+    async def next_event(self) -> ModelChunkEvent | None:
+        """Return the next event, or None at the end."""
+        event = await anext(self._stream, None)
+        return None if event is None else self._accumulator.feed(event)
 
-    def whole(self) -> ModelResponse:
-        """All of it."""
-        return whole(self._chunks)
+    def build_response(self) -> ModelResponse:
+        """Build the response from the events so far."""
+        return self._accumulator.build_response()
 
     async def close(self) -> None:
         """Release the connection.
 
-        No scope is put around this: where the stream is a generator that has one open, theirs
-        would not be inside ours. Locus's own streams shield and bound what they do here.
+        Without a cancel scope around it: if the stream is a generator that has one open, the two
+        would not be nested properly. Locus's own streams shield their cleanup and limit its time.
         """
         close = getattr(self._stream, "aclose", None)
         if close is not None:

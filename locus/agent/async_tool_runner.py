@@ -1,8 +1,8 @@
-"""Several tools at the same time, under asyncio and trio. The mirror image of ``blocking_tools``.
+"""Runs several tool calls at the same time, under asyncio and trio.
 
-Each piece of the run that a tool belongs to is driven by a task. A cancelled run does not drop
-what has been done: async tools are cancelled, but what else is under way is shielded, for a
-moment, until it is recorded.
+``blocking_tool_runner`` mirrors this module. A task drives each generator that a tool call belongs
+to. When a run is cancelled, async tools are cancelled as well. Everything else that is running is
+shielded for a short time, so that what it did is recorded.
 """
 
 from __future__ import annotations
@@ -19,57 +19,59 @@ from anyio import CancelScope, get_cancelled_exc_class
 
 from locus.agent.effects import (
     GRACE_SECONDS,
-    Closed,
     Effect,
-    Outcome,
+    EffectGenerator,
+    RunClosed,
+    RunConcurrently,
     RunTool,
-    Steps,
-    Together,
-    out_of_time,
+    ToolOutcome,
+    make_tool_timeout_error,
 )
-from locus.agent.worker_threads import as_failure, from_thread
+from locus.agent.worker_threads import run_in_thread, to_tool_error
 
-Do: TypeAlias = Callable[[Effect], Awaitable[Any]]
+Perform: TypeAlias = Callable[[Effect], Awaitable[Any]]
 
 
-class Tools:
-    """Runs the pieces of each :class:`~locus.agent.effects.Together` of a run.
+class AsyncToolRunner:
+    """Performs each :class:`~locus.agent.effects.RunConcurrently` of a run.
 
-    :ivar cancelled: the run is being cancelled: nothing more is begun.
-    :ivar own_task: the run has a task of its own, which nobody but a scope can cancel.
+    :ivar is_cancelled: the run is being cancelled: nothing more is started.
+    :ivar has_own_task: the run has a task of its own, which only a cancel scope can cancel.
     """
 
     def __init__(self) -> None:
-        self._async: set[CancelScope] = set()
-        self.cancelled = False
-        self.own_task = False
+        self._async_tool_scopes: set[CancelScope] = set()
+        self.is_cancelled = False
+        self.has_own_task = False
 
-    async def run(self, effect: Together, do: Do) -> list[Any]:
-        """What came of each, an :class:`Exception` where it has raised one.
+    async def run(self, effect: RunConcurrently, perform: Perform) -> list[Any]:
+        """Drive all generators to their end and return the result or error of each.
 
-        :param do: performs every effect but the running of tools.
+        :param perform: performs every effect other than running a tool.
         """
         first: Effect | None = None
-        if self.own_task and len(effect.each) == 1:
-            # Where nothing but an async tool is waited for, there is nothing to shield, and a task
-            # for it would cost as much as the rest of the loop does.
-            (steps,) = effect.each
+        if self.has_own_task and len(effect.generators) == 1:
+            # A single async tool needs no shield. A task for it would cost as much as the rest of
+            # the loop.
+            (generator,) = effect.generators
             try:
-                first = steps.send(None)
+                first = generator.send(None)
                 while isinstance(first, RunTool) and first.is_async:
-                    first = steps.send(await self._run_tool(first))
-            except StopIteration as done:
-                return [done.value]
-            except Exception as why:  # noqa: BLE001 - handed to the loop
-                return [why]
-        return await self._in_tasks(effect, do, first)
+                    first = generator.send(await self._run_tool(first))
+            except StopIteration as stop:
+                return [stop.value]
+            except Exception as exc:  # noqa: BLE001 - the loop gets it as the result
+                return [exc]
+        return await self._run_in_tasks(effect, perform, first)
 
-    async def _in_tasks(self, effect: Together, do: Do, first: Effect | None) -> list[Any]:
-        came: list[Any] = [None] * len(effect.each)
-        waiting = iter(enumerate(effect.each))
+    async def _run_in_tasks(
+        self, effect: RunConcurrently, perform: Perform, first: Effect | None
+    ) -> list[Any]:
+        results: list[Any] = [None] * len(effect.generators)
+        waiting = iter(enumerate(effect.generators))
         scopes: list[CancelScope] = []
         done = anyio.Event()
-        workers = min(effect.limit, len(effect.each))
+        workers = min(effect.limit, len(effect.generators))
         fatal: BaseException | None = None
 
         async def work() -> None:
@@ -77,15 +79,15 @@ class Tools:
             try:
                 with CancelScope(shield=True) as scope:
                     scopes.append(scope)
-                    for position, steps in waiting:
-                        if self.cancelled:
+                    for position, generator in waiting:
+                        if self.is_cancelled:
                             break
-                        came[position] = await self._drive(steps, do, first)
-            except BaseException as why:
-                if _is_ours(why):
+                        results[position] = await self._drive(generator, perform, first)
+            except BaseException as exc:
+                if _is_cancellation_of_task(exc):
                     raise
-                # Raised below, where no task is cut off, and in none of the group's groups.
-                fatal, self.cancelled = fatal or why, True
+                # Raised below, after all tasks have ended, and not inside an exception group.
+                fatal, self.is_cancelled = fatal or exc, True
                 group.cancel_scope.cancel()
             finally:
                 workers -= 1
@@ -99,129 +101,135 @@ class Tools:
                 try:
                     await done.wait()
                 except BaseException:
-                    self.cancelled = True
-                    for scope in self._async:
+                    self.is_cancelled = True
+                    for scope in self._async_tool_scopes:
                         scope.cancel()
                     try:
                         with anyio.move_on_after(GRACE_SECONDS, shield=True):
                             await done.wait()
-                    finally:  # in asyncio a task that is cancelled again minds no shield
+                    finally:  # in asyncio no shield protects a task that is cancelled again
                         for scope in scopes:
                             scope.cancel()
                     raise
-        except BaseExceptionGroup as of_tasks:  # the program is to end, where trio has been told
-            raise the_first(of_tasks) from None
+        except BaseExceptionGroup as exc:  # Ctrl-C, if trio received it
+            raise unwrap_exception_group(exc) from None
         if fatal is not None:
             try:
                 raise fatal
             finally:
-                fatal = None  # its traceback holds this frame
-        return came
+                fatal = None  # its traceback refers to this frame
+        return results
 
-    async def _drive(self, steps: Steps[Any], do: Do, effect: Effect | None) -> Any:
-        """What comes of a piece; it may be under way, waiting for ``effect``."""
-        came: Any = None
+    async def _drive(
+        self, generator: EffectGenerator[Any], perform: Perform, effect: Effect | None
+    ) -> Any:
+        """Drive a generator to its end and return its result or error.
+
+        :param effect: the effect that the generator waits for, if it has started already.
+        """
+        result: Any = None
         error: Exception | None = None
         try:
             if effect is None:
-                effect = steps.send(None)
+                effect = generator.send(None)
             while True:
                 try:
-                    came = await self._perform(effect, do)
-                except Exception as why:  # noqa: BLE001 - for the loop to raise
-                    error = why
-                effect = steps.send(came) if error is None else steps.throw(error)
-                came = error = None
-        except StopIteration as done:
-            return done.value
-        except Closed:
+                    result = await self._perform_effect(effect, perform)
+                except Exception as exc:  # noqa: BLE001 - the loop raises it
+                    error = exc
+                effect = generator.send(result) if error is None else generator.throw(error)
+                result = error = None
+        except StopIteration as stop:
+            return stop.value
+        except RunClosed:
             return None
-        except Exception as why:  # noqa: BLE001 - handed to the loop
-            return why
+        except Exception as exc:  # noqa: BLE001 - the loop gets it as the result
+            return exc
         finally:
-            steps.close()
+            generator.close()
 
-    async def _perform(self, effect: Effect, do: Do) -> Any:
+    async def _perform_effect(self, effect: Effect, perform: Perform) -> Any:
         if not isinstance(effect, RunTool):
-            return await do(effect)
+            return await perform(effect)
         with anyio.move_on_after(math.inf) as scope:
             if effect.is_async:
-                self._async.add(scope)
+                self._async_tool_scopes.add(scope)
             try:
                 return await self._run_tool(effect)
             finally:
-                self._async.discard(scope)
-        raise Closed
+                self._async_tool_scopes.discard(scope)
+        raise RunClosed
 
-    async def _run_tool(self, tool: RunTool) -> Outcome:
-        began = perf_counter()
+    async def _run_tool(self, tool: RunTool) -> ToolOutcome:
+        started_at = perf_counter()
         try:
             if tool.timeout is None:
-                value, error = await _attempt(tool)
+                value, error = await _call_tool(tool)
             else:
                 value, error = None, None
                 with anyio.move_on_after(tool.timeout) as scope:
-                    value, error = await _attempt(tool)
+                    value, error = await _call_tool(tool)
                 if scope.cancelled_caught:
-                    error = out_of_time(tool.timeout)
-        except get_cancelled_exc_class() as why:
-            value, error = None, as_failure(why)  # by itself, not by us
-            if error is None or _is_ours(why):
+                    error = make_tool_timeout_error(tool.timeout)
+        except get_cancelled_exc_class() as exc:
+            value, error = None, to_tool_error(exc)  # if the tool cancelled itself
+            if error is None or _is_cancellation_of_task(exc):
                 raise
-        return Outcome(value, error, (perf_counter() - began) * 1e3)
+        return ToolOutcome(value, error, (perf_counter() - started_at) * 1e3)
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether it is a cancellation of this task, not one that a hook has let through."""
-    cancelled = isinstance(error, get_cancelled_exc_class())
-    return cancelled and anyio.get_current_task().has_pending_cancellation()
+def _is_cancellation_of_task(error: BaseException) -> bool:
+    """Whether an error is the cancellation of this task, not another one that a hook raised."""
+    is_cancellation = isinstance(error, get_cancelled_exc_class())
+    return is_cancellation and anyio.get_current_task().has_pending_cancellation()
 
 
-async def _attempt(tool: RunTool) -> tuple[Any, Exception | None]:
+async def _call_tool(tool: RunTool) -> tuple[Any, Exception | None]:
     try:
         if tool.is_async:
             return await tool.function(**tool.arguments), None
-        value, error = await from_thread(_attempt_there, tool)
+        value, error = await run_in_thread(_call_blocking_tool, tool)
         return (await value if isawaitable(value) else value), error
     except get_cancelled_exc_class():
         raise
-    except BaseException as why:
-        failure = None if _is_closed(why) else as_failure(why)
-        if failure is None:
+    except BaseException as exc:
+        error = None if _is_coroutine_closed(exc) else to_tool_error(exc)
+        if error is None:
             raise
-        return None, failure
+        return None, error
 
 
-def _is_closed(error: BaseException) -> bool:
-    """Whether Python has closed the coroutine that caught this, and not a tool raised it.
+def _is_coroutine_closed(error: BaseException) -> bool:
+    """Whether Python raised an error to close the coroutine that caught it, and not a tool.
 
-    Python closes from the inside out, so that the error begins where it is caught.
+    Python closes coroutines from the inside out, so the traceback begins in the one that caught it.
     """
-    trace = error.__traceback__
-    return isinstance(error, GeneratorExit) and (trace is None or trace.tb_next is None)
+    traceback = error.__traceback__
+    return isinstance(error, GeneratorExit) and (traceback is None or traceback.tb_next is None)
 
 
-def _attempt_there(tool: RunTool) -> tuple[Any, Exception | None]:
+def _call_blocking_tool(tool: RunTool) -> tuple[Any, Exception | None]:
     try:
         return tool.function(**tool.arguments), None
-    except BaseException as why:
-        failure = as_failure(why)
-        if failure is None:
+    except BaseException as exc:
+        error = to_tool_error(exc)
+        if error is None:
             raise
-        return None, failure
+        return None, error
 
 
-async def call(function: Callable[..., Any], is_async: bool, /, *args: Any, **kw: Any) -> Any:
+async def call_function(
+    function: Callable[..., Any], is_async: bool, /, *args: Any, **kw: Any
+) -> Any:
     """Call a function of the user's: in the event loop if it is async, else in a thread."""
     if is_async:
         return await function(*args, **kw)
-
-    value = await from_thread(partial(function, *args, **kw))
+    value = await run_in_thread(partial(function, *args, **kw))
     return await value if isawaitable(value) else value
 
 
-def the_first(error: BaseException) -> BaseException:
-    """An error without the groups that it has come in."""
+def unwrap_exception_group(error: BaseException) -> BaseException:
+    """Return the first error inside an exception group, however deep; else the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,8 +1,8 @@
-"""The event loop in which blocking runs call what is async: one in a process, in a daemon thread.
+"""A background event loop in a daemon thread, in which blocking runs call async functions.
 
-It stays from run to run, so that what an async tool keeps between its calls, a connection say, is
-still good in the next run. It begins when it is first wanted, and ends with the program. Who cannot
-have it, since something that waits stands in its way, has another one for the length of a run.
+All runs of a process share one loop, so that something that an async tool keeps between its calls,
+such as a connection, still works in the next run. The loop starts when it is first needed and ends
+with the program. A run that finds it blocked gets a loop of its own, until the run ends.
 """
 
 from __future__ import annotations
@@ -18,42 +18,44 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
-_ANSWERS_WITHIN: Final = 1.0
-_ENDS_WITHIN: Final = 2.0
-"""Seconds."""
+_RESPONSE_SECONDS: Final = 1.0
+"""A loop that takes longer to run a callback is blocked."""
+
+_SHUTDOWN_SECONDS: Final = 2.0
+"""How long to wait for the thread of a loop to end."""
 
 
-class HelperLoop:
-    """An event loop in a thread of its own, which runs already.
+class BackgroundLoop:
+    """An event loop that runs in a thread of its own.
 
-    :ivar portal: calls what is async there.
+    :ivar portal: starts async functions in the loop.
     """
 
     portal: BlockingPortal
     _stop: Callable[[], None]
-    _soon: Callable[..., Any]
+    _call_soon: Callable[..., Any]
 
     def __init__(self) -> None:
         self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        # A daemon: the end of the program waits for no tool.
+        self._start_error: BaseException | None = None
+        # A daemon: the end of the program does not wait for tools.
         self._thread = threading.Thread(
             target=Context().run, args=(self._run,), name="locus loop", daemon=True
         )
         self._thread.start()
         self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
+        if self._start_error is not None:
+            raise self._start_error
 
     def _run(self) -> None:
         try:
-            import anyio  # where it is needed at all
+            import anyio  # only if a loop is needed
 
             anyio.run(self._serve)
-        except BaseException as why:
+        except BaseException as exc:
             if self._ready.is_set():
                 raise
-            self._failure = why
+            self._start_error = exc
         finally:
             self._ready.set()
 
@@ -64,69 +66,69 @@ class HelperLoop:
 
         stop = anyio.Event()
         loop: Any = current_token().native_token
-        self._stop, self._soon = stop.set, loop.call_soon_threadsafe
+        self._stop, self._call_soon = stop.set, loop.call_soon_threadsafe
         async with BlockingPortal() as self.portal:
             self._ready.set()
             await stop.wait()
             await self.portal.stop(cancel_remaining=True)
 
     @property
-    def alive(self) -> bool:
-        """Whether its thread runs."""
+    def is_alive(self) -> bool:
+        """Whether the thread of the loop is running."""
         return self._thread.is_alive()
 
     @property
-    def here(self) -> bool:
-        """Whether this is its thread, which cannot wait for itself."""
+    def is_current_thread(self) -> bool:
+        """Whether the caller is in the thread of the loop, which cannot wait for itself."""
         return threading.current_thread() is self._thread
 
-    def answers(self) -> bool:
-        """Whether it does what it is asked to: it does not while a tool blocks it."""
-        if self.here or not self.alive:
+    def is_responsive(self) -> bool:
+        """Whether the loop runs callbacks: it does not while a tool blocks it."""
+        if self.is_current_thread or not self.is_alive:
             return False
-        answered = threading.Event()
+        responded = threading.Event()
         try:
-            self._soon(answered.set)
-        except RuntimeError:  # it has ended
+            self._call_soon(responded.set)
+        except RuntimeError:  # the loop has ended
             return False
-        return answered.wait(_ANSWERS_WITHIN)
+        return responded.wait(_RESPONSE_SECONDS)
 
     def close(self) -> None:
-        """Cancel what is still running there, and end it."""
-        with suppress(RuntimeError):  # it has ended
-            self._soon(self._stop)
-        if not self.here:
-            self._thread.join(_ENDS_WITHIN)
+        """Cancel what is still running in the loop, and end it."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._call_soon(self._stop)
+        if not self.is_current_thread:
+            self._thread.join(_SHUTDOWN_SECONDS)
 
 
-def shared() -> HelperLoop | None:
-    """The one of the process; None where it cannot be had now."""
-    global _shared
+def get_shared_loop() -> BackgroundLoop | None:
+    """Return the loop of the process, started if need be; None if it is blocked."""
+    global _shared_loop
     with _lock:
-        if _shared is None or not _shared.alive:
-            _shared = HelperLoop()
-        loop = _shared
-    return loop if loop.answers() else None
+        if _shared_loop is None or not _shared_loop.is_alive:
+            _shared_loop = BackgroundLoop()
+        loop = _shared_loop
+    return loop if loop.is_responsive() else None
 
 
 _lock = threading.Lock()
-_shared: HelperLoop | None = None
+_shared_loop: BackgroundLoop | None = None
 
 
 @atexit.register
-def _at_exit() -> None:
-    if _shared is not None:
-        _shared.close()
+def _close_at_exit() -> None:
+    if _shared_loop is not None:
+        _shared_loop.close()
 
 
-def _after_fork() -> None:
-    global _lock, _shared
-    if _shared is not None:
-        _parents.append(_shared)  # whose thread is not here, to end it
-    _lock, _shared = threading.Lock(), None
+def _reset_after_fork() -> None:
+    global _lock, _shared_loop
+    if _shared_loop is not None:
+        _loops_of_parent.append(_shared_loop)  # never freed: its thread is only in the parent
+    _lock, _shared_loop = threading.Lock(), None
 
 
-_parents: list[HelperLoop] = []
+_loops_of_parent: list[BackgroundLoop] = []
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_reset_after_fork)

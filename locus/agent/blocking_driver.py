@@ -1,8 +1,8 @@
-"""Drives a run in the thread that asks for it. The mirror image of ``nonblocking``.
+"""Drives a run from blocking code: performs the loop's effects in the caller's thread.
 
-The loop, the model and the hooks have the caller's own thread. Tools that run at the same time have
-threads of a pool; async functions have an event loop in one more thread, begun when the first of
-them is called. Whatever loop the caller may be running is left alone.
+``async_driver`` mirrors this module. The loop, the model and the hooks run in the caller's thread.
+Tools that run at the same time have worker threads. Async functions run in a background event loop,
+which starts when the first of them is called. An event loop of the caller's is not touched.
 """
 
 from __future__ import annotations
@@ -14,182 +14,191 @@ from functools import partial
 from time import monotonic
 from typing import Any, Self
 
-from locus.agent.async_bridge import Helpers
-from locus.agent.blocking_tool_runner import Tools
-from locus.agent.driver_base import DrivenRun
+from locus.agent.async_bridge import AsyncBridge
+from locus.agent.blocking_tool_runner import BlockingToolRunner
+from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
+    AgentEvent,
     CallHook,
     CallModel,
-    Closed,
     Effect,
-    Emit,
-    Event,
-    Now,
-    Steps,
-    Together,
-    UseStore,
+    EffectGenerator,
+    EmitEvent,
+    ReadClock,
+    RunClosed,
+    RunConcurrently,
+    UseStorage,
 )
 from locus.agent.result import AgentResult
-from locus.agent.stream_accumulator import graver, piece, readable, whole
+from locus.agent.stream_accumulator import (
+    ResponseAccumulator,
+    ensure_async_iterator,
+    select_more_severe_error,
+)
 from locus.core.closeable import Closeable
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 
 
-class BlockingRun(DrivenRun, Closeable, Iterator[Event]):
+class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
     """The events of one run: an iterator, and a context manager that ends it.
 
-    The run begins when the first event is asked for, and goes on while events are asked for.
-    Leaving the context, or dropping the run, ends it: the state is saved, hooks are told,
-    connections are closed.
+    The run begins when the caller asks for the first event, and makes progress only while the
+    caller asks for events. Leaving the context, or dropping the run, ends it: the state is saved,
+    the hooks are called, connections are closed.
 
-    :ivar result: the :class:`~locus.agent.AgentResult`, once the last event has been given.
+    :ivar result: the :class:`~locus.agent.AgentResult`, after the last event.
     """
 
-    _asker = "thread"
+    _caller_noun = "thread"
 
-    def __init__(self, steps: Steps[AgentResult], *, streams: bool) -> None:
-        super().__init__(steps, streams=streams)
-        self._answer: _Answer | None = None
-        self._helpers = Helpers()
+    def __init__(self, generator: EffectGenerator[AgentResult], *, streamed: bool) -> None:
+        super().__init__(generator, streamed=streamed)
+        self._response_stream: _ResponseStream | None = None
+        self._async_bridge = AsyncBridge()
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Event:
-        self._check_free()
-        self._waiting = True
+    def __next__(self) -> AgentEvent:
+        self._check_not_waiting()
+        self._is_waiting = True
         try:
-            event = self._next()
+            event = self._next_event()
         finally:
-            self._waiting = False
+            self._is_waiting = False
         if event is None:
             raise StopIteration
         return event
 
     def close(self) -> None:
-        """End the run where it is. Calling it twice is fine."""
-        if self._is_over():
+        """End the run where it is. Calling this twice is fine."""
+        if self._close_if_not_started():
             return
-        error: BaseException | None = Closed()
-        with suppress(Closed):
-            while self._next(error) is not None:
-                error = None  # what could not be closed has failed the run
+        error: BaseException | None = RunClosed()
+        with suppress(RunClosed):
+            while self._next_event(error) is not None:
+                error = None  # the cleanup failed, and the next call raises its error
 
     def __del__(self) -> None:
-        if self._steps is None or self._waiting or sys.is_finalizing():
-            return  # at the end of the program nothing works any more: it is as if killed
+        if self._generator is None or self._is_waiting or sys.is_finalizing():
+            return  # at the end of the program no cleanup works any more
         self.close()
 
-    def to_end(self) -> AgentResult:
-        """The result, whatever happens on the way."""
-        while self._next() is not None:
+    def run_to_end(self) -> AgentResult:
+        """Run to the end and return the result."""
+        while self._next_event() is not None:
             pass
         return self.result
 
     # The loop.
 
-    def _next(self, error: BaseException | None = None) -> Event | None:
-        """The next event; None at the end. An ``error`` is raised in the loop first."""
-        self._begun = True
-        came: Any = None
-        while self._steps is not None:
-            if self._answer is not None:
-                chunk, came, error = self._listen(self._answer, error)
-                if chunk is not None:
-                    return chunk
-            effect = self._advance(came, error)
-            came = error = None
-            if isinstance(effect, Emit):
+    def _next_event(self, error: BaseException | None = None) -> AgentEvent | None:
+        """Return the next event, or None at the end.
+
+        :param error: an error that is raised in the loop first.
+        """
+        self._is_started = True
+        result: Any = None
+        while self._generator is not None:
+            if self._response_stream is not None:
+                event, result, error = self._read_stream(self._response_stream, error)
+                if event is not None:
+                    return event
+            effect = self._advance(result, error)
+            result = error = None
+            if isinstance(effect, EmitEvent):
                 self._result = effect.result
                 return effect.event
             try:
-                if isinstance(effect, CallModel) and effect.aloud and self._streams:
-                    self._answer = _Answer(effect, self._helpers)
+                if isinstance(effect, CallModel) and effect.streamed and self._streamed:
+                    self._response_stream = _ResponseStream(effect, self._async_bridge)
                 elif effect is not None:
-                    came = self._do(effect)
-            except BaseException as why:  # noqa: BLE001 - for the loop to raise
-                error = why
+                    result = self._perform(effect)
+            except BaseException as exc:  # noqa: BLE001 - the loop raises it
+                error = exc
         return None
 
-    def _advance(self, came: Any, error: BaseException | None) -> Effect | None:
+    def _advance(self, result: Any, error: BaseException | None) -> Effect | None:
         try:
-            return super()._advance(came, error)
+            return super()._advance(result, error)
         finally:
-            if self._steps is None:
-                self._helpers.close()
+            if self._generator is None:
+                self._async_bridge.close()
 
-    def _listen(
-        self, answer: _Answer, error: BaseException | None
+    def _read_stream(
+        self, stream: _ResponseStream, error: BaseException | None
     ) -> tuple[ModelChunkEvent | None, Any, BaseException | None]:
-        """The next piece of an answer; or the whole, or the error that ended it."""
-        came = None
+        """Return the next event of a response, or else the response or the error that ended it.
+
+        :param error: an error that ends the response first.
+        """
+        response = None
         try:
             if error is None:
-                chunk = answer.more()
-                if chunk is not None:
-                    return chunk, None, None
-                came = answer.whole()
-        except BaseException as why:  # noqa: BLE001 - for the loop to raise
-            error = why
-        self._answer = None
+                event = stream.next_event()
+                if event is not None:
+                    return event, None, None
+                response = stream.build_response()
+        except BaseException as exc:  # noqa: BLE001 - the loop raises it
+            error = exc
+        self._response_stream = None
         try:
-            answer.close()
-        except BaseException as why:  # noqa: BLE001 - for the loop to raise
-            error = graver(error, why)
-        return None, came, error
+            stream.close()
+        except BaseException as exc:  # noqa: BLE001 - the loop raises it
+            error = select_more_severe_error(error, exc)
+        return None, response, error
 
     # The effects.
 
-    def _do(self, effect: Effect) -> Any:
+    def _perform(self, effect: Effect) -> Any:
         match effect:
             case CallModel(model, messages, tools, options):
                 if hasattr(model, "complete_sync"):
                     return model.complete_sync(messages, tools, **options)
-                return self._helpers.await_(partial(model.complete, messages, tools, **options))
-            case Together():
-                return self._together(effect)
+                return self._async_bridge.run_async(
+                    partial(model.complete, messages, tools, **options)
+                )
+            case RunConcurrently():
+                return self._run_concurrently(effect)
             case CallHook(method, event):
-                return self._helpers.awaited(method(event))
-            case UseStore(action):
+                return self._async_bridge.resolve(method(event))
+            case UseStorage(action):
                 return action()
-            case Now():
+            case ReadClock():
                 return monotonic()
-        raise AssertionError(f"{type(effect).__name__} is not for this place")
+        raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
-    def _together(self, effect: Together) -> list[Any]:
-        tools = Tools(effect, self._helpers, self._do)
+    def _run_concurrently(self, effect: RunConcurrently) -> list[Any]:
+        runner = BlockingToolRunner(effect, self._async_bridge, self._perform)
         try:
-            return tools.run()
+            return runner.run()
         except BaseException:
-            tools.interrupt()
+            runner.interrupt()
             raise
 
 
-class _Answer:
-    """A model's answer as it arrives."""
+class _ResponseStream:
+    """A model's response while it arrives."""
 
-    def __init__(self, effect: CallModel, helpers: Helpers) -> None:
-        self._model = model = effect.model
-        asked = effect.messages, effect.tools
+    def __init__(self, effect: CallModel, bridge: AsyncBridge) -> None:
+        model, args = effect.model, (effect.messages, effect.tools)
         self._stream: Any
         if hasattr(model, "stream_sync"):
-            self._stream = model.stream_sync(*asked, **effect.options)
+            self._stream = model.stream_sync(*args, **effect.options)
         else:
-            stream = readable(model.stream(*asked, **effect.options), model)
-            self._stream = helpers.stream(stream)
-        self._chunks: list[ModelChunkEvent] = []
+            stream = ensure_async_iterator(model.stream(*args, **effect.options), model)
+            self._stream = bridge.iterate_stream(stream)
+        self._accumulator = ResponseAccumulator(model)
 
-    def more(self) -> ModelChunkEvent | None:
-        """The next piece; None at the end."""
-        chunk: ModelChunkEvent | None = next(self._stream, None)
-        if chunk is not None:
-            self._chunks.append(piece(chunk, self._model))
-        return chunk
+    def next_event(self) -> ModelChunkEvent | None:
+        """Return the next event, or None at the end."""
+        event = next(self._stream, None)
+        return None if event is None else self._accumulator.feed(event)
 
-    def whole(self) -> ModelResponse:
-        """All of it."""
-        return whole(self._chunks)
+    def build_response(self) -> ModelResponse:
+        """Build the response from the events so far."""
+        return self._accumulator.build_response()
 
     def close(self) -> None:
         """Release the connection."""

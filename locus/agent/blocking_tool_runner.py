@@ -1,8 +1,8 @@
-"""Several tools at the same time, for a blocking run.
+"""Runs several tool calls at the same time, for a blocking run.
 
-The pieces of the run that the tools belong to are all driven by the thread that waits; only the
-tools themselves are elsewhere, in threads or in the helpers' event loop. A tool that is
-alone and may take as long as it likes needs neither.
+The thread of the run drives the generators that the tool calls belong to. Only the tools themselves
+run elsewhere: in worker threads, or in the background event loop. A single blocking tool without a
+timeout runs in the thread of the run.
 """
 
 from __future__ import annotations
@@ -18,173 +18,183 @@ from typing import Any, Final
 
 import attrs
 
-from locus.agent.async_bridge import Helpers, Settled
+from locus.agent.async_bridge import AsyncBridge, AsyncOutcome
 from locus.agent.effects import (
     GRACE_SECONDS,
     Effect,
-    Outcome,
+    EffectGenerator,
+    RunConcurrently,
     RunTool,
-    Steps,
-    Together,
-    out_of_time,
+    ToolOutcome,
+    make_tool_timeout_error,
 )
-from locus.agent.worker_threads import as_failure, in_thread
+from locus.agent.worker_threads import start_in_thread, to_tool_error
 
-_LONGEST_WAIT: Final = 86400.0
-"""Seconds; what waits longer waits again. Python's own waits have an end."""
-
+_MAX_WAIT: Final = 86400.0
+"""The longest single wait, in seconds, since Python limits it. A longer wait is repeated."""
 
 _logger = logging.getLogger("locus.agent")
 
 
 @attrs.define(eq=False)
-class _Part:
-    """One of the pieces, waiting for its tool."""
+class _ToolCallJob:
+    """A generator of effects for one tool call, and the tool that it waits for."""
 
     position: int
-    steps: Steps[Any]
+    generator: EffectGenerator[Any]
     tool: RunTool | None = None
-    began: float = 0.0
+    started_at: float = 0.0
 
     @property
     def deadline(self) -> float | None:
-        """When the tool will have run out of time."""
+        """The time at which the tool has to be done; None if it has no timeout."""
         timeout = self.tool.timeout if self.tool is not None else None
-        return None if timeout is None else self.began + timeout
+        return None if timeout is None else self.started_at + timeout
 
 
-class Tools:
-    """The pieces of a :class:`~locus.agent.effects.Together`.
+class BlockingToolRunner:
+    """Performs one :class:`~locus.agent.effects.RunConcurrently`.
 
-    :param do: performs every effect but the running of tools.
+    :param bridge: runs async tools.
+    :param perform: performs every effect other than running a tool.
     """
 
-    def __init__(self, effect: Together, helpers: Helpers, do: Callable[[Effect], Any]) -> None:
-        self._came: list[Any] = [None] * len(effect.each)
-        self._waiting = deque(_Part(*one) for one in enumerate(effect.each))
+    def __init__(
+        self, effect: RunConcurrently, bridge: AsyncBridge, perform: Callable[[Effect], Any]
+    ) -> None:
+        self._results: list[Any] = [None] * len(effect.generators)
+        self._waiting = deque(_ToolCallJob(*indexed) for indexed in enumerate(effect.generators))
         self._limit = effect.limit
-        self._alone = len(effect.each) == 1
-        self._helpers = helpers
-        self._do = do
-        self._running: dict[Future[Any], _Part] = {}
-        self._finished: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._is_single = len(effect.generators) == 1
+        self._async_bridge = bridge
+        self._perform = perform
+        self._running: dict[Future[Any], _ToolCallJob] = {}
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
 
     def run(self) -> list[Any]:
-        """Drive them all to their ends: what came of each."""
+        """Drive all generators to their end and return the result or error of each."""
         while self._waiting or self._running:
             while self._waiting and len(self._running) < self._limit:
-                self._go_on(self._waiting.popleft())
+                self._advance(self._waiting.popleft())
             if self._running:
-                deadlines = [part.deadline for part in self._running.values()]
-                self._wait(min((one for one in deadlines if one is not None), default=None))
-        return self._came
+                deadlines = [job.deadline for job in self._running.values()]
+                self._wait_for_next(
+                    min((time for time in deadlines if time is not None), default=None)
+                )
+        return self._results
 
     def interrupt(self) -> None:
-        """Begin nothing more, and give what is under way a moment to end."""
+        """Start nothing more, cancel async tools, and give blocking tools a short time to end."""
         self._waiting.clear()
-        for future, part in list(self._running.items()):
-            # One that has ended meanwhile cannot be cancelled: what it has done is recorded.
-            if part.tool is not None and part.tool.is_async and future.cancel():
+        for future, job in list(self._running.items()):
+            # A tool that has ended meanwhile cannot be cancelled, and its result is recorded.
+            if job.tool is not None and job.tool.is_async and future.cancel():
                 del self._running[future]
-        until = monotonic() + GRACE_SECONDS
-        while self._running and (left := until - monotonic()) > 0:
+        deadline = monotonic() + GRACE_SECONDS
+        while self._running and (remaining := deadline - monotonic()) > 0:
             with suppress(Empty):
-                self._settle(self._finished.get(timeout=left))
+                self._record_result(self._done.get(timeout=remaining))
 
-    def _settle(self, future: Future[Any]) -> None:
-        """Record what a tool has done; another one that ends the program adds nothing to that."""
-        part = self._running.pop(future, None)
-        if part is None:
+    def _record_result(self, future: Future[Any]) -> None:
+        """Record the result of a tool of an interrupted run.
+
+        An error that would end the program is only logged: another one has done that already.
+        """
+        job = self._running.pop(future, None)
+        if job is None:
             return
         try:
-            outcome = _outcome(future)
-        except BaseException as why:
-            _logger.warning("after a tool had ended the run, too", exc_info=why)
+            outcome = _get_outcome(future)
+        except BaseException as exc:
+            _logger.warning("after a tool had ended the run, too", exc_info=exc)
         else:
-            self._go_on(part, outcome)
+            self._advance(job, outcome)
 
-    def _go_on(self, part: _Part, came: Any = None) -> None:
-        """Drive a piece until it waits for its tool, or ends."""
-        steps = part.steps
+    def _advance(self, job: _ToolCallJob, result: Any = None) -> None:
+        """Drive a generator until it waits for its tool, or ends."""
+        generator = job.generator
         error: Exception | None = None
         try:
             while True:
-                effect = steps.send(came) if error is None else steps.throw(error)
-                came = error = None
+                effect = generator.send(result) if error is None else generator.throw(error)
+                result = error = None
                 if isinstance(effect, RunTool):
-                    if not self._alone or effect.is_async or effect.timeout is not None:
-                        self._start(part, effect)
+                    if not self._is_single or effect.is_async or effect.timeout is not None:
+                        self._start_tool(job, effect)
                         return
-                    came = self._attempt(effect)
+                    result = self._call_tool(effect)
                     continue
                 try:
-                    came = self._do(effect)
-                except Exception as why:  # noqa: BLE001 - for the loop to raise
-                    error = why
-        except StopIteration as done:
-            self._came[part.position] = done.value
-        except Exception as why:  # noqa: BLE001 - handed to the loop
-            self._came[part.position] = why
+                    result = self._perform(effect)
+                except Exception as exc:  # noqa: BLE001 - the loop raises it
+                    error = exc
+        except StopIteration as stop:
+            self._results[job.position] = stop.value
+        except Exception as exc:  # noqa: BLE001 - the loop gets it as the result
+            self._results[job.position] = exc
 
-    def _start(self, part: _Part, tool: RunTool) -> None:
-        part.tool, part.began = tool, monotonic()
+    def _start_tool(self, job: _ToolCallJob, tool: RunTool) -> None:
+        job.tool, job.started_at = tool, monotonic()
         if tool.is_async:
-            future: Future[Any] = self._helpers.in_loop(_attempt_async, tool)
+            future: Future[Any] = self._async_bridge.start_in_loop(_call_async_tool, tool)
         else:
-            future = in_thread(self._attempt, tool)
-        self._running[future] = part
-        future.add_done_callback(self._finished.put)
+            future = start_in_thread(self._call_tool, tool)
+        self._running[future] = job
+        future.add_done_callback(self._done.put)
 
-    def _attempt(self, tool: RunTool) -> Outcome:
-        began = perf_counter()
+    def _call_tool(self, tool: RunTool) -> ToolOutcome:
+        started_at = perf_counter()
         try:
-            value, error = self._helpers.awaited(tool.function(**tool.arguments)), None
-        except BaseException as why:
-            value, error = None, as_failure(why)
+            value, error = self._async_bridge.resolve(tool.function(**tool.arguments)), None
+        except BaseException as exc:
+            value, error = None, to_tool_error(exc)
             if error is None:
                 raise
-        return Outcome(value, error, (perf_counter() - began) * 1e3)
+        return ToolOutcome(value, error, (perf_counter() - started_at) * 1e3)
 
-    def _wait(self, until: float | None) -> None:
-        """Go on with the piece whose tool is done next, or with those whose time is up."""
+    def _wait_for_next(self, deadline: float | None) -> None:
+        """Wait until a tool is done or has run out of time, and advance its generator."""
+        timeout = None
+        if deadline is not None:
+            timeout = min(max(0.0, deadline - monotonic()), _MAX_WAIT)
         try:
-            left = None if until is None else min(max(0.0, until - monotonic()), _LONGEST_WAIT)
-            future = self._finished.get(timeout=left)
+            future = self._done.get(timeout=timeout)
         except Empty:
-            self._give_up()
+            self._time_out_calls()
             return
-        part = self._running.pop(future, None)
-        if part is not None:  # else its time was up before
-            self._go_on(part, _outcome(future))
+        job = self._running.pop(future, None)
+        if job is not None:  # else it had run out of time before
+            self._advance(job, _get_outcome(future))
 
-    def _give_up(self) -> None:
+    def _time_out_calls(self) -> None:
         now = monotonic()
-        for future, part in list(self._running.items()):
-            deadline, tool = part.deadline, part.tool
+        for future, job in list(self._running.items()):
+            deadline, tool = job.deadline, job.tool
             if deadline is None or deadline > now or tool is None or tool.timeout is None:
                 continue
             del self._running[future]
             future.cancel()
-            self._go_on(part, Outcome(None, out_of_time(tool.timeout), (now - part.began) * 1e3))
+            error = make_tool_timeout_error(tool.timeout)
+            self._advance(job, ToolOutcome(None, error, (now - job.started_at) * 1e3))
 
 
-async def _attempt_async(tool: RunTool) -> Outcome:
-    began = perf_counter()
+async def _call_async_tool(tool: RunTool) -> ToolOutcome:
+    started_at = perf_counter()
     value, error = None, None
     try:
         value = await tool.function(**tool.arguments)
-    except Exception as why:  # noqa: BLE001 - the model reads it
-        error = as_failure(why)
-    return Outcome(value, error, (perf_counter() - began) * 1e3)
+    except Exception as exc:  # noqa: BLE001 - the model reads it
+        error = to_tool_error(exc)
+    return ToolOutcome(value, error, (perf_counter() - started_at) * 1e3)
 
 
-def _outcome(future: Future[Any]) -> Outcome:
+def _get_outcome(future: Future[Any]) -> ToolOutcome:
     try:
-        came = future.result()
-        outcome: Outcome = came.get() if isinstance(came, Settled) else came
+        result = future.result()
+        outcome: ToolOutcome = result.unwrap() if isinstance(result, AsyncOutcome) else result
         return outcome
-    except BaseException as why:
-        error = as_failure(why)  # it was cancelled by itself, not by us
+    except BaseException as exc:
+        error = to_tool_error(exc)  # the tool cancelled itself
         if error is None:
             raise
-        return Outcome(error=error)
+        return ToolOutcome(error=error)

@@ -1,35 +1,35 @@
-"""A run as its driver holds it: what is the same in the thread that asks and in an event loop."""
+"""The base class of blocking and async runs: advances the loop and keeps the result."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, NoReturn
 
-from locus.agent.effects import Effect, Steps
+from locus.agent.effects import Effect, EffectGenerator
 from locus.agent.result import AgentResult
 
 
-class DrivenRun:
-    """The loop of one run, and how far it has got.
+class BaseRun:
+    """The loop of one run and its progress.
 
-    One event is fetched at a time: who asks while another waits is refused.
+    Only one event is fetched at a time. Asking for another one meanwhile is an error.
 
-    :cvar _asker: what it is that asks for events under this driver.
+    :cvar _caller_noun: what asks for events under this driver, for the error: a thread or a task.
     """
 
-    _asker: ClassVar[str]
-    _steps: Steps[AgentResult] | None = None
+    _caller_noun: ClassVar[str]
+    _generator: EffectGenerator[AgentResult] | None = None
 
-    def __init__(self, steps: Steps[AgentResult], *, streams: bool) -> None:
-        self._steps = steps
-        self._streams = streams
+    def __init__(self, generator: EffectGenerator[AgentResult], *, streamed: bool) -> None:
+        self._generator = generator
+        self._streamed = streamed
         self._result: AgentResult | None = None
-        self._begun = self._waiting = False
+        self._is_started = self._is_waiting = False
 
     @property
     def result(self) -> AgentResult:
-        """What the run came to.
+        """The result of the run.
 
-        :raises RuntimeError: it has not given its last event, or has failed.
+        :raises RuntimeError: the run has not given its last event yet, or has failed.
         """
         if self._result is None:
             raise RuntimeError("the run has no result: it has not ended, or it has failed")
@@ -38,26 +38,31 @@ class DrivenRun:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a run cannot be copied or pickled; its state can, when it has ended")
 
-    def _check_free(self) -> None:
-        if self._waiting:
-            raise RuntimeError(f"another {self._asker} is waiting for the next event of this run")
+    def _check_not_waiting(self) -> None:
+        if self._is_waiting:
+            raise RuntimeError(
+                f"another {self._caller_noun} is waiting for the next event of this run"
+            )
 
-    def _is_over(self) -> bool:
-        """Whether there is nothing left to end. A loop that has not begun is closed here."""
-        self._check_free()
-        if self._steps is not None and not self._begun:
-            self._steps.close()
-            self._steps = None
-        return self._steps is None
+    def _close_if_not_started(self) -> bool:
+        """Close a loop that has not started; return whether nothing is left to be ended."""
+        self._check_not_waiting()
+        if self._generator is not None and not self._is_started:
+            self._generator.close()
+            self._generator = None
+        return self._generator is None
 
-    def _advance(self, came: Any, error: BaseException | None) -> Effect | None:
-        """Send the loop what came of its last effect: its next one, or None at the end."""
-        steps = self._steps
-        assert steps is not None
-        self._steps = None  # unless it goes on
+    def _advance(self, result: Any, error: BaseException | None) -> Effect | None:
+        """Send the loop the result or the error of its last effect.
+
+        Returns the next effect, or None at the end.
+        """
+        generator = self._generator
+        assert generator is not None
+        self._generator = None  # it is set again if the loop continues
         try:
-            effect = steps.send(came) if error is None else steps.throw(error)
+            effect = generator.send(result) if error is None else generator.throw(error)
         except StopIteration:
             return None
-        self._steps = steps
+        self._generator = generator
         return effect

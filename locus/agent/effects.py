@@ -1,9 +1,9 @@
-"""What the loop asks of whoever drives it: effects, as values.
+"""The effects that the agent's loop yields: descriptions of I/O that a driver performs.
 
-The loop is a generator. It yields an effect, is sent what came of it or has the error raised where
-it waits, and goes on. It never awaits, never blocks and reads no clock, so one loop serves every
-runtime, and a test can be its driver. A driver has these seven things to know, and nothing about
-agents.
+The loop is a generator. It yields an effect, a driver performs it and sends the result back or
+throws the error, and the loop continues. The loop itself never awaits, never blocks and reads no
+clock. So one loop serves every runtime, and a test can be its driver. A driver has to know these
+seven effects and nothing about agents.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from locus.core.messages import Message
 if TYPE_CHECKING:
     from locus.agent.result import AgentResult
 
-Event: TypeAlias = (
+AgentEvent: TypeAlias = (
     ModelChunkEvent
     | ThinkEvent
     | ToolStartEvent
@@ -36,39 +36,39 @@ Event: TypeAlias = (
     | GroundingEvent
     | TerminateEvent
 )
-"""What a run tells its caller."""
+"""An event that the caller of a run receives."""
 
 
 @attrs.frozen(eq=False)
-class Emit:
-    """Hand the event to the caller.
+class EmitEvent:
+    """Give an event to the caller of the run.
 
-    :param result: what the run comes to, beside its last event.
+    :param result: the result of the run, with its last event.
     """
 
-    event: Event
+    event: AgentEvent
     result: AgentResult | None = None
 
 
 @attrs.frozen(eq=False)
 class CallModel:
-    """Ask a model; give the :class:`~locus.core.response.ModelResponse`.
+    """Call a model. The result is its :class:`~locus.core.response.ModelResponse`.
 
-    :param aloud: whether the caller may see the answer as it arrives.
+    :param streamed: whether the caller of the run may receive the response while it arrives.
     """
 
     model: Any
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] | None
     options: Mapping[str, Any]
-    aloud: bool = True
+    streamed: bool = True
 
 
 @attrs.frozen(eq=False)
 class RunTool:
-    """Call a tool's function, blocking or async; give an :class:`Outcome`.
+    """Call a tool's function, blocking or async. The result is a :class:`ToolOutcome`.
 
-    What the function raises is part of the outcome. Running out of time is, too.
+    Errors that the function raises are part of the outcome, and so is a timeout.
 
     :param timeout: seconds, or None.
     """
@@ -80,11 +80,11 @@ class RunTool:
 
 
 @attrs.frozen(eq=False)
-class Outcome:
-    """What came of a tool's function.
+class ToolOutcome:
+    """The return value of a tool's function, or the error that it raised.
 
-    :param value: what it returned, where ``error`` is None.
-    :param duration_ms: how long it ran, in milliseconds.
+    :param value: the return value, if ``error`` is None.
+    :param duration_ms: how long the function ran, in milliseconds.
     """
 
     value: Any = None
@@ -94,59 +94,64 @@ class Outcome:
 
 @attrs.frozen(eq=False)
 class CallHook:
-    """Call a hook with its event, blocking or async. No two run at the same time."""
+    """Call a method of a hook with its event, blocking or async. No two run at the same time."""
 
     method: Callable[[Any], Any]
     event: Any
 
 
 @attrs.frozen(eq=False)
-class UseStore:
-    """Call something that reads or writes storage, and blocks; give what it returns.
+class UseStorage:
+    """Call a blocking function that reads or writes storage. The result is what it returns.
 
-    Once begun it is waited for, also where the run is cancelled meanwhile: a save must not land
-    after a later one. No two run at the same time.
+    Once it has started, the driver waits for it, even if the run is cancelled meanwhile: no save
+    may take effect after a later one. No two run at the same time.
     """
 
     action: Callable[[], Any]
 
 
 @attrs.frozen(eq=False)
-class Now:
-    """Give the time, in seconds of a clock that never goes back."""
+class ReadClock:
+    """Read a monotonic clock. The result is in seconds."""
 
 
 @attrs.frozen(eq=False)
-class Together:
-    """Drive several generators of effects at the same time; give a list of what came of each.
+class RunConcurrently:
+    """Drive several generators of effects at the same time. The result is a list.
 
-    They start in this order, and each is driven to its end whatever becomes of the others: the
-    list holds an :class:`Exception` where one has raised it, else what it returned. None of them
-    emits events. Where the run is cancelled meanwhile, no more of them are started and async tools
-    are cancelled at once; what else is under way has ``GRACE_SECONDS`` to end, so that what has
-    been done is recorded.
+    They start in this order, and each is driven to its end, whatever happens to the others. The
+    list has an :class:`Exception` for each that raised one, and the return value for the others.
+    None of them emits events. If the run is cancelled meanwhile, no more of them are started and
+    async tools are cancelled at once; everything else that is running has ``GRACE_SECONDS`` to
+    end, so that what was done is recorded.
 
-    :param limit: how many may be under way at a time.
+    :param limit: how many may run at the same time.
     """
 
-    each: Sequence[Steps[Any]]
+    generators: Sequence[EffectGenerator[Any]]
     limit: int
 
 
-Effect: TypeAlias = Emit | CallModel | RunTool | CallHook | UseStore | Now | Together
+Effect: TypeAlias = (
+    EmitEvent | CallModel | RunTool | CallHook | UseStorage | ReadClock | RunConcurrently
+)
 T = TypeVar("T")
-Steps: TypeAlias = Generator[Effect, Any, T]
-"""A piece of a run: yields effects, returns what it was for."""
+EffectGenerator: TypeAlias = Generator[Effect, Any, T]
+"""A part of a run: a generator that yields effects and returns a result."""
 
 
 GRACE_SECONDS: Final = 2.0
-"""How long what is under way may take to end, and each step of tidying up, in a cancelled run."""
+"""How long running tools, and each step of the cleanup, may take to end in a cancelled run."""
 
 
-def out_of_time(timeout: float) -> TimeoutError:
-    """The error of a tool that took too long."""
+def make_tool_timeout_error(timeout: float) -> TimeoutError:
+    """Make the error of a tool that did not finish in time.
+
+    :param timeout: the limit, in seconds.
+    """
     return TimeoutError(f"the tool did not finish within {timeout:g} s")
 
 
-class Closed(BaseException):
-    """Raised inside the loop where the caller has left before the end."""
+class RunClosed(BaseException):
+    """Raised inside the loop when the caller leaves the run before its end."""

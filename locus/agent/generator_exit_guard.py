@@ -1,8 +1,8 @@
-"""Generators of effects that can be told apart from those who use them.
+"""A generator that turns a thrown GeneratorExit into a RuntimeError.
 
-A generator takes ``GeneratorExit`` for its own end: it must not yield any more, and what it
-delegates to is closed. One that a hook or a tool has raised would leave the run without saving its
-state or giving back its thread.
+Python takes a ``GeneratorExit`` inside a generator for the request to close it: the generator must
+not yield any more, and what it delegates to is closed. If a hook or a tool raised one, the run
+would end without saving its state and without unlocking its thread.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from locus.agent.effects import Effect, Steps
+from locus.agent.effects import Effect, EffectGenerator
 
 T = TypeVar("T")
 
 
-class Guarded(Generator[Effect, Any, T]):
-    """``steps``, in which a ``GeneratorExit`` that is thrown arrives as a ``RuntimeError``.
+class GeneratorExitGuard(Generator[Effect, Any, T]):
+    """A generator of effects in which a thrown ``GeneratorExit`` becomes a ``RuntimeError``.
 
-    Just as Python does it with a ``StopIteration`` that gets into a generator.
+    Python does the same with a ``StopIteration`` that is raised inside a generator.
     """
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_generator",)
 
-    def __init__(self, steps: Steps[T]) -> None:
-        self._steps = steps
+    def __init__(self, generator: EffectGenerator[T]) -> None:
+        self._generator = generator
 
     def __next__(self) -> Effect:
-        return next(self._steps)
+        return next(self._generator)
 
     def send(self, value: Any, /) -> Effect:
-        """Go on with what came of the last effect."""
-        return self._steps.send(value)
+        """Continue with the result of the last effect."""
+        return self._generator.send(value)
 
     def throw(
         self,
-        kind: Any,
+        type_: Any,
         value: BaseException | object = None,
         traceback: TracebackType | None = None,
         /,
     ) -> Effect:
-        """Go on with an error."""
-        error = kind if value is None else value
+        """Continue with an error."""
+        error = type_ if value is None else value
         if isinstance(error, GeneratorExit) or error is GeneratorExit:
-            escaped = RuntimeError("a tool, a hook or a model raised GeneratorExit")
-            escaped.__cause__ = error if isinstance(error, GeneratorExit) else None
-            error = escaped
+            replacement = RuntimeError("a tool, a hook or a model raised GeneratorExit")
+            replacement.__cause__ = error if isinstance(error, GeneratorExit) else None
+            error = replacement
         thrown: Any = error
-        return self._steps.throw(thrown)
+        return self._generator.throw(thrown)
 
     def close(self) -> None:
-        """End it where it is."""
-        self._steps.close()
+        """Close the generator."""
+        self._generator.close()

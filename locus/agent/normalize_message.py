@@ -1,40 +1,33 @@
-"""A model's message as the state keeps it.
+"""Normalizes the message of a model response so that the agent's state can store it.
 
-Every call has an id of its own and arguments that can be saved, and it is noted whether the answer
-ended at its token limit: whoever resumes the thread must know it, too.
+Every tool call gets an id of its own, and arguments that can be saved as JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import attrs
 
-from locus.core.frozendict import EMPTY, too_deep
+from locus.core.frozendict import EMPTY, is_too_deep
 from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
 
-CUT_OFF: Final = "cut_off"
-"""The key in a message's metadata which says that its answer ended at its token limit."""
 
-
-def kept(response: ModelResponse) -> Message:
-    """The message of an answer."""
+def normalize_message(response: ModelResponse) -> Message:
+    """Return the message of a response, with tool calls that the state can store."""
     message, calls = response.message, response.tool_calls
-    made = tuple(_writable(call) for call in calls)
+    normalized = tuple(_limit_depth(call) for call in calls)
     if len({call.id for call in calls}) < len(calls):
-        made = _distinct(made)
-    if any(one is not other for one, other in zip(made, calls, strict=True)):
-        message = attrs.evolve(message, tool_calls=made)
-    if calls and response.finish_reason == "length":  # who resumes the thread must know it, too
-        message = attrs.evolve(message, metadata={**message.metadata, CUT_OFF: True})
+        normalized = _make_ids_unique(normalized)
+    if any(new is not old for new, old in zip(normalized, calls, strict=True)):
+        message = attrs.evolve(message, tool_calls=normalized)
     return message
 
 
-def _writable(call: ToolCall) -> ToolCall:
-    """The call; one whose arguments are nested deeper than a state can hold is malformed."""
-    if not too_deep(call.arguments):
+def _limit_depth(call: ToolCall) -> ToolCall:
+    """Return the call; it is malformed if its arguments are nested too deep for a saved state."""
+    if not is_too_deep(call.arguments):
         return call
     try:
         text = call.arguments_json()
@@ -43,15 +36,15 @@ def _writable(call: ToolCall) -> ToolCall:
     return attrs.evolve(call, arguments=EMPTY, malformed_arguments=text)
 
 
-def _distinct(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
-    """The calls, no two with the same id: some providers give parallel calls one."""
-    seen: set[str] = set()
-    found = []
+def _make_ids_unique(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return the calls with unique ids: some providers give parallel calls the same one."""
+    used_ids: set[str] = set()
+    unique_calls = []
     for call in calls:
-        fresh, number = call.id, 1
-        while fresh in seen:
+        unique_id, number = call.id, 1
+        while unique_id in used_ids:
             number += 1
-            fresh = f"{call.id}_{number}"
-        seen.add(fresh)
-        found.append(call if fresh == call.id else attrs.evolve(call, id=fresh))
-    return tuple(found)
+            unique_id = f"{call.id}_{number}"
+        used_ids.add(unique_id)
+        unique_calls.append(call if unique_id == call.id else attrs.evolve(call, id=unique_id))
+    return tuple(unique_calls)

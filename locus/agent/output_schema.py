@@ -1,9 +1,9 @@
-"""The answer as a value of a type: how it is asked for, read, and asked for again.
+"""Requests a final answer of the caller's type, parses it, and asks again if it does not fit.
 
-The strongest mechanism that goes with the run is used. A provider with a ``response_format`` of
-its own holds the model to the schema in every answer. Anthropic and Ollama can do so as well, but
-a model that is held to it cannot call tools meanwhile: where there are tools, it is first asked in
-words, and held to the schema when it is asked again. All others are asked in words alone.
+The strongest mechanism that the model has is used. A provider with a ``response_format`` of its own
+makes every response fit the schema. Anthropic and Ollama can do that too, but then the model cannot
+call tools. If there are tools, such a model first gets instructions in the system prompt, and the
+schema is only enforced when it is asked again. All other models get instructions only.
 """
 
 from __future__ import annotations
@@ -19,72 +19,76 @@ from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import Message
 from locus.core.structured import StructuredOutput, build_response_format, parse_structured
 
-_HOLDS_TO_IT: Final = frozenset({"anthropic", "ollama"})
-"""Providers that can hold a model to a schema, though not in OpenAI's way."""
+_ENFORCING_PREFIXES: Final = frozenset({"anthropic", "ollama"})
+"""Providers that can enforce a schema, though not by a ``response_format`` of their own."""
 
 _INSTRUCTIONS: Final = (
     "When you give your final answer, give it as JSON that fits this JSON Schema, "
     "and nothing else:\n"
 )
-_AGAIN: Final = (
+_RETRY: Final = (
     "Your answer could not be used: {error}\n"
     "Give your final answer again, as JSON that fits the schema and nothing else."
 )
 
 
 @attrs.frozen(eq=False)
-class Shape:
-    """What the answer is to be.
+class OutputSchema:
+    """The type of the final answer, and the mechanism by which one model gives it.
 
     :param type: the caller's type.
-    :param options: the keywords of a model call that hold the model to it.
-    :param instructions: what the system prompt says about it; empty where nothing has to be said.
-    :param always: whether every call has the keywords, or only those that ask again.
+    :param options: the options of a model call that enforce the schema; empty if none can.
+    :param instructions: the instructions for the system prompt; empty if none are needed.
+    :param enforced_always: whether every call has the options, or only a retry.
     """
 
     type: Any
     options: Mapping[str, Any] = EMPTY
     instructions: str = ""
-    always: bool = False
+    enforced_always: bool = False
 
     @classmethod
-    def of(cls, type: Any, model: Any, *, tools: bool) -> Shape:
-        """The shape for a model, in a run with or without tools."""
-        native = getattr(model, "supports_structured_output", False)
-        if native or getattr(model, "prefix", None) in _HOLDS_TO_IT:
-            options = FrozenDict(response_format=_format(type))
-            if native or not tools:
-                return cls(type, options, always=True)
-            return cls(type, options, _in_words(type))
-        return cls(type, instructions=_in_words(type))
+    def for_model(cls, type: Any, model: Any, *, has_tools: bool) -> OutputSchema:
+        """Choose the strongest mechanism that a model has for answers of a type.
 
-    def read(self, message: Message | None) -> StructuredOutput[Any]:
-        """The value of an answer, or what is wrong with it."""
-        if message is not None and not message.text and message.refusal is not None:
+        :param has_tools: whether the model may call tools in the run.
+        :raises ConfigurationError: no schema can be made of the type.
+        """
+        is_native = getattr(model, "supports_structured_output", False)
+        if is_native or getattr(model, "prefix", None) in _ENFORCING_PREFIXES:
+            options = FrozenDict(response_format=_build_strictest_format(type))
+            if is_native or not has_tools:
+                return cls(type, options, enforced_always=True)
+            return cls(type, options, _build_instructions(type))
+        return cls(type, instructions=_build_instructions(type))
+
+    def parse_message(self, message: Message) -> StructuredOutput[Any]:
+        """Parse the final answer: its value, or the error if it does not fit the type."""
+        if not message.text and message.refusal is not None:
             return StructuredOutput(
                 error=StructuredOutputError(f"the model refused: {message.refusal}")
             )
-        return parse_structured("" if message is None else message.text, self.type)
+        return parse_structured(message.text, self.type)
 
-    def missing(self, reason: str | None) -> StructuredOutputError:
-        """The error of a run that ended while there were calls to answer."""
+    def make_missing_answer_error(self, reason: str | None) -> StructuredOutputError:
+        """Make the error of a run that ended while there were tool calls to answer."""
         return StructuredOutputError(
             f"there is no final answer: the run ended before it ({reason})"
         )
 
-    def ask_again(self, error: Exception) -> Message:
-        """What the model is told of an answer that cannot be read."""
-        return Message.user(_AGAIN.format(error=error))
+    def make_retry_message(self, error: Exception) -> Message:
+        """Make the message that asks the model for its final answer again."""
+        return Message.user(_RETRY.format(error=error))
 
 
-def _format(type: Any) -> Mapping[str, Any]:
-    """The type as the strictest ``response_format`` that can say it."""
+def _build_strictest_format(type: Any) -> Mapping[str, Any]:
+    """Build the strictest ``response_format`` that can express the type."""
     try:
         return build_response_format(type)
-    except ConfigurationError:  # an open object, say, of which providers' strict mode knows none
+    except ConfigurationError:  # such as an open object, which strict modes do not have
         return build_response_format(type, strict=False)
 
 
-def _in_words(type: Any) -> str:
+def _build_instructions(type: Any) -> str:
     schema = build_response_format(type, strict=False)["json_schema"]["schema"]
     return _INSTRUCTIONS + msgspec.json.encode(schema).decode()

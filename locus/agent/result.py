@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""The result of a run of an agent."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ T = TypeVar("T")
 
 @attrs.frozen
 class AgentResult:
-    """The answer, and what it took. The counts are this run's; ``state`` has the whole thread.
+    """The final answer of a run, and what the run used.
 
-    :ivar message: the final text; empty where the run ended without one.
-    :ivar state: everything that was said and done.
-    :ivar usage: tokens of all model calls of this run together.
-    :ivar iterations: the model calls of this run.
-    :ivar tool_calls: how many tool calls this run has answered.
-    :ivar stop_reason: ``"complete"`` where the model had said all it wanted to, else the condition
-        that fired, such as ``"MaxIterations(20)"``.
-    :ivar parsed: the answer as a value of ``output_schema``; None where there is none.
-    :ivar parse_error: why there is none, or None.
-    :ivar duration: seconds from beginning to end.
+    The counts are those of this run; ``state`` covers the whole thread.
+
+    :ivar message: the final text; empty if the run ended without one.
+    :ivar state: the state of the thread after the run.
+    :ivar usage: the tokens of all model calls of this run together.
+    :ivar iterations: how many model calls this run made.
+    :ivar tool_calls: how many tool calls were answered in this run.
+    :ivar stop_reason: ``"complete"`` if the model gave its final answer, else the condition that
+        stopped the run, such as ``"MaxIterations(20)"``.
+    :ivar parsed: the answer as a value of ``output_schema``; None if there is none.
+    :ivar parse_error: the error that explains this, or None.
+    :ivar duration: how long the run took, in seconds.
     :ivar thread_id: the thread, or None.
     """
 
@@ -48,9 +50,9 @@ class AgentResult:
         return self.message
 
     def parsed_as(self, type: type[T]) -> T:
-        """The answer as a value of ``type``: ``parsed``, or ``message`` read again.
+        """Return the answer as a value of ``type``: ``parsed``, or else ``message`` parsed anew.
 
-        :raises StructuredOutputError: the answer is no such value; says why.
+        :raises StructuredOutputError: the answer does not fit the type; lists the issues.
         """
         import inspect
 
@@ -62,8 +64,8 @@ class AgentResult:
         return parse_structured(self.message, type).unwrap()
 
 
-def _is_instance(value: Any, kind: type[Any]) -> bool:
+def _is_instance(value: Any, cls: type[Any]) -> bool:
     try:
-        return value is not None and isinstance(value, kind)
-    except TypeError:  # a TypedDict, list[int] and the like: read the answer again
+        return value is not None and isinstance(value, cls)
+    except TypeError:  # not for isinstance, such as TypedDict or list[int]: parse the answer anew
         return False

@@ -1,7 +1,7 @@
-"""One run under way: what it was told, and how far it has got.
+"""The context of one run of an agent: its settings, its state and its progress.
 
-The loop and its parts share this object, and all of them run in one thread at a time, so it needs
-no locks. Nothing in it outlives the run but ``state``, which is immutable.
+The modules of the loop share one :class:`RunContext`. All of them run in one thread at a time, so
+it needs no locks. Only ``state``, which is immutable, outlives the run.
 """
 
 from __future__ import annotations
@@ -9,104 +9,114 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from locus.agent.effects import CallHook, Steps, UseStore
+from locus.agent.effects import CallHook, EffectGenerator, UseStorage
+from locus.agent.output_schema import OutputSchema
+from locus.agent.settings import AgentSettings
+from locus.core.errors import StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message
 from locus.core.state import AgentState
 from locus.core.termination import RunSnapshot
-from locus.hooks.registry import Hooks
-
-if TYPE_CHECKING:
-    from locus.agent.agent import Agent
-    from locus.agent.output_schema import Shape
-    from locus.core.errors import StructuredOutputError
 
 
 @attrs.define(eq=False)
-class Run:
-    """A run of an agent.
+class RunContext:
+    """The settings, the state and the progress of one run.
 
-    :ivar prompt: what the caller asked; empty where a thread is resumed.
-    :ivar state: everything so far; only the loop assigns it.
-    :ivar before: the state that the run began with.
-    :ivar saved: the state as the checkpointer has it; in a new thread the empty one, which is
-        not worth saving.
-    :ivar system: the system message, if any.
-    :ivar message: the model's last answer.
-    :ivar tool_calls: how many calls have been answered.
-    :ivar shape: what the final answer is to be, where ``output_schema`` says so.
-    :ivar asks_again: the final answer could not be read, and is asked for again.
-    :ivar times_asked_again: how often it was.
-    :ivar continues: the server goes on from what it knows, and is sent what is new.
-    :ivar streams: the caller sees answers as they arrive.
-    :ivar claim: on the thread, once it is held.
-    :ivar begun: the state is loaded, and the hooks have heard of the run.
+    :ivar settings: the settings of the agent.
+    :ivar model: the model that is called.
+    :ivar prompt: the caller's messages; empty if a thread is resumed.
+    :ivar is_resumed: the run continues a thread without a new prompt.
+    :ivar streamed: the caller receives responses while they arrive.
+    :ivar state: the current state.
+    :ivar initial_state: the state that the run began with.
+    :ivar saved_state: the state that the checkpointer has. In a new thread it is the empty state,
+        which is not worth saving.
+    :ivar system_message: the system message of each request, if any.
+    :ivar response_message: the message of the model's last response.
+    :ivar tool_call_count: how many tool calls were answered in this run.
+    :ivar started_at: the clock at the beginning of the run, in seconds.
+    :ivar ended_at: the clock at its end, in seconds.
+    :ivar output_schema: how the final answer gets the type that the caller wants; None if any
+        text will do.
+    :ivar output_retry_count: how often the model was asked again for an answer of that type.
+    :ivar parsed: the final answer as a value of that type.
+    :ivar parse_error: the error if there is no such value.
+    :ivar is_incremental: the server has the conversation and is sent only what is new to it.
+    :ivar is_started: the state is loaded, and ``on_before_invocation`` is or was called.
+    :ivar thread_lock: the lock on the thread, while the run holds it.
     """
 
-    agent: Agent
+    settings: AgentSettings
     model: Any
-    hooks: Hooks
     prompt: tuple[Message, ...] = ()
-    resumed: bool = False
+    is_resumed: bool = False
+    streamed: bool = False
     thread_id: str | None = None
     metadata: Mapping[str, Any] = EMPTY
     state: AgentState = attrs.field(factory=AgentState)
-    before: AgentState = attrs.field(init=False)
-    saved: AgentState = attrs.field(init=False)
-    system: Message | None = None
-    message: Message | None = None
-    tool_calls: int = 0
-    began: float = 0.0
-    ended: float = 0.0
+    initial_state: AgentState = attrs.field(init=False)
+    saved_state: AgentState = attrs.field(init=False)
+    system_message: Message | None = None
+    response_message: Message | None = None
+    tool_call_count: int = 0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    output_schema: OutputSchema | None = None
+    output_retry_count: int = 0
     parsed: Any = None
     parse_error: StructuredOutputError | None = None
-    shape: Shape | None = None
-    asks_again: bool = False
-    times_asked_again: int = 0
-    continues: bool = False
-    streams: bool = False
-    begun: bool = False
-    claim: AbstractContextManager[None] | None = None
+    is_incremental: bool = False
+    is_started: bool = False
+    thread_lock: AbstractContextManager[None] | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.before = self.saved = self.state
+        self.initial_state = self.saved_state = self.state
 
     @property
     def iterations(self) -> int:
-        """The model calls of this run."""
-        return self.state.iteration - self.before.iteration
+        """The number of model calls of this run."""
+        return self.state.iteration - self.initial_state.iteration
 
     @property
     def usage(self) -> dict[str, int]:
         """The tokens of this run."""
-        before = self.before.usage
+        before = self.initial_state.usage
         return {name: count - before.get(name, 0) for name, count in self.state.usage.items()}
 
     @property
     def text(self) -> str | None:
-        """The last answer's text; None where it was not in words."""
-        said = self.message
-        if said is None:
+        """The text of the last response; None if it has only tool calls, or if there is none."""
+        message = self.response_message
+        if message is None:
             return None
-        return said.text or said.refusal or (None if said.tool_calls else "")
+        return message.text or message.refusal or (None if message.tool_calls else "")
 
-    def snapshot(self, now: float) -> RunSnapshot:
-        """What termination conditions look at."""
-        return RunSnapshot(self.state, now - self.began, self.message, self.before)
+    def has_hooks(self, name: str) -> bool:
+        """Whether any hook has the method ``name``."""
+        return bool(self.settings.hook_registry[name])
 
-    def call_hooks(self, name: str, event: Any) -> Steps[None]:
-        """Tell the hooks that have the method ``name``."""
-        for method in self.hooks[name]:
+    def call_hooks(self, name: str, event: Any) -> EffectGenerator[None]:
+        """Call the method ``name`` of each hook that has it."""
+        for method in self.settings.hook_registry[name]:
             yield CallHook(method, event)
 
-    def save(self) -> Steps[None]:
-        """Save the state, where there is somewhere to save it and something new in it."""
-        checkpointer, state = self.agent.checkpointer, self.state
-        if checkpointer is None or self.thread_id is None or state is self.saved:
+    def save_state(self) -> EffectGenerator[None]:
+        """Save the state, if there is a checkpointer and the state has changed."""
+        checkpointer, state = self.settings.checkpointer, self.state
+        if checkpointer is None or self.thread_id is None or state is self.saved_state:
             return
-        yield UseStore(partial(checkpointer.save, self.thread_id, state))
-        self.saved = state
+        yield UseStorage(partial(checkpointer.save, self.thread_id, state))
+        self.saved_state = state
+
+    def make_snapshot(self, now: float) -> RunSnapshot:
+        """Make the view of the run that termination conditions check.
+
+        :param now: the clock, in seconds.
+        """
+        elapsed = now - self.started_at
+        return RunSnapshot(self.state, elapsed, self.response_message, self.initial_state)

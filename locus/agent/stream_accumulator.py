@@ -1,38 +1,72 @@
-"""A model's streamed answer, put together for the loop while the caller reads along."""
+"""Accumulates the events of a model's stream into a response, while the caller receives them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from inspect import isawaitable, iscoroutine
 from typing import Any
 
-from locus.agent.effects import Closed
+from locus.agent.effects import RunClosed
 from locus.core.errors import StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 
 
-def graver(first: BaseException | None, then: BaseException) -> BaseException:
-    """Which of two errors the loop is told of.
+class ResponseAccumulator:
+    """Accumulates the events of one stream.
 
-    The first; but that the caller has left is no failure, and no failure hides a cancellation.
+    :param model: the model, for error messages.
     """
-    if first is None or isinstance(first, Closed):
-        return then
-    if isinstance(first, Exception) and not isinstance(then, Exception):
-        return then
-    return first
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._events: list[ModelChunkEvent] = []
+
+    def feed(self, event: Any) -> ModelChunkEvent:
+        """Add an event and return it.
+
+        :raises TypeError: it is something else; names the model.
+        """
+        if not isinstance(event, ModelChunkEvent):
+            raise TypeError(
+                f"the stream of {type(self._model).__name__} gave {type(event).__name__}, "
+                "not a ModelChunkEvent"
+            )
+        self._events.append(event)
+        return event
+
+    def build_response(self) -> ModelResponse:
+        """Build the response at the end of the stream.
+
+        Models of Locus put it into the last event. For other models it is built from all events.
+
+        :raises StreamInterruptedError: the stream ended without its last event.
+        """
+        events = self._events
+        last = events[-1] if events else None
+        if last is None or not last.done:
+            raise StreamInterruptedError("the model's stream ended before its last event")
+        if last.response is not None:
+            return last.response
+        text = "".join(event.content or "" for event in events)
+        calls = [call for event in events for call in event.tool_calls]
+        return ModelResponse(
+            message=Message.assistant(text if text or not calls else None, calls),
+            usage=last.usage or {},
+            stop_reason=last.stop_reason,
+            provider_state=last.provider_state,
+            reasoning="".join(event.reasoning or "" for event in events) or None,
+        )
 
 
-def readable(stream: Any, model: Any) -> Any:
-    """A model's stream, which may be a user's own.
+def ensure_async_iterator(stream: Any, model: Any) -> Any:
+    """Return the stream of a model, which may be a class of the user's.
 
-    :raises TypeError: it has to be awaited before there is anything to read.
+    :raises TypeError: it has to be awaited before it can be iterated over; names the model.
     """
     if isawaitable(stream) and not hasattr(stream, "__anext__"):
         if iscoroutine(stream):
-            stream.close()  # or Python would complain that nobody has awaited it
+            stream.close()  # else Python warns that it was never awaited
         raise TypeError(
             f"{type(model).__name__}.stream gives no iterator but something to await: "
             "write it as 'def stream', or let it yield"
@@ -40,37 +74,14 @@ def readable(stream: Any, model: Any) -> Any:
     return stream
 
 
-def piece(chunk: Any, model: Any) -> ModelChunkEvent:
-    """A piece of a model's stream.
+def select_more_severe_error(first: BaseException | None, second: BaseException) -> BaseException:
+    """Select which of two errors the loop gets.
 
-    :raises TypeError: it is none; names the model.
+    It is the first one. But that the caller has left is no failure, and a failure must not replace
+    a cancellation.
     """
-    if not isinstance(chunk, ModelChunkEvent):
-        raise TypeError(
-            f"the stream of {type(model).__name__} gave {type(chunk).__name__}, "
-            "not a ModelChunkEvent"
-        )
-    return chunk
-
-
-def whole(chunks: Sequence[ModelChunkEvent]) -> ModelResponse:
-    """The answer that a stream has given.
-
-    Locus's models put it into the last event; of others' it is made of the pieces.
-
-    :raises StreamInterruptedError: the stream has ended without its last event.
-    """
-    last = chunks[-1] if chunks else None
-    if last is None or not last.done:
-        raise StreamInterruptedError("the model's stream ended before its last event")
-    if last.response is not None:
-        return last.response
-    text = "".join(chunk.content or "" for chunk in chunks)
-    calls = [call for chunk in chunks for call in chunk.tool_calls]
-    return ModelResponse(
-        message=Message.assistant(text if text or not calls else None, calls),
-        usage=last.usage or {},
-        stop_reason=last.stop_reason,
-        provider_state=last.provider_state,
-        reasoning="".join(chunk.reasoning or "" for chunk in chunks) or None,
-    )
+    if first is None or isinstance(first, RunClosed):
+        return second
+    if isinstance(first, Exception) and not isinstance(second, Exception):
+        return second
+    return first

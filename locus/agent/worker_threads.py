@@ -1,8 +1,8 @@
-"""Threads for blocking functions of the user's, the same on every runtime.
+"""Worker threads for the user's blocking functions, the same on every runtime.
 
-Each call has a thread to itself, and a daemon one: nothing can stop a thread that does not come
-back, but the end of the program waits for none that a run has left behind. One that has done its
-work waits a moment for more.
+Each call has a thread to itself. Nothing can stop a thread whose function does not return. So the
+threads are daemons, and the end of the program does not wait for one that a run left behind. An
+idle thread waits a short time for more work.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from anyio.lowlevel import current_token
 from sniffio import current_async_library_cvar
 
 
-def in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Call ``function`` in another thread, with the context variables of this one."""
+def start_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Start a function in another thread, with the context variables of this one."""
     future: Future[Any] = Future()
     context = copy_context()
-    context.run(current_async_library_cvar.set, None)  # no event loop runs there
+    context.run(current_async_library_cvar.set, None)  # no event loop runs in that thread
 
     def work() -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
-            came = context.run(function, *args)
-        except BaseException as why:  # noqa: BLE001 - raised where it is waited for
-            future.set_exception(why)
+            result = context.run(function, *args)
+        except BaseException as exc:  # noqa: BLE001 - the future raises it
+            future.set_exception(exc)
         else:
-            future.set_result(came)
+            future.set_result(result)
 
     try:
-        worker = _idle.pop()
+        worker = _idle_workers.pop()
     except IndexError:
         worker = _Worker()
     worker.queue.put(work)
@@ -47,11 +47,11 @@ def in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
 
 
 class _Worker:
-    """A thread that does one piece of work at a time."""
+    """A thread that runs one function after another."""
 
     def __init__(self) -> None:
         self.queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._run, name=_IDLE, daemon=True).start()
+        threading.Thread(target=self._run, name=_IDLE_NAME, daemon=True).start()
 
     def _run(self) -> None:
         thread = threading.current_thread()
@@ -60,61 +60,64 @@ class _Worker:
                 work = self.queue.get(timeout=_IDLE_SECONDS)
             except Empty:
                 try:
-                    _idle.remove(self)
+                    _idle_workers.remove(self)
                 except (ValueError, IndexError):
-                    continue  # somebody has taken it: there will be work
+                    continue  # another thread took it from the idle workers: work follows
                 return
             thread.name = "locus tool"
             work()
-            del work  # and what it holds
-            thread.name = _IDLE
-            _idle.append(self)
+            del work  # and everything that it refers to
+            thread.name = _IDLE_NAME
+            _idle_workers.append(self)
 
 
-_IDLE: Final = "locus tool (idle)"
+_IDLE_NAME: Final = "locus tool (idle)"
 _IDLE_SECONDS: Final = 2.0
-_idle: deque[_Worker] = deque()  # its methods are atomic, and so need no lock
+_idle_workers: deque[_Worker] = deque()  # no lock: its methods are atomic
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # the threads are the parent's
+    os.register_at_fork(after_in_child=_idle_workers.clear)  # its threads exist only in the parent
 
 
-async def from_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """What ``function`` gives in another thread; cancelled, the thread is left behind."""
-    woken = anyio.Event()
-    # The loop's own way to be called from another thread, which waits for nothing there.
+async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in another thread and return its result.
+
+    If the caller is cancelled, the thread is left behind.
+    """
+    done = anyio.Event()
+    # The loop's own method to schedule a call from another thread, which does not block there.
     loop: Any = current_token().native_token
-    soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+    call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
 
-    def wake(future: Future[Any]) -> None:
+    def notify_loop(future: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop has ended
-            soon(woken.set)
+            call_soon(done.set)
 
-    await anyio.lowlevel.checkpoint()  # who is cancelled begins nothing
-    future = in_thread(function, *args)
-    future.add_done_callback(wake)
-    await woken.wait()
+    await anyio.lowlevel.checkpoint()  # a task that is cancelled starts nothing
+    future = start_in_thread(function, *args)
+    future.add_done_callback(notify_loop)
+    await done.wait()
     return future.result()
 
 
-def as_failure(error: BaseException) -> Exception | None:
-    """What a tool has raised as an error for the model; None where it is no tool's failure.
+def to_tool_error(error: BaseException) -> Exception | None:
+    """Convert what a tool raised to an error for the model; None if it has to end the program.
 
-    A cancellation is one: whoever calls this knows that it is not the run's. So is the end of a
-    generator, which would be taken for the end of the run's own.
+    A cancellation becomes a ``RuntimeError``, since the caller knows that it is not that of the
+    run. So does a ``GeneratorExit``, which would close the generator of the run.
     """
     if _is_cancellation(error):
-        failure = RuntimeError("the tool was cancelled")
+        tool_error = RuntimeError("the tool was cancelled")
     elif isinstance(error, GeneratorExit):
-        failure = RuntimeError("the tool raised GeneratorExit")
+        tool_error = RuntimeError("the tool raised GeneratorExit")
     else:
         return error if isinstance(error, Exception) else None
-    failure.__cause__ = error
-    return failure
+    tool_error.__cause__ = error
+    return tool_error
 
 
 def _is_cancellation(error: BaseException) -> bool:
-    """That of a future, or of asyncio's, told by its name: no event loop is imported for it."""
+    """Whether it is that of a future or of asyncio, whose name is compared to avoid an import."""
     return isinstance(error, CancelledError) or any(
-        (kind.__module__, kind.__name__) == ("asyncio.exceptions", "CancelledError")
-        for kind in type(error).__mro__
+        (cls.__module__, cls.__name__) == ("asyncio.exceptions", "CancelledError")
+        for cls in type(error).__mro__
     )

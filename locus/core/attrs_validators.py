@@ -1,6 +1,6 @@
-"""Validators of attrs fields that say in a line what is wrong.
+"""Validators for attrs fields, with one-line error messages.
 
-attrs' own ``instance_of`` puts the whole field into the error, which then reads as a tuple.
+attrs' own ``instance_of`` puts the whole field object into the error, which then prints as a tuple.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-Check: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def _a(kind: type | tuple[type, ...], what: str) -> Check:
-    def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, kind):
-            raise TypeError(f"{type(owner).__name__}.{field.name} is {what}, not {value!r:.80}")
+def _make_validator(type_: type | tuple[type, ...], description: str) -> Validator:
+    def validate(instance: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, type_):
+            raise TypeError(
+                f"{type(instance).__name__}.{field.name} is {description}, not {value!r:.80}"
+            )
 
-    return check
+    return validate
 
 
-string: Final = _a(str, "text")
-string_or_none: Final = _a((str, type(None)), "text or None")
-boolean: Final = _a(bool, "True or False")
+validate_string: Final = _make_validator(str, "text")
+validate_optional_string: Final = _make_validator((str, type(None)), "text or None")
+validate_bool: Final = _make_validator(bool, "True or False")

@@ -1,4 +1,4 @@
-"""What is closed at the end of its ``with`` block."""
+"""Base classes for context managers that close themselves at the end of their ``with`` block."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Self
 
 
 class Closeable(ABC):
-    """A context manager of itself, which closes it."""
+    """A context manager that calls its own ``close()`` on exit."""
 
     __slots__ = ()
 
     @abstractmethod
     def close(self) -> None:
-        """Release what is held. Calling it twice is fine."""
+        """Release files, connections and other resources. Calling it twice is fine."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         self.close()
 
 
 class AsyncCloseable(ABC):
-    """The same in an event loop."""
+    """An async context manager that calls its own ``aclose()`` on exit."""
 
     __slots__ = ()
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Release what is held. Calling it twice is fine."""
+        """Release files, connections and other resources. Calling it twice is fine."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()

@@ -1,7 +1,9 @@
-"""The conversation of one call: refused where no provider could accept it, and put in order.
+"""Validates the messages of a call, and puts tool results right after their tool calls.
 
-Providers want the results of tools right behind the calls, and each result to name its call. What
-a caller has said meanwhile, or an id that stands for two calls, must not come between the two."""
+Providers want the results of tools right after the calls, and each result to name its call. In a
+caller's conversation other messages may stand between a call and its result, and two calls may have
+the same id.
+"""
 
 from __future__ import annotations
 
@@ -14,41 +16,42 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
 
 Messages: TypeAlias = str | Message | Sequence[Message]
-"""What every call takes: a prompt, one message, or the whole conversation."""
+"""What every model call takes: a prompt, one message, or the whole conversation."""
 
-Place: TypeAlias = tuple[int, int]
-"""A tool call: the position of the assistant's message, and the call's place in it."""
+ToolCallPosition: TypeAlias = tuple[int, int]
+"""Identifies a tool call: the index of the assistant's message, and the call's index in it."""
 
 
 @attrs.frozen
-class Turn:
-    """A message, in the order in which a provider reads the conversation.
+class IndexedMessage:
+    """A message with its index in the caller's conversation.
 
-    :param position: where it stands in the caller's conversation.
-    :param answers: the call whose result it is; None where it is no result, or that of a call
-        which only the server remembers.
+    :param position: the index.
+    :param call_position: the call whose result the message is; None if it is no result, or the
+        result of a call that only the server has stored.
     """
 
     position: int
     message: Message
-    answers: Place | None = None
+    call_position: ToolCallPosition | None = None
 
 
-def conversation(
+def validate_messages(
     messages: Messages,
-    holds_more: Callable[[Message], bool] | None = None,
+    has_provider_content: Callable[[Message], bool] | None = None,
     *,
-    continues: bool = False,
+    server_has_history: bool = False,
 ) -> tuple[Message, ...]:
-    """``messages`` as a tuple that some provider can accept.
+    """Check that a provider can accept ``messages``, and return them as a tuple.
 
-    :param holds_more: whether an assistant's message holds something that only one provider
-        knows, where it has neither text nor calls.
-    :param continues: whether the server remembers what came before, calls included.
-    :raises ConfigurationError: (a ``ValueError``) it is empty, holds a tool result with no
+    :param has_provider_content: tells whether an assistant message with neither text nor calls
+        has other content, which only one provider knows.
+    :param server_has_history: whether the server has stored the messages before these, with
+        their tool calls.
+    :raises ConfigurationError: (a ``ValueError``) there is no message, a tool result with no
         matching call before it, or an assistant message with neither text nor calls. Names the
         position.
-    :raises TypeError: something in it is not a message.
+    :raises TypeError: one of ``messages`` is not a message.
     """
     if isinstance(messages, str):
         return (Message.user(messages),)
@@ -59,66 +62,69 @@ def conversation(
             f"a conversation is a string, a Message, or a sequence of Message, "
             f"not {type(messages).__name__}"
         )
-    turns = tuple(messages)
-    if not turns:
+    conversation = tuple(messages)
+    if not conversation:
         raise ConfigurationError("the conversation is empty: pass at least one message")
-    asked: set[str] = set()
-    for position, message in enumerate(turns):
+    call_ids: set[str] = set()
+    for position, message in enumerate(conversation):
         if not isinstance(message, Message):
             raise TypeError(
                 f"messages[{position}] is {type(message).__name__}; a conversation is a string, "
                 "a Message, or a sequence of Message"
             )
         if message.role is Role.ASSISTANT:
-            said = message.tool_calls or message.says_something
-            if not said and not (holds_more and holds_more(message)):
+            has_text_or_calls = message.tool_calls or message.has_content
+            if not has_text_or_calls and not (
+                has_provider_content and has_provider_content(message)
+            ):
                 raise ConfigurationError(
                     f"messages[{position}] is an assistant message with neither text nor tool calls"
                 )
             for call in message.tool_calls:
-                asked.add(call.id)
+                call_ids.add(call.id)
         elif message.role is Role.TOOL:
-            if message.tool_call_id not in asked and not continues:
+            if message.tool_call_id not in call_ids and not server_has_history:
                 raise ConfigurationError(
                     f"messages[{position}] is the result of tool call {message.tool_call_id!r}, "
                     "which no assistant message before it has made"
                 )
         elif message.content is None or message.content == ():
             raise ConfigurationError(f"messages[{position}], a {message.role} message, is empty")
-    return turns
+    return conversation
 
 
-def in_order(turns: Sequence[Message]) -> list[Turn]:
-    """The turns, with the results of tools right behind the message that made the calls.
+def order_tool_results(messages: Sequence[Message]) -> list[IndexedMessage]:
+    """The messages, with the results of tools right after the message that made the calls.
 
-    What stands between a call and its result (a system message, words of the user) comes after
-    the results; the results keep their order. One result answers one call: where a message calls
-    twice by one id, the first result is that of the first. Results of calls that only the server
-    remembers come first of all.
+    Messages between a call and its result (of the system or the user) come after the results; the
+    results keep their order. One result belongs to one call: where a message has two calls with
+    the same id, the first result belongs to the first of them. Results of calls that only the
+    server has stored come first of all.
 
-    :param turns: as :func:`conversation` gives them.
+    :param messages: validated by :func:`validate_messages`.
     """
-    if not any(message.role is Role.TOOL for message in turns):
-        return [Turn(position, message) for position, message in enumerate(turns)]
-    waiting: dict[str, list[Place]] = {}
-    results: dict[int, list[Turn]] = {}
-    remembered: list[Turn] = []
-    for position, message in enumerate(turns):
+    if not any(message.role is Role.TOOL for message in messages):
+        return [IndexedMessage(position, message) for position, message in enumerate(messages)]
+    unanswered: dict[str, list[ToolCallPosition]] = {}
+    results: dict[int, list[IndexedMessage]] = {}
+    ordered: list[IndexedMessage] = []  # begins with the results of calls that the server stored
+    for position, message in enumerate(messages):
         if message.role is Role.TOOL:
-            places = waiting.get(message.tool_call_id or "")
-            if places is None:
-                remembered.append(Turn(position, message))
+            candidates = unanswered.get(message.tool_call_id or "")
+            if candidates is None:
+                ordered.append(IndexedMessage(position, message))
                 continue
-            place = places.pop(0) if len(places) > 1 else places[0]
-            results.setdefault(place[0], []).append(Turn(position, message, place))
+            call_position = candidates.pop(0) if len(candidates) > 1 else candidates[0]
+            results.setdefault(call_position[0], []).append(
+                IndexedMessage(position, message, call_position)
+            )
             continue
-        ours: dict[str, list[Place]] = {}
-        for at, call in enumerate(message.tool_calls):
-            ours.setdefault(call.id, []).append((position, at))
-        waiting |= ours  # a result is that of the latest message which has its id
-    found = remembered
-    for position, message in enumerate(turns):
+        new_calls: dict[str, list[ToolCallPosition]] = {}
+        for call_index, call in enumerate(message.tool_calls):
+            new_calls.setdefault(call.id, []).append((position, call_index))
+        unanswered |= new_calls  # a result belongs to the latest message with its id
+    for position, message in enumerate(messages):
         if message.role is not Role.TOOL:
-            found.append(Turn(position, message))
-            found += results.get(position, ())
-    return found
+            ordered.append(IndexedMessage(position, message))
+            ordered += results.get(position, ())
+    return ordered

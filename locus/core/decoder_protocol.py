@@ -1,4 +1,4 @@
-"""What reads a streamed answer, whatever its format."""
+"""The protocol that the stream decoders of all wire formats implement."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from locus.core.events import ModelChunkEvent
 
 
 class Decoder(Protocol):
-    """Reads one streamed answer from its bytes; see ``locus.wire.stream_decoder.StreamDecoder``.
+    """Decodes the bytes of one streamed response into events.
 
-    It never raises: what goes wrong waits in ``failure``.
+    A decoder never raises: it stores an error in ``failure``. The base class of Locus's own is
+    ``locus.wire.stream_decoder.StreamDecoder``.
     """
 
     @property
     def done(self) -> bool:
-        """Whether the answer is complete."""
+        """Whether the response is complete."""
         ...
 
     @property
     def failure(self) -> APIError | None:
-        """What went wrong, to be raised after the events given so far."""
+        """The error to raise after the events that were returned before it; None without error."""
         ...
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
-        """The events that ``data`` completes. The one that ends the answer has ``done``."""
+        """Decode more bytes, and return the events that they complete.
+
+        The last event of the response has ``done``.
+        """
         ...
 
     def close(self) -> list[ModelChunkEvent]:
-        """The events left once the server has closed the stream in order."""
+        """Return the remaining events, after the server has closed the stream normally."""
         ...
 
-    def interrupted(self, where: str) -> StreamInterruptedError:
-        """The error for a stream that was cut, with what had arrived."""
+    def interrupted(self, detail: str) -> StreamInterruptedError:
+        """Make the error for an incomplete stream; it holds the partial response.
+
+        :param detail: completes the sentence "the stream ended …".
+        """
         ...

@@ -1,8 +1,9 @@
-"""Everything that Locus raises on purpose: one tree, in the words of the provider SDKs.
+"""The exception classes of Locus: one tree, with the names that the OpenAI and Anthropic SDKs use.
 
     LocusError
     ├─ ConfigurationError (a ValueError)
     ├─ StructuredOutputError (a ValueError)
+    ├─ StateFormatError (a ValueError)
     └─ APIError (a RuntimeError)
        ├─ APIConnectionError
        │  ├─ APITimeoutError
@@ -17,7 +18,7 @@
           └─ InternalServerError 5xx
              └─ OverloadedError 529
 
-Each can be pickled, and none holds a credential: whoever builds one strikes them out first.
+Each can be pickled. None contains a credential: the code that makes an error removes them first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from locus.core.response import ModelResponse
 
 
-def _rebuild(cls: type[LocusError], args: tuple[Any, ...], state: dict[str, Any]) -> LocusError:
+def _rebuild_error(
+    cls: type[LocusError], args: tuple[Any, ...], state: dict[str, Any]
+) -> LocusError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
@@ -39,20 +42,20 @@ def _rebuild(cls: type[LocusError], args: tuple[Any, ...], state: dict[str, Any]
 
 
 class LocusError(Exception):
-    """The root of the tree."""
+    """The base class of every error of Locus."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return _rebuild_error, (type(self), self.args, self.__dict__)
 
 
 class ConfigurationError(LocusError, ValueError):
-    """The caller asked for something that cannot work; nothing was sent."""
+    """The caller's arguments or settings cannot work; nothing was sent."""
 
 
 class StructuredOutputError(LocusError, ValueError):
-    """The answer is not of the type that was asked for.
+    """The response does not match the requested type.
 
-    :ivar content: the answer's text.
+    :ivar content: the response's text.
     """
 
     def __init__(self, message: str, *, content: str | None = None) -> None:
@@ -60,12 +63,23 @@ class StructuredOutputError(LocusError, ValueError):
         self.content = content
 
 
+class StateFormatError(LocusError, ValueError):
+    """The data is not a complete state that this or an older version of Locus saved.
+
+    :ivar newer: a newer version saved it, in a format that this version does not know.
+    """
+
+    def __init__(self, message: str, *, newer: bool = False) -> None:
+        super().__init__(message)
+        self.newer = newer
+
+
 class APIError(LocusError, RuntimeError):
-    """A request was made, and no good answer came of it.
+    """A request to a provider failed.
 
     :ivar provider: the provider's prefix, such as ``"openai"``.
-    :ivar model: the model that was asked.
-    :ivar partial: what had arrived of a streamed answer, or None.
+    :ivar model: the name of the model.
+    :ivar partial: the part of a streamed response that had arrived, or None.
     """
 
     def __init__(
@@ -83,26 +97,26 @@ class APIError(LocusError, RuntimeError):
 
 
 class APIConnectionError(APIError):
-    """The server could not be reached, or went away before its answer was complete."""
+    """The server could not be reached, or closed the connection before the end of its response."""
 
 
 class APITimeoutError(APIConnectionError):
-    """The server was silent for longer than ``timeout`` allows.
+    """The server sent nothing for longer than ``timeout`` allows.
 
-    :ivar answer_begun: whether the answer had begun to arrive; such a request is not tried again.
+    :ivar response_started: whether some of the response had arrived; such a request is not retried.
     """
 
-    answer_begun: bool = False
+    response_started: bool = False
 
 
 class StreamInterruptedError(APIConnectionError):
-    """A stream ended before the provider's own end marker; ``partial`` is what had arrived."""
+    """A stream ended before the provider's end marker; ``partial`` is the part that had arrived."""
 
 
 class ResponseParseError(APIError):
-    """The answer is not what the provider's wire format promises.
+    """The response does not follow the provider's wire format.
 
-    :ivar body: the first 2,000 characters of what came.
+    :ivar body: the first 2,000 characters of the response.
     """
 
     def __init__(self, message: str, *, body: str = "", **context: Any) -> None:
@@ -111,11 +125,11 @@ class ResponseParseError(APIError):
 
 
 class APIStatusError(APIError):
-    """The provider refused: by its status code, or by an error object inside its answer.
+    """The provider reported an error: by the HTTP status, or by an error object in its response.
 
     :ivar status_code: the HTTP status, or the one that an error object inside a 200 stands for.
-    :ivar body: what the provider said, as text.
-    :ivar headers: the answer's headers, with lower-case names.
+    :ivar body: the response's body, as text.
+    :ivar headers: the response's headers, with lower-case names.
     """
 
     def __init__(
@@ -136,7 +150,7 @@ class APIStatusError(APIError):
 
     @property
     def request_id(self) -> str | None:
-        """The provider's name for the request; quote it when asking for help."""
+        """The provider's id of the request; its support asks for it."""
         for name in ("x-request-id", "request-id", "opc-request-id"):
             if name in self.headers:
                 return self.headers[name]
@@ -144,11 +158,11 @@ class APIStatusError(APIError):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait before another try, where the provider said so.
+        """Seconds to wait before a retry; None if the provider names no time.
 
-        Of ``retry-after-ms`` (milliseconds, OpenAI) and ``Retry-After`` (RFC 9110, 10.2.3) the
-        finer one counts. Where the latter is a date it is taken from the answer's own ``Date``,
-        so that no two clocks have to agree; without that header it says nothing.
+        ``retry-after-ms`` (milliseconds, OpenAI) is more exact, and so overrides ``Retry-After``
+        (RFC 9110, 10.2.3). A date in ``Retry-After`` is compared with the response's own ``Date``
+        header, so that the two clocks need not agree; without that header it is ignored.
         """
         for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
             try:
@@ -163,12 +177,12 @@ class APIStatusError(APIError):
 
 
 def _seconds_between(earlier: str, later: str) -> float | None:
-    """How much later an HTTP date is than another; 0 where it is not, None where one is no date."""
-    from datetime import UTC  # seldom needed, and slow to import
+    """The seconds from one HTTP date to another; 0 if it is earlier, None if one is no date."""
+    from datetime import UTC  # imported here: slow to import, and seldom needed
     from email.utils import parsedate_to_datetime
 
     try:
-        # An HTTP date is in GMT (RFC 9110, 5.6.7), which its oldest form leaves unsaid.
+        # An HTTP date is in GMT (RFC 9110, 5.6.7); its oldest form does not name the zone.
         start, end = (
             date if date.tzinfo else date.replace(tzinfo=UTC)
             for date in map(parsedate_to_datetime, (earlier, later))
@@ -187,7 +201,7 @@ class ContextWindowExceededError(BadRequestError):
 
 
 class ContentFilterError(BadRequestError):
-    """The provider's content filter refused the request."""
+    """The provider's content filter blocked the request."""
 
 
 class AuthenticationError(APIStatusError):
@@ -195,11 +209,11 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: these credentials may not do that."""
+    """403: the credentials do not permit the request."""
 
 
 class NotFoundError(APIStatusError):
-    """404: no such model or address."""
+    """404: there is no such model or URL."""
 
 
 class ConflictError(APIStatusError):
@@ -207,22 +221,22 @@ class ConflictError(APIStatusError):
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the request is well-formed but makes no sense to the provider."""
+    """422: the request is well-formed, but the provider cannot process its content."""
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests or tokens, or the quota is used up."""
+    """429: too many requests or tokens, or the quota is exhausted."""
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the provider's fault."""
+    """5xx: the provider had an internal error."""
 
 
 class OverloadedError(InternalServerError):
-    """529, or an ``overloaded_error`` in a stream: the provider has no room now."""
+    """529, or an ``overloaded_error`` in a stream: the provider is overloaded."""
 
 
-_BY_STATUS: Mapping[int, type[APIStatusError]] = {
+_CLASS_BY_STATUS: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
     403: PermissionDeniedError,
@@ -234,6 +248,8 @@ _BY_STATUS: Mapping[int, type[APIStatusError]] = {
 }
 
 
-def error_class(status: int) -> type[APIStatusError]:
-    """The class of the tree that stands for an HTTP status."""
-    return _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)
+def get_status_error_class(status_code: int) -> type[APIStatusError]:
+    """The exception class for an HTTP error status."""
+    return _CLASS_BY_STATUS.get(
+        status_code, InternalServerError if status_code >= 500 else APIStatusError
+    )

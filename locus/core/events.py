@@ -1,4 +1,4 @@
-"""What happens while a model answers or an agent runs: frozen values, in the order they occur."""
+"""The events of a model's stream and of an agent's run, as frozen classes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import Any
 
 import attrs
 
-from locus.core.attrs_validators import string_or_none
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
-from locus.core.messages import ToolCall, tool_calls
+from locus.core.attrs_validators import validate_optional_string
+from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
+from locus.core.messages import ToolCall, to_tool_calls
 from locus.core.response import ModelResponse
 
 
 @attrs.frozen(slots=False)
 class ModelChunkEvent:
-    """A piece of an answer as it arrives.
+    """A part of a streamed response.
 
-    The pieces joined are the whole answer. Tool calls come complete, never in fragments. Exactly
-    one event has ``done``, and it is the last; it alone carries ``usage``, ``stop_reason``,
-    ``provider_state`` and ``response``, the same value that ``complete()`` would have given.
+    The events' texts, joined, are the text of the whole response. Each tool call is complete in one
+    event. Exactly one event has ``done``, and it is the last; only it has ``usage``,
+    ``stop_reason``, ``provider_state`` and ``response``, the :class:`ModelResponse` that
+    ``complete()`` would have returned.
     """
 
-    content: str | None = attrs.field(default=None, validator=string_or_none)
-    reasoning: str | None = attrs.field(default=None, validator=string_or_none)
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tool_calls)
+    content: str | None = attrs.field(default=None, validator=validate_optional_string)
+    reasoning: str | None = attrs.field(default=None, validator=validate_optional_string)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=to_tool_calls)
     done: bool = False
     usage: Mapping[str, int] | None = None
     stop_reason: str | None = None
@@ -32,50 +33,50 @@ class ModelChunkEvent:
     response: ModelResponse | None = None
 
 
-# One is made for every token, so its price counts: 0.7 µs by the constructor, half of all that
-# decoding a chunk costs. Defaults that stand on the class, too, let `chunk_event` set no more than
-# the pieces, in 0.3 µs. This is why the class has no slots.
+# One event is created for every token, so its cost matters: 0.7 µs by the constructor, half of the
+# cost of decoding a chunk. With the defaults as class attributes `make_chunk_event` need not set
+# them, and takes 0.3 µs. This is why the class has no slots.
 for _field in attrs.fields(ModelChunkEvent):
     setattr(ModelChunkEvent, _field.name, _field.default)
 _new = object.__new__
 
 
-def chunk_event(content: str, reasoning: str = "") -> ModelChunkEvent:
-    """An event in the middle of an answer; the same value as by the constructor, made faster."""
+def make_chunk_event(content: str, reasoning: str = "") -> ModelChunkEvent:
+    """Create an event of text, not the last one; faster than the constructor, and equal to it."""
     event = _new(ModelChunkEvent)
-    pieces = event.__dict__
+    fields = event.__dict__
     if content:
-        pieces["content"] = content
+        fields["content"] = content
     if reasoning:
-        pieces["reasoning"] = reasoning
+        fields["reasoning"] = reasoning
     return event
 
 
 @attrs.frozen
 class ThinkEvent:
-    """The model answered: its reasoning, and the tools it asks for."""
+    """The model has responded: its reasoning, and its tool calls."""
 
     iteration: int
     reasoning: str | None = None
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tool_calls)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=to_tool_calls)
 
 
-def _arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return frozen_dict(value, "ToolStartEvent.arguments")
+def _to_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    return to_frozen_dict(value, "ToolStartEvent.arguments")
 
 
 @attrs.frozen
 class ToolStartEvent:
-    """A tool is about to run."""
+    """A tool call is about to run."""
 
     tool_name: str
     tool_call_id: str
-    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_arguments)
+    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_arguments)
 
 
 @attrs.frozen
 class ToolCompleteEvent:
-    """A tool has run: its ``result`` as the model reads it, or the ``error``."""
+    """A tool call has ended: its ``result`` as the model reads it, or the ``error``."""
 
     tool_name: str
     tool_call_id: str
@@ -86,11 +87,11 @@ class ToolCompleteEvent:
 
 @attrs.frozen
 class ReflectEvent:
-    """The agent judged its last step.
+    """The agent has assessed its last step.
 
-    :param assessment: the judgement in a word or a sentence.
-    :param confidence: from 0 to 1, after the judgement.
-    :param guidance: what enters the next turn.
+    :param assessment: the assessment in a word or a sentence.
+    :param confidence: from 0 to 1, after the assessment.
+    :param guidance: what the model is told in the next step.
     """
 
     iteration: int
@@ -101,7 +102,7 @@ class ReflectEvent:
 
 @attrs.frozen
 class GroundingEvent:
-    """The claims of an answer were checked against what the tools said.
+    """The claims of a response were checked against the results of the tools.
 
     :param score: from 0 (nothing is supported) to 1.
     :param claims: each claim with its verdict.
@@ -112,16 +113,16 @@ class GroundingEvent:
     decision: str | None = None
 
 
-def _usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
-    return frozen_dict(value, "TerminateEvent.usage")
+def _to_usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+    return to_frozen_dict(value, "TerminateEvent.usage")
 
 
 @attrs.frozen
 class TerminateEvent:
-    """A run ended. Always the last event, also where the run failed."""
+    """The run has ended. Always the last event, also when the run failed."""
 
     reason: str
     iterations_used: int
     total_tool_calls: int
     final_message: str | None = None
-    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_usage)
+    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_usage)

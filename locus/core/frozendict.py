@@ -1,9 +1,8 @@
-"""A dictionary that cannot change: the mapping inside every immutable value of Locus.
+"""``FrozenDict``, the immutable dictionary of Locus's frozen classes, and functions that make one.
 
-It is a real ``dict``, so that ``json``, ``msgspec``, ``**call.arguments`` and ``==`` with a plain
-dictionary work as everywhere else. It is hashable where its values are, and survives ``pickle``
-and ``copy``. ``types.MappingProxyType`` was looked at: it neither pickles nor, before Python 3.12,
-hashes.
+It is a subclass of ``dict``, so ``json``, ``msgspec``, ``**call.arguments`` and ``==`` with a
+dictionary work as usual. It is hashable if its values are, and can be pickled and copied.
+``types.MappingProxyType`` cannot be pickled, nor, before Python 3.12, hashed.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ V = TypeVar("V")
 
 
 class FrozenDict(dict[K, V]):
-    """An immutable, shallow ``dict``. ``dict(frozen)`` gives a copy that can be changed."""
+    """An immutable ``dict``; its values are not frozen. ``dict(frozen)`` is a mutable copy."""
 
     __slots__ = ()
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _raise_immutable(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("this mapping is immutable; make a copy with dict(...) and change that")
 
-    __setitem__ = __delitem__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-    __ior__ = _refuse
+    __setitem__ = __delitem__ = _raise_immutable
+    clear = pop = popitem = setdefault = update = _raise_immutable
+    __ior__ = _raise_immutable
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
@@ -41,38 +40,38 @@ class FrozenDict(dict[K, V]):
 
 
 EMPTY: FrozenDict[Any, Any] = FrozenDict()
-"""The one empty mapping, shared by every value whose mapping was left out."""
+"""The empty mapping, the default of the mapping fields."""
 
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-"""Most values by far: to ask each whether it is a ``Mapping`` would take longer than the rest."""
+"""The types of most values; looking them up here is faster than an ``isinstance`` check."""
 
 
-def snapshot(value: Any) -> Any:
-    """``value`` as JSON has it, apart from the caller's own: mappings frozen, lists copied."""
+def make_frozen_copy(value: Any) -> Any:
+    """A copy of a JSON value that shares nothing mutable with it: mappings frozen, lists copied."""
     if type(value) in _SCALARS:
         return value
     if isinstance(value, Mapping):
-        return FrozenDict({name: snapshot(member) for name, member in value.items()})
-    return [snapshot(member) for member in value] if isinstance(value, list) else value
+        return FrozenDict({name: make_frozen_copy(member) for name, member in value.items()})
+    return [make_frozen_copy(member) for member in value] if isinstance(value, list) else value
 
 
-DEEPEST: Final = 100
-"""How deep values that are saved may be nested: what is written here must also be read where the
-stack is fuller, and by a Python that has less of it."""
+MAX_DEPTH: Final = 100
+"""How deep a saved value may be nested. Reading it must not exceed the recursion limit, also where
+the call stack is deeper than now, or Python's limit is lower."""
 
 
-def too_deep(value: Any) -> bool:
-    """Whether a JSON value is nested deeper than :data:`DEEPEST`, or contains itself."""
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [member for one in level for member in _members(one)]
-        if not level:
+def is_too_deep(value: Any) -> bool:
+    """Whether a JSON value is nested deeper than :data:`MAX_DEPTH`, or contains itself."""
+    values = [value]
+    for _ in range(MAX_DEPTH):
+        values = [member for value in values for member in _iter_members(value)]
+        if not values:
             return False
-    return any(isinstance(one, (Mapping, list, tuple)) for one in level)
+    return any(isinstance(value, (Mapping, list, tuple)) for value in values)
 
 
-def _members(value: Any) -> Iterable[Any]:
+def _iter_members(value: Any) -> Iterable[Any]:
     if type(value) in _SCALARS:
         return ()
     if isinstance(value, Mapping):
@@ -80,10 +79,10 @@ def _members(value: Any) -> Iterable[Any]:
     return value if isinstance(value, (list, tuple)) else ()
 
 
-def frozen_dict(value: Mapping[Any, Any] | None, name: str = "this") -> FrozenDict[Any, Any]:
+def to_frozen_dict(value: Mapping[Any, Any] | None, name: str = "this") -> FrozenDict[Any, Any]:
     """``value`` as a :class:`FrozenDict`; the converter of the mapping fields.
 
-    :param name: what the error calls the value.
+    :param name: the name of the value in the error message.
     :raises TypeError: ``value`` is not a mapping.
     """
     if type(value) is FrozenDict:

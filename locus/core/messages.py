@@ -1,8 +1,8 @@
-"""What is said in a conversation: frozen values that every provider's wire format is made from.
+"""Messages, their content parts, tool calls and tool results, as frozen classes.
 
-A :class:`Message` holds text, or parts where there is more than text (images, a refusal). Tool
-calls travel on the assistant's message, their results as messages of the role ``tool``. Nothing
-here knows a provider.
+They are the same for all providers; the wire formats translate them. A :class:`Message` contains
+text, or parts where there is more than text (images, a refusal). Tool calls belong to the
+assistant's message; each result is a message of the role ``tool``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from locus.core.attrs_validators import string, string_or_none
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
+from locus.core.attrs_validators import validate_optional_string, validate_string
+from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 
 
 class Role(StrEnum):
-    """Who speaks. A string enum: ``Role.USER == "user"``."""
+    """The role of a message. A string enum: ``Role.USER == "user"``."""
 
     SYSTEM = "system"
     USER = "user"
@@ -29,26 +29,28 @@ class Role(StrEnum):
 
 @attrs.frozen
 class TextPart:
-    """A piece of text among other parts."""
+    """Text among other parts."""
 
-    text: str = attrs.field(validator=string)
+    text: str = attrs.field(validator=validate_string)
 
 
 @attrs.frozen
 class ImagePart:
-    """An image: the ``url`` where the provider finds it, or ``data`` with its ``media_type``.
+    """An image: a ``url`` that the provider downloads, or ``data`` with its ``media_type``.
 
-    :param url: an ``https:`` or ``data:`` address.
+    :param url: an ``https:`` or ``data:`` URL.
     :param data: the bytes of the image file, unencoded.
-    :param media_type: such as ``"image/png"``; wanted with ``data``.
+    :param media_type: such as ``"image/png"``; required with ``data``.
     :param detail: OpenAI's ``"low"``, ``"high"`` or ``"auto"``; ignored elsewhere.
     :raises ValueError: neither or both of ``url`` and ``data``, or ``data`` without its type.
     """
 
     url: str | None = None
-    data: bytes | None = attrs.field(default=None, repr=lambda d: d and f"<{len(d)} bytes>")
-    media_type: str | None = attrs.field(default=None, validator=string_or_none)
-    detail: str | None = attrs.field(default=None, validator=string_or_none)
+    data: bytes | None = attrs.field(
+        default=None, repr=lambda data: data and f"<{len(data)} bytes>"
+    )
+    media_type: str | None = attrs.field(default=None, validator=validate_optional_string)
+    detail: str | None = attrs.field(default=None, validator=validate_optional_string)
 
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -64,30 +66,30 @@ class ImagePart:
 
 @attrs.frozen
 class RefusalPart:
-    """The assistant's own words for why it does not answer (OpenAI's ``refusal``)."""
+    """The assistant's explanation of why it does not answer (OpenAI's ``refusal``)."""
 
-    text: str = attrs.field(validator=string)
+    text: str = attrs.field(validator=validate_string)
 
 
 @attrs.frozen
 class ThinkingPart:
-    """A piece of the assistant's thinking that its provider wants to see again.
+    """Thinking of the assistant that has to be sent back to its provider.
 
-    Anthropic checks that the thinking before a tool call comes back unchanged, and seals it; models
-    that Ollama runs want to see theirs, without a seal. Other providers take none, and none of them
-    is sent another's.
+    Anthropic signs the thinking before a tool call, and checks that it is sent back unchanged;
+    models that Ollama runs expect theirs, without a signature. Other providers accept none, and no
+    provider is sent the thinking of another.
 
-    :param text: the thinking; empty where the provider does not show it.
-    :param signature: the provider's seal on it.
-    :param redacted: thinking that only the provider can read.
+    :param text: the thinking; empty if the provider does not show it.
+    :param signature: the provider's signature of the thinking.
+    :param redacted: encrypted thinking, which only the provider can read.
     """
 
-    text: str = attrs.field(default="", validator=string)
+    text: str = attrs.field(default="", validator=validate_string)
     signature: str | None = attrs.field(
-        default=None, validator=string_or_none, repr=lambda seal: seal and "<sealed>"
+        default=None, validator=validate_optional_string, repr=lambda text: text and "<sealed>"
     )
     redacted: str | None = attrs.field(
-        default=None, validator=string_or_none, repr=lambda data: data and "<sealed>"
+        default=None, validator=validate_optional_string, repr=lambda text: text and "<sealed>"
     )
 
 
@@ -95,32 +97,32 @@ Part: TypeAlias = TextPart | ImagePart | RefusalPart | ThinkingPart
 Content: TypeAlias = str | tuple[Part, ...] | None
 
 
-def _arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return frozen_dict(value, "ToolCall.arguments")
+def _to_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    return to_frozen_dict(value, "ToolCall.arguments")
 
 
-def fresh_call_id() -> str:
-    """An id no other tool call has, in the form OpenAI gives them."""
-    from uuid import uuid4  # only agents and tests make calls; models send theirs with an id
+def generate_tool_call_id() -> str:
+    """A unique id for a tool call, in OpenAI's form."""
+    from uuid import uuid4  # imported here: seldom needed, for models send their calls with an id
 
     return f"call_{uuid4().hex[:24]}"
 
 
 @attrs.frozen
 class ToolCall:
-    """The model asks for a tool to be run.
+    """The model's request to run a tool.
 
-    :param id: names the call, so that its result can be matched; a fresh one by default.
-    :param name: the tool.
+    :param id: identifies the call, so that its result can be matched; a new one by default.
+    :param name: the tool's name.
     :param arguments: the decoded JSON object.
-    :param malformed_arguments: what the model wrote instead of a JSON object, to the letter.
-        ``arguments`` is empty then, and the call should be answered with an error, not run.
+    :param malformed_arguments: the unchanged text that the model wrote instead of a JSON object.
+        ``arguments`` is empty then; the call should be answered with an error, not run.
     """
 
-    id: str = attrs.field(factory=fresh_call_id, validator=string)
-    name: str = attrs.field(default="", validator=string)
-    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_arguments)
-    malformed_arguments: str | None = attrs.field(default=None, validator=string_or_none)
+    id: str = attrs.field(factory=generate_tool_call_id, validator=validate_string)
+    name: str = attrs.field(default="", validator=validate_string)
+    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_arguments)
+    malformed_arguments: str | None = attrs.field(default=None, validator=validate_optional_string)
 
     def __attrs_post_init__(self) -> None:
         if not self.id:
@@ -132,7 +134,7 @@ class ToolCall:
 
     @classmethod
     def from_json(cls, id: str, name: str, text: str) -> ToolCall:
-        """The call whose arguments arrived as JSON ``text``, malformed or not."""
+        """Make a call from its arguments as JSON ``text``, malformed or not."""
         try:
             arguments = _decode_object(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -140,7 +142,7 @@ class ToolCall:
         return cls(id, name, FrozenDict(arguments))
 
     def arguments_json(self) -> str:
-        """The arguments as JSON text, or the malformed text to the letter."""
+        """The arguments as JSON text, or the unchanged malformed text."""
         if self.malformed_arguments is not None:
             return self.malformed_arguments
         return msgspec.json.encode(self.arguments).decode()
@@ -151,19 +153,19 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 @attrs.frozen
 class ToolResult:
-    """What a tool gave back.
+    """The result of a tool call.
 
-    :param tool_call_id: the ``id`` of the call it answers.
-    :param name: the tool that ran.
-    :param content: its output, as the model should read it.
-    :param error: why it failed, or None.
-    :param duration_ms: how long it ran, in milliseconds.
+    :param tool_call_id: the ``id`` of the call.
+    :param name: the tool's name.
+    :param content: the tool's output, as the model should read it.
+    :param error: the error message of a failed tool, or None.
+    :param duration_ms: how long the tool ran, in milliseconds.
     """
 
-    tool_call_id: str = attrs.field(validator=string)
-    name: str = attrs.field(validator=string)
-    content: str = attrs.field(validator=string)
-    error: str | None = attrs.field(default=None, validator=string_or_none)
+    tool_call_id: str = attrs.field(validator=validate_string)
+    name: str = attrs.field(validator=validate_string)
+    content: str = attrs.field(validator=validate_string)
+    error: str | None = attrs.field(default=None, validator=validate_optional_string)
     duration_ms: float | None = None
 
     @property
@@ -173,23 +175,23 @@ class ToolResult:
 
     @property
     def text_for_model(self) -> str:
-        """The content, with the error put in front of it if there is one."""
+        """The content, after the error if there is one."""
         if self.error is None:
             return self.content
         return f"Error: {self.error}\n{self.content}" if self.content else f"Error: {self.error}"
 
 
-def _content(value: str | Part | Iterable[str | Part] | None) -> Content:
+def _to_content(value: str | Part | Iterable[str | Part] | None) -> Content:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (TextPart, ImagePart, RefusalPart, ThinkingPart)):
         return (value,)
     if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"content is text or a sequence of parts, not {type(value).__name__}")
-    return tuple(_part(position, part) for position, part in enumerate(value))
+    return tuple(_to_part(position, part) for position, part in enumerate(value))
 
 
-def _part(position: int, part: str | Part) -> Part:
+def _to_part(position: int, part: str | Part) -> Part:
     if isinstance(part, str):
         return TextPart(part)
     if isinstance(part, (TextPart, ImagePart, RefusalPart, ThinkingPart)):
@@ -200,10 +202,10 @@ def _part(position: int, part: str | Part) -> Part:
     )
 
 
-def tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
-    """The calls as a tuple; the converter of the fields that hold them.
+def to_tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
+    """The tool calls as a tuple; a converter of attrs fields.
 
-    :raises TypeError: something in it is no call; says which.
+    :raises TypeError: a member is not a ToolCall; names its index.
     """
     if value is None or value == ():
         return ()
@@ -218,11 +220,11 @@ def tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
     return calls
 
 
-def _metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return frozen_dict(value, "Message.metadata")
+def _to_metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    return to_frozen_dict(value, "Message.metadata")
 
 
-def _role(value: Role | str) -> Role:
+def _to_role(value: Role | str) -> Role:
     try:
         return Role(value)
     except ValueError:
@@ -231,25 +233,25 @@ def _role(value: Role | str) -> Role:
 
 @attrs.frozen
 class Message:
-    """One turn of a conversation.
+    """One message of a conversation.
 
     :param role: a :class:`Role` or its string.
-    :param content: text, parts, or None where an assistant only calls tools.
-    :param tool_calls: what an assistant asks for; empty for the other roles.
-    :param tool_call_id: which call a ``tool`` message answers.
-    :param name: the tool's name on a ``tool`` message; else the speaker's, where a provider
-        takes one.
-    :param metadata: the caller's own notes. Never sent, but for the keys a provider's page in
-        the docs names (Anthropic's ``cache_control``).
-    :raises ValueError: the role is unknown, or a field does not go with the role.
+    :param content: text, parts, or None if an assistant only calls tools.
+    :param tool_calls: the assistant's tool calls; empty for the other roles.
+    :param tool_call_id: the id of the call whose result a ``tool`` message is.
+    :param name: the tool's name on a ``tool`` message; else the participant's name, where a
+        provider accepts one.
+    :param metadata: the caller's own data. Never sent, except for the keys that a provider's page
+        in the docs names (Anthropic's ``cache_control``).
+    :raises ValueError: the role is unknown, or does not allow one of the fields.
     """
 
-    role: Role = attrs.field(converter=_role)
-    content: Content = attrs.field(default=None, converter=_content)
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tool_calls)
-    tool_call_id: str | None = attrs.field(default=None, validator=string_or_none)
-    name: str | None = attrs.field(default=None, validator=string_or_none)
-    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_metadata)
+    role: Role = attrs.field(converter=_to_role)
+    content: Content = attrs.field(default=None, converter=_to_content)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=to_tool_calls)
+    tool_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
+    name: str | None = attrs.field(default=None, validator=validate_optional_string)
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_metadata)
 
     def __attrs_post_init__(self) -> None:
         if self.tool_calls and self.role is not Role.ASSISTANT:
@@ -274,7 +276,7 @@ class Message:
 
     @classmethod
     def user(cls, text_or_parts: str | Part | Sequence[str | Part], **fields: Any) -> Message:
-        """What the user says: text, or a sequence of strings and parts."""
+        """A message of the user: text, or a sequence of strings and parts."""
         return cls(Role.USER, text_or_parts, **fields)
 
     @classmethod
@@ -284,15 +286,15 @@ class Message:
         tool_calls: Iterable[ToolCall] = (),
         **fields: Any,
     ) -> Message:
-        """What the model answered: text, tool calls, or both."""
+        """A message of the model: text, tool calls, or both."""
         return cls(Role.ASSISTANT, content, tool_calls, **fields)
 
     @classmethod
     def tool(cls, result: ToolResult) -> Message:
-        """The turn that hands a tool's result to the model; a failure is told in its content.
+        """The message with a tool's result; the content begins with the error of a failed tool.
 
-        ``metadata["error"]`` keeps the error of a failed tool for the wire formats that have a
-        place of their own for it.
+        ``metadata["error"]`` has the error, too, for the wire formats that have a separate field
+        for it.
         """
         return cls(
             Role.TOOL,
@@ -304,7 +306,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text parts, joined; empty where there are none."""
+        """The text parts, joined; empty if there are none."""
         if self.content is None:
             return ""
         if isinstance(self.content, str):
@@ -312,7 +314,7 @@ class Message:
         return "".join(part.text for part in self.content if isinstance(part, TextPart))
 
     @property
-    def says_something(self) -> bool:
+    def has_content(self) -> bool:
         """Whether there is any content: text that is not empty, an image, a refusal."""
         if self.content is None or isinstance(self.content, str):
             return bool(self.content)
@@ -323,8 +325,8 @@ class Message:
 
     @property
     def refusal(self) -> str | None:
-        """Why the assistant would not answer, or None where it did."""
+        """The text of the assistant's refusal, or None if it did not refuse."""
         if self.content is None or isinstance(self.content, str):
             return None
-        said = [part.text for part in self.content if isinstance(part, RefusalPart)]
-        return "".join(said) if said else None
+        texts = [part.text for part in self.content if isinstance(part, RefusalPart)]
+        return "".join(texts) if texts else None

@@ -1,4 +1,4 @@
-"""A model's whole answer, in one vocabulary for every provider."""
+"""``ModelResponse``: a model's complete response, in the same form for every provider."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
+from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.messages import Message, ToolCall
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
-# The providers' own words, in lower case, each with its meaning here.
+# The providers' own stop reasons, in lower case.
 _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "stop": "stop",
     "end_turn": "stop",
@@ -42,18 +42,19 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 }
 
 
-def _finish_reason(stop_reason: str | None, message: Message) -> FinishReason:
-    meaning = _FINISH_REASONS.get((stop_reason or "").lower(), "other")
-    # Several servers say "stop" where the answer is a call, and Anthropic says "tool_use" where a
-    # call was the way to the answer's text: what is to be done next decides.
+def _to_finish_reason(stop_reason: str | None, message: Message) -> FinishReason:
+    finish_reason = _FINISH_REASONS.get((stop_reason or "").lower(), "other")
+    # Several servers report "stop" although the response has tool calls. Anthropic reports
+    # "tool_use" where a tool was called only to get structured output. What the caller
+    # has to do next decides.
     if message.tool_calls:
-        return "tool_calls" if meaning == "stop" else meaning
-    return "stop" if meaning == "tool_calls" else meaning
+        return "tool_calls" if finish_reason == "stop" else finish_reason
+    return "stop" if finish_reason == "tool_calls" else finish_reason
 
 
 @attrs.frozen
 class Candidate:
-    """One of several answers to the same request (OpenAI's ``n``)."""
+    """One of several responses to the same request (OpenAI's ``n``)."""
 
     message: Message
     stop_reason: str | None = None
@@ -62,33 +63,33 @@ class Candidate:
 
     @property
     def finish_reason(self) -> FinishReason:
-        """The stop reason in Locus's vocabulary."""
-        return _finish_reason(self.stop_reason, self.message)
+        """The stop reason in one vocabulary for every provider."""
+        return _to_finish_reason(self.stop_reason, self.message)
 
 
-def _usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
-    return frozen_dict(value, "ModelResponse.usage")
+def _to_usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+    return to_frozen_dict(value, "ModelResponse.usage")
 
 
 @attrs.frozen
 class ModelResponse:
-    """One whole answer.
+    """A model's complete response.
 
-    :param message: what the model said, ready to be put back into the conversation.
+    :param message: the model's message, ready to be added to the conversation.
     :param usage: tokens, under the same keys for every provider: ``prompt_tokens``,
         ``completion_tokens``, and where reported ``cached_tokens``, ``reasoning_tokens``,
         ``cache_creation_input_tokens``, ``cache_read_input_tokens``.
-    :param stop_reason: the provider's own word for why the answer ended.
-    :param provider_state: what a server that keeps the conversation wants to see again.
+    :param stop_reason: why the response ended, in the provider's own words.
+    :param provider_state: what a server that stores the conversation needs in the next call.
     :param reasoning: the model's thinking, where the provider shows it.
-    :param model: who really answered.
-    :param response_id: the provider's name for this answer.
+    :param model: the name of the model that responded, as the provider reports it.
+    :param response_id: the provider's id of this response.
     :param logprobs: the provider's token probabilities, as sent.
-    :param candidates: every answer, the first included, where more than one was asked for.
+    :param candidates: all responses, the first included, where more than one was requested.
     """
 
     message: Message
-    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_usage)
+    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_usage)
     stop_reason: str | None = None
     provider_state: Mapping[str, Any] | None = None
     reasoning: str | None = None
@@ -99,35 +100,35 @@ class ModelResponse:
 
     @property
     def content(self) -> str:
-        """The answer's text; empty where there is none."""
+        """The response's text; empty if there is none."""
         return self.message.text
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tools that the model asks for."""
+        """The model's tool calls."""
         return self.message.tool_calls
 
     @property
     def refusal(self) -> str | None:
-        """Why the model would not answer, or None where it did."""
+        """The text of the model's refusal, or None if it did not refuse."""
         return self.message.refusal
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens read, 0 where not reported."""
+        """Tokens of the prompt; 0 if not reported."""
         return self.usage.get("prompt_tokens", 0)
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens written, 0 where not reported."""
+        """Tokens of the response; 0 if not reported."""
         return self.usage.get("completion_tokens", 0)
 
     @property
     def total_tokens(self) -> int:
-        """Tokens read and written."""
+        """Tokens of the prompt and the response."""
         return self.prompt_tokens + self.completion_tokens
 
     @property
     def finish_reason(self) -> FinishReason:
         """The stop reason in one vocabulary for every provider."""
-        return _finish_reason(self.stop_reason, self.message)
+        return _to_finish_reason(self.stop_reason, self.message)

@@ -1,9 +1,9 @@
-"""What an agent knows between two steps: one frozen value, which JSON keeps whole.
+"""The state of an agent's run: one immutable value that can be saved as JSON and loaded again.
 
-Everything that a run needs to go on stands in :class:`AgentState`, so a checkpoint is the state and
-nothing else. A step makes a new state out of the last one: :meth:`AgentState.evolve` and the
-``with_`` methods look at what is new and take over the rest unseen, so that a step after ten
-thousand messages costs what the first one did.
+:class:`AgentState` holds everything that a run needs to continue, so a checkpoint is a saved state
+and nothing else. Each step of a run makes a new state from the last one. :meth:`AgentState.evolve`
+and the ``with_`` methods check only the fields that change, so that a step costs the same after ten
+thousand messages as after the first.
 """
 
 from __future__ import annotations
@@ -14,75 +14,66 @@ from typing import Any, Final, Self
 
 import attrs
 
-from locus.core.attrs_validators import boolean, string, string_or_none
-from locus.core.errors import LocusError
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
+from locus.core.attrs_validators import validate_bool, validate_optional_string, validate_string
+from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.messages import Message, Role, ToolCall
 
-VERSION: Final = 1
-"""The format of :meth:`AgentState.to_json`. New fields leave it as it is, because older versions of
-Locus skip what they do not know; it goes up where they would read something wrong."""
 
-
-class StateFormatError(LocusError, ValueError):
-    """This is not a state that was saved whole by this version of Locus or an older one.
-
-    :ivar newer: it was saved by a newer version, in a format that this one does not know.
-    """
-
-    def __init__(self, message: str, *, newer: bool = False) -> None:
-        super().__init__(message)
-        self.newer = newer
-
-
-def _own(value: Mapping[str, Any] | None, name: str) -> FrozenDict[str, Any]:
-    """The caller's JSON, apart from what the caller may still change."""
+def _freeze_json(value: Mapping[str, Any] | None, name: str) -> FrozenDict[str, Any]:
+    """Copy the caller's JSON, so that later changes to the original do not change the state."""
     try:
-        return frozen_dict(snapshot(frozen_dict(value, name)))
+        return to_frozen_dict(make_frozen_copy(to_frozen_dict(value, name)))
     except RecursionError:
         raise ValueError(f"{name} is nested too deep, or contains itself") from None
 
 
-def _arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return _own(value, "ToolExecution.arguments")
+def _freeze_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    return _freeze_json(value, "ToolExecution.arguments")
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _whole(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if not _is_whole(value):
+def _validate_integer(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not _is_integer(value):
         raise TypeError(f"{type(owner).__name__}.{field.name} is a whole number, not {value!r}")
 
 
-def _duration(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not isinstance(value, float) and not _is_whole(value):
+def _validate_optional_integer(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not _is_integer(value):
+        raise TypeError(
+            f"{type(owner).__name__}.{field.name} is a whole number or None, not {value!r}"
+        )
+
+
+def _validate_duration(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, float) and not _is_integer(value):
         raise TypeError(f"ToolExecution.{field.name} is a number or None, not {value!r}")
 
 
 @attrs.frozen
 class ToolExecution:
-    """A tool that ran, and what came of it.
+    """One execution of a tool: its arguments and its result or error.
 
-    :param tool_name: the tool.
-    :param tool_call_id: the ``id`` of the call.
-    :param arguments: what it ran with, as JSON.
-    :param result: its output as the model reads it, or None where it failed.
-    :param error: why it failed, or None.
-    :param duration_ms: how long it ran, in milliseconds; None where nothing ran.
-    :param iteration: the model call that asked for it, counted from 1.
-    :param idempotent: whether a repeat with the same arguments may be given this result.
+    :param tool_name: the name of the tool.
+    :param tool_call_id: the ``id`` of the tool call.
+    :param arguments: the arguments, as JSON.
+    :param result: the output as the model reads it, or None if the tool failed.
+    :param error: the error as the model reads it, or None if the tool succeeded.
+    :param duration_ms: how long the tool ran, in milliseconds; None if no function was called.
+    :param iteration: the number of the model call that requested it, counted from 1.
+    :param idempotent: whether a later call with the same arguments gets this result.
     """
 
-    tool_name: str = attrs.field(validator=string)
-    tool_call_id: str = attrs.field(validator=string)
-    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_arguments)
-    result: str | None = attrs.field(default=None, validator=string_or_none)
-    error: str | None = attrs.field(default=None, validator=string_or_none)
-    duration_ms: float | None = attrs.field(default=None, validator=_duration)
-    iteration: int = attrs.field(default=0, validator=_whole)
-    idempotent: bool = attrs.field(default=False, validator=boolean)
+    tool_name: str = attrs.field(validator=validate_string)
+    tool_call_id: str = attrs.field(validator=validate_string)
+    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_freeze_arguments)
+    result: str | None = attrs.field(default=None, validator=validate_optional_string)
+    error: str | None = attrs.field(default=None, validator=validate_optional_string)
+    duration_ms: float | None = attrs.field(default=None, validator=_validate_duration)
+    iteration: int = attrs.field(default=0, validator=_validate_integer)
+    idempotent: bool = attrs.field(default=False, validator=validate_bool)
 
     @property
     def success(self) -> bool:
@@ -90,49 +81,94 @@ class ToolExecution:
         return self.error is None
 
 
-def _messages(value: Iterable[Message]) -> tuple[Message, ...]:
-    return _all_of(Message, value, "messages")
+@attrs.frozen
+class ServerKnowledge:
+    """What a server that stores the conversation has received of it.
+
+    The agent sends such a server only the messages that are new to it.
+
+    :param messages: how many messages of the conversation the server has, counted from the first.
+        None if that was not recorded; then it has everything up to the last assistant message.
+    :param server: a digest of the model's class and its server's address and project. Another
+        server cannot use the ``provider_state``. None if it was not recorded.
+    :param system_prompt: a digest of the system prompt that the server has, ``""`` if it has none.
+        None if it was not recorded.
+    """
+
+    messages: int | None = attrs.field(default=None, validator=_validate_optional_integer)
+    server: str | None = attrs.field(default=None, validator=validate_optional_string)
+    system_prompt: str | None = attrs.field(default=None, validator=validate_optional_string)
 
 
-def _executions(value: Iterable[ToolExecution]) -> tuple[ToolExecution, ...]:
-    return _all_of(ToolExecution, value, "tool_executions")
+@attrs.frozen
+class OutputRetries:
+    """How often the model was asked again for a final answer that fits ``output_schema``.
+
+    :param count: the number of retries.
+    :param message_count: how many messages the conversation had when this was recorded. The record
+        is out of date once the conversation has another length.
+    """
+
+    count: int = attrs.field(validator=_validate_integer)
+    message_count: int = attrs.field(validator=_validate_integer)
 
 
-def _all_of(kind: type[Any], value: Iterable[Any], name: str) -> tuple[Any, ...]:
+def _to_messages(value: Iterable[Message]) -> tuple[Message, ...]:
+    return _to_tuple_of(Message, value, "messages")
+
+
+def _to_executions(value: Iterable[ToolExecution]) -> tuple[ToolExecution, ...]:
+    return _to_tuple_of(ToolExecution, value, "tool_executions")
+
+
+def _to_tuple_of(cls: type[Any], value: Iterable[Any], name: str) -> tuple[Any, ...]:
     if type(value) is not tuple and (
         isinstance(value, (str, Mapping)) or not isinstance(value, Iterable)
     ):
         raise TypeError(
-            f"AgentState.{name} is a sequence of {kind.__name__}, not {type(value).__name__}"
+            f"AgentState.{name} is a sequence of {cls.__name__}, not {type(value).__name__}"
         )
     items = tuple(value)
     for position, item in enumerate(items):
-        if not isinstance(item, kind):
+        if not isinstance(item, cls):
             raise TypeError(
-                f"AgentState.{name}[{position}] is {type(item).__name__}, not {kind.__name__}"
+                f"AgentState.{name}[{position}] is {type(item).__name__}, not {cls.__name__}"
             )
     return items
 
 
-def _provider_state(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
-    return None if value is None else _own(value, "AgentState.provider_state")
+def _freeze_provider_state(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
+    return None if value is None else _freeze_json(value, "AgentState.provider_state")
 
 
-def _metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return _own(value, "AgentState.metadata")
+def _freeze_metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    return _freeze_json(value, "AgentState.metadata")
 
 
-def _usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
-    usage = frozen_dict(value, "AgentState.usage")
+def _to_usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+    usage = to_frozen_dict(value, "AgentState.usage")
     for name, count in usage.items():
-        if not isinstance(name, str) or not _is_whole(count):
+        if not isinstance(name, str) or not _is_integer(count):
             raise TypeError(
                 f"AgentState.usage has whole numbers under names, not {name!r}: {count!r}"
             )
     return usage
 
 
-def _confidence(value: float) -> float:
+def _validate_server_knowledge(_: Any, __: Any, value: Any) -> None:
+    _check_optional(ServerKnowledge, value, "server_knowledge")
+
+
+def _validate_output_retries(_: Any, __: Any, value: Any) -> None:
+    _check_optional(OutputRetries, value, "output_retries")
+
+
+def _check_optional(cls: type[Any], value: Any, name: str) -> None:
+    if value is not None and not isinstance(value, cls):
+        raise TypeError(f"AgentState.{name} is {cls.__name__} or None, not {type(value).__name__}")
+
+
+def _to_confidence(value: float) -> float:
     if not isinstance(value, (int, float)):
         raise TypeError(f"AgentState.confidence is a number, not {value!r}")
     if not 0 <= value <= 1:
@@ -142,74 +178,99 @@ def _confidence(value: float) -> float:
 
 @attrs.frozen
 class AgentState:
-    """All that a run has come to.
+    """Everything that a run of an agent has produced so far, and needs to continue.
+
+    The first seven fields are for everybody. The other four are the agent's own records, which it
+    needs when it resumes a thread.
 
     :param messages: the conversation.
-    :param tool_executions: every tool that ran, in the order of the calls.
+    :param tool_executions: every tool execution, in the order of the tool calls.
     :param iteration: how many times the model was called.
-    :param provider_state: what a server that keeps the conversation wants to see again.
-    :param metadata: the caller's own notes; JSON.
-    :param usage: tokens of all model calls together, under the keys of ``ModelResponse.usage``.
-    :param confidence: how sure the agent is of its answer, from 0 to 1. It is 0 until something
-        (reflexion, a hook) has judged, so no condition on it is met by not having looked.
+    :param provider_state: what a server that stores the conversation needs in the next request.
+    :param metadata: the caller's own data, as JSON. The agent never writes to it.
+    :param usage: the tokens of all model calls together, under the keys of
+        ``ModelResponse.usage``.
+    :param confidence: how confident the agent is in its answer, from 0 to 1. It is 0 until
+        something (reflexion, a hook) sets it, so a condition on it is not met before that.
+    :param server_knowledge: what the server that gave ``provider_state`` has of the conversation.
+    :param empty_response_after: how many messages the conversation had when the model's last
+        response was empty. An empty response is not added to ``messages``, because no provider
+        accepts one. None if the last response was not empty.
+    :param output_retries: how often the model was asked again for an answer of the required type.
+    :param cut_off_call_id: the ``id`` of the last response's last tool call, if that response
+        ended at its token limit, so that the arguments of the call may be incomplete.
     """
 
-    messages: tuple[Message, ...] = attrs.field(default=(), converter=_messages)
-    tool_executions: tuple[ToolExecution, ...] = attrs.field(default=(), converter=_executions)
-    iteration: int = attrs.field(default=0, validator=_whole)
-    provider_state: Mapping[str, Any] | None = attrs.field(default=None, converter=_provider_state)
-    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_metadata)
-    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_usage)
-    confidence: float = attrs.field(default=0.0, converter=_confidence)
+    messages: tuple[Message, ...] = attrs.field(default=(), converter=_to_messages)
+    tool_executions: tuple[ToolExecution, ...] = attrs.field(default=(), converter=_to_executions)
+    iteration: int = attrs.field(default=0, validator=_validate_integer)
+    provider_state: Mapping[str, Any] | None = attrs.field(
+        default=None, converter=_freeze_provider_state
+    )
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_freeze_metadata)
+    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_usage)
+    confidence: float = attrs.field(default=0.0, converter=_to_confidence)
+    server_knowledge: ServerKnowledge | None = attrs.field(
+        default=None, validator=_validate_server_knowledge
+    )
+    empty_response_after: int | None = attrs.field(
+        default=None, validator=_validate_optional_integer
+    )
+    output_retries: OutputRetries | None = attrs.field(
+        default=None, validator=_validate_output_retries
+    )
+    cut_off_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
 
     def evolve(self, **changes: Any) -> Self:
-        """This state with other values in some fields.
+        """Return a copy of this state with other values in some fields.
 
-        Does what :func:`attrs.evolve` does, but checks the fields that change and no others.
+        Like :func:`attrs.evolve`, but only the fields that change are checked.
         """
         fields = attrs.fields_dict(type(self))
         for name, value in changes.items():
             if name not in fields:
                 raise TypeError(f"AgentState has no field {name!r}; it has {', '.join(fields)}")
-            convert, check = fields[name].converter, fields[name].validator
-            if callable(convert):
-                changes[name] = convert(value)
-            if check is not None:
-                check(self, fields[name], value)
-        return self._with(**changes)
+            converter, validator = fields[name].converter, fields[name].validator
+            if callable(converter):
+                changes[name] = converter(value)
+            if validator is not None:
+                validator(self, fields[name], value)
+        return self._replace_checked(**changes)
 
     def with_messages(self, *messages: Message) -> Self:
-        """This state with more messages at the end."""
-        return self._with(messages=self.messages + _messages(messages))
+        """Return a copy of this state with more messages at the end."""
+        return self._replace_checked(messages=self.messages + _to_messages(messages))
 
     def with_execution(self, *executions: ToolExecution) -> Self:
-        """This state after more tools have run."""
-        return self._with(tool_executions=self.tool_executions + _executions(executions))
+        """Return a copy of this state with more tool executions at the end."""
+        return self._replace_checked(
+            tool_executions=self.tool_executions + _to_executions(executions)
+        )
 
     def with_usage(self, usage: Mapping[str, int]) -> Self:
-        """This state with the tokens of another model call, added up key by key."""
+        """Return a copy of this state with the tokens of another model call added, key by key."""
         total = dict(self.usage)
-        for name, count in _usage(usage).items():
+        for name, count in _to_usage(usage).items():
             total[name] = total.get(name, 0) + count
-        return self._with(usage=frozen_dict(total))
+        return self._replace_checked(usage=to_frozen_dict(total))
 
-    def _with(self, **checked: Any) -> Self:
+    def _replace_checked(self, **checked: Any) -> Self:
         new = object.__new__(type(self))
         for name in _FIELDS:
             value = checked[name] if name in checked else getattr(self, name)
-            object.__setattr__(new, name, value)  # past the constructor, which checks everything
+            object.__setattr__(new, name, value)  # not by the constructor: it checks every field
         return new
 
     @property
     def last_message(self) -> Message | None:
-        """The end of the conversation; None where there is none yet."""
+        """The last message of the conversation, or None if there is no message yet."""
         return self.messages[-1] if self.messages else None
 
     def pending_calls(self) -> tuple[ToolCall, ...]:
-        """The calls of the last assistant message that no tool message answers yet.
+        """Return the tool calls of the last assistant message that have no result yet.
 
-        They are what a run that was interrupted between two tools has still to do. One tool
-        message answers one call, also where a model has given two calls the same id.
+        A run that was interrupted between two tools still has to run them. One tool message answers
+        one call, even if the model gave two calls the same id.
         """
         answered: Counter[str | None] = Counter()
         for message in reversed(self.messages):
@@ -226,27 +287,27 @@ class AgentState:
         return ()
 
     def to_json(self) -> bytes:
-        """The state as JSON, which :meth:`from_json` reads back equal, in any process.
+        """Return the state as JSON. :meth:`from_json` reads an equal state from it.
 
-        :raises ConfigurationError: something in it (arguments, metadata, provider state) is not
-            JSON; says what.
+        :raises ConfigurationError: a value in the state (arguments, metadata, provider state) is
+            not JSON; names it.
         """
-        from locus.core.state_json import write_state  # cattrs costs 45 ms to import
+        from locus.core.state_json import encode_state  # imports cattrs, which takes 45 ms
 
-        return write_state(self)
+        return encode_state(self)
 
     @staticmethod
     def from_json(data: bytes | str) -> AgentState:
-        """The state that :meth:`to_json` wrote, now or in an older version of Locus.
+        """Read a state that :meth:`to_json` of this or an older version of Locus wrote.
 
         Fields that a newer version has added are skipped.
 
-        :raises StateFormatError: this is something else, is damaged, or was written in a format
-            that this version does not know; says which, and where.
+        :raises StateFormatError: the data is something else, is damaged, or was written in a format
+            that this version does not know; says which, and at which JSON path.
         """
-        from locus.core.state_json import read_state
+        from locus.core.state_json import decode_state
 
-        return read_state(data)
+        return decode_state(data, AgentState)
 
 
 _FIELDS: Final = tuple(field.name for field in attrs.fields(AgentState))

@@ -1,8 +1,11 @@
-"""How a state is written down: as JSON that says its format, in one piece or item by item.
+"""Encodes an agent's state as versioned JSON and decodes it, as a whole or item by item.
 
-The members are the fields of :class:`~locus.core.state.AgentState`, those at their default left
-out, and ``locus_state``, the version of the format. A checkpointer that appends writes the messages
-and the executions one by one, and then the state without them.
+The JSON object has the fields of the state, without those at their default, and ``locus_state``,
+the version of the format. A checkpointer that saves only what is new encodes each message and each
+tool execution on its own, and then the state without them.
+
+This module imports cattrs and does not know the classes that it encodes: they import it, and only
+when a state is really saved or loaded.
 """
 
 from __future__ import annotations
@@ -11,72 +14,110 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from locus.core.errors import ConfigurationError
-from locus.core.json_converter import FAILURES, build, decode, encode, explain
-from locus.core.messages import Message
-from locus.core.state import VERSION, AgentState, StateFormatError, ToolExecution
+from locus.core.errors import ConfigurationError, StateFormatError
+from locus.core.json_converter import (
+    CONVERSION_ERRORS,
+    build_converter,
+    decode_json,
+    encode_json,
+    explain_error,
+)
+from locus.core.state_upgrade import mark_current_metadata, upgrade_metadata
 
 if TYPE_CHECKING:
     from cattrs.preconf.msgspec import MsgspecJsonConverter
 
-T = TypeVar("T", Message, ToolExecution)
+T = TypeVar("T")
 
-_VERSION: Final = "locus_state"
+FORMAT_VERSION: Final = 1
+"""The version of the format. New fields do not change it, because older versions of Locus skip
+fields that they do not know. It goes up when an older version would misread the JSON."""
+
+_VERSION_MEMBER: Final = "locus_state"
 
 
 @cache
-def _converter() -> MsgspecJsonConverter:
-    return build(strict=False)
+def _get_converter() -> MsgspecJsonConverter:
+    return build_converter(strict=False)
 
 
-def write_state(state: AgentState) -> bytes:
-    """The whole state as JSON."""
-    return _write(state, {_VERSION: VERSION})
+def encode_state(state: Any) -> bytes:
+    """Encode an ``AgentState`` as JSON.
+
+    :raises ConfigurationError: a value in the state is not JSON; names it.
+    """
+    document = _unstructure(state)
+    return _encode({_VERSION_MEMBER: FORMAT_VERSION} | mark_current_metadata(document))
 
 
-def write_item(item: Message | ToolExecution) -> bytes:
-    """One message or execution as JSON."""
-    return _write(item, {})
+def encode_item(item: Any) -> bytes:
+    """Encode one ``Message`` or ``ToolExecution`` as JSON.
+
+    :raises ConfigurationError: a value in the item is not JSON; names it.
+    """
+    return _encode(_unstructure(item))
 
 
-def _write(value: AgentState | Message | ToolExecution, head: dict[str, Any]) -> bytes:
+def _unstructure(value: Any) -> dict[str, Any]:
     try:
-        return encode(head | _converter().unstructure(value))
-    except FAILURES as why:
-        raise ConfigurationError(f"the state cannot be saved as JSON: {why}") from why
+        document: dict[str, Any] = _get_converter().unstructure(value)
+    except CONVERSION_ERRORS as exc:
+        raise _make_encoding_error(exc) from exc
+    return document
 
 
-def read_state(data: bytes | str) -> AgentState:
-    """The state that :func:`write_state` wrote."""
+def _encode(document: dict[str, Any]) -> bytes:
     try:
-        plain = decode(data)
-    except FAILURES as why:
-        raise StateFormatError(f"this is not a saved state: {why}") from why
-    version = plain.get(_VERSION) if isinstance(plain, dict) else None
+        return encode_json(document)
+    except CONVERSION_ERRORS as exc:
+        raise _make_encoding_error(exc) from exc
+
+
+def _make_encoding_error(exc: BaseException) -> ConfigurationError:
+    return ConfigurationError(f"the state cannot be saved as JSON: {exc}")
+
+
+def decode_state(data: bytes | str, cls: type[T]) -> T:
+    """Decode a state that :func:`encode_state` of this or an older version of Locus wrote.
+
+    :param cls: the class of the state.
+    :raises StateFormatError: the data is not a saved state, or a newer version saved it.
+    """
+    try:
+        document = decode_json(data)
+    except CONVERSION_ERRORS as exc:
+        raise StateFormatError(f"this is not a saved state: {exc}") from exc
+    version = document.get(_VERSION_MEMBER) if isinstance(document, dict) else None
     if type(version) is not int or version < 1:
-        raise StateFormatError(f"this is not a saved state: it has no version in {_VERSION!r}")
-    if version > VERSION:
+        raise StateFormatError(
+            f"this is not a saved state: it has no version in {_VERSION_MEMBER!r}"
+        )
+    if version > FORMAT_VERSION:
         raise StateFormatError(
             f"this state is in format {version}, and this version of Locus knows formats up to "
-            f"{VERSION}: it was saved by a newer one, which can read it",
+            f"{FORMAT_VERSION}: it was saved by a newer one, which can read it",
             newer=True,
         )
-    state: AgentState = _structure(plain, AgentState)
+    state: T = _structure(upgrade_metadata(document), cls)
     return state
 
 
-def read_items(kind: type[T], items: Sequence[bytes]) -> tuple[T, ...]:
-    """The messages or executions that :func:`write_item` wrote."""
+def decode_items(items: Sequence[bytes], cls: type[T]) -> tuple[T, ...]:
+    """Decode messages or tool executions that :func:`encode_item` wrote.
+
+    :param cls: the class of the items.
+    :raises StateFormatError: one of them is something else.
+    """
     try:
-        plain = [decode(item) for item in items]
-    except FAILURES as why:
-        raise StateFormatError(f"this is not a saved {kind.__name__}: {why}") from why
-    many: Any = tuple[kind, ...]  # type: ignore[valid-type]
-    return _structure(plain, many)  # type: ignore[no-any-return]
+        documents = [decode_json(item) for item in items]
+    except CONVERSION_ERRORS as exc:
+        raise StateFormatError(f"this is not a saved {cls.__name__}: {exc}") from exc
+    tuple_of_items: Any = tuple[cls, ...]  # type: ignore[valid-type]
+    return _structure(documents, tuple_of_items)  # type: ignore[no-any-return]
 
 
-def _structure(plain: Any, kind: type[Any]) -> Any:
+def _structure(document: Any, type_: Any) -> Any:
     try:
-        return _converter().structure(plain, kind)
-    except FAILURES as why:
-        raise StateFormatError(f"this is not a saved state: {explain(why)}") from why
+        return _get_converter().structure(document, type_)
+    except CONVERSION_ERRORS as exc:
+        raise StateFormatError(f"this is not a saved state: {explain_error(exc)}") from exc

@@ -1,54 +1,65 @@
-"""Both halves of a surrogate pair side by side, which JSON would read as the one character.
+"""Saves texts with split surrogate pairs as JSON: both halves side by side, as two characters.
 
-A text can come to hold them: each half may have arrived in a piece of its own. JSON has the same
-escapes for such a text and for the character, so the halves are written with a character between
-them that the object does not have anywhere else, and a member of the object says which that is.
+A stream may deliver each half in a chunk of its own, so a text can contain them. JSON writes the
+two halves with the same escapes as the one character, and would read them as that. So a separator
+is written between the halves: a character that the object contains nowhere else. A member of the
+object stores which character that is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
-_MARK: Final = "split_pairs"
-"""The member that names the character. No value that is written has a field of this name."""
+_SEPARATOR_MEMBER: Final = "split_pairs"
+"""The member that stores the separator. No saved class has a field of this name."""
 
-_SPLIT: Final = re.compile("([\ud800-\udbff])(?=[\udc00-\udfff])")
-_PRIVATE: Final = range(0xE000, 0xF900)  # characters that Unicode leaves to whoever wants them
+_SPLIT_PAIR: Final = re.compile("([\ud800-\udbff])(?=[\udc00-\udfff])")
+_PRIVATE_USE_AREA: Final = range(0xE000, 0xF900)  # characters to which Unicode gives no meaning
 
 
-def mark(plain: Any, text: str) -> Any:
-    """``plain`` with its split pairs held apart; itself where there are none.
+def mark_split_pairs(value: Any, text: str) -> Any:
+    """A copy of ``value`` with a separator in each split pair; ``value`` itself if it has none.
 
-    :param text: all that is in it, as JSON with nothing escaped that need not be.
-    :raises ValueError: there is no place to say so: ``plain`` is no object, nor a list of them.
+    :param value: dictionaries and lists, ready to be written as JSON.
+    :param text: the JSON of ``value``, in which only what must be is escaped.
+    :raises ValueError: ``value`` is neither an object nor a list of objects, so that no member can
+        store the separator.
     """
-    if _SPLIT.search(text) is None:
-        return plain
-    if isinstance(plain, list):
-        return [mark(member, text) for member in plain]
-    free = next((sign for sign in map(chr, _PRIVATE) if sign not in text), None)
-    if not isinstance(plain, dict) or free is None:
+    if _SPLIT_PAIR.search(text) is None:
+        return value
+    if isinstance(value, list):
+        return [mark_split_pairs(member, text) for member in value]
+    separator = next((char for char in map(chr, _PRIVATE_USE_AREA) if char not in text), None)
+    if not isinstance(value, dict) or separator is None:
         raise ValueError("it holds both halves of a surrogate pair, which are not one character")
-    return _each(plain, lambda words: _SPLIT.sub(rf"\1{free}", words)) | {_MARK: free}
+    marked = _map_strings(value, lambda string: _SPLIT_PAIR.sub(rf"\1{separator}", string))
+    return marked | {_SEPARATOR_MEMBER: separator}
 
 
-def unmark(plain: Any) -> Any:
-    """What :func:`mark` was given."""
-    if isinstance(plain, list):
-        return [unmark(member) for member in plain]
-    free = plain.get(_MARK) if isinstance(plain, dict) else None
-    if not isinstance(free, str) or len(free) != 1 or ord(free) not in _PRIVATE:
-        return plain
-    found = _each(plain, lambda words: words.replace(free, ""))
-    del found[_MARK]
-    return found
+def unmark_split_pairs(value: Any) -> Any:
+    """The value that :func:`mark_split_pairs` got: undoes it."""
+    if isinstance(value, list):
+        return [unmark_split_pairs(member) for member in value]
+    separator = value.get(_SEPARATOR_MEMBER) if isinstance(value, dict) else None
+    if (
+        not isinstance(separator, str)
+        or len(separator) != 1
+        or ord(separator) not in _PRIVATE_USE_AREA
+    ):
+        return value
+    unmarked = _map_strings(value, lambda string: string.replace(separator, ""))
+    del unmarked[_SEPARATOR_MEMBER]
+    return unmarked
 
 
-def _each(plain: Any, change: Any) -> Any:
-    """A copy in which each text is changed, the names of members too."""
-    if isinstance(plain, str):
-        return change(plain)
-    if isinstance(plain, dict):
-        return {change(name): _each(member, change) for name, member in plain.items()}
-    return [_each(member, change) for member in plain] if isinstance(plain, list) else plain
+def _map_strings(value: Any, function: Callable[[str], str]) -> Any:
+    """A copy in which ``function`` has replaced each string, the names of members included."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, dict):
+        return {function(name): _map_strings(member, function) for name, member in value.items()}
+    return (
+        [_map_strings(member, function) for member in value] if isinstance(value, list) else value
+    )

@@ -1,4 +1,4 @@
-"""Tools as a model call sees them: OpenAI-format function schemas, whatever they came as."""
+"""Builds the OpenAI-format schemas of the tools that a model call takes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from locus.core.errors import ConfigurationError
 
 @runtime_checkable
 class SupportsOpenAISchema(Protocol):
-    """Anything that can describe itself as an OpenAI-format tool."""
+    """An object that has an OpenAI-format tool schema."""
 
     def to_openai_schema(self) -> Mapping[str, Any]:
         """``{"type": "function", "function": {"name": …, "parameters": …}}``."""
         ...
 
 
-Tool: TypeAlias = SupportsOpenAISchema | Mapping[str, Any]
+ToolLike: TypeAlias = SupportsOpenAISchema | Mapping[str, Any]
 
 
-def tool_schemas(tools: Iterable[Tool] | None) -> tuple[Mapping[str, Any], ...]:
-    """Each tool as its OpenAI-format schema.
+def build_tool_schemas(tools: Iterable[ToolLike] | None) -> tuple[Mapping[str, Any], ...]:
+    """The OpenAI-format schema of each tool.
 
-    :raises ConfigurationError: something is not a tool, or has no name; says which.
+    :raises ConfigurationError: a member is not a tool, or has no name; names its index.
     """
     if not tools:
         return ()
@@ -31,11 +31,11 @@ def tool_schemas(tools: Iterable[Tool] | None) -> tuple[Mapping[str, Any], ...]:
         raise ConfigurationError("tools takes a sequence of tools, not a single one")
     if not isinstance(tools, Iterable):
         raise TypeError(f"tools takes a sequence of tools, not {type(tools).__name__}")
-    return tuple(_schema(position, tool) for position, tool in enumerate(tools))
+    return tuple(_build_tool_schema(position, tool) for position, tool in enumerate(tools))
 
 
-def _schema(position: int, tool: Tool) -> Mapping[str, Any]:
-    # Most are mappings, and the look at a protocol costs some microseconds.
+def _build_tool_schema(position: int, tool: ToolLike) -> Mapping[str, Any]:
+    # Most are mappings, and the check of a protocol costs some microseconds.
     if not isinstance(tool, Mapping) and isinstance(tool, SupportsOpenAISchema):
         tool = tool.to_openai_schema()
     if not isinstance(tool, Mapping):
@@ -44,7 +44,7 @@ def _schema(position: int, tool: Tool) -> Mapping[str, Any]:
             "to_openai_schema(), or a mapping in OpenAI's format"
         )
     if tool.get("type", "function") != "function":
-        return tool  # a provider's built-in kind, such as {"type": "custom", ...}
+        return tool  # a provider's built-in tool, such as {"type": "custom", ...}
     function = tool.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise ConfigurationError(

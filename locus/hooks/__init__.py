@@ -1,4 +1,4 @@
-"""Hooks: objects of the user's that an agent tells what it is about to do, and what it has done."""
+"""Hooks: objects of the user's whose methods an agent calls before and after each step of a run."""
 
 from __future__ import annotations
 

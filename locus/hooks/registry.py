@@ -1,9 +1,9 @@
-"""Which objects are hooks, in which order they are called, and which of their methods there are.
+"""Checks the hooks of an agent and collects their methods in the order of the calls.
 
 A hook is any object with one or more of the methods of :class:`HookProvider`, blocking or async.
-Hooks with a lower ``priority`` come first, before and after alike; those of the same priority in
-the order in which the agent was given them. They are called one after another, never two at a time
-within a run, so a hook needs no lock for what it keeps of one run.
+Hooks with a lower ``priority`` are called first, before and after a step alike; those of the same
+priority in the order in which the agent got them. They are called one after another, never two at a
+time within a run, so a hook needs no lock for the data of one run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from locus.hooks.events import (
 
 
 class HookPriority(IntEnum):
-    """When a hook is called among others: the lower, the earlier. Any number will do as well."""
+    """When a hook is called among others: the lower, the earlier. Other numbers work as well."""
 
     SECURITY_MIN = 0
     SECURITY_DEFAULT = 50
@@ -42,10 +42,10 @@ class HookPriority(IntEnum):
 
 
 class HookProvider:
-    """An optional base class of hooks: each of its methods may be overridden, also as async.
+    """An optional base class of hooks. Each method may be overridden, by an async one as well.
 
-    An error that a method raises ends the run, as that error. After the end of a run
-    (``on_after_invocation``) all hooks are called, whatever the others raise.
+    An error that a method raises ends the run, and the caller gets it. At the end of a run
+    (``on_after_invocation``) all hooks are called, even if one of them raises an error.
     """
 
     priority: int = HookPriority.DEFAULT
@@ -54,10 +54,10 @@ class HookProvider:
         """A run begins."""
 
     def on_after_invocation(self, event: AfterInvocationEvent) -> Awaitable[None] | None:
-        """A run has ended, by an error or a cancellation, too."""
+        """A run has ended, perhaps by an error or a cancellation."""
 
     def on_before_model_call(self, event: BeforeModelCallEvent) -> Awaitable[None] | None:
-        """The model is about to be asked."""
+        """The model is about to be called."""
 
     def on_after_model_call(self, event: AfterModelCallEvent) -> Awaitable[None] | None:
         """The model has answered."""
@@ -66,62 +66,61 @@ class HookProvider:
         """A tool is about to be called: change its arguments, or cancel it."""
 
     def on_after_tool_call(self, event: AfterToolCallEvent) -> Awaitable[None] | None:
-        """A tool has been called: change its result, or have it called again."""
+        """A tool has been called: change its result, or have the call run again."""
 
 
-METHODS: Final = tuple(name for name in vars(HookProvider) if name.startswith("on_"))
+HOOK_METHODS: Final = tuple(name for name in vars(HookProvider) if name.startswith("on_"))
 
-Method = Callable[[Any], Any]
+HookMethod = Callable[[Any], Any]
 
 
 @attrs.frozen(eq=False)
-class Hooks:
-    """The methods of some hooks, each kind in the order in which they are called."""
+class HookRegistry:
+    """The methods of an agent's hooks by name, in the order in which they are called."""
 
-    methods: Mapping[str, tuple[Method, ...]]
+    methods: Mapping[str, tuple[HookMethod, ...]]
 
     @classmethod
-    def of(cls, hooks: Iterable[Any]) -> Hooks:
-        """Those of ``hooks``, as :func:`check_hooks` passed them."""
-        ordered = sorted(hooks, key=_priority)
-        return cls({name: tuple(_methods(ordered, name)) for name in METHODS})
+    def from_hooks(cls, hooks: Iterable[Any]) -> HookRegistry:
+        """Collect the methods of hooks that :func:`validate_hooks` has checked."""
+        ordered = sorted(hooks, key=_get_priority)
+        return cls({name: tuple(_iter_methods(ordered, name)) for name in HOOK_METHODS})
 
-    def __getitem__(self, name: str) -> tuple[Method, ...]:
+    def __getitem__(self, name: str) -> tuple[HookMethod, ...]:
         return self.methods[name]
 
 
-def _priority(hook: Any) -> Any:
+def _get_priority(hook: Any) -> Any:
     return getattr(hook, "priority", HookPriority.DEFAULT)
 
 
-def _methods(hooks: Iterable[Any], name: str) -> Iterable[Method]:
+def _iter_methods(hooks: Iterable[Any], name: str) -> Iterable[HookMethod]:
     for hook in hooks:
         method = getattr(hook, name, None)
-        # What the base class has for everybody does nothing: there is no need to call it.
+        # The methods of the base class do nothing and need no call.
         if method is not None and getattr(method, "__func__", None) is not vars(HookProvider)[name]:
             yield method
 
 
-def check_hooks(hooks: Iterable[Any] | None) -> tuple[Any, ...]:
-    """``hooks`` as a tuple; None is none.
+def validate_hooks(hooks: Iterable[Any] | None) -> tuple[Any, ...]:
+    """Check hooks and return them as a tuple, which is empty for None.
 
-    :raises TypeError: one is a class, has none of the methods, or one that cannot be called; says
-        which.
+    :raises TypeError: one of them is a class, has none of the methods, or has one that cannot be
+        called; names it.
     """
     if hooks is None:
         return ()
     if isinstance(hooks, (str, Mapping)) or not isinstance(hooks, Iterable):
         raise TypeError(f"hooks is a sequence of hooks, not {type(hooks).__name__}")
-    given = tuple(hooks)
-    for position, hook in enumerate(given):
+    hooks = tuple(hooks)
+    for position, hook in enumerate(hooks):
         if inspect.isclass(hook):
             raise TypeError(f"hooks[{position}] is the class {hook.__name__}: give an object of it")
-        methods = {name: getattr(hook, name, None) for name in METHODS}
+        methods = {name: getattr(hook, name, None) for name in HOOK_METHODS}
         methods = {name: method for name, method in methods.items() if method is not None}
         if not methods:
-            raise TypeError(
-                f"hooks[{position}] is {type(hook).__name__}, with none of {', '.join(METHODS)}"
-            )
+            names = ", ".join(HOOK_METHODS)
+            raise TypeError(f"hooks[{position}] is {type(hook).__name__}, with none of {names}")
         for name, method in methods.items():
             if not callable(method):
                 raise TypeError(f"hooks[{position}].{name} is {method!r}, which cannot be called")
@@ -130,7 +129,7 @@ def check_hooks(hooks: Iterable[Any] | None) -> tuple[Any, ...]:
                     f"hooks[{position}].{name} is a generator, so calling it does nothing: "
                     "it must not yield"
                 )
-        priority = _priority(hook)
+        priority = _get_priority(hook)
         if not isinstance(priority, (int, float)) or isnan(priority):
             raise TypeError(f"hooks[{position}].priority is a number, not {priority!r}")
-    return given
+    return hooks

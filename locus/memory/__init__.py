@@ -1,10 +1,10 @@
-"""Memory: what of a conversation is shown to the model, and what outlives a run."""
+"""Memory: conversation managers, checkpointers and memory stores."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import lazy_names
+from locus.lazy import make_lazy_attributes
 
 if TYPE_CHECKING:
     from locus.memory.checkpointers.base import BaseCheckpointer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from locus.memory.stores.in_memory import InMemoryStore
     from locus.memory.stores.sqlite import SQLiteStore
 
-_HOMES: Final = {
+_LAZY_MODULES: Final = {
     "BaseCheckpointer": "locus.memory.checkpointers.base",
     "FileCheckpointer": "locus.memory.checkpointers.file",
     "MemoryCheckpointer": "locus.memory.checkpointers.in_memory",
@@ -62,4 +62,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)

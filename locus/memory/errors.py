@@ -1,4 +1,4 @@
-"""What goes wrong with saved conversations, and with stored facts."""
+"""The errors of checkpointers and memory stores."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from locus.core.errors import LocusError
 
 
 class CheckpointError(LocusError):
-    """A checkpoint cannot be saved or read: it is damaged, or the disk refuses.
+    """A checkpoint cannot be saved or loaded: it is damaged, or the disk reports an error.
 
-    :ivar thread_id: the thread it is about; None where it is about the storage as a whole.
+    :ivar thread_id: the affected thread; None if the error concerns all threads.
     """
 
     def __init__(self, message: str, *, thread_id: str | None = None) -> None:
@@ -21,7 +21,7 @@ class CheckpointVersionError(CheckpointError):
 
 
 class ThreadBusyError(LocusError):
-    """Another run is working on the thread, in this process or in another one.
+    """Another run uses the thread, in this process or in another one.
 
     :ivar thread_id: the thread.
     """
@@ -32,4 +32,4 @@ class ThreadBusyError(LocusError):
 
 
 class MemoryStoreError(LocusError):
-    """Facts cannot be stored or read: their file is damaged, or busy, or the disk refuses."""
+    """Facts cannot be stored or read: the file is damaged or locked, or the disk failed."""

@@ -1,4 +1,4 @@
-"""How an SQLite file is opened by somebody who may read it and not write."""
+"""Opens an SQLite file, read-only if the process may not write it."""
 
 from __future__ import annotations
 
@@ -9,53 +9,55 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-_TRIES: Final = 20
-_AGAIN_SECONDS: Final = 0.02
+_ATTEMPTS: Final = 20
+_RETRY_SECONDS: Final = 0.02
 
-_TO_BE_MENDED: Final = (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY)
-"""A writer has died half-way, and only one who may write can put it right."""
+_NEEDS_RECOVERY: Final = (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY)
+"""A writer was killed in the middle of a transaction: only a process that may write can recover."""
 
 
-def opened(path: str, open_one: Callable[[str, bool], sqlite3.Connection]) -> sqlite3.Connection:
-    """A connection to the file at ``path`` that writes; where that is refused, one that reads.
+def open_with_readonly_fallback(
+    path: str, open_connection: Callable[[str, bool], sqlite3.Connection]
+) -> sqlite3.Connection:
+    """Connect to the file at ``path``; read-only if the process may not write it.
 
-    :param open_one: opens a path or a URI, and looks at what is there. It is also told whether
-        the file is taken to stay as it is.
+    :param open_connection: called with a path or a URI, and whether SQLite assumes that the file
+        does not change. Opens a connection, and reads the file.
     """
-    for tried in range(1, _TRIES + 1):
-        for address, unchanging in _addresses(path):
+    for attempt in range(1, _ATTEMPTS + 1):
+        for address, immutable in _iter_addresses(path):
             try:
-                return open_one(address, unchanging)
-            except sqlite3.OperationalError as why:
-                if not _is_refused(why) or not os.path.exists(path):
+                return open_connection(address, immutable)
+            except sqlite3.OperationalError as exc:
+                if not _is_write_refused(exc) or not os.path.exists(path):
                     raise
-                refused = why
-        if tried < _TRIES:  # somebody may have begun to write, or ended, while this was looking
-            time.sleep(_AGAIN_SECONDS)
-    raise refused
+                error = exc
+        if attempt < _ATTEMPTS:  # a writer may have started or ended meanwhile
+            time.sleep(_RETRY_SECONDS)
+    raise error
 
 
-def _is_refused(why: sqlite3.OperationalError) -> bool:
-    """Whether SQLite was not let write, or make a file beside the one that it opened."""
-    code = why.sqlite_errorcode
+def _is_write_refused(exc: sqlite3.OperationalError) -> bool:
+    """Whether SQLite may not write the file, or create another in its directory."""
+    code = exc.sqlite_errorcode
     refused = code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-    return refused and code not in _TO_BE_MENDED
+    return refused and code not in _NEEDS_RECOVERY
 
 
-def _addresses(path: str) -> Iterator[tuple[str, bool]]:
-    """What to open it by, one after another.
+def _iter_addresses(path: str) -> Iterator[tuple[str, bool]]:
+    """The addresses to try in this order, each with whether SQLite assumes an unchanging file.
 
-    SQLite reads a write-ahead log with the help of a file that it cannot make here. Where there is
-    no log, nobody writes, and the file itself is all there is.
+    To read a write-ahead log, SQLite needs a file that it cannot create in a read-only directory.
+    Where there is no log, there is no writer, and the database file alone is complete.
     """
     yield path, False
-    there = f"{Path(path).as_uri()}?mode=ro"
-    yield there, False
-    if not any(_size(f"{path}{log}") for log in ("-wal", "-journal")):
-        yield f"{there}&immutable=1", True
+    uri = f"{Path(path).as_uri()}?mode=ro"
+    yield uri, False
+    if not any(_get_file_size(f"{path}{suffix}") for suffix in ("-wal", "-journal")):
+        yield f"{uri}&immutable=1", True
 
 
-def _size(path: str) -> int:
+def _get_file_size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:

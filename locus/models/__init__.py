@@ -1,28 +1,30 @@
-"""Models: what a user holds, calls and copies."""
+"""Models of every provider, the registry, and the protocols for models of one's own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import lazy_names
+from locus.lazy import make_lazy_attributes
 
 if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
-    from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
+    from locus.models.config import ModelConfig
     from locus.models.llama_cpp import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
+    from locus.models.protocols import ModelProtocol, RequestBuilder, ResponseParser
     from locus.models.providers.oci.chat import OCIModel
     from locus.models.providers.oci.chat_completions import OCIChatCompletionsModel, OCIOpenAIModel
     from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
 
-_HOMES: Final = {
+_LAZY_MODULES: Final = {
     **dict.fromkeys(("Candidate", "ModelResponse"), "locus.core.response"),
     **dict.fromkeys(
-        ("ModelConfig", "ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.base"
+        ("ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.protocols"
     ),
+    "ModelConfig": "locus.models.config",
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
     "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
     "OCIModel": "locus.models.providers.oci.chat",
@@ -55,4 +57,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)

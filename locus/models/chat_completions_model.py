@@ -1,4 +1,4 @@
-"""What every model shares that speaks chat completions; a new provider of it is a few lines."""
+"""The base classes of models that use the chat completions format: a config and a model."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, TypeVar
 import attrs
 
 from locus.core.errors import APIStatusError
-from locus.models.base import ModelConfig
+from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 
 
 @attrs.frozen
 class ChatCompletionsConfig(ModelConfig):
-    """What a model of this format can be told besides :class:`~locus.models.base.ModelConfig`.
+    """The options of these models besides those of :class:`~locus.models.ModelConfig`.
 
-    :param seed: for answers that repeat, where the server can.
-    :param frequency_penalty: against words used often, -2 to 2.
-    :param presence_penalty: against words used at all, -2 to 2.
-    :param stream_usage: ask for token counts at the end of a stream. A server that refuses
-        ``stream_options`` is asked again without; False spares it the first question.
+    :param seed: makes responses repeatable, as far as the server supports it.
+    :param frequency_penalty: -2 to 2; above 0, tokens that were used often become less likely.
+    :param presence_penalty: -2 to 2; above 0, tokens that were used at all become less likely.
+    :param stream_usage: request token counts at the end of a stream. If a server rejects
+        ``stream_options``, the request is sent again without it; False saves that first request.
     """
 
     seed: int | None = None
@@ -39,19 +39,26 @@ class ChatCompletionsModel(HttpModel[C]):
 
     @property
     def supports_structured_output(self) -> bool:
-        """True: ``response_format`` is this API's own."""
+        """True: this API has a ``response_format``."""
         return True
 
-    def _start(self, own: dict[str, Any]) -> None:
-        """Finish a constructor that has made ``own["config"]``."""
-        own.setdefault("request_builder", ChatCompletionsBuilder())
-        own.setdefault("response_parser", ChatCompletionsParser())
-        self.__attrs_init__(**own)
+    def _finish_init(self, arguments: dict[str, Any]) -> None:
+        """Initialize the model, with this format's builder and parser as defaults.
 
-    def _otherwise(
+        :param arguments: the model's attributes, ``config`` among them.
+        """
+        arguments.setdefault("request_builder", ChatCompletionsBuilder())
+        arguments.setdefault("response_parser", ChatCompletionsParser())
+        self.__attrs_init__(**arguments)
+
+    def _fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        asked = options["stream"] and options["stream_usage"]
-        if asked and error.status_code in (400, 422) and "stream_options" in error.body:
+        has_stream_options = options["stream"] and options["stream_usage"]
+        if (
+            has_stream_options
+            and error.status_code in (400, 422)
+            and "stream_options" in error.body
+        ):
             return {**options, "stream_usage": False}
         return None

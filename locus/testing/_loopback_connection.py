@@ -1,8 +1,8 @@
-"""One connection of the loopback server: read a request, play a reply, hang up.
+"""One connection of the loopback server: reads requests, sends replies, closes the socket.
 
-Requests are parsed by `h11`, with a fresh parser for each: the answers do not pass through it,
-so it could not know when the next request may begin. Whenever the connection is silent (waiting
-for a request, pausing, stalling) it is reading, so that a client that leaves is noticed at once.
+Requests are parsed by `h11`, with a new parser for each: the replies do not pass through it, so it
+could not know when the next request may begin. While the connection sends nothing (it waits for a
+request, pauses or stalls), it reads, and so notices at once that the client has closed its end.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from locus.testing._loopback_reply import Ending, Pause, Reply
 
 @frozen
 class Received:
-    """A request as the server read it, body and all."""
+    """A request that the server received, with its complete body."""
 
     method: str
     target: str
-    """What stood in the request line: the path with its query."""
+    """The target of the request line: the path with its query."""
     headers: Mapping[str, str]
-    """Names in lower case; a repeated header has its values joined by a comma."""
+    """Names in lower case; the values of a repeated header are joined by a comma."""
     body: bytes
     connection: int
-    """The number of the connection it came over, counted from 1: equal numbers, same socket."""
-    at: float
-    """When it was complete, on the clock of `time.monotonic`."""
+    """The number of its connection, from 1. Requests with the same number used the same socket."""
+    received_at: float
+    """The time when it was complete, by `time.monotonic`."""
     http_version: str = "1.1"
 
     @property
@@ -46,27 +46,30 @@ class Received:
 
     @property
     def wants_close(self) -> bool:
-        """Whether the client said this is its last request on the connection."""
+        """Whether the client announced that this is its last request on the connection."""
         return self.http_version == "1.0" or "close" in self.headers.get("connection", "").lower()
 
     def json(self) -> Any:
-        """The body read as JSON; `msgspec.DecodeError` if it is not."""
+        """Decode the body as JSON.
+
+        :raises msgspec.DecodeError: it is not JSON.
+        """
         return msgspec.json.decode(self.body)
 
 
 class Connection:
-    """The server's end of one socket. Every method raises `OSError` once the client has gone."""
+    """The server's end of one socket. Every method raises `OSError` after the client has left."""
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._number = number
-        self._unread = b""  # what came after the last request
+        self._unread = b""  # the bytes after the last request
 
-    def read(self) -> Received | None:
-        """The next request; `None` when the client has finished, or left in the middle of one.
+    def read_request(self) -> Received | None:
+        """The next request; `None` if the client has closed the connection, also inside a request.
 
-        `h11.RemoteProtocolError` if what it sent is not HTTP.
+        :raises h11.RemoteProtocolError: the bytes are not HTTP.
         """
         parser = h11.Connection(h11.SERVER)
         if self._unread:
@@ -77,8 +80,8 @@ class Connection:
             event = parser.next_event()
             if event is h11.NEED_DATA:
                 if parser.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    self._sock.sendall(parser.send(go_on) or b"")
+                    response = h11.InformationalResponse(status_code=100, headers=[])
+                    self._sock.sendall(parser.send(response) or b"")
                 data = self._sock.recv(65536)
                 if not data:
                     return None
@@ -89,9 +92,9 @@ class Connection:
                 body += event.data
             elif request is not None and isinstance(event, h11.EndOfMessage):
                 self._unread = parser.trailing_data[0]
-                return self._received(request, bytes(body))
+                return self._build_received(request, bytes(body))
 
-    def _received(self, request: h11.Request, body: bytes) -> Received:
+    def _build_received(self, request: h11.Request, body: bytes) -> Received:
         headers: dict[str, str] = {}
         for raw_name, raw_value in request.headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -102,41 +105,41 @@ class Connection:
             headers=MappingProxyType(headers),
             body=body,
             connection=self._number,
-            at=time.monotonic(),
+            received_at=time.monotonic(),
             http_version=request.http_version.decode("ascii"),
         )
 
-    def play(self, reply: Reply, received: Received | None) -> bool:
-        """Send the reply and end as it says; whether another request may follow.
+    def send_reply(self, reply: Reply, request: Received | None) -> bool:
+        """Send the reply and end the connection as it says; returns whether it stays open.
 
-        With `received=None` nothing was read (or not all of it).
+        :param request: `None` if no complete request was read.
         """
-        last = received is None or received.wants_close
-        for step in reply.steps(received.method if received else "GET", close=last):
+        is_last_request = request is None or request.wants_close
+        for step in reply.steps(request.method if request else "GET", close=is_last_request):
             if isinstance(step, Pause):
                 self._pause(step)
             else:
                 self._sock.sendall(step)
-        if reply.ending == "keep" and reply.framing != "close" and not last:
+        if reply.ending == "keep" and reply.framing != "close" and not is_last_request:
             return True
-        self._end(reply.ending, everything_read=received is not None)
+        self._end_connection(reply.ending, request_read=request is not None)
         return False
 
     def _pause(self, pause: Pause) -> None:
         deadline = time.monotonic() + pause.seconds
         try:
-            while (left := deadline - time.monotonic()) > 0:
+            while (remaining := deadline - time.monotonic()) > 0:
                 if pause.until is None:
-                    self._listen(min(left, 3600.0))
+                    self._read_ahead(min(remaining, 3600.0))
                 elif pause.until.is_set():
                     break
                 else:
-                    self._listen(min(left, 0.005))
+                    self._read_ahead(min(remaining, 0.005))
         finally:
             self._sock.settimeout(None)
 
-    def _listen(self, seconds: float) -> None:
-        """Read ahead for this long, so as to notice that the client has gone."""
+    def _read_ahead(self, seconds: float) -> None:
+        """Read ahead for some seconds, to notice when the client leaves."""
         self._sock.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
             data = self._sock.recv(65536)
@@ -144,7 +147,7 @@ class Connection:
                 raise ConnectionAbortedError("the client has gone")
             self._unread += data
 
-    def _end(self, ending: Ending, everything_read: bool) -> None:
+    def _end_connection(self, ending: Ending, request_read: bool) -> None:
         if ending == "stall":
             while self._sock.recv(65536):
                 pass
@@ -152,8 +155,8 @@ class Connection:
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self._sock.close()
-        elif everything_read:
-            shutdown(self._sock)
+        elif request_read:
+            shut_down_socket(self._sock)
         else:
             # Closing with unread bytes in the socket would send an RST, not a FIN.
             self._sock.shutdown(socket.SHUT_WR)
@@ -162,8 +165,8 @@ class Connection:
                 pass
 
 
-def shutdown(sock: socket.socket) -> None:
-    """End both directions now: wakes a thread that reads or writes, and holds for every copy
-    of the socket a forked child may have."""
-    with contextlib.suppress(OSError):  # the other end was faster
+def shut_down_socket(sock: socket.socket) -> None:
+    """Shut down both directions. This wakes a thread that reads or writes, and also ends the copies
+    of the socket that a forked child may have."""
+    with contextlib.suppress(OSError):  # the client closed it first
         sock.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,8 @@
-"""Every fault of the loopback server, by name, for tests of "every fault, on every runtime".
+"""The faults of the loopback server, by name, for tests with every fault on every runtime.
 
-A `Fault` turns a good reply into the replies to play instead, and says what a client owes its
-user then: the whole answer, or an error; never a part of the answer that looks whole.
+A `Fault` turns a good reply into the replies that are sent instead. It also says what a client must
+give its user: the complete response, or an error, but never an incomplete response that looks
+complete.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from attrs import field, frozen
 from locus.testing._loopback_reply import Pause, Reply
 
 Phase = Literal["connect", "head", "status", "body", "after"]
-"""Where a client meets the fault: before any byte of the answer, in the headers, as another
-whole answer (a status, a page), in the body, or once the whole answer has come."""
+"""When a client meets the fault: before any byte of the reply, in the headers, as a different but
+complete reply (a status, a page), in the body, or after the complete reply."""
 
-Outcome = Literal["answer", "error", "either"]
-"""What the client owes: the whole answer; an error; or either, depending on its format (a stream
-has an end mark of its own) and its policy, but never a part of the answer that looks whole."""
+Outcome = Literal["success", "error", "either"]
+"""What the client must give: the complete response; an error; or either, depending on the format
+(streams have an end marker) and its policy, never an incomplete response that looks complete."""
 
 
 @frozen
 class Fault:
-    """One way for a reply to go wrong. Play it with `server.always(*fault(reply))`.
+    """One way for a reply to fail. Use it with `server.always(*fault(reply))`.
 
-    A fault of phase `after` shows in the next call on the same client: make two, with
-    `server.wait_closed()` between them, so that the connection is certainly dead.
+    A fault of phase `after` affects the next call of the same client: make two calls, with
+    `server.wait_closed()` between them, so that the connection is certainly closed.
     """
 
     name: str
@@ -36,41 +37,41 @@ class Fault:
     outcome: Outcome
     apply: Callable[[Reply], Reply | tuple[Reply, ...]] = field(repr=False)
     stalls: bool = False
-    """The client notices by its timeout alone: give it a short one."""
+    """Whether only the client's timeout can notice the fault: give it a short one."""
     retries: int = 0
-    """How many times the client has to try again to reach the answer."""
+    """How many retries the client needs to get the response."""
 
     def __call__(self, reply: Reply) -> tuple[Reply, ...]:
-        """The replies to play, in order; the last one goes on for ever."""
+        """The replies to send, in order; the last one is repeated without end."""
         replies = self.apply(reply)
         return (replies,) if isinstance(replies, Reply) else replies
 
 
-def _pause_half_way(reply: Reply) -> Reply:
+def _pause_in_middle(reply: Reply) -> Reply:
     first, second = reply.split_at(len(reply.content) // 2).body
     return reply.with_body(first, Pause(0.05), second)
 
 
-def _half_a_character(reply: Reply) -> Reply:
-    """As HTTP goes it is whole; its text ends after two bytes of a three-byte character."""
+def _cut_in_character(reply: Reply) -> Reply:
+    """The HTTP reply is complete, but its text ends after two bytes of a three-byte character."""
     content = reply.content
     return reply.with_body(content[: len(content) // 2] + "€".encode()[:2])
 
 
-def _bad_chunk(reply: Reply) -> Reply:
+def _send_bad_chunk_size(reply: Reply) -> Reply:
     half = reply.content[: len(reply.content) // 2]
-    good = reply.framed("chunked").with_body(half).steps()
+    good = reply.with_framing("chunked").with_body(half).steps()
     return Reply.raw(*list(good)[:-1], b"not a size\r\n")
 
 
-def _error_inside(reply: Reply) -> Reply:
-    """A 200 whose body reports an error, half way through where the body is a stream."""
-    kind = dict(reply.headers).get("content-type", "")
+def _insert_error(reply: Reply) -> Reply:
+    """Put an error into the body of a 200; in a stream it comes in the middle."""
+    content_type = dict(reply.headers).get("content-type", "")
     error = b'{"message":"the engine failed","type":"server_error","code":"server_error"}'
-    if kind.startswith("text/event-stream"):
+    if content_type.startswith("text/event-stream"):
         report = b'event: error\ndata: {"type":"error","error":' + error + b"}\n\n"
         ends = [match.end() for match in re.finditer(rb"(\r\n|\n|\r)\1", reply.content)]
-    elif kind.startswith("application/x-ndjson"):
+    elif content_type.startswith("application/x-ndjson"):
         report = b'{"error":"the engine failed"}\n'
         ends = [match.end() for match in re.finditer(rb"\n", reply.content)]
     else:
@@ -79,69 +80,74 @@ def _error_inside(reply: Reply) -> Reply:
     return reply.with_body(reply.content[:middle], report)
 
 
-def _lie(reply: Reply, length: int) -> Reply:
-    return reply.framed("length").with_header("content-length", str(length))
+def _set_content_length(reply: Reply, length: int) -> Reply:
+    return reply.with_framing("length").with_header("content-length", str(length))
 
 
-_HTML = "<!doctype html><title>Sign in</title><p>Welcome to the hotel network."
+_HTML_PAGE = "<!doctype html><title>Sign in</title><p>Welcome to the hotel network."
 
-_ALL = (
-    # The whole answer, sent in an unusual way.
-    Fault("chunked", "body", "answer", lambda r: r.framed("chunked")),
-    Fault("with_length", "body", "answer", lambda r: r.framed("length")),
-    Fault("close_delimited", "body", "answer", lambda r: r.framed("close")),
-    Fault("dribble", "body", "answer", lambda r: r.framed("chunked").dribble(1)),
-    Fault("dribble_wire", "head", "answer", lambda r: r.in_writes_of(1)),
-    Fault("slow", "body", "answer", _pause_half_way),
-    # The whole answer, then a connection that is dead when the next request wants it.
-    Fault("idle_close", "after", "answer", lambda r: r.then("close")),
-    Fault("idle_reset", "after", "answer", lambda r: r.then("reset")),
-    # Another answer first.
+_ALL_FAULTS = (
+    # The complete reply, sent in an unusual way.
+    Fault("chunked", "body", "success", lambda r: r.with_framing("chunked")),
+    Fault("with_length", "body", "success", lambda r: r.with_framing("length")),
+    Fault("close_delimited", "body", "success", lambda r: r.with_framing("close")),
+    Fault("dribble", "body", "success", lambda r: r.with_framing("chunked").dribble(1)),
+    Fault("dribble_wire", "head", "success", lambda r: r.with_write_size(1)),
+    Fault("slow", "body", "success", _pause_in_middle),
+    # The complete reply, on a connection that is closed before the next request.
+    Fault("idle_close", "after", "success", lambda r: r.with_ending("close")),
+    Fault("idle_reset", "after", "success", lambda r: r.with_ending("reset")),
+    # A different reply first.
     Fault(
-        "429_once", "status", "answer", lambda r: (Reply.error(429, retry_after=0), r), retries=1
+        "429_once", "status", "success", lambda r: (Reply.error(429, retry_after=0), r), retries=1
     ),
-    Fault("503_once", "status", "answer", lambda r: (Reply.error(503), r), retries=1),
+    Fault("503_once", "status", "success", lambda r: (Reply.error(503), r), retries=1),
     Fault("401_once", "status", "either", lambda r: (Reply.error(401), r)),
     Fault("reset_once", "connect", "either", lambda r: (r.reset(0, "head"), r), retries=1),
-    # Another answer for good.
+    # A different reply, every time.
     Fault("401", "status", "error", lambda r: Reply.error(401)),
     Fault("429", "status", "error", lambda r: Reply.error(429, retry_after=0)),
     Fault("500", "status", "error", lambda r: Reply.error(500)),
     Fault("503", "status", "error", lambda r: Reply.error(503)),
     Fault("html_502", "status", "error", lambda r: Reply.html()),
-    Fault("html_200", "status", "error", lambda r: Reply.html(_HTML, 200)),
+    Fault("html_200", "status", "error", lambda r: Reply.html(_HTML_PAGE, 200)),
     Fault("empty_200", "status", "error", lambda r: r.with_body()),
-    Fault("error_inside_200", "body", "error", _error_inside),
-    # Nothing, or something that is not HTTP. A reset on accept can fail even the connecting.
+    Fault("error_inside_200", "body", "error", _insert_error),
+    # No reply, or bytes that are not HTTP. After a reset on accept, even connecting may fail.
     Fault("close_on_accept", "connect", "error", lambda r: r.truncate(0, "accept")),
     Fault("reset_on_accept", "connect", "error", lambda r: r.reset(0, "accept")),
     Fault("close_before_head", "connect", "error", lambda r: r.truncate(0, "head")),
     Fault("reset_before_head", "connect", "error", lambda r: r.reset(0, "head")),
     Fault("garbage", "head", "error", lambda r: Reply.raw(b"\x00\x16 this is not HTTP\r\n\r\n")),
-    # The headers break off.
+    # The headers are incomplete.
     Fault("cut_in_head", "head", "error", lambda r: r.truncate(None, "head")),
     Fault("reset_in_head", "head", "error", lambda r: r.reset(None, "head")),
-    # The body breaks off.
+    # The body is incomplete.
     Fault("cut_after_head", "body", "error", lambda r: r.truncate(0)),
-    Fault("cut_chunked", "body", "error", lambda r: r.framed("chunked").truncate()),
-    Fault("cut_with_length", "body", "error", lambda r: r.framed("length").truncate()),
-    Fault("cut_close_delimited", "body", "error", lambda r: r.framed("close").truncate()),
-    Fault("cut_half_character", "body", "error", _half_a_character),
+    Fault("cut_chunked", "body", "error", lambda r: r.with_framing("chunked").truncate()),
+    Fault("cut_with_length", "body", "error", lambda r: r.with_framing("length").truncate()),
+    Fault("cut_close_delimited", "body", "error", lambda r: r.with_framing("close").truncate()),
+    Fault("cut_half_character", "body", "error", _cut_in_character),
     Fault(
-        "no_last_chunk", "body", "either", lambda r: r.framed("chunked").truncate(len(r.content))
+        "no_last_chunk",
+        "body",
+        "either",
+        lambda r: r.with_framing("chunked").truncate(len(r.content)),
     ),
     Fault("reset_after_head", "body", "error", lambda r: r.reset(0)),
     Fault("reset_in_body", "body", "error", lambda r: r.reset()),
-    Fault("bad_chunk_size", "body", "error", _bad_chunk),
-    # A client that keeps the connection finds the other half in front of its next answer.
-    Fault("length_too_small", "body", "error", lambda r: _lie(r, len(r.content) // 2)),
+    Fault("bad_chunk_size", "body", "error", _send_bad_chunk_size),
+    # A client that reuses the connection would read the other half before its next response.
+    Fault(
+        "length_too_small", "body", "error", lambda r: _set_content_length(r, len(r.content) // 2)
+    ),
     Fault(
         "length_too_large",
         "body",
         "either",
-        lambda r: _lie(r, len(r.content) + 1).then("close"),
+        lambda r: _set_content_length(r, len(r.content) + 1).with_ending("close"),
     ),
-    # Silence.
+    # The server stops sending.
     Fault("stall_on_accept", "connect", "error", lambda r: r.stall(0, "accept"), stalls=True),
     Fault("stall_before_head", "connect", "error", lambda r: r.stall(0, "head"), stalls=True),
     Fault("stall_in_head", "head", "error", lambda r: r.stall(None, "head"), stalls=True),
@@ -151,10 +157,10 @@ _ALL = (
         "stall_at_end",
         "body",
         "either",
-        lambda r: r.framed("chunked").stall(len(r.content)),
+        lambda r: r.with_framing("chunked").stall(len(r.content)),
         stalls=True,
     ),
 )
 
-FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL_FAULTS}
 """Every fault by its name: `@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)`."""

@@ -1,8 +1,9 @@
-"""The formats that the practice server speaks: requests read, answers written.
+"""The wire formats of the practice server: functions that read requests and write responses.
 
-Three of them, as the OCI Generative AI service has them: OpenAI's chat completions and responses,
-and Oracle's own chat, which is two (generic, and Cohere's, of which only the words). Each is a
-function that reads a request and one that writes an answer, whole or as a stream of words.
+The OCI Generative AI service has three APIs: OpenAI's chat completions and responses, and Oracle's
+own chat. Oracle's has two formats, generic and Cohere's; of the latter only text is supported. Each
+API has a function that reads a request and one that writes a response, complete or as a stream of
+words.
 """
 
 from __future__ import annotations
@@ -12,45 +13,52 @@ from typing import Any
 
 import msgspec
 
-from locus.testing._practice_replies import Asked, Call, Offered, Said, Turn, pieces
+from locus.testing._practice_replies import (
+    PracticeMessage,
+    PracticeRequest,
+    PracticeResponse,
+    PracticeTool,
+    PracticeToolCall,
+    split_words,
+)
 from locus.testing.loopback_server import Reply
 
 Json = Mapping[str, Any]
 
 
-def _count(asked: Asked, said: Said) -> tuple[int, int]:
-    """Tokens read and written, a word being one."""
-    read = sum(len(turn.text.split()) for turn in asked.turns)
-    return read, max(1, len(pieces(said.text)) + len(said.calls))
+def _count_tokens(request: PracticeRequest, response: PracticeResponse) -> tuple[int, int]:
+    """The prompt tokens and the completion tokens; each word is one token."""
+    prompt_tokens = sum(len(message.text.split()) for message in request.messages)
+    return prompt_tokens, max(1, len(split_words(response.text)) + len(response.calls))
 
 
-def _plain(content: Any) -> str:
+def _get_text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text") or "" for part in content or ())
 
 
-def _pictures(content: Any) -> int:
+def _count_images(content: Any) -> int:
     if isinstance(content, str):
         return 0
     return sum("image" in part.get("type", "").lower() for part in content or ())
 
 
-def _object(text: str) -> Any:
+def _decode_arguments(text: str) -> Any:
     return msgspec.json.decode(text or "{}")
 
 
-def _arguments(call: Call) -> str:
+def _encode_arguments(call: PracticeToolCall) -> str:
     return msgspec.json.encode(call.arguments).decode()
 
 
-def _offered(function: Json) -> Offered:
-    return Offered(
+def _read_tool(function: Json) -> PracticeTool:
+    return PracticeTool(
         function["name"], function.get("description") or "", function.get("parameters") or {}
     )
 
 
-def _choice(value: Any) -> str:
+def _read_tool_choice(value: Any) -> str:
     if isinstance(value, Mapping):
         function = value.get("function") or value
         return str(function.get("name") or value.get("type", "auto")).lower()
@@ -60,213 +68,264 @@ def _choice(value: Any) -> str:
 # -- chat completions ------------------------------------------------------------------------------
 
 
-def read_completion(body: Json) -> Asked:
-    """A request of chat completions."""
-    wanted = body.get("response_format") or {}
-    return Asked(
-        turns=tuple(_chat_turn(message) for message in body["messages"]),
-        tools=tuple(_offered(tool["function"]) for tool in body.get("tools") or ()),
-        choice=_choice(body.get("tool_choice")),
-        schema=(wanted.get("json_schema") or {}).get("schema"),
-        limit=body.get("max_completion_tokens") or body.get("max_tokens"),
+def read_chat_completions_request(body: Json) -> PracticeRequest:
+    """Read a request of chat completions."""
+    response_format = body.get("response_format") or {}
+    return PracticeRequest(
+        messages=tuple(_read_chat_message(message) for message in body["messages"]),
+        tools=tuple(_read_tool(tool["function"]) for tool in body.get("tools") or ()),
+        tool_choice=_read_tool_choice(body.get("tool_choice")),
+        schema=(response_format.get("json_schema") or {}).get("schema"),
+        max_words=body.get("max_completion_tokens") or body.get("max_tokens"),
     )
 
 
-def _chat_turn(message: Json) -> Turn:
+def _read_chat_message(message: Json) -> PracticeMessage:
     calls = [
-        Call(call["function"]["name"], _object(call["function"]["arguments"]), call["id"])
+        PracticeToolCall(
+            call["function"]["name"], _decode_arguments(call["function"]["arguments"]), call["id"]
+        )
         for call in message.get("tool_calls") or ()
     ]
     content = message.get("content")
     role = "system" if message["role"] == "developer" else message["role"]
-    answers = message.get("tool_call_id")
-    return Turn(role, _plain(content), _pictures(content), tuple(calls), answers)
+    tool_call_id = message.get("tool_call_id")
+    return PracticeMessage(
+        role, _get_text(content), _count_images(content), tuple(calls), tool_call_id
+    )
 
 
-def write_completion(said: Said, asked: Asked, body: Json, id: str) -> Reply:
-    """An answer of chat completions; ``n`` and ``logprobs`` are known."""
-    about = {"id": f"chatcmpl-{id}", "created": 1, "model": body["model"]}
-    read, written = _count(asked, said)
-    many = int(body.get("n") or 1)
-    usage = {"prompt_tokens": read, "completion_tokens": written * many}
+def write_chat_completions_response(
+    response: PracticeResponse, request: PracticeRequest, body: Json, id: str
+) -> Reply:
+    """Write a response of chat completions; ``n`` and ``logprobs`` are supported."""
+    envelope = {"id": f"chatcmpl-{id}", "created": 1, "model": body["model"]}
+    prompt_tokens, completion_tokens = _count_tokens(request, response)
+    choice_count = int(body.get("n") or 1)
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens * choice_count}
     usage["total_tokens"] = sum(usage.values())
     calls = [
         {
-            "index": at,
+            "index": index,
             "id": call.id,
             "type": "function",
-            "function": {"name": call.name, "arguments": _arguments(call)},
+            "function": {"name": call.name, "arguments": _encode_arguments(call)},
         }
-        for at, call in enumerate(said.calls)
+        for index, call in enumerate(response.calls)
     ]
-    finish = "tool_calls" if calls else "length" if said.cut else "stop"
-    known = {"tool_calls": calls} if calls else {}
+    finish_reason = "tool_calls" if calls else "length" if response.truncated else "stop"
+    tool_calls = {"tool_calls": calls} if calls else {}
     if body.get("stream"):
-        about["object"] = "chat.completion.chunk"
-        deltas: list[Json] = [{"role": "assistant", "content": word} for word in pieces(said.text)]
-        deltas += [known] if calls else []
+        envelope["object"] = "chat.completion.chunk"
+        deltas: list[Json] = [
+            {"role": "assistant", "content": word} for word in split_words(response.text)
+        ]
+        deltas += [tool_calls] if calls else []
         choices: list[Json] = [{"index": 0, "delta": delta} for delta in deltas]
-        choices += [{"index": 0, "delta": {}, "finish_reason": finish}]
-        chunks = [{**about, "choices": [choice]} for choice in choices]
-        return Reply.sse([*chunks, {**about, "choices": [], "usage": usage}])
-    message = {"role": "assistant", "content": said.text or None, **known}
-    tokens = {"logprobs": {"content": _logprobs(said)}} if body.get("logprobs") else {}
-    whole = [
-        {"index": at, "message": message, "finish_reason": finish, **tokens} for at in range(many)
+        choices += [{"index": 0, "delta": {}, "finish_reason": finish_reason}]
+        chunks = [{**envelope, "choices": [choice]} for choice in choices]
+        return Reply.sse([*chunks, {**envelope, "choices": [], "usage": usage}])
+    message = {"role": "assistant", "content": response.text or None, **tool_calls}
+    logprobs = {"logprobs": {"content": _make_logprobs(response)}} if body.get("logprobs") else {}
+    complete_choices = [
+        {"index": index, "message": message, "finish_reason": finish_reason, **logprobs}
+        for index in range(choice_count)
     ]
-    return Reply.json({**about, "object": "chat.completion", "choices": whole, "usage": usage})
+    return Reply.json(
+        {**envelope, "object": "chat.completion", "choices": complete_choices, "usage": usage}
+    )
 
 
-def _logprobs(said: Said) -> list[Json]:
-    """Long words are less likely: a rule as good as any."""
+def _make_logprobs(response: PracticeResponse) -> list[Json]:
+    """Make log probabilities: the longer a word, the less likely."""
     return [
         {"token": word, "logprob": -0.05 * len(word), "bytes": [*word.encode()], "top_logprobs": []}
-        for word in pieces(said.text)
+        for word in split_words(response.text)
     ]
 
 
 # -- responses -------------------------------------------------------------------------------------
 
 
-def read_response(body: Json, before: tuple[Turn, ...] = ()) -> Asked:
-    """A request of responses.
+def read_responses_request(
+    body: Json, history: tuple[PracticeMessage, ...] = ()
+) -> PracticeRequest:
+    """Read a request of the responses API.
 
-    :param before: the turns that the server kept.
+    :param history: the messages that the server has stored.
     """
-    given = body["input"]
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    told = (Turn("system", body["instructions"]),) if body.get("instructions") else ()
-    wanted = (body.get("text") or {}).get("format") or {}
-    return Asked(
-        turns=(*before, *told, *(turn for item in items for turn in _response_turn(item))),
-        tools=tuple(_offered(tool) for tool in body.get("tools") or ()),
-        choice=_choice(body.get("tool_choice")),
-        schema=wanted.get("schema"),
-        limit=body.get("max_output_tokens"),
+    input_ = body["input"]
+    items = [{"role": "user", "content": input_}] if isinstance(input_, str) else input_
+    instructions = (
+        (PracticeMessage("system", body["instructions"]),) if body.get("instructions") else ()
+    )
+    text_format = (body.get("text") or {}).get("format") or {}
+    return PracticeRequest(
+        messages=(
+            *history,
+            *instructions,
+            *(message for item in items for message in _read_input_item(item)),
+        ),
+        tools=tuple(_read_tool(tool) for tool in body.get("tools") or ()),
+        tool_choice=_read_tool_choice(body.get("tool_choice")),
+        schema=text_format.get("schema"),
+        max_words=body.get("max_output_tokens"),
     )
 
 
-def _response_turn(item: Json) -> Iterator[Turn]:
+def _read_input_item(item: Json) -> Iterator[PracticeMessage]:
     match item.get("type", "message"):
         case "message":
             content = item["content"]
-            yield Turn(item["role"], _plain(content), _pictures(content))
+            yield PracticeMessage(item["role"], _get_text(content), _count_images(content))
         case "function_call":
-            call = Call(item["name"], _object(item["arguments"]), item["call_id"])
-            yield Turn("assistant", calls=(call,))
+            call = PracticeToolCall(
+                item["name"], _decode_arguments(item["arguments"]), item["call_id"]
+            )
+            yield PracticeMessage("assistant", calls=(call,))
         case "function_call_output":
-            yield Turn("tool", _plain(item["output"]), answers=item["call_id"])
+            yield PracticeMessage("tool", _get_text(item["output"]), tool_call_id=item["call_id"])
 
 
-def write_response(said: Said, asked: Asked, body: Json, id: str) -> Reply:
-    """An answer of responses."""
-    read, written = _count(asked, said)
+def write_responses_response(
+    response: PracticeResponse, request: PracticeRequest, body: Json, id: str
+) -> Reply:
+    """Write a response of the responses API."""
+    input_tokens, output_tokens = _count_tokens(request, response)
     items: list[dict[str, Any]] = []
-    if said.text:
-        part = {"type": "output_text", "text": said.text, "annotations": []}
-        about = {"id": f"msg_{id}", "role": "assistant", "status": "completed"}
-        items.append({"type": "message", "content": [part], **about})
-    for at, call in enumerate(said.calls):
-        named = {"call_id": call.id, "name": call.name, "arguments": _arguments(call)}
+    if response.text:
+        part = {"type": "output_text", "text": response.text, "annotations": []}
+        members = {"id": f"msg_{id}", "role": "assistant", "status": "completed"}
+        items.append({"type": "message", "content": [part], **members})
+    for index, call in enumerate(response.calls):
+        members = {"call_id": call.id, "name": call.name, "arguments": _encode_arguments(call)}
         items.append(
-            {"type": "function_call", "id": f"fc_{id}_{at}", "status": "completed", **named}
+            {"type": "function_call", "id": f"fc_{id}_{index}", "status": "completed", **members}
         )
-    around = {"id": f"resp_{id}", "object": "response", "model": body["model"]}
-    usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-    status = "incomplete" if said.cut else "completed"
-    whole = {**around, "status": status, "output": items, "usage": usage}
-    if said.cut:
-        whole["incomplete_details"] = {"reason": "max_output_tokens"}
+    envelope = {"id": f"resp_{id}", "object": "response", "model": body["model"]}
+    usage = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
+    status = "incomplete" if response.truncated else "completed"
+    complete = {**envelope, "status": status, "output": items, "usage": usage}
+    if response.truncated:
+        complete["incomplete_details"] = {"reason": "max_output_tokens"}
     if not body.get("stream"):
-        return Reply.json(whole)
+        return Reply.json(complete)
     events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": {**around, "status": "in_progress", "output": []}}
+        {
+            "type": "response.created",
+            "response": {**envelope, "status": "in_progress", "output": []},
+        }
     ]
-    for at, item in enumerate(items):
-        place = {"output_index": at}
-        begun = {**item, "content": []} if item["type"] == "message" else item
-        events.append({"type": "response.output_item.added", "item": begun, **place})
+    for index, item in enumerate(items):
+        item_position = {"output_index": index}
+        added_item = {**item, "content": []} if item["type"] == "message" else item
+        events.append({"type": "response.output_item.added", "item": added_item, **item_position})
         if item["type"] == "message":
-            inside = {**place, "content_index": 0, "item_id": item["id"]}
+            part_position = {**item_position, "content_index": 0, "item_id": item["id"]}
             empty = {"type": "output_text", "text": "", "annotations": []}
-            events.append({"type": "response.content_part.added", "part": empty, **inside})
-            delta = {"type": "response.output_text.delta", **inside}
-            events += [{**delta, "delta": word} for word in pieces(said.text)]
-            events.append({"type": "response.output_text.done", "text": said.text, **inside})
-        events.append({"type": "response.output_item.done", "item": item, **place})
-    events.append({"type": f"response.{status}", "response": whole})
-    numbered = [{**event, "sequence_number": at} for at, event in enumerate(events)]
+            events.append({"type": "response.content_part.added", "part": empty, **part_position})
+            delta = {"type": "response.output_text.delta", **part_position}
+            events += [{**delta, "delta": word} for word in split_words(response.text)]
+            events.append(
+                {"type": "response.output_text.done", "text": response.text, **part_position}
+            )
+        events.append({"type": "response.output_item.done", "item": item, **item_position})
+    events.append({"type": f"response.{status}", "response": complete})
+    numbered = [{**event, "sequence_number": index} for index, event in enumerate(events)]
     return Reply.sse([(event["type"], event) for event in numbered], done=False)
 
 
-# -- Oracle's own ----------------------------------------------------------------------------------
+# -- Oracle's ow ----------------------------------------------------------------------------------
 
 
-def read_native(body: Json) -> Asked:
-    """A request of ``/actions/chat``."""
-    request = body["chatRequest"]
-    if request["apiFormat"] == "COHERE":
+def read_oci_request(body: Json) -> PracticeRequest:
+    """Read a request of ``/actions/chat``."""
+    chat_request = body["chatRequest"]
+    if chat_request["apiFormat"] == "COHERE":
         roles = {"CHATBOT": "assistant", "SYSTEM": "system"}
-        turns = [
-            Turn(roles.get(each["role"], "user"), each.get("message") or "")
-            for each in request.get("chatHistory") or ()
+        messages = [
+            PracticeMessage(roles.get(entry["role"], "user"), entry.get("message") or "")
+            for entry in chat_request.get("chatHistory") or ()
         ]
-        return Asked((*turns, Turn("user", request["message"])), limit=request.get("maxTokens"))
-    wanted = request.get("responseFormat") or {}
-    return Asked(
-        turns=tuple(_generic_turn(message) for message in request["messages"]),
-        tools=tuple(_offered(tool) for tool in request.get("tools") or ()),
-        choice=_choice(request.get("toolChoice")),
-        schema=(wanted.get("jsonSchema") or {}).get("schema"),
-        limit=request.get("maxCompletionTokens") or request.get("maxTokens"),
+        return PracticeRequest(
+            (*messages, PracticeMessage("user", chat_request["message"])),
+            max_words=chat_request.get("maxTokens"),
+        )
+    response_format = chat_request.get("responseFormat") or {}
+    return PracticeRequest(
+        messages=tuple(_read_generic_message(message) for message in chat_request["messages"]),
+        tools=tuple(_read_tool(tool) for tool in chat_request.get("tools") or ()),
+        tool_choice=_read_tool_choice(chat_request.get("toolChoice")),
+        schema=(response_format.get("jsonSchema") or {}).get("schema"),
+        max_words=chat_request.get("maxCompletionTokens") or chat_request.get("maxTokens"),
     )
 
 
-def _generic_turn(message: Json) -> Turn:
+def _read_generic_message(message: Json) -> PracticeMessage:
     calls = [
-        Call(call["name"], _object(call["arguments"]), call["id"])
+        PracticeToolCall(call["name"], _decode_arguments(call["arguments"]), call["id"])
         for call in message.get("toolCalls") or ()
     ]
     content = message.get("content")
-    answers = message.get("toolCallId")
-    return Turn(message["role"].lower(), _plain(content), _pictures(content), tuple(calls), answers)
+    tool_call_id = message.get("toolCallId")
+    return PracticeMessage(
+        message["role"].lower(),
+        _get_text(content),
+        _count_images(content),
+        tuple(calls),
+        tool_call_id,
+    )
 
 
-def write_native(said: Said, asked: Asked, body: Json, id: str) -> Reply:
-    """An answer of ``/actions/chat``, in the format of the request."""
-    request = body["chatRequest"]
-    read, written = _count(asked, said)
-    usage = {"promptTokens": read, "completionTokens": written, "totalTokens": read + written}
-    if request["apiFormat"] == "COHERE":
+def write_oci_response(
+    response: PracticeResponse, request: PracticeRequest, body: Json, id: str
+) -> Reply:
+    """Write a response of ``/actions/chat``, in the format of the request."""
+    chat_request = body["chatRequest"]
+    prompt_tokens, completion_tokens = _count_tokens(request, response)
+    usage = {
+        "promptTokens": prompt_tokens,
+        "completionTokens": completion_tokens,
+        "totalTokens": prompt_tokens + completion_tokens,
+    }
+    if chat_request["apiFormat"] == "COHERE":
         last = {
             "apiFormat": "COHERE",
-            "text": said.text,
-            "finishReason": "MAX_TOKENS" if said.cut else "COMPLETE",
+            "text": response.text,
+            "finishReason": "MAX_TOKENS" if response.truncated else "COMPLETE",
             "usage": usage,
         }
-        if not request.get("isStream"):
-            return _native(body, last)
-        events: list[Json] = [{"apiFormat": "COHERE", "text": word} for word in pieces(said.text)]
+        if not chat_request.get("isStream"):
+            return _wrap_oci_response(body, last)
+        events: list[Json] = [
+            {"apiFormat": "COHERE", "text": word} for word in split_words(response.text)
+        ]
         return Reply.sse([*events, last], done=False)
     calls = [
-        {"type": "FUNCTION", "id": call.id, "name": call.name, "arguments": _arguments(call)}
-        for call in said.calls
+        {"type": "FUNCTION", "id": call.id, "name": call.name, "arguments": _encode_arguments(call)}
+        for call in response.calls
     ]
-    known = {"toolCalls": calls} if calls else {}
-    finish = "tool_calls" if calls else "length" if said.cut else "stop"
-    if not request.get("isStream"):
-        content = [{"type": "TEXT", "text": said.text}] if said.text else []
-        message = {"role": "ASSISTANT", "content": content, **known}
-        choice = {"index": 0, "message": message, "finishReason": finish}
-        return _native(body, {"apiFormat": "GENERIC", "choices": [choice], "usage": usage})
+    tool_calls = {"toolCalls": calls} if calls else {}
+    finish_reason = "tool_calls" if calls else "length" if response.truncated else "stop"
+    if not chat_request.get("isStream"):
+        content = [{"type": "TEXT", "text": response.text}] if response.text else []
+        message = {"role": "ASSISTANT", "content": content, **tool_calls}
+        choice = {"index": 0, "message": message, "finishReason": finish_reason}
+        return _wrap_oci_response(
+            body, {"apiFormat": "GENERIC", "choices": [choice], "usage": usage}
+        )
     deltas: list[Json] = [
-        {"content": [{"type": "TEXT", "text": word}]} for word in pieces(said.text)
+        {"content": [{"type": "TEXT", "text": word}]} for word in split_words(response.text)
     ]
-    deltas += [known] if calls else []
+    deltas += [tool_calls] if calls else []
     events = [{"index": 0, "message": {"role": "ASSISTANT", **d}} for d in deltas]
-    return Reply.sse([*events, {"index": 0, "finishReason": finish}, {"usage": usage}])
+    return Reply.sse([*events, {"index": 0, "finishReason": finish_reason}, {"usage": usage}])
 
 
-def _native(body: Json, chat: Json) -> Reply:
+def _wrap_oci_response(body: Json, chat: Json) -> Reply:
     model = (body.get("servingMode") or {}).get("modelId", "practice")
     return Reply.json({"modelId": model, "modelVersion": "1.0", "chatResponse": chat})

@@ -1,8 +1,8 @@
-"""What the practice server says: a few rules, no model, the same every time.
+"""Generates the practice server's responses by a few deterministic rules, without a model.
 
-It knows a few answers by heart, remembers a name it was told in the conversation, picks the tools
-whose names occur in the question, and fills schemas with the names and numbers of the text. That is
-enough for an example to read as it would with a model, and too little to be taken for one.
+The rules answer a few fixed questions, remember a user's name, call the tools whose names occur in
+the question, and fill JSON schemas with the names and numbers of the text. That is enough for an
+example to read as it would with a model.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Schema = Mapping[str, Any]
 
 
 @attrs.frozen
-class Call:
-    """A tool that is to be run."""
+class PracticeToolCall:
+    """A tool call of the assistant."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -26,22 +26,23 @@ class Call:
 
 
 @attrs.frozen
-class Turn:
-    """A message, whatever format it came in.
+class PracticeMessage:
+    """A message, independent of the wire format.
 
-    :ivar answers: the call that a ``tool`` turn answers.
+    :ivar images: the number of images.
+    :ivar tool_call_id: the call that a ``tool`` message is the result of.
     """
 
     role: str
     text: str = ""
     images: int = 0
-    calls: tuple[Call, ...] = ()
-    answers: str | None = None
+    calls: tuple[PracticeToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @attrs.frozen
-class Offered:
-    """A tool that may be called."""
+class PracticeTool:
+    """A tool of the request."""
 
     name: str
     description: str = ""
@@ -49,82 +50,86 @@ class Offered:
 
 
 @attrs.frozen
-class Asked:
-    """A request, whatever format it came in.
+class PracticeRequest:
+    """A request, independent of the wire format.
 
-    :ivar choice: ``"auto"``, ``"none"``, ``"required"``, or the name of the tool to be called.
-    :ivar schema: what the answer has to fit, or None for words.
-    :ivar limit: how many words the answer may have.
+    :ivar tool_choice: ``"auto"``, ``"none"``, ``"required"``, or the name of the tool to call.
+    :ivar schema: the JSON schema of the response, or None for text.
+    :ivar max_words: the greatest number of words in the response.
     """
 
-    turns: tuple[Turn, ...]
-    tools: tuple[Offered, ...] = ()
-    choice: str = "auto"
+    messages: tuple[PracticeMessage, ...]
+    tools: tuple[PracticeTool, ...] = ()
+    tool_choice: str = "auto"
     schema: Schema | None = None
-    limit: int | None = None
+    max_words: int | None = None
 
 
 @attrs.frozen
-class Said:
-    """An answer: words, or calls.
+class PracticeResponse:
+    """A response: text, or tool calls.
 
-    :ivar cut: there would have been more words.
+    :ivar truncated: whether ``max_words`` cut the text.
     """
 
     text: str = ""
-    calls: tuple[Call, ...] = ()
-    cut: bool = False
+    calls: tuple[PracticeToolCall, ...] = ()
+    truncated: bool = False
 
 
-def pieces(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of a text, each with the space before it."""
     return re.findall(r"\s*\S+|\s+$", text)
 
 
-def answer(asked: Asked) -> Said:
-    """What is to be said to that."""
-    said = _whole(asked)
-    words = pieces(said.text)
-    if asked.limit is None or len(words) <= asked.limit:
-        return said
-    return attrs.evolve(said, text="".join(words[: asked.limit]), cut=True)
+def generate_response(request: PracticeRequest) -> PracticeResponse:
+    """Generate the response to a request."""
+    response = _generate_complete_response(request)
+    words = split_words(response.text)
+    if request.max_words is None or len(words) <= request.max_words:
+        return response
+    return attrs.evolve(response, text="".join(words[: request.max_words]), truncated=True)
 
 
-def _whole(asked: Asked) -> Said:
-    question = _question(asked.turns)
-    since = asked.turns[asked.turns.index(question) + 1 :] if question else ()
+def _generate_complete_response(request: PracticeRequest) -> PracticeResponse:
+    question = _get_question(request.messages)
+    new_messages = request.messages[request.messages.index(question) + 1 :] if question else ()
     text = question.text if question else ""
-    calls = _calls(text, since, asked)
+    calls = _generate_calls(text, new_messages, request)
     if calls:
-        return Said(calls=tuple(calls))
-    if asked.schema is not None:
+        return PracticeResponse(calls=tuple(calls))
+    if request.schema is not None:
         from msgspec import json
 
-        return Said(json.encode(_Filling(text).value(asked.schema, asked.schema)).decode())
-    results = [turn for turn in since if turn.role == "tool"]
+        return PracticeResponse(
+            json.encode(_SchemaFiller(text).make_value(request.schema, request.schema)).decode()
+        )
+    results = [message for message in new_messages if message.role == "tool"]
     if results:
-        made = {call.id: call for turn in since for call in turn.calls}
-        return Said(" ".join(_report(turn, made) for turn in results))
+        calls_by_id = {call.id: call for message in new_messages for call in message.calls}
+        return PracticeResponse(
+            " ".join(_report_result(message, calls_by_id) for message in results)
+        )
     if question and question.images:
-        many = "a picture" if question.images == 1 else f"{question.images} pictures"
-        return Said(f"I was sent {many}, but the practice server has no eyes.")
-    return Said(_words(text, asked.turns))
+        count = "a picture" if question.images == 1 else f"{question.images} pictures"
+        return PracticeResponse(f"I was sent {count}, but the practice server has no eyes.")
+    return PracticeResponse(_generate_text(text, request.messages))
 
 
-def _question(turns: Sequence[Turn]) -> Turn | None:
-    asked = [turn for turn in turns if turn.role == "user"]
-    return asked[-1] if asked else None
+def _get_question(messages: Sequence[PracticeMessage]) -> PracticeMessage | None:
+    user_messages = [message for message in messages if message.role == "user"]
+    return user_messages[-1] if user_messages else None
 
 
-def _report(result: Turn, made: Mapping[str, Call]) -> str:
-    call = made.get(result.answers or "")
+def _report_result(result: PracticeMessage, calls_by_id: Mapping[str, PracticeToolCall]) -> str:
+    call = calls_by_id.get(result.tool_call_id or "")
     if call is None:
         return f"The tool says: {result.text}."
     arguments = ", ".join(f"{value}" for value in call.arguments.values())
     return f"{call.name}({arguments}) says: {result.text.rstrip('.')}."
 
 
-# -- words -----------------------------------------------------------------------------------------
+# -- text ------------------------------------------------------------------------------------------
 
 _CAPITALS: Final = {
     "france": "Paris",
@@ -142,19 +147,24 @@ _SEA: Final = "The sea comes to the shore and asks. Before anyone can answer it 
 _SKY: Final = "Air scatters blue light more than red, so blue reaches us from every side."
 
 
-def _words(text: str, turns: Sequence[Turn]) -> str:
+def _generate_text(text: str, messages: Sequence[PracticeMessage]) -> str:
     lowered = text.lower()
     if "summar" in lowered:
-        return "A summary: " + " / ".join(_gist(turns))
-    facts = [found for turn in turns if turn.role == "system" for found in _FACT.findall(turn.text)]
+        return "A summary: " + " / ".join(_summarize(messages))
+    facts = [
+        fact
+        for message in messages
+        if message.role == "system"
+        for fact in _FACT.findall(message.text)
+    ]
     for key, value in facts:
         if key.lower() in lowered:
             return f"Your {key} is {value}."
-    told = [found[1] for turn in turns for found in _NAME.finditer(turn.text)]
+    names = [match[1] for message in messages for match in _NAME.finditer(message.text)]
     if "what is my name" in lowered or "who am i" in lowered:
-        return f"Your name is {told[-1]}." if told else "You have not told me your name."
-    if found := _NAME.search(text):
-        return f"Nice to meet you, {found[1]}."
+        return f"Your name is {names[-1]}." if names else "You have not told me your name."
+    if match := _NAME.search(text):
+        return f"Nice to meet you, {match[1]}."
     for country, city in _CAPITALS.items():
         if country in lowered:
             return f"The capital of {country.capitalize()} is {city}."
@@ -172,154 +182,158 @@ def _words(text: str, turns: Sequence[Turn]) -> str:
 
 
 _FACT: Final = re.compile(r'^- "(.+?)": "?(.+?)"?$', re.MULTILINE)
-"""A line of what a memory store adds to the system prompt."""
+"""A line that a memory store adds to the system prompt."""
 _NAME: Final = re.compile(r"\b(?:my name is|i am called)\s+(\w+)", re.IGNORECASE)
 
 
-def _gist(turns: Sequence[Turn]) -> Iterator[str]:
-    for turn in turns:
-        if turn.role in ("user", "assistant") and turn.text:
-            yield turn.text.splitlines()[0][:60]
+def _summarize(messages: Sequence[PracticeMessage]) -> Iterator[str]:
+    for message in messages:
+        if message.role in ("user", "assistant") and message.text:
+            yield message.text.splitlines()[0][:60]
 
 
 # -- calls -----------------------------------------------------------------------------------------
 
 
-def _calls(text: str, since: Sequence[Turn], asked: Asked) -> list[Call]:
-    """The calls of this round. "Do this, then that" is two rounds."""
-    if not asked.tools or asked.choice == "none":
+def _generate_calls(
+    text: str, new_messages: Sequence[PracticeMessage], request: PracticeRequest
+) -> list[PracticeToolCall]:
+    """The tool calls of this round. "Do this, then that" makes two rounds."""
+    if not request.tools or request.tool_choice == "none":
         return []
-    rounds = sum(1 for turn in since if turn.calls)
+    rounds = sum(1 for message in new_messages if message.calls)
     parts = re.split(r"\bthen\b", text)
     if rounds >= len(parts):
         return []
     part = parts[rounds]
-    known = " ".join(turn.text for turn in since if turn.role == "tool")
-    chosen = [tool for tool in asked.tools if tool.name == asked.choice]
-    chosen = chosen or [tool for tool in asked.tools if _named(tool, part)]
-    if not chosen and asked.choice == "required":
-        chosen = [asked.tools[0]]
+    results = " ".join(message.text for message in new_messages if message.role == "tool")
+    chosen = [tool for tool in request.tools if tool.name == request.tool_choice]
+    chosen = chosen or [tool for tool in request.tools if _is_mentioned(tool, part)]
+    if not chosen and request.tool_choice == "required":
+        chosen = [request.tools[0]]
     return [
-        Call(tool.name, arguments) for tool in chosen for arguments in _arguments(tool, part, known)
+        PracticeToolCall(tool.name, arguments)
+        for tool in chosen
+        for arguments in _generate_arguments(tool, part, results)
     ]
 
 
-def _named(tool: Offered, text: str) -> bool:
+def _is_mentioned(tool: PracticeTool, text: str) -> bool:
     """Whether a word of the tool's name is in the text."""
-    said = {word[:5] for word in re.findall(r"[a-z]+", text.lower())}
-    return any(word[:5] in said for word in tool.name.lower().split("_") if len(word) > 2)
+    text_words = {word[:5] for word in re.findall(r"[a-z]+", text.lower())}
+    return any(word[:5] in text_words for word in tool.name.lower().split("_") if len(word) > 2)
 
 
-def _arguments(tool: Offered, text: str, known: str) -> Iterator[dict[str, Any]]:
-    """What to call a tool with: several times where it wants one name and there are several."""
+def _generate_arguments(tool: PracticeTool, text: str, results: str) -> Iterator[dict[str, Any]]:
+    """The arguments of each call: one call per name, if the tool takes only one text."""
     fields: Schema = tool.parameters.get("properties", {})
-    wanted = [name for name in tool.parameters.get("required", fields) if name in fields]
-    text = _without_first_word_of(tool, text)
-    names = _names(text)
-    texts = [name for name in wanted if _plain_text(fields[name])]
-    if len(wanted) == len(texts) == 1 and len(names) > 1:
+    required = [name for name in tool.parameters.get("required", fields) if name in fields]
+    text = _remove_verb(tool, text)
+    names = _find_names(text)
+    text_fields = [name for name in required if _is_free_text(fields[name])]
+    if len(required) == len(text_fields) == 1 and len(names) > 1:
         for name in names:
-            yield {wanted[0]: name}
+            yield {required[0]: name}
         return
-    filling = _Filling(text, known)
-    yield {name: filling.value(fields[name], tool.parameters) for name in wanted}
+    filler = _SchemaFiller(text, results)
+    yield {name: filler.make_value(fields[name], tool.parameters) for name in required}
 
 
-def _without_first_word_of(tool: Offered, text: str) -> str:
-    """Without a capital that is a verb: the "Reserve" of "Reserve a room", for ``reserve``."""
+def _remove_verb(tool: PracticeTool, text: str) -> str:
+    """Remove a first word that is the tool's verb, such as "Reserve" in "Reserve a room"."""
     first, space, rest = text.strip().partition(" ")
     return rest if space and first.lower() in tool.name.lower().split("_") else text
 
 
-def _plain_text(schema: Schema) -> bool:
+def _is_free_text(schema: Schema) -> bool:
     return schema.get("type") == "string" and "enum" not in schema
 
 
 # -- values ----------------------------------------------------------------------------------------
 
-_COMMON: Final = """
+_COMMON_WORDS: Final = """
 a an and answer are ask book can compare convert extract find for from give how i in is it look my
 no of on or please tell the then there this to what when where which who why write you your
 """
-_NO_NAMES: Final = frozenset(_COMMON.split())
+_NOT_NAMES: Final = frozenset(_COMMON_WORDS.split())
 
 
-def _names(text: str) -> list[str]:
-    """What begins with a capital and is no common word, in order, each once."""
-    found = re.findall(r"\b[A-ZÄÖÜ][\w'-]*(?:\s[A-ZÄÖÜ][\w'-]*)*", text)
-    kept = []
-    for name in found:
+def _find_names(text: str) -> list[str]:
+    """The different capitalized words that are not common words, in order."""
+    candidates = re.findall(r"\b[A-ZÄÖÜ][\w'-]*(?:\s[A-ZÄÖÜ][\w'-]*)*", text)
+    names = []
+    for name in candidates:
         words = name.split()
-        while words and words[0].lower() in _NO_NAMES:
+        while words and words[0].lower() in _NOT_NAMES:
             words = words[1:]
-        kept.append(" ".join(words))
-    return list(dict.fromkeys(name for name in kept if name))
+        names.append(" ".join(words))
+    return list(dict.fromkeys(name for name in names if name))
 
 
-def _numbers(text: str) -> list[float]:
-    return [float(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
+def _find_numbers(text: str) -> list[float]:
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
 
 
-class _Filling:
-    """Fills schemas with what a text holds, each name and number once."""
+class _SchemaFiller:
+    """Fills JSON schemas with the names and numbers of a text; uses each of them once."""
 
-    def __init__(self, text: str, known: str = "") -> None:
+    def __init__(self, text: str, results: str = "") -> None:
         self._text = text
-        self._names = _names(text)
-        self._numbers = _numbers(text) + _numbers(known)
+        self._names = _find_names(text)
+        self._numbers = _find_numbers(text) + _find_numbers(results)
         self._quoted = re.findall(r"[\"“]([^\"”]+)[\"”]", text)
 
-    def value(self, schema: Schema, root: Schema) -> Any:
-        """A value that fits."""
+    def make_value(self, schema: Schema, root: Schema) -> Any:
+        """Make a value that fits the schema."""
         if "$ref" in schema:
-            found: Any = root
+            target: Any = root
             for step in schema["$ref"].removeprefix("#/").split("/"):
-                found = found[step]
-            return self.value(found, root)
+                target = target[step]
+            return self.make_value(target, root)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return self._one_of(schema["enum"])
-        for several in ("anyOf", "oneOf", "allOf"):
-            if several in schema:
-                real = [each for each in schema[several] if each.get("type") != "null"]
-                return self.value(real[0], root) if real else None
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            kind = kind[0]
-        match kind:
+            return self._choose_enum_value(schema["enum"])
+        for keyword in ("anyOf", "oneOf", "allOf"):
+            if keyword in schema:
+                options = [option for option in schema[keyword] if option.get("type") != "null"]
+                return self.make_value(options[0], root) if options else None
+        json_type = schema.get("type")
+        if isinstance(json_type, list):
+            json_type = json_type[0]
+        match json_type:
             case "object":
                 fields = schema.get("properties", {})
-                return {name: self.value(each, root) for name, each in fields.items()}
+                return {name: self.make_value(field, root) for name, field in fields.items()}
             case "array":
-                return self._several(schema.get("items", {"type": "string"}), root)
+                return self._make_array(schema.get("items", {"type": "string"}), root)
             case "integer":
-                return int(self._number(schema))
+                return int(self._make_number(schema))
             case "number":
-                return self._number(schema)
+                return self._make_number(schema)
             case "boolean":
                 return not re.search(r"\b(no|not|never)\b", self._text.lower())
             case "null":
                 return None
-        return self._string()
+        return self._make_string()
 
-    def _one_of(self, values: Sequence[Any]) -> Any:
-        said = self._text.lower()
-        return next((each for each in values if str(each).lower() in said), values[0])
+    def _choose_enum_value(self, values: Sequence[Any]) -> Any:
+        text = self._text.lower()
+        return next((value for value in values if str(value).lower() in text), values[0])
 
-    def _several(self, items: Schema, root: Schema) -> list[Any]:
+    def _make_array(self, items: Schema, root: Schema) -> list[Any]:
         if items.get("type") != "string" or "enum" in items:
-            return [self.value(items, root)]
-        found, self._names = self._names, []
-        return list(found)
+            return [self.make_value(items, root)]
+        names, self._names = self._names, []
+        return list(names)
 
-    def _number(self, schema: Schema) -> float:
+    def _make_number(self, schema: Schema) -> float:
         number = self._numbers.pop(0) if self._numbers else 1.0
         low, high = schema.get("minimum", number), schema.get("maximum", number)
         return float(min(max(number, low), high))
 
-    def _string(self) -> str:
-        for found in (self._quoted, self._names):
-            if found:
-                return found.pop(0)
+    def _make_string(self) -> str:
+        for candidates in (self._quoted, self._names):
+            if candidates:
+                return candidates.pop(0)
         return self._text.strip(" .,?!") or "unknown"

@@ -1,9 +1,9 @@
-"""Whether a model keeps the contract: the checks that Locus's own models pass, for any other.
+"""Checks that a model class follows the contract that Locus's own models follow.
 
-The least that a model is, :class:`~locus.models.base.ModelProtocol`, is checked of every model;
-what a user of Locus's own may rely on besides, of those with the base class
-:class:`~locus.models.model.Model`. Whatever a model raises is a finding like any other, so that
-one run tells everything.
+Every model is checked against :class:`~locus.models.ModelProtocol`. A model with the base
+class
+:class:`~locus.models.model.Model` must also do everything else that Locus's own models do. An
+exception that a model raises is reported like any other finding, so one run reports everything.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import anyio
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, Role, ToolResult
 from locus.core.response import ModelResponse
-from locus.models.base import ModelProtocol
 from locus.models.model import Model
+from locus.models.protocols import ModelProtocol
 
 USAGE_KEYS: Final = frozenset(
     {
@@ -40,7 +40,7 @@ USAGE_KEYS: Final = frozenset(
         "cache_read_input_tokens",
     }
 )
-_UNACCEPTABLE: Final = {
+_INVALID_CONVERSATIONS: Final = {
     "an empty conversation": [],
     "an assistant message with neither text nor calls": [
         Message.user("Hello."),
@@ -54,19 +54,19 @@ _UNACCEPTABLE: Final = {
 
 
 def check_model_conformance(model: Any, prompt: str = "Say hello.") -> None:
-    """Call ``model`` in every way, and check what it promises by being a model.
+    """Call ``model`` in every way, and check that it follows the model contract.
 
-    Blocking calls are checked of models with Locus's base class; asyncio always; trio where it is
-    installed. Each way of calling asks the model three to six times, for 16 tokens at the most:
-    give a scripted model ``cycle=True``. Call this from plain code, where no event loop runs.
+    Blocking calls are checked if the model has Locus's base class; asyncio always; trio if it is
+    installed. Each of these calls the model three to six times, for at most 16 tokens: a scripted
+    model needs ``cycle=True``. Call this function from blocking code, where no event loop runs.
 
-    :raises AssertionError: lists everything that is wrong; its cause is the first error that the
-        model raised unasked, if there was one.
+    :raises AssertionError: lists everything that is wrong. Its cause is the first unexpected
+        exception of the model, if there was one.
     """
     findings = _Findings()
     if not isinstance(model, ModelProtocol):
-        findings.said.append(f"{type(model).__name__} has no complete() or no stream()")
-        raise findings.told()
+        findings.messages.append(f"{type(model).__name__} has no complete() or no stream()")
+        raise findings.make_error()
     if isinstance(model, Model):
         findings.runtime = "blocking"
         _check_blocking(model, prompt, findings)
@@ -74,91 +74,95 @@ def check_model_conformance(model: Any, prompt: str = "Say hello.") -> None:
         if importlib.util.find_spec(backend) is not None:
             findings.runtime = backend
             anyio.run(_check_async, model, prompt, findings, backend=backend)
-    if findings.said:
-        raise findings.told() from next(iter(findings.errors), None)
+    if findings.messages:
+        raise findings.make_error() from next(iter(findings.errors), None)
 
 
 class _Findings:
-    """What is wrong with the model."""
+    """Collects what is wrong with the model."""
 
     def __init__(self) -> None:
         self.runtime = ""
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.errors: list[Exception] = []
 
     def add(self, finding: str) -> None:
-        self.said.append(f"{self.runtime}: {finding}")
+        self.messages.append(f"{self.runtime}: {finding}")
 
-    def told(self) -> AssertionError:
-        return AssertionError("\n".join(["the model breaks the contract:", *self.said]))
+    def make_error(self) -> AssertionError:
+        return AssertionError("\n".join(["the model breaks the contract:", *self.messages]))
 
     def extend(self, findings: Iterable[str]) -> None:
         for finding in findings:
             self.add(finding)
 
-    def raised(self, what: str, error: Exception) -> None:
-        self.add(f"{what} raised {type(error).__name__}: {error}")
-        self.errors.append(error)
+    def add_error(self, action_name: str, exc: Exception) -> None:
+        self.add(f"{action_name} raised {type(exc).__name__}: {exc}")
+        self.errors.append(exc)
 
 
-# -- what is called: the same checks twice, blocking and async ---------------------------------
+# -- the calls: the same checks twice, blocking and async --------------------------------------
 
 
 def _check_blocking(model: Model, prompt: str, findings: _Findings) -> None:
-    def attempt(what: str, action: Callable[[], None]) -> None:
+    def attempt(action_name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
-            findings.raised(what, error)
+        except Exception as exc:  # noqa: BLE001  # every exception is a finding
+            findings.add_error(action_name, exc)
 
     def complete() -> None:
-        findings.extend(_answer(model.complete_sync(prompt, max_tokens=16)))
+        findings.extend(_check_response(model.complete_sync(prompt, max_tokens=16)))
 
     def stream() -> None:
-        findings.extend(_stream(list(model.stream_sync(Message.user(prompt), max_tokens=16))))
+        findings.extend(_check_events(list(model.stream_sync(Message.user(prompt), max_tokens=16))))
 
     def leave_early() -> None:
         with model.stream_sync([Message.user(prompt)], max_tokens=16) as events:
             next(events, None)
 
-    def close_and_ask_again() -> None:
+    def close_and_call_again() -> None:
         model.close_sync()
         model.close_sync()
         if not isinstance(model.invoke(prompt, max_tokens=16), Message):
-            findings.add("invoke() gives no Message")
+            findings.add("invoke() returns no Message")
 
     def bind() -> None:
         bound = model.bind_tools([_TOOL], temperature=0)
         if type(bound) is not type(model) or bound is model:
-            findings.add("bind_tools() gives no copy of the model")
+            findings.add("bind_tools() returns no copy of the model")
 
     attempt("complete_sync()", complete)
     attempt("stream_sync()", stream)
     attempt("leaving a stream early", leave_early)
-    attempt("a call after closing twice", close_and_ask_again)
+    attempt("a call after closing twice", close_and_call_again)
     attempt("bind_tools()", bind)
 
     calls = {"complete_sync()": model.complete_sync, "stream_sync()": model.stream_sync}
     for name, call in calls.items():
-        for what, messages in _UNACCEPTABLE.items():
-            findings.extend(_refused(name, what, ValueError, partial(call, messages)))
-        odd = partial(call, prompt, no_such_keyword=1)
-        findings.extend(_refused(name, "an unknown keyword", TypeError, odd))
-    binding = partial(model.bind_tools, [], no_such_keyword=1)
-    findings.extend(_refused("bind_tools()", "an unknown keyword", TypeError, binding))
+        for argument, messages in _INVALID_CONVERSATIONS.items():
+            findings.extend(_check_rejection(name, argument, ValueError, partial(call, messages)))
+        with_unknown_keyword = partial(call, prompt, no_such_keyword=1)
+        findings.extend(
+            _check_rejection(name, "an unknown keyword", TypeError, with_unknown_keyword)
+        )
+    bind_with_unknown_keyword = partial(model.bind_tools, [], no_such_keyword=1)
+    findings.extend(
+        _check_rejection("bind_tools()", "an unknown keyword", TypeError, bind_with_unknown_keyword)
+    )
 
 
 async def _check_async(model: Any, prompt: str, findings: _Findings) -> None:
-    async def attempt(what: str, action: Callable[[], Awaitable[None]]) -> None:
+    async def attempt(action_name: str, action: Callable[[], Awaitable[None]]) -> None:
         try:
             await action()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
-            findings.raised(what, error)
+        except Exception as exc:  # noqa: BLE001  # every exception is a finding
+            findings.add_error(action_name, exc)
 
     async def complete() -> None:
-        answer = model.complete(prompt, max_tokens=16)
-        if inspect.isawaitable(answer):
-            findings.extend(_answer(await answer))
+        response = model.complete(prompt, max_tokens=16)
+        if inspect.isawaitable(response):
+            findings.extend(_check_response(await response))
         else:
             findings.add("complete() is not async")
 
@@ -166,32 +170,38 @@ async def _check_async(model: Any, prompt: str, findings: _Findings) -> None:
         events = model.stream(Message.user(prompt), max_tokens=16)
         if inspect.iscoroutine(events):
             events.close()
-            findings.add("stream() is a coroutine: it must give an async iterator as it is")
+            findings.add("stream() is a coroutine: it must return an async iterator directly")
         else:
-            findings.extend(_stream([event async for event in events]))
+            findings.extend(_check_events([event async for event in events]))
 
     async def leave_early() -> None:
         async with model.stream([Message.user(prompt)], max_tokens=16) as events:
             await anext(events, None)
 
-    async def close_and_ask_again() -> None:
+    async def close_and_call_again() -> None:
         await model.aclose()
         await model.close()
         if not isinstance(await model.ainvoke(prompt, max_tokens=16), Message):
-            findings.add("ainvoke() gives no Message")
+            findings.add("ainvoke() returns no Message")
 
     await attempt("complete()", complete)
     await attempt("stream()", stream)
     calls: dict[str, Callable[..., Any]] = {"complete()": model.complete, "stream()": model.stream}
     for name, call in calls.items():
-        for what, messages in _UNACCEPTABLE.items():
-            findings.extend(await _refused_async(name, what, ValueError, partial(call, messages)))
+        for argument, messages in _INVALID_CONVERSATIONS.items():
+            findings.extend(
+                await _check_rejection_async(name, argument, ValueError, partial(call, messages))
+            )
     if isinstance(model, Model):
         await attempt("leaving a stream early", leave_early)
-        await attempt("a call after aclose() and close()", close_and_ask_again)
+        await attempt("a call after aclose() and close()", close_and_call_again)
         for name, call in calls.items():
-            odd = partial(call, prompt, no_such_keyword=1)
-            findings.extend(await _refused_async(name, "an unknown keyword", TypeError, odd))
+            with_unknown_keyword = partial(call, prompt, no_such_keyword=1)
+            findings.extend(
+                await _check_rejection_async(
+                    name, "an unknown keyword", TypeError, with_unknown_keyword
+                )
+            )
 
 
 _TOOL: Final = {
@@ -200,90 +210,99 @@ _TOOL: Final = {
 }
 
 
-# -- what has to hold --------------------------------------------------------------------------
+# -- the rules of the contract -----------------------------------------------------------------
 
 
-def _answer(response: Any) -> Iterator[str]:
+def _check_response(response: Any) -> Iterator[str]:
     if not isinstance(response, ModelResponse):
-        yield f"an answer is {type(response).__name__}, not ModelResponse"
+        yield f"a response is {type(response).__name__}, not ModelResponse"
         return
     message = response.message
     if not isinstance(message, Message) or message.role is not Role.ASSISTANT:
-        yield "an answer's message is not an assistant's"
+        yield "the message of a response is not an assistant's"
         return
     for name, count in response.usage.items():
         if name not in USAGE_KEYS:
             yield f"usage has the key {name!r}, which is none of {', '.join(sorted(USAGE_KEYS))}"
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            yield f"usage counts {name} as {count!r}, not a whole number from 0"
-    names = [call.id for call in message.tool_calls]
-    if len(set(names)) < len(names):
-        yield f"two tool calls of one answer have the same id: {names}"
+            yield f"usage counts {name} as {count!r}, not an integer of 0 or more"
+    call_ids = [call.id for call in message.tool_calls]
+    if len(set(call_ids)) < len(call_ids):
+        yield f"two tool calls of one response have the same id: {call_ids}"
 
 
-def _stream(events: Sequence[Any]) -> Iterator[str]:
-    strange = [event for event in events if not isinstance(event, ModelChunkEvent)]
-    if strange or not events:
-        yield f"a stream gave {type(strange[0]).__name__ if strange else 'nothing'}"
+def _check_events(events: Sequence[Any]) -> Iterator[str]:
+    wrong_types = [event for event in events if not isinstance(event, ModelChunkEvent)]
+    if wrong_types or not events:
+        yield f"a stream yields {type(wrong_types[0]).__name__ if wrong_types else 'nothing'}"
         return
-    done = [position for position, event in enumerate(events) if event.done]
-    if done != [len(events) - 1]:
-        yield f"done is to be on the last event alone; of {len(events)} it is on {done or 'none'}"
+    done_positions = [position for position, event in enumerate(events) if event.done]
+    if done_positions != [len(events) - 1]:
+        yield (
+            f"only the last event may have done=True; of {len(events)} events it is on "
+            f"{done_positions or 'none'}"
+        )
         return
-    last, whole = events[-1], events[-1].response
-    if whole is None:
+    last, response = events[-1], events[-1].response
+    if response is None:
         yield "the last event has no response"
         return
-    wrong = list(_answer(whole))
-    if wrong:
-        yield from (f"the streamed answer: {finding}" for finding in wrong)
+    findings = list(_check_response(response))
+    if findings:
+        yield from (f"the streamed response: {finding}" for finding in findings)
         return
-    for name, pieces, all_of_it in (
-        ("content", [event.content for event in events], whole.content),
-        ("reasoning", [event.reasoning for event in events], whole.reasoning or ""),
+    for name, chunks, complete in (
+        ("content", [event.content for event in events], response.content),
+        ("reasoning", [event.reasoning for event in events], response.reasoning or ""),
     ):
-        if "".join(piece or "" for piece in pieces) != all_of_it:
-            yield f"the pieces' {name} is not the whole answer's"
-    if tuple(call for event in events for call in event.tool_calls) != whole.tool_calls:
-        yield "the pieces' tool calls are not the whole answer's"
+        if "".join(chunk or "" for chunk in chunks) != complete:
+            yield f"the events' {name} is not the complete response's"
+    if tuple(call for event in events for call in event.tool_calls) != response.tool_calls:
+        yield "the events' tool calls are not the complete response's"
     for name in ("usage", "stop_reason", "provider_state"):
-        if getattr(last, name) != getattr(whole, name):
-            yield f"the last event's {name} is not the whole answer's"
+        if getattr(last, name) != getattr(response, name):
+            yield f"the last event's {name} is not the response's"
         if any(getattr(event, name) is not None for event in events[:-1]):
             yield f"an event before the last one has {name}"
 
 
-def _refused(call: str, what: str, kind: type[Exception], action: Callable[[], Any]) -> list[str]:
-    try:
-        answer = action()
-        if isinstance(answer, Iterator):
-            next(answer, None)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
-        return _wrong_kind(call, what, kind, error)
-    return [f"{call} does not refuse {what} with {_a(kind)}"]
-
-
-async def _refused_async(
-    call: str, what: str, kind: type[Exception], action: Callable[[], Any]
+def _check_rejection(
+    call: str, argument: str, error_type: type[Exception], action: Callable[[], Any]
 ) -> list[str]:
     try:
-        answer = action()
-        if inspect.isawaitable(answer):
-            await answer
-        elif isinstance(answer, AsyncIterator):
-            await anext(answer, None)
-            if isinstance(answer, AsyncGenerator):
-                await answer.aclose()
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
-        return _wrong_kind(call, what, kind, error)
-    return [f"{call} does not refuse {what} with {_a(kind)}"]
+        result = action()
+        if isinstance(result, Iterator):
+            next(result, None)
+    except Exception as exc:  # noqa: BLE001  # every exception is a finding
+        return _check_error_type(call, argument, error_type, exc)
+    return [f"{call} does not reject {argument} with {_add_article(error_type)}"]
 
 
-def _wrong_kind(call: str, what: str, kind: type[Exception], error: Exception) -> list[str]:
-    if isinstance(error, kind):
+async def _check_rejection_async(
+    call: str, argument: str, error_type: type[Exception], action: Callable[[], Any]
+) -> list[str]:
+    try:
+        result = action()
+        if inspect.isawaitable(result):
+            await result
+        elif isinstance(result, AsyncIterator):
+            await anext(result, None)
+            if isinstance(result, AsyncGenerator):
+                await result.aclose()
+    except Exception as exc:  # noqa: BLE001  # every exception is a finding
+        return _check_error_type(call, argument, error_type, exc)
+    return [f"{call} does not reject {argument} with {_add_article(error_type)}"]
+
+
+def _check_error_type(
+    call: str, argument: str, error_type: type[Exception], exc: Exception
+) -> list[str]:
+    if isinstance(exc, error_type):
         return []
-    return [f"{call} refuses {what} with {_a(type(error))}, not {_a(kind)}"]
+    return [
+        f"{call} rejects {argument} with {_add_article(type(exc))}, not {_add_article(error_type)}"
+    ]
 
 
-def _a(kind: type[Exception]) -> str:
-    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+def _add_article(error_type: type[Exception]) -> str:
+    return f"{'an' if error_type.__name__[0] in 'AEIOU' else 'a'} {error_type.__name__}"

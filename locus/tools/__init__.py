@@ -1,7 +1,8 @@
 """Tools: Python functions that a model may call.
 
-:func:`tool` makes one of a function. Its JSON Schema comes from the signature and the docstring,
-and what a model asks for is checked and converted by the same types before the body runs.
+:func:`tool` turns a function into a tool. The JSON Schema comes from the signature and the
+docstring, and the arguments of a call are validated and converted with the same types before the
+function runs.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from locus.tools.context import ToolContext
 from locus.tools.decorator import as_tool, tool
 from locus.tools.errors import ToolArgumentsError
-from locus.tools.function import FunctionTool
-from locus.tools.render_result import render_result
+from locus.tools.function_tool import FunctionTool
+from locus.tools.result_renderer import render_result
 
 __all__ = [
     "FunctionTool",

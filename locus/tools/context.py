@@ -1,4 +1,4 @@
-"""What a tool may know about the run that it is called in."""
+"""``ToolContext``: information for a tool about the call and the agent's run."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from locus.core.frozendict import EMPTY, frozen_dict
+from locus.core.frozendict import EMPTY, to_frozen_dict
 
 if TYPE_CHECKING:
     from locus.core.state import AgentState
 
 
-def _metadata(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return frozen_dict(value, "ToolContext.metadata")
+def _freeze_metadata(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return to_frozen_dict(value, "ToolContext.metadata")
 
 
 @attrs.frozen
 class ToolContext:
-    """The call, and the run around it. A parameter annotated with this class is given one.
+    """The tool call and the run that it belongs to.
 
-    :param tool_call_id: the id of the call; empty where there is no call.
-    :param tool_name: the tool, as the model knows it.
-    :param thread_id: the conversation's name, where it has one.
-    :param iteration: how many times the model was asked in this conversation, this time included.
-    :param state: the agent's state before the call; None outside an agent.
-    :param metadata: what the caller gave to the run.
+    A tool gets one for each parameter that is annotated with this class.
+
+    :param tool_call_id: the id of the call; empty if there is no call.
+    :param tool_name: the name that the tool has for the model.
+    :param thread_id: the name of the conversation, if it has one.
+    :param iteration: how many times the model was called in this conversation, including the call
+        that requested the tool.
+    :param state: the agent's state before the tool call; None outside an agent.
+    :param metadata: the metadata that the caller passed to the run.
     """
 
     tool_call_id: str
@@ -34,4 +37,4 @@ class ToolContext:
     thread_id: str | None = None
     iteration: int = 0
     state: AgentState | None = None
-    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_metadata)
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_freeze_metadata)

@@ -1,4 +1,4 @@
-"""``@tool``: from a function to something that a model can call."""
+"""The decorator ``@tool``, which turns a function into a tool."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
 from locus.core.errors import ConfigurationError
-from locus.tools.function import FunctionTool
+from locus.tools.function_tool import FunctionTool
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,74 +42,76 @@ def tool(
     timeout: float | None = None,
     strict: bool = False,
 ) -> Any:
-    """Make a tool of a function: ``@tool``, ``@tool(…)`` or ``tool(function, …)``.
+    """Turn a function into a tool: ``@tool``, ``@tool(…)`` or ``tool(function, …)``.
 
-    The function may be blocking or async, a method, or a ``functools.partial``, whose fixed
-    keywords the model neither sees nor changes. Every parameter becomes an argument that the model
-    gives, except those annotated :class:`ToolContext`. The types say what is asked for and
-    accepted; the docstring (in the style of Google, numpydoc or Sphinx) describes the tool and its
-    arguments.
+    The function may be blocking or async, a method, or a ``functools.partial``. The model neither
+    sees nor changes the keywords that a partial has fixed. Every parameter becomes an argument that
+    the model passes, except those annotated :class:`ToolContext`. The types define the schema and
+    which arguments are valid; the docstring (in the style of Google, numpydoc or Sphinx) describes
+    the tool and its arguments.
 
-    :param name: what the model calls it; the function's name by default.
-    :param description: what the model reads about it; the docstring's by default.
-    :param idempotent: in one thread of an agent, the same arguments run the body once.
-    :param timeout: how long it may run, in seconds.
-    :param strict: have the provider hold the model to the schema, where it can (OpenAI's strict
-        mode). The model then gives every argument, also one that has a default.
-    :raises ConfigurationError: a model could not call it; says which parameter, and why.
-    :raises TypeError: there is no function.
+    :param name: the tool's name for the model; the function's name by default.
+    :param description: the description that the model reads; the docstring's by default.
+    :param idempotent: in one thread of an agent, a call with the same arguments runs only once.
+    :param timeout: how long a call may take, in seconds.
+    :param strict: let the provider enforce the schema, if it can (OpenAI's strict mode). The model
+        then passes every argument, also one that has a default.
+    :raises ConfigurationError: a model could not call the function; the error names the parameter
+        and the reason.
+    :raises TypeError: ``function`` is not a function.
     """
 
-    def make(function: Callable[..., Any]) -> FunctionTool[..., Any]:
-        body = _function(function)
-        called = _name(body) if name is None else name
-        return FunctionTool(body, called, description, idempotent, timeout, strict)
+    def decorate(function: Callable[..., Any]) -> FunctionTool[..., Any]:
+        function = _check_function(function)
+        tool_name = _get_function_name(function) if name is None else name
+        return FunctionTool(function, tool_name, description, idempotent, timeout, strict)
 
-    return make if function is None else make(function)
+    return decorate if function is None else decorate(function)
 
 
-def as_tool(thing: Any) -> FunctionTool[..., Any]:
-    """What an agent can run: a tool as it is, a tool of any other function.
+def as_tool(tool_like: Any) -> FunctionTool[..., Any]:
+    """Convert a function to a tool; a tool is returned as it is.
 
-    :raises TypeError: it is neither; says what it is.
-    :raises ConfigurationError: a model could not call it.
+    :raises TypeError: ``tool_like`` is neither.
+    :raises ConfigurationError: a model could not call the function.
     """
-    if isinstance(thing, Mapping):
+    if isinstance(tool_like, Mapping):
         raise TypeError(
-            f"a schema says what a tool takes, not how to run it; give its function, not "
-            f"{repr(thing)[:80]}"
+            "a schema describes a tool, but cannot be run; pass the function, not "
+            f"{repr(tool_like)[:80]}"
         )
-    if thing is None:
+    if tool_like is None:
         raise TypeError("a tool is made of a function, not of None")
-    if not isinstance(thing, FunctionTool):
-        return tool(thing)
-    if thing._signature.unbound:
-        raise TypeError(f"tool {thing.name!r} is a method; take it from an object of its class")
-    return thing
+    if not isinstance(tool_like, FunctionTool):
+        return tool(tool_like)
+    if tool_like._signature.is_unbound_method:
+        raise TypeError(f"tool {tool_like.name!r} is a method; take it from an object of its class")
+    return tool_like
 
 
-def _function(thing: Any) -> Callable[..., Any]:
-    if isinstance(thing, FunctionTool):
+def _check_function(function: Any) -> Callable[..., Any]:
+    if isinstance(function, FunctionTool):
         raise TypeError(
-            f"{thing.name!r} is a tool already; attrs.evolve(tool, name=…) gives one with other "
+            f"{function.name!r} is a tool already; attrs.evolve(tool, name=…) makes one with other "
             "settings"
         )
-    if isinstance(thing, staticmethod):
-        thing = thing.__func__
-    if isinstance(thing, classmethod):
+    if isinstance(function, staticmethod):
+        function = function.__func__
+    if isinstance(function, classmethod):
         raise TypeError(
-            f"{thing.__name__} is a class method: make a tool of it from outside the class, "
-            f"tool({thing.__qualname__})"
+            f"{function.__name__} is a class method: make a tool of it outside the class, "
+            f"tool({function.__qualname__})"
         )
-    if isinstance(thing, type) or not callable(thing):
-        what = f"the class {thing.__name__}" if isinstance(thing, type) else repr(thing)[:80]
-        raise TypeError(f"a tool is made of a function, not of {what}")
-    function: Callable[..., Any] = thing
-    return function
+    is_class = isinstance(function, type)
+    if is_class or not callable(function):
+        name = f"the class {function.__name__}" if is_class else repr(function)[:80]
+        raise TypeError(f"a tool is made of a function, not of {name}")
+    checked: Callable[..., Any] = function
+    return checked
 
 
-def _name(function: Any) -> str:
-    while hasattr(function, "func"):  # of a partial
+def _get_function_name(function: Any) -> str:
+    while hasattr(function, "func"):  # a partial
         function = function.func
     name = getattr(function, "__name__", None)
     if name is None or name == "<lambda>":

@@ -1,10 +1,10 @@
-"""What a docstring says about a function and about each of its arguments.
+"""Parse a docstring into the description of a function and those of its arguments.
 
-The three common styles are read: Google's (``Args:``), numpydoc's (``Parameters`` underlined) and
-Sphinx's (``:param x:``). Only names that the function has are taken for arguments, so that prose
-which merely looks like a section does no harm. (``docstring-parser`` and ``griffe`` were looked at.
-Both read far more than is wanted here, types, defaults and cross-references, and neither is among
-the few packages that Locus installs.)
+The three common styles are supported: Google's (``Args:``), numpydoc's (``Parameters``, underlined)
+and Sphinx's (``:param x:``). Only names of the function's own arguments count as arguments, so that
+prose which looks like a section is not changed. (``docstring-parser`` and ``griffe`` were
+considered. Both parse much that is not needed here, types, defaults and cross-references, and
+neither is among the few packages that Locus installs.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-_OF_ARGUMENTS: Final = frozenset(
+_ARGUMENT_SECTIONS: Final = frozenset(
     {
         "args",
         "arguments",
@@ -27,8 +27,8 @@ _OF_ARGUMENTS: Final = frozenset(
         "keyword arguments",
     }
 )
-_LEFT_OUT: Final = frozenset({"raises", "raise", "except", "exceptions"})
-_OTHERS: Final = frozenset(
+_OMITTED_SECTIONS: Final = frozenset({"raises", "raise", "except", "exceptions"})
+_OTHER_SECTIONS: Final = frozenset(
     {
         "attributes",
         "example",
@@ -47,135 +47,144 @@ _OTHERS: Final = frozenset(
         "yields",
     }
 )
-_GOOGLE: Final = re.compile(r"^(?P<indent>[ \t]*)(?P<title>[A-Za-z][A-Za-z ]*):[ \t]*$")
+_GOOGLE_TITLE: Final = re.compile(r"^(?P<indent>[ \t]*)(?P<title>[A-Za-z][A-Za-z ]*):[ \t]*$")
 _GOOGLE_ITEM: Final = re.compile(
     r"^(?P<names>\*{0,2}\w+)[ \t]*(?:\(.*?\))?[ \t]*:(?!:)(?P<text>.*)$"
 )
 _NUMPY_ITEM: Final = re.compile(
     r"^(?P<names>\*{0,2}\w+(?:[ \t]*,[ \t]*\*{0,2}\w+)*)[ \t]*(?::.*)?$"
 )
-_FIELD: Final = re.compile(
-    r"^(?P<indent>[ \t]*)[:@](?P<kind>[a-zA-Z]+)(?:[ \t]+(?P<about>[^:\n]+?))?:(?P<text>.*)$"
+_SPHINX_FIELD: Final = re.compile(
+    r"^(?P<indent>[ \t]*)[:@](?P<type>[a-zA-Z]+)(?:[ \t]+(?P<subject>[^:\n]+?))?:(?P<text>.*)$"
 )
-_FIELDS_OF_ARGUMENTS: Final = frozenset(
+_ARGUMENT_FIELDS: Final = frozenset(
     {"param", "parameter", "arg", "argument", "key", "keyword", "kwarg", "kwparam"}
 )
-_FIELDS_LEFT_OUT: Final = frozenset(
+_OMITTED_FIELDS: Final = frozenset(
     {"type", "rtype", "raises", "raise", "except", "exception", "vartype", "meta", "kwtype"}
 )
 
 
 @attrs.frozen
-class Docstring:
-    """What a docstring says.
+class ParsedDocstring:
+    """A docstring in parts.
 
-    :ivar description: all of it but the arguments and the errors.
-    :ivar arguments: what is said about each argument, where something is.
+    :ivar description: all text except that about arguments and errors.
+    :ivar arguments: the descriptions of arguments, by name; an argument without one is left out.
     """
 
     description: str
     arguments: Mapping[str, str]
 
 
-def read_docstring(text: str | None, names: Collection[str]) -> Docstring:
-    """Take a docstring apart.
+def parse_docstring(text: str | None, argument_names: Collection[str]) -> ParsedDocstring:
+    """Parse a docstring.
 
-    :param names: the arguments that the function has.
+    :param argument_names: the arguments of the function.
     """
     first, *rest = inspect.cleandoc(text or "").splitlines() or [""]
-    if _GOOGLE.match(first) and rest and not rest[0].startswith(" "):
-        rest = [f"    {line}" for line in rest]  # how far in they stood was lost with the margin
-    reader = _Reader([first, *rest], frozenset(names))
-    reader.read()
-    description = re.sub(r"\n{3,}", "\n\n", "\n".join(reader.kept)).strip()
-    return Docstring(description, reader.arguments)
+    if _GOOGLE_TITLE.match(first) and rest and not rest[0].startswith(" "):
+        # `cleandoc` removed the indentation, because it ignores that of the first line.
+        rest = [f"    {line}" for line in rest]
+    parser = _DocstringParser([first, *rest], frozenset(argument_names))
+    parser.parse()
+    description = re.sub(r"\n{3,}", "\n\n", "\n".join(parser.description_lines)).strip()
+    return ParsedDocstring(description, parser.arguments)
 
 
 @attrs.define(eq=False)
-class _Reader:
+class _DocstringParser:
+    """Parses line by line; ``index`` is the next line."""
+
     lines: list[str]
-    names: frozenset[str]
-    at: int = 0
-    kept: list[str] = attrs.Factory(list)
+    argument_names: frozenset[str]
+    index: int = 0
+    description_lines: list[str] = attrs.Factory(list)
     arguments: dict[str, str] = attrs.Factory(dict)
 
-    def read(self) -> None:
-        while self.at < len(self.lines):
-            line = self.lines[self.at]
-            if title := self._underlined(self.at):
-                self._section(title, self._numpy_body())
-            elif (found := _GOOGLE.match(line)) and _known(found["title"]):
-                self._section(found["title"].lower(), self._indented(len(found["indent"])))
-            elif found := _FIELD.match(line):
-                self._field(found)
+    def parse(self) -> None:
+        while self.index < len(self.lines):
+            line = self.lines[self.index]
+            if title := self._get_underlined_title(self.index):
+                self._parse_section(title, self._take_numpy_section())
+            elif (match := _GOOGLE_TITLE.match(line)) and _is_section_title(match["title"]):
+                section_lines = self._take_indented(len(match["indent"]))
+                self._parse_section(match["title"].lower(), section_lines)
+            elif match := _SPHINX_FIELD.match(line):
+                self._parse_field(match)
             else:
-                self.kept.append(line)
-                self.at += 1
+                self.description_lines.append(line)
+                self.index += 1
 
-    def _section(self, title: str, body: list[str]) -> None:
-        """Read or keep what stands under a title, with which ``body`` begins."""
-        if title in _OF_ARGUMENTS:
-            underlined = not body[0].rstrip().endswith(":")
-            self._items(body[1 + underlined :], _NUMPY_ITEM if underlined else _GOOGLE_ITEM)
-        elif title not in _LEFT_OUT:
-            self.kept += body
+    def _parse_section(self, title: str, lines: list[str]) -> None:
+        """Parse a section, or add it to the description; ``lines`` begin with the title."""
+        if title in _ARGUMENT_SECTIONS:
+            is_underlined = not lines[0].rstrip().endswith(":")
+            item_pattern = _NUMPY_ITEM if is_underlined else _GOOGLE_ITEM
+            self._parse_items(lines[1 + is_underlined :], item_pattern)
+        elif title not in _OMITTED_SECTIONS:
+            self.description_lines += lines
 
-    def _items(self, lines: list[str], form: re.Pattern[str]) -> None:
-        margin = min((_indent(line) for line in lines if line.strip()), default=0)
+    def _parse_items(self, lines: list[str], item_pattern: re.Pattern[str]) -> None:
+        margin = min((_measure_indent(line) for line in lines if line.strip()), default=0)
         names: list[str] = []
         for line in lines:
-            begins = form.match(line.strip()) if _indent(line) == margin else None
-            if begins and line.strip():
-                names = [name.strip(" \t*") for name in begins["names"].split(",")]
-                self._say(names, begins.groupdict().get("text") or "")
+            is_at_margin = _measure_indent(line) == margin
+            match = item_pattern.match(line.strip()) if is_at_margin else None
+            if match and line.strip():
+                names = [name.strip(" \t*") for name in match["names"].split(",")]
+                self._add_text(names, match.groupdict().get("text") or "")
             else:
-                self._say(names, line)
+                self._add_text(names, line)
 
-    def _field(self, found: re.Match[str]) -> None:
-        first, *more = self._indented(len(found["indent"]))
-        kind = found["kind"].lower()
-        if kind in _FIELDS_OF_ARGUMENTS and found["about"]:
-            name = found["about"].split()[-1].strip("*")  # its type may stand before it
-            self._say([name], found["text"])
-            for line in more:
-                self._say([name], line)
-        elif kind not in _FIELDS_LEFT_OUT:
-            self.kept += [first, *more]
+    def _parse_field(self, match: re.Match[str]) -> None:
+        first, *rest = self._take_indented(len(match["indent"]))
+        field_type = match["type"].lower()
+        if field_type in _ARGUMENT_FIELDS and match["subject"]:
+            name = match["subject"].split()[-1].strip("*")  # a type may precede the name
+            self._add_text([name], match["text"])
+            for line in rest:
+                self._add_text([name], line)
+        elif field_type not in _OMITTED_FIELDS:
+            self.description_lines += [first, *rest]
 
-    def _say(self, names: list[str], text: str) -> None:
+    def _add_text(self, names: list[str], text: str) -> None:
+        """Add text to the descriptions of these arguments."""
         for name in names:
-            if name in self.names:
-                said = f"{self.arguments.get(name, '')} {text.strip()}".strip()
-                self.arguments |= {name: said} if said else {}
+            if name in self.argument_names:
+                description = f"{self.arguments.get(name, '')} {text.strip()}".strip()
+                self.arguments |= {name: description} if description else {}
 
-    def _indented(self, indent: int) -> list[str]:
-        """This line and those under it that stand further in."""
-        start = self.at
-        self.at += 1
-        while self.at < len(self.lines):
-            line = self.lines[self.at]
-            if line.strip() and _indent(line) <= indent:
+    def _take_indented(self, indent: int) -> list[str]:
+        """Take this line, and the lines after it that are indented further."""
+        start = self.index
+        self.index += 1
+        while self.index < len(self.lines):
+            line = self.lines[self.index]
+            if line.strip() and _measure_indent(line) <= indent:
                 break
-            self.at += 1
-        return self.lines[start : self.at]
+            self.index += 1
+        return self.lines[start : self.index]
 
-    def _underlined(self, at: int) -> str | None:
-        """The title that begins here, if its line is one that is underlined."""
-        title = self.lines[at].strip().lower()
-        under = self.lines[at + 1].strip() if at + 1 < len(self.lines) else ""
-        return title if len(under) >= 3 and not under.strip("-") and _known(title) else None
+    def _take_numpy_section(self) -> list[str]:
+        """Take the lines up to the next underlined title."""
+        start = self.index
+        self.index += 2
+        while self.index < len(self.lines) and not self._get_underlined_title(self.index):
+            self.index += 1
+        return self.lines[start : self.index]
 
-    def _numpy_body(self) -> list[str]:
-        start = self.at
-        self.at += 2
-        while self.at < len(self.lines) and not self._underlined(self.at):
-            self.at += 1
-        return self.lines[start : self.at]
-
-
-def _known(title: str) -> bool:
-    return title.lower() in _OF_ARGUMENTS | _LEFT_OUT | _OTHERS
+    def _get_underlined_title(self, index: int) -> str | None:
+        """The title on this line, if the next line underlines it."""
+        title = self.lines[index].strip().lower()
+        underline = self.lines[index + 1].strip() if index + 1 < len(self.lines) else ""
+        is_underlined = len(underline) >= 3 and not underline.strip("-")
+        return title if is_underlined and _is_section_title(title) else None
 
 
-def _indent(line: str) -> int:
+def _is_section_title(title: str) -> bool:
+    return title.lower() in _ARGUMENT_SECTIONS | _OMITTED_SECTIONS | _OTHER_SECTIONS
+
+
+def _measure_indent(line: str) -> int:
     return len(line) - len(line.lstrip())

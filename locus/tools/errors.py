@@ -1,4 +1,4 @@
-"""What a tool says to the model that called it wrongly."""
+"""The error for arguments that do not fit a tool; its text is sent to the model."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from typing import Final
 
 from locus.core.errors import LocusError
 
-_SHOWN: Final = 20
+_MAX_LISTED_ISSUES: Final = 20
 
 
 class ToolArgumentsError(LocusError, ValueError):
-    """A model's arguments do not fit the tool, which has not run. The text is for the model.
+    """A model's arguments do not fit the tool, so the tool was not run. The model reads the text.
 
     :ivar tool_name: the tool.
-    :ivar problems: each thing that is wrong, with its place; the text shows the first twenty.
+    :ivar issues: each thing that is wrong, with its path; the text lists the first twenty.
     """
 
-    def __init__(self, message: str, *, tool_name: str, problems: Iterable[str] = ()) -> None:
+    def __init__(self, message: str, *, tool_name: str, issues: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.tool_name = tool_name
-        self.problems = tuple(problems)
+        self.issues = tuple(issues)
 
     @classmethod
-    def of_problems(cls, tool_name: str, problems: Iterable[str]) -> ToolArgumentsError:
-        """The error for arguments with these problems."""
-        found = tuple(problems)
-        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        said = "; ".join(found[:_SHOWN]) + more
-        message = f"{tool_name} was not run, for its arguments are wrong: {said}"
-        return cls(message, tool_name=tool_name, problems=found)
+    def from_issues(cls, tool_name: str, issues: Iterable[str]) -> ToolArgumentsError:
+        """The error for arguments with these issues."""
+        issues = tuple(issues)
+        omitted = len(issues) - _MAX_LISTED_ISSUES
+        more = f"; and {omitted} more" if omitted > 0 else ""
+        listed = "; ".join(issues[:_MAX_LISTED_ISSUES]) + more
+        message = f"{tool_name} was not run, because its arguments are invalid: {listed}"
+        return cls(message, tool_name=tool_name, issues=issues)

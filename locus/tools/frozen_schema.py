@@ -1,4 +1,4 @@
-"""A schema that cannot change: a tool is immutable, and so is what it says of itself."""
+"""Immutable JSON Schemas: a tool is immutable, and so is its schema."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class FrozenList(list[T]):
-    """An immutable ``list``, so that ``json`` and ``==`` work as with any. ``list(frozen)`` copies.
+    """An immutable ``list``, for which ``json`` and ``==`` work. ``list(frozen)`` copies it.
 
-    A tuple would be one too, but readers of JSON Schema look for lists.
+    A tuple is immutable as well, but code that reads a JSON Schema expects lists.
     """
 
     __slots__ = ()
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _raise_immutable(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("this list is immutable; make a copy with list(...) and change that")
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _raise_immutable
+    append = extend = insert = pop = remove = clear = sort = reverse = _raise_immutable
 
     def __reduce__(self) -> tuple[type[FrozenList[T]], tuple[list[T]]]:
         return FrozenList, (list(self),)
@@ -31,10 +31,10 @@ class FrozenList(list[T]):
         return self
 
 
-def frozen_schema(value: Any) -> Any:
-    """``value`` as JSON has it, its objects and arrays immutable."""
+def freeze_schema(value: Any) -> Any:
+    """Copy a schema, with immutable dictionaries and lists."""
     if isinstance(value, Mapping):
-        return FrozenDict({name: frozen_schema(member) for name, member in value.items()})
+        return FrozenDict({name: freeze_schema(member) for name, member in value.items()})
     if isinstance(value, (list, tuple)):
-        return FrozenList(frozen_schema(member) for member in value)
+        return FrozenList(freeze_schema(item) for item in value)
     return value

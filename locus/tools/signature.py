@@ -1,8 +1,8 @@
-"""What a function takes: its parameters, each with its type, default and description.
+"""Inspect the signature of a function that becomes a tool: types, defaults, descriptions.
 
-Everything that a model could not call, or could call wrongly, is refused here, while the program
-starts: parameters without a name, types that JSON has no form for or that cannot be found. What the
-caller of a ``functools.partial`` has fixed is not the model's to see or to change.
+A function that a model could not call, or could call wrongly, is rejected here, when the tool is
+defined: parameters without a name, types that JSON has no form for, types that are not defined. The
+keywords that a ``functools.partial`` has fixed are hidden from the model.
 """
 
 from __future__ import annotations
@@ -18,80 +18,89 @@ from typing import Annotated, Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.class_fields import note_of_default
-from locus.core.structured.record_nodes import Field
+from locus.core.structured.class_fields import build_default_metadata
+from locus.core.structured.object_nodes import ObjectField
 from locus.core.structured.schema_definitions import Schema
-from locus.core.structured.type_builder import kinds_of
-from locus.core.structured.type_nodes import Noted
-from locus.core.structured.validation import Kind
+from locus.core.structured.type_node import TypeNode
+from locus.core.structured.type_node_builder import build_type_nodes
+from locus.core.structured.wrapper_nodes import AnnotatedNode
 from locus.tools.context import ToolContext
-from locus.tools.docstring import Docstring, read_docstring
+from locus.tools.docstring import ParsedDocstring, parse_docstring
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_]{1,64}")
 
 
 @attrs.frozen(eq=False)
-class Signature:
-    """What a function takes.
+class ToolSignature:
+    """The signature of a tool's function.
 
-    :ivar fields: what the model gives.
-    :ivar others: the kind of further arguments, where the function has ``**others``.
-    :ivar reserved: names that ``others`` cannot have, being parameters that are not the model's.
-    :ivar contexts: the parameters that are given the context.
-    :ivar needs_context: one of these has no default.
-    :ivar unbound: it is a method that still lacks its object.
-    :ivar description: what the docstring says, the arguments aside.
+    :ivar fields: the arguments that the model passes.
+    :ivar extra_node: the type of further arguments, if the function has ``**kwargs``.
+    :ivar reserved_names: names that no further argument may have, because they are parameters that
+        the model does not pass.
+    :ivar context_parameters: the parameters that get the :class:`ToolContext`.
+    :ivar requires_context: one of these has no default.
+    :ivar is_unbound_method: the function is a method that still needs its object.
+    :ivar description: the docstring without the arguments.
     """
 
-    fields: tuple[Field, ...]
-    others: Kind | None
-    reserved: frozenset[str]
-    contexts: tuple[str, ...]
-    needs_context: bool
-    unbound: bool
+    fields: tuple[ObjectField, ...]
+    extra_node: TypeNode | None
+    reserved_names: frozenset[str]
+    context_parameters: tuple[str, ...]
+    requires_context: bool
+    is_unbound_method: bool
     description: str
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives an awaitable; it may give one all the same, unannounced."""
-    return inspect.iscoroutinefunction(_body(function))
+    """Whether the function is an ``async def``; any other may still return an awaitable."""
+    return inspect.iscoroutinefunction(_get_body(function))
 
 
-def read_signature(function: Callable[..., Any], tool: str) -> Signature:
-    """What ``function`` takes.
+def inspect_signature(function: Callable[..., Any], tool_name: str) -> ToolSignature:
+    """Inspect the signature of a function.
 
-    :param tool: what errors call it.
-    :raises ConfigurationError: a model cannot call it; says which parameter, and why.
+    :param tool_name: how errors call the tool.
+    :raises ConfigurationError: a model cannot call the function; the error names the parameter and
+        the reason.
     """
-    body = _body(function)
+    body = _get_body(function)
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-        raise ConfigurationError(f"tool {tool!r} yields; a tool has one result, which it returns")
-    parameters = _parameters(function, tool)
-    unbound = _is_unbound_method(function, parameters, tool)
-    given = [p for p in parameters[unbound:] if p.name not in _fixed(function)]
-    hints = {p.name: _hint(p, body, tool) for p in given}
-    contexts = [p for p in given if _is_context(hints[p.name], p.name, tool)]
-    asked = [p for p in given if p not in contexts]
-    kinds = _kinds({p.name: _allowing_default(p, hints[p.name]) for p in asked}, tool)
-    said = read_docstring(inspect.getdoc(documented(function)), kinds.keys())
-    return Signature(
+        raise ConfigurationError(f"tool {tool_name!r} yields; a tool has to return its one result")
+    parameters = _get_parameters(function, tool_name)
+    is_unbound_method = _is_unbound_method(function, parameters, tool_name)
+    fixed_names = _get_fixed_names(function)
+    parameters = [p for p in parameters[is_unbound_method:] if p.name not in fixed_names]
+    hints = {p.name: _get_hint(p, body, tool_name) for p in parameters}
+    contexts = [p for p in parameters if _is_context(hints[p.name], p.name, tool_name)]
+    arguments = [p for p in parameters if p not in contexts]
+    nodes = _build_nodes(
+        {p.name: _add_none_to_hint(p, hints[p.name]) for p in arguments}, tool_name
+    )
+    docstring = parse_docstring(inspect.getdoc(get_documented_object(function)), nodes.keys())
+    return ToolSignature(
         fields=tuple(
-            _field(p, kinds[p.name], said, tool) for p in asked if p.kind != p.VAR_KEYWORD
+            _build_field(p, nodes[p.name], docstring) for p in arguments if p.kind != p.VAR_KEYWORD
         ),
-        others=next((kinds[p.name] for p in asked if p.kind == p.VAR_KEYWORD), None),
-        reserved=_names(function) | _names(inspect.unwrap(body)) | _fixed(function),
-        contexts=tuple(p.name for p in contexts),
-        needs_context=any(p.default is p.empty for p in contexts),
-        unbound=unbound,
-        description=said.description,
+        extra_node=next((nodes[p.name] for p in arguments if p.kind == p.VAR_KEYWORD), None),
+        reserved_names=(
+            _get_parameter_names(function)
+            | _get_parameter_names(inspect.unwrap(body))
+            | fixed_names
+        ),
+        context_parameters=tuple(p.name for p in contexts),
+        requires_context=any(p.default is p.empty for p in contexts),
+        is_unbound_method=is_unbound_method,
+        description=docstring.description,
     )
 
 
-# The function itself, whatever it is wrapped in.
+# The function itself, without partials, methods and wrappers.
 
 
-def _body(function: Any) -> Any:
-    """What runs: the function inside partials and methods; of other objects, ``__call__``."""
+def _get_body(function: Any) -> Any:
+    """The function inside partials and methods; for other callable objects, ``__call__``."""
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function):
@@ -99,8 +108,8 @@ def _body(function: Any) -> Any:
     return getattr(function, "__func__", function)
 
 
-def documented(function: Any) -> Any:
-    """What the docstring is of: a partial has that of its class, which says nothing of it."""
+def get_documented_object(function: Any) -> Any:
+    """The object whose docstring describes the function: for a partial, what it wraps."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isroutine(function) or type(function).__call__.__doc__ is None:
@@ -108,41 +117,41 @@ def documented(function: Any) -> Any:
     return type(function).__call__
 
 
-def _fixed(function: Any) -> frozenset[str]:
-    """The keywords that a partial has fixed."""
-    fixed: set[str] = set()
+def _get_fixed_names(function: Any) -> frozenset[str]:
+    """The keywords that partials have fixed."""
+    names: set[str] = set()
     while isinstance(function, functools.partial):
-        fixed |= function.keywords.keys()
+        names |= function.keywords.keys()
         function = function.func
-    return frozenset(fixed)
+    return frozenset(names)
 
 
-def _parameters(function: Callable[..., Any], tool: str) -> list[inspect.Parameter]:
+def _get_parameters(function: Callable[..., Any], tool_name: str) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError) as exc:
         raise ConfigurationError(
-            f"tool {tool!r}: {error}; wrap it in a function that says what it takes"
-        ) from error
+            f"tool {tool_name!r}: {exc}; wrap it in a function with a signature"
+        ) from exc
 
 
-def _names(function: Any) -> frozenset[str]:
+def _get_parameter_names(function: Any) -> frozenset[str]:
     try:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return frozenset()
 
 
-def _is_unbound_method(function: Any, parameters: list[inspect.Parameter], tool: str) -> bool:
-    """Whether it stands in the body of a class, and takes the object first."""
-    place = getattr(function, "__qualname__", "").rpartition(".")[0]
-    in_class = inspect.isfunction(function) and place and not place.endswith("<locals>")
-    if not (in_class and parameters):
+def _is_unbound_method(function: Any, parameters: list[inspect.Parameter], tool_name: str) -> bool:
+    """Whether the function is defined in the body of a class, and takes the object first."""
+    class_name = getattr(function, "__qualname__", "").rpartition(".")[0]
+    is_local = class_name.endswith("<locals>")
+    if not (inspect.isfunction(function) and class_name and not is_local and parameters):
         return False
     if parameters[0].name == "cls":
         raise ConfigurationError(
-            f"tool {tool!r} is a class method: make a tool of it from outside the class, "
-            f"tool({place.rpartition('.')[2]}.{function.__name__})"
+            f"tool {tool_name!r} is a class method: make a tool of it outside the class, "
+            f"tool({class_name.rpartition('.')[2]}.{function.__name__})"
         )
     return parameters[0].name == "self"
 
@@ -150,107 +159,119 @@ def _is_unbound_method(function: Any, parameters: list[inspect.Parameter], tool:
 # Types.
 
 
-def _hint(parameter: inspect.Parameter, body: Any, tool: str) -> Any:
-    """The type of a parameter; ``Any`` where none is given."""
-    where = f"tool {tool!r}, parameter {parameter.name!r}"
-    if parameter.kind == parameter.VAR_POSITIONAL:
-        raise ConfigurationError(
-            f"{where}: a model names every argument, so there is none for "
-            f"*{parameter.name}; take a list"
-        )
-    if parameter.kind == parameter.POSITIONAL_ONLY:
-        raise ConfigurationError(
-            f"{where}: a model names every argument, and this one is positional-only; put it after "
-            "the / in the signature, or wrap the function"
-        )
-    if parameter.kind != parameter.VAR_KEYWORD and not _NAME.fullmatch(parameter.name):
-        raise ConfigurationError(
-            f"{where}: not every provider takes this name; use at most 64 of a-z, A-Z, 0-9 and _"
-        )
-    if type(parameter.default).__module__.startswith("pydantic.fields"):
-        raise ConfigurationError(
-            f"{where}: a Field is no default, for the function itself would be called with it; "
-            f"write {parameter.name}: Annotated[..., Field(...)]"
-        )
+def _get_hint(parameter: inspect.Parameter, body: Any, tool_name: str) -> Any:
+    """The type hint of a parameter; ``Any`` for one without an annotation."""
+    subject = f"tool {tool_name!r}, parameter {parameter.name!r}"
+    _check_parameter(parameter, subject)
     if parameter.annotation is parameter.empty:
         return Any
     scope = inspect.unwrap(body)
-    spaces = getattr(scope, "__globals__", {})
-    known = {"ToolContext": ToolContext}  # which may have been imported for type checkers only
-    names = {name: value for name, value in known.items() if name not in spaces}
-    names |= {variable.__name__: variable for variable in getattr(scope, "__type_params__", ())}
-    holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    global_names = getattr(scope, "__globals__", {})
+    # ToolContext may have been imported for type checkers only.
+    local_names = {} if "ToolContext" in global_names else {"ToolContext": ToolContext}
+    local_names |= {param.__name__: param for param in getattr(scope, "__type_params__", ())}
+    annotated = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        found = typing.get_type_hints(holder, spaces, names, include_extras=True)
-    except NameError as error:
+        hints = typing.get_type_hints(annotated, global_names, local_names, include_extras=True)
+    except NameError as exc:
         raise ConfigurationError(
-            f"{where}: {error}; the type has to be visible in the function's module, not only "
+            f"{subject}: {exc}; the type has to be visible in the function's module, not only "
             "inside a function or to type checkers"
-        ) from error
-    except (SyntaxError, TypeError, AttributeError) as error:
+        ) from exc
+    except (SyntaxError, TypeError, AttributeError) as exc:
         raise ConfigurationError(
-            f"{where}: {parameter.annotation!r} is not a type: {error}"
-        ) from error
-    hint = found[parameter.name]
+            f"{subject}: {parameter.annotation!r} is not a type: {exc}"
+        ) from exc
+    hint = hints[parameter.name]
     if typing.get_origin(hint) is typing.Unpack:
         raise ConfigurationError(
-            f"{where}: **{parameter.name} of a TypedDict's members is not told to a model; write "
-            "the members as parameters, or take the TypedDict itself as one"
+            f"{subject}: a model does not see the members of the TypedDict in **{parameter.name}; "
+            "write the members as parameters, or take the TypedDict itself as one"
         )
     return hint
 
 
-def _is_context(hint: Any, name: str, tool: str) -> bool:
-    parts = set(_parts(hint))
-    others = parts - {ToolContext, type(None)}
-    if (ToolContext in parts and others) or (others and _holds_context(hint)):
+def _check_parameter(parameter: inspect.Parameter, subject: str) -> None:
+    """Check that a model can pass the parameter by its name."""
+    if parameter.kind == parameter.VAR_POSITIONAL:
         raise ConfigurationError(
-            f"tool {tool!r}, parameter {name!r}: it is either a ToolContext, or the model's to give"
+            f"{subject}: a model passes every argument by name, so it has none for "
+            f"*{parameter.name}; take a list"
         )
-    return ToolContext in parts
+    if parameter.kind == parameter.POSITIONAL_ONLY:
+        raise ConfigurationError(
+            f"{subject}: a model passes every argument by name, and this one is positional-only; "
+            "put it after the / in the signature, or wrap the function"
+        )
+    if parameter.kind != parameter.VAR_KEYWORD and not _NAME.fullmatch(parameter.name):
+        raise ConfigurationError(
+            f"{subject}: not every provider accepts this name; use up to 64 of a-z, A-Z, 0-9 and _"
+        )
+    if type(parameter.default).__module__.startswith("pydantic.fields"):
+        raise ConfigurationError(
+            f"{subject}: a Field is not a default, because the function itself would get it; "
+            f"write {parameter.name}: Annotated[..., Field(...)]"
+        )
 
 
-def _holds_context(hint: Any) -> bool:
-    """Whether a ``ToolContext`` stands inside, as in a list of them."""
-    return any(arg is ToolContext or _holds_context(arg) for arg in typing.get_args(hint))
+def _is_context(hint: Any, name: str, tool_name: str) -> bool:
+    members = set(_iter_union_members(hint))
+    others = members - {ToolContext, type(None)}
+    if (ToolContext in members and others) or (others and _contains_context(hint)):
+        raise ConfigurationError(
+            f"tool {tool_name!r}, parameter {name!r}: a parameter is either a ToolContext or an "
+            "argument that the model passes, not both"
+        )
+    return ToolContext in members
 
 
-def _parts(hint: Any) -> Iterator[Any]:
-    """The members of a union, and what is annotated."""
+def _contains_context(hint: Any) -> bool:
+    """Whether ``ToolContext`` is somewhere inside a type, as in ``list[ToolContext]``."""
+    return any(arg is ToolContext or _contains_context(arg) for arg in typing.get_args(hint))
+
+
+def _iter_union_members(hint: Any) -> Iterator[Any]:
+    """Yield the members of a union, or the type itself; ``Annotated`` is removed."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
-        yield from _parts(typing.get_args(hint)[0])
+        yield from _iter_union_members(typing.get_args(hint)[0])
     elif origin in (typing.Union, types.UnionType):
-        for part in typing.get_args(hint):
-            yield from _parts(part)
+        for member in typing.get_args(hint):
+            yield from _iter_union_members(member)
     elif origin is None and isinstance(hint, type):
         yield hint
     else:
-        yield repr(hint)  # some of them have no hash
+        yield repr(hint)  # some hints are not hashable
 
 
-def _allowing_default(parameter: inspect.Parameter, hint: Any) -> Any:
-    """A default of None says that None is taken, also where the type forgets it."""
-    if parameter.default is not None or hint in (Any, object) or type(None) in set(_parts(hint)):
+def _add_none_to_hint(parameter: inspect.Parameter, hint: Any) -> Any:
+    """Add None to the type if it is the default, even if the annotation does not have it."""
+    if parameter.default is not None or hint in (Any, object):
         return hint
-    return typing.Optional[hint]  # noqa: UP045  # the hint may be text, which has no |
+    if type(None) in set(_iter_union_members(hint)):
+        return hint
+    return typing.Optional[hint]  # noqa: UP045  # the hint may be a string, which has no |
 
 
-def _kinds(hints: dict[str, Any], tool: str) -> dict[str, Kind]:
+def _build_nodes(hints: dict[str, Any], tool_name: str) -> dict[str, TypeNode]:
     try:
-        return kinds_of(hints)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"tool {tool!r}, parameter {error}") from error
+        return build_type_nodes(hints)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"tool {tool_name!r}, parameter {exc}") from exc
 
 
-def _field(parameter: inspect.Parameter, kind: Kind, said: Docstring, tool: str) -> Field:
+def _build_field(
+    parameter: inspect.Parameter, node: TypeNode, docstring: ParsedDocstring
+) -> ObjectField:
     required = parameter.default is parameter.empty
-    notes: Schema = {}
-    if parameter.name in said.arguments:
-        notes["description"] = said.arguments[parameter.name]
-    if isinstance(kind, Noted):  # what stands nearer to the type counts for more
-        notes |= kind.notes
-        kind = kind.kind
+    schema_metadata: Schema = {}
+    if parameter.name in docstring.arguments:
+        schema_metadata["description"] = docstring.arguments[parameter.name]
+    if isinstance(node, AnnotatedNode):  # the annotation takes precedence over the docstring
+        schema_metadata |= node.schema_metadata
+        node = node.node
     if not required:
-        notes |= note_of_default(parameter.default)
-    return Field(parameter.name, parameter.name, kind, required, notes=notes)
+        schema_metadata |= build_default_metadata(parameter.default)
+    return ObjectField(
+        parameter.name, parameter.name, node, required, schema_metadata=schema_metadata
+    )

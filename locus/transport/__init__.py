@@ -1,5 +1,7 @@
-"""Moves bytes without knowing what they mean, on whichever runtime the caller has.
+"""Sends HTTP requests and streams their responses, on whichever runtime the caller uses.
 
-A model call is a value, :class:`~locus.transport.http_call.Call`. ``blocking`` and ``nonblocking``
-drive it; they are mirror images of each other, and everything they share is in the other modules.
+A model call is a value, :class:`~locus.transport.http_call.HttpCall`. ``blocking_driver`` and
+``async_driver`` send it; they mirror each other line by line, as do ``blocking_pool`` and
+``async_pool``. Everything that both need is in the other modules. Nothing here knows what the bytes
+mean.
 """

@@ -1,7 +1,7 @@
-"""Drives calls under asyncio and trio. The mirror image of ``blocking``.
+"""Drives HTTP calls under asyncio and trio. Mirrors ``blocking_driver``.
 
-No event is handed to the caller from inside an async generator, a task group or a cancel scope
-(PEP 789): a stream is an object that is asked for its next event.
+No event is yielded from inside an async generator, a task group or a cancel scope (PEP 789): a
+stream is an object with an ``__anext__`` method, and holds no scope open between two events.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
-from locus.transport.async_pool import CLOSE_SECONDS, AsyncSender, Loop, current_loop
-from locus.transport.http_call import Call, Signer, says_nothing, says_nothing_at_all
-from locus.transport.httpx_compat import DRAIN_SECONDS, REFUSAL_BYTES, cut_short
-from locus.transport.retries import attempts, worth_retrying
+from locus.transport.async_pool import AsyncSender
+from locus.transport.http_call import HttpCall, Signer, is_empty_response, is_empty_stream
+from locus.transport.httpx_compat import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.loop_state import MAX_CLOSE_SECONDS, LoopState, get_loop_state
+from locus.transport.retries import is_retryable, iter_attempts
 
 if TYPE_CHECKING:
     import httpx
@@ -30,33 +31,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Source(Protocol):
-    """Where an :class:`AsyncStream` gets its events."""
+class EventSource(Protocol):
+    """Where an :class:`AsyncStream` gets its events from."""
 
-    async def more(self) -> list[ModelChunkEvent]:
-        """The next events, at least one; none at the end."""
+    async def read_events(self) -> list[ModelChunkEvent]:
+        """The next events: at least one, or none at the end of the stream."""
         ...
 
     async def close(self) -> None:
-        """Release what is held, also in a task that has been cancelled."""
+        """Release everything, also in a task that has been cancelled."""
         ...
 
-    def abandon(self) -> None:
+    def close_nowait(self) -> None:
         """Release what can be released without awaiting; may be called in any thread."""
         ...
 
 
 class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
-    """The events of one streamed answer: an async iterator, and a context manager that closes it.
+    """The events of one streamed response: an async iterator and an async context manager.
 
-    The request is sent when the first event is asked for. Leaving the loop and dropping the
-    stream, or leaving the context, closes the connection at once; so does cancelling.
+    The request is sent when the first event is requested. The connection is closed at once when
+    the context is left, when the task is cancelled, or when the stream is dropped before its end.
     """
 
     __slots__ = ("_events", "_source", "_waiting")
 
-    def __init__(self, source: Source) -> None:
-        self._source: Source | None = source
+    def __init__(self, source: EventSource) -> None:
+        self._source: EventSource | None = source
         self._waiting = False
         self._events: Iterator[ModelChunkEvent] = iter(())
 
@@ -68,11 +69,11 @@ class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
             return event
         if self._source is None:
             raise StopAsyncIteration
-        if self._waiting:  # the first event asked for twice would send the request twice
+        if self._waiting:  # two tasks that wait for the first event would send two requests
             raise RuntimeError("another task is waiting for the next event of this stream")
         self._waiting = True
         try:
-            self._events = iter(await self._source.more())
+            self._events = iter(await self._source.read_events())
         except BaseException:
             await self.aclose()
             raise
@@ -80,15 +81,15 @@ class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
             self._waiting = False
         first = next(self._events, None)
         if first is not None:
-            # The traceback of an error that was overcome on the way here, by another try say, may
-            # keep this frame until the garbage is collected. It must not keep the stream.
+            # An error that a retry has overcome keeps this frame by its traceback until it is
+            # collected. The frame must not keep the stream.
             del self
             return first
         await self.aclose()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Release the connection; the stream is over. Calling it twice is fine."""
+        """Release the connection and end the stream. It may be called twice."""
         self._events = iter(())
         source, self._source = self._source, None
         if source is not None:
@@ -96,104 +97,116 @@ class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
 
     def __del__(self) -> None:
         if self._source is not None:
-            self._source.abandon()
+            self._source.close_nowait()
 
 
-async def complete(sender: AsyncSender, call: Call) -> ModelResponse:
-    """One whole answer."""
+async def get_response(sender: AsyncSender, http_call: HttpCall) -> ModelResponse:
+    """Send the call, with retries, and parse its response."""
 
-    async def once(call: Call) -> ModelResponse:
-        response = await _open(sender, call, stream=False)
+    async def send_once(http_call: HttpCall) -> ModelResponse:
+        http_response = await _open_response(sender, http_call, stream=False)
         try:
-            body = await response.aread()
-        except sender.errors as error:
-            raise sender.failure(error, answer_begun=True) from error
+            body = await http_response.aread()
+        except sender.transport_errors as exc:
+            raise sender.make_api_error(exc, response_started=True) from exc
         finally:
-            if not response.is_closed:
-                with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                    await response.aclose()
-        return call.read(body)
+            if not http_response.is_closed:
+                with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
+                    await http_response.aclose()
+        return http_call.parse_body(body)
 
-    answer = await _persist(call, once)
-    for pause in call.pauses:
-        if not says_nothing(answer):
+    response = await _retry(http_call, send_once)
+    for delay in http_call.empty_response_delays:
+        if not is_empty_response(response):
             break
-        await anyio.sleep(pause)
-        answer = await _persist(call, once)
-    return answer
+        await anyio.sleep(delay)
+        response = await _retry(http_call, send_once)
+    return response
 
 
-def stream(sender: Callable[[Call], Awaitable[AsyncSender]], call: Call) -> AsyncStream:
-    """One answer as it arrives."""
-    return AsyncStream(_CallSource(sender, call))
+def stream_response(
+    get_sender: Callable[[HttpCall], Awaitable[AsyncSender]], http_call: HttpCall
+) -> AsyncStream:
+    """The events of the call's response. Nothing is sent before the first one is requested."""
+    return AsyncStream(_HttpCallEventSource(get_sender, http_call))
 
 
-class _CallSource:
-    """The events of a call."""
+class _HttpCallEventSource:
+    """Sends a call, with retries, and gives the events of its response."""
 
-    __slots__ = ("_call", "_reading", "_sender")
+    __slots__ = ("_get_sender", "_http_call", "_stream")
 
-    def __init__(self, sender: Callable[[Call], Awaitable[AsyncSender]], call: Call) -> None:
-        self._sender = sender
-        self._call = call
-        self._reading: _Reading | None = None
+    def __init__(
+        self, get_sender: Callable[[HttpCall], Awaitable[AsyncSender]], http_call: HttpCall
+    ) -> None:
+        self._get_sender = get_sender
+        self._http_call = http_call
+        self._stream: _OpenStream | None = None
 
-    async def more(self) -> list[ModelChunkEvent]:
-        if self._reading is not None:
+    async def read_events(self) -> list[ModelChunkEvent]:
+        http_call = self._http_call
+        if self._stream is not None:
             try:
-                return await self._reading.more()
-            except APIError as error:
-                self._call.asked.tell(error)
+                return await self._stream.read_events()
+            except APIError as exc:
+                http_call.request_info.add_context(exc)
                 raise
-        sender, loop = await self._sender(self._call), await current_loop()
+        sender, loop_state = await self._get_sender(http_call), await get_loop_state()
 
-        async def once(call: Call) -> tuple[_Reading, list[ModelChunkEvent]]:
-            response = await _open(sender, call, stream=True)
-            reading = _Reading(loop, sender, response, call.decoder())
+        async def open_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
+            http_response = await _open_response(sender, http_call, stream=True)
+            stream = _OpenStream(loop_state, sender, http_response, http_call.make_decoder())
             try:
-                return reading, await reading.more()
+                return stream, await stream.read_events()
             except BaseException:
-                await reading.close()
+                await stream.close()
                 raise
 
-        reading, events = await _persist(self._call, once)
-        for pause in self._call.pauses:
-            if not says_nothing_at_all(events):
+        stream, events = await _retry(http_call, open_once)
+        for delay in http_call.empty_response_delays:
+            if not is_empty_stream(events):
                 break
-            await reading.close()
-            await anyio.sleep(pause)
-            reading, events = await _persist(self._call, once)
-        self._reading = reading
+            await stream.close()
+            await anyio.sleep(delay)
+            stream, events = await _retry(http_call, open_once)
+        self._stream = stream
         return events
 
     async def close(self) -> None:
-        if self._reading is not None:
-            await self._reading.close()
+        if self._stream is not None:
+            await self._stream.close()
 
-    def abandon(self) -> None:
-        if self._reading is not None:
-            self._reading.abandon()
+    def close_nowait(self) -> None:
+        if self._stream is not None:
+            self._stream.close_nowait()
 
 
-class _Reading:
-    """An open stream: the answer, and the decoder that reads it."""
+class _OpenStream:
+    """A response that is being streamed, and the decoder of its body."""
 
-    __slots__ = ("_chunks", "_decoder", "_loop", "_response", "_sender")
+    __slots__ = ("_chunks", "_decoder", "_loop_state", "_response", "_sender")
 
     def __init__(
-        self, loop: Loop, sender: AsyncSender, response: httpx.Response, decoder: Decoder
+        self,
+        loop_state: LoopState,
+        sender: AsyncSender,
+        response: httpx.Response,
+        decoder: Decoder,
     ) -> None:
-        self._loop = loop
+        self._loop_state = loop_state
         self._sender = sender
         self._response = response
         self._decoder = decoder
-        # Two generators fewer for each read; a test transport's answer may have been read already.
-        plain = "content-encoding" not in response.headers and not response.is_stream_consumed
-        self._chunks = response.aiter_raw() if plain else response.aiter_bytes()
-        loop.readings.add(self)
+        # Raw bytes save two generators at each read. A test transport may have read the body.
+        is_raw = "content-encoding" not in response.headers and not response.is_stream_consumed
+        self._chunks = response.aiter_raw() if is_raw else response.aiter_bytes()
+        loop_state.open_streams.add(self)
 
-    async def more(self) -> list[ModelChunkEvent]:
-        """The next events, at least one; none at the end. Raises an ``APIError``."""
+    async def read_events(self) -> list[ModelChunkEvent]:
+        """The next events: at least one, or none at the end of the stream.
+
+        :raises APIError: the connection failed, or the stream is incomplete or holds an error.
+        """
         decoder = self._decoder
         events: list[ModelChunkEvent] = []
         if decoder.failure is None and not decoder.done:
@@ -204,124 +217,143 @@ class _Reading:
                         break
                 else:
                     events = decoder.close()
-            except self._sender.errors as error:
-                raise cut_short(self._sender.failure(error, answer_begun=True), decoder) from error
+            except self._sender.transport_errors as exc:
+                error = self._sender.make_api_error(exc, response_started=True)
+                raise make_stream_error(error, decoder) from exc
             if decoder.done:
-                await self._drain()
+                await self._drain_body()
         if decoder.failure is not None and not events:
             raise decoder.failure
         return events
 
-    async def _drain(self) -> None:
-        """Read on to the end of the body, so that the connection can be used again.
+    async def _drain_body(self) -> None:
+        """Read the body to its end, so that the connection can be used again.
 
-        Nearly always the body ends with the answer. A server that is silent instead is cut off.
+        Usually the body ends with the last event. If the server leaves it open, reading stops
+        after ``MAX_DRAIN_SECONDS``.
         """
-        with anyio.move_on_after(DRAIN_SECONDS), suppress(*self._sender.errors):
+        # The response is complete, so an error here costs nothing but the connection.
+        with anyio.move_on_after(MAX_DRAIN_SECONDS), suppress(*self._sender.transport_errors):
             async for _ in self._chunks:
                 pass
 
     async def close(self) -> None:
         """Release the connection."""
-        if self in self._loop.readings:
-            self._loop.readings.discard(self)
-            await _close(self._response, self._chunks, self._sender.errors)
+        if self in self._loop_state.open_streams:
+            self._loop_state.open_streams.discard(self)
+            await _close_response(self._response, self._chunks, self._sender.transport_errors)
 
-    def abandon(self) -> None:
-        """Close the connection where nobody can await; the rest is done at the next occasion."""
-        if self not in self._loop.readings:
+    def close_nowait(self) -> None:
+        """Shut the socket down without awaiting; the rest is closed at the next occasion."""
+        if self not in self._loop_state.open_streams:
             return  # closed, or its loop has ended
-        network = self._response.extensions.get("network_stream")
-        connection = network and network.get_extra_info("socket")
+        network_stream = self._response.extensions.get("network_stream")
+        connection = network_stream and network_stream.get_extra_info("socket")
         if connection is not None:
-            with suppress(OSError):  # closed already
-                connection.shutdown(socket.SHUT_RDWR)
-        self._loop.abandoned.append(self.close)
+            _shut_down_socket(connection)
+        self._loop_state.pending_closes.append(self.close)
 
 
-async def _send(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Response:
-    """The answer; of a signed request that got a 401, the answer to it with new credentials."""
-    signer = call.signer
+def _shut_down_socket(connection: socket.socket) -> None:
+    with suppress(OSError):  # closed already
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+async def _send_signed(sender: AsyncSender, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    """Send the request. If it is signed and gets a 401, send it again with new credentials."""
+    signer = http_call.signer
     if signer is None:
-        return await sender.open(call, stream=stream)
-    await single_flight.prepare(signer)
-    version = signer.version
-    response = await sender.open(call, stream=stream)
-    if response.status_code != 401 or not await _renew(signer, version, response):
+        return await sender.send(http_call, stream=stream)
+    await single_flight.ensure_ready(signer)
+    version = signer.credentials_version
+    response = await sender.send(http_call, stream=stream)
+    if response.status_code != 401 or not await _refresh_credentials(signer, version, response):
         return response
-    await _close(response, response.aiter_bytes(), sender.errors)
-    return await sender.open(call, stream=stream)
+    await _close_response(response, response.aiter_bytes(), sender.transport_errors)
+    return await sender.send(http_call, stream=stream)
 
 
-async def _renew(signer: Signer, version: int, response: httpx.Response) -> bool:
+async def _refresh_credentials(signer: Signer, version: int, response: httpx.Response) -> bool:
+    """Refresh the signer's credentials; close the response if the caller is cancelled meanwhile."""
     try:
-        return await single_flight.renew(signer, version)
+        return await single_flight.refresh_credentials(signer, version)
     except BaseException:  # the caller has been cancelled
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
             await response.aclose()
         raise
 
 
-async def _open(sender: AsyncSender, call: Call, *, stream: bool) -> httpx.Response:
-    """An answer that is no refusal; of one, as much of the body as can be had goes in the error."""
-    response = await _send(sender, call, stream=stream)
+async def _open_response(
+    sender: AsyncSender, http_call: HttpCall, *, stream: bool
+) -> httpx.Response:
+    """Send the request, and return a response with a success status, its body unread.
+
+    :raises APIStatusError: the status is 300 or more. The error holds what could be read of the
+        body, up to ``MAX_ERROR_BODY_BYTES``.
+    """
+    response = await _send_signed(sender, http_call, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()
     chunks = response.aiter_bytes()
     try:
-        with suppress(*sender.errors):  # the status says enough
+        with suppress(*sender.transport_errors):  # an incomplete body is enough beside the status
             async for chunk in chunks:
                 body += chunk
-                if len(body) >= REFUSAL_BYTES:
+                if len(body) >= MAX_ERROR_BODY_BYTES:
                     break
     finally:
-        await _close(response, chunks, sender.errors)
-    raise call.refusal(response.status_code, response.headers, bytes(body))
+        await _close_response(response, chunks, sender.transport_errors)
+    raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 
-async def _close(
-    response: httpx.Response, chunks: AsyncIterator[bytes], errors: tuple[type[Exception], ...]
+async def _close_response(
+    response: httpx.Response,
+    chunks: AsyncIterator[bytes],
+    transport_errors: tuple[type[Exception], ...],
 ) -> None:
     """Release the connection, also in a task that has been cancelled.
 
-    httpx reads through a chain of async generators, and closing the outer one only drops the
-    inner ones, which trio complains of. Reading on fails in the innermost instead, now that the
-    connection is closed, and all of them end in order.
+    httpx reads through a chain of async generators. Closing the outermost one only drops the inner
+    ones, and trio warns when those are collected. So this function closes the response and then
+    reads once more: the innermost generator fails, and all of them end in order.
     """
-    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+    with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
         await response.aclose()
-        # A RuntimeError says that another task reads; its reading fails, and ends them likewise.
-        with suppress(StopAsyncIteration, RuntimeError, *errors):
-            for _ in range(1000):  # a test transport may have more to say; not for ever
+        # A RuntimeError means that another task is reading; its read fails and ends them as well.
+        with suppress(StopAsyncIteration, RuntimeError, *transport_errors):
+            for _ in range(1000):  # a test transport may go on sending; this loop must end
                 await anext(chunks)
 
 
-async def _persist(call: Call, once: Callable[[Call], Awaitable[T]]) -> T:
-    """``once``, as often as the call's patience and the failures allow."""
+async def _retry(http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[T]]) -> T:
+    """Call ``send_once`` until it succeeds, or the retry policy ends the attempts."""
     try:
-        return await _attempt(call, once)
-    except APIError as error:
-        if not call.max_retries or not worth_retrying(error):
+        return await _try_with_fallback(http_call, send_once)
+    except APIError as exc:
+        if not http_call.max_retries or not is_retryable(exc):
             raise
-        first: APIError | None = error
-    async for attempt in attempts(call.max_retries):
+        first_error: APIError | None = exc
+    async for attempt in iter_attempts(http_call.max_retries):
         with attempt:
-            if first is not None:
+            if first_error is not None:
                 try:
-                    raise first
+                    raise first_error
                 finally:
-                    first = None
-            return await _attempt(call, once)
+                    first_error = None
+            return await _try_with_fallback(http_call, send_once)
     raise AssertionError("stamina ends by returning or raising")
 
 
-async def _attempt(call: Call, once: Callable[[Call], Awaitable[T]]) -> T:
+async def _try_with_fallback(
+    http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[T]]
+) -> T:
+    """Call ``send_once``; after an error that has a fallback, call it with the fallback."""
     try:
-        return await once(call)
-    except APIError as error:
-        call.asked.tell(error)
-        other = call.otherwise(error)
-        if other is None:
+        return await send_once(http_call)
+    except APIError as exc:
+        http_call.request_info.add_context(exc)
+        fallback = http_call.get_fallback(exc)
+        if fallback is None:
             raise
-    return await _attempt(other, once)
+    return await _try_with_fallback(fallback, send_once)

@@ -1,4 +1,4 @@
-"""Drives calls in the thread that makes them. The mirror image of ``nonblocking``."""
+"""Drives HTTP calls in the thread that makes them. Mirrors ``async_driver``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from locus.core.decoder_protocol import Decoder
 from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.transport.blocking_pool import Sender
-from locus.transport.http_call import Call, says_nothing, says_nothing_at_all
-from locus.transport.httpx_compat import DRAIN_SECONDS, REFUSAL_BYTES, cut_short
-from locus.transport.retries import attempts, worth_retrying
+from locus.transport.blocking_pool import BlockingSender
+from locus.transport.http_call import HttpCall, is_empty_response, is_empty_stream
+from locus.transport.httpx_compat import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.retries import is_retryable, iter_attempts
 
 if TYPE_CHECKING:
     import httpx
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
-    """The events of one streamed answer: an iterator, and a context manager that closes it.
+    """The events of one streamed response: an iterator and a context manager.
 
-    The request is sent when the first event is asked for. Leaving the loop and dropping the
-    stream, or leaving the context, closes the connection at once.
+    The request is sent when the first event is requested. The connection is closed at once when
+    the context is left, or when the stream is dropped before its end.
     """
 
     __slots__ = ("_events",)
@@ -44,83 +44,89 @@ class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
         return next(self._events)
 
     def close(self) -> None:
-        """Release the connection; the stream is over. Calling it twice is fine."""
+        """Release the connection and end the stream. It may be called twice."""
         self._events.close()
 
 
-def complete(sender: Sender, call: Call) -> ModelResponse:
-    """One whole answer."""
+def get_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse:
+    """Send the call, with retries, and parse its response."""
 
-    def once(call: Call) -> ModelResponse:
-        response = _open(sender, call, stream=False)
+    def send_once(http_call: HttpCall) -> ModelResponse:
+        http_response = _open_response(sender, http_call, stream=False)
         try:
-            body = response.read()
-        except sender.errors as error:
-            raise sender.failure(error, answer_begun=True) from error
+            body = http_response.read()
+        except sender.transport_errors as exc:
+            raise sender.make_api_error(exc, response_started=True) from exc
         finally:
-            response.close()
-        return call.read(body)
+            http_response.close()
+        return http_call.parse_body(body)
 
-    answer = _persist(call, once)
-    for pause in call.pauses:
-        if not says_nothing(answer):
+    response = _retry(http_call, send_once)
+    for delay in http_call.empty_response_delays:
+        if not is_empty_response(response):
             break
-        time.sleep(pause)
-        answer = _persist(call, once)
-    return answer
+        time.sleep(delay)
+        response = _retry(http_call, send_once)
+    return response
 
 
-def stream(sender: Callable[[Call], Sender], call: Call) -> BlockingStream:
-    """One answer as it arrives."""
-    return BlockingStream(_events(sender, call))
+def stream_response(
+    get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall
+) -> BlockingStream:
+    """The events of the call's response. Nothing is sent before the first one is requested."""
+    return BlockingStream(_iter_events(get_sender, http_call))
 
 
-def _events(
-    get_sender: Callable[[Call], Sender], call: Call
+def _iter_events(
+    get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall
 ) -> Generator[ModelChunkEvent, None, None]:
-    sender = get_sender(call)
+    sender = get_sender(http_call)
 
-    def once(call: Call) -> tuple[_Reading, list[ModelChunkEvent]]:
-        reading = _Reading(sender, _open(sender, call, stream=True), call.decoder())
+    def open_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
+        http_response = _open_response(sender, http_call, stream=True)
+        stream = _OpenStream(sender, http_response, http_call.make_decoder())
         try:
-            return reading, reading.more()
+            return stream, stream.read_events()
         except BaseException:
-            reading.close()
+            stream.close()
             raise
 
-    reading, events = _persist(call, once)
-    for pause in call.pauses:
-        if not says_nothing_at_all(events):
+    stream, events = _retry(http_call, open_once)
+    for delay in http_call.empty_response_delays:
+        if not is_empty_stream(events):
             break
-        reading.close()
-        time.sleep(pause)
-        reading, events = _persist(call, once)
+        stream.close()
+        time.sleep(delay)
+        stream, events = _retry(http_call, open_once)
     try:
         while events:
             yield from events
-            events = reading.more()
-    except APIError as error:
-        call.asked.tell(error)
+            events = stream.read_events()
+    except APIError as exc:
+        http_call.request_info.add_context(exc)
         raise
     finally:
-        reading.close()
+        stream.close()
 
 
-class _Reading:
-    """An open stream: the answer, and the decoder that reads it."""
+class _OpenStream:
+    """A response that is being streamed, and the decoder of its body."""
 
     __slots__ = ("_chunks", "_decoder", "_response", "_sender")
 
-    def __init__(self, sender: Sender, response: httpx.Response, decoder: Decoder) -> None:
+    def __init__(self, sender: BlockingSender, response: httpx.Response, decoder: Decoder) -> None:
         self._sender = sender
         self._response = response
         self._decoder = decoder
-        # Two generators fewer for each read; a test transport's answer may have been read already.
-        plain = "content-encoding" not in response.headers and not response.is_stream_consumed
-        self._chunks = response.iter_raw() if plain else response.iter_bytes()
+        # Raw bytes save two generators at each read. A test transport may have read the body.
+        is_raw = "content-encoding" not in response.headers and not response.is_stream_consumed
+        self._chunks = response.iter_raw() if is_raw else response.iter_bytes()
 
-    def more(self) -> list[ModelChunkEvent]:
-        """The next events, at least one; none at the end. Raises an ``APIError``."""
+    def read_events(self) -> list[ModelChunkEvent]:
+        """The next events: at least one, or none at the end of the stream.
+
+        :raises APIError: the connection failed, or the stream is incomplete or holds an error.
+        """
         decoder = self._decoder
         events: list[ModelChunkEvent] = []
         if decoder.failure is None and not decoder.done:
@@ -131,100 +137,108 @@ class _Reading:
                         break
                 else:
                     events = decoder.close()
-            except self._sender.errors as error:
-                raise cut_short(self._sender.failure(error, answer_begun=True), decoder) from error
+            except self._sender.transport_errors as exc:
+                error = self._sender.make_api_error(exc, response_started=True)
+                raise make_stream_error(error, decoder) from exc
             if decoder.done:
-                self._drain()
+                self._drain_body()
         if decoder.failure is not None and not events:
             raise decoder.failure
         return events
 
-    def _drain(self) -> None:
-        """Read on to the end of the body, so that the connection can be used again.
+    def _drain_body(self) -> None:
+        """Read the body to its end, so that the connection can be used again.
 
-        Nearly always the body ends with the answer. A server that is silent instead is cut off.
+        Usually the body ends with the last event. If the server leaves it open, the connection is
+        shut down after ``MAX_DRAIN_SECONDS``.
         """
-        network = self._response.extensions.get("network_stream")
-        connection = network and network.get_extra_info("socket")
+        network_stream = self._response.extensions.get("network_stream")
+        connection = network_stream and network_stream.get_extra_info("socket")
         if connection is None:
             return
-        watch = threading.Timer(DRAIN_SECONDS, _shut_down, (connection,))
-        watch.daemon = True
-        watch.start()
+        timer = threading.Timer(MAX_DRAIN_SECONDS, _shut_down_socket, (connection,))
+        timer.daemon = True
+        timer.start()
         try:
-            with suppress(*self._sender.errors):  # the answer is whole; only its connection is lost
+            # The response is complete, so an error here costs nothing but the connection.
+            with suppress(*self._sender.transport_errors):
                 for _ in self._chunks:
                     pass
         finally:
-            watch.cancel()
+            timer.cancel()
 
     def close(self) -> None:
         """Release the connection."""
         self._response.close()
 
 
-def _shut_down(connection: socket.socket) -> None:
+def _shut_down_socket(connection: socket.socket) -> None:
     with suppress(OSError):  # closed already
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _send(sender: Sender, call: Call, *, stream: bool) -> httpx.Response:
-    """The answer; of a signed request that got a 401, the answer to it with new credentials."""
-    signer = call.signer
+def _send_signed(sender: BlockingSender, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    """Send the request. If it is signed and gets a 401, send it again with new credentials."""
+    signer = http_call.signer
     if signer is None:
-        return sender.open(call, stream=stream)
-    if not signer.ready():
-        signer.prepare()
-    version = signer.version
-    response = sender.open(call, stream=stream)
-    if response.status_code != 401 or not signer.renew(version):
+        return sender.send(http_call, stream=stream)
+    if not signer.is_ready():
+        signer.ensure_ready()
+    version = signer.credentials_version
+    response = sender.send(http_call, stream=stream)
+    if response.status_code != 401 or not signer.refresh_credentials(version):
         return response
     response.close()
-    return sender.open(call, stream=stream)
+    return sender.send(http_call, stream=stream)
 
 
-def _open(sender: Sender, call: Call, *, stream: bool) -> httpx.Response:
-    """An answer that is no refusal; of one, as much of the body as can be had goes in the error."""
-    response = _send(sender, call, stream=stream)
+def _open_response(sender: BlockingSender, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    """Send the request, and return a response with a success status, its body unread.
+
+    :raises APIStatusError: the status is 300 or more. The error holds what could be read of the
+        body, up to ``MAX_ERROR_BODY_BYTES``.
+    """
+    response = _send_signed(sender, http_call, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()
     try:
-        with suppress(*sender.errors):  # the status says enough
+        with suppress(*sender.transport_errors):  # an incomplete body is enough beside the status
             for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) >= REFUSAL_BYTES:
+                if len(body) >= MAX_ERROR_BODY_BYTES:
                     break
     finally:
         response.close()
-    raise call.refusal(response.status_code, response.headers, bytes(body))
+    raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 
-def _persist(call: Call, once: Callable[[Call], T]) -> T:
-    """``once``, as often as the call's patience and the failures allow."""
+def _retry(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
+    """Call ``send_once`` until it succeeds, or the retry policy ends the attempts."""
     try:
-        return _attempt(call, once)
-    except APIError as error:
-        if not call.max_retries or not worth_retrying(error):
+        return _try_with_fallback(http_call, send_once)
+    except APIError as exc:
+        if not http_call.max_retries or not is_retryable(exc):
             raise
-        first: APIError | None = error
-    for attempt in attempts(call.max_retries):
+        first_error: APIError | None = exc
+    for attempt in iter_attempts(http_call.max_retries):
         with attempt:
-            if first is not None:
+            if first_error is not None:
                 try:
-                    raise first
+                    raise first_error
                 finally:
-                    first = None
-            return _attempt(call, once)
+                    first_error = None
+            return _try_with_fallback(http_call, send_once)
     raise AssertionError("stamina ends by returning or raising")
 
 
-def _attempt(call: Call, once: Callable[[Call], T]) -> T:
+def _try_with_fallback(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
+    """Call ``send_once``; after an error that has a fallback, call it with the fallback."""
     try:
-        return once(call)
-    except APIError as error:
-        call.asked.tell(error)
-        other = call.otherwise(error)
-        if other is None:
+        return send_once(http_call)
+    except APIError as exc:
+        http_call.request_info.add_context(exc)
+        fallback = http_call.get_fallback(exc)
+        if fallback is None:
             raise
-    return _attempt(other, once)
+    return _try_with_fallback(fallback, send_once)

@@ -1,7 +1,7 @@
-"""The connections of blocking calls, and what sends. The mirror image of ``nonblocking_pool``.
+"""The connection pool of blocking calls, and what sends through it. Mirrors ``async_pool``.
 
-A pool of connections belongs to the model that opened it. It may be used by any number of
-threads; a forked child opens its own.
+A pool belongs to the model that opened it. Any number of threads may use it; a forked child opens
+its own connections.
 """
 
 from __future__ import annotations
@@ -13,38 +13,41 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.http_call import Call, HttpRequest
+from locus.transport.http_call import HttpCall, HttpRequest
 from locus.transport.httpx_compat import (
-    Requests,
-    ThroughHttpx,
-    build,
-    check_open,
-    connection_options,
-    goes_direct,
+    HttpxSenderBase,
+    RequestFactory,
+    build_client_request,
+    build_transport_options,
+    can_connect_directly,
+    check_client_open,
 )
 
 if TYPE_CHECKING:
     import httpx
 
 
-class Sender(Protocol):
-    """Opens an answer: through an httpx client, or a provider's SDK."""
+class BlockingSender(Protocol):
+    """Sends requests: through an httpx client or transport, or through a provider's SDK."""
 
     @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        """What reading the body of an answer may raise."""
+    def transport_errors(self) -> tuple[type[Exception], ...]:
+        """The exceptions that reading a response body may raise."""
         ...
 
-    def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, its body unread. Raises an ``APIError``."""
+    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return the response with its body unread.
+
+        :raises APIError: there is no response.
+        """
         ...
 
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for one of ``errors``."""
+    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
+        """Make Locus's error for one of ``transport_errors``."""
         ...
 
 
-class HttpxSender(ThroughHttpx):
+class BlockingHttpxSender(HttpxSenderBase):
     """Sends through an httpx or httpx2 client."""
 
     __slots__ = ("client",)
@@ -53,39 +56,40 @@ class HttpxSender(ThroughHttpx):
         super().__init__(library)
         self.client = client
 
-    def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, its body unread, streamed or not."""
-        check_open(self.client)
+    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return the response with its body unread, streamed or not."""
+        check_client_open(self.client)
         try:
-            built, options = build(self.client, call, self.library)
-            response: httpx.Response = self.client.send(built, stream=True, **options)
-        except self.errors as error:
-            raise self.failure(error, answer_begun=False) from error
-        except self.library.InvalidURL as error:
-            raise ConfigurationError(f"base_url makes no valid address: {error}") from error
+            request, options = build_client_request(self.client, http_call, self.library)
+            response: httpx.Response = self.client.send(request, stream=True, **options)
+        except self.transport_errors as exc:
+            raise self.make_api_error(exc, response_started=False) from exc
+        except self.library.InvalidURL as exc:
+            raise ConfigurationError(f"base_url makes no valid address: {exc}") from exc
         return response
 
     def close(self) -> None:
-        """Close the client, if it is Locus's own."""
+        """Close the client; called only if it is Locus's own."""
         self.client.close()
 
 
-class TransportSender(ThroughHttpx):
-    """Sends through a bare httpx transport: Locus's own connections."""
+class BlockingTransportSender(HttpxSenderBase):
+    """Sends through an httpx transport without a client: Locus's own connections."""
 
-    __slots__ = ("_requests", "transport")
+    __slots__ = ("_request_factory", "transport")
 
     def __init__(self, transport: httpx.HTTPTransport, library: ModuleType) -> None:
         super().__init__(library)
         self.transport = transport
-        self._requests = Requests(library)
+        self._request_factory = RequestFactory(library)
 
-    def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, its body unread, streamed or not."""
+    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return the response with its body unread, streamed or not."""
         try:
-            return self.transport.handle_request(self._requests.make(call.signed()))
-        except self.errors as error:
-            raise self.failure(error, answer_begun=False) from error
+            request = self._request_factory.build_request(http_call.sign_request())
+            return self.transport.handle_request(request)
+        except self.transport_errors as exc:
+            raise self.make_api_error(exc, response_started=False) from exc
 
     def close(self) -> None:
         """Close the connections."""
@@ -97,51 +101,53 @@ class BlockingPool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: list[TransportSender | HttpxSender] = []  # one, or none
-        # Not __del__: of a model that is part of a reference cycle, the sockets may go first.
-        weakref.finalize(self, _close_all, self._open)
+        self._senders: list[BlockingTransportSender | BlockingHttpxSender] = []  # one, or none
+        # Not __del__: in a reference cycle the sockets may be finalized before the pool.
+        weakref.finalize(self, _close_senders, self._senders)
         _pools.add(self)
 
-    def sender(self, request: HttpRequest) -> Sender:
-        """What sends ``request``."""
-        for sender in self._open:
+    def get_sender(self, request: HttpRequest) -> BlockingSender:
+        """The sender for ``request``."""
+        for sender in self._senders:
             return sender
         import httpx
 
         with self._lock:
-            if not self._open:
-                options = connection_options(request.url)
-                if goes_direct(request.url):
-                    self._open.append(TransportSender(httpx.HTTPTransport(**options), httpx))
+            if not self._senders:
+                options = build_transport_options(request.url)
+                if can_connect_directly(request.url):
+                    transport = httpx.HTTPTransport(**options)
+                    self._senders.append(BlockingTransportSender(transport, httpx))
                 else:
-                    self._open.append(HttpxSender(httpx.Client(**options), httpx))
-            return self._open[0]
+                    self._senders.append(BlockingHttpxSender(httpx.Client(**options), httpx))
+            return self._senders[0]
 
     def close(self) -> None:
         """Release the connections. The next call opens new ones."""
         with self._lock:
-            _close_all(self._open)
+            _close_senders(self._senders)
 
-    def forget(self) -> None:
-        """In a forked child: the connections are the parent's, and perhaps the lock is taken."""
-        _inherited.extend(self._open)  # not closed and not collected: either would disturb them
-        self._open.clear()
+    def reset_after_fork(self) -> None:
+        """In a forked child, drop the parent's connections and the lock, which may be locked."""
+        # Neither closed nor collected: both would disturb the parent's connections.
+        _inherited_senders.extend(self._senders)
+        self._senders.clear()
         self._lock = threading.Lock()
 
 
-def _close_all(senders: list[TransportSender | HttpxSender]) -> None:
+def _close_senders(senders: list[BlockingTransportSender | BlockingHttpxSender]) -> None:
     while senders:
         senders.pop().close()
 
 
 _pools: weakref.WeakSet[BlockingPool] = weakref.WeakSet()
-_inherited: list[Sender] = []
+_inherited_senders: list[BlockingSender] = []
 
 
-def _after_fork() -> None:
+def _reset_after_fork() -> None:
     for pool in list(_pools):
-        pool.forget()
+        pool.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_reset_after_fork)

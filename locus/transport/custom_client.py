@@ -1,8 +1,8 @@
-"""Connections that the caller brings: httpx and httpx2 clients, and the providers' own SDKs.
+"""Senders for the caller's own client: an httpx or httpx2 client, or a client of a provider's SDK.
 
-The caller's client is used as it is and never closed. An SDK is used through the public method
-that it offers for the same request, so that its credentials, its retries, and whatever
-instruments it see an ordinary call; Locus only takes the raw answer from it.
+Locus never changes or closes the caller's client. It sends through the public method that the SDK
+has for the same request, so that the SDK's credentials, retries and instrumentation work as in any
+other call; Locus only takes the raw HTTP response from it.
 """
 
 from __future__ import annotations
@@ -16,126 +16,133 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import msgspec
 
-from locus.core.error_factory import silent, unreachable
+from locus.core.connection_errors import make_connection_error, make_timeout_error
 from locus.core.errors import APIError, ConfigurationError
 from locus.transport.async_pool import AsyncHttpxSender, AsyncSender
-from locus.transport.blocking_pool import HttpxSender, Sender
-from locus.transport.http_call import Call
-from locus.transport.httpx_compat import errors_of, library_of
+from locus.transport.blocking_pool import BlockingHttpxSender, BlockingSender
+from locus.transport.http_call import HttpCall
+from locus.transport.httpx_compat import get_httpx_module, get_transport_errors
 
 if TYPE_CHECKING:
     import httpx
 
 
 @attrs.frozen
-class Brought:
-    """What the caller brought, for each way of calling; None where they brought nothing."""
+class CustomClient:
+    """The senders for the caller's own client; None where that client cannot send."""
 
-    blocking: Sender | None = None
-    nonblocking: AsyncSender | None = None
+    blocking_sender: BlockingSender | None = None
+    async_sender: AsyncSender | None = None
 
-    def for_blocking(self) -> Sender:
+    def get_blocking_sender(self) -> BlockingSender:
         """The sender for blocking calls.
 
         :raises ConfigurationError: only an async client was given.
         """
-        if self.blocking is None:
+        if self.blocking_sender is None:
             raise ConfigurationError(
                 "this model was given an async client only, so it cannot be called blocking: "
                 "use complete() and stream(), or bring a blocking client (http_client= takes both "
                 "as a pair)"
             )
-        return self.blocking
+        return self.blocking_sender
 
-    def for_nonblocking(self) -> AsyncSender:
+    def get_async_sender(self) -> AsyncSender:
         """The sender for async calls.
 
         :raises ConfigurationError: only a blocking client was given.
         """
-        if self.nonblocking is None:
+        if self.async_sender is None:
             raise ConfigurationError(
                 "this model was given a blocking client only, so it cannot be awaited: use "
                 "complete_sync() and stream_sync(), or bring an async client (http_client= takes "
                 "both as a pair)"
             )
-        return self.nonblocking
+        return self.async_sender
 
 
-def http_clients(http_client: Any) -> Brought:
-    """The senders for ``http_client=``: a client of httpx or httpx2, or a pair of both kinds.
+def wrap_http_client(http_client: Any) -> CustomClient:
+    """Make the senders for ``http_client=``: one httpx or httpx2 client, or a blocking/async pair.
 
     :raises TypeError: it is something else.
     """
     clients = http_client if isinstance(http_client, (tuple, list)) else (http_client,)
-    blocking: Sender | None = None
-    nonblocking: AsyncSender | None = None
+    blocking_sender: BlockingSender | None = None
+    async_sender: AsyncSender | None = None
     for client in clients:
-        library = library_of(client)
-        if library is not None and isinstance(client, library.Client) and blocking is None:
-            blocking = HttpxSender(client, library)
-        elif library is not None and not isinstance(client, library.Client) and nonblocking is None:
-            nonblocking = AsyncHttpxSender(client, library)
+        library = get_httpx_module(client)
+        if library is None:
+            break
+        if isinstance(client, library.Client) and blocking_sender is None:
+            blocking_sender = BlockingHttpxSender(client, library)
+        elif not isinstance(client, library.Client) and async_sender is None:
+            async_sender = AsyncHttpxSender(client, library)
         else:
             break
     else:
         if clients:
-            return Brought(blocking, nonblocking)
-    got = ", ".join(type(client).__name__ for client in clients) or "nothing"
+            return CustomClient(blocking_sender, async_sender)
+    names = ", ".join(type(client).__name__ for client in clients) or "nothing"
     raise TypeError(
-        f"http_client= takes an httpx or httpx2 Client or AsyncClient, or a pair of both, not {got}"
+        "http_client= takes an httpx or httpx2 Client or AsyncClient, or a pair of both, "
+        f"not {names}"
     )
 
 
-class Sdk(Protocol):
-    """How a provider's SDK is sent through."""
+class SdkAdapter(Protocol):
+    """Makes senders for the clients of one provider's SDK."""
 
     @property
-    def retries(self) -> bool:
-        """Whether it tries again by itself; then Locus does not."""
+    def retries_requests(self) -> bool:
+        """Whether the SDK retries requests itself; then Locus does not."""
         ...
 
-    def brought(self, sdk_client: Any) -> Brought:
-        """The senders for ``sdk_client=``. Raises ``TypeError`` where it is not of this SDK."""
+    def wrap_client(self, sdk_client: Any) -> CustomClient:
+        """Make the sender for ``sdk_client=``.
+
+        :raises TypeError: it is not a client of this SDK.
+        """
         ...
 
 
 @attrs.frozen
 class SdkMethod:
-    """Where a provider's SDK sends the request that Locus builds, where it gives raw answers.
+    """The adapter for an SDK with a method that returns raw HTTP responses, such as openai's.
 
     :param package: the SDK's import name.
-    :param error: the name of the root of its errors.
-    :param create: the method that makes the request and gives the raw answer, of a client.
-    :param retries: whether the SDK tries again by itself.
+    :param error_name: the name of the base class of the SDK's errors.
+    :param get_method: takes a client, returns the method that sends a request and returns the raw
+        response.
+    :param retries_requests: whether the SDK retries requests itself.
     """
 
     package: str
-    error: str
-    create: Callable[[Any], Callable[..., Any]]
-    retries: bool = True
+    error_name: str
+    get_method: Callable[[Any], Callable[..., Any]]
+    retries_requests: bool = True
 
-    def brought(self, sdk_client: Any) -> Brought:
-        """The senders for ``sdk_client=``.
+    def wrap_client(self, sdk_client: Any) -> CustomClient:
+        """Make the sender for ``sdk_client=``.
 
         :raises TypeError: it is not a client of this SDK.
         """
-        kinds = {
-            kind.__name__
-            for kind in type(sdk_client).__mro__
-            if kind.__module__.partition(".")[0] == self.package
+        class_names = {
+            cls.__name__
+            for cls in type(sdk_client).__mro__
+            if cls.__module__.partition(".")[0] == self.package
         }
-        if "AsyncAPIClient" in kinds:
-            return Brought(nonblocking=AsyncSdkSender(self, sdk_client))
-        if "SyncAPIClient" in kinds:
-            return Brought(blocking=SdkSender(self, sdk_client))
+        if "AsyncAPIClient" in class_names:
+            return CustomClient(async_sender=AsyncSdkSender(self, sdk_client))
+        if "SyncAPIClient" in class_names:
+            return CustomClient(blocking_sender=BlockingSdkSender(self, sdk_client))
         raise TypeError(
             f"sdk_client= takes a client of the package {self.package}, "
             f"not {type(sdk_client).__name__}"
         )
 
 
-class _Sdk:
-    """What both kinds of SDK sender share."""
+class _SdkSenderBase:
+    """The base of the blocking and the async SDK sender."""
 
     __slots__ = ("_method", "_sdk", "client")
 
@@ -145,81 +152,89 @@ class _Sdk:
         self._sdk: Any = sys.modules[method.package]
 
     @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        """What reading the body of an answer may raise: the SDK uses one httpx or the other."""
-        return tuple(error for library in _libraries() for error in errors_of(library))
+    def transport_errors(self) -> tuple[type[Exception], ...]:
+        """The exceptions that reading a body may raise, whichever httpx library the SDK uses."""
+        return tuple(
+            cls for library in _get_loaded_libraries() for cls in get_transport_errors(library)
+        )
 
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for one of ``errors``."""
-        timeouts = tuple(library.TimeoutException for library in _libraries())
-        if isinstance(error, timeouts):
-            return silent(error, answer_begun=answer_begun)
-        return unreachable(error)
+    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
+        """Make Locus's error for one of ``transport_errors``."""
+        timeouts = tuple(library.TimeoutException for library in _get_loaded_libraries())
+        if isinstance(exc, timeouts):
+            return make_timeout_error(exc, response_started=response_started)
+        return make_connection_error(exc)
 
     @property
-    def refusals(self) -> type[Exception]:
-        """The root of what the SDK's methods raise."""
-        root: type[Exception] = getattr(self._sdk, self._method.error)
-        return root
+    def sdk_errors(self) -> type[Exception]:
+        """The base class of the SDK's errors."""
+        base: type[Exception] = getattr(self._sdk, self._method.error_name)
+        return base
 
-    def refusal(self, error: Any, call: Call) -> Exception:
-        """Locus's word for what an SDK's method raised."""
+    def convert_sdk_error(self, exc: Any, http_call: HttpCall) -> Exception:
+        """Make Locus's error for an exception that the SDK's method raised."""
         sdk = self._sdk
-        if isinstance(error, sdk.APIStatusError):
-            return call.refusal(error.status_code, error.response.headers, error.response.content)
-        if isinstance(error, sdk.APITimeoutError):
-            return silent(error.__cause__ or error, answer_begun=False)
-        if isinstance(error, sdk.APIConnectionError):
-            return unreachable(error.__cause__ or error)
-        return ConfigurationError(f"the {self._method.package} client refuses: {error}")
+        if isinstance(exc, sdk.APIStatusError):
+            return http_call.make_status_error(
+                exc.status_code, exc.response.headers, exc.response.content
+            )
+        if isinstance(exc, sdk.APITimeoutError):
+            return make_timeout_error(exc.__cause__ or exc, response_started=False)
+        if isinstance(exc, sdk.APIConnectionError):
+            return make_connection_error(exc.__cause__ or exc)
+        return ConfigurationError(f"the {self._method.package} client refuses: {exc}")
 
-    def arguments(self, call: Call, *, stream: bool) -> dict[str, Any]:
-        """The method's keywords: the body's members that it knows, the others as extras."""
-        body = msgspec.json.decode(call.request.content)
-        parameters = inspect.signature(self._method.create(self.client)).parameters
-        # An instrument may have wrapped the method and not say what it takes: everything, then.
-        known = {
+    def build_arguments(self, http_call: HttpCall) -> dict[str, Any]:
+        """The keyword arguments of the SDK's method; what it does not know goes to ``extra_body``.
+
+        ``timeout`` and ``extra_headers`` are the SDK's own keywords for a single call.
+        """
+        request = http_call.request
+        body = msgspec.json.decode(request.content)
+        parameters = inspect.signature(self._method.get_method(self.client)).parameters
+        # Instrumentation may wrap the method and hide its parameters: then pass every member.
+        arguments = {
             name: body.pop(name)
             for name in list(body)
             if name in parameters or "model" not in parameters
         }
-        request = call.request
         if request.timeout is not None:
-            known["timeout"] = request.timeouts()["timeout"]
+            arguments["timeout"] = request.timeout_options()["timeout"]
         if request.headers:
-            known["extra_headers"] = dict(request.headers)
-        return {**known, "extra_body": body} if body else known
+            arguments["extra_headers"] = dict(request.headers)
+        return {**arguments, "extra_body": body} if body else arguments
 
 
-class SdkSender(_Sdk):
+class BlockingSdkSender(_SdkSenderBase):
     """Sends through a blocking SDK client."""
 
     __slots__ = ()
 
-    def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The raw answer of the SDK's method."""
+    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return the raw response of the SDK's method."""
         try:
-            raw = self._method.create(self.client)(**self.arguments(call, stream=stream))
-        except self.refusals as error:
-            raise self.refusal(error, call) from error
+            raw = self._method.get_method(self.client)(**self.build_arguments(http_call))
+        except self.sdk_errors as exc:
+            raise self.convert_sdk_error(exc, http_call) from exc
         response: httpx.Response = raw.http_response
         return response
 
 
-class AsyncSdkSender(_Sdk):
+class AsyncSdkSender(_SdkSenderBase):
     """Sends through an async SDK client."""
 
     __slots__ = ()
 
-    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The raw answer of the SDK's method."""
+    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return the raw response of the SDK's method."""
         try:
-            raw = await self._method.create(self.client)(**self.arguments(call, stream=stream))
-        except self.refusals as error:
-            raise self.refusal(error, call) from error
+            raw = await self._method.get_method(self.client)(**self.build_arguments(http_call))
+        except self.sdk_errors as exc:
+            raise self.convert_sdk_error(exc, http_call) from exc
         response: httpx.Response = raw.http_response
         return response
 
 
-def _libraries() -> list[ModuleType]:
+def _get_loaded_libraries() -> list[ModuleType]:
+    """The modules ``httpx`` and ``httpx2``, as far as they are imported."""
     return [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]

@@ -1,4 +1,4 @@
-"""A model call as a value: what to send, and pure functions that read what comes back."""
+"""A model call as a value: the HTTP request, and the functions that read its response."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Any, Final, Protocol
 import attrs
 
 from locus.core.decoder_protocol import Decoder
-from locus.core.error_factory import Asked
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.events import ModelChunkEvent
+from locus.core.request_info import RequestInfo
 from locus.core.response import ModelResponse
 
-_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, 5.5, without obs-text
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, 5.5, without obs-text
 
 
-CONNECT_SECONDS: Final = 10.0
-"""The longest that making a connection may take."""
-_FOR_EVER: Final = 2_000_000.0
-"""Seconds: 23 days. What polls a socket counts milliseconds in 32 bits, and fails beyond."""
+MAX_CONNECT_SECONDS: Final = 10.0
+"""The longest that connecting to a server may take."""
+_MAX_TIMEOUT_SECONDS: Final = 2_000_000.0
+"""23 days. Longer timeouts fail: sockets are polled with milliseconds in a 32-bit integer."""
 
 
 def check_headers(headers: Mapping[str, Any]) -> None:
-    """Refuse what cannot travel in a header, without showing a value: it may be a secret.
+    """Check that the headers can be sent, without showing a value: it may be a secret.
 
-    :raises ConfigurationError: names the header.
+    :raises ConfigurationError: a header cannot be sent; the message names it.
     """
     for name, value in headers.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not the name of an HTTP header")
         if not isinstance(value, str):
             raise ConfigurationError(
                 f"the header {name} is {type(value).__name__}; it must be a string"
             )
-        if not _VALUE.fullmatch(value) or value != value.strip():
+        if not _HEADER_VALUE.fullmatch(value) or value != value.strip():
             raise ConfigurationError(
                 f"the header {name} holds a line break, outer white space, or a character beyond "
                 "ASCII; if it is made from a key, look at the key's ends"
@@ -45,10 +45,10 @@ def check_headers(headers: Mapping[str, Any]) -> None:
 
 @attrs.frozen
 class HttpRequest:
-    """One request; Locus's own are all POSTs.
+    """One HTTP request; Locus's own are all POSTs.
 
-    :param timeout: the longest silence while sending or receiving, in seconds; ``math.inf`` is
-        for ever, None leaves it to the client. Connecting may take 10 seconds of it at the most.
+    :param timeout: how long the server may send or receive nothing, in seconds; ``math.inf`` is no
+        limit, None uses the client's own timeout. Connecting may take at most 10 seconds of it.
     """
 
     url: str
@@ -57,36 +57,42 @@ class HttpRequest:
     timeout: float | None = None
     method: str = "POST"
 
-    def timeouts(self) -> dict[str, float | None]:
-        """The arguments of an httpx ``Timeout``; empty where the client's own is to be used."""
+    def timeout_options(self) -> dict[str, float | None]:
+        """The arguments of an httpx ``Timeout``; empty where the client's own timeout is used."""
         if self.timeout is None:
             return {}
-        connect = min(self.timeout, CONNECT_SECONDS)
-        return {"timeout": None if self.timeout > _FOR_EVER else self.timeout, "connect": connect}
+        connect = min(self.timeout, MAX_CONNECT_SECONDS)
+        return {
+            "timeout": None if self.timeout > _MAX_TIMEOUT_SECONDS else self.timeout,
+            "connect": connect,
+        }
 
 
 class Signer(Protocol):
-    """Puts credentials on requests as they are sent: a signature, or a token that expires.
+    """Adds credentials to requests just before they are sent: a signature, or a token.
 
-    A driver makes it ready before each try. After a 401 it has the credentials renewed and sends
-    the request once more. What may block is called in a worker thread where there is an event
-    loop. One signer serves any number of threads, tasks and loops.
+    A driver calls :meth:`ensure_ready` before each attempt. After a 401 it calls
+    :meth:`refresh_credentials` and sends the request once more. Async drivers call the methods
+    that may block in a worker thread. One signer can be used by any number of threads, tasks and
+    event loops at the same time.
     """
 
     @property
-    def version(self) -> int:
-        """Counts the credentials: another number, other credentials."""
+    def credentials_version(self) -> int:
+        """A number that changes when the credentials change."""
         ...
 
-    def ready(self) -> bool:
-        """Whether :meth:`sign` can be called. Never blocks; may begin to renew behind the scenes.
+    def is_ready(self) -> bool:
+        """Whether :meth:`sign` can be called. Never blocks; may start a refresh in the background.
 
-        What is about to expire still serves, so that nobody waits while it is renewed.
+        Credentials that are about to expire still sign, so that no request waits for the refresh.
         """
         ...
 
-    def prepare(self) -> None:
-        """Get ready. May block; at most one caller does the work, the others wait for it.
+    def ensure_ready(self) -> None:
+        """Fetch the credentials if :meth:`sign` needs them. May block.
+
+        One caller fetches them; other callers wait for that one.
 
         :raises ConfigurationError: there are no credentials, or they cannot be read.
         :raises APIError: the service that issues them failed.
@@ -94,71 +100,76 @@ class Signer(Protocol):
         ...
 
     def sign(self, request: HttpRequest) -> HttpRequest:
-        """The request with the headers that vouch for it. Computes only."""
+        """A copy of the request with the headers that authenticate it. No I/O."""
         ...
 
-    def renew(self, version: int) -> bool:
-        """Get other credentials than those of ``version``, which were refused. May block.
+    def refresh_credentials(self, version: int) -> bool:
+        """Replace the credentials of ``version``, which the server has rejected. May block.
 
-        Whether there are any now. A failure keeps the old ones, and is not raised.
+        Returns whether there are other credentials now. If the refresh fails, the old ones stay
+        and no error is raised.
         """
         ...
 
     def secrets(self) -> Iterable[str]:
-        """What must not show in an error."""
+        """The texts that must not appear in any error message."""
         ...
 
 
 @attrs.frozen
-class Call:
-    """A request, and how to read its answer.
+class HttpCall:
+    """An HTTP request, and how to read its response.
 
-    :param read: reads a whole answer's body.
-    :param decoder: makes the reader of a streamed one.
-    :param refused: the error for an answer with a status of 300 and up: body, status, headers.
-    :param fallback: another way to ask, should the provider refuse this one; or None.
-    :param signer: signs the request as it is sent, or None.
-    :param pauses: after an answer with neither text nor calls, how many seconds to wait before
-        asking again: one number for each further time.
+    :param request_info: adds the provider, the model and a hint to error messages.
+    :param parse_body: parses the body of a response that is not streamed.
+    :param make_decoder: makes the decoder of a streamed response.
+    :param error_factory: makes the error for a status of 300 or more, from body, status, headers.
+    :param max_retries: how many further attempts are made after an error that may pass.
+    :param fallback: makes another call to try after a status error, or returns None; or None.
+    :param signer: signs the request just before it is sent, or None.
+    :param empty_response_delays: how many seconds to wait before the request is sent again, after
+        a response with neither text nor tool calls: one number for each repetition.
     """
 
     request: HttpRequest
-    asked: Asked
-    read: Callable[[bytes], ModelResponse]
-    decoder: Callable[[], Decoder]
-    refused: Callable[[str, int, Mapping[str, str]], APIStatusError]
+    request_info: RequestInfo
+    parse_body: Callable[[bytes], ModelResponse]
+    make_decoder: Callable[[], Decoder]
+    error_factory: Callable[[str, int, Mapping[str, str]], APIStatusError]
     max_retries: int = 2
-    fallback: Callable[[APIStatusError], Call | None] | None = None
+    fallback: Callable[[APIStatusError], HttpCall | None] | None = None
     signer: Signer | None = None
-    pauses: tuple[float, ...] = ()
+    empty_response_delays: tuple[float, ...] = ()
 
-    def signed(self) -> HttpRequest:
-        """What to send."""
+    def sign_request(self) -> HttpRequest:
+        """The request to send: signed if there is a signer."""
         return self.request if self.signer is None else self.signer.sign(self.request)
 
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
-        """The error for an answer that is a refusal."""
-        return self.refused(body.decode(errors="replace"), status, headers)
+    def make_status_error(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> APIStatusError:
+        """Make the error for a response with a status of 300 or more."""
+        return self.error_factory(body.decode(errors="replace"), status, headers)
 
-    def otherwise(self, error: APIError) -> Call | None:
-        """The other way to ask, if there is one for this error."""
+    def get_fallback(self, error: APIError) -> HttpCall | None:
+        """The call to try instead after this error, or None."""
         if self.fallback is None or not isinstance(error, APIStatusError):
             return None
         return self.fallback(error)
 
 
-def says_nothing(answer: ModelResponse) -> bool:
-    """Whether an answer has neither text nor calls, nor anything else that the model made."""
-    if answer.content or answer.tool_calls or answer.refusal:
+def is_empty_response(response: ModelResponse) -> bool:
+    """Whether a response has no text, no tool calls, and nothing else that the model made."""
+    if response.content or response.tool_calls or response.refusal:
         return False
-    messages = (answer.message, *(candidate.message for candidate in answer.candidates))
+    messages = (response.message, *(candidate.message for candidate in response.candidates))
     return not any(
         message.text or message.tool_calls or message.metadata.get("attachments")
         for message in messages
     )
 
 
-def says_nothing_at_all(events: list[ModelChunkEvent]) -> bool:
-    """Whether the first events of a stream are its end, with neither text nor calls."""
-    whole = events[0].response if events else None
-    return whole is not None and says_nothing(whole)
+def is_empty_stream(events: list[ModelChunkEvent]) -> bool:
+    """Whether a stream ends with its first event, with neither text nor tool calls."""
+    response = events[0].response if events else None
+    return response is not None and is_empty_response(response)

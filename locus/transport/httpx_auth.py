@@ -1,8 +1,8 @@
-"""A signer as httpx's ``auth=``, for the clients of the providers' own SDKs.
+"""Makes a signer usable as the ``auth=`` of an httpx client, for the providers' own SDK clients.
 
-Locus's own requests are signed by the drivers. An SDK sends its requests itself, with an httpx or
-httpx2 client, and with whatever credentials it thinks it has: those are dropped, and the request
-is signed as it goes out, once more after a 401.
+The drivers sign the requests that Locus sends itself. An SDK client sends its own requests through
+an httpx or httpx2 client, with its own credentials: those are removed, and the request is signed
+just before it is sent. After a 401 the credentials are refreshed and the request is signed again.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 
 from locus.transport import single_flight
 from locus.transport.http_call import Signer
-from locus.transport.httpx_compat import sign_anew
+from locus.transport.httpx_compat import sign_httpx_request
 
 
-def signed_auth(signer: Signer, library: ModuleType) -> Any:
-    """An ``httpx.Auth`` that signs; one object serves any number of clients, threads and loops.
+def build_signing_auth(signer: Signer, library: ModuleType) -> Any:
+    """An ``httpx.Auth`` that signs requests; any number of clients and threads can share it.
 
-    :param library: the module ``httpx`` or ``httpx2``, whichever the client is of.
+    :param library: the module of the client, ``httpx`` or ``httpx2``.
     """
-    return _auth_class(library)(signer)
+    return _get_auth_class(library)(signer)
 
 
 @cache
-def _auth_class(library: Any) -> Any:
+def _get_auth_class(library: Any) -> Any:
     class SignedAuth(library.Auth):  # type: ignore[misc]
-        """Signs each request, and once more after a 401."""
+        """Signs each request; after a 401, refreshes the credentials and signs it once more."""
 
         requires_request_body = True
 
@@ -36,29 +36,31 @@ def _auth_class(library: Any) -> Any:
             self.signer = signer
 
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-            """What a blocking client sends for ``request``."""
+            """Yield the signed requests that a blocking client sends for ``request``."""
             request.read()
             signer = self.signer
-            if not signer.ready():
-                signer.prepare()
-            version = signer.version
-            response = yield _signed(signer, request)
-            if response.status_code == 401 and signer.renew(version):
-                yield _signed(signer, request)
+            if not signer.is_ready():
+                signer.ensure_ready()
+            version = signer.credentials_version
+            response = yield _sign_request(signer, request)
+            if response.status_code == 401 and signer.refresh_credentials(version):
+                yield _sign_request(signer, request)
 
         async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-            """What an async client sends for ``request``."""
+            """Yield the signed requests that an async client sends for ``request``."""
             await request.aread()
             signer = self.signer
-            await single_flight.prepare(signer)
-            version = signer.version
-            response = yield _signed(signer, request)
-            if response.status_code == 401 and await single_flight.renew(signer, version):
-                yield _signed(signer, request)
+            await single_flight.ensure_ready(signer)
+            version = signer.credentials_version
+            response = yield _sign_request(signer, request)
+            if response.status_code == 401 and await single_flight.refresh_credentials(
+                signer, version
+            ):
+                yield _sign_request(signer, request)
 
     return SignedAuth
 
 
-def _signed(signer: Signer, request: Any) -> Any:
-    sign_anew(signer, request, request.content)
+def _sign_request(signer: Signer, request: Any) -> Any:
+    sign_httpx_request(signer, request, request.content)
     return request

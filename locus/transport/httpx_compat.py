@@ -1,7 +1,7 @@
-"""What both drivers know of httpx: its two generations, TLS, limits, and its failures.
+"""What both drivers use of httpx and httpx2: requests, timeouts, TLS, limits, and error types.
 
-``httpx2`` is the successor of ``httpx`` with the same interface; a caller may bring a client of
-either. Locus's own clients are httpx ones.
+``httpx2`` is the successor of ``httpx`` and has the same API; users may pass a client of either.
+Locus's own clients come from httpx.
 """
 
 from __future__ import annotations
@@ -15,63 +15,63 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.request import getproxies
 
+from locus.core.connection_errors import make_connection_error, make_timeout_error
 from locus.core.decoder_protocol import Decoder
-from locus.core.error_factory import silent, unreachable
 from locus.core.errors import APIError, APITimeoutError, ConfigurationError
-from locus.transport.http_call import Call, HttpRequest, Signer
+from locus.transport.http_call import HttpCall, HttpRequest, Signer
 
-REFUSAL_BYTES: Final = 1_000_000
-"""How much of a refusal's body is read."""
-DRAIN_SECONDS: Final = 0.25
-"""How long a finished stream may take to end its body, for its connection to be kept."""
+MAX_ERROR_BODY_BYTES: Final = 1_000_000
+"""How much of the body of an error response is read."""
+MAX_DRAIN_SECONDS: Final = 0.25
+"""Seconds to wait for the end of a body after its stream is complete, to reuse the connection."""
 
 
-def library_of(client: Any) -> ModuleType | None:
-    """``httpx`` or ``httpx2``, whichever a client belongs to; None for anything else."""
-    for kind in type(client).__mro__:
-        root = kind.__module__.partition(".")[0]
-        if root in ("httpx", "httpx2") and kind.__name__ in ("Client", "AsyncClient"):
-            return sys.modules[root]
+def get_httpx_module(client: Any) -> ModuleType | None:
+    """The module that a client belongs to, ``httpx`` or ``httpx2``; None for any other object."""
+    for cls in type(client).__mro__:
+        package = cls.__module__.partition(".")[0]
+        if package in ("httpx", "httpx2") and cls.__name__ in ("Client", "AsyncClient"):
+            return sys.modules[package]
     return None
 
 
 @cache
-def tls_context() -> ssl.SSLContext:
-    """One for the process: reading the certificates is most of a cold client's cost."""
+def get_tls_context() -> ssl.SSLContext:
+    """One TLS context for the process: most of the cost of a new client is reading certificates."""
     import httpx
 
     return httpx.create_ssl_context()
 
 
-_THIS_MACHINE: Final = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)", re.I)
+_LOOPBACK_URL: Final = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)", re.I)
 
 
-def goes_direct(url: str) -> bool:
-    """Whether no proxy of the environment concerns ``url``; none can reach into this machine.
+def can_connect_directly(url: str) -> bool:
+    """Whether ``url`` is reached without a proxy: the environment names none, or it is loopback.
 
-    Then Locus's own connections use httpx's transport and leave out its client, whose cookies,
-    redirects, authentication and hooks Locus has no use for: a quarter of the time of an answer.
+    Then Locus uses httpx's transport without httpx's client: the client's cookies, redirects,
+    authentication and hooks take a quarter of the time of a response, and Locus needs none of them.
     """
-    return not getproxies() or _THIS_MACHINE.match(url) is not None
+    return not getproxies() or _LOOPBACK_URL.match(url) is not None
 
 
-def connection_options(url: str) -> dict[str, Any]:
-    """The arguments of Locus's own transports and clients."""
+def build_transport_options(url: str) -> dict[str, Any]:
+    """The arguments for Locus's own httpx transports and clients."""
     import httpx
 
     return {
         "limits": httpx.Limits(
             max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0
         ),
-        # To talk plain HTTP, a context that trusts nobody: it is never asked, and free to make.
-        "verify": tls_context()
-        if url.startswith("https:") or not goes_direct(url)
+        # Plain HTTP never uses its TLS context, so it gets one that is cheap to make.
+        "verify": get_tls_context()
+        if url.startswith("https:") or not can_connect_directly(url)
         else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     }
 
 
-class Requests:
-    """Makes the requests for a bare transport, which has no client to fill them in."""
+class RequestFactory:
+    """Builds httpx requests for a transport that has no client, with a client's default headers."""
 
     __slots__ = ("_library", "_url")
 
@@ -79,49 +79,51 @@ class Requests:
         self._library = library
         self._url: Any = None
 
-    def make(self, request: HttpRequest) -> Any:
-        """The library's own request.
+    def build_request(self, request: HttpRequest) -> Any:
+        """The httpx request for ``request``.
 
-        :raises ConfigurationError: the address is none.
+        :raises ConfigurationError: the URL is not valid.
         """
         url = self._url
         if url is None or url[0] != request.url:  # parsing it is a tenth of making the request
             try:
                 url = self._url = (request.url, self._library.URL(request.url))
-            except self._library.InvalidURL as error:
-                raise ConfigurationError(f"base_url makes no valid address: {error}") from error
+            except self._library.InvalidURL as exc:
+                raise ConfigurationError(f"base_url makes no valid address: {exc}") from exc
         return self._library.Request(
             "POST",
             url[1],
             content=request.content,
-            headers={**_STANDING_HEADERS, **request.headers},
-            extensions={"timeout": timeout_of(request, self._library).as_dict()},
+            headers={**_DEFAULT_HEADERS, **request.headers},
+            extensions={"timeout": build_timeout(request, self._library).as_dict()},
         )
 
 
-def build(client: Any, call: Call, library: Any) -> tuple[Any, dict[str, Any]]:
-    """The request that a client makes of a call, and the options to send it with.
+def build_client_request(
+    client: Any, http_call: HttpCall, library: Any
+) -> tuple[Any, dict[str, Any]]:
+    """The httpx request that ``client`` builds for a call, and the options for ``client.send``.
 
-    Where the call is signed, it is this request that is: the client may have put parameters into
-    its address. Credentials of the client's own would contradict the signature, and are left out,
-    its ``auth=`` among them.
+    If the call has a signer, the signer signs this request and not the call's, because the client
+    may have added query parameters. The client's own credentials, its ``auth=`` included, would
+    contradict the signature and are removed.
     """
-    request = call.request
-    built = client.build_request(
+    request = http_call.request
+    httpx_request = client.build_request(
         "POST",
         request.url,
         content=request.content,
         headers=request.headers,
-        timeout=timeout_of(request, library),
+        timeout=build_timeout(request, library),
     )
-    if call.signer is None:
-        return built, {}
-    sign_anew(call.signer, built, request.content)
-    return built, {"auth": None}
+    if http_call.signer is None:
+        return httpx_request, {}
+    sign_httpx_request(http_call.signer, httpx_request, request.content)
+    return httpx_request, {"auth": None}
 
 
-def sign_anew(signer: Signer, request: Any, content: bytes) -> None:
-    """Give a library's request the signer's headers, and none that the signer leaves out."""
+def sign_httpx_request(signer: Signer, request: Any, content: bytes) -> None:
+    """Replace the headers of an httpx request by those that the signer returns."""
     signed = signer.sign(
         HttpRequest(str(request.url), dict(request.headers), content, method=request.method)
     )
@@ -133,11 +135,11 @@ def sign_anew(signer: Signer, request: Any, content: bytes) -> None:
 CREDENTIAL_HEADERS: Final = frozenset(
     {
         *("authorization", "api-key", "x-api-key"),
-        *("opc-obo-token", "x-date"),  # Oracle's: for whom, and a date that is signed instead
+        *("opc-obo-token", "x-date"),  # Oracle's: a delegation token, and a signed date
     }
 )
-"""By which a request says who sends it. A signer leaves out those that it does not set itself."""
-_STANDING_HEADERS: Final = {
+"""Headers that hold credentials. A signer removes those of them that it does not set itself."""
+_DEFAULT_HEADERS: Final = {
     "accept": "*/*",
     "accept-encoding": "gzip, deflate",
     "connection": "keep-alive",
@@ -145,11 +147,12 @@ _STANDING_HEADERS: Final = {
 
 
 @cache
-def body_class(library: Any) -> Any:
-    """The class of the bodies that async requests send, for one generation of httpx.
+def get_async_body_class(library: Any) -> Any:
+    """The class for the bodies of async requests, a subclass of ``library.AsyncByteStream``.
 
-    httpx's own is read by an async generator. A connection that breaks while it is sent leaves
-    that generator unfinished, and trio complains when it is collected. This one is no generator.
+    httpx reads its own body class by an async generator. If the connection breaks while the body
+    is sent, that generator stays unfinished, and trio warns when it is collected. This class does
+    not use a generator.
     """
 
     class Body(library.AsyncByteStream):  # type: ignore[misc]
@@ -157,28 +160,28 @@ def body_class(library: Any) -> Any:
             self._content = content
 
         def __aiter__(self) -> AsyncIterator[bytes]:
-            return _Once(self._content)
+            return _SingleChunkIterator(self._content)
 
     return Body
 
 
-class _Once:
-    """An async iterator over one piece."""
+class _SingleChunkIterator:
+    """An async iterator over one chunk of bytes."""
 
-    def __init__(self, piece: bytes) -> None:
-        self._pieces = iter((piece,))
+    def __init__(self, chunk: bytes) -> None:
+        self._chunks = iter((chunk,))
 
-    def __aiter__(self) -> _Once:
+    def __aiter__(self) -> _SingleChunkIterator:
         return self
 
     async def __anext__(self) -> bytes:
-        for piece in self._pieces:
-            return piece
+        for chunk in self._chunks:
+            return chunk
         raise StopAsyncIteration
 
 
-def check_open(client: Any) -> None:
-    """Refuse a client that its owner has closed.
+def check_client_open(client: Any) -> None:
+    """Check that the caller has not closed their client.
 
     :raises ConfigurationError: it is closed.
     """
@@ -186,41 +189,41 @@ def check_open(client: Any) -> None:
         raise ConfigurationError("the client that this model was given has been closed")
 
 
-def timeout_of(request: HttpRequest, library: Any) -> Any:
-    """The ``timeout`` argument of a request."""
-    timeouts = request.timeouts()
-    return library.Timeout(**timeouts) if timeouts else library.USE_CLIENT_DEFAULT
+def build_timeout(request: HttpRequest, library: Any) -> Any:
+    """The ``timeout`` argument for an httpx request."""
+    options = request.timeout_options()
+    return library.Timeout(**options) if options else library.USE_CLIENT_DEFAULT
 
 
-class ThroughHttpx:
-    """What every sender knows that sends through httpx or httpx2.
+class HttpxSenderBase:
+    """The base of the senders that use httpx or httpx2 directly.
 
-    :ivar library: whichever of the two.
-    :ivar errors: what reading the body of an answer may raise.
+    :ivar library: the module, ``httpx`` or ``httpx2``.
+    :ivar transport_errors: the exceptions that reading a response body may raise.
     """
 
-    __slots__ = ("errors", "library")
+    __slots__ = ("library", "transport_errors")
 
     def __init__(self, library: ModuleType) -> None:
         self.library: Any = library
-        self.errors = errors_of(library)
+        self.transport_errors = get_transport_errors(library)
 
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for what httpx raised."""
-        if isinstance(error, self.library.TimeoutException):
-            return silent(error, answer_begun=answer_begun)
-        if isinstance(error, self.library.LocalProtocolError):  # never will be: no other try
-            return APIError(f"the request cannot be sent: {type(error).__name__}: {error}")
-        return unreachable(error)
+    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
+        """Make Locus's error for an exception that httpx raised."""
+        if isinstance(exc, self.library.TimeoutException):
+            return make_timeout_error(exc, response_started=response_started)
+        if isinstance(exc, self.library.LocalProtocolError):  # would fail again: not retried
+            return APIError(f"the request cannot be sent: {type(exc).__name__}: {exc}")
+        return make_connection_error(exc)
 
 
-def errors_of(library: Any) -> tuple[type[Exception], ...]:
-    """What sending a request and reading its answer may raise."""
+def get_transport_errors(library: Any) -> tuple[type[Exception], ...]:
+    """The exceptions that sending a request and reading its response may raise."""
     return (library.HTTPError, library.StreamError)
 
 
-def cut_short(error: APIError, decoder: Decoder) -> APIError:
-    """The error for a stream whose connection failed, with the part that had arrived."""
+def make_stream_error(error: APIError, decoder: Decoder) -> APIError:
+    """Make the error for a stream whose connection failed, with the partial response."""
     interrupted = decoder.interrupted(f"early: {error}")
     if isinstance(error, APITimeoutError):
         error.partial = interrupted.partial

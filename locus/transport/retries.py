@@ -1,9 +1,9 @@
-"""When to try again, and how long to wait before it.
+"""The retry policy: which errors are retried, and how long to wait before the next attempt.
 
-The loops are stamina's, which knows blocking code, asyncio and trio, can be switched off in a
-user's tests, and reports to a user's instruments; the policy is here, as its back-off hook. The
-first try is made outside stamina: importing it costs 30 ms and entering it 20 to 40 µs, and most
-calls need neither.
+stamina runs the retry loop. It supports blocking code, asyncio and trio, users can switch it off in
+their tests, and it reports retries to their instrumentation. This module is its back-off hook. The
+drivers make the first attempt outside stamina: importing it costs 30 ms and entering it 20 to
+40 µs, and most calls need no retry.
 """
 
 from __future__ import annotations
@@ -16,50 +16,54 @@ import attrs
 
 from locus.core.errors import APIConnectionError, APIStatusError, APITimeoutError
 
-_STATUSES: Final = frozenset({408, 409, 429})
-FIRST_WAIT: Final = 0.5
-LONGEST_WAIT: Final = 8.0
-LONGEST_OBEYED: Final = 60.0
-"""Seconds. A server that asks for a longer pause than this gets the last of them."""
+_RETRYABLE_STATUSES: Final = frozenset({408, 409, 429})
+INITIAL_RETRY_DELAY: Final = 0.5
+"""Seconds: the upper bound of the first delay; it doubles with each attempt."""
+MAX_RETRY_DELAY: Final = 8.0
+"""Seconds: the upper bound of any delay that the server has not asked for."""
+MAX_RETRY_AFTER: Final = 60.0
+"""Seconds. If a server asks for a longer delay (``retry_after``), the delay is this long."""
 
-_QUIET: Final = logging.NullHandler()
+_NULL_HANDLER: Final = logging.NullHandler()
 
 
-def worth_retrying(error: BaseException) -> bool:
-    """Whether the same request may do better: the provider's word, else the kind of failure."""
+def is_retryable(error: BaseException) -> bool:
+    """Whether the same request may succeed later: by ``x-should-retry`` or its type."""
     if isinstance(error, APIStatusError):
         match error.headers.get("x-should-retry"):
             case "true":
                 return True
             case "false":
                 return False
-        return error.status_code in _STATUSES or error.status_code >= 500
+        return error.status_code in _RETRYABLE_STATUSES or error.status_code >= 500
     if isinstance(error, APITimeoutError):
-        return not error.answer_begun
+        return not error.response_started
     return isinstance(error, APIConnectionError)
 
 
 @attrs.define
-class Backoff:
-    """The patience of one call: a hook for ``stamina.retry_context``."""
+class RetryPolicy:
+    """The retry policy of one call: the back-off hook of ``stamina.retry_context``."""
 
-    tries: int = 0
+    failures: int = 0
 
     def __call__(self, error: BaseException) -> bool | float:
-        """Seconds to wait before the next try, or False."""
-        if not worth_retrying(error):
+        """Seconds to wait before the next attempt, or False if there is none."""
+        if not is_retryable(error):
             return False
-        self.tries += 1
+        self.failures += 1
         if isinstance(error, APIStatusError) and error.retry_after is not None:
-            return min(error.retry_after, LONGEST_OBEYED)
-        # Full jitter: clients that failed together do not come back together.
-        return random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (self.tries - 1)))
+            return min(error.retry_after, MAX_RETRY_AFTER)
+        # Full jitter: clients that failed at the same time do not retry at the same time.
+        return random.uniform(
+            0, min(MAX_RETRY_DELAY, INITIAL_RETRY_DELAY * 2 ** (self.failures - 1))
+        )
 
 
-def attempts(max_retries: int) -> Any:
-    """stamina's attempts. The first stands for the try already made: raise its error in it."""
+def iter_attempts(max_retries: int) -> Any:
+    """stamina's attempts. The first stands for the attempt already made: raise its error in it."""
     import stamina
 
-    # stamina logs each retry as a warning, which would appear where nobody has set up logging.
-    logging.getLogger("stamina").addHandler(_QUIET)
-    return stamina.retry_context(on=Backoff(), attempts=1 + max_retries, timeout=None)
+    # stamina logs each retry as a warning, which would be printed where logging is not set up.
+    logging.getLogger("stamina").addHandler(_NULL_HANDLER)
+    return stamina.retry_context(on=RetryPolicy(), attempts=1 + max_retries, timeout=None)

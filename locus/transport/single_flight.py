@@ -1,9 +1,10 @@
-"""What a signer does blocking, done for async callers: in one thread, which all of them join.
+"""Runs the blocking methods of a signer for async callers: at most one thread for each signer.
 
-anyio's worker threads would not do. A task that is cancelled leaves its thread running and the
-next one takes another: with a service that hangs they add up, or use up what the application has
-for its own. Here a signer has one thread at a time in the whole process. Whoever wants the same
-waits for its end, from any loop, and whoever is cancelled leaves it to the others and to the next.
+anyio's worker threads would not do here. When a task is cancelled, its worker thread runs on, and
+the next task takes another one: while a credential service hangs, such threads add up, or use up
+the worker threads that the application needs for itself. Here a signer has at most one thread in
+the whole process. Tasks that need the same result wait for that thread, in whichever event loop
+they run. A task that is cancelled only stops waiting: the thread goes on for the other tasks.
 """
 
 from __future__ import annotations
@@ -25,75 +26,78 @@ from locus.transport.http_call import Signer
 T = TypeVar("T")
 
 
-async def prepare(signer: Signer) -> None:
-    """``signer.prepare()``, unless it is ready; raises what that raises."""
-    if not signer.ready():
-        await _done(signer, signer.prepare)
+async def ensure_ready(signer: Signer) -> None:
+    """Call ``signer.ensure_ready()``, unless the signer is ready; raises what that raises."""
+    if not signer.is_ready():
+        await _run_single_flight(signer, signer.ensure_ready)
 
 
-async def renew(signer: Signer, version: int) -> bool:
-    """``signer.renew(version)``, unless there are other credentials by now."""
-    return signer.version != version or await _done(signer, signer.renew, version)
+async def refresh_credentials(signer: Signer, version: int) -> bool:
+    """Call ``signer.refresh_credentials(version)``, unless the credentials have changed already."""
+    if signer.credentials_version != version:
+        return True
+    return await _run_single_flight(signer, signer.refresh_credentials, version)
 
 
-async def _done(signer: Signer, work: Callable[..., T], *args: Any) -> T:
+async def _run_single_flight(signer: Signer, function: Callable[..., T], *args: Any) -> T:
+    """The result of ``function(*args)``, from a thread that all callers share."""
     while True:
         waiter = _Waiter()
         with _lock:
-            errand = _running.get(signer)
-            if errand is None:
-                errand = _Errand(signer, work, args)
-                errand.start()
-                _running[signer] = errand
-            errand.waiting.add(waiter)
+            task = _tasks.get(signer)
+            if task is None:
+                task = _SingleFlightTask(signer, function, args)
+                task.start()
+                _tasks[signer] = task
+            task.waiters.add(waiter)
         try:
-            await waiter.woken.wait()
+            await waiter.finished.wait()
         finally:
             with _lock:
-                errand.waiting.discard(waiter)
-        if errand.is_for(work, args):
-            result: T = errand.outcome()
+                task.waiters.discard(waiter)
+        if task.is_same_call(function, args):
+            result: T = task.get_result()
             return result
 
 
 class _Waiter:
-    """A task that waits, to be woken from another thread."""
+    """An async task that waits until another thread wakes it."""
 
     def __init__(self) -> None:
-        self.woken = anyio.Event()
-        # The loop's own way, which does not wait for it to listen as anyio.from_thread does: a
-        # loop that stands still must not keep those of other loops waiting.
+        self.finished = anyio.Event()
+        # The loop's own method, because anyio.from_thread would wait until the loop has run the
+        # call: a loop that is blocked must not delay the waiters of other loops.
         loop: Any = current_token().native_token
-        self._soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+        self._call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
 
     def wake(self) -> None:
         with suppress(RuntimeError):  # its loop has ended
-            self._soon(self.woken.set)
+            self._call_soon(self.finished.set)
 
 
-class _Errand:
-    """One piece of work, in a thread of its own, and who waits for it."""
+class _SingleFlightTask:
+    """One call of a signer's method, in a thread of its own, and the tasks that wait for it."""
 
-    def __init__(self, signer: Signer, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.waiting: set[_Waiter] = set()
+    def __init__(self, signer: Signer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.waiters: set[_Waiter] = set()
         self._signer = signer
-        self._work = work
+        self._function = function
         self._args = args
         self._result: Any = None
         self._error: BaseException | None = None
 
     def start(self) -> None:
-        # A daemon: the end of the program waits for no service.
+        # A daemon thread: the end of the program does not wait for a credential service.
         threading.Thread(target=self._run, name="locus.signer", daemon=True).start()
 
-    def is_for(self, work: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        """Whether this is the work that somebody wants."""
-        return self._work == work and self._args == args
+    def is_same_call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        """Whether this task calls ``function(*args)``."""
+        return self._function == function and self._args == args
 
-    def outcome(self) -> Any:
-        """What the work gave, or raises what it raised."""
+    def get_result(self) -> Any:
+        """Return what the call returned, or raise what it raised."""
         error = self._error
-        if isinstance(error, LocusError):  # a copy: whoever raises an error adds to it
+        if isinstance(error, LocusError):  # a copy, because each caller adds context to its error
             raise copy.copy(error) from error.__cause__
         if error is not None:
             raise error
@@ -101,26 +105,26 @@ class _Errand:
 
     def _run(self) -> None:
         try:
-            self._result = self._work(*self._args)
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            self._error = error
-        with _lock:  # from here on, somebody else may begin
-            if _running.get(self._signer) is self:
-                del _running[self._signer]
-            waiting = list(self.waiting)
-        for waiter in waiting:
+            self._result = self._function(*self._args)
+        except BaseException as exc:  # noqa: BLE001 - raised where the result is awaited
+            self._error = exc
+        with _lock:  # after this, another task of this signer may start
+            if _tasks.get(self._signer) is self:
+                del _tasks[self._signer]
+            waiters = list(self.waiters)
+        for waiter in waiters:
             waiter.wake()
 
 
 _lock = threading.Lock()
-_running: weakref.WeakKeyDictionary[Signer, _Errand] = weakref.WeakKeyDictionary()
+_tasks: weakref.WeakKeyDictionary[Signer, _SingleFlightTask] = weakref.WeakKeyDictionary()
 
 
-def _after_fork() -> None:
+def _reset_after_fork() -> None:
     global _lock
     _lock = threading.Lock()
-    _running.clear()  # the threads are the parent's
+    _tasks.clear()  # their threads exist only in the parent
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,1 +1,1 @@
-"""The providers' JSON: one module a format, pure functions both ways."""
+"""Wire formats: each package builds the requests and parses the responses of one JSON API."""

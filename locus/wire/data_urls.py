@@ -1,4 +1,4 @@
-"""Images that travel inside the conversation, where providers want them spelt in their own way."""
+"""Parses ``data:`` URLs and normalizes the media types of images."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 
-def in_address(url: str) -> tuple[str, bytes] | None:
-    """The media type and the bytes that a ``data:`` address holds (RFC 2397).
+def parse_data_url(url: str) -> tuple[str, bytes] | None:
+    """Parse a ``data:`` URL (RFC 2397) into its media type and its bytes.
 
-    The media type is empty where the address names none; None for any other address.
+    The media type is empty if the URL names none. The result is None for every other URL.
 
-    :raises ValueError: it is broken; says how.
+    :raises ValueError: the URL is malformed; the error names the reason.
     """
     if url[:5].lower() != "data:":
         return None
     head, comma, body = url[5:].partition(",")
     if not comma:
         raise ValueError("there is no comma")
-    media_type, *parameters = (word.strip().lower() for word in head.split(";"))
+    media_type, *parameters = (part.strip().lower() for part in head.split(";"))
     data = unquote_to_bytes(body)
     if "base64" in parameters:
         try:
             data = base64.b64decode(data, validate=True)
-        except binascii.Error as why:
-            raise ValueError(str(why)) from None
+        except binascii.Error as exc:
+            raise ValueError(str(exc)) from None
     return media_type, data
 
 
-def kind_of(media_type: str) -> str:
-    """A media type without parameters, under its registered name (``image/jpg`` is none)."""
-    kind = media_type.partition(";")[0].strip().lower()
-    return "image/jpeg" if kind == "image/jpg" else kind
+def normalize_media_type(media_type: str) -> str:
+    """The media type without parameters; ``image/jpg``, which is not registered, is replaced."""
+    name = media_type.partition(";")[0].strip().lower()
+    return "image/jpeg" if name == "image/jpg" else name

@@ -1,4 +1,4 @@
-"""What several formats read alike: token counts, and tool calls as servers really send them."""
+"""Decodes what several formats have in common: token counts and tool calls."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import ToolCall
-from locus.wire.tool_call_ids import checksum
+from locus.wire.tool_call_ids import compute_digest
 
 
-def token_counts(**counts: float | None) -> FrozenDict[str, int]:
-    """The counts that a server gave, under Locus's names."""
+def build_usage(**counts: float | None) -> FrozenDict[str, int]:
+    """Build ``usage`` from the token counts that a server sent; missing counts are left out."""
     return FrozenDict(
         {
             name: int(count)
@@ -22,21 +22,25 @@ def token_counts(**counts: float | None) -> FrozenDict[str, int]:
     )
 
 
-def made_id(source: str | None, position: int, name: str, arguments: str) -> str:
-    """An id for a call that came without: made from the answer, so the same however it was read.
+def make_tool_call_id(response_id: str | None, position: int, name: str, arguments: str) -> str:
+    """Make an id for a tool call that has none.
 
-    :param source: what tells this answer from others.
-    :param arguments: as text, in any form that is the same for the same call.
+    The id depends on the response only, so a complete response and a streamed one give the same.
+
+    :param response_id: distinguishes this response from others.
+    :param position: the index of the call in the response.
+    :param arguments: the arguments as text, in any form that is always the same for equal
+        arguments.
     """
-    seed = f"{source}\0{position}\0{name}\0{arguments}"
-    return f"call_{checksum(seed)}"
+    seed = f"{response_id}\0{position}\0{name}\0{arguments}"
+    return f"call_{compute_digest(seed)}"
 
 
-def tool_call(identity: str, name: str, arguments: Any) -> ToolCall:
-    """The call with the arguments that arrived, well-formed or not."""
-    if arguments is None:  # what an empty map becomes on some servers
-        return ToolCall(identity, name)
+def make_tool_call(call_id: str, name: str, arguments: Any) -> ToolCall:
+    """Build a call from its arguments: an object, JSON text, or malformed text."""
+    if arguments is None:  # some servers send null for an empty object
+        return ToolCall(call_id, name)
     if isinstance(arguments, dict):
-        return ToolCall(identity, name, arguments)
+        return ToolCall(call_id, name, arguments)
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return ToolCall.from_json(identity, name, text)
+    return ToolCall.from_json(call_id, name, text)

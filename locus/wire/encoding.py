@@ -1,4 +1,4 @@
-"""What several formats write alike: thinking, and arguments that have to be an object."""
+"""Encodes what several formats have in common: thinking, and arguments that must be an object."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, ThinkingPart, ToolCall
 
 
-def open_thinking(message: Message) -> str | None:
-    """What the model thought. Sealed thinking is another provider's, and for its eyes only."""
+def join_unsigned_thinking(message: Message) -> str | None:
+    """Join the thinking that has no signature. Signed thinking is for its provider only."""
     if not isinstance(message.content, tuple):
         return None
-    thoughts = [
+    texts = [
         part.text
         for part in message.content
         if isinstance(part, ThinkingPart) and part.signature is None and part.redacted is None
     ]
-    return "".join(thoughts) or None
+    return "".join(texts) or None
 
 
-def arguments_object(where: str, call: ToolCall, plain: Callable[[Any], Any]) -> Any:
-    """The arguments of a call where only an object fits.
+def build_arguments_object(path: str, call: ToolCall, enc_hook: Callable[[Any], Any]) -> Any:
+    """Build the arguments of a call for a format that accepts only a JSON object.
 
-    Malformed ones are put into one: the model sees what it wrote, next to the error that it got.
+    Malformed arguments become the member of an object, so that the model sees what it wrote next to
+    the error message in the result.
 
-    :param where: the call's place in the conversation, for errors.
-    :param plain: makes of a value what ``msgspec`` can write, or raises ``ValueError`` or
+    :param path: the position of the call in the conversation, for error messages.
+    :param enc_hook: converts a value that ``msgspec`` cannot encode, or raises ``ValueError`` or
         ``TypeError``.
-    :raises ConfigurationError: they are no JSON.
+    :raises ConfigurationError: the arguments cannot be encoded as JSON.
     """
     arguments = call.arguments
     if call.malformed_arguments is not None:
         arguments = {"malformed_arguments": call.malformed_arguments}
     try:
-        return msgspec.to_builtins(arguments, enc_hook=plain)
-    except (TypeError, ValueError, RecursionError) as why:
-        raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
+        return msgspec.to_builtins(arguments, enc_hook=enc_hook)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError(f"{path}: the arguments are no JSON: {exc}") from exc

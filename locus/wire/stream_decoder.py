@@ -1,8 +1,8 @@
-"""What every stream decoder shares: framing, the end, and errors that keep their place.
+"""The base class of all stream decoders: framing, the end of the stream, and errors inside it.
 
-A decoder is fed bytes and gives events. It never raises: an error inside a stream comes after
-the events before it, however the bytes were cut, so it waits in ``failure`` until the driver has
-handed those out.
+A decoder is fed bytes and returns events. It never raises. An error inside a stream must follow the
+events before it, however the bytes were split, so it is stored in ``failure``, and the driver
+raises it after it has delivered those events.
 """
 
 from __future__ import annotations
@@ -16,119 +16,130 @@ from locus.wire.stream_framing import Framing
 
 
 class StreamDecoder(ABC):
-    """Reads one streamed answer. Make one for each, and use it from one thread at a time."""
+    """Decodes one streamed response. Use each decoder for one stream, in one thread at a time."""
 
-    __slots__ = ("_begun", "_frames", "done", "failure")
+    __slots__ = ("_framing", "_has_frames", "done", "failure")
 
-    def __init__(self, frames: Framing) -> None:
-        self._frames = frames
-        self._begun = False
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
+        self._has_frames = False
         self.done = False
-        """Whether the answer is complete."""
+        """Whether the response is complete."""
         self.failure: APIError | None = None
-        """What went wrong, to be raised after the events given so far."""
+        """The error to raise after the events returned so far."""
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
-        """The events that ``data`` completes. The one that ends the answer has ``done``."""
+        """The events that ``data`` completes. The last event of the response has ``done``."""
         events: list[ModelChunkEvent] = []
         if not self.done and self.failure is None:
-            frames = self._frames.feed(data)
+            frames = self._framing.feed(data)
             if frames:
-                self._begun = True
-                self._read_all(frames, events)
+                self._has_frames = True
+                self._read_frames(frames, events)
         return events
 
     def close(self) -> list[ModelChunkEvent]:
-        """The events left once the server has closed the stream in order.
+        """The events that are left after the server has closed the stream in order.
 
-        ``failure`` is a ``StreamInterruptedError`` if that was before the end of the answer.
+        ``failure`` is a ``StreamInterruptedError`` if the response is not complete.
         """
         events: list[ModelChunkEvent] = []
         if self.done or self.failure is not None:
             return events
-        frames, stray = self._frames.close()
-        self._read_all(frames, events)
-        if isinstance(self.failure, ResponseParseError):  # half a frame: the stream was cut there
+        frames, unframed = self._framing.close()
+        self._read_frames(frames, events)
+        if isinstance(
+            self.failure, ResponseParseError
+        ):  # half a frame: the stream was interrupted there
             self.failure = self.interrupted("in the middle of a chunk")
         elif not self.done and self.failure is None:
-            if not self._begun and stray.lstrip()[:1] in (b"{", b"[", b"<"):
-                self._read_unframed(stray, events)
-            elif stray.strip() or not self.complete:
-                self.failure = self.interrupted("before the end of the answer")
+            if not self._has_frames and unframed.lstrip()[:1] in (b"{", b"[", b"<"):
+                self._parse_unframed_body(unframed, events)
+            elif unframed.strip() or not self.is_complete:
+                self.failure = self.interrupted("before the end of the response")
             else:
                 try:
                     events.append(self.finish())
-                except APIError as failure:
-                    self._fail(failure)
+                except APIError as exc:
+                    self._set_failure(exc)
         return events
 
-    def interrupted(self, where: str) -> StreamInterruptedError:
-        """The error for a stream that was cut, with what had arrived."""
-        return StreamInterruptedError(f"the stream ended {where}", partial=self.partial())
+    def interrupted(self, detail: str) -> StreamInterruptedError:
+        """Make the error for an interrupted stream, with the partial response.
+
+        :param detail: ends the message "the stream ended …".
+        """
+        return StreamInterruptedError(
+            f"the stream ended {detail}", partial=self.build_partial_response()
+        )
 
     def finish(self) -> ModelChunkEvent:
-        """The last event, with the whole answer."""
-        last = last_event(self.whole())
+        """The last event, with the complete response. May raise an ``APIError``."""
+        final_event = make_final_event(self.build_response())
         self.done = True
-        return last
+        return final_event
 
     @property
     @abstractmethod
-    def complete(self) -> bool:
-        """Whether a stream that ends here, without the end marker, can be believed."""
+    def is_complete(self) -> bool:
+        """Whether the response is complete although the end marker is missing."""
 
     @abstractmethod
-    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        """Take in one frame, and append the events it makes. May raise an ``APIError``."""
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        """Decode one frame and append its events. May raise an ``APIError``."""
 
     @abstractmethod
-    def read_whole(self, body: bytes) -> ModelResponse:
-        """The answer of a server that was asked to stream and did not. May raise likewise."""
+    def parse_body(self, body: bytes) -> ModelResponse:
+        """Parse the body of a server that did not stream. May raise an ``APIError``."""
 
     @abstractmethod
-    def whole(self) -> ModelResponse:
-        """The answer, once it is complete. May raise likewise."""
+    def build_response(self) -> ModelResponse:
+        """Build the response after it is complete. May raise an ``APIError``."""
 
     @abstractmethod
-    def partial(self) -> ModelResponse:
-        """What has arrived so far."""
+    def build_partial_response(self) -> ModelResponse:
+        """Build a response from what has arrived so far."""
 
-    def _read_all(self, frames: list[bytes], events: list[ModelChunkEvent]) -> None:
-        read = self.read
+    def _read_frames(self, frames: list[bytes], events: list[ModelChunkEvent]) -> None:
+        read_frame = self.read_frame
         try:
             for frame in frames:
-                read(frame, events)
+                read_frame(frame, events)
                 if self.done:
                     return
-        except APIError as failure:
-            self._fail(failure)
+        except APIError as exc:
+            self._set_failure(exc)
 
-    def _read_unframed(self, body: bytes, events: list[ModelChunkEvent]) -> None:
+    def _parse_unframed_body(self, body: bytes, events: list[ModelChunkEvent]) -> None:
         try:
-            whole = self.read_whole(body)
-        except APIError as failure:
-            self._fail(failure)
+            response = self.parse_body(body)
+        except APIError as exc:
+            self._set_failure(exc)
             return
         self.done = True
-        events.append(last_event(whole, whole.content or None, whole.reasoning))
+        events.append(make_final_event(response, response.content or None, response.reasoning))
 
-    def _fail(self, failure: APIError) -> None:
-        if failure.partial is None:
-            failure.partial = self.partial()
-        self.failure = failure
+    def _set_failure(self, error: APIError) -> None:
+        if error.partial is None:
+            error.partial = self.build_partial_response()
+        self.failure = error
 
 
-def last_event(
-    whole: ModelResponse, content: str | None = None, reasoning: str | None = None
+def make_final_event(
+    response: ModelResponse, content: str | None = None, reasoning: str | None = None
 ) -> ModelChunkEvent:
-    """The event that ends an answer; with the text too where the answer came in one piece."""
+    """Make the event that ends a response.
+
+    :param content: the text, where no event before this one had it.
+    :param reasoning: likewise.
+    """
     return ModelChunkEvent(
         content=content,
         reasoning=reasoning,
-        tool_calls=whole.tool_calls,
+        tool_calls=response.tool_calls,
         done=True,
-        usage=whole.usage,
-        stop_reason=whole.stop_reason,
-        provider_state=whole.provider_state,
-        response=whole,
+        usage=response.usage,
+        stop_reason=response.stop_reason,
+        provider_state=response.provider_state,
+        response=response,
     )

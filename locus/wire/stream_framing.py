@@ -1,13 +1,13 @@
-"""Bytes as they arrive, cut into the messages they carry.
+"""Splits a byte stream into frames: the data of server-sent events, or lines of JSON.
 
-:class:`ServerSentEvents` follows the WHATWG HTML standard, section 9.2.6 ("Interpreting an event
+:class:`SSEFraming` follows the WHATWG HTML standard, section 9.2.6 ("Interpreting an event
 stream"): lines end in LF, CR LF or CR and in nothing else (a raw U+2028 inside a JSON string is
 text), comments and unknown fields are skipped, several ``data`` lines are joined by LF. It works
-on bytes, so that a character cut in half by a read is whole again before anybody decodes it.
+on bytes, so that a character which two reads split is complete before it is decoded.
 
 ``httpx-sse`` was measured first: it decodes to text, splits into lines and builds an object for
-every event, which costs three times as much per chunk as all the rest of the decode path. The
-tests compare the two on random streams.
+every event, which costs three times as much per chunk as the rest of the decoding. The tests
+compare the two on random streams.
 """
 
 from __future__ import annotations
@@ -17,109 +17,111 @@ from typing import Final, Protocol
 
 _BOM: Final = b"\xef\xbb\xbf"
 
-# Nearly every stream is made of events of one data line, all without a name or all with one.
-_named: Final = re.compile(rb"^event: [^\n]*+\ndata: ([^\n]++)(?:\n\n|\Z)", re.MULTILINE).findall
+# In nearly every stream each event has one data line, and either all events have names or none.
+_find_named_events: Final = re.compile(
+    rb"^event: [^\n]*+\ndata: ([^\n]++)(?:\n\n|\Z)", re.MULTILINE
+).findall
 
 
 class Framing(Protocol):
-    """Cuts a byte stream into messages; one for each answer."""
+    """Splits one byte stream into frames. Each stream needs its own object."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that ``data`` completes, without their framing."""
+        """The frames that ``data`` completes."""
         ...
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The messages left at the end of the stream, and whatever was no message at all."""
+        """The frames left at the end of the stream, and the bytes that belong to no frame."""
         ...
 
 
-class _Unfinished:
-    """The bytes after the last delimiter, kept in pieces so that tiny reads stay linear."""
+class _Buffer:
+    """The bytes after the last delimiter, in a list, so that many small reads take linear time."""
 
-    __slots__ = ("pieces",)
+    __slots__ = ("chunks",)
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.chunks: list[bytes] = []
 
-    def join(self, data: bytes) -> bytes:
-        if not self.pieces:
+    def join_and_clear(self, data: bytes) -> bytes:
+        if not self.chunks:
             return data
-        self.pieces.append(data)
-        data = b"".join(self.pieces)
-        self.pieces.clear()
+        self.chunks.append(data)
+        data = b"".join(self.chunks)
+        self.chunks.clear()
         return data
 
-    def keep(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
         if data:
-            self.pieces.append(data)
+            self.chunks.append(data)
 
     @property
-    def ends_line(self) -> bool:
-        return bool(self.pieces) and self.pieces[-1].endswith(b"\n")
+    def ends_with_newline(self) -> bool:
+        return bool(self.chunks) and self.chunks[-1].endswith(b"\n")
 
 
-class ServerSentEvents:
-    """The ``data`` of each server-sent event; event names and ids are not used by any provider."""
+class SSEFraming:
+    """Splits server-sent events into their ``data``. No provider needs the event names and ids."""
 
-    __slots__ = ("_after_cr", "_rest", "_started", "_stray", "_stray_size")
+    __slots__ = ("_after_cr", "_buffer", "_started", "_unframed", "_unframed_size")
 
-    _STRAY_KEPT = 1 << 24  # bytes: room for the whole answer of a server that does not stream
+    _MAX_UNFRAMED_BYTES = 1 << 24  # enough for the body of a server that does not stream
 
     def __init__(self) -> None:
-        self._rest = _Unfinished()
+        self._buffer = _Buffer()
         self._after_cr = False
         self._started = False
-        self._stray: list[bytes] = []
-        self._stray_size = 0
+        self._unframed: list[bytes] = []
+        self._unframed_size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of the events that ``data`` completes; events without any are skipped."""
+        """The data of the events that ``data`` completes; events without data are skipped."""
         if self._after_cr or b"\r" in data:
-            data = self._unify(data)
-        if b"\n\n" not in data and not (data.startswith(b"\n") and self._rest.ends_line):
-            self._rest.keep(data)
+            data = self._normalize_newlines(data)
+        if b"\n\n" not in data and not (data.startswith(b"\n") and self._buffer.ends_with_newline):
+            self._buffer.append(data)
             return []
-        data = self._rest.join(data)
+        data = self._buffer.join_and_clear(data)
         if not self._started:
             self._started = True
             data = data.removeprefix(_BOM)
         end = data.rfind(b"\n\n")
-        self._rest.keep(data[end + 2 :])
+        self._buffer.append(data[end + 2 :])
         data = data[:end]
-        # Where events of the usual shape account for every line end, they were all like that, and
-        # there is nothing to look at one by one.
+        # If events of the usual form account for every newline, all events have that form, and they
+        # need not be parsed one by one.
         if data.startswith(b"data: "):
-            found = data[6:].split(b"\n\ndata: ")
-            if data.count(b"\n") == 2 * (len(found) - 1) and b"" not in found:
-                return found
+            frames = data[6:].split(b"\n\ndata: ")
+            if data.count(b"\n") == 2 * (len(frames) - 1) and b"" not in frames:
+                return frames
         elif data.startswith(b"event: "):
-            found = _named(data)
-            if data.count(b"\n") == 3 * len(found) - 2:
-                return found
-        found = []
+            frames = _find_named_events(data)
+            if data.count(b"\n") == 3 * len(frames) - 2:
+                return frames
+        frames = []
         for block in data.split(b"\n\n"):
             if len(block) > 6 and block.startswith(b"data: ") and b"\n" not in block:
-                found.append(block[6:])
-            elif (message := self._parse(block)) is not None:
-                found.append(message)
-        return found
+                frames.append(block[6:])
+            elif (frame := self._parse_event(block)) is not None:
+                frames.append(frame)
+        return frames
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """A last event whose blank line never came, and what was not an event stream.
+        """The last event, if its blank line is missing, and the bytes that are no event stream.
 
-        A line that was cut before it said anything is none either.
+        A last line without data belongs to those bytes.
         """
-        rest = self._rest.join(b"")
+        rest = self._buffer.join_and_clear(b"")
         if not self._started:
             rest = rest.removeprefix(_BOM)
-        message = self._parse(rest) if rest else None
-        stray = b"".join(self._stray)
-        if message is not None:
-            return [message], stray
-        return [], stray or (b"" if rest.endswith(b"\n") else rest.strip(b"\n"))
+        frame = self._parse_event(rest) if rest else None
+        unframed = b"".join(self._unframed)
+        if frame is not None:
+            return [frame], unframed
+        return [], unframed or (b"" if rest.endswith(b"\n") else rest.strip(b"\n"))
 
-    def _unify(self, data: bytes) -> bytes:
-        # A CR ends its line at once; should a LF come next, it belongs to that CR.
+    def _normalize_newlines(self, data: bytes) -> bytes:
+        # A CR ends its line at once; if the next byte is an LF, it belongs to that CR.
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
             self._after_cr = False
@@ -129,46 +131,50 @@ class ServerSentEvents:
             self._after_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _parse(self, block: bytes) -> bytes | None:
-        found: list[bytes] = []
-        known = unknown = False
+    def _parse_event(self, block: bytes) -> bytes | None:
+        data_lines: list[bytes] = []
+        has_known_field = has_unknown_field = False
         for line in block.split(b"\n"):
             if not line:
                 continue
             name, _, value = line.partition(b":")
             if name == b"data":
-                found.append(value.removeprefix(b" "))
+                data_lines.append(value.removeprefix(b" "))
             if name in (b"", b"data", b"event", b"id", b"retry"):
-                known = True
+                has_known_field = True
             else:
-                unknown = True
-        if unknown and not known and self._stray_size < self._STRAY_KEPT:  # not an event stream
-            block = block.strip(b"\n")  # how many blank lines stand here depends on the reads
-            self._stray.append(block[: self._STRAY_KEPT - self._stray_size])
-            self._stray_size += len(block)
-        return b"\n".join(found) or None
+                has_unknown_field = True
+        if (
+            has_unknown_field
+            and not has_known_field
+            and self._unframed_size < self._MAX_UNFRAMED_BYTES
+        ):  # not an event stream
+            block = block.strip(b"\n")  # the number of blank lines here depends on the reads
+            self._unframed.append(block[: self._MAX_UNFRAMED_BYTES - self._unframed_size])
+            self._unframed_size += len(block)
+        return b"\n".join(data_lines) or None
 
 
-class JSONLines:
-    """Newline-delimited JSON: a message a line, blank lines skipped."""
+class NDJSONFraming:
+    """Splits newline-delimited JSON: each line is a frame, blank lines are skipped."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
-        self._rest = _Unfinished()
+        self._buffer = _Buffer()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that ``data`` completes."""
         if b"\n" not in data:
-            self._rest.keep(data)
+            self._buffer.append(data)
             return []
-        *lines, rest = self._rest.join(data).split(b"\n")
-        self._rest.keep(rest)
+        *lines, rest = self._buffer.join_and_clear(data).split(b"\n")
+        self._buffer.append(rest)
         return [line for line in lines if not line.isspace() and line]
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The last line, where nothing ended it; of a web page it is no JSON that was cut."""
-        rest = self._rest.join(b"").strip()
+        """The last line, if it has no newline. The last line of a web page belongs to no frame."""
+        rest = self._buffer.join_and_clear(b"").strip()
         if rest.startswith(b"<"):
             return [], rest
         return ([rest] if rest else []), b""

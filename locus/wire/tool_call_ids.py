@@ -1,10 +1,11 @@
-"""Ids of tool calls as a provider takes them.
+"""Assigns ids to tool calls that the provider of the request accepts.
 
-A conversation brings along the ids of whoever began it, and each provider has its own idea of an
-id: its alphabet, its length. An id that will do stays as it is. The others are made over, in the
-call and in its result alike, and so is one that an earlier call has: no two calls of a conversation
-share an id. What an id becomes depends on nothing but the calls before it, so the same conversation
-makes the same request, and a longer one begins like the shorter (which prompt caches live on).
+The ids in a conversation come from the provider that wrote the calls, and providers differ in which
+characters and lengths they allow. An id that is allowed stays unchanged. Other ids are replaced, in
+the call and in its result, and so is an id that an earlier call already has: all calls of a
+conversation get different ids. A new id depends only on the call and the calls before it. So the
+same conversation always gives the same request, and a longer conversation begins with the same
+request as the shorter one, which prompt caches need.
 """
 
 from __future__ import annotations
@@ -15,41 +16,45 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from locus.core.conversation import Place, Turn
+from locus.core.conversation import IndexedMessage, ToolCallPosition
 
 
 @attrs.frozen
-class IdRule:
-    """What ids a provider takes.
+class ToolCallIdRule:
+    """Which ids of tool calls a provider accepts.
 
-    :param fits: matches the whole of an id that will do.
-    :param made: another id, made from one that will not. It fits, and another one makes another.
+    :param pattern: matches a complete id that is accepted.
+    :param make_id: makes an accepted id from any other id; different ids give different results.
     """
 
-    fits: re.Pattern[str]
-    made: Callable[[str], str]
+    pattern: re.Pattern[str]
+    make_id: Callable[[str], str]
 
 
-def call_ids(turns: Iterable[Turn], rule: IdRule) -> Mapping[Place, str]:
-    """The id of each call under ``rule``. That of a result is at ``turn.answers``."""
-    found: dict[Place, str] = {}
-    taken: set[str] = set()
-    for turn in turns:
-        for at, call in enumerate(turn.message.tool_calls):
-            identity = call.id if rule.fits.fullmatch(call.id) else rule.made(call.id)
-            again = 1
-            while identity in taken:
-                again += 1
-                identity = rule.made(f"{call.id} {again}")
-            taken.add(identity)
-            found[turn.position, at] = identity
-    return found
+def assign_call_ids(
+    messages: Iterable[IndexedMessage], rule: ToolCallIdRule
+) -> Mapping[ToolCallPosition, str]:
+    """Assign an id to each call. The id of a result is the one at its ``call_position``."""
+    ids: dict[ToolCallPosition, str] = {}
+    used_ids: set[str] = set()
+    for message in messages:
+        for index, call in enumerate(message.message.tool_calls):
+            call_id = call.id if rule.pattern.fullmatch(call.id) else rule.make_id(call.id)
+            attempt = 1
+            while call_id in used_ids:
+                attempt += 1
+                call_id = rule.make_id(f"{call.id} {attempt}")
+            used_ids.add(call_id)
+            ids[message.position, index] = call_id
+    return ids
 
 
-def checksum(text: str) -> str:
-    """Twenty-four hexadecimal digits that stand for ``text``."""
+def compute_digest(text: str) -> str:
+    """The first 24 hexadecimal digits of the SHA-256 digest of ``text``."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:24]
 
 
-ANY = IdRule(re.compile(r".+", re.DOTALL), lambda identity: f"call_{checksum(identity)}")
-"""Every id will do."""
+ANY_ID_RULE = ToolCallIdRule(
+    re.compile(r".+", re.DOTALL), lambda call_id: f"call_{compute_digest(call_id)}"
+)
+"""Accepts every id that is not empty."""

@@ -1,8 +1,8 @@
-"""An agent in a process of its own: ``python -m tests.agent.agent_process``, and a task as JSON.
+"""Runs an agent in a process of its own: ``python -m tests.agent.agent_process TASK``.
 
-It plans a trip on OCI's responses API. Its conversation is in an SQLite database, so that another
-process can go on with it; what its tools do goes into a file, where it is seen whatever becomes of
-the process. Which of the tools is to be the end of the process, and how, the task says.
+The agent plans a trip with OCI's Responses API. Its conversation is in an SQLite database, so that
+another process can continue it. Its tools log their calls to a file, which outlives the process.
+The task, an argument in JSON, says which of the tools ends the process, and how.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,21 @@ from locus.core.events import TerminateEvent, ToolStartEvent
 from locus.memory import SQLiteCheckpointer
 from locus.models.providers.oci import OCIResponsesModel
 from locus.tools import tool
+from tests.support.timing import FOREVER, wait_until
 
 THREAD = "trip"
 
 
 @attrs.frozen
 class Task:
-    """What a process is to do.
+    """What a process has to do.
 
-    :ivar base_url: where the model is, with a profile ``DEFAULT`` in the home directory.
-    :ivar folder: where the database is, and the file that the tools write to.
-    :ivar prompt: what is said to the agent; None where its thread is resumed.
-    :ivar fatal: the tool that ends the process when all other calls of its round have been
-        recorded, which are two; None where none does.
-    :ivar hangs: it waits to be killed, rather than do it itself.
+    :ivar base_url: the address of the model; the home directory has a profile ``DEFAULT``.
+    :ivar folder: the directory of the database and of the log file.
+    :ivar prompt: the prompt; None resumes the thread.
+    :ivar killing_tool: the tool that ends the process when the two other calls of its round are
+        recorded; None if no tool does.
+    :ivar waits_to_be_killed: that tool waits until the process is killed, instead of killing it.
     """
 
     base_url: str
@@ -47,63 +47,63 @@ class Task:
     runtime: str
     store: bool = True
     prompt: str | None = None
-    fatal: str | None = None
-    hangs: bool = False
+    killing_tool: str | None = None
+    waits_to_be_killed: bool = False
 
 
-def database(folder: str | Path) -> Path:
+def get_database_path(folder: str | Path) -> Path:
     return Path(folder) / "threads.db"
 
 
-def log(folder: str | Path) -> Path:
+def get_log_path(folder: str | Path) -> Path:
     return Path(folder) / "log"
 
 
-class Traveller:
-    """The tools, and the agent that has them."""
+class TripPlanner:
+    """Makes the agent and its tools."""
 
     def __init__(self, task: Task, checkpointer: SQLiteCheckpointer) -> None:
         self.task = task
         self.checkpointer = checkpointer
 
-    def _note(self, what: str) -> None:
-        with log(self.task.folder).open("a") as file:
-            file.write(f"{what}\n")
+    def _log(self, entry: str) -> None:
+        with get_log_path(self.task.folder).open("a") as file:
+            file.write(f"{entry}\n")
 
-    def _others_recorded(self) -> bool:
+    def _are_others_recorded(self) -> bool:
         state = self.checkpointer.load(THREAD)
         return state is not None and len(state.tool_executions) == 2
 
-    def _die(self) -> None:
-        if self.task.hangs:
+    def _kill_process(self) -> None:
+        if self.task.waits_to_be_killed:
             os.write(1, b"hanging\n")
             time.sleep(60)
         else:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def agent(self) -> Agent:
+    def make_agent(self) -> Agent:
         @tool
         def print_tickets(city: str) -> str:
             """Print the tickets."""
-            self._note(f"print {city}")
-            if self.task.fatal == "print_tickets":
-                wait_until(self._others_recorded)
-                self._die()
+            self._log(f"print {city}")
+            if self.task.killing_tool == "print_tickets":
+                wait_until(self._are_others_recorded)
+                self._kill_process()
             return f"printed for {city}"
 
         @tool(idempotent=True)
         def book(city: str) -> dict[str, str]:
             """Book a room."""
-            self._note(f"book {city}")
+            self._log(f"book {city}")
             return {"booked": city}
 
         @tool
         async def look(city: str) -> str:
             """Look at the sky."""
-            self._note(f"look {city}")
-            if self.task.fatal == "look":
-                await anyio.to_thread.run_sync(wait_until, self._others_recorded)
-                self._die()
+            self._log(f"look {city}")
+            if self.task.killing_tool == "look":
+                await anyio.to_thread.run_sync(wait_until, self._are_others_recorded)
+                self._kill_process()
             return f"fine in {city}"
 
         task = self.task
@@ -113,22 +113,15 @@ class Traveller:
             compartment_id=task.compartment,
             base_url=task.base_url,
             store=task.store,
-            timeout=20.0,
+            timeout=FOREVER,
             max_retries=0,
         )
         tools = [print_tickets, book, look]
         return Agent(model, tools, "Be brief.", checkpointer=self.checkpointer)
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
-
-
-def work(agent: Agent, task: Task) -> list[Any]:
-    """All events of the run."""
+def run_agent(agent: Agent, task: Task) -> list[Any]:
+    """Run the task and return all events."""
     model: Any = agent.model
     if task.runtime == "blocking":
         with model:
@@ -146,13 +139,13 @@ def work(agent: Agent, task: Task) -> list[Any]:
 
 
 def main(task: Task) -> None:
-    with SQLiteCheckpointer(database(task.folder)) as checkpointer:
-        events = work(Traveller(task, checkpointer).agent(), task)
+    with SQLiteCheckpointer(get_database_path(task.folder)) as checkpointer:
+        events = run_agent(TripPlanner(task, checkpointer).make_agent(), task)
     last = events[-1]
     assert isinstance(last, TerminateEvent)
     started = [event.tool_call_id for event in events if isinstance(event, ToolStartEvent)]
-    ended = {"reason": last.reason, "message": last.final_message, "calls": last.total_tool_calls}
-    sys.stdout.write(json.dumps({"started": started, **ended}))
+    outcome = {"reason": last.reason, "message": last.final_message, "calls": last.total_tool_calls}
+    sys.stdout.write(json.dumps({"started": started, **outcome}))
 
 
 if __name__ == "__main__":

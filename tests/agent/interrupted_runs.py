@@ -1,6 +1,6 @@
-"""A conversation in several runs, each of which may be cut off: what is seen of it on one runtime.
+"""Runs a planned conversation on one runtime, in several runs that may be interrupted.
 
-The runs are those of the plan. After them the thread is resumed until it has come to its end.
+After the planned runs the thread is resumed until it has ended.
 """
 
 from __future__ import annotations
@@ -13,124 +13,140 @@ import attrs
 from locus.agent import Agent, AgentResult, AgentState
 from locus.core.events import ThinkEvent, ToolCompleteEvent, ToolStartEvent
 from locus.memory import MemoryCheckpointer
-from tests.agent.random_scripts import ENDS, MOST_LEGS, Body, Hook, Leg, Plan, make
-from tests.agent.recorded_runs import timeless
+from tests.agent.random_scripts import (
+    EXIT_ERRORS,
+    MAX_RUNS,
+    ConversationPlan,
+    RunPlan,
+    ScriptedHook,
+    ToolBodies,
+    make_agent,
+)
+from tests.agent.recorded_runs import without_durations
+from tests.support.timing import HANG_SECONDS
 
 THREAD = "t"
 
 
 @attrs.frozen
-class Lived:
-    """One run.
+class PlannedRun:
+    """One run of a planned conversation, after its end.
 
-    :ivar before: the checkpoint when it began.
-    :ivar after: the checkpoint when it had ended.
-    :ivar error: what it raised, also where that ends a program.
+    :ivar state_before: the checkpoint before the run.
+    :ivar state_after: the checkpoint after the run.
+    :ivar error: the error that it raised, even one that ends a program.
     """
 
-    leg: Leg
+    plan: RunPlan
     events: tuple[Any, ...]
     result: AgentResult | None
     error: BaseException | None
-    before: AgentState
-    after: AgentState
+    state_before: AgentState
+    state_after: AgentState
 
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def left(self) -> bool:
-        """Whether the caller has left before anything else ended it."""
-        return len(self.events) == self.leg.leaves
+    def events_of(self, type_: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, type_)]
 
     @property
-    def asked(self) -> list[str]:
-        """The calls that were its to make: what it was left, and what its model has asked for."""
-        left = [] if self.leg.speaks else [call.id for call in self.before.pending_calls()]
+    def was_left(self) -> bool:
+        """Whether the caller left before the end."""
+        return len(self.events) == self.plan.leaves_after
+
+    @property
+    def expected_calls(self) -> list[str]:
+        """The calls that it had to run: those left by the run before, and those of its model."""
+        pending = (
+            [] if self.plan.has_prompt else [call.id for call in self.state_before.pending_calls()]
+        )
         done = {
             execution.tool_call_id
-            for execution in self.before.tool_executions
-            if execution.iteration == self.before.iteration
+            for execution in self.state_before.tool_executions
+            if execution.iteration == self.state_before.iteration
         }
-        mine = [call.id for event in self.of(ThinkEvent) for call in event.tool_calls]
-        return [call for call in left if call not in done] + mine
+        new = [call.id for event in self.events_of(ThinkEvent) for call in event.tool_calls]
+        return [call for call in pending if call not in done] + new
 
     @property
     def started(self) -> list[str]:
-        return [event.tool_call_id for event in self.of(ToolStartEvent)]
+        return [event.tool_call_id for event in self.events_of(ToolStartEvent)]
 
     @property
     def completed(self) -> list[str]:
-        return [event.tool_call_id for event in self.of(ToolCompleteEvent)]
+        return [event.tool_call_id for event in self.events_of(ToolCompleteEvent)]
 
     @property
-    def timeless(self) -> Any:
-        """All of it, without what a clock has put into it: the same on every runtime."""
-        executions = [attrs.evolve(one, duration_ms=None) for one in self.after.tool_executions]
+    def comparable(self) -> Any:
+        """The run without its durations, to compare it between runtimes."""
+        executions = [
+            attrs.evolve(execution, duration_ms=None)
+            for execution in self.state_after.tool_executions
+        ]
         return (
-            timeless(self.events),
+            without_durations(self.events),
             self.result and (self.result.message, self.result.stop_reason, self.result.tool_calls),
             type(self.error),
             str(self.error),
-            self.after.evolve(tool_executions=executions),
+            self.state_after.evolve(tool_executions=executions),
         )
 
 
-def live(runtime: str, plan: Plan, body: Body, hooks: list[Hook]) -> list[Lived]:
-    """All runs of a plan's conversation."""
+def run_plan_to_end(
+    runtime: str, plan: ConversationPlan, bodies: ToolBodies, hooks: list[ScriptedHook]
+) -> list[PlannedRun]:
+    """Run a planned conversation to its end, and return all of its runs."""
     checkpointer = MemoryCheckpointer()
-    agent = make(plan, body, hooks, checkpointer=checkpointer)
-    lived: list[Lived] = []
-    first, *others = plan.legs
-    legs = [attrs.evolve(first, speaks=True), *others]
-    while legs or not _is_over(lived[-1]):
-        assert len(lived) < MOST_LEGS, "it does not come to its end"
-        leg = legs.pop(0) if legs else Leg()
-        before = checkpointer.load(THREAD) or AgentState()
+    agent = make_agent(plan, bodies, hooks, checkpointer=checkpointer)
+    runs: list[PlannedRun] = []
+    first, *others = plan.runs
+    run_plans = [attrs.evolve(first, has_prompt=True), *others]
+    while run_plans or not _is_over(runs[-1]):
+        assert len(runs) < MAX_RUNS, "the conversation does not end"
+        run_plan = run_plans.pop(0) if run_plans else RunPlan()
+        state_before = checkpointer.load(THREAD) or AgentState()
         events: list[Any] = []
-        result, error = _run(runtime, agent, leg, events)
-        with checkpointer.claim(THREAD):  # it is free
-            after = checkpointer.load(THREAD)
-        assert after is not None
-        lived.append(Lived(leg, tuple(events), result, error, before, after))
-    return lived
+        result, error = _run(runtime, agent, run_plan, events)
+        with checkpointer.lock_thread(THREAD):  # it is unlocked
+            state_after = checkpointer.load(THREAD)
+        assert state_after is not None
+        runs.append(PlannedRun(run_plan, tuple(events), result, error, state_before, state_after))
+    return runs
 
 
-def _is_over(last: Lived) -> bool:
+def _is_over(last: PlannedRun) -> bool:
     return last.result is not None and not last.result.stop_reason.startswith("MaxIterations")
 
 
 def _run(
-    runtime: str, agent: Agent, leg: Leg, events: list[Any]
+    runtime: str, agent: Agent, plan: RunPlan, events: list[Any]
 ) -> tuple[AgentResult | None, BaseException | None]:
-    said: dict[str, Any] = {"prompt": "Go."} if leg.speaks else {}
-    said["thread_id"] = THREAD
+    kwargs: dict[str, Any] = {"prompt": "Go."} if plan.has_prompt else {}
+    kwargs["thread_id"] = THREAD
 
-    def blocking() -> AgentResult | None:
-        if leg.quiet:
-            return agent.run_sync(**said) if leg.speaks else agent.resume_sync(**said)
-        run = agent.stream_sync(**said) if leg.speaks else agent.resume_stream_sync(**said)
+    def run_blocking() -> AgentResult | None:
+        if plan.result_only:
+            return agent.run_sync(**kwargs) if plan.has_prompt else agent.resume_sync(**kwargs)
+        run = agent.stream_sync(**kwargs) if plan.has_prompt else agent.resume_stream_sync(**kwargs)
         with run:
             for event in run:
                 events.append(event)
-                if len(events) == leg.leaves:
+                if len(events) == plan.leaves_after:
                     return None
         return run.result
 
-    async def nonblocking() -> AgentResult | None:
-        with anyio.fail_after(20):
-            if leg.quiet:
-                return await (agent.arun(**said) if leg.speaks else agent.aresume(**said))
-            async with agent.run(**said) if leg.speaks else agent.resume(**said) as run:
+    async def run_async() -> AgentResult | None:
+        with anyio.fail_after(HANG_SECONDS):
+            if plan.result_only:
+                return await (agent.arun(**kwargs) if plan.has_prompt else agent.aresume(**kwargs))
+            async with agent.run(**kwargs) if plan.has_prompt else agent.resume(**kwargs) as run:
                 async for event in run:
                     events.append(event)
-                    if len(events) == leg.leaves:
+                    if len(events) == plan.leaves_after:
                         return None
             return run.result
 
     try:
         if runtime == "blocking":
-            return blocking(), None
-        return anyio.run(nonblocking, backend=runtime), None
-    except (Exception, *ENDS) as error:  # noqa: BLE001
+            return run_blocking(), None
+        return anyio.run(run_async, backend=runtime), None
+    except (Exception, *EXIT_ERRORS) as error:  # noqa: BLE001
         return None, error

@@ -1,4 +1,4 @@
-"""One run of an agent on each runtime, as what its caller sees: the events, and the end."""
+"""Runs an agent on one or all runtimes, and records the events and the result or error."""
 
 from __future__ import annotations
 
@@ -10,76 +10,83 @@ import attrs
 
 from locus.agent import Agent, AgentResult
 from locus.core.events import ModelChunkEvent, TerminateEvent, ToolCompleteEvent
+from tests.support.timing import HANG_SECONDS
 
 RUNTIMES = ("blocking", "asyncio", "trio")
 
 
 @attrs.frozen
-class Seen:
-    """What a caller has seen of a run."""
+class RecordedRun:
+    """The events of a run, and its result or error."""
 
     events: tuple[Any, ...]
     result: AgentResult | None = None
     error: BaseException | None = None
 
     @property
-    def last(self) -> TerminateEvent:
+    def terminate_event(self) -> TerminateEvent:
         (event,) = (event for event in self.events if isinstance(event, TerminateEvent))
         assert event is self.events[-1]
         return event
 
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
+    def events_of(self, type_: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, type_)]
 
     @property
     def text(self) -> str:
-        return "".join(event.content or "" for event in self.of(ModelChunkEvent))
+        return "".join(event.content or "" for event in self.events_of(ModelChunkEvent))
 
 
-def see(runtime: str, agent: Agent, *args: Any, resume: bool = False, **kw: Any) -> Seen:
-    """Run or resume as events, to the end."""
+def record_run(
+    runtime: str, agent: Agent, *args: Any, resume: bool = False, **kwargs: Any
+) -> RecordedRun:
+    """Run or resume an agent as events, to the end."""
     events: list[Any] = []
     if runtime == "blocking":
-        run = agent.resume_stream_sync(**kw) if resume else agent.stream_sync(*args, **kw)
+        run = agent.resume_stream_sync(**kwargs) if resume else agent.stream_sync(*args, **kwargs)
         try:
             events.extend(run)  # adds one by one
         except Exception as error:  # noqa: BLE001
-            return Seen(tuple(events), error=error)
-        return Seen(tuple(events), run.result)
+            return RecordedRun(tuple(events), error=error)
+        return RecordedRun(tuple(events), run.result)
 
-    async def main() -> Seen:
-        run = agent.resume(**kw) if resume else agent.run(*args, **kw)
+    async def main() -> RecordedRun:
+        run = agent.resume(**kwargs) if resume else agent.run(*args, **kwargs)
         try:
-            with anyio.fail_after(20):
+            with anyio.fail_after(HANG_SECONDS):
                 async for event in run:
-                    events.append(event)  # noqa: PERF401 - what came before an error counts
+                    events.append(event)  # noqa: PERF401 - events before an error count
         except Exception as error:  # noqa: BLE001
-            return Seen(tuple(events), error=error)
-        return Seen(tuple(events), run.result)
+            return RecordedRun(tuple(events), error=error)
+        return RecordedRun(tuple(events), run.result)
 
     return anyio.run(main, backend=runtime)
 
 
-def to_end(runtime: str, agent: Agent, *args: Any, resume: bool = False, **kw: Any) -> AgentResult:
-    """Run or resume to the result."""
+def run_to_end(
+    runtime: str, agent: Agent, *args: Any, resume: bool = False, **kwargs: Any
+) -> AgentResult:
+    """Run or resume an agent to its result."""
     if runtime == "blocking":
-        return agent.resume_sync(**kw) if resume else agent.run_sync(*args, **kw)
+        return agent.resume_sync(**kwargs) if resume else agent.run_sync(*args, **kwargs)
 
     async def main() -> AgentResult:
-        with anyio.fail_after(20):
-            return await (agent.aresume(**kw) if resume else agent.arun(*args, **kw))
+        with anyio.fail_after(HANG_SECONDS):
+            return await (agent.aresume(**kwargs) if resume else agent.arun(*args, **kwargs))
 
     return anyio.run(main, backend=runtime)
 
 
-def timeless(events: Iterable[Any]) -> list[Any]:
-    """The events without what a clock has put into them."""
+def without_durations(events: Iterable[Any]) -> list[Any]:
+    """Return the events without their durations."""
     return [
         attrs.evolve(event, duration_ms=None) if isinstance(event, ToolCompleteEvent) else event
         for event in events
     ]
 
 
-def on_all(make: Callable[[], Agent], *args: Any, **kw: Any) -> dict[str, Seen]:
-    """The same run on the three runtimes."""
-    return {runtime: see(runtime, make(), *args, **kw) for runtime in RUNTIMES}
+def record_on_all_runtimes(
+    make_agent: Callable[[], Agent], *args: Any, **kwargs: Any
+) -> dict[str, RecordedRun]:
+    """Record the same run on each runtime."""
+    return {runtime: record_run(runtime, make_agent(), *args, **kwargs) for runtime in RUNTIMES}

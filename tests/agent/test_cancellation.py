@@ -1,6 +1,6 @@
-"""A run that is cut off: at every point where it waits, on both event loops, and by Ctrl-C.
+"""Cancels runs: at every await, under both event loops, and by Ctrl-C.
 
-What has been done by then is saved, nothing is left behind, and the thread can be resumed.
+What was done by then is saved, nothing is left behind, and the thread can be resumed.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from locus.hooks import HookProvider
 from locus.memory import FileCheckpointer, MemoryCheckpointer, SQLiteCheckpointer
 from locus.testing import FunctionModel, text, tool_call
 from locus.tools import tool
-from tests.support import runtimes
-from tests.support.runtimes import AtMost, model_of, streamed
-
-backend, no_leaks, server = runtimes.backend, runtimes.no_leaks, runtimes.server
+from tests.support.chat_replies import build_reply, build_stream_reply
+from tests.support.runtimes import run_async
+from tests.support.servers.openai_server import make_model
+from tests.support.timing import FOREVER, HangGuard, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-class Work:
-    """An agent with every kind of tool and hook, and a count of what was begun and finished."""
+class CountedWork:
+    """Makes an agent with all sorts of tools and hooks, and counts the tools' starts and ends."""
 
     def __init__(self) -> None:
-        self.begun: Counter[str] = Counter()
+        self.started: Counter[str] = Counter()
         self.finished: Counter[str] = Counter()
-        self.ends: list[BaseException | None] = []
+        self.end_errors: list[BaseException | None] = []
 
-    def agent(self, checkpointer: Any) -> Agent:
+    def make_agent(self, checkpointer: Any) -> Agent:
         @tool
         def blocking(n: int) -> str:
-            """Block for a moment."""
-            self.begun[f"blocking {n}"] += 1
+            """Block for a short time."""
+            self.started[f"blocking {n}"] += 1
             time.sleep(0.003)
             self.finished[f"blocking {n}"] += 1
             return f"blocking {n}"
 
         @tool
         async def awaits(n: int) -> str:
-            """Await for a moment."""
-            self.begun[f"awaits {n}"] += 1
+            """Await for a short time."""
+            self.started[f"awaits {n}"] += 1
             await anyio.sleep(0.002)
             self.finished[f"awaits {n}"] += 1
             return f"awaits {n}"
@@ -61,13 +61,13 @@ class Work:
         @tool(idempotent=True)
         def once(n: int) -> str:
             """Run once."""
-            self.begun["once"] += 1
+            self.started["once"] += 1
             self.finished["once"] += 1
             return f"once {n}"
 
         work = self
 
-        class Watches(HookProvider):
+        class AllHooks(HookProvider):
             async def on_before_tool_call(self, event: Any) -> None:
                 await anyio.lowlevel.checkpoint()
 
@@ -75,16 +75,16 @@ class Work:
                 await anyio.lowlevel.checkpoint()
 
             def on_before_model_call(self, event: Any) -> None:
-                """In a thread."""
+                """Run in a worker thread."""
 
             async def on_after_invocation(self, event: Any) -> None:
                 await anyio.lowlevel.checkpoint()
-                work.ends.append(event.error)
+                work.end_errors.append(event.error)
 
         return Agent(
-            FunctionModel(answer),
+            FunctionModel(respond),
             [blocking, awaits, once],
-            hooks=[Watches()],
+            hooks=[AllHooks()],
             checkpointer=checkpointer,
             max_concurrency=2,
         )
@@ -92,88 +92,94 @@ class Work:
 
 BACKENDS = ("asyncio", "trio")
 STORES = ("memory", "file", "sqlite")
-ROUND = (("blocking", 1), ("awaits", 2), ("once", 3), ("blocking", 4), ("once", 3))
+TOOL_ROUND = (("blocking", 1), ("awaits", 2), ("once", 3), ("blocking", 4), ("once", 3))
 
 
-def answer(messages: Any, tools: Any, **options: Any) -> Any:
-    """Two rounds of calls, then words."""
-    asked = sum(bool(message.tool_calls) for message in messages)
-    if asked == 2:
+def respond(messages: Any, tools: Any, **options: Any) -> Any:
+    """Two rounds of calls, then text."""
+    round_count = sum(bool(message.tool_calls) for message in messages)
+    if round_count == 2:
         return text("That is all.")
-    calls = [tool_call(name, f"{asked}{at}", n=n) for at, (name, n) in enumerate(ROUND)]
+    calls = [
+        tool_call(name, f"{round_count}{index}", n=n) for index, (name, n) in enumerate(TOOL_ROUND)
+    ]
     return ["Let me see.", *calls]
 
 
-class Cut:
-    """Counts how often a run waits, and calls ``cut`` before it does so for the ``at``-th time."""
+class CancelAtAwait:
+    """Counts the awaits of a run, and calls ``cancel`` before the one with a given number."""
 
-    def __init__(self, at: int, patch: pytest.MonkeyPatch) -> None:
-        self.at, self.waits = at, 0
-        self.cut: Callable[[], object] = lambda: None
-        following = AsyncRun._next
+    def __init__(self, await_number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.await_number, self.await_count = await_number, 0
+        self.cancel: Callable[[], object] = lambda: None
+        next_event = AsyncRun._next_event
 
         async def counted(run: AsyncRun, error: BaseException | None = None) -> Any:
-            return await _Counted(following(run, error), self)
+            return await _CountedAwaitable(next_event(run, error), self)
 
-        patch.setattr(AsyncRun, "_next", counted)
+        monkeypatch.setattr(AsyncRun, "_next_event", counted)
 
 
-class _Counted:
-    def __init__(self, work: Awaitable[Any], cut: Cut) -> None:
-        self.work, self.cut = work, cut
+class _CountedAwaitable:
+    def __init__(self, awaitable: Awaitable[Any], canceller: CancelAtAwait) -> None:
+        self.awaitable, self.canceller = awaitable, canceller
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps, cut = self.work.__await__(), self.cut
-        came: Any = None
+        generator, canceller = self.awaitable.__await__(), self.canceller
+        result: Any = None
         error: BaseException | None = None
         while True:
             try:
-                waits_for = steps.send(came) if error is None else steps.throw(error)
-            except StopIteration as done:
-                return done.value
-            came, error = None, None
-            cut.waits += 1
-            if cut.waits == cut.at:
-                cut.cut()
+                yielded = generator.send(result) if error is None else generator.throw(error)
+            except StopIteration as stop:
+                return stop.value
+            result, error = None, None
+            canceller.await_count += 1
+            if canceller.await_count == canceller.await_number:
+                canceller.cancel()
             try:
-                came = yield waits_for
-            except BaseException as why:  # noqa: BLE001
-                error = why
+                result = yield yielded
+            except BaseException as exc:  # noqa: BLE001
+                error = exc
 
 
-async def consume(agent: Agent, **kw: Any) -> str:
-    """A run as events, to its end."""
-    async with agent.run("Go.", thread_id="t", **kw) as run:
+async def run_as_events(agent: Agent, **kwargs: Any) -> str:
+    """Run an agent as events, to its end."""
+    async with agent.run("Go.", thread_id="t", **kwargs) as run:
         async for _ in run:
             pass
         return run.result.message
 
 
-def check_resumed(work: Work, checkpointer: Any, backend: str) -> None:
-    """The thread goes on where it was cut off, and nothing that was recorded is done again."""
+def check_resumed_run(work: CountedWork, checkpointer: Any, backend: str) -> None:
+    """Resume the thread, and check that nothing that was recorded is done again."""
     state = checkpointer.load("t")
-    if state is None:  # cut off before there was anything to save
+    if state is None:  # cancelled before there was anything to save
         return
     recorded = {execution.tool_call_id for execution in state.tool_executions}
-    before = work.begun.copy()
-    result = anyio.run(lambda: work.agent(checkpointer).aresume(thread_id="t"), backend=backend)
+    started_before = work.started.copy()
+    result = anyio.run(
+        lambda: work.make_agent(checkpointer).aresume(thread_id="t"), backend=backend
+    )
     assert result.message == "That is all."
     final = result.state
     assert final.messages[: len(state.messages)] == state.messages
-    answered = [m.tool_call_id for m in final.messages if m.role is Role.TOOL]
-    assert answered == [f"{turn}{at}" for turn in range(2) for at in range(len(ROUND))]
+    answered = [message.tool_call_id for message in final.messages if message.role is Role.TOOL]
+    assert answered == [
+        f"{round_number}{index}" for round_number in range(2) for index in range(len(TOOL_ROUND))
+    ]
     ids = [execution.tool_call_id for execution in final.tool_executions]
     assert ids == answered
-    for name, times in (work.begun - before).items():
-        left = sum(
-            f"{tool} {n}" == name and f"{turn}{at}" not in recorded
-            for turn in range(2)
-            for at, (tool, n) in enumerate(ROUND)
+    for name, times in (work.started - started_before).items():
+        remaining = sum(
+            f"{tool} {n}" == name and f"{round_number}{index}" not in recorded
+            for round_number in range(2)
+            for index, (tool, n) in enumerate(TOOL_ROUND)
         )
-        assert times == (1 if name == "once" else left)
+        assert times == (1 if name == "once" else remaining)
 
 
-def checkpointers(folder: Path) -> dict[str, Callable[[], Any]]:
+def make_checkpointer_factories(folder: Path) -> dict[str, Callable[[], Any]]:
     return {
         "memory": MemoryCheckpointer,
         "file": lambda: FileCheckpointer(folder / "files"),
@@ -182,50 +188,50 @@ def checkpointers(folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize(
-    ("backend", "how", "store"),
+    ("backend", "how", "store_name"),
     [
-        *[(backend, "scope", store) for backend in BACKENDS for store in STORES],
+        *[(backend, "scope", store_name) for backend in BACKENDS for store_name in STORES],
         *[(backend, "scope of events", "memory") for backend in BACKENDS],
         ("asyncio", "task", "memory"),  # trio cancels scopes only
         ("asyncio", "task of events", "memory"),
     ],
 )
 def test_cancelling_at_every_await_leaves_a_thread_that_resumes(
-    backend: str, how: str, store: str, tmp_path: Path
+    backend: str, how: str, store_name: str, tmp_path: Path
 ) -> None:
-    at = 0
+    await_number = 0
     while True:
-        at += 1
-        work = Work()
-        folder = tmp_path / str(at)
+        await_number += 1
+        work = CountedWork()
+        folder = tmp_path / str(await_number)
         folder.mkdir()
-        with checkpointers(folder)[store]() as checkpointer:
-            agent = work.agent(checkpointer)
-            with pytest.MonkeyPatch.context() as patch:
-                cut = Cut(at, patch)
-                running = partial(consume if "events" in how else _arun, agent)
+        with make_checkpointer_factories(folder)[store_name]() as checkpointer:
+            agent = work.make_agent(checkpointer)
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                canceller = CancelAtAwait(await_number, monkeypatch)
+                run = partial(run_as_events if "events" in how else run_to_result, agent)
                 if "task" in how:
-                    asyncio.run(cut_task(running, cut))
+                    asyncio.run(run_in_cancelled_task(run, canceller))
                 else:
-                    anyio.run(cut_scope, running, cut, backend=backend)
-            ended = cut.waits < at
-            assert [type(end) for end in work.ends] in ([], [type(None)]) or not ended
-            # A blocking tool that was under way has been given the time to end.
-            for name, begun in work.begun.items():
-                assert not name.startswith("blocking") or work.finished[name] == begun
-            check_recorded(work, checkpointer)
-            check_resumed(work, checkpointer, backend)
+                    anyio.run(run_in_cancelled_scope, run, canceller, backend=backend)
+            ended = canceller.await_count < await_number
+            assert [type(error) for error in work.end_errors] in ([], [type(None)]) or not ended
+            # A blocking tool that was running had the time to end.
+            for name, started in work.started.items():
+                assert not name.startswith("blocking") or work.finished[name] == started
+            check_blocking_tools_recorded(work, checkpointer)
+            check_resumed_run(work, checkpointer, backend)
         if ended:
             break
-    assert at > 20
+    assert await_number > 20
 
 
-def _arun(agent: Agent) -> Awaitable[Any]:
+def run_to_result(agent: Agent) -> Awaitable[Any]:
     return agent.arun("Go.", thread_id="t")
 
 
-def check_recorded(work: Work, checkpointer: Any) -> None:
-    """What a blocking tool has done is in the saved state: it is not done again."""
+def check_blocking_tools_recorded(work: CountedWork, checkpointer: Any) -> None:
+    """Check that the saved state has every call of a blocking tool that was finished."""
     state = checkpointer.load("t")
     executions = state.tool_executions if state is not None else ()
     for n in (1, 4):
@@ -233,15 +239,19 @@ def check_recorded(work: Work, checkpointer: Any) -> None:
         assert recorded == work.finished[f"blocking {n}"]
 
 
-async def cut_scope(running: Callable[[], Awaitable[Any]], cut: Cut) -> None:
+async def run_in_cancelled_scope(
+    function: Callable[[], Awaitable[Any]], canceller: CancelAtAwait
+) -> None:
     with anyio.CancelScope() as scope:
-        cut.cut = scope.cancel
-        await running()
+        canceller.cancel = scope.cancel
+        await function()
 
 
-async def cut_task(running: Callable[[], Awaitable[Any]], cut: Cut, times: int = 1) -> None:
+async def run_in_cancelled_task(
+    function: Callable[[], Awaitable[Any]], canceller: CancelAtAwait, times: int = 1
+) -> None:
     async def main() -> None:
-        await running()
+        await function()
 
     task = asyncio.create_task(main())
 
@@ -250,7 +260,7 @@ async def cut_task(running: Callable[[], Awaitable[Any]], cut: Cut, times: int =
         if times > 1:
             asyncio.get_running_loop().call_soon(cancel, times - 1)
 
-    cut.cut = cancel
+    canceller.cancel = cancel
     try:
         await task
     except asyncio.CancelledError:
@@ -259,25 +269,22 @@ async def cut_task(running: Callable[[], Awaitable[Any]], cut: Cut, times: int =
 
 @pytest.mark.parametrize("how", ["events", "result"])
 def test_cancelling_twice_at_every_await_leaves_a_thread_that_resumes(how: str) -> None:
-    at = 0
+    await_number = 0
     while True:
-        at += 1
-        work, checkpointer = Work(), MemoryCheckpointer()
-        agent = work.agent(checkpointer)
-        with pytest.MonkeyPatch.context() as patch:
-            cut = Cut(at, patch)
-            running = partial(consume if how == "events" else _arun, agent)
-            asyncio.run(cut_task(running, cut, times=2))
-        with checkpointer.claim("t"):  # it is free
+        await_number += 1
+        work, checkpointer = CountedWork(), MemoryCheckpointer()
+        agent = work.make_agent(checkpointer)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            canceller = CancelAtAwait(await_number, monkeypatch)
+            run = partial(run_as_events if how == "events" else run_to_result, agent)
+            asyncio.run(run_in_cancelled_task(run, canceller, times=2))
+        with checkpointer.lock_thread("t"):  # it is unlocked
             pass
-        until = time.monotonic() + 2.0
-        while any(thread.name == "locus tool" for thread in threading.enumerate()):
-            assert time.monotonic() < until
-            time.sleep(0.001)
-        check_resumed(work, checkpointer, "asyncio")
-        if cut.waits < at:
+        wait_until(lambda: not any(t.name == "locus tool" for t in threading.enumerate()))
+        check_resumed_run(work, checkpointer, "asyncio")
+        if canceller.await_count < await_number:
             break
-    assert at > 20
+    assert await_number > 20
 
 
 @pytest.mark.parametrize("milliseconds", [step / 2 for step in range(40)])
@@ -285,166 +292,171 @@ def test_cancelling_twice_at_every_await_leaves_a_thread_that_resumes(how: str) 
 def test_cancelling_at_any_time_leaves_a_thread_that_resumes(
     backend: str, how: str, milliseconds: float
 ) -> None:
-    work, checkpointer = Work(), MemoryCheckpointer()
+    work, checkpointer = CountedWork(), MemoryCheckpointer()
 
     async def main() -> None:
         with anyio.move_on_after(milliseconds / 1e3):
-            agent = work.agent(checkpointer)
-            await (consume(agent) if how == "events" else _arun(agent))
+            agent = work.make_agent(checkpointer)
+            await (run_as_events(agent) if how == "events" else run_to_result(agent))
 
     anyio.run(main, backend=backend)
-    check_recorded(work, checkpointer)
-    check_resumed(work, checkpointer, backend)
+    check_blocking_tools_recorded(work, checkpointer)
+    check_resumed_run(work, checkpointer, backend)
 
 
-def test_a_tool_in_a_thread_that_does_not_end_is_left_behind(backend: str) -> None:
-    let_go = threading.Event()
+@pytest.mark.usefixtures("no_grace")
+def test_a_blocking_tool_that_does_not_end_is_left_behind(backend: str) -> None:
+    released = threading.Event()
 
     @tool
     def hangs() -> None:
         """Hang."""
-        let_go.wait(20)
+        released.wait(FOREVER)
 
     agent = Agent(FunctionModel(lambda *_, **__: tool_call("hangs")), [hangs])
 
     async def main() -> None:
-        with AtMost(4.0), anyio.move_on_after(0.1) as scope:
+        with HangGuard(), anyio.move_on_after(0.1) as scope:
             await agent.arun("Go.")
         assert scope.cancelled_caught
-        let_go.set()
+        released.set()
 
     anyio.run(main, backend=backend)
 
 
-def test_a_tool_may_be_what_is_cancelled_without_the_run() -> None:
+def test_a_cancellation_inside_a_tool_does_not_cancel_the_run() -> None:
     @tool
-    async def gives_up() -> None:
-        """Be cancelled from elsewhere."""
+    async def cancels() -> None:
+        """Raise a cancellation."""
         raise asyncio.CancelledError
 
     def model(messages: Any, *_: Any, **__: Any) -> Any:
-        return "done" if messages[-1].role is Role.TOOL else tool_call("gives_up")
+        return "done" if messages[-1].role is Role.TOOL else tool_call("cancels")
 
-    agent = Agent(FunctionModel(model), [gives_up])
-    for result in (agent.run_sync("Go."), asyncio.run(_arun_plain(agent))):
+    agent = Agent(FunctionModel(model), [cancels])
+    for result in (agent.run_sync("Go."), asyncio.run(run_without_thread(agent))):
         assert result.state.tool_executions[0].error == "RuntimeError: the tool was cancelled"
         assert result.message == "done"
 
 
-async def _arun_plain(agent: Agent) -> Any:
+async def run_without_thread(agent: Agent) -> Any:
     return await agent.arun("Go.")
 
 
-# Leaving early, and connections.
+# Leaving early, and closing connections.
 
 
 def test_leaving_a_run_closes_its_connection(backend: str, server: Any) -> None:
-    server.enqueue(streamed().stall(400))
-    ends: list[Any] = []
+    server.enqueue(build_stream_reply().stall(400))
+    end_events: list[Any] = []
 
-    class Tells(HookProvider):
+    class RecordEnds(HookProvider):
         def on_after_invocation(self, event: Any) -> None:
-            ends.append(event)
+            end_events.append(event)
 
-    agent = Agent(model_of(server), hooks=[Tells()], checkpointer=MemoryCheckpointer())
+    agent = Agent(make_model(server), hooks=[RecordEnds()], checkpointer=MemoryCheckpointer())
 
     async def main() -> None:
         async with agent.run("Go.", thread_id="t") as run:
             async for event in run:
                 assert isinstance(event, ModelChunkEvent)
                 break
-        await anyio.to_thread.run_sync(server.wait_closed, 2)
+        await anyio.to_thread.run_sync(server.wait_closed)
         assert [event async for event in run] == []
         with pytest.raises(RuntimeError, match="no result"):
             _ = run.result
         await agent.model.aclose()  # type: ignore[union-attr]
 
-    runtimes.run(backend, main)
-    assert len(ends) == 1
-    assert not ends[0].success
-    assert [message.text for message in ends[0].state.messages] == ["Go."]
+    run_async(backend, main)
+    assert len(end_events) == 1
+    assert not end_events[0].success
+    assert [message.text for message in end_events[0].state.messages] == ["Go."]
 
 
 def test_cancelling_a_run_closes_its_connection(backend: str, server: Any) -> None:
-    server.enqueue(streamed().stall(400))
-    agent = Agent(model_of(server))
+    server.enqueue(build_stream_reply().stall(400))
+    agent = Agent(make_model(server))
 
     async def main() -> None:
-        with anyio.move_on_after(0.2):
-            async for _ in agent.run("Go."):
-                pass
-        await anyio.to_thread.run_sync(server.wait_closed, 2)
+        async with anyio.create_task_group() as group:
+
+            async def read() -> None:
+                async for _ in agent.run("Go."):
+                    group.cancel_scope.cancel()
+
+            group.start_soon(read)
+        await anyio.to_thread.run_sync(server.wait_closed)
         await agent.model.aclose()  # type: ignore[union-attr]
 
-    runtimes.run(backend, main)
+    run_async(backend, main)
 
 
-def test_dropping_a_run_closes_its_connection_and_frees_the_thread(
+def test_dropping_a_run_closes_its_connection_and_unlocks_the_thread(
     backend: str, server: Any
 ) -> None:
-    server.enqueue(streamed().stall(400), runtimes.whole())
-    agent = Agent(model_of(server), checkpointer=MemoryCheckpointer())
+    server.enqueue(build_stream_reply().stall(400), build_reply())
+    agent = Agent(make_model(server), checkpointer=MemoryCheckpointer())
 
     async def main() -> None:
         async for _ in agent.run("Go.", thread_id="t"):
             break
-        await anyio.to_thread.run_sync(server.wait_closed, 2)
+        await anyio.to_thread.run_sync(server.wait_closed)
         await agent.arun("Go.", thread_id="t")  # it is not busy
         await agent.model.aclose()  # type: ignore[union-attr]
 
-    runtimes.run(backend, main)
+    run_async(backend, main)
 
 
-def test_leaving_a_blocking_run_closes_its_connection_and_frees_the_thread(server: Any) -> None:
-    server.enqueue(*[streamed().stall(400)] * 2, streamed())
-    agent = Agent(model_of(server), checkpointer=MemoryCheckpointer())
+def test_leaving_a_blocking_run_closes_its_connection_and_unlocks_the_thread(server: Any) -> None:
+    server.enqueue(*[build_stream_reply().stall(400)] * 2, build_stream_reply())
+    agent = Agent(make_model(server), checkpointer=MemoryCheckpointer())
     for _ in agent.stream_sync("Go.", thread_id="t"):
         break
-    server.wait_closed(timeout=1)
+    server.wait_closed()
     with agent.stream_sync("Go.", thread_id="t") as run:
         next(run)
-    server.wait_closed(timeout=1)
+    server.wait_closed()
     assert list(run) == []
     events = list(agent.stream_sync("Go.", thread_id="t"))
     assert events[-1].reason == "complete"
     agent.model.close_sync()  # type: ignore[union-attr]
 
 
-def test_a_run_that_was_not_begun_asks_nobody(backend: str) -> None:
-    agent = Work().agent(None)
+def test_a_run_that_was_not_started_calls_no_model(backend: str) -> None:
+    agent = CountedWork().make_agent(None)
     agent.stream_sync("Go.").close()
 
     async def main() -> None:
         async with agent.run("Go."):
             pass
 
-    runtimes.run(backend, main)
+    run_async(backend, main)
     assert agent.model.calls == []  # type: ignore[union-attr]
 
 
-def test_interrupting_a_blocking_run_records_what_its_tools_have_done() -> None:
+def test_interrupting_a_blocking_run_records_its_finished_tools() -> None:
     checkpointer = MemoryCheckpointer()
-    ran: Counter[str] = Counter()
+    started: Counter[str] = Counter()
 
     @tool
     def slow() -> str:
-        """Take a moment."""
+        """Take a short time."""
         time.sleep(0.05)
-        ran["slow"] += 1
+        started["slow"] += 1
         return "slow"
 
     @tool
     async def awaits() -> str:
         """Wait long."""
-        ran["awaits"] += 1
-        await anyio.sleep(0 if ran["awaits"] > 1 else 20)
+        started["awaits"] += 1
+        await anyio.sleep(0 if started["awaits"] > 1 else FOREVER)
         return "awaited"
 
     @tool
     def interrupts() -> str:
-        """Be where Ctrl-C strikes."""
-        ran["interrupts"] += 1
-        if ran["interrupts"] == 1:
+        """Be interrupted by Ctrl-C, the first time."""
+        started["interrupts"] += 1
+        if started["interrupts"] == 1:
             raise KeyboardInterrupt
         return "not again"
 
@@ -454,30 +466,32 @@ def test_interrupting_a_blocking_run_records_what_its_tools_have_done() -> None:
         return "done" if messages[-1].role is Role.TOOL else calls
 
     agent = Agent(FunctionModel(model), [slow, awaits, interrupts], checkpointer=checkpointer)
-    seen: list[Any] = []
-    with AtMost(3.0), pytest.raises(KeyboardInterrupt):
-        seen.extend(agent.stream_sync("Go.", thread_id="t"))
-    assert isinstance(seen[-1], ToolStartEvent)
+    events: list[Any] = []
+    with HangGuard(), pytest.raises(KeyboardInterrupt):
+        events.extend(agent.stream_sync("Go.", thread_id="t"))
+    assert isinstance(events[-1], ToolStartEvent)
     state = checkpointer.load("t")
     assert state is not None
     assert [execution.tool_name for execution in state.tool_executions] == ["slow"]
     assert agent.resume_sync(thread_id="t").message == "done"
-    assert ran == {"slow": 1, "awaits": 2, "interrupts": 2}
+    assert started == {"slow": 1, "awaits": 2, "interrupts": 2}
 
 
-@pytest.mark.parametrize("fatal", [KeyboardInterrupt, SystemExit])
-def test_a_tool_that_ends_the_program_ends_it(backend: str, fatal: type[BaseException]) -> None:
+@pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit])
+def test_a_tool_that_ends_the_program_ends_it(
+    backend: str, error_type: type[BaseException]
+) -> None:
     @tool
     async def quits() -> None:
         """End."""
-        raise fatal
+        raise error_type
 
     agent = Agent(FunctionModel(lambda *_, **__: tool_call("quits")), [quits])
-    with pytest.raises(fatal):
+    with pytest.raises(error_type):
         agent.run_sync("Go.")
 
     async def main() -> None:
         await agent.arun("Go.")
 
-    with pytest.raises(fatal):
+    with pytest.raises(error_type):
         anyio.run(main, backend=backend)

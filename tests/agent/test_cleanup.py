@@ -1,7 +1,7 @@
-"""What a run leaves behind where it ends badly: nothing that is held, nothing that is waited for.
+"""The cleanup of runs that end badly: no lock, no thread and no connection is left behind.
 
-Connections that cannot be closed, cancellations on top of each other, tools that never come back,
-and the end of the program in the middle of a run.
+Connections that cannot be closed, repeated cancellations, tools that never return, and the end of
+the program in the middle of a run.
 """
 
 from __future__ import annotations
@@ -26,38 +26,36 @@ from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, tool_call
 from locus.tools import tool
 from tests.agent.recorded_runs import RUNTIMES
-from tests.support import runtimes
-from tests.support.runtimes import AtMost, script
-
-backend, no_leaks = runtimes.backend, runtimes.no_leaks
+from tests.support.subprocess_scripts import run_script
+from tests.support.timing import FOREVER, HANG_SECONDS, HangGuard, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-class Others:
-    """A model that is not Locus's: generators, with something to be done at their ends."""
+class AsyncGeneratorModel:
+    """A model that is not one of Locus's: its stream is a generator with a cleanup at its end."""
 
     def __init__(self, fails: bool = False) -> None:
-        self.fails = fails
-        self.open = 0
+        self.fails_to_close = fails
+        self.open_streams = 0
 
     async def complete(self, *_: Any, **__: Any) -> ModelResponse:
         return ModelResponse(Message.assistant("whole"))
 
     async def stream(self, *_: Any, **__: Any) -> AsyncIterator[ModelChunkEvent]:
-        self.open += 1
+        self.open_streams += 1
         try:
             yield ModelChunkEvent(content="a")
             yield ModelChunkEvent(content="b", done=True)
         finally:
-            self.open -= 1
+            self.open_streams -= 1
             await anyio.lowlevel.checkpoint()
-            if self.fails:
+            if self.fails_to_close:
                 raise OSError("it cannot be closed")
 
 
-class OthersBlocking(Others):
-    """The same, blocking."""
+class BlockingGeneratorModel(AsyncGeneratorModel):
+    """The same with blocking methods."""
 
     def complete_sync(self, *_: Any, **__: Any) -> ModelResponse:
         return ModelResponse(Message.assistant("whole"))
@@ -67,11 +65,11 @@ class OthersBlocking(Others):
             yield ModelChunkEvent(content="a")
             yield ModelChunkEvent(content="b", done=True)
         finally:
-            if self.fails:
+            if self.fails_to_close:
                 raise OSError("it cannot be closed")
 
 
-class Ends(HookProvider):
+class RecordEndErrors(HookProvider):
     def __init__(self) -> None:
         self.errors: list[BaseException | None] = []
 
@@ -79,35 +77,36 @@ class Ends(HookProvider):
         self.errors.append(event.error)
 
 
-def in_order(checkpointer: MemoryCheckpointer, ends: Ends, kind: type[BaseException]) -> None:
-    """The state is saved, the hooks have been told, the thread is free, no thread is left."""
+def check_cleanup(
+    checkpointer: MemoryCheckpointer, end_hook: RecordEndErrors, error_type: type[BaseException]
+) -> None:
+    """Check that the state is saved, the hooks were called, and no lock or thread is left."""
     state = checkpointer.load("t")
     assert state is not None
     assert state.messages[0].text == "Go."
-    assert [type(error) for error in ends.errors] == [kind]
-    with checkpointer.claim("t"):
+    assert [type(error) for error in end_hook.errors] == [error_type]
+    with checkpointer.lock_thread("t"):
         pass
-    no_threads()
+    wait_for_worker_threads()
 
 
-def no_threads(but: int = 0) -> None:
-    until = time.monotonic() + 2.0
-    while len(ours()) != but:  # one that is done needs a moment
-        assert time.monotonic() < until, ours()
-        time.sleep(0.005)
+def wait_for_worker_threads(expected: int = 0) -> None:
+    wait_until(
+        lambda: len(list_worker_threads()) == expected, "the threads of tools"
+    )  # they need a moment to end
 
 
-def ours() -> list[threading.Thread]:
+def list_worker_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "locus tool"]
 
 
-@pytest.mark.parametrize("model", [Others, OthersBlocking])
+@pytest.mark.parametrize("model", [AsyncGeneratorModel, BlockingGeneratorModel])
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_blocking_run_whose_stream_cannot_be_closed_ends_in_order(
     model: Callable[[bool], Any], leaves: bool
 ) -> None:
-    checkpointer, ends = MemoryCheckpointer(), Ends()
-    agent = Agent(model(True), hooks=[ends], checkpointer=checkpointer)
+    checkpointer, end_hook = MemoryCheckpointer(), RecordEndErrors()
+    agent = Agent(model(True), hooks=[end_hook], checkpointer=checkpointer)
 
     def use() -> None:
         with agent.stream_sync("Go.", thread_id="t") as run:
@@ -115,19 +114,21 @@ def test_a_blocking_run_whose_stream_cannot_be_closed_ends_in_order(
                 if leaves:
                     break
 
-    if model is Others and leaves:  # it is closed where it is read, in another thread
+    if (
+        model is AsyncGeneratorModel and leaves
+    ):  # the background loop closes it, and the error is lost
         use()
-        in_order(checkpointer, ends, type(ends.errors[0]))
+        check_cleanup(checkpointer, end_hook, type(end_hook.errors[0]))
         return
     with pytest.raises(OSError, match="cannot be closed"):
         use()
-    in_order(checkpointer, ends, OSError)
+    check_cleanup(checkpointer, end_hook, OSError)
 
 
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_run_whose_stream_cannot_be_closed_ends_in_order(backend: str, leaves: bool) -> None:
-    checkpointer, ends = MemoryCheckpointer(), Ends()
-    agent = Agent(Others(fails=True), hooks=[ends], checkpointer=checkpointer)
+    checkpointer, end_hook = MemoryCheckpointer(), RecordEndErrors()
+    agent = Agent(AsyncGeneratorModel(fails=True), hooks=[end_hook], checkpointer=checkpointer)
 
     async def main() -> None:
         async with agent.run("Go.", thread_id="t") as run:
@@ -137,69 +138,75 @@ def test_a_run_whose_stream_cannot_be_closed_ends_in_order(backend: str, leaves:
 
     with pytest.raises(OSError, match="cannot be closed"):
         anyio.run(main, backend=backend)
-    in_order(checkpointer, ends, OSError)
+    check_cleanup(checkpointer, end_hook, OSError)
 
 
-def test_cancelled_in_the_callers_body_a_stream_that_awaits_at_its_end_is_closed(
+def test_a_stream_is_closed_when_the_caller_is_cancelled_between_events(
     backend: str,
 ) -> None:
-    checkpointer, ends, model = MemoryCheckpointer(), Ends(), Others()
-    agent = Agent(model, hooks=[ends], checkpointer=checkpointer)
-    cancelled: list[type[BaseException]] = []
+    checkpointer, end_hook, model = MemoryCheckpointer(), RecordEndErrors(), AsyncGeneratorModel()
+    agent = Agent(model, hooks=[end_hook], checkpointer=checkpointer)
+    cancelled_types: list[type[BaseException]] = []
 
     async def main() -> None:
-        cancelled.append(anyio.get_cancelled_exc_class())
+        cancelled_types.append(anyio.get_cancelled_exc_class())
         with anyio.CancelScope() as scope:
             async with agent.run("Go.", thread_id="t") as run:
                 async for _ in run:
-                    assert model.open == 1
+                    assert model.open_streams == 1
                     scope.cancel()
-                    await anyio.sleep(5)
+                    await anyio.sleep(FOREVER)
         assert scope.cancelled_caught
-        assert model.open == 0
+        assert model.open_streams == 0
 
     anyio.run(main, backend=backend)
-    in_order(checkpointer, ends, cancelled[0])
+    check_cleanup(checkpointer, end_hook, cancelled_types[0])
 
 
-def test_a_task_cancelled_in_the_callers_body_stays_cancelled() -> None:
-    checkpointer, ends, model = MemoryCheckpointer(), Ends(), Others()
-    agent = Agent(model, hooks=[ends], checkpointer=checkpointer)
+def test_a_task_that_is_cancelled_between_events_stays_cancelled() -> None:
+    checkpointer, end_hook, model = MemoryCheckpointer(), RecordEndErrors(), AsyncGeneratorModel()
+    agent = Agent(model, hooks=[end_hook], checkpointer=checkpointer)
 
-    async def body(got: asyncio.Event) -> None:
+    async def body(received: asyncio.Event) -> None:
         async with agent.run("Go.", thread_id="t") as run:
             async for _ in run:
-                got.set()
-                await asyncio.sleep(5)
+                received.set()
+                await asyncio.sleep(FOREVER)
 
     async def main() -> None:
-        got = asyncio.Event()
-        task = asyncio.create_task(body(got))
-        await got.wait()
+        received = asyncio.Event()
+        task = asyncio.create_task(body(received))
+        await received.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert model.open == 0
+        assert model.open_streams == 0
 
     asyncio.run(main())
-    assert len(ends.errors) == 1
-    in_order(checkpointer, ends, type(ends.errors[0]))
+    assert len(end_hook.errors) == 1
+    check_cleanup(checkpointer, end_hook, type(end_hook.errors[0]))
 
 
 @pytest.mark.parametrize("how", ["events", "result"])
 @pytest.mark.parametrize("calls", [1, 2])
-def test_a_task_that_is_cancelled_twice_waits_for_no_tool(how: str, calls: int) -> None:
-    let_go, begun = threading.Event(), threading.Semaphore(0)
+def test_a_task_that_is_cancelled_twice_does_not_wait_for_tools(
+    how: str, calls: int, request: pytest.FixtureRequest
+) -> None:
+    if how == "result":  # a run with a task of its own is cancelled only once
+        request.getfixturevalue("no_grace")
+    released, started = threading.Event(), threading.Semaphore(0)
 
     @tool
     def hangs(n: int) -> None:
         """Hang."""
-        begun.release()
-        let_go.wait(20)
+        started.release()
+        released.wait(FOREVER)
 
-    checkpointer, ends = MemoryCheckpointer(), Ends()
-    asks = [tool_call("hangs", str(n), n=n) for n in range(calls)]
-    agent = Agent(ScriptedModel(asks), [hangs], hooks=[ends], checkpointer=checkpointer)
+    checkpointer, end_hook = MemoryCheckpointer(), RecordEndErrors()
+    calls_of_model = [tool_call("hangs", str(n), n=n) for n in range(calls)]
+    agent = Agent(
+        ScriptedModel(calls_of_model), [hangs], hooks=[end_hook], checkpointer=checkpointer
+    )
 
     async def consume() -> None:
         if how == "result":
@@ -210,27 +217,27 @@ def test_a_task_that_is_cancelled_twice_waits_for_no_tool(how: str, calls: int) 
     async def main() -> None:
         task = asyncio.create_task(consume())
         for _ in range(calls):
-            await asyncio.to_thread(begun.acquire, timeout=2)
-        no_threads(but=calls)
+            assert await asyncio.to_thread(started.acquire, timeout=HANG_SECONDS)
+        wait_for_worker_threads(expected=calls)
         task.cancel()
         await asyncio.sleep(0.05)
         task.cancel()
-        with AtMost(3.0 if how == "result" else 0.5), pytest.raises(asyncio.CancelledError):
-            await task  # a run with a task of its own ends in its own time
-        no_threads(but=calls)
+        with HangGuard(), pytest.raises(asyncio.CancelledError):
+            await task
+        wait_for_worker_threads(expected=calls)
 
     try:
         asyncio.run(main())
     finally:
-        let_go.set()
-    in_order(checkpointer, ends, asyncio.CancelledError)
+        released.set()
+    check_cleanup(checkpointer, end_hook, asyncio.CancelledError)
 
 
-# Tools that end the program, or outlive it.
+# Tools that end the program, or do not end with it.
 
 
-def consume(runtime: str, agent: Agent) -> None:
-    """A run to its end, as events where that is a difference to the tasks."""
+def run_to_end(runtime: str, agent: Agent) -> None:
+    """Run an agent to its end; under an event loop as events, so without a task of its own."""
 
     async def main() -> None:
         async for _ in agent.run("Go.", thread_id="t"):
@@ -245,60 +252,62 @@ def consume(runtime: str, agent: Agent) -> None:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("is_async", [True, False])
-@pytest.mark.parametrize("fatal", [KeyboardInterrupt, SystemExit])
-def test_a_tool_that_ends_the_program_is_not_waited_for(
+@pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit])
+def test_a_run_does_not_wait_after_a_tool_that_ends_the_program(
     runtime: str,
     calls: int,
     is_async: bool,
-    fatal: type[BaseException],
+    error_type: type[BaseException],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def ends_it() -> None:
+    def exit_program() -> None:
         """End the program."""
-        raise fatal
+        raise error_type
 
-    async def ends_it_async() -> None:
+    async def exit_program_async() -> None:
         """End the program."""
         await anyio.lowlevel.checkpoint()
-        raise fatal
+        raise error_type
 
-    ending = tool(ends_it_async if is_async else ends_it)
-    asks = [tool_call(ending.name, str(n)) for n in range(calls)]
-    checkpointer, ends = MemoryCheckpointer(), Ends()
-    agent = Agent(ScriptedModel(asks), [ending], hooks=[ends], checkpointer=checkpointer)
+    exit_tool = tool(exit_program_async if is_async else exit_program)
+    model_calls = [tool_call(exit_tool.name, str(n)) for n in range(calls)]
+    checkpointer, end_hook = MemoryCheckpointer(), RecordEndErrors()
+    agent = Agent(
+        ScriptedModel(model_calls), [exit_tool], hooks=[end_hook], checkpointer=checkpointer
+    )
 
-    with AtMost(1.0), pytest.raises(fatal):
-        consume(runtime, agent)
+    with HangGuard(), pytest.raises(error_type):
+        run_to_end(runtime, agent)
     gc.collect()
-    in_order(checkpointer, ends, fatal)
+    check_cleanup(checkpointer, end_hook, error_type)
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_tool_that_comes_back_alone_finishes_after_one_that_ends_the_program(
+def test_a_tool_that_finishes_after_one_that_ends_the_program_is_recorded(
     runtime: str,
 ) -> None:
-    both = threading.Barrier(2)
+    both_started = threading.Barrier(2)
 
     @tool
     def ends_it() -> None:
         """End the program."""
-        both.wait(2)
+        both_started.wait(HANG_SECONDS)
         raise SystemExit
 
     @tool
     def slow() -> str:
-        """Take a moment."""
-        both.wait(2)
-        time.sleep(0.05)
+        """Take a short time."""
+        both_started.wait(HANG_SECONDS)
+        time.sleep(0.05)  # so that the program ends meanwhile
         return "slow"
 
     checkpointer = MemoryCheckpointer()
-    asks = [tool_call("ends_it"), tool_call("slow")]
-    agent = Agent(ScriptedModel(asks), [ends_it, slow], checkpointer=checkpointer)
+    model_calls = [tool_call("ends_it"), tool_call("slow")]
+    agent = Agent(ScriptedModel(model_calls), [ends_it, slow], checkpointer=checkpointer)
 
-    with AtMost(1.0), pytest.raises(SystemExit):
-        consume(runtime, agent)
+    with HangGuard(), pytest.raises(SystemExit):
+        run_to_end(runtime, agent)
     state = checkpointer.load("t")
     assert state is not None
     assert [execution.tool_name for execution in state.tool_executions] == ["slow"]
@@ -316,7 +325,7 @@ def test_a_program_ends_though_a_tool_does_not(runtime: str) -> None:
     @tool(timeout=0.05)
     def hangs() -> None:
         "Hang."
-        time.sleep(30)
+        time.sleep(600)
 
     agent = Agent(ScriptedModel(tool_call("hangs"), "done"), [hangs])
     runtime = sys.argv[1]
@@ -326,11 +335,10 @@ def test_a_program_ends_though_a_tool_does_not(runtime: str) -> None:
         result = anyio.run(agent.arun, "Go.", backend=runtime)
     print(result.message)
     """
-    with AtMost(10.0):
-        assert script(code, runtime) == "done\n"
+    assert run_script(code, runtime) == "done\n"  # which is given a minute
 
 
-def test_a_blocking_run_left_open_at_the_end_of_the_program_says_nothing() -> None:
+def test_a_blocking_run_that_is_open_at_the_end_of_the_program_prints_nothing() -> None:
     code = """
     from locus.agent import Agent
     from locus.hooks import HookProvider
@@ -344,4 +352,4 @@ def test_a_blocking_run_left_open_at_the_end_of_the_program_says_nothing() -> No
     next(run)
     print("begun")
     """
-    assert script(code, early="") == "begun\n"
+    assert run_script(code, prelude="") == "begun\n"

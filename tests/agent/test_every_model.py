@@ -1,4 +1,4 @@
-"""Every model class drives the same tool conversation, as its own server sees and answers it."""
+"""Every model class has the same conversation with tools, in the format of its own server."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from locus.models.llama_cpp import LocalModel
 from locus.testing.loopback_server import LoopbackServer, Received, Reply
 from locus.tools import tool
 from tests.agent.recorded_runs import RUNTIMES
-from tests.support import runtimes
 from tests.support.oci import inference, profiles, signed_models
-from tests.support.oci.inference import MODELS, Said
+from tests.support.oci.inference import MODEL_FACTORIES, ScriptedReply
 from tests.support.servers import anthropic_server, ollama_server, responses_server
+from tests.support.servers.openai_server import make_model
 
-no_leaks, server = runtimes.no_leaks, runtimes.server
-home, surroundings = profiles.home, signed_models.surroundings
+home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud, profile = inference.cloud, inference.profile
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -47,71 +46,79 @@ def weather(city: str) -> dict[str, str]:
 
 @tool
 async def clock() -> str:
-    """Tell the time."""
+    """Return the time."""
     return "noon"
 
 
 CALLS = (("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}), ("clock", {}))
-CALLING = Said("Let me see.", CALLS)
-ANSWER = Said(FINAL)
-TOLD = ('"city":"Oslo","sky":"cold"', '"city":"Rome","sky":"warm"', "noon")
+CALLS_REPLY = ScriptedReply("Let me see.", CALLS)
+FINAL_REPLY = ScriptedReply(FINAL)
+RESULT_TEXTS = ('"city":"Oslo","sky":"cold"', '"city":"Rome","sky":"warm"', "noon")
 
 
-def completion(said: Said, received: Received) -> Reply:
-    return said.completion(bool(received.json().get("stream")))
+def build_completion(scripted: ScriptedReply, received: Received) -> Reply:
+    return scripted.build_chat_completion(bool(received.json().get("stream")))
 
 
-def response(said: Said, received: Received) -> Reply:
-    return said.response(bool(received.json().get("stream")))
+def build_response(scripted: ScriptedReply, received: Received) -> Reply:
+    return scripted.build_response(bool(received.json().get("stream")))
 
 
-def anthropic(said: Said, received: Received) -> Reply:
-    calls = [(id, name, json.loads(arguments)) for id, name, arguments in said.ids()]
+def build_anthropic_reply(scripted: ScriptedReply, received: Received) -> Reply:
+    calls = [(id, name, json.loads(arguments)) for id, name, arguments in scripted.number_calls()]
     reason = "tool_use" if calls else "end_turn"
     if not received.json().get("stream"):
         blocks = [{"type": "tool_use", "id": i, "name": n, "input": a} for i, n, a in calls]
-        return anthropic_server.whole({"type": "text", "text": said.text}, *blocks, reason=reason)
-    start, delta, stop = anthropic_server.start, anthropic_server.delta, anthropic_server.stop
-    events = [start(type="text", text=""), delta(type="text_delta", text=said.text), stop()]
-    for at, (i, n, a) in enumerate(calls, 1):
+        return anthropic_server.build_reply(
+            {"type": "text", "text": scripted.text}, *blocks, reason=reason
+        )
+    start, delta, stop = (
+        anthropic_server.make_block_start,
+        anthropic_server.make_block_delta,
+        anthropic_server.make_block_stop,
+    )
+    events = [start(type="text", text=""), delta(type="text_delta", text=scripted.text), stop()]
+    for index, (i, n, a) in enumerate(calls, 1):
         events += [
-            {**start(type="tool_use", id=i, name=n, input={}), "index": at},
-            {**delta(type="input_json_delta", partial_json=json.dumps(a)), "index": at},
-            {**stop(), "index": at},
+            {**start(type="tool_use", id=i, name=n, input={}), "index": index},
+            {**delta(type="input_json_delta", partial_json=json.dumps(a)), "index": index},
+            {**stop(), "index": index},
         ]
-    return anthropic_server.streamed(*events, reason=reason)
+    return anthropic_server.build_stream_reply(*events, reason=reason)
 
 
-def ollama(said: Said, received: Received) -> Reply:
-    calls = [{"function": {"name": name, "arguments": arguments}} for name, arguments in said.calls]
+def build_ollama_reply(scripted: ScriptedReply, received: Received) -> Reply:
+    calls = [
+        {"function": {"name": name, "arguments": arguments}} for name, arguments in scripted.calls
+    ]
     message = {
         "role": "assistant",
-        "content": said.text,
+        "content": scripted.text,
         **({"tool_calls": calls} if calls else {}),
     }
-    about = {"model": "loop-1", "created_at": "2025-10-01T12:00:00Z"}
+    common = {"model": "loop-1", "created_at": "2025-10-01T12:00:00Z"}
     counts = {"prompt_eval_count": 9, "eval_count": 5}
-    last = {**about, "message": message, "done": True, "done_reason": "stop", **counts}
+    last = {**common, "message": message, "done": True, "done_reason": "stop", **counts}
     if not received.json().get("stream"):
         return Reply.json(last)
     end = {**last, "message": {"role": "assistant", "content": ""}}
-    return Reply.ndjson([{**about, "message": message, "done": False}, end])
+    return Reply.ndjson([{**common, "message": message, "done": False}, end])
 
 
-Speaker = Callable[[Said, Received], Reply]
-NATIVE: dict[str, tuple[Callable[..., Any], Speaker]] = {
-    "openai": (runtimes.model_of, completion),
-    "anthropic": (anthropic_server.model_of, anthropic),
-    "ollama": (ollama_server.model_of, ollama),
-    "responses": (responses_server.model_of, response),
-    "responses-unstored": (partial(responses_server.model_of, store=False), response),
+ReplyBuilder = Callable[[ScriptedReply, Received], Reply]
+PROVIDERS: dict[str, tuple[Callable[..., Any], ReplyBuilder]] = {
+    "openai": (make_model, build_completion),
+    "anthropic": (anthropic_server.make_model, build_anthropic_reply),
+    "ollama": (ollama_server.make_model, build_ollama_reply),
+    "responses": (responses_server.make_model, build_response),
+    "responses-unstored": (partial(responses_server.make_model, store=False), build_response),
 }
 
 
-def drive(
+def run_and_close(
     runtime: str, agent: Agent, streamed: bool, prompt: str = "How is the weather?"
 ) -> AgentResult:
-    """The result; that of a streamed run fits its events."""
+    """Run an agent and close its model; check that the events of a streamed run fit its result."""
     events: list[Any] = []
     result: AgentResult
     if runtime == "blocking":
@@ -134,107 +141,114 @@ def drive(
         result = anyio.run(main, backend=runtime)
     if streamed:
         assert isinstance(events[-1], TerminateEvent)
-        said = "".join(e.content or "" for e in events if isinstance(e, ModelChunkEvent))
-        assert said == "".join(
+        streamed_text = "".join(e.content or "" for e in events if isinstance(e, ModelChunkEvent))
+        assert streamed_text == "".join(
             message.text for message in result.state.messages if message.role is Role.ASSISTANT
         )
     return result
 
 
-def check(result: AgentResult, requests: list[Any]) -> None:
+def check_conversation(result: AgentResult, requests: list[Any]) -> None:
     assert result.message == FINAL
     assert (result.iterations, result.tool_calls, result.stop_reason) == (2, 3, "complete")
     roles = [message.role for message in result.state.messages]
     assert roles == [Role.USER, Role.ASSISTANT, *[Role.TOOL] * 3, Role.ASSISTANT]
-    asked = [call.id for call in result.state.messages[1].tool_calls]
-    assert [message.tool_call_id for message in result.state.messages[2:5]] == asked
-    assert len(set(asked)) == 3
+    call_ids = [call.id for call in result.state.messages[1].tool_calls]
+    assert [message.tool_call_id for message in result.state.messages[2:5]] == call_ids
+    assert len(set(call_ids)) == 3
     assert result.usage == result.state.usage
-    assert result.usage["completion_tokens"] == 10  # five for each answer
+    assert result.usage["completion_tokens"] == 10  # five for each response
     first, second = (json.dumps(request) for request in requests)
-    for told in TOLD:
-        assert told not in plain(first)
-        assert told in plain(second)
+    for result_text in RESULT_TEXTS:
+        assert result_text not in unescape_json(first)
+        assert result_text in unescape_json(second)
 
 
-def plain(text: str) -> str:
-    """JSON in JSON, legible: some formats hand on results as objects, others as text."""
+def unescape_json(text: str) -> str:
+    """Unescape JSON inside JSON: some formats have results as objects, others as text."""
     return text.replace("\\", "").replace('": "', '":"').replace(', "', ',"')
 
 
-def plays_llama_cpp(server: LoopbackServer, folder: Path, *, template_takes_tools: bool) -> Any:
-    """A local model whose engine is played by ``server``, and the engines that there are then."""
+def make_local_model(server: LoopbackServer, folder: Path, *, template_takes_tools: bool) -> Any:
+    """Make a local model whose engine is the loopback server; return it and the engine table."""
     file = folder / "model.gguf"
     file.write_bytes(b"GGUF")
     model = LocalModel(str(file))
-    spec = model._spec()
+    spec = model._build_engine_spec()
     engine = Engine(spec, SimpleNamespace(listening_address=server.url))
-    takes = {"supports_tools": template_takes_tools, "supports_system_role": True}
-    server.enqueue(Reply.json({"chat_template_caps": takes}))
+    capabilities = {"supports_tools": template_takes_tools, "supports_system_role": True}
+    server.enqueue(Reply.json({"chat_template_caps": capabilities}))
     return model, {spec: engine}
 
 
-def written(said: Said, received: Received) -> Reply:
-    """A completion that calls tools in its text, as it was told to."""
+def build_prompted_completion(scripted: ScriptedReply, received: Received) -> Reply:
+    """Build a completion that calls tools in its text, as the prompt requires."""
     calls = [
         f'<tool_call>\n{{"name": "{name}", "arguments": {json.dumps(arguments)}}}\n</tool_call>'
-        for name, arguments in said.calls
+        for name, arguments in scripted.calls
     ]
-    return completion(Said("\n".join(calls) or said.text), received)
+    return build_completion(ScriptedReply("\n".join(calls) or scripted.text), received)
 
 
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
-either_way = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["complete", "streamed"])
 
 
 @every_runtime
-@either_way
-@pytest.mark.parametrize("provider", NATIVE)
-def test_native_models_drive_a_tool_conversation(
+@streamed_or_not
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_native_models_have_a_conversation_with_tools(
     runtime: str, provider: str, streamed: bool, server: Any
 ) -> None:
-    make, speak = NATIVE[provider]
-    server.enqueue(partial(speak, CALLING), partial(speak, ANSWER))
-    agent = Agent(make(server), [weather, clock], "Be brief.")
-    check(drive(runtime, agent, streamed), [request.json() for request in server.requests])
+    make_model_of, build_reply = PROVIDERS[provider]
+    server.enqueue(partial(build_reply, CALLS_REPLY), partial(build_reply, FINAL_REPLY))
+    agent = Agent(make_model_of(server), [weather, clock], "Be brief.")
+    check_conversation(
+        run_and_close(runtime, agent, streamed), [request.json() for request in server.requests]
+    )
 
 
 @every_runtime
-@either_way
-@pytest.mark.parametrize("kind", MODELS)
+@streamed_or_not
+@pytest.mark.parametrize("model_name", MODEL_FACTORIES)
 @pytest.mark.sdk
-def test_models_of_oci_drive_a_tool_conversation(
-    runtime: str, kind: str, streamed: bool, request: pytest.FixtureRequest
+def test_models_of_oci_have_a_conversation_with_tools(
+    runtime: str, model_name: str, streamed: bool, request: pytest.FixtureRequest
 ) -> None:
     pytest.importorskip("oci")
-    request.getfixturevalue("surroundings")
+    request.getfixturevalue("isolated_environment")
     request.getfixturevalue("profile")
     cloud = request.getfixturevalue("cloud")
-    cloud.says(CALLING, ANSWER)
-    agent = Agent(MODELS[kind](cloud), [weather, clock], "Be brief.")
-    check(drive(runtime, agent, streamed), [received.json() for received in cloud.answered])
+    cloud.queue_replies(CALLS_REPLY, FINAL_REPLY)
+    agent = Agent(MODEL_FACTORIES[model_name](cloud), [weather, clock], "Be brief.")
+    check_conversation(
+        run_and_close(runtime, agent, streamed),
+        [received.json() for received in cloud.accepted_requests],
+    )
 
 
 @every_runtime
-@either_way
-@pytest.mark.parametrize("speak", [completion, written], ids=["template", "prompted"])
-def test_a_local_model_drives_a_tool_conversation(
+@streamed_or_not
+@pytest.mark.parametrize(
+    "build_reply", [build_completion, build_prompted_completion], ids=["template", "prompted"]
+)
+def test_a_local_model_has_a_conversation_with_tools(
     runtime: str,
     streamed: bool,
-    speak: Speaker,
+    build_reply: ReplyBuilder,
     server: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    by_template = speak is completion
-    model, engines = plays_llama_cpp(server, tmp_path, template_takes_tools=by_template)
+    by_template = build_reply is build_completion
+    model, engines = make_local_model(server, tmp_path, template_takes_tools=by_template)
     monkeypatch.setattr(_llama_cpp_server, "_engines", engines)
-    server.enqueue(partial(speak, CALLING), partial(speak, ANSWER))
+    server.enqueue(partial(build_reply, CALLS_REPLY), partial(build_reply, FINAL_REPLY))
     agent = Agent(model, [weather, clock], "Be brief.", tool_choice="required")
-    result = drive(runtime, agent, streamed)
-    _, *asked = server.requests
-    check(result, [request.json() for request in asked])
-    first, second = (request.json() for request in asked)
+    result = run_and_close(runtime, agent, streamed)
+    _, *requests = server.requests
+    check_conversation(result, [request.json() for request in requests])
+    first, second = (request.json() for request in requests)
     if by_template:
         assert first["tool_choice"] == "required"
         assert "tool_choice" not in second
@@ -252,38 +266,41 @@ def test_a_local_model_drives_a_tool_conversation(
 @pytest.mark.parametrize(
     ("runtime", "streamed"), [("blocking", False), ("asyncio", True), ("trio", False)]
 )
-def test_a_real_model_drives_a_tool_conversation(runtime: str, streamed: bool) -> None:
+def test_a_real_model_has_a_conversation_with_tools(runtime: str, streamed: bool) -> None:
     model = LocalModel(context=1024, threads=1, temperature=0, max_tokens=40)
     agent = Agent(model, [weather, clock], tool_choice="required")
-    result = drive(runtime, agent, streamed, "How is the weather in Oslo?")
+    result = run_and_close(runtime, agent, streamed, "How is the weather in Oslo?")
     assert (result.iterations, result.tool_calls, result.stop_reason) == (2, 1, "complete")
-    asked, told, said = result.state.messages[1:]
-    assert [(call.name, call.arguments) for call in asked.tool_calls] == [
+    call_message, tool_message, final_message = result.state.messages[1:]
+    assert [(call.name, call.arguments) for call in call_message.tool_calls] == [
         ("weather", {"city": "Oslo"})
     ]
-    assert told.text == '{"city":"Oslo","sky":"cold"}'
-    assert "cold" in said.text
+    assert tool_message.text == '{"city":"Oslo","sky":"cold"}'
+    assert "cold" in final_message.text
 
 
 @every_runtime
-@either_way
-@pytest.mark.parametrize("provider", NATIVE)
-def test_a_model_shows_what_it_would_send(
+@streamed_or_not
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_hook_sees_the_body_that_is_sent(
     runtime: str, provider: str, streamed: bool, server: Any
 ) -> None:
-    make, speak = NATIVE[provider]
-    server.always(partial(speak, ANSWER))
-    shown: list[Any] = []
+    make_model_of, build_reply = PROVIDERS[provider]
+    server.always(partial(build_reply, FINAL_REPLY))
+    bodies: list[Any] = []
 
-    class Looks:
+    class RecordBodies:
         def on_before_model_call(self, event: Any) -> None:
             assert event.streamed == streamed
-            shown.append(event.request)
-            said = {"stream": streamed, **event.options}
-            assert event.model.request(event.messages, event.tools or None, **said) == shown[-1]
+            bodies.append(event.request)
+            options = {"stream": streamed, **event.options}
+            assert (
+                event.model.build_request(event.messages, event.tools or None, **options)
+                == bodies[-1]
+            )
 
-    agent = Agent(make(server), [weather], "Be brief.", hooks=[Looks()])
-    drive(runtime, agent.copy(model_options={"max_tokens": 7}), streamed)
-    assert shown == [request.json() for request in server.requests]
+    agent = Agent(make_model_of(server), [weather], "Be brief.", hooks=[RecordBodies()])
+    run_and_close(runtime, agent.copy(model_options={"max_tokens": 7}), streamed)
+    assert bodies == [request.json() for request in server.requests]
     with pytest.raises(TypeError, match="unknown keyword 'max_token'"):
-        make(server).request("Hello", max_token=3)
+        make_model_of(server).build_request("Hello", max_token=3)

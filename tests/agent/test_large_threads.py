@@ -1,8 +1,8 @@
-"""A thread with ten thousand messages: what a step on it costs, with each checkpointer.
+"""A thread with ten thousand messages: the cost of a step with each checkpointer.
 
-What is written and sent is counted, which no load on the machine alters. Time is only compared with
-that of a thread a quarter as long, and loosely: what is linear takes four times as long at most,
-what is quadratic sixteen times.
+What is written and sent is counted, because the load of the machine does not change that. Times are
+only compared with those of a thread a quarter as long, and with tolerance: linear work takes four
+times as long, quadratic work sixteen times.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from locus.tools import tool
 
 SHORT, LONG = 2_500, 10_000
 STEPS = 20
-"""How often the model is asked in a run."""
+"""How often the model is called in a run."""
 
-MAKERS: dict[str, Callable[[Path], BaseCheckpointer]] = {
+CHECKPOINTER_FACTORIES: dict[str, Callable[[Path], BaseCheckpointer]] = {
     "memory": lambda path: MemoryCheckpointer(),
     "file": lambda path: FileCheckpointer(path / "saved"),
     "sqlite": lambda path: SQLiteCheckpointer(path / "saved.db"),
@@ -46,8 +46,8 @@ MAKERS: dict[str, Callable[[Path], BaseCheckpointer]] = {
 
 
 @cache
-def history(size: int) -> AgentState:
-    """A conversation of so many messages, half of them calls and their results."""
+def make_history(size: int) -> AgentState:
+    """Make a conversation of a given length, half of it tool calls and their results."""
     messages: list[Message] = []
     executions = []
     for n in range(size // 4):
@@ -71,16 +71,16 @@ def double(n: int) -> int:
     return 2 * n
 
 
-class Cheap:
-    """A model that does not look at the conversation, and calls a tool in all answers but the last.
+class FastModel:
+    """A model that ignores the conversation, and calls a tool in each response but the last.
 
-    :ivar asked: how many messages it was sent, each time.
+    :ivar message_counts: how many messages it was sent, each time.
     """
 
     def __init__(self, steps: int, *, server_stateful: bool = False) -> None:
         self.steps = steps
         self.server_stateful = server_stateful
-        self.asked: list[int] = []
+        self.message_counts: list[int] = []
 
     async def complete(self, *_: Any, **__: Any) -> ModelResponse:
         raise AssertionError
@@ -89,34 +89,38 @@ class Cheap:
         raise AssertionError
 
     def complete_sync(self, messages: Any, *_: Any, **__: Any) -> ModelResponse:
-        self.asked.append(len(messages))
-        at = len(self.asked)
-        answer = text("Done.") if at == self.steps else tool_call("double", f"new_{at}", n=-at)
-        state = {"id": str(at)} if self.server_stateful else None
-        return attrs.evolve(answer, provider_state=state)
+        self.message_counts.append(len(messages))
+        number = len(self.message_counts)
+        response = (
+            text("Done.")
+            if number == self.steps
+            else tool_call("double", f"new_{number}", n=-number)
+        )
+        state = {"id": str(number)} if self.server_stateful else None
+        return attrs.evolve(response, provider_state=state)
 
 
-@pytest.fixture(params=list(MAKERS))
-def kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=list(CHECKPOINTER_FACTORIES))
+def store_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def run(
+def run_steps(
     checkpointer: BaseCheckpointer,
     size: int,
-    begun: Callable[[], None] = lambda: None,
-    model: Cheap | None = None,
+    on_first_response: Callable[[], None] = lambda: None,
+    model: FastModel | None = None,
 ) -> None:
-    """A run on a thread of so many messages, with a call of a tool in each step but the last.
+    """Run an agent on a thread of a given length, with a tool call in each step but the last.
 
-    :param begun: called when the thread has been loaded and the first answer has been saved.
+    :param on_first_response: called when the thread is loaded and the first response is saved.
     """
-    model = model or Cheap(STEPS)
+    model = model or FastModel(STEPS)
     agent = Agent(model, [double], checkpointer=checkpointer, stream=False)
     with agent.stream_sync("Go on.", "t") as events:
         for event in events:
             if isinstance(event, ThinkEvent):
-                begun()
+                on_first_response()
                 break
         for _ in events:
             pass
@@ -125,141 +129,145 @@ def run(
     assert len(state.tool_executions) == size // 4 + model.steps - 1
 
 
-# -- what is written -----------------------------------------------------------------------------
+# -- the amount of data --------------------------------------------------------------------------
 
 
-def test_sqlite_is_told_the_same_however_long_the_thread_is(
+def test_sqlite_gets_the_same_statements_however_long_the_thread_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = worked = 0
+    statement_length = work_count = 0
 
-    def note(statement: str) -> None:
-        nonlocal told
-        told += len(statement)
+    def count_statement(statement: str) -> None:
+        nonlocal statement_length
+        statement_length += len(statement)
 
-    def work() -> int:
-        nonlocal worked
-        worked += 1
+    def count_work() -> int:
+        nonlocal work_count
+        work_count += 1
         return 0
 
     def connect(*args: Any) -> sqlite3.Connection:
-        connection = sqlite_schema.connect(*args)
-        connection.set_trace_callback(note)  # values included
-        connection.set_progress_handler(work, 10)  # instructions of SQLite's own machine
+        connection = sqlite_schema.connect_and_migrate(*args)
+        connection.set_trace_callback(count_statement)  # with the values
+        connection.set_progress_handler(count_work, 10)  # instructions of SQLite's own machine
         return connection
 
-    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect", connect)
-    found = {}
+    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect_and_migrate", connect)
+    counts = {}
     for size in (SHORT, LONG):
         with SQLiteCheckpointer(tmp_path / f"{size}.db") as checkpointer:
-            checkpointer.save("t", history(size))
+            checkpointer.save("t", make_history(size))
 
-            def forget() -> None:
-                nonlocal told, worked
-                told = worked = 0
+            def reset_counts() -> None:
+                nonlocal statement_length, work_count
+                statement_length = work_count = 0
 
-            run(checkpointer, size, forget)
-            found[size] = told, worked
-    for short, long in zip(found[SHORT], found[LONG], strict=True):
+            run_steps(checkpointer, size, reset_counts)
+            counts[size] = statement_length, work_count
+    for short, long in zip(counts[SHORT], counts[LONG], strict=True):
         assert 0 < long < 1.2 * short
 
 
-def test_memory_makes_json_of_what_is_new_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = 0
-    write_item = state_json.write_item
+def test_memory_encodes_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    item_count = 0
+    encode_item = state_json.encode_item
 
     def count(item: Any) -> bytes:
-        nonlocal made
-        made += 1
-        return write_item(item)
+        nonlocal item_count
+        item_count += 1
+        return encode_item(item)
 
-    monkeypatch.setattr(state_json, "write_item", count)
+    monkeypatch.setattr(state_json, "encode_item", count)
     checkpointer = MemoryCheckpointer()
-    checkpointer.save("t", history(LONG))
+    checkpointer.save("t", make_history(LONG))
 
-    def forget() -> None:
-        nonlocal made
-        made = 0
+    def reset_count() -> None:
+        nonlocal item_count
+        item_count = 0
 
-    run(checkpointer, LONG, forget)
-    # A result and an execution for each call, and the answers after the first.
-    assert made == 2 * (STEPS - 1) + (STEPS - 1)
+    run_steps(checkpointer, LONG, reset_count)
+    # A result and an execution for each call, and the responses after the first.
+    assert item_count == 2 * (STEPS - 1) + (STEPS - 1)
 
 
-def test_a_file_is_written_whole_and_no_more_often_than_before(tmp_path: Path) -> None:
-    class Weighs(FileCheckpointer):
+def test_a_file_is_written_once_for_each_step(tmp_path: Path) -> None:
+    class SizeRecordingCheckpointer(FileCheckpointer):
         def save(self, thread_id: str, state: AgentState) -> None:
             super().save(thread_id, state)
             (file,) = self.directory.glob("*.json")
-            weights.append(file.stat().st_size)
+            sizes.append(file.stat().st_size)
 
-    found = {}
+    sizes_by_length = {}
     for size in (SHORT, LONG):
-        weights: list[int] = []
-        checkpointer = Weighs(tmp_path / str(size))
-        checkpointer.save("t", history(size))
-        run(checkpointer, size, weights.clear, Cheap(4))
-        found[size] = list(weights)
-    # The results and the next answer, three times: the first one was saved before.
-    assert len(found[SHORT]) == len(found[LONG]) == 6
-    for short, long in zip(found[SHORT], found[LONG], strict=True):
+        sizes: list[int] = []
+        checkpointer = SizeRecordingCheckpointer(tmp_path / str(size))
+        checkpointer.save("t", make_history(size))
+        run_steps(checkpointer, size, sizes.clear, FastModel(4))
+        sizes_by_length[size] = list(sizes)
+    # The results and the next response, three times: the first response was saved before.
+    assert len(sizes_by_length[SHORT]) == len(sizes_by_length[LONG]) == 6
+    for short, long in zip(sizes_by_length[SHORT], sizes_by_length[LONG], strict=True):
         assert long < 4.2 * short
 
 
-def test_a_server_that_keeps_the_conversation_is_sent_what_is_new_of_it(tmp_path: Path) -> None:
-    model = Cheap(STEPS, server_stateful=True)
-    state = history(LONG).evolve(provider_state={"id": "0"})
+def test_a_server_that_stores_the_conversation_is_sent_only_what_is_new(tmp_path: Path) -> None:
+    model = FastModel(STEPS, server_stateful=True)
+    state = make_history(LONG).evolve(provider_state={"id": "0"})
     with SQLiteCheckpointer(tmp_path / "saved.db") as checkpointer:
         checkpointer.save("t", state)
-        run(checkpointer, LONG, model=model)
-    assert model.asked == [1] * STEPS
+        run_steps(checkpointer, LONG, model=model)
+    assert model.message_counts == [1] * STEPS
 
 
 # -- time ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_a_step_takes_no_more_than_in_proportion_to_the_thread(kind: str, tmp_path: Path) -> None:
-    def spent(size: int) -> float:
-        nonlocal began
-        checkpointer.save("t", history(size))
+def test_the_time_of_a_step_is_at_most_linear_in_the_length_of_the_thread(
+    store_name: str, tmp_path: Path
+) -> None:
+    def measure_seconds(size: int) -> float:
+        nonlocal started_at
+        checkpointer.save("t", make_history(size))
         gc.collect()
         gc.disable()
         try:
-            run(checkpointer, size, begin, Cheap(5))
-            return time.process_time() - began
+            run_steps(checkpointer, size, start_clock, FastModel(5))
+            return time.process_time() - started_at
         finally:
             gc.enable()
 
-    def begin() -> None:
-        nonlocal began
-        began = time.process_time()
+    def start_clock() -> None:
+        nonlocal started_at
+        started_at = time.process_time()
 
-    began = 0.0
-    with MAKERS[kind](tmp_path) as checkpointer:
-        spent(4)
-        short = min(spent(SHORT) for _ in range(3))
-        long = min(spent(LONG) for _ in range(3))
-    assert long < 8 * short  # what is quadratic: sixteen times
+    started_at = 0.0
+    with CHECKPOINTER_FACTORIES[store_name](tmp_path) as checkpointer:
+        measure_seconds(4)
+        short = min(measure_seconds(SHORT) for _ in range(3))
+        long = min(measure_seconds(LONG) for _ in range(3))
+    assert long < 8 * short  # quadratic work: sixteen times
 
 
 @pytest.mark.slow
-def test_to_take_up_a_thread_takes_no_more_than_in_proportion(kind: str, tmp_path: Path) -> None:
-    def spent(size: int) -> float:
-        checkpointer.save("t", history(size))
-        agent = Agent(Cheap(1), checkpointer=checkpointer)
+def test_the_time_to_resume_is_at_most_linear_in_the_length_of_the_thread(
+    store_name: str, tmp_path: Path
+) -> None:
+    def measure_seconds(size: int) -> float:
+        checkpointer.save("t", make_history(size))
+        agent = Agent(FastModel(1), checkpointer=checkpointer)
         gc.collect()
         gc.disable()
         try:
-            began = time.process_time()
+            started_at = time.process_time()
             result = agent.resume_sync(thread_id="t")
             assert (result.message, result.iterations) == (f"It is {2 * (size // 4 - 1)}.", 0)
-            return time.process_time() - began
+            return time.process_time() - started_at
         finally:
             gc.enable()
 
-    with MAKERS[kind](tmp_path) as checkpointer:
-        spent(4)
-        short = min(spent(SHORT) for _ in range(3))
-        long = min(spent(LONG) for _ in range(3))
+    with CHECKPOINTER_FACTORIES[store_name](tmp_path) as checkpointer:
+        measure_seconds(4)
+        short = min(measure_seconds(SHORT) for _ in range(3))
+        long = min(measure_seconds(LONG) for _ in range(3))
     assert long < 8 * short

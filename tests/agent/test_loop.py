@@ -1,4 +1,4 @@
-"""What an agent's loop does, step by step, on blocking, asyncio and trio."""
+"""The agent's loop, step by step, in blocking code, under asyncio and under trio."""
 
 from __future__ import annotations
 
@@ -29,15 +29,10 @@ from locus.core.termination import MaxIterations, TextMention, ToolCalled
 from locus.memory import InMemoryStore, MemoryCheckpointer, SlidingWindowManager
 from locus.models import register_provider
 from locus.models.base import ModelProtocol
-from locus.testing import FunctionModel, ScriptedModel, cut_off, text, tool_call
+from locus.testing import FunctionModel, ScriptedModel, interrupted_text, text, tool_call
 from locus.tools import FunctionTool, ToolContext, tool
-from tests.agent.recorded_runs import RUNTIMES, see, to_end
-from tests.support.runtimes import AtMost
-
-
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+from tests.agent.recorded_runs import record_run, run_to_end
+from tests.support.timing import FOREVER, HANG_SECONDS, HangGuard
 
 
 @tool
@@ -53,91 +48,96 @@ async def greet(name: str) -> str:
     return f"Hello {name}"
 
 
-def errors(result: Any) -> list[str | None]:
+def get_errors(result: Any) -> list[str | None]:
     return [execution.error for execution in result.state.tool_executions]
 
 
-# -- the course of a run --------------------------------------------------
+# -- the steps of a run --------------------------------------------------
 
 
-def test_the_events_of_a_run(runtime: str) -> None:
+def test_the_events_of_a_run(runtime_name: str) -> None:
     model = ScriptedModel(
         ["Let me see.", tool_call("double", "a", n=2), tool_call("greet", "b", name="Ada")],
         text("Done now.", usage={"prompt_tokens": 7, "completion_tokens": 2}),
     )
-    seen = see(runtime, Agent(model, [double, greet]), "Go.")
+    recorded = record_run(runtime_name, Agent(model, [double, greet]), "Go.")
     chunk = ModelChunkEvent
-    assert [type(event) for event in seen.events] == [
+    assert [type(event) for event in recorded.events] == [
         *[chunk] * 4, ThinkEvent, ToolStartEvent, ToolStartEvent, ToolCompleteEvent,
         ToolCompleteEvent, *[chunk] * 3, ThinkEvent, TerminateEvent,
     ]  # fmt: skip
-    assert seen.text == "Let me see.Done now."
-    starts, ends = seen.of(ToolStartEvent), seen.of(ToolCompleteEvent)
+    assert recorded.text == "Let me see.Done now."
+    starts, ends = recorded.events_of(ToolStartEvent), recorded.events_of(ToolCompleteEvent)
     assert [(e.tool_name, e.tool_call_id, e.arguments) for e in starts] == [
         ("double", "a", {"n": 2}),
         ("greet", "b", {"name": "Ada"}),
     ]
     assert [(e.result, e.error) for e in ends] == [("4", None), ("Hello Ada", None)]
     assert all(event.duration_ms >= 0 for event in ends)
-    assert seen.last == TerminateEvent(
+    assert recorded.terminate_event == TerminateEvent(
         "complete", 2, 2, "Done now.", {"prompt_tokens": 7, "completion_tokens": 2}
     )
 
 
-def test_the_result_of_a_run(runtime: str) -> None:
+def test_the_result_of_a_run(runtime_name: str) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 3}
     first = attrs.evolve(tool_call("double", "a", n=2), usage=usage)
-    result = to_end(runtime, Agent(ScriptedModel(first, text("4", usage=usage)), [double]), "Go.")
+    start = time.monotonic()
+    result = run_to_end(
+        runtime_name, Agent(ScriptedModel(first, text("4", usage=usage)), [double]), "Go."
+    )
     assert result.message == result.text == "4"
     assert (result.iterations, result.tool_calls, result.stop_reason) == (2, 1, "complete")
     assert result.usage == result.state.usage == {"prompt_tokens": 10, "completion_tokens": 6}
     assert [message.role for message in result.state.messages] == [
         Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT,
     ]  # fmt: skip
-    assert 0 < result.duration < 5
+    assert 0 < result.duration <= time.monotonic() - start
     assert pickle.loads(pickle.dumps(result)) == result
 
 
 @pytest.mark.parametrize(
     "prompt", ["Go.", Message.user("Go."), [Message.user("Hi."), Message.user("Go.")]]
 )
-def test_a_prompt_is_text_a_message_or_several(runtime: str, prompt: Any) -> None:
+def test_a_prompt_is_text_a_message_or_several(runtime_name: str, prompt: Any) -> None:
     model = ScriptedModel("Yes.")
     agent = Agent(model, system_prompt="Be brief.")
-    assert to_end(runtime, agent, prompt).message == "Yes."
-    asked = model.calls[0].messages
-    assert (asked[0].role, asked[0].text) == (Role.SYSTEM, "Be brief.")
-    assert asked[-1].text == "Go."
+    assert run_to_end(runtime_name, agent, prompt).message == "Yes."
+    messages = model.calls[0].messages
+    assert (messages[0].role, messages[0].text) == (Role.SYSTEM, "Be brief.")
+    assert messages[-1].text == "Go."
 
 
 @pytest.mark.parametrize("prompt", ["", [], [Message.assistant()], 3])
-def test_a_prompt_that_no_model_could_take_is_refused_at_once(prompt: Any) -> None:
+def test_a_prompt_that_no_model_accepts_is_an_error_at_once(prompt: Any) -> None:
     agent = Agent(ScriptedModel("Yes."))
-    for call in (agent.run_sync, agent.stream_sync, agent.run):
+    for start_run in (agent.run_sync, agent.stream_sync, agent.run):
         if prompt == "":
             continue
         with pytest.raises((ValueError, TypeError)):
-            call(prompt)
+            start_run(prompt)
 
 
-def test_whole_answers_are_asked_for_where_nobody_reads_along(runtime: str) -> None:
+def test_responses_are_not_streamed_if_the_caller_wants_no_chunks(runtime_name: str) -> None:
     model = ScriptedModel("Yes.", cycle=True)
-    to_end(runtime, Agent(model), "Go.")
-    see(runtime, Agent(model), "Go.")
-    quiet = see(runtime, Agent(model, stream=False), "Go.")
+    run_to_end(runtime_name, Agent(model), "Go.")
+    record_run(runtime_name, Agent(model), "Go.")
+    unstreamed = record_run(runtime_name, Agent(model, stream=False), "Go.")
     assert [call.streamed for call in model.calls] == [False, True, False]
-    assert quiet.of(ModelChunkEvent) == []
-    assert quiet.last.final_message == "Yes."
+    assert unstreamed.events_of(ModelChunkEvent) == []
+    assert unstreamed.terminate_event.final_message == "Yes."
 
 
-def test_reasoning_is_told_and_options_reach_the_model(runtime: str) -> None:
+def test_reasoning_is_in_the_event_and_options_reach_the_model(runtime_name: str) -> None:
     model = ScriptedModel(text("Yes.", reasoning="Hm."))
-    seen = see(runtime, Agent(model, model_options={"temperature": 0, "seed": 3}), "Go.")
-    assert seen.of(ThinkEvent) == [ThinkEvent(1, "Hm.")]
+    recorded = record_run(
+        runtime_name, Agent(model, model_options={"temperature": 0, "seed": 3}), "Go."
+    )
+    assert recorded.events_of(ThinkEvent) == [ThinkEvent(1, "Hm.")]
     assert model.calls[0].options == {"temperature": 0, "seed": 3}
 
 
-def test_a_run_within_a_running_loop_may_block() -> None:
+def test_blocking_methods_work_inside_a_running_event_loop() -> None:
     agent = Agent(ScriptedModel([tool_call("greet", name="A"), tool_call("double", n=1)], "Yes."),
                   [double, greet])  # fmt: skip
 
@@ -148,20 +148,23 @@ def test_a_run_within_a_running_loop_may_block() -> None:
         assert anyio.run(main, backend=backend) == "Yes." if backend == "asyncio" else True
 
 
-def test_iterations_are_limited(runtime: str) -> None:
+def test_iterations_are_limited(runtime_name: str) -> None:
     agent = Agent(ScriptedModel(tool_call("double", n=1), cycle=True), [double], max_iterations=3)
-    seen = see(runtime, agent, "Go.")
-    assert (seen.last.reason, seen.last.iterations_used) == ("MaxIterations(3)", 3)
-    assert seen.result is not None
-    assert seen.result.message == ""
-    assert seen.last.final_message is None
-    assert seen.result.state.pending_calls() == ()
-
-
-def test_an_answer_at_the_limit_is_complete(runtime: str) -> None:
-    assert to_end(runtime, Agent(ScriptedModel("Yes."), max_iterations=1), "?").stop_reason == (
-        "complete"
+    recorded = record_run(runtime_name, agent, "Go.")
+    assert (recorded.terminate_event.reason, recorded.terminate_event.iterations_used) == (
+        "MaxIterations(3)",
+        3,
     )
+    assert recorded.result is not None
+    assert recorded.result.message == ""
+    assert recorded.terminate_event.final_message is None
+    assert recorded.result.state.pending_calls() == ()
+
+
+def test_a_final_answer_at_the_limit_is_complete(runtime_name: str) -> None:
+    assert run_to_end(
+        runtime_name, Agent(ScriptedModel("Yes."), max_iterations=1), "?"
+    ).stop_reason == ("complete")
 
 
 @pytest.mark.parametrize(
@@ -172,228 +175,243 @@ def test_an_answer_at_the_limit_is_complete(runtime: str) -> None:
         (TextMention("see"), "TextMention('see')"),
     ],
 )
-def test_conditions_end_a_run_when_its_calls_are_answered(
-    runtime: str, condition: Any, reason: str
+def test_conditions_end_a_run_after_the_results_of_its_calls(
+    runtime_name: str, condition: Any, reason: str
 ) -> None:
     model = ScriptedModel(["I see.", tool_call("double", n=1)], "No more.")
-    result = to_end(runtime, Agent(model, [double], termination=condition), "Go.")
+    result = run_to_end(runtime_name, Agent(model, [double], termination=condition), "Go.")
     assert (result.stop_reason, result.tool_calls, result.iterations) == (reason, 1, 1)
 
 
-# -- answers that are odd --------------------------------------------------
+# -- unusual responses --------------------------------------------------
 
 
-def test_an_empty_answer_ends_the_run_and_stays_out_of_the_conversation(runtime: str) -> None:
-    result = to_end(runtime, Agent(ScriptedModel(text("")), [double]), "Go.")
+def test_an_empty_response_ends_the_run_and_is_not_in_the_conversation(runtime_name: str) -> None:
+    result = run_to_end(runtime_name, Agent(ScriptedModel(text("")), [double]), "Go.")
     assert (result.message, result.stop_reason) == ("", "complete")
     assert [message.role for message in result.state.messages] == [Role.USER]
 
 
-def test_two_calls_with_one_id_are_told_apart(runtime: str) -> None:
+def test_two_calls_with_the_same_id_are_kept_apart(runtime_name: str) -> None:
     model = ScriptedModel([tool_call("double", "x", n=1), tool_call("double", "x", n=2)], "Yes.")
-    result = to_end(runtime, Agent(model, [double]), "Go.")
-    answers = [m for m in result.state.messages if m.role is Role.TOOL]
-    assert [(m.tool_call_id, m.text) for m in answers] == [("x", "2"), ("x_2", "4")]
+    result = run_to_end(runtime_name, Agent(model, [double]), "Go.")
+    results = [message for message in result.state.messages if message.role is Role.TOOL]
+    assert [(message.tool_call_id, message.text) for message in results] == [
+        ("x", "2"),
+        ("x_2", "4"),
+    ]
     assert [call.id for call in result.state.messages[1].tool_calls] == ["x", "x_2"]
 
 
-def test_the_last_call_of_an_answer_that_was_cut_off_is_not_run(runtime: str) -> None:
+def test_the_last_call_of_a_response_that_was_cut_off_is_not_run(runtime_name: str) -> None:
     calls = [ToolCall("a", "double", {"n": 1}), ToolCall("b", "double", {"n": 2})]
-    cut = ModelResponse(Message.assistant(None, calls), stop_reason="length")
-    result = to_end(runtime, Agent(ScriptedModel(cut, "Yes."), [double]), "Go.")
-    first, second = errors(result)
+    cut_off = ModelResponse(Message.assistant(None, calls), stop_reason="length")
+    result = run_to_end(runtime_name, Agent(ScriptedModel(cut_off, "Yes."), [double]), "Go.")
+    first, second = get_errors(result)
     assert first is None
     assert second is not None
     assert "cut off at its token limit" in second
 
 
-def test_calls_that_cannot_be_run_are_answered_with_what_is_wrong(runtime: str) -> None:
+def test_the_result_of_a_call_that_cannot_run_says_what_is_wrong(runtime_name: str) -> None:
     @tool
     def breaks() -> None:
         """Break."""
         raise LookupError("nothing there")
 
     @tool(timeout=0.02)
-    async def late() -> None:
+    async def times_out() -> None:
         """Be late."""
-        await anyio.sleep(20)
+        await anyio.sleep(FOREVER)
 
     calls = [
         ToolCall("a", "double", malformed_arguments='{"n": '),
         ToolCall("b", "dubble", {"n": 1}),
         ToolCall("c", "double", {"n": "many"}),
         ToolCall("d", "breaks"),
-        ToolCall("e", "late"),
+        ToolCall("e", "times_out"),
         ToolCall("f", "double", {"n": 4}),
     ]
     model = ScriptedModel(Message.assistant(None, calls), "Yes.")
-    result = to_end(runtime, Agent(model, [double, breaks, late]), "Go.")
-    malformed, unknown, wrong, broken, slow, good = errors(result)
+    result = run_to_end(runtime_name, Agent(model, [double, breaks, times_out]), "Go.")
+    malformed, unknown, wrong, broken, slow, successful = get_errors(result)
     assert malformed is not None
     assert '{"n": ' in malformed
     assert unknown == (
-        "there is no tool 'dubble'. Did you mean 'double'? The tools are: double, breaks, late."
+        "there is no tool 'dubble'. Did you mean 'double'? "
+        "The tools are: double, breaks, times_out."
     )
     assert wrong is not None
     assert "n: " in wrong
     assert broken == "LookupError: nothing there"
     assert slow == "TimeoutError: the tool did not finish within 0.02 s"
-    assert good is None
-    told = [message.text for message in model.calls[1].messages if message.role is Role.TOOL]
-    assert told[3] == "Error: LookupError: nothing there"
-    assert told[5] == "8"
+    assert successful is None
+    result_texts = [
+        message.text for message in model.calls[1].messages if message.role is Role.TOOL
+    ]
+    assert result_texts[3] == "Error: LookupError: nothing there"
+    assert result_texts[5] == "8"
 
 
 # -- tools --------------------------------------------------
 
 
-def test_tools_run_at_the_same_time_and_no_more_than_allowed(runtime: str) -> None:
-    now = most = 0
-    lock = threading.Lock()
+def test_tools_run_at_the_same_time_but_no_more_than_allowed(runtime_name: str) -> None:
+    running = maximum = 0
+    lock, together = threading.Lock(), threading.Barrier(1)
 
     @tool
     def slow(n: int) -> int:
-        """Take a moment."""
-        nonlocal now, most
+        """Take a short time."""
+        nonlocal running, maximum
         with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.02)
+            running += 1
+            maximum = max(maximum, running)
+        together.wait(HANG_SECONDS)
+        time.sleep(0.02)  # for one more than allowed, should there be one
         with lock:
-            now -= 1
+            running -= 1
         return n
 
     calls = [tool_call("slow", n=n) for n in range(6)]
     agent = Agent(ScriptedModel(calls, "Yes.", cycle=True), [slow])
     for limit in (1, 3, 6):
-        most = 0
-        result = to_end(runtime, agent.copy(max_concurrency=limit), "Go.")
-        assert most == limit
+        maximum, together = 0, threading.Barrier(limit)
+        result = run_to_end(runtime_name, agent.copy(max_concurrency=limit), "Go.")
+        assert maximum == limit
         assert [e.result for e in result.state.tool_executions] == list("012345")
 
 
-def test_sequential_tools_start_when_the_one_before_has_ended(runtime: str) -> None:
+def test_sequential_tools_start_after_the_one_before_has_ended(runtime_name: str) -> None:
     model = ScriptedModel([tool_call("double", n=1), tool_call("double", n=2)], "Yes.")
-    seen = see(runtime, Agent(model, [double], tool_execution="sequential"), "Go.")
-    order = [type(e) for e in seen.events if isinstance(e, (ToolStartEvent, ToolCompleteEvent))]
+    recorded = record_run(runtime_name, Agent(model, [double], tool_execution="sequential"), "Go.")
+    order = [type(e) for e in recorded.events if isinstance(e, (ToolStartEvent, ToolCompleteEvent))]
     assert order == [ToolStartEvent, ToolCompleteEvent] * 2
 
 
-def test_a_thread_that_runs_out_of_time_does_not_take_anothers_place(runtime: str) -> None:
-    let_go = threading.Event()
+def test_tools_that_time_out_do_not_keep_other_tools_from_running(runtime_name: str) -> None:
+    released = threading.Event()
 
     @tool(timeout=0.05)
     def hangs(n: int) -> None:
         """Hang."""
-        let_go.wait(20)
+        released.wait(FOREVER)
 
     @tool
     def quick(n: int) -> int:
-        """Do not."""
+        """Return at once."""
         return n
 
     calls = [tool_call("hangs", n=1), tool_call("hangs", n=2), tool_call("quick", n=3)]
     agent = Agent(ScriptedModel(calls, calls, "Yes."), [hangs, quick], max_concurrency=2)
-    with AtMost(3.0):
-        if runtime == "blocking":
+    with HangGuard():
+        if runtime_name == "blocking":
             result = agent.run_sync("Go.")
-            let_go.set()
+            released.set()
         else:
 
             async def main() -> Any:
                 try:
                     return await agent.arun("Go.")
                 finally:
-                    let_go.set()
+                    released.set()
 
-            result = anyio.run(main, backend=runtime)
-    late = "TimeoutError: the tool did not finish within 0.05 s"
-    assert errors(result) == [late, late, None] * 2
+            result = anyio.run(main, backend=runtime_name)
+    timeout_error = "TimeoutError: the tool did not finish within 0.05 s"
+    assert get_errors(result) == [timeout_error, timeout_error, None] * 2
 
 
-def test_the_agents_timeout_is_for_tools_without_one(runtime: str) -> None:
-    @tool(timeout=5)
-    async def patient() -> str:
-        """Take a moment."""
+def test_the_agents_timeout_applies_to_tools_without_one(runtime_name: str) -> None:
+    @tool(timeout=HANG_SECONDS)
+    async def own_timeout() -> str:
+        """Take a short time."""
         await anyio.sleep(0.06)
         return "done"
 
     @tool
-    async def hasty() -> str:
-        """Take a moment."""
-        await anyio.sleep(20)
+    async def agent_timeout() -> str:
+        """Take a short time."""
+        await anyio.sleep(FOREVER)
         return "done"
 
-    model = ScriptedModel([tool_call("patient"), tool_call("hasty")], "Yes.")
-    result = to_end(runtime, Agent(model, [patient, hasty], tool_timeout=0.03), "Go.")
-    assert errors(result) == [None, "TimeoutError: the tool did not finish within 0.03 s"]
+    model = ScriptedModel([tool_call("own_timeout"), tool_call("agent_timeout")], "Yes.")
+    result = run_to_end(
+        runtime_name, Agent(model, [own_timeout, agent_timeout], tool_timeout=0.03), "Go."
+    )
+    assert get_errors(result) == [None, "TimeoutError: the tool did not finish within 0.03 s"]
 
 
-def test_a_blocking_function_may_give_something_to_await(runtime: str) -> None:
+def test_a_blocking_function_may_return_an_awaitable(runtime_name: str) -> None:
     async def later() -> str:
         await anyio.lowlevel.checkpoint()
         return "later"
 
     @tool
-    def gives() -> Any:
-        """Give a coroutine."""
+    def return_awaitable() -> Any:
+        """Return a coroutine."""
         return later()
 
-    model = ScriptedModel(tool_call("gives"), [tool_call("gives"), tool_call("gives")], "Yes.")
-    result = to_end(runtime, Agent(model, [gives]), "Go.")
+    model = ScriptedModel(
+        tool_call("return_awaitable"),
+        [tool_call("return_awaitable"), tool_call("return_awaitable")],
+        "Yes.",
+    )
+    result = run_to_end(runtime_name, Agent(model, [return_awaitable]), "Go.")
     assert [e.result for e in result.state.tool_executions] == ["later"] * 3
 
 
-def test_a_tool_knows_its_call(runtime: str) -> None:
-    known: list[ToolContext] = []
+def test_a_tool_gets_the_context_of_its_call(runtime_name: str) -> None:
+    contexts: list[ToolContext] = []
 
     @tool
     def look(ctx: ToolContext) -> str:
         """Look."""
-        known.append(ctx)
-        return "seen"
+        contexts.append(ctx)
+        return "done"
 
     agent = Agent(ScriptedModel(tool_call("look", "x"), "Yes."), [look])
-    to_end(runtime, agent, "Go.", "t", metadata={"user": "ada"})
-    (ctx,) = known
+    run_to_end(runtime_name, agent, "Go.", "t", metadata={"user": "ada"})
+    (ctx,) = contexts
     assert (ctx.tool_call_id, ctx.tool_name, ctx.thread_id, ctx.iteration) == ("x", "look", "t", 1)
     assert ctx.metadata == {"user": "ada"}
     assert ctx.state is not None
     assert len(ctx.state.messages) == 2
 
 
-def test_tools_see_the_callers_context_variables(runtime: str) -> None:
+def test_tools_see_the_callers_context_variables(runtime_name: str) -> None:
     from contextvars import ContextVar
 
     user: ContextVar[str] = ContextVar("user", default="nobody")
 
     @tool
-    def who() -> str:
-        """Tell who."""
+    def get_user() -> str:
+        """Return the user."""
         return user.get()
 
     @tool
-    async def who_async() -> str:
-        """Tell who."""
+    async def get_user_async() -> str:
+        """Return the user."""
         return user.get()
 
-    model = ScriptedModel([tool_call("who"), tool_call("who_async")], tool_call("who"), "Yes.")
+    model = ScriptedModel(
+        [tool_call("get_user"), tool_call("get_user_async")], tool_call("get_user"), "Yes."
+    )
     token = user.set("ada")
     try:
-        result = to_end(runtime, Agent(model, [who, who_async]), "Go.")
+        result = run_to_end(runtime_name, Agent(model, [get_user, get_user_async]), "Go.")
     finally:
         user.reset(token)
     assert [e.result for e in result.state.tool_executions] == ["ada"] * 3
 
 
-def test_an_idempotent_tool_runs_once_for_equal_arguments(runtime: str) -> None:
-    ran: list[Any] = []
+def test_an_idempotent_tool_runs_once_for_equal_arguments(runtime_name: str) -> None:
+    runs: list[Any] = []
 
     @tool(idempotent=True)
     def buy(what: str, n: int | bool = 1) -> int:
         """Buy something."""
-        ran.append((what, n))
-        return len(ran)
+        runs.append((what, n))
+        return len(runs)
 
     calls = [
         tool_call("buy", what="a", n=1),
@@ -406,60 +424,60 @@ def test_an_idempotent_tool_runs_once_for_equal_arguments(runtime: str) -> None:
         checkpointer=MemoryCheckpointer(),
         max_concurrency=1,
     )
-    first = to_end(runtime, agent, "Go.", "t")
+    first = run_to_end(runtime_name, agent, "Go.", "t")
     assert [e.result for e in first.state.tool_executions] == ["1", "1", "2", "1"]
     assert first.state.tool_executions[1].duration_ms is None
-    to_end(runtime, agent, "Again.", "t")
-    assert ran == [("a", 1), ("a", True)]
-    to_end(runtime, agent, "In another thread.", "u")
-    assert len(ran) == 4
+    run_to_end(runtime_name, agent, "Again.", "t")
+    assert runs == [("a", 1), ("a", True)]
+    run_to_end(runtime_name, agent, "In another thread.", "u")
+    assert len(runs) == 4
 
 
-def test_an_idempotent_call_that_failed_may_be_made_again(runtime: str) -> None:
-    ran: list[int] = []
+def test_an_idempotent_call_that_failed_may_run_again(runtime_name: str) -> None:
+    runs: list[int] = []
 
     @tool(idempotent=True)
     def flaky() -> str:
         """Fail at first."""
-        ran.append(1)
-        if len(ran) == 1:
+        runs.append(1)
+        if len(runs) == 1:
             raise OSError("try again")
         return "good"
 
     calls = [tool_call("flaky"), tool_call("flaky")]
-    result = to_end(runtime, Agent(ScriptedModel(calls, calls, "Yes."), [flaky]), "Go.")
-    assert errors(result) == ["OSError: try again"] * 2 + [None] * 2
-    assert len(ran) == 2
+    result = run_to_end(runtime_name, Agent(ScriptedModel(calls, calls, "Yes."), [flaky]), "Go.")
+    assert get_errors(result) == ["OSError: try again"] * 2 + [None] * 2
+    assert len(runs) == 2
 
 
-class NoWords(Exception):
-    """An error that cannot be read."""
+class NoMessage(Exception):
+    """An error whose message cannot be made."""
 
     def __str__(self) -> str:
-        raise ValueError("no words")
+        raise ValueError("no message")
 
 
-class NoForm:
-    """A result whose own code fails."""
+class BrokenResult:
+    """A result whose methods fail."""
 
     def tolist(self) -> Any:
-        raise NoWords
+        raise NoMessage
 
 
-def test_whatever_a_tool_makes_of_its_call_is_an_error_for_the_model(runtime: str) -> None:
+def test_every_error_of_a_tool_is_an_error_for_the_model(runtime_name: str) -> None:
     class Unbindable(FunctionTool[Any, Any]):
         def bind_call(self, call: ToolCall, context: ToolContext | None = None) -> dict[str, Any]:
-            raise NoWords
+            raise NoMessage
 
     @tool
     def raises() -> None:
         """Raise."""
-        raise NoWords
+        raise NoMessage
 
     @tool
     def returns() -> object:
         """Return."""
-        return NoForm()
+        return BrokenResult()
 
     @tool
     def stops() -> None:
@@ -473,197 +491,208 @@ def test_whatever_a_tool_makes_of_its_call_is_an_error_for_the_model(runtime: st
 
     unbindable = Unbindable(raises.function, "unbindable")
     tools = [unbindable, raises, returns, stops, stops_async]
-    for calls in ([tool_call(t.name) for t in tools], *([tool_call(t.name)] for t in tools)):
+    for calls in (
+        [tool_call(tool_.name) for tool_ in tools],
+        *([tool_call(tool_.name)] for tool_ in tools),
+    ):
         model = ScriptedModel(calls, "Yes.")
-        result = to_end(runtime, Agent(model, tools), "Go.")
+        result = run_to_end(runtime_name, Agent(model, tools), "Go.")
         assert result.message == "Yes."
         names = [call.tool_calls[0].name for call in calls]
-        said = dict(zip(names, errors(result), strict=True))
+        errors = dict(zip(names, get_errors(result), strict=True))
         expected = {
-            "unbindable": "NoWords",
-            "raises": "NoWords",
-            "returns": "",  # whatever it says
+            "unbindable": "NoMessage",
+            "raises": "NoMessage",
+            "returns": "",  # any text
             "stops": "StopIteration",
             "stops_async": "StopIteration: here",
         }
-        for name, error in said.items():
+        for name, error in errors.items():
             assert error is not None
             assert error.startswith(expected[name])
 
 
-def test_idempotent_calls_with_text_that_is_no_unicode_are_told_apart(runtime: str) -> None:
+def test_idempotent_calls_with_lone_surrogates_are_kept_apart(runtime_name: str) -> None:
     @tool(idempotent=True)
-    def once(said: str) -> str:
+    def once(value: str) -> str:
         """Run once."""
-        ran.append(said)
-        return "said"
+        runs.append(value)
+        return "done"
 
-    ran: list[str] = []
-    calls = [tool_call("once", said=said) for said in ("\ud800", "\ud801", "\ud800")]
-    to_end(runtime, Agent(ScriptedModel(calls, "Yes."), [once], max_concurrency=1), "Go.")
-    assert ran == ["\ud800", "\ud801"]
+    runs: list[str] = []
+    calls = [tool_call("once", value=value) for value in ("\ud800", "\ud801", "\ud800")]
+    run_to_end(runtime_name, Agent(ScriptedModel(calls, "Yes."), [once], max_concurrency=1), "Go.")
+    assert runs == ["\ud800", "\ud801"]
 
 
 # -- errors --------------------------------------------------
 
 
-def test_a_run_that_fails_says_why_and_then_raises(runtime: str) -> None:
+def test_a_failed_run_gives_the_reason_and_then_raises(runtime_name: str) -> None:
     model = ScriptedModel(tool_call("double", n=1), RuntimeError("no more"))
-    seen = see(runtime, Agent(model, [double]), "Go.")
-    assert seen.last == TerminateEvent("error: RuntimeError: no more", 1, 1)
-    assert isinstance(seen.error, RuntimeError)
+    recorded = record_run(runtime_name, Agent(model, [double]), "Go.")
+    assert recorded.terminate_event == TerminateEvent("error: RuntimeError: no more", 1, 1)
+    assert isinstance(recorded.error, RuntimeError)
     with pytest.raises(RuntimeError, match="no more"):
-        to_end(runtime, Agent(ScriptedModel(RuntimeError("no more"))), "Go.")
+        run_to_end(runtime_name, Agent(ScriptedModel(RuntimeError("no more"))), "Go.")
 
 
-def test_a_stream_that_breaks_ends_the_run(runtime: str) -> None:
-    seen = see(runtime, Agent(ScriptedModel(cut_off("half an"))), "Go.")
-    assert seen.text == "half an"
-    assert isinstance(seen.error, StreamInterruptedError)
-    assert seen.last.reason.startswith("error: StreamInterruptedError")
+def test_a_stream_that_breaks_ends_the_run(runtime_name: str) -> None:
+    recorded = record_run(runtime_name, Agent(ScriptedModel(interrupted_text("half an"))), "Go.")
+    assert recorded.text == "half an"
+    assert isinstance(recorded.error, StreamInterruptedError)
+    assert recorded.terminate_event.reason.startswith("error: StreamInterruptedError")
 
 
 # -- models --------------------------------------------------
 
 
-class Others:
-    """A model of somebody else's: two async methods, and no event with a whole response."""
+class MinimalModel:
+    """A model with the two async methods alone, whose last event has no response."""
 
-    def __init__(self, answers: list[tuple[str, list[ToolCall]]]) -> None:
-        self.answers = answers
-        self.closed = 0
+    def __init__(self, responses: list[tuple[str, list[ToolCall]]]) -> None:
+        self.responses = responses
+        self.closed_streams = 0
 
-    async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> ModelResponse:
+    async def complete(self, messages: Any, tools: Any = None, **options: Any) -> ModelResponse:
         await anyio.lowlevel.checkpoint()
-        said, calls = self.answers.pop(0)
-        return ModelResponse(Message.assistant(said or None, calls), usage={"prompt_tokens": 1})
+        content, calls = self.responses.pop(0)
+        return ModelResponse(Message.assistant(content or None, calls), usage={"prompt_tokens": 1})
 
     async def stream(
-        self, messages: Any, tools: Any = None, **kw: Any
+        self, messages: Any, tools: Any = None, **options: Any
     ) -> AsyncIterator[ModelChunkEvent]:
-        said, calls = self.answers.pop(0)
+        content, calls = self.responses.pop(0)
         try:
-            with anyio.CancelScope():  # a scope must begin and end in one task
-                for word in said.split():
+            with anyio.CancelScope():  # a scope must be entered and left in the same task
+                for word in content.split():
                     await anyio.lowlevel.checkpoint()
                     yield ModelChunkEvent(content=word)
                 yield ModelChunkEvent(
                     tool_calls=tuple(calls), done=True, usage={"prompt_tokens": 1}
                 )
         finally:
-            self.closed += 1
+            self.closed_streams += 1
 
 
-def test_a_model_with_two_async_methods_is_enough(runtime: str) -> None:
-    def make() -> Others:
-        return Others([("Let", [ToolCall("a", "double", {"n": 3})]), ("All done", [])])
+def test_a_model_needs_two_async_methods_only(runtime_name: str) -> None:
+    def make_model() -> MinimalModel:
+        return MinimalModel([("Let", [ToolCall("a", "double", {"n": 3})]), ("All done", [])])
 
-    model = make()
+    model = make_model()
     assert isinstance(model, ModelProtocol)
-    seen = see(runtime, Agent(model, [double]), "Go.")
-    assert seen.text == "LetAlldone"
-    assert seen.last == TerminateEvent("complete", 2, 1, "Alldone", {"prompt_tokens": 2})
-    assert model.closed == 2
-    assert to_end(runtime, Agent(make(), [double]), "Go.").message == "All done"
+    recorded = record_run(runtime_name, Agent(model, [double]), "Go.")
+    assert recorded.text == "LetAlldone"
+    assert recorded.terminate_event == TerminateEvent(
+        "complete", 2, 1, "Alldone", {"prompt_tokens": 2}
+    )
+    assert model.closed_streams == 2
+    assert run_to_end(runtime_name, Agent(make_model(), [double]), "Go.").message == "All done"
 
 
-@pytest.mark.parametrize("answer", [None, "Yes.", {"content": "Yes."}])
-def test_a_model_that_gives_something_else_is_named(runtime: str, answer: Any) -> None:
-    class Odd(Others):
-        async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
-            return answer
+@pytest.mark.parametrize("response", [None, "Yes.", {"content": "Yes."}])
+def test_a_model_that_returns_something_else_is_named(runtime_name: str, response: Any) -> None:
+    class WrongModel(MinimalModel):
+        async def complete(self, messages: Any, tools: Any = None, **options: Any) -> Any:
+            return response
 
-    kind = type(answer).__name__
-    with pytest.raises(TypeError, match=f"the model Odd gave {kind}, not a ModelResponse"):
-        to_end(runtime, Agent(Odd([])), "Go.")
+    type_name = type(response).__name__
+    with pytest.raises(
+        TypeError, match=f"the model WrongModel gave {type_name}, not a ModelResponse"
+    ):
+        run_to_end(runtime_name, Agent(WrongModel([])), "Go.")
 
 
 def test_leaving_a_blocking_run_closes_the_stream_of_an_async_model() -> None:
-    model = Others([("one two three", [])])
+    model = MinimalModel([("one two three", [])])
     with Agent(model).stream_sync("Go.") as run:
         assert next(run) == ModelChunkEvent(content="one")
-    assert model.closed == 1
+    assert model.closed_streams == 1
 
 
-def test_a_model_by_name_is_looked_up_once_and_late(runtime: str) -> None:
-    made: list[str] = []
+def test_a_registry_string_is_looked_up_once_and_at_the_first_run(runtime_name: str) -> None:
+    names: list[str] = []
 
-    def factory(name: str) -> Any:
-        made.append(name)
+    def make_model(name: str) -> Any:
+        names.append(name)
         return ScriptedModel("Yes.", cycle=True)
 
-    register_provider("later", factory)
+    register_provider("later", make_model)
     agent = Agent("later:x")
-    assert made == []
-    to_end(runtime, agent, "Go.")
-    to_end(runtime, agent, "Go.")
-    assert made == ["x"]
+    assert names == []
+    run_to_end(runtime_name, agent, "Go.")
+    run_to_end(runtime_name, agent, "Go.")
+    assert names == ["x"]
     with pytest.raises(ConfigurationError, match="no provider 'nobody'"):
-        to_end(runtime, Agent("nobody:x"), "Go.")
+        run_to_end(runtime_name, Agent("nobody:x"), "Go.")
 
 
-# -- what goes into a request --------------------------------------------------
+# -- the content of a request --------------------------------------------------
 
 
-def test_a_conversation_manager_shortens_requests_and_not_the_state(runtime: str) -> None:
+def test_a_conversation_manager_shortens_requests_and_not_the_state(runtime_name: str) -> None:
     model = ScriptedModel(tool_call("double", n=1), tool_call("double", n=2), "Yes.")
     manager = SlidingWindowManager(max_messages=3)
     agent = Agent(model, [double], "Be brief.", conversation_manager=manager)
     history = [Message.user("Hi."), Message.assistant("Hello."), Message.user("Go.")]
-    result = to_end(runtime, agent, history)
+    result = run_to_end(runtime_name, agent, history)
     assert len(result.state.messages) == 8
     assert max(len(call.messages) for call in model.calls) < 8
     assert all(call.messages[0].text == "Be brief." for call in model.calls)
 
 
-def test_a_call_is_demanded_until_a_tool_has_answered(runtime: str) -> None:
-    answers = [tool_call("double", n=1), tool_call("double", n=2), "so", text("4")]
-    model = ScriptedModel(*answers, tool_call("double", n=3), text("6"))
+def test_tool_choice_applies_until_there_is_a_tool_result(runtime_name: str) -> None:
+    responses = [tool_call("double", n=1), tool_call("double", n=2), "so", text("4")]
+    model = ScriptedModel(*responses, tool_call("double", n=3), text("6"))
     agent = Agent(model, [double], tool_choice="required", output_schema=int)
     agent = agent.copy(checkpointer=MemoryCheckpointer())
-    assert to_end(runtime, agent, "Go.", "t").parsed == 4
-    assert to_end(runtime, agent.copy(tool_choice="double"), "On.", "t").parsed == 6
+    assert run_to_end(runtime_name, agent, "Go.", "t").parsed == 4
+    assert run_to_end(runtime_name, agent.copy(tool_choice="double"), "On.", "t").parsed == 6
     choices = [call.options.get("tool_choice") for call in model.calls]
     assert choices == ["required", None, None, None, "double", None]
 
 
-def test_a_manager_that_rewrites_has_the_model_asked_and_the_state_changed(runtime: str) -> None:
+def test_a_manager_that_replaces_history_calls_the_model_and_changes_the_state(
+    runtime_name: str,
+) -> None:
     from locus.memory import SummarizingManager
 
     usage = {"prompt_tokens": 10, "completion_tokens": 1}
     model = ScriptedModel(text("They said hello.", usage=usage), text("Yes.", usage=usage))
     manager = SummarizingManager(keep_last=2, threshold=4)
     history = [
-        turn
+        message
         for n in range(4)
-        for turn in (Message.user(f"Hi {n}."), Message.assistant(f"Hello {n}."))
+        for message in (Message.user(f"Hi {n}."), Message.assistant(f"Hello {n}."))
     ]
     agent = Agent(model, system_prompt="Be brief.", conversation_manager=manager)
-    seen = see(runtime, agent, [*history, Message.user("Go.")])
-    assert seen.result is not None
-    assert seen.text == "Yes."  # the summary is not part of the answer
-    assert seen.result.iterations == 1
-    assert seen.result.usage == {"prompt_tokens": 20, "completion_tokens": 2}
-    assert [message.text for message in seen.result.state.messages][-2:] == ["Go.", "Yes."]
-    assert "They said hello." in seen.result.state.messages[0].text
+    recorded = record_run(runtime_name, agent, [*history, Message.user("Go.")])
+    assert recorded.result is not None
+    assert recorded.text == "Yes."  # the summary is not an event
+    assert recorded.result.iterations == 1
+    assert recorded.result.usage == {"prompt_tokens": 20, "completion_tokens": 2}
+    assert [message.text for message in recorded.result.state.messages][-2:] == ["Go.", "Yes."]
+    assert "They said hello." in recorded.result.state.messages[0].text
     assert model.calls[1].messages[0].text == "Be brief."
 
 
-def test_facts_are_in_the_system_prompt(runtime: str) -> None:
+def test_the_facts_of_a_memory_store_are_in_the_system_prompt(runtime_name: str) -> None:
     store = InMemoryStore()
     store.put("ada", "likes", "tea")
     model = ScriptedModel("Yes.")
-    to_end(runtime, Agent(model, [], "Be brief.", memory=store, memory_namespace="ada"), "Go.")
-    said = model.calls[0].messages[0].text
-    assert said.startswith("Be brief.\n\n")
-    assert '"tea"' in said
+    run_to_end(
+        runtime_name, Agent(model, [], "Be brief.", memory=store, memory_namespace="ada"), "Go."
+    )
+    system_prompt = model.calls[0].messages[0].text
+    assert system_prompt.startswith("Be brief.\n\n")
+    assert '"tea"' in system_prompt
 
 
-def test_without_tools_a_models_own_are_left_alone(runtime: str) -> None:
+def test_an_agent_without_tools_leaves_the_model_its_bound_tools(runtime_name: str) -> None:
     model = ScriptedModel("Yes.", cycle=True)
     bound = model.bind_tools([double])
-    to_end(runtime, Agent(bound), "Go.")
-    to_end(runtime, Agent(bound, [greet]), "Go.")
+    run_to_end(runtime_name, Agent(bound), "Go.")
+    run_to_end(runtime_name, Agent(bound, [greet]), "Go.")
     names = [[schema["function"]["name"] for schema in call.tools] for call in model.calls]
     assert names == [["double"], ["greet"]]
 
@@ -681,10 +710,10 @@ def test_an_agent_is_immutable_copied_with_changes_and_equal_by_value() -> None:
     assert changed != agent
     assert Agent(model, [double], "Be brief.") == agent
     assert copy.copy(agent) == agent
-    assert agent.copy(tools=[greet]).tool_named("double") is None
+    assert agent.copy(tools=[greet]).find_tool("double") is None
 
 
-def test_an_agent_that_is_named_by_strings_can_be_pickled() -> None:
+def test_an_agent_with_a_registry_string_can_be_pickled() -> None:
     agent = pickle.loads(pickle.dumps(Agent("openai:gpt-4o", system_prompt="Be brief.")))
     assert agent == Agent("openai:gpt-4o", system_prompt="Be brief.")
 
@@ -729,31 +758,31 @@ def test_an_agent_that_is_named_by_strings_can_be_pickled() -> None:
         ({"output_schema_retries": -1}, ConfigurationError, "output_schema_retries"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(
+def test_settings_that_cannot_work_are_errors(
     fields: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
         Agent(**{"model": ScriptedModel("Yes."), **fields})
 
 
-def test_settings_may_be_left_out_with_none_and_names_may_be_a_list() -> None:
+def test_tools_and_hooks_may_be_none_and_a_namespace_may_be_a_list() -> None:
     agent = Agent(ScriptedModel("Yes."), tools=None, hooks=None)  # type: ignore[arg-type]
     assert (agent.tools, agent.hooks) == ((), ())
     assert agent.copy(memory_namespace=["a", "b"]).memory_namespace == ("a", "b")
 
 
 @pytest.mark.parametrize("schema", [int, list[str], int | None, dict[str, int]])
-def test_a_schema_may_be_any_type(schema: Any) -> None:
+def test_an_output_schema_may_be_any_type(schema: Any) -> None:
     assert Agent(ScriptedModel("Yes."), output_schema=schema).output_schema is schema
 
 
 @pytest.mark.parametrize("prompt", [b"Go.", bytearray(b"Go."), {"role": "user"}])
-def test_what_is_no_prompt_is_called_by_its_name(prompt: Any) -> None:
+def test_an_error_names_the_type_of_a_wrong_prompt(prompt: Any) -> None:
     with pytest.raises(TypeError, match=f"a prompt is .*; not {type(prompt).__name__}"):
         Agent(ScriptedModel("Yes.")).run_sync(prompt)
 
 
-def test_an_agent_has_a_hash_whatever_its_parts_have() -> None:
+def test_an_agent_has_a_hash_even_if_its_hooks_have_none() -> None:
     @attrs.define
     class Hook:
         n: int = 1
@@ -770,7 +799,7 @@ def test_an_agent_has_a_hash_whatever_its_parts_have() -> None:
     assert first != first.copy(hooks=[Hook(2)])
 
 
-def test_one_agent_serves_many_at_once() -> None:
+def test_one_agent_serves_many_threads_and_tasks_at_once() -> None:
     agent = Agent(
         FunctionModel(
             lambda messages, *_, **__: (
@@ -787,7 +816,7 @@ def test_one_agent_serves_many_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(HANG_SECONDS)
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
@@ -802,37 +831,37 @@ def test_one_agent_serves_many_at_once() -> None:
 
 
 def test_a_long_history_does_not_make_an_iteration_slow() -> None:
-    def spent(history: int) -> float:
+    def measure_seconds(length: int) -> float:
         messages = [
-            turn
-            for n in range(history // 2)
-            for turn in (Message.user(f"Hi {n}."), Message.assistant("Hello."))
+            message
+            for n in range(length // 2)
+            for message in (Message.user(f"Hi {n}."), Message.assistant("Hello."))
         ]
-        answers = [tool_call("double", n=1)] * 60
-        agent = Agent(Cheap([*answers, "Yes."]), [double], max_iterations=100)
-        began = time.process_time()
+        responses = [tool_call("double", n=1)] * 60
+        agent = Agent(FastModel([*responses, "Yes."]), [double], max_iterations=100)
+        started_at = time.process_time()
         agent.run_sync([*messages, Message.user("Go.")])
-        return time.process_time() - began
+        return time.process_time() - started_at
 
-    # What is the same for each iteration, an answer and a tool, and a copy of the references.
-    spent(10)
-    short = min(spent(1_000) for _ in range(3))
-    long = min(spent(10_000) for _ in range(3))
-    assert long < 6 * short  # ten times the messages; what is quadratic takes a hundred times
+    # The same work in each iteration, a response and a tool, and a copy of the references.
+    measure_seconds(10)
+    short = min(measure_seconds(1_000) for _ in range(3))
+    long = min(measure_seconds(10_000) for _ in range(3))
+    assert long < 6 * short  # ten times the messages; quadratic work takes a hundred times as long
 
 
-class Cheap:
-    """A model that does not look at the conversation."""
+class FastModel:
+    """A model that ignores the conversation."""
 
-    def __init__(self, answers: list[Any]) -> None:
-        self.answers = iter(answers)
+    def __init__(self, responses: list[Any]) -> None:
+        self.responses = iter(responses)
 
     async def complete(self, *_: Any, **__: Any) -> ModelResponse:
         raise AssertionError
 
-    def complete_sync(self, messages: Any, tools: Any = None, **kw: Any) -> ModelResponse:
-        answer = next(self.answers)
-        return answer if isinstance(answer, ModelResponse) else text(answer)
+    def complete_sync(self, messages: Any, tools: Any = None, **options: Any) -> ModelResponse:
+        response = next(self.responses)
+        return response if isinstance(response, ModelResponse) else text(response)
 
     def stream(self, *_: Any, **__: Any) -> AsyncIterator[ModelChunkEvent]:
         raise AssertionError

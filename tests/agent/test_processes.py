@@ -1,8 +1,8 @@
-"""A conversation that one process begins and others go on with, on a cloud that checks signatures.
+"""A conversation that one process begins and others continue, with a cloud that checks signatures.
 
-The first process dies in the middle of a round of tools. What of it was done is not done again, the
-rest is, and the service is sent what it does not have yet: where it keeps the conversation, the
-results alone.
+The first process is killed in the middle of a round of tools. The calls that were done are not done
+again, the others are. The service is sent what it does not have yet: only the results, if it stores
+the conversation.
 """
 
 from __future__ import annotations
@@ -24,31 +24,41 @@ from locus.agent import Agent, AgentState
 from locus.core.messages import Role
 from locus.memory import SQLiteCheckpointer, ThreadBusyError
 from locus.testing.loopback_server import Received, Reply
-from tests.agent.agent_process import THREAD, Task, Traveller, database, log
+from tests.agent.agent_process import THREAD, Task, TripPlanner, get_database_path, get_log_path
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.cloud import COMPARTMENT
-from tests.support.oci.inference import MODEL, RESPONSES, Inference
-from tests.support.runtimes import ROOT
-from tests.support.servers.responses_server import stream_reply, whole_reply
-from tests.support.wire_json.responses_json import message
+from tests.support.oci.inference import MODEL_ID, RESPONSES_PATH, InferenceCloud
+from tests.support.servers.responses_server import build_reply, build_stream_reply
+from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS
+from tests.support.wire_json.responses_json import make_message_item
 
 pytest.importorskip("oci")
 
-home, surroundings = profiles.home, signed_models.surroundings
+home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud, profile = inference.cloud, inference.profile
-pytestmark = [pytest.mark.usefixtures("surroundings", "profile"), pytest.mark.sdk]
+pytestmark = [pytest.mark.usefixtures("isolated_environment", "profile"), pytest.mark.sdk]
 
 PROMPT = "Plan my trip."
-SEALED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+ENCRYPTED_REASONING = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "encrypted_content": "gAAA",
+}
 
 
-def call(at: int, name: str, city: str) -> dict[str, Any]:
-    named = {"call_id": f"call_{at}", "name": name, "arguments": json.dumps({"city": city})}
-    return {"type": "function_call", "id": f"fc_{at}", "status": "completed", **named}
+def make_call_item(number: int, name: str, city: str) -> dict[str, Any]:
+    fields = {"call_id": f"call_{number}", "name": name, "arguments": json.dumps({"city": city})}
+    return {"type": "function_call", "id": f"fc_{number}", "status": "completed", **fields}
 
 
-ROUND = (call(1, "print_tickets", "Oslo"), call(2, "book", "Oslo"), call(3, "look", "Oslo"))
-AGAIN = (call(4, "book", "Oslo"), call(5, "book", "Rome"))
+FIRST_ROUND = (
+    make_call_item(1, "print_tickets", "Oslo"),
+    make_call_item(2, "book", "Oslo"),
+    make_call_item(3, "look", "Oslo"),
+)
+SECOND_ROUND = (make_call_item(4, "book", "Oslo"), make_call_item(5, "book", "Rome"))
 RESULTS = {
     "call_1": "printed for Oslo",
     "call_2": '{"booked":"Oslo"}',
@@ -58,16 +68,16 @@ RESULTS = {
 }
 
 
-def answer(id: str, *items: dict[str, Any]) -> Callable[[Received], Reply]:
+def make_reply_function(id: str, *items: dict[str, Any]) -> Callable[[Received], Reply]:
     def reply(received: Received) -> Reply:
-        make = stream_reply if received.json().get("stream") else whole_reply
-        return make(*items, id=id, model=MODEL)
+        make = build_stream_reply if received.json().get("stream") else build_reply
+        return make(*items, id=id, model=MODEL_ID)
 
     return reply
 
 
-def outputs(*numbers: int) -> list[dict[str, str]]:
-    """The results of these calls as the service is sent them."""
+def make_output_items(*numbers: int) -> list[dict[str, str]]:
+    """Make the items with the results of these calls, as the service is sent them."""
     return [
         {"type": "function_call_output", "call_id": f"call_{n}", "output": RESULTS[f"call_{n}"]}
         for n in numbers
@@ -75,7 +85,7 @@ def outputs(*numbers: int) -> list[dict[str, str]]:
 
 
 @contextmanager
-def process(task: Task) -> Iterator[subprocess.Popen[str]]:
+def start_process(task: Task) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [
             sys.executable,
@@ -85,7 +95,7 @@ def process(task: Task) -> Iterator[subprocess.Popen[str]]:
             "tests.agent.agent_process",
             json.dumps(attrs.asdict(task)),
         ],
-        cwd=ROOT,
+        cwd=PROJECT_ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -96,68 +106,68 @@ def process(task: Task) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-def die(task: Task) -> None:
-    """Run it until it is killed, by its own hand or by ours."""
-    with process(task) as child:
-        if task.hangs:
+def run_until_killed(task: Task) -> None:
+    """Run a task until its process is killed, by itself or by this process."""
+    with start_process(task) as child:
+        if task.waits_to_be_killed:
             assert child.stdout is not None
             assert child.stdout.readline() == "hanging\n"
             child.kill()
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=HANG_SECONDS)
         assert (child.returncode, out, err) == (-signal.SIGKILL, "", "")
 
 
-def finish(task: Task) -> dict[str, Any]:
-    """Run it to its end: what it says of it."""
-    with process(task) as child:
-        out, err = child.communicate(timeout=30)
+def run_to_end_in_process(task: Task) -> dict[str, Any]:
+    """Run a task to its end, and return what its process printed."""
+    with start_process(task) as child:
+        out, err = child.communicate(timeout=HANG_SECONDS)
         assert (child.returncode, err) == (0, "")
-    said: dict[str, Any] = json.loads(out)
-    return said
+    outcome: dict[str, Any] = json.loads(out)
+    return outcome
 
 
-def saved(folder: Path) -> AgentState:
-    with SQLiteCheckpointer(database(folder)) as checkpointer:
+def load_state(folder: Path) -> AgentState:
+    with SQLiteCheckpointer(get_database_path(folder)) as checkpointer:
         state = checkpointer.load(THREAD)
     assert state is not None
     return state
 
 
-def own_process(task: Task, use: Callable[[Agent], Any]) -> Any:
-    """What ``use`` makes of the same agent in this process."""
-    with SQLiteCheckpointer(database(task.folder)) as checkpointer:
-        agent = Traveller(task, checkpointer).agent()
+def run_in_this_process(task: Task, use: Callable[[Agent], Any]) -> Any:
+    """Use the agent of a task in this process, and return the result."""
+    with SQLiteCheckpointer(get_database_path(task.folder)) as checkpointer:
+        agent = TripPlanner(task, checkpointer).make_agent()
         with agent.model:  # type: ignore[union-attr]
             return use(agent)
 
 
-def ran(folder: Path) -> Counter[str]:
-    return Counter(log(folder).read_text().splitlines())
+def count_log_entries(folder: Path) -> Counter[str]:
+    return Counter(get_log_path(folder).read_text().splitlines())
 
 
-def let_in(cloud: Inference) -> list[dict[str, Any]]:
-    """The requests, each of them signed as it has to be."""
-    assert cloud.refused == []
-    assert len(cloud.accepted) == len(cloud.answered)
-    assert {received.path for received in cloud.answered} == {RESPONSES}
-    return [received.json() for received in cloud.answered]
+def get_accepted_bodies(cloud: InferenceCloud) -> list[dict[str, Any]]:
+    """Check that all requests were signed correctly, and return their bodies."""
+    assert cloud.rejection_reasons == []
+    assert len(cloud.accepted_key_ids) == len(cloud.accepted_requests)
+    assert {received.path for received in cloud.accepted_requests} == {RESPONSES_PATH}
+    return [received.json() for received in cloud.accepted_requests]
 
 
-def check_interrupted(folder: Path, fatal: str, prompt: str = PROMPT) -> None:
-    """What the first process has left: the answer, and the calls that were done."""
-    state = saved(folder)
-    assert [turn.role for turn in state.messages] == [Role.USER, Role.ASSISTANT]
+def check_interrupted_state(folder: Path, killing_tool: str, prompt: str = PROMPT) -> None:
+    """Check the state that the first process left: its response, and the calls that were done."""
+    state = load_state(folder)
+    assert [message.role for message in state.messages] == [Role.USER, Role.ASSISTANT]
     assert state.messages[0].text == prompt
-    assert [asked.id for asked in state.messages[1].tool_calls] == ["call_1", "call_2", "call_3"]
-    done = [item["call_id"] for item in ROUND if item["name"] != fatal]
+    assert [call.id for call in state.messages[1].tool_calls] == ["call_1", "call_2", "call_3"]
+    done = [item["call_id"] for item in FIRST_ROUND if item["name"] != killing_tool]
     assert [execution.tool_call_id for execution in state.tool_executions] == done
     assert [execution.result for execution in state.tool_executions] == [RESULTS[i] for i in done]
-    assert ran(folder) == {"print Oslo": 1, "book Oslo": 1, "look Oslo": 1}
+    assert count_log_entries(folder) == {"print Oslo": 1, "book Oslo": 1, "look Oslo": 1}
 
 
-def check_whole(state: AgentState) -> None:
-    """The conversation of both processes: each call answered once, the results in order."""
-    assert [turn.role for turn in state.messages] == [
+def check_final_state(state: AgentState) -> None:
+    """Check the conversation of both processes: one result for each call, in order."""
+    assert [message.role for message in state.messages] == [
         Role.USER,
         Role.ASSISTANT,
         *[Role.TOOL] * 3,
@@ -165,16 +175,16 @@ def check_whole(state: AgentState) -> None:
         *[Role.TOOL] * 2,
         Role.ASSISTANT,
     ]
-    results = [turn for turn in state.messages if turn.role is Role.TOOL]
-    assert {turn.tool_call_id: turn.text for turn in results} == RESULTS
-    assert [turn.tool_call_id for turn in results] == list(RESULTS)
+    results = [message for message in state.messages if message.role is Role.TOOL]
+    assert {message.tool_call_id: message.text for message in results} == RESULTS
+    assert [message.tool_call_id for message in results] == list(RESULTS)
     assert [execution.tool_call_id for execution in state.tool_executions] == list(RESULTS)
     assert state.messages[-1].text == "All set."
     assert state.iteration == 3
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "fatal", "hangs"),
+    ("first", "second", "killing_tool", "waits_to_be_killed"),
     [
         ("trio", "blocking", "print_tickets", False),
         ("blocking", "asyncio", "look", False),
@@ -182,86 +192,110 @@ def check_whole(state: AgentState) -> None:
     ],
 )
 def test_another_process_resumes_a_stored_conversation_in_the_middle_of_a_round(
-    cloud: Inference, tmp_path: Path, first: str, second: str, fatal: str, hangs: bool
+    cloud: InferenceCloud,
+    tmp_path: Path,
+    first: str,
+    second: str,
+    killing_tool: str,
+    waits_to_be_killed: bool,
 ) -> None:
-    task = Task(f"{cloud.url}/openai/v1", COMPARTMENT, MODEL, str(tmp_path), first)
-    cloud.says(answer("resp_one", *ROUND))
-    die(attrs.evolve(task, prompt=PROMPT, fatal=fatal, hangs=hangs))
-    check_interrupted(tmp_path, fatal)
-    assert saved(tmp_path).provider_state == {"previous_response_id": "resp_one"}
+    task = Task(f"{cloud.url}/openai/v1", COMPARTMENT, MODEL_ID, str(tmp_path), first)
+    cloud.queue_replies(make_reply_function("resp_one", *FIRST_ROUND))
+    run_until_killed(
+        attrs.evolve(
+            task, prompt=PROMPT, killing_tool=killing_tool, waits_to_be_killed=waits_to_be_killed
+        )
+    )
+    check_interrupted_state(tmp_path, killing_tool)
+    assert load_state(tmp_path).provider_state == {"previous_response_id": "resp_one"}
 
-    resuming = attrs.evolve(task, runtime=second)
-    busy: list[str] = []
+    resumed_task = attrs.evolve(task, runtime=second)
+    busy_errors: list[str] = []
 
-    def meanwhile(received: Received) -> Reply:
-        """This process wants to resume the thread as well, while the other one is at work."""
-        with pytest.raises(ThreadBusyError) as caught:
-            own_process(task, lambda agent: agent.resume_sync(thread_id=THREAD))
-        busy.append(str(caught.value))
-        return answer("resp_two", *AGAIN)(received)
+    def resume_meanwhile(received: Received) -> Reply:
+        """Try to resume the thread in this process as well, while the other one works on it."""
+        with pytest.raises(ThreadBusyError) as exc_info:
+            run_in_this_process(task, lambda agent: agent.resume_sync(thread_id=THREAD))
+        busy_errors.append(str(exc_info.value))
+        return make_reply_function("resp_two", *SECOND_ROUND)(received)
 
-    cloud.says(meanwhile, answer("resp_three", message("All set.")))
-    (unfinished,) = (item["call_id"] for item in ROUND if item["name"] == fatal)
-    assert finish(resuming) == {
-        "started": [unfinished, "call_4", "call_5"],
+    cloud.queue_replies(
+        resume_meanwhile, make_reply_function("resp_three", make_message_item("All set."))
+    )
+    (unfinished_id,) = (item["call_id"] for item in FIRST_ROUND if item["name"] == killing_tool)
+    assert run_to_end_in_process(resumed_task) == {
+        "started": [unfinished_id, "call_4", "call_5"],
         "reason": "complete",
         "message": "All set.",
         "calls": 3,
     }
-    assert len(busy) == 1
-    assert "'trip' is busy: another run, in process" in busy[0]
-    check_whole(saved(tmp_path))
-    assert saved(tmp_path).provider_state == {"previous_response_id": "resp_three"}
-    again = "print Oslo" if fatal == "print_tickets" else "look Oslo"
+    assert len(busy_errors) == 1
+    assert "'trip' is busy: another run, in process" in busy_errors[0]
+    check_final_state(load_state(tmp_path))
+    assert load_state(tmp_path).provider_state == {"previous_response_id": "resp_three"}
+    repeated = "print Oslo" if killing_tool == "print_tickets" else "look Oslo"
     once = {"print Oslo": 1, "book Oslo": 1, "look Oslo": 1, "book Rome": 1}
-    assert ran(tmp_path) == {**once, again: 2}
+    assert count_log_entries(tmp_path) == {**once, repeated: 2}
 
-    # And a third one, which is this.
-    cloud.says(answer("resp_four", message("Rome, too.")))
-    result = own_process(task, lambda agent: agent.run_sync("And Rome?", THREAD))
+    # This process continues the conversation, as the third one.
+    cloud.queue_replies(make_reply_function("resp_four", make_message_item("Rome, too.")))
+    result = run_in_this_process(task, lambda agent: agent.run_sync("And Rome?", THREAD))
     assert (result.message, result.iterations, result.tool_calls) == ("Rome, too.", 1, 0)
     assert result.state.provider_state == {"previous_response_id": "resp_four"}
     assert len(result.state.messages) == 11
 
-    begun, resumed, on, continued = let_in(cloud)
-    assert "previous_response_id" not in begun
-    assert [item["role"] for item in begun["input"]] == ["system", "user"]
-    assert (resumed["previous_response_id"], resumed["input"]) == ("resp_one", outputs(1, 2, 3))
-    assert (on["previous_response_id"], on["input"]) == ("resp_two", outputs(4, 5))
-    assert continued["previous_response_id"] == "resp_three"
-    (said,) = continued["input"]
-    assert said["role"] == "user"
-    assert "And Rome?" in json.dumps(said["content"])
-    assert all(body["store"] is True for body in (begun, resumed, on, continued))
+    first_body, second_body, third_body, fourth_body = get_accepted_bodies(cloud)
+    assert "previous_response_id" not in first_body
+    assert [item["role"] for item in first_body["input"]] == ["system", "user"]
+    assert (second_body["previous_response_id"], second_body["input"]) == (
+        "resp_one",
+        make_output_items(1, 2, 3),
+    )
+    assert (third_body["previous_response_id"], third_body["input"]) == (
+        "resp_two",
+        make_output_items(4, 5),
+    )
+    assert fourth_body["previous_response_id"] == "resp_three"
+    (message,) = fourth_body["input"]
+    assert message["role"] == "user"
+    assert "And Rome?" in json.dumps(message["content"])
+    assert all(body["store"] is True for body in (first_body, second_body, third_body, fourth_body))
 
 
-def test_another_process_sends_all_of_a_conversation_that_the_service_does_not_keep(
-    cloud: Inference, tmp_path: Path
+def test_another_process_sends_the_whole_conversation_if_the_service_does_not_store_it(
+    cloud: InferenceCloud, tmp_path: Path
 ) -> None:
-    task = Task(f"{cloud.url}/openai/v1", COMPARTMENT, MODEL, str(tmp_path), "asyncio", store=False)
-    cloud.says(answer("resp_one", SEALED, *ROUND))
-    die(attrs.evolve(task, prompt=PROMPT, fatal="print_tickets"))
-    check_interrupted(tmp_path, "print_tickets")
+    task = Task(
+        f"{cloud.url}/openai/v1", COMPARTMENT, MODEL_ID, str(tmp_path), "asyncio", store=False
+    )
+    cloud.queue_replies(make_reply_function("resp_one", ENCRYPTED_REASONING, *FIRST_ROUND))
+    run_until_killed(attrs.evolve(task, prompt=PROMPT, killing_tool="print_tickets"))
+    check_interrupted_state(tmp_path, "print_tickets")
 
-    cloud.says(answer("resp_two", *AGAIN), answer("resp_three", message("All set.")))
-    said = finish(attrs.evolve(task, runtime="blocking"))
-    assert said["started"] == ["call_1", "call_4", "call_5"]
-    check_whole(saved(tmp_path))
-    assert saved(tmp_path).provider_state is None
-    assert ran(tmp_path)["book Oslo"] == 1
+    cloud.queue_replies(
+        make_reply_function("resp_two", *SECOND_ROUND),
+        make_reply_function("resp_three", make_message_item("All set.")),
+    )
+    outcome = run_to_end_in_process(attrs.evolve(task, runtime="blocking"))
+    assert outcome["started"] == ["call_1", "call_4", "call_5"]
+    check_final_state(load_state(tmp_path))
+    assert load_state(tmp_path).provider_state is None
+    assert count_log_entries(tmp_path)["book Oslo"] == 1
 
-    begun, resumed, on = let_in(cloud)
-    for body in (begun, resumed, on):
+    first_body, second_body, third_body = get_accepted_bodies(cloud)
+    for body in (first_body, second_body, third_body):
         assert body["store"] is False
         assert "previous_response_id" not in body
         assert "resp_" not in json.dumps(body)
-    # The answer goes back as it came, what the service has sealed included.
-    history = [*begun["input"], SEALED, *ROUND, *outputs(1, 2, 3)]
-    assert resumed["input"] == history
-    assert on["input"][: len(history)] == history
-    one, other, *results = on["input"][len(history) :]
-    assert [(item["call_id"], json.loads(item["arguments"])) for item in (one, other)] == [
+    # The response is sent back unchanged, with the reasoning that the service has encrypted.
+    history = [*first_body["input"], ENCRYPTED_REASONING, *FIRST_ROUND, *make_output_items(1, 2, 3)]
+    assert second_body["input"] == history
+    assert third_body["input"][: len(history)] == history
+    first_call, second_call, *results = third_body["input"][len(history) :]
+    assert [
+        (item["call_id"], json.loads(item["arguments"])) for item in (first_call, second_call)
+    ] == [
         ("call_4", {"city": "Oslo"}),
         ("call_5", {"city": "Rome"}),
     ]
-    assert results == outputs(4, 5)
+    assert results == make_output_items(4, 5)

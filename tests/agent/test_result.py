@@ -1,4 +1,4 @@
-"""A run as an object: its result, and what cannot be done with it."""
+"""The result of a run, and wrong uses of a run object."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ import pytest
 from locus.agent import Agent
 from locus.core.events import ModelChunkEvent, TerminateEvent
 from locus.testing import ScriptedModel
-from tests.agent.recorded_runs import RUNTIMES, see
-
-
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+from tests.agent.recorded_runs import record_run
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_the_result_is_there_with_the_last_event(runtime: str, leaves: bool) -> None:
+def test_a_run_has_its_result_with_the_last_event(runtime_name: str, leaves: bool) -> None:
     agent = Agent(ScriptedModel("Yes."))
     results: list[Any] = []
 
-    def look(run: Any, event: Any) -> bool:
+    def check_result(run: Any, event: Any) -> bool:
         if not isinstance(event, TerminateEvent):
             with pytest.raises(RuntimeError, match="has no result"):
                 _ = run.result
@@ -33,10 +28,10 @@ def test_the_result_is_there_with_the_last_event(runtime: str, leaves: bool) -> 
         results.append(run.result)
         return leaves
 
-    if runtime == "blocking":
+    if runtime_name == "blocking":
         with agent.stream_sync("Go.") as run:
             for event in run:
-                if look(run, event):
+                if check_result(run, event):
                     break
         results.append(run.result)
     else:
@@ -44,46 +39,46 @@ def test_the_result_is_there_with_the_last_event(runtime: str, leaves: bool) -> 
         async def main() -> None:
             async with agent.run("Go.") as run:
                 async for event in run:
-                    if look(run, event):
+                    if check_result(run, event):
                         break
             results.append(run.result)
 
-        anyio.run(main, backend=runtime)
+        anyio.run(main, backend=runtime_name)
     assert [result.message for result in results] == ["Yes."] * 2
     assert results[0] is results[1]
 
 
-def test_a_run_is_neither_copied_nor_pickled() -> None:
+def test_a_run_cannot_be_copied_or_pickled() -> None:
     agent = Agent(ScriptedModel("Yes."))
     with agent.stream_sync("Go.") as blocking:
         for run in (blocking, agent.run("Go.")):
-            for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            for copy_function in (copy.copy, copy.deepcopy, pickle.dumps):
                 with pytest.raises(TypeError, match="a run cannot be copied or pickled"):
-                    way(run)
+                    copy_function(run)
 
 
-def test_a_stream_that_has_to_be_awaited_first_is_refused_with_a_hint(runtime: str) -> None:
-    class Awaited:
-        async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+def test_a_stream_that_has_to_be_awaited_is_an_error_with_a_hint(runtime_name: str) -> None:
+    class AwaitedStreamModel:
+        async def complete(self, messages: Any, tools: Any = None, **options: Any) -> Any:
             raise AssertionError
 
-        async def stream(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+        async def stream(self, messages: Any, tools: Any = None, **options: Any) -> Any:
             return iter(())
 
-    error = see(runtime, Agent(Awaited()), "Go.").error
+    error = record_run(runtime_name, Agent(AwaitedStreamModel()), "Go.").error
     assert isinstance(error, TypeError)
     assert "write it as 'def stream'" in str(error)
 
 
-def test_a_stream_of_something_else_is_refused(runtime: str) -> None:
-    class Words:
-        async def complete(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+def test_a_stream_of_other_values_is_an_error(runtime_name: str) -> None:
+    class WrongModel:
+        async def complete(self, messages: Any, tools: Any = None, **options: Any) -> Any:
             raise AssertionError
 
-        async def stream(self, messages: Any, tools: Any = None, **kw: Any) -> Any:
+        async def stream(self, messages: Any, tools: Any = None, **options: Any) -> Any:
             yield ModelChunkEvent(content="Hello")
             yield " world"
 
-    seen = see(runtime, Agent(Words()), "Go.")
-    assert seen.text == "Hello"
-    assert str(seen.error) == "the stream of Words gave str, not a ModelChunkEvent"
+    recorded = record_run(runtime_name, Agent(WrongModel()), "Go.")
+    assert recorded.text == "Hello"
+    assert str(recorded.error) == "the stream of WrongModel gave str, not a ModelChunkEvent"

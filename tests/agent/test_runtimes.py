@@ -1,4 +1,4 @@
-"""One conversation, three runtimes: the same events, the same state, and what always holds."""
+"""Random conversations: the same events and state on every runtime, and rules for every run."""
 
 from __future__ import annotations
 
@@ -28,100 +28,123 @@ from locus.core.state import AgentState, ToolExecution
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, tool_call
 from locus.tools import tool
-from tests.agent.interrupted_runs import Lived, live
+from tests.agent.interrupted_runs import PlannedRun, run_plan_to_end
 from tests.agent.random_scripts import (
-    Body,
-    Hook,
-    Leg,
-    Plan,
-    Stop,
+    ConversationPlan,
+    CustomExit,
+    RunPlan,
+    ScriptedHook,
+    ToolBodies,
+    conversation_plans,
     interrupted_plans,
-    make,
+    make_agent,
     make_hooks,
-    plans,
 )
-from tests.agent.recorded_runs import RUNTIMES, Seen, on_all, see, timeless, to_end
+from tests.agent.recorded_runs import (
+    RUNTIMES,
+    RecordedRun,
+    record_on_all_runtimes,
+    record_run,
+    run_to_end,
+    without_durations,
+)
+from tests.support.timing import HANG_SECONDS
 
-ONCE = ("once", "once_async", "ends_async")
-ASYNC = ("awaits", "fails_late", "once_async", "ends_async")
+IDEMPOTENT_TOOLS = ("once", "once_async", "ends_async")
+ASYNC_TOOLS = ("awaits", "fails_late", "once_async", "ends_async")
 
 
-def _never(n: int) -> Any:
+def _call_never(n: int) -> Any:
     return tool_call("never", n=n)
 
 
-@given(plans)
-@example(Plan(answers=(_never(1), [_never(1), tool_call("slow", n=2)])))
-@example(Plan(answers=([tool_call("once", n=1), tool_call("once", n=1)], tool_call("once", n=1))))
-def test_a_conversation_is_the_same_on_every_runtime(plan: Plan) -> None:
+@given(conversation_plans)
+@example(ConversationPlan(responses=(_call_never(1), [_call_never(1), tool_call("slow", n=2)])))
+@example(
+    ConversationPlan(
+        responses=([tool_call("once", n=1), tool_call("once", n=1)], tool_call("once", n=1))
+    )
+)
+def test_a_conversation_is_the_same_on_every_runtime(plan: ConversationPlan) -> None:
     runs = {}
     for runtime in RUNTIMES:
-        body, hooks = Body(), make_hooks(plan)
-        seen = see(runtime, make(plan, body, hooks), "Go.")
-        _holds(plan, seen, body)
-        hooks_saw = [hook.seen for hook in hooks]
+        bodies, hooks = ToolBodies(), make_hooks(plan)
+        recorded = record_run(runtime, make_agent(plan, bodies, hooks), "Go.")
+        _check_run(plan, recorded, bodies)
+        hook_logs = [hook.log for hook in hooks]
         runs[runtime] = (
-            timeless(seen.events),
-            type(seen.error),
-            str(seen.error),
-            body.runs,
-            hooks_saw,
-            seen.result and (seen.result.message, seen.result.state.messages),
+            without_durations(recorded.events),
+            type(recorded.error),
+            str(recorded.error),
+            bodies.started,
+            hook_logs,
+            recorded.result and (recorded.result.message, recorded.result.state.messages),
         )
     assert runs["blocking"] == runs["asyncio"] == runs["trio"]
-    _, kind, why, ran, told, came = runs["blocking"]
+    _, error_type, error_message, started, logs, outcome = runs["blocking"]
     for runtime in RUNTIMES:  # and the same without events
-        body, hooks = Body(), make_hooks(plan)
-        agent = make(plan, body, hooks)
-        if came is None:
-            with pytest.raises(kind) as raised:
-                to_end(runtime, agent, "Go.")
-            assert str(raised.value) == why
+        bodies, hooks = ToolBodies(), make_hooks(plan)
+        agent = make_agent(plan, bodies, hooks)
+        if outcome is None:
+            with pytest.raises(error_type) as exc_info:
+                run_to_end(runtime, agent, "Go.")
+            assert str(exc_info.value) == error_message
         else:
-            result = to_end(runtime, agent, "Go.")
-            assert (result.message, result.state.messages) == came
-        assert (body.runs, [hook.seen for hook in hooks]) == (ran, told)
+            result = run_to_end(runtime, agent, "Go.")
+            assert (result.message, result.state.messages) == outcome
+        assert (bodies.started, [hook.log for hook in hooks]) == (started, logs)
 
 
-def _holds(plan: Plan, seen: Seen, body: Body) -> None:
-    """What is true of every run."""
-    last = seen.last  # last, and once
-    assert (seen.error is None) == (seen.result is not None)
-    assert last.reason.startswith("error: ") == (seen.error is not None)
-    starts, ends = seen.of(ToolStartEvent), seen.of(ToolCompleteEvent)
-    thoughts = seen.of(ThinkEvent)
-    assert [thought.iteration for thought in thoughts] == list(range(1, len(thoughts) + 1))
-    assert last.iterations_used == len(thoughts) <= plan.max_iterations
-    done = [event.tool_call_id for event in ends]
-    begun = [event.tool_call_id for event in starts]
-    asked = [call.id for thought in thoughts for call in thought.tool_calls]
-    assert done == begun[: len(done)]
-    assert begun == asked[: len(begun)]
-    for name in ONCE:
+def _check_run(plan: ConversationPlan, recorded: RecordedRun, bodies: ToolBodies) -> None:
+    """Check the rules for every run."""
+    terminate_event = recorded.terminate_event  # last, and once
+    assert (recorded.error is None) == (recorded.result is not None)
+    assert terminate_event.reason.startswith("error: ") == (recorded.error is not None)
+    start_events, complete_events = (
+        recorded.events_of(ToolStartEvent),
+        recorded.events_of(ToolCompleteEvent),
+    )
+    think_events = recorded.events_of(ThinkEvent)
+    assert [think_event.iteration for think_event in think_events] == list(
+        range(1, len(think_events) + 1)
+    )
+    assert terminate_event.iterations_used == len(think_events) <= plan.max_iterations
+    completed_ids = [event.tool_call_id for event in complete_events]
+    started_ids = [event.tool_call_id for event in start_events]
+    called_ids = [call.id for think_event in think_events for call in think_event.tool_calls]
+    assert completed_ids == started_ids[: len(completed_ids)]
+    assert started_ids == called_ids[: len(started_ids)]
+    for name in IDEMPOTENT_TOOLS:
         retried = any(action == "retry" for _, action, _, _ in plan.hooks)
-        assert retried or all(n == 1 for (ran, _), n in body.runs.items() if ran == name)
-    if seen.result is None:
+        assert retried or all(
+            n == 1 for (tool_name, _), n in bodies.started.items() if tool_name == name
+        )
+    if recorded.result is None:
         return
-    state = seen.result.state
-    assert done == begun == asked
-    assert last.total_tool_calls == seen.result.tool_calls == len(done)
-    assert [execution.tool_call_id for execution in state.tool_executions] == done
-    assert all(len(set(ids)) == len(ids) for ids in _ids_by_turn(state.messages))
-    _answered_once(state.messages)
-    if done:
+    state = recorded.result.state
+    assert completed_ids == started_ids == called_ids
+    assert terminate_event.total_tool_calls == recorded.result.tool_calls == len(completed_ids)
+    assert [execution.tool_call_id for execution in state.tool_executions] == completed_ids
+    assert all(len(set(ids)) == len(ids) for ids in _get_ids_by_message(state.messages))
+    _check_results_follow_calls(state.messages)
+    if completed_ids:
         results = [message for message in state.messages if message.role is Role.TOOL]
-        assert [message.tool_call_id for message in results] == done
-    said = [event.usage for event in seen.of(ModelChunkEvent) if event.done]
-    total = sum(usage.get("prompt_tokens", 0) for usage in said)
-    assert last.usage.get("prompt_tokens", 0) == total == state.usage.get("prompt_tokens", 0)
+        assert [message.tool_call_id for message in results] == completed_ids
+    usages = [event.usage for event in recorded.events_of(ModelChunkEvent) if event.done]
+    total = sum(usage.get("prompt_tokens", 0) for usage in usages)
+    assert (
+        terminate_event.usage.get("prompt_tokens", 0)
+        == total
+        == state.usage.get("prompt_tokens", 0)
+    )
 
 
-def _ids_by_turn(messages: Any) -> list[list[str]]:
+def _get_ids_by_message(messages: Any) -> list[list[str]]:
     return [[call.id for call in message.tool_calls] for message in messages]
 
 
-def _answered_once(messages: Any) -> None:
-    """Behind each answer with calls stand their results, in order, before anything else."""
+def _check_results_follow_calls(messages: Any) -> None:
+    """Check that each message with calls is followed by their results, in order."""
     expected: list[ToolCall] = []
     for message in messages:
         if message.role is Role.TOOL:
@@ -135,132 +158,160 @@ def _answered_once(messages: Any) -> None:
 
 # -- interruptions -------------------------------------------------------------------------------
 
-STRUCK = (
+EXITING_RESPONSES = (
     [tool_call("quick", "a", n=1), tool_call("ends", "b", n=0), tool_call("once", "c", n=2)],
     [tool_call("ends_async", "a", n=1), tool_call("once", "b", n=2)],
     ["Let me ", KeyboardInterrupt("the model is gone")],
 )
-"""Each of these ends the program in the middle."""
+"""Each of these ends the program in the middle of a run."""
 
 
 @given(interrupted_plans)
-@example(Plan(answers=(_never(1),), legs=(Leg(leaves=4), Leg(leaves=2))))
-@example(Plan(answers=STRUCK, legs=(Leg(), Leg(quiet=True)), sequential=True))
-@example(Plan(answers=STRUCK, legs=(Leg(), Leg(quiet=True)), max_concurrency=1))
-@example(Plan(answers=STRUCK, legs=(Leg(), Leg(speaks=True)), max_concurrency=1))
-@example(Plan(answers=STRUCK, legs=(Leg(),)))
-def test_an_interrupted_conversation_is_the_same_on_every_runtime(plan: Plan) -> None:
+@example(
+    ConversationPlan(
+        responses=(_call_never(1),), runs=(RunPlan(leaves_after=4), RunPlan(leaves_after=2))
+    )
+)
+@example(
+    ConversationPlan(
+        responses=EXITING_RESPONSES, runs=(RunPlan(), RunPlan(result_only=True)), sequential=True
+    )
+)
+@example(
+    ConversationPlan(
+        responses=EXITING_RESPONSES, runs=(RunPlan(), RunPlan(result_only=True)), max_concurrency=1
+    )
+)
+@example(
+    ConversationPlan(
+        responses=EXITING_RESPONSES, runs=(RunPlan(), RunPlan(has_prompt=True)), max_concurrency=1
+    )
+)
+@example(ConversationPlan(responses=EXITING_RESPONSES, runs=(RunPlan(),)))
+def test_an_interrupted_conversation_is_the_same_on_every_runtime(plan: ConversationPlan) -> None:
     runs = {}
     for runtime in RUNTIMES:
-        body, hooks = Body(), make_hooks(plan)
-        legs = live(runtime, plan, body, hooks)
-        for leg in legs:
-            _holds_of_a_leg(plan, leg)
-        _holds_of_all_legs(plan, legs, body, hooks)
-        saw = [hook.seen for hook in hooks]
-        runs[runtime] = [leg.timeless for leg in legs], body.runs, body.ended, saw
-    if not struck(plan):
+        bodies, hooks = ToolBodies(), make_hooks(plan)
+        runs_of_plan = run_plan_to_end(runtime, plan, bodies, hooks)
+        for run in runs_of_plan:
+            _check_planned_run(plan, run)
+        _check_all_runs(plan, runs_of_plan, bodies, hooks)
+        hook_logs = [hook.log for hook in hooks]
+        runs[runtime] = (
+            [run.comparable for run in runs_of_plan],
+            bodies.started,
+            bodies.finished,
+            hook_logs,
+        )
+    if not can_exit_stop_other_tools(plan):
         assert runs["blocking"] == runs["asyncio"] == runs["trio"]
 
 
-def struck(plan: Plan) -> bool:
-    """Whether a tool that ends the program may strike others, whichever are under way then."""
-    return plan.asks_for_an_end and not plan.one_by_one
+def can_exit_stop_other_tools(plan: ConversationPlan) -> bool:
+    """Whether a tool that ends the program may stop other tools that are running then."""
+    return plan.has_exiting_tool and not plan.is_sequential
 
 
-def _holds_of_a_leg(plan: Plan, leg: Lived) -> None:
-    """What is true of every run, wherever it is cut off."""
-    before, after = leg.before, leg.after
-    assert after.messages[: len(before.messages)] == before.messages
-    assert {*map(_key, before.tool_executions)} <= {*map(_key, after.tool_executions)}
-    last = leg.of(TerminateEvent)
-    told = leg.error is None or isinstance(leg.error, Exception)
-    assert leg.result is None or leg.error is None
-    if leg.leg.quiet:
-        assert leg.left or (leg.result is None) == (leg.error is not None)
+def _check_planned_run(plan: ConversationPlan, run: PlannedRun) -> None:
+    """Check the rules for every planned run, wherever it is interrupted."""
+    state_before, state_after = run.state_before, run.state_after
+    assert state_after.messages[: len(state_before.messages)] == state_before.messages
+    assert {*map(_get_execution_key, state_before.tool_executions)} <= {
+        *map(_get_execution_key, state_after.tool_executions)
+    }
+    terminate_events = run.events_of(TerminateEvent)
+    is_reported = run.error is None or isinstance(run.error, Exception)
+    assert run.result is None or run.error is None
+    if run.plan.result_only:
+        assert run.was_left or (run.result is None) == (run.error is not None)
         return
-    if not leg.left:
-        assert len(last) == told  # nobody listens to what ends the program
-        assert (leg.result is None) == (leg.error is not None)
-    assert last == list(leg.events[len(leg.events) - len(last) :])
-    thoughts = [event.iteration for event in leg.of(ThinkEvent)]
-    assert thoughts == list(range(before.iteration + 1, after.iteration + 1))
-    assert len(thoughts) <= plan.max_iterations
-    assert leg.started == leg.asked[: len(leg.started)]
-    assert leg.completed == leg.started[: len(leg.completed)]
-    for event in last:
+    if not run.was_left:
+        assert len(terminate_events) == is_reported  # no event for an error that ends the program
+        assert (run.result is None) == (run.error is not None)
+    assert terminate_events == list(run.events[len(run.events) - len(terminate_events) :])
+    iterations = [event.iteration for event in run.events_of(ThinkEvent)]
+    assert iterations == list(range(state_before.iteration + 1, state_after.iteration + 1))
+    assert len(iterations) <= plan.max_iterations
+    assert run.started == run.expected_calls[: len(run.started)]
+    assert run.completed == run.started[: len(run.completed)]
+    for event in terminate_events:
         failed = event.reason.startswith("error: ")
-        assert leg.left or failed == (leg.error is not None)
-        assert event.iterations_used == len(thoughts)
+        assert run.was_left or failed == (run.error is not None)
+        assert event.iterations_used == len(iterations)
         if not failed:
-            assert leg.completed == leg.asked
-            assert event.total_tool_calls == len(leg.completed)
-    if leg.result is not None:
-        assert (leg.result.state, leg.result.tool_calls) == (after, len(leg.completed))
+            assert run.completed == run.expected_calls
+            assert event.total_tool_calls == len(run.completed)
+    if run.result is not None:
+        assert (run.result.state, run.result.tool_calls) == (state_after, len(run.completed))
 
 
-def _key(execution: ToolExecution) -> tuple[int, str]:
+def _get_execution_key(execution: ToolExecution) -> tuple[int, str]:
     return execution.iteration, execution.tool_call_id
 
 
-def _holds_of_all_legs(plan: Plan, legs: list[Lived], body: Body, hooks: list[Hook]) -> None:
-    """What is true of a conversation that has come to its end, however often it was cut off."""
-    state = legs[-1].after
-    for earlier, later in pairwise(legs):
-        assert earlier.after == later.before
+def _check_all_runs(
+    plan: ConversationPlan, runs: list[PlannedRun], bodies: ToolBodies, hooks: list[ScriptedHook]
+) -> None:
+    """Check the rules for a conversation that has ended, however often it was interrupted."""
+    state = runs[-1].state_after
+    for earlier, later in pairwise(runs):
+        assert earlier.state_after == later.state_before
     for hook in hooks:
-        told = [word.split()[0] for word in hook.seen if word.startswith(("begin", "end"))]
-        assert told == ["begin", "end"] * len(legs)
-    _answered_once(state.messages)
-    _answered_by_what_ran(state)
-    completed = Counter((n, call) for n, leg in enumerate(legs) for call in leg.completed)
+        entries = [word.split()[0] for word in hook.log if word.startswith(("begin", "end"))]
+        assert entries == ["begin", "end"] * len(runs)
+    _check_results_follow_calls(state.messages)
+    _check_results_match_executions(state)
+    completed = Counter((n, call) for n, run in enumerate(runs) for call in run.completed)
     assert completed.total() <= len(state.tool_executions)
     if any(action == "retry" for _, action, _, _ in plan.hooks):
         return
-    # What has come to its end is recorded, and what is recorded is not run again.
+    # Calls that were finished are recorded, and those that are recorded are not run again.
     recorded = Counter(
         (execution.tool_name, execution.arguments["n"])
         for execution in state.tool_executions
         if execution.duration_ms is not None and execution.tool_name != "never"
     )
-    assert recorded.keys() <= body.ended.keys()
-    for what, times in body.ended.items():
-        name, _ = what
-        if struck(plan) and name in ASYNC:  # it is cancelled, and may just have come to its end
-            assert times >= recorded[what]
+    assert recorded.keys() <= bodies.finished.keys()
+    for call, times in bodies.finished.items():
+        name, _ = call
+        if can_exit_stop_other_tools(plan) and name in ASYNC_TOOLS:
+            # It may have finished just before it was cancelled.
+            assert times >= recorded[call]
         else:
-            assert times == recorded[what]
-            assert times == 1 or name not in ONCE
+            assert times == recorded[call]
+            assert times == 1 or name not in IDEMPOTENT_TOOLS
 
 
-def _answered_by_what_ran(state: AgentState) -> None:
-    """Each call's result is what was recorded of it; or it was given up, with all after it."""
-    assert len({*map(_key, state.tool_executions)}) == len(state.tool_executions)
+def _check_results_match_executions(state: AgentState) -> None:
+    """Check that each result is that of the recorded execution, or says that it was not run."""
+    assert len({*map(_get_execution_key, state.tool_executions)}) == len(state.tool_executions)
     executions = deque(state.tool_executions)
     for message in state.messages:
         if message.role is not Role.TOOL:
             continue
         if message.text.startswith("Error: not run: the conversation was interrupted"):
             continue
-        ran = executions.popleft()
-        assert message.tool_call_id == ran.tool_call_id
-        result = ToolResult(ran.tool_call_id, message.name or "", ran.result or "", ran.error)
+        execution = executions.popleft()
+        assert message.tool_call_id == execution.tool_call_id
+        result = ToolResult(
+            execution.tool_call_id, message.name or "", execution.result or "", execution.error
+        )
         assert message == Message.tool(result)
     assert not executions
 
 
-class Slow:
-    """A hook that takes its time, in which other tools come to their ends."""
+class SlowHook:
+    """A slow hook; other tools finish meanwhile."""
 
     def on_after_tool_call(self, event: Any) -> None:
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_an_async_tool_that_ended_just_after_another_ended_the_program_is_not_run_again(
+def test_an_async_tool_that_finished_after_another_ended_the_program_is_not_run_again(
     runtime: str,
 ) -> None:
-    ended: list[str] = []
+    finished: list[str] = []
 
     @tool
     def quick() -> str:
@@ -268,11 +319,11 @@ def test_an_async_tool_that_ended_just_after_another_ended_the_program_is_not_ru
         return "quick"
 
     @tool
-    def ends() -> str:
+    def exits() -> str:
         """End the program, once."""
         time.sleep(0.01)
-        ended.append("ends")
-        if ended.count("ends") == 1:
+        finished.append("exits")
+        if finished.count("exits") == 1:
             raise KeyboardInterrupt
         return "not again"
 
@@ -280,90 +331,94 @@ def test_an_async_tool_that_ended_just_after_another_ended_the_program_is_not_ru
     async def pays() -> str:
         """Pay."""
         await anyio.sleep(0.03)
-        ended.append("pays")
+        finished.append("pays")
         return "paid"
 
     agent = Agent(
-        ScriptedModel([tool_call(name) for name in ("quick", "ends", "pays")], "done"),
-        [quick, ends, pays],
-        hooks=[Slow()],
+        ScriptedModel([tool_call(name) for name in ("quick", "exits", "pays")], "done"),
+        [quick, exits, pays],
+        hooks=[SlowHook()],
         checkpointer=MemoryCheckpointer(),
     )
     with pytest.raises(KeyboardInterrupt):
-        to_end(runtime, agent, "Go.", "t")
-    assert to_end(runtime, agent, resume=True, thread_id="t").message == "done"
-    assert ended.count("pays") == 1
+        run_to_end(runtime, agent, "Go.", "t")
+    assert run_to_end(runtime, agent, resume=True, thread_id="t").message == "done"
+    assert finished.count("pays") == 1
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_two_tools_that_end_the_program_do_not_keep_a_third_from_being_recorded(
+def test_a_third_tool_is_recorded_after_two_that_end_the_program(
     runtime: str,
 ) -> None:
-    all_begun = threading.Barrier(3)
+    all_started = threading.Barrier(3)
 
     @tool
-    def ends(n: int) -> None:
+    def exits(n: int) -> None:
         """End the program."""
-        all_begun.wait(5)
+        all_started.wait(HANG_SECONDS)
         raise KeyboardInterrupt
 
     @tool
     def slow() -> str:
-        """Take a moment."""
-        all_begun.wait(5)
+        """Take a short time."""
+        all_started.wait(HANG_SECONDS)
         time.sleep(0.05)
         return "slow"
 
     checkpointer = MemoryCheckpointer()
-    asks = [tool_call("ends", n=1), tool_call("ends", n=2), tool_call("slow")]
-    agent = Agent(ScriptedModel(asks), [ends, slow], checkpointer=checkpointer)
+    calls = [tool_call("exits", n=1), tool_call("exits", n=2), tool_call("slow")]
+    agent = Agent(ScriptedModel(calls), [exits, slow], checkpointer=checkpointer)
     with pytest.raises(KeyboardInterrupt):
-        to_end(runtime, agent, "Go.", "t")
+        run_to_end(runtime, agent, "Go.", "t")
     state = checkpointer.load("t")
     assert state is not None
     assert [execution.tool_name for execution in state.tool_executions] == ["slow"]
 
 
-@pytest.mark.parametrize("kind", [GeneratorExit, SystemExit, Stop])
+@pytest.mark.parametrize("error_type", [GeneratorExit, SystemExit, CustomExit])
 @pytest.mark.parametrize("calls", [1, 2])
-def test_nothing_that_an_async_tool_raises_ends_the_loop_of_blocking_runs(
-    kind: type[BaseException], calls: int
+def test_no_error_of_an_async_tool_ends_the_background_loop(
+    error_type: type[BaseException], calls: int
 ) -> None:
     @tool
-    async def ends() -> None:
+    async def raises() -> None:
         """End."""
-        raise kind
+        raise error_type
 
     @tool
-    async def where() -> str:
-        """Tell which thread this is."""
+    async def get_thread() -> str:
+        """Return the id of the thread."""
         return str(threading.get_ident())
 
-    def loop() -> str | None:
-        result = Agent(ScriptedModel(tool_call("where"), "done"), [where]).run_sync("Go.")
+    def get_loop_thread() -> str | None:
+        result = Agent(ScriptedModel(tool_call("get_thread"), "done"), [get_thread]).run_sync("Go.")
         return result.state.tool_executions[0].result
 
-    before = loop()
-    agent = Agent(ScriptedModel([tool_call("ends")] * calls, "done"), [ends])
-    if kind is GeneratorExit:
+    thread_before = get_loop_thread()
+    agent = Agent(ScriptedModel([tool_call("raises")] * calls, "done"), [raises])
+    if error_type is GeneratorExit:
         assert agent.run_sync("Go.").message == "done"
     else:
-        with pytest.raises(kind):
+        with pytest.raises(error_type):
             agent.run_sync("Go.")
-    assert loop() == before
+    assert get_loop_thread() == thread_before
 
 
-def test_the_last_event_is_one_of_a_run_that_ends_and_there_is_no_other() -> None:
+def test_the_last_event_of_every_run_is_one_terminate_event() -> None:
     for runtime in RUNTIMES:
-        seen = see(runtime, make(Plan(answers=()), Body()), "Go.")
-        assert [type(event) for event in seen.events[-2:]] == [ThinkEvent, TerminateEvent]
-        assert seen.last == attrs.evolve(seen.last, reason="complete", iterations_used=1)
+        recorded = record_run(
+            runtime, make_agent(ConversationPlan(responses=()), ToolBodies()), "Go."
+        )
+        assert [type(event) for event in recorded.events[-2:]] == [ThinkEvent, TerminateEvent]
+        assert recorded.terminate_event == attrs.evolve(
+            recorded.terminate_event, reason="complete", iterations_used=1
+        )
 
 
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("is_async", [True, False])
 @pytest.mark.parametrize(
-    "kind",
+    "error_type",
     [
         StopIteration,
         StopAsyncIteration,
@@ -372,38 +427,39 @@ def test_the_last_event_is_one_of_a_run_that_ends_and_there_is_no_other() -> Non
         ValueError,
     ],
 )
-def test_what_a_tool_raises_is_answered_alike_on_every_runtime(
-    kind: type[BaseException], is_async: bool, calls: int
+def test_an_error_of_a_tool_is_the_same_on_every_runtime(
+    error_type: type[BaseException], is_async: bool, calls: int
 ) -> None:
     def fails() -> None:
         """Fail."""
-        raise kind
+        raise error_type
 
     async def fails_async() -> None:
         """Fail."""
-        raise kind
+        raise error_type
 
     failing = tool(fails_async if is_async else fails)
-    asks = [tool_call(failing.name, str(n)) for n in range(calls)]
+    model_calls = [tool_call(failing.name, str(n)) for n in range(calls)]
 
-    def agent() -> Agent:
-        return Agent(ScriptedModel(asks, "done"), [failing])
+    def make_agent() -> Agent:
+        return Agent(ScriptedModel(model_calls, "done"), [failing])
 
-    said = {
-        runtime: [event.error for event in seen.of(ToolCompleteEvent)] + [seen.last.reason]
-        for runtime, seen in on_all(agent, "Go.").items()
+    outcomes = {
+        runtime: [event.error for event in recorded.events_of(ToolCompleteEvent)]
+        + [recorded.terminate_event.reason]
+        for runtime, recorded in record_on_all_runtimes(make_agent, "Go.").items()
     }
-    why = kind.__name__
-    if issubclass(kind, (asyncio.CancelledError, concurrent.futures.CancelledError)):
-        why = "RuntimeError: the tool was cancelled"
-    assert said["blocking"] == said["asyncio"] == said["trio"]
-    if not is_async or not issubclass(kind, (StopIteration, StopAsyncIteration)):
-        assert said["blocking"] == [why] * calls + ["complete"]
+    error = error_type.__name__
+    if issubclass(error_type, (asyncio.CancelledError, concurrent.futures.CancelledError)):
+        error = "RuntimeError: the tool was cancelled"
+    assert outcomes["blocking"] == outcomes["asyncio"] == outcomes["trio"]
+    if not is_async or not issubclass(error_type, (StopIteration, StopAsyncIteration)):
+        assert outcomes["blocking"] == [error] * calls + ["complete"]
 
 
 @pytest.mark.parametrize("timeout", [1e10, 1e300])
 @pytest.mark.parametrize("is_async", [True, False])
-def test_a_tool_may_be_given_all_the_time_there_is(is_async: bool, timeout: float) -> None:
+def test_a_timeout_may_be_very_long(is_async: bool, timeout: float) -> None:
     def waits() -> str:
         """Wait."""
         time.sleep(0.01)
@@ -416,10 +472,10 @@ def test_a_tool_may_be_given_all_the_time_there_is(is_async: bool, timeout: floa
 
     waiting = tool(waits_async if is_async else waits)
 
-    def agent() -> Agent:
+    def make_agent_with_timeout() -> Agent:
         return Agent(
             ScriptedModel(tool_call(waiting.name), "done"), [waiting], tool_timeout=timeout
         )
 
-    for seen in on_all(agent, "Go.").values():
-        assert [event.result for event in seen.of(ToolCompleteEvent)] == ["waited"]
+    for recorded in record_on_all_runtimes(make_agent_with_timeout, "Go.").values():
+        assert [event.result for event in recorded.events_of(ToolCompleteEvent)] == ["waited"]

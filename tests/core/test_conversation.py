@@ -1,4 +1,4 @@
-"""A conversation that no provider could accept is refused, with the position of what is wrong."""
+"""``validate_messages`` and ``build_tool_schemas``: errors name the index."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locus.core.conversation import conversation
+from locus.core.conversation import validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     ImagePart,
@@ -19,7 +19,7 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from locus.core.tool_schemas import tool_schemas
+from locus.core.tool_schemas import build_tool_schemas
 from tests.support.strategies import conversations, tools
 
 USER = Message.user("x")
@@ -28,28 +28,28 @@ RESULT = Message.tool(ToolResult("call_1", "f", "y"))
 
 
 @given(conversations())
-def test_what_providers_accept_passes_as_it_is(turns: tuple[Message, ...]) -> None:
-    assert conversation(turns) == turns
-    assert conversation(list(turns)) == turns
+def test_a_valid_conversation_is_returned_unchanged(conversation: tuple[Message, ...]) -> None:
+    assert validate_messages(conversation) == conversation
+    assert validate_messages(list(conversation)) == conversation
 
 
 def test_a_prompt_and_a_single_message_are_conversations() -> None:
-    assert conversation("x") == (USER,)
-    assert conversation(USER) == (USER,)
+    assert validate_messages("x") == (USER,)
+    assert validate_messages(USER) == (USER,)
 
 
 @given(conversations(), st.data())
-def test_a_result_without_its_call_is_refused_by_position(
-    turns: tuple[Message, ...], data: st.DataObject
+def test_a_result_without_a_call_is_an_error_with_its_index(
+    conversation: tuple[Message, ...], data: st.DataObject
 ) -> None:
-    position = data.draw(st.integers(0, len(turns)))
-    stray = Message.tool(ToolResult("never-made", "f", "y"))
-    with pytest.raises(ConfigurationError, match=rf"messages\[{position}\].*'never-made'"):
-        conversation((*turns[:position], stray, *turns[position:]))
+    index = data.draw(st.integers(0, len(conversation)))
+    stray = Message.tool(ToolResult("unknown", "f", "y"))
+    with pytest.raises(ConfigurationError, match=rf"messages\[{index}\].*'unknown'"):
+        validate_messages((*conversation[:index], stray, *conversation[index:]))
 
 
 @pytest.mark.parametrize(
-    ("turns", "named"),
+    ("conversation", "pattern"),
     [
         ([], "empty"),
         ((), "empty"),
@@ -66,14 +66,14 @@ def test_a_result_without_its_call_is_refused_by_position(
         (Message("user"), r"messages\[0\]"),
     ],
 )
-def test_what_no_provider_accepts_is_a_value_error(turns: Any, named: str) -> None:
-    with pytest.raises(ValueError, match=named) as caught:
-        conversation(turns)
-    assert isinstance(caught.value, ConfigurationError)
+def test_an_invalid_conversation_is_a_value_error(conversation: Any, pattern: str) -> None:
+    with pytest.raises(ValueError, match=pattern) as exc_info:
+        validate_messages(conversation)
+    assert isinstance(exc_info.value, ConfigurationError)
 
 
 @pytest.mark.parametrize(
-    ("turns", "named"),
+    ("conversation", "pattern"),
     [
         ([USER, {"role": "user", "content": "x"}], r"messages\[1\] is dict"),
         (["x"], r"messages\[0\] is str"),
@@ -81,13 +81,15 @@ def test_what_no_provider_accepts_is_a_value_error(turns: Any, named: str) -> No
         ([None], r"messages\[0\] is NoneType"),
     ],
 )
-def test_what_is_no_message_is_a_type_error_by_position(turns: Any, named: str) -> None:
-    with pytest.raises(TypeError, match=named):
-        conversation(turns)
+def test_another_class_than_message_is_a_type_error_with_its_index(
+    conversation: Any, pattern: str
+) -> None:
+    with pytest.raises(TypeError, match=pattern):
+        validate_messages(conversation)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "message",
     [
         Message.assistant("y"),
         Message.assistant(None, [CALL]),
@@ -95,14 +97,14 @@ def test_what_is_no_message_is_a_type_error_by_position(turns: Any, named: str) 
         Message.assistant([ImagePart(url="https://x")]),
     ],
 )
-def test_an_assistant_says_something_by_text_calls_refusal_or_image(answer: Message) -> None:
-    assert conversation([USER, answer]) == (USER, answer)
+def test_text_calls_a_refusal_or_an_image_are_content_of_an_assistant(message: Message) -> None:
+    assert validate_messages([USER, message]) == (USER, message)
 
 
 # Tools.
 
 
-class Describes:
+class ToolWithSchema:
     def __init__(self, schema: Any) -> None:
         self.schema = schema
 
@@ -111,17 +113,17 @@ class Describes:
 
 
 @given(tools())
-def test_tools_pass_as_they_are(given_: list[dict[str, Any]]) -> None:
-    assert list(tool_schemas(given_)) == given_
-    assert list(tool_schemas(tuple(Describes(tool) for tool in given_))) == given_
+def test_tools_are_returned_unchanged(tool_list: list[dict[str, Any]]) -> None:
+    assert list(build_tool_schemas(tool_list)) == tool_list
+    assert list(build_tool_schemas(tuple(ToolWithSchema(tool) for tool in tool_list))) == tool_list
 
 
-def test_no_tools_are_no_tools() -> None:
-    assert tool_schemas(None) == tool_schemas([]) == ()
+def test_none_and_an_empty_list_are_no_tools() -> None:
+    assert build_tool_schemas(None) == build_tool_schemas([]) == ()
 
 
 @pytest.mark.parametrize(
-    ("given_", "named"),
+    ("tool_list", "pattern"),
     [
         ("f", "sequence"),
         ({"type": "function"}, "sequence"),
@@ -130,9 +132,9 @@ def test_no_tools_are_no_tools() -> None:
         ([{"type": "function", "function": {}}], r"tools\[0\].*format"),
         ([{"name": "f", "parameters": {}}], r"tools\[0\].*format"),
         ([{"type": "custom", "custom": {"name": "f"}}, len], r"tools\[1\]"),
-        ([Describes(5)], r"tools\[0\] is int"),
+        ([ToolWithSchema(5)], r"tools\[0\] is int"),
     ],
 )
-def test_what_is_no_tool_is_refused_by_position(given_: Any, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
-        tool_schemas(given_)
+def test_an_invalid_tool_is_an_error_with_its_index(tool_list: Any, pattern: str) -> None:
+    with pytest.raises(ConfigurationError, match=pattern):
+        build_tool_schemas(tool_list)

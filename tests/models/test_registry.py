@@ -1,4 +1,4 @@
-"""Models by name, whoever provides them; and how little is imported for it."""
+"""Models by name; and how few modules are imported for them."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from locus.models.base import ModelProtocol
 from locus.models.native.openai import OpenAIModel
 from locus.models.registry import get_model, list_providers, register_provider
 from locus.testing.loopback_server import LoopbackServer
-from tests.support import runtimes
-from tests.support.runtimes import KEY, TEXT, Runtime, script, whole
+from tests.support.chat_replies import TEXT, build_reply
+from tests.support.runtimes import Runtime
+from tests.support.servers.openai_server import API_KEY
+from tests.support.subprocess_scripts import run_script
 
-environment, runtime, server = runtimes.environment, runtimes.runtime, runtimes.server
-pytestmark = pytest.mark.usefixtures("environment")
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_registered", {})
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty registry, so that what a test registers is removed after it."""
+    monkeypatch.setattr(registry, "_registered_factories", {})
 
 
 def test_a_model_by_its_name() -> None:
-    model = get_model("openai:gpt-4o-mini", api_key=KEY, temperature=0.1, seed=3)
-    assert model == OpenAIModel("gpt-4o-mini", KEY, temperature=0.1, seed=3)
+    model = get_model("openai:gpt-4o-mini", api_key=API_KEY, temperature=0.1, seed=3)
+    assert model == OpenAIModel("gpt-4o-mini", API_KEY, temperature=0.1, seed=3)
     assert isinstance(model, ModelProtocol)
 
 
 def test_only_the_first_colon_splits() -> None:
-    assert get_model("openai:ft:gpt-4o:us::1", api_key=KEY).config.model == "ft:gpt-4o:us::1"
+    assert get_model("openai:ft:gpt-4o:us::1", api_key=API_KEY).config.model == "ft:gpt-4o:us::1"
 
 
-def test_it_answers(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = get_model("openai:m", api_key=KEY, base_url=server.url)
-    assert runtime.ask(model, "hello").content == TEXT
+def test_a_model_by_name_responds(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply())
+    model = get_model("openai:m", api_key=API_KEY, base_url=server.url)
+    assert runtime.complete(model, "hello").content == TEXT
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "", ":", "openai:", "openai"])
-def test_a_name_without_its_half_lists_the_providers(name: str) -> None:
-    with pytest.raises(ValueError, match=r"provider:model.*local.*openai") as caught:
+def test_an_incomplete_name_lists_the_providers(name: str) -> None:
+    with pytest.raises(ValueError, match=r"provider:model.*local.*openai") as exc_info:
         get_model(name)
-    assert isinstance(caught.value, ConfigurationError)
+    assert isinstance(exc_info.value, ConfigurationError)
 
 
 @pytest.mark.parametrize("name", ["opnai:m", "openia:m", "OpenAI:m"])
-def test_an_unknown_provider_is_answered_with_the_nearest(name: str) -> None:
+def test_an_unknown_provider_is_an_error_that_names_the_nearest(name: str) -> None:
     with pytest.raises(ValueError, match="did you mean 'openai'"):
         get_model(name)
 
@@ -64,7 +65,7 @@ def test_an_unknown_provider_lists_the_others() -> None:
             get_model(f"{prefix}:m")
 
 
-def test_a_providers_own_complaints_come_through() -> None:
+def test_an_error_of_the_provider_is_raised() -> None:
     with pytest.raises(TypeError, match="did you mean 'temperature'"):
         get_model("openai:m", temprature=1)
     with pytest.raises(ConfigurationError, match="max_tokens"):
@@ -77,13 +78,13 @@ def test_the_providers_are_listed_in_order() -> None:
     assert {"local", "openai"} <= set(providers)
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("empty_registry")
 def test_a_provider_can_be_registered() -> None:
     seen: list[Any] = []
 
     def factory(model: str, **kw: Any) -> ModelProtocol:
         seen.append((model, kw))
-        return OpenAIModel(model, KEY, "http://127.0.0.1:9")
+        return OpenAIModel(model, API_KEY, "http://127.0.0.1:9")
 
     register_provider("mine", factory)
     assert "mine" in list_providers()
@@ -93,9 +94,9 @@ def test_a_provider_can_be_registered() -> None:
         get_model("mime:a")
 
 
-@pytest.mark.usefixtures("registered")
-def test_the_later_registration_wins_over_the_built_in_too() -> None:
-    first, second = OpenAIModel("first", KEY), OpenAIModel("second", KEY)
+@pytest.mark.usefixtures("empty_registry")
+def test_the_last_registration_wins_over_built_in_ones_too() -> None:
+    first, second = OpenAIModel("first", API_KEY), OpenAIModel("second", API_KEY)
     register_provider("openai", lambda model: first)
     assert get_model("openai:m") is first
     register_provider("openai", lambda model: second)
@@ -103,8 +104,8 @@ def test_the_later_registration_wins_over_the_built_in_too() -> None:
     assert list_providers().count("openai") == 1
 
 
-@pytest.mark.usefixtures("registered")
-def test_what_cannot_be_a_provider_is_refused() -> None:
+@pytest.mark.usefixtures("empty_registry")
+def test_an_invalid_provider_is_an_error() -> None:
     for prefix in ("", "a:b", ":"):
         with pytest.raises(ValueError, match="a word without a colon"):
             register_provider(prefix, OpenAIModel)
@@ -113,7 +114,7 @@ def test_what_cannot_be_a_provider_is_refused() -> None:
     assert "mine" not in list_providers()
 
 
-def test_other_packages_provide_by_entry_points(tmp_path: Path) -> None:
+def test_other_packages_add_providers_by_entry_points(tmp_path: Path) -> None:
     metadata = tmp_path / "third_party-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
@@ -122,15 +123,16 @@ def test_other_packages_provide_by_entry_points(tmp_path: Path) -> None:
         "third = third_party:make\nbroken = third_party_broken:make\nopenai = third_party:make\n"
     )
     (tmp_path / "third_party.py").write_text("def make(model, **kw):\n    return model, kw\n")
-    printed = script(
+    printed = run_script(
         """
         import sys
         sys.path.insert(0, sys.argv[1])
         from locus import get_model, list_providers
         assert {"third", "broken", "openai"} <= set(list_providers())
-        assert "third_party" not in sys.modules  # until it is asked for
+        assert "third_party" not in sys.modules  # until its first model is made
         print(get_model("third:a:b", x=1))
-        print(type(get_model("openai:m", api_key="k")).__name__)  # nobody takes that by chance
+        # Entry points do not replace built-in providers.
+        print(type(get_model("openai:m", api_key="k")).__name__)
         try:
             get_model("broken:m")
         except ImportError as error:
@@ -154,21 +156,21 @@ HEAVY = {
 }
 
 
-def test_importing_locus_loads_next_to_nothing() -> None:
-    printed = script(
+def test_importing_locus_loads_few_modules() -> None:
+    printed = run_script(
         f"""
         import sys
         import locus
         assert not {HEAVY!r} & set(sys.modules), {HEAVY!r} & set(sys.modules)
         print(locus.__version__, len(dir(locus)) > 10)
         """,
-        early="",
+        prelude="",
     )
     assert printed.endswith("True\n")
 
 
 def test_making_a_model_loads_no_http_client_and_no_sdk() -> None:
-    script(
+    run_script(
         """
         import sys
         from locus import OpenAIModel, get_model
@@ -176,26 +178,26 @@ def test_making_a_model_loads_no_http_client_and_no_sdk() -> None:
         loud = {"httpx", "httpx2", "httpcore", "openai", "pydantic", "asyncio", "trio", "stamina"}
         assert not loud & set(sys.modules), loud & set(sys.modules)
         """,
-        early="",
+        prelude="",
     )
 
 
 def test_a_blocking_call_loads_no_event_loop(server: LoopbackServer) -> None:
-    server.always(whole())
-    script(
+    server.always(build_reply())
+    run_script(
         f"""
         import sys
         from locus import OpenAIModel
         OpenAIModel("m", "k", "{server.url}").complete_sync("hello")
-        # httpcore imports trio, where there is one
+        # httpcore imports trio if it is installed
         loud = {{"openai", "stamina", "anyio._backends._asyncio", "anyio._backends._trio"}}
         assert not loud & set(sys.modules), loud & set(sys.modules)
         """,
-        early="",
+        prelude="",
     )
 
 
-def test_nobody_in_locus_imports_asyncio() -> None:
+def test_locus_never_imports_asyncio() -> None:
     importers = []
     for path in Path(locus.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -211,7 +213,7 @@ def test_nobody_in_locus_imports_asyncio() -> None:
 
 
 @pytest.mark.parametrize("package", [locus, locus.models], ids=["locus", "locus.models"])
-def test_every_public_name_is_there(package: Any) -> None:
+def test_every_public_name_can_be_imported(package: Any) -> None:
     for name in package.__all__:
         assert getattr(package, name) is not None
     assert set(package.__all__) <= set(dir(package))

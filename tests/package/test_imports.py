@@ -1,4 +1,4 @@
-"""What can be imported, from where, and what importing costs."""
+"""Which names can be imported, from where, and which modules that loads."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ import locus.agent
 import locus.memory
 import locus.models
 from locus.core import errors
-from tests.support.runtimes import ROOT
+from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS
 
-LAZY = [locus, locus.agent, locus.memory, locus.models]
+LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models]
 
-PUBLIC = {
+PUBLIC_NAMES = {
     "locus": "Message ToolCall ToolResult Role get_model list_providers register_provider "
     "Agent tool OpenAIModel AnthropicModel OllamaModel OCIModel OCIChatCompletionsModel "
     "OCIOpenAIModel OCIResponsesModel LocalModel",
@@ -62,29 +63,29 @@ PUBLIC = {
 }
 
 
-def python(code: str) -> str:
-    """What ``code`` prints in a process of its own, warnings being errors."""
-    done = subprocess.run(
+def run_code(code: str) -> str:
+    """The output of ``code`` in a new process, with warnings as errors."""
+    process = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=ROOT,
+        cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG_SECONDS,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout.strip()
 
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module, names in PUBLIC.items() for name in names.split()],
+    [(module, name) for module, names in PUBLIC_NAMES.items() for name in names.split()],
 )
-def test_every_promised_name_imports(module: str, name: str) -> None:
+def test_every_public_name_can_be_imported(module: str, name: str) -> None:
     assert getattr(import_module(module), name) is not None
 
 
-def test_a_name_is_the_same_thing_wherever_it_is_imported_from() -> None:
+def test_a_name_is_the_same_object_in_every_package() -> None:
     for name in locus.models.__all__:
         assert getattr(locus, name, None) in (None, getattr(locus.models, name))
     assert locus.OpenAIModel is import_module("locus.models.native.openai").OpenAIModel
@@ -94,17 +95,17 @@ def test_a_name_is_the_same_thing_wherever_it_is_imported_from() -> None:
 def test_every_error_of_the_tree_is_public() -> None:
     tree = {
         name
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and issubclass(kind, errors.LocusError)
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.LocusError)
     }
     assert tree <= set(locus.__all__)
 
 
-# -- the lazy packages say each name three times -----------------------------------------------
+# -- lazy packages list each name three times --------------------------------------------------
 
 
-def for_type_checkers(module: ModuleType) -> dict[str, str]:
-    """Each name that is imported under ``TYPE_CHECKING``, and from where."""
+def read_type_checking_imports(module: ModuleType) -> dict[str, str]:
+    """The module of each name that is imported under ``TYPE_CHECKING``."""
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     return {
@@ -117,16 +118,16 @@ def for_type_checkers(module: ModuleType) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
 def test_type_checkers_and_python_find_the_same_names_in_the_same_places(module: Any) -> None:
-    assert for_type_checkers(module) == module._HOMES
-    assert set(module.__all__) - {"__version__"} == set(module._HOMES)
+    assert read_type_checking_imports(module) == module._LAZY_MODULES
+    assert set(module.__all__) - {"__version__"} == set(module._LAZY_MODULES)
     assert len(set(module.__all__)) == len(module.__all__)
 
 
-@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
-def test_type_checkers_do_not_take_a_misspelt_name_for_one(module: Any) -> None:
-    """A module with ``__getattr__`` has every name, as far as they can see."""
+@pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
+def test_type_checkers_see_misspelt_names(module: Any) -> None:
+    """For a type checker, a module with ``__getattr__`` has every name."""
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     assert not [
         node
@@ -135,83 +136,94 @@ def test_type_checkers_do_not_take_a_misspelt_name_for_one(module: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
-def test_every_name_is_where_it_is_said_to_be(module: Any) -> None:
-    for name, home in module._HOMES.items():
+@pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
+def test_every_name_is_defined_in_its_listed_module(module: Any) -> None:
+    for name, home_module in module._LAZY_MODULES.items():
         value = getattr(module, name)
-        assert value is getattr(import_module(home), name)
-        assert value.__module__ == home, f"{name} is only passing through {home}"
+        assert value is getattr(import_module(home_module), name)
+        assert value.__module__ == home_module, f"{name} is not defined in {home_module}"
 
 
 @pytest.mark.parametrize("module", ["locus", "locus.models"])
-def test_dir_and_star_give_everything_before_anything_was_used(module: str) -> None:
-    shown = python(f"import {module}; print(*dir({module}))").split()
+def test_dir_and_star_have_all_names_before_any_is_used(module: str) -> None:
+    shown = run_code(f"import {module}; print(*dir({module}))").split()
     assert set(import_module(module).__all__) <= set(shown)
-    starred = python(f"from {module} import *; print(*dir())").split()
+    starred = run_code(f"from {module} import *; print(*dir())").split()
     assert set(import_module(module).__all__) <= set(starred)
 
 
-@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
-def test_a_name_that_is_not_there_is_an_attribute_error_with_the_nearest(module: Any) -> None:
+@pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
+def test_an_unknown_name_is_an_attribute_error_with_the_most_similar_name(module: Any) -> None:
     right = max(module.__all__, key=len)
     wrong = right[:-2] + right[-1]
     with pytest.raises(AttributeError, match=f"'{module.__name__}' has no attribute '{wrong}'"):
         getattr(module, wrong)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"import {module.__name__} as m; m.{wrong}"],
-        cwd=ROOT,
+        cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert f"Did you mean: '{right}'?" in done.stderr
+    assert f"Did you mean: '{right}'?" in process.stderr
 
 
-def test_many_threads_may_ask_for_a_name_first() -> None:
+def test_many_threads_can_use_a_name_first() -> None:
     code = (
         "import locus, threading; from concurrent.futures import ThreadPoolExecutor as Pool\n"
         "start = threading.Barrier(8)\n"
         "def get(_): start.wait(); return locus.OpenAIModel\n"
         "print(len(set(Pool(8).map(get, range(8)))))"
     )
-    assert python(code) == "1"
+    assert run_code(code) == "1"
 
 
-# -- the price ---------------------------------------------------------------------------------
+# -- loaded modules ----------------------------------------------------------------------------
 
-HEAVY = {
+HEAVY_MODULES = {
     "anthropic", "anyio", "asyncio", "attr", "attrs", "cattrs", "http", "httpcore", "httpx",
     "httpx2", "msgspec", "oci", "ollama", "openai", "pydantic", "ssl", "stamina", "trio",
     "xllamacpp",
 }  # fmt: skip
 
 
-def loaded_by(code: str) -> set[str]:
+def get_loaded_modules(code: str) -> set[str]:
     """The top-level modules that ``code`` loads."""
-    shown = python(f"import sys; {code}; print(*sys.modules)")
+    shown = run_code(f"import sys; {code}; print(*sys.modules)")
     return {name.partition(".")[0] for name in shown.split()}
 
 
 def test_importing_locus_loads_nothing_else() -> None:
-    assert not HEAVY & loaded_by("import locus")
-    assert not HEAVY & loaded_by("import locus, locus.models; dir(locus); locus.__version__")
+    assert not HEAVY_MODULES & get_loaded_modules("import locus")
+    assert not HEAVY_MODULES & get_loaded_modules(
+        "import locus, locus.models; dir(locus); locus.__version__"
+    )
 
 
-def test_the_command_line_can_help_without_loading_anything() -> None:
-    assert not HEAVY & loaded_by("import locus.__main__; locus.__main__._parser()")
+def test_the_command_line_shows_help_without_loading_packages() -> None:
+    assert not HEAVY_MODULES & get_loaded_modules(
+        "import locus.__main__; locus.__main__._make_parser()"
+    )
 
 
 def test_an_error_can_be_caught_without_loading_a_client() -> None:
-    assert not HEAVY & loaded_by("from locus import APIError, ConfigurationError")
+    assert not HEAVY_MODULES & get_loaded_modules("from locus import APIError, ConfigurationError")
 
 
-def test_a_model_can_be_made_without_loading_a_client_or_an_sdk() -> None:
+def test_a_model_can_be_created_without_loading_a_client_or_an_sdk() -> None:
     code = "from locus import get_model; get_model('openai:gpt-4o', api_key='k')"
-    assert not loaded_by(code) & {"anthropic", "httpx", "httpx2", "oci", "openai", "pydantic"}
+    assert not get_loaded_modules(code) & {
+        "anthropic",
+        "httpx",
+        "httpx2",
+        "oci",
+        "openai",
+        "pydantic",
+    }
 
 
-def test_asking_for_one_provider_loads_no_other() -> None:
-    shown = python("import sys; from locus import OpenAIModel; print(*sys.modules)").split()
+def test_importing_one_provider_loads_no_other() -> None:
+    shown = run_code("import sys; from locus import OpenAIModel; print(*sys.modules)").split()
     assert "locus.models.native.openai" in shown
     assert not {"locus.models.llama_cpp", "locus.models._llama_cpp_server", "locus.testing"} & set(
         shown

@@ -1,4 +1,4 @@
-"""Reading streamed answers in the tests of every wire format, and the law that each has to keep."""
+"""Decodes streams in the tests of every wire format, and checks the streaming law."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from locus.models.base import ResponseParser
 from locus.wire.stream_decoder import StreamDecoder
 
 
-class Reading:
-    """How the streams of one format are read."""
+class StreamReader:
+    """Decodes the streams of one format."""
 
     def __init__(self, parser: ResponseParser) -> None:
         self._parser = parser
 
-    def read(self, data: Iterable[bytes]) -> tuple[list[ModelChunkEvent], StreamDecoder]:
-        """The events of a stream, and the decoder as it is after the end."""
-        decoder = self._parser.decoder()
+    def read_stream(self, data: Iterable[bytes]) -> tuple[list[ModelChunkEvent], StreamDecoder]:
+        """Decode a stream; returns its events, and the decoder after the end."""
+        decoder = self._parser.make_decoder()
         assert isinstance(decoder, StreamDecoder)
-        events = [event for piece in data for event in decoder.feed(piece)]
+        events = [event for chunk in data for event in decoder.feed(chunk)]
         return events + decoder.close(), decoder
 
-    def answer_of(self, data: list[bytes] | bytes) -> ModelResponse:
-        """The whole answer of a stream that keeps the streaming law."""
-        events, decoder = self.read([data] if isinstance(data, bytes) else data)
+    def decode_response(self, data: list[bytes] | bytes) -> ModelResponse:
+        """Decode a stream, check the streaming law, and return the response."""
+        events, decoder = self.read_stream([data] if isinstance(data, bytes) else data)
         assert decoder.failure is None
         assert decoder.done
-        return check_law(events)
+        return check_streaming_law(events)
 
-    def failure_of(self, data: bytes) -> APIError:
-        """Why a stream failed."""
-        events, decoder = self.read([data])
+    def decode_failure(self, data: bytes) -> APIError:
+        """Decode a stream that fails, and return the error."""
+        events, decoder = self.read_stream([data])
         assert not any(event.done for event in events)
         assert not decoder.done
         assert decoder.failure is not None
         return decoder.failure
 
 
-def check_law(events: list[ModelChunkEvent]) -> ModelResponse:
-    """The streaming law within one stream; gives the whole answer."""
+def check_streaming_law(events: list[ModelChunkEvent]) -> ModelResponse:
+    """Check the streaming law for one stream; returns the complete response."""
     assert [event.done for event in events] == [False] * (len(events) - 1) + [True]
     last = events[-1]
-    whole = last.response
-    assert whole is not None
-    assert "".join(event.content or "" for event in events) == whole.content
-    assert "".join(event.reasoning or "" for event in events) == (whole.reasoning or "")
-    assert tuple(call for event in events for call in event.tool_calls) == whole.tool_calls
-    assert (last.usage, last.stop_reason) == (whole.usage, whole.stop_reason)
-    assert last.provider_state == whole.provider_state
+    response = last.response
+    assert response is not None
+    assert "".join(event.content or "" for event in events) == response.content
+    assert "".join(event.reasoning or "" for event in events) == (response.reasoning or "")
+    assert tuple(call for event in events for call in event.tool_calls) == response.tool_calls
+    assert (last.usage, last.stop_reason) == (response.usage, response.stop_reason)
+    assert last.provider_state == response.provider_state
     for event in events[:-1]:
         assert event.content or event.reasoning
         assert event.usage is event.stop_reason is event.response is None
-    return whole
+    return response
 
 
-def object_in(written: str) -> Any:
-    """The JSON object that a text holds, by the standard library; or the text."""
+def parse_json_object(text: str) -> Any:
+    """Parse a JSON object with the standard library; returns other text unchanged."""
     try:
-        value = json.loads(written, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_reject_constant)
     except ValueError:
-        return written
-    return value if isinstance(value, dict) else written
+        return text
+    return value if isinstance(value, dict) else text
 
 
-def _refuse(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise ValueError(constant)

@@ -1,4 +1,4 @@
-"""JSON of each wire format with something in the wrong place, for readers that must not trip."""
+"""JSON of each wire format with wrong values, for parsers and decoders that must not crash."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from locus.wire.responses.stream import HANDLED
-from tests.support.anthropic_turns import RESPOND
+from locus.wire.responses.stream import HANDLED_EVENTS
+from tests.support.anthropic_responses import RESPOND_TOOL_NAME
 from tests.support.strategies import json_values, texts
 
 Objects = st.SearchStrategy[dict[str, Any]]
@@ -37,45 +37,45 @@ def _junk(draw: st.DrawFn) -> Any:  # a function, so that its repr is short
 
 
 JUNK = _junk()
-"""What stands where something else was promised."""
+"""Values of wrong types."""
 
 
-def some(**members: st.SearchStrategy[Any]) -> Objects:
+def partial_objects(**members: st.SearchStrategy[Any]) -> Objects:
     """Objects with any of these members."""
     return st.fixed_dictionaries({}, optional=members)
 
 
-def few(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+def short_lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     return st.lists(items, max_size=2)
 
 
 @cache
 def chat_chunks() -> Objects:
-    """Chunks, and whole answers, of chat completions."""
-    function = some(name=JUNK | texts(), arguments=JUNK | texts())
-    call = some(index=JUNK, id=JUNK, function=function, custom=JUNK)
-    piece = some(type=JUNK, text=JUNK, thinking=JUNK)
-    said = some(
-        content=JUNK | few(piece),
-        tool_calls=JUNK | few(call),
+    """Chunks, and complete responses, of chat completions."""
+    function = partial_objects(name=JUNK | texts(), arguments=JUNK | texts())
+    call = partial_objects(index=JUNK, id=JUNK, function=function, custom=JUNK)
+    part = partial_objects(type=JUNK, text=JUNK, thinking=JUNK)
+    message = partial_objects(
+        content=JUNK | short_lists(part),
+        tool_calls=JUNK | short_lists(call),
         function_call=JUNK | function,
         annotations=JUNK,
-        audio=JUNK | some(data=JUNK, transcript=JUNK),
+        audio=JUNK | partial_objects(data=JUNK, transcript=JUNK),
         reasoning=JUNK,
         refusal=JUNK,
     )
-    choice = some(
+    choice = partial_objects(
         index=JUNK,
-        delta=JUNK | said,
-        message=JUNK | said,
+        delta=JUNK | message,
+        message=JUNK | message,
         finish_reason=JUNK,
-        logprobs=JUNK | some(content=JUNK, refusal=JUNK),
+        logprobs=JUNK | partial_objects(content=JUNK, refusal=JUNK),
     )
-    return some(
+    return partial_objects(
         id=JUNK,
         model=JUNK,
-        choices=JUNK | few(choice),
-        usage=JUNK | some(prompt_tokens=JUNK, completion_tokens=JUNK),
+        choices=JUNK | short_lists(choice),
+        usage=JUNK | partial_objects(prompt_tokens=JUNK, completion_tokens=JUNK),
         error=JUNK,
         message=JUNK,
     )
@@ -110,12 +110,12 @@ _EVENTS = st.sampled_from(
 
 @cache
 def _anthropic_blocks() -> Objects:
-    return some(
+    return partial_objects(
         type=_BLOCKS | JUNK,
         text=JUNK | texts(),
         thinking=JUNK,
         signature=JUNK,
-        name=JUNK | st.just(RESPOND),
+        name=JUNK | st.just(RESPOND_TOOL_NAME),
         id=JUNK,
         input=JUNK,
         citations=JUNK,
@@ -124,19 +124,19 @@ def _anthropic_blocks() -> Objects:
 
 @cache
 def anthropic_messages() -> st.SearchStrategy[Any]:
-    """Whole answers of Anthropic, and what is no object at all."""
-    return JUNK | some(
+    """Complete responses of Anthropic, and what is no object at all."""
+    return JUNK | partial_objects(
         id=JUNK,
         model=JUNK,
-        content=JUNK | few(_anthropic_blocks()),
-        usage=JUNK | some(input_tokens=JUNK, output_tokens=JUNK),
+        content=JUNK | short_lists(_anthropic_blocks()),
+        usage=JUNK | partial_objects(input_tokens=JUNK, output_tokens=JUNK),
     )
 
 
 @cache
 def anthropic_events() -> Objects:
     """Events of Anthropic's streams."""
-    piece = some(
+    part = partial_objects(
         type=_DELTAS | JUNK,
         text=JUNK | texts(),
         thinking=JUNK | texts(),
@@ -147,10 +147,10 @@ def anthropic_events() -> Objects:
         stop_details=JUNK,
         container=JUNK,
     )
-    return some(
+    return partial_objects(
         type=_EVENTS | JUNK,
         index=st.integers(0, 2) | JUNK,
-        delta=JUNK | piece,
+        delta=JUNK | part,
         content_block=JUNK | _anthropic_blocks(),
         message=anthropic_messages(),
         usage=JUNK,
@@ -160,14 +160,16 @@ def anthropic_events() -> Objects:
 
 @cache
 def ollama_lines() -> Objects:
-    """Pieces, and whole answers, of Ollama."""
-    function = some(name=JUNK | texts(), arguments=JUNK)
-    call = some(id=JUNK | texts(), function=JUNK | function)
-    said = some(content=JUNK | texts(), thinking=JUNK, tool_calls=JUNK | few(call), images=JUNK)
-    return some(
+    """Pieces, and complete responses, of Ollama."""
+    function = partial_objects(name=JUNK | texts(), arguments=JUNK)
+    call = partial_objects(id=JUNK | texts(), function=JUNK | function)
+    message = partial_objects(
+        content=JUNK | texts(), thinking=JUNK, tool_calls=JUNK | short_lists(call), images=JUNK
+    )
+    return partial_objects(
         model=JUNK,
         created_at=JUNK,
-        message=JUNK | said,
+        message=JUNK | message,
         done=JUNK,
         done_reason=JUNK,
         prompt_eval_count=JUNK,
@@ -182,24 +184,24 @@ def ollama_lines() -> Objects:
 
 
 def _oci_usage() -> Objects:
-    return some(promptTokens=JUNK, completionTokens=JUNK, completionTokensDetails=JUNK)
+    return partial_objects(promptTokens=JUNK, completionTokens=JUNK, completionTokensDetails=JUNK)
 
 
 @cache
 def oci_generic_events() -> Objects:
-    """Events of OCI's generic format, which are choices of its whole answers."""
-    call = some(id=JUNK, name=JUNK | texts(), arguments=JUNK | texts(), index=JUNK)
-    part = some(type=JUNK, text=JUNK | texts(), imageUrl=JUNK)
-    said = some(
-        content=JUNK | few(part),
-        toolCalls=JUNK | few(call),
+    """Events of OCI's generic format, which are choices of its complete responses."""
+    call = partial_objects(id=JUNK, name=JUNK | texts(), arguments=JUNK | texts(), index=JUNK)
+    part = partial_objects(type=JUNK, text=JUNK | texts(), imageUrl=JUNK)
+    message = partial_objects(
+        content=JUNK | short_lists(part),
+        toolCalls=JUNK | short_lists(call),
         reasoningContent=JUNK,
         refusal=JUNK,
         annotations=JUNK,
     )
-    return some(
+    return partial_objects(
         index=JUNK,
-        message=JUNK | said,
+        message=JUNK | message,
         finishReason=JUNK,
         usage=JUNK | _oci_usage(),
         logprobs=JUNK,
@@ -210,19 +212,23 @@ def oci_generic_events() -> Objects:
 
 
 @cache
-def oci_generic_answers() -> Objects:
-    """Whole answers of OCI's generic format."""
-    chat = some(choices=JUNK | few(oci_generic_events()), usage=JUNK | _oci_usage())
-    return some(chatResponse=JUNK | chat, modelId=JUNK, code=JUNK, message=JUNK, error=JUNK)
+def oci_generic_bodies() -> Objects:
+    """Complete responses of OCI's generic format."""
+    chat = partial_objects(
+        choices=JUNK | short_lists(oci_generic_events()), usage=JUNK | _oci_usage()
+    )
+    return partial_objects(
+        chatResponse=JUNK | chat, modelId=JUNK, code=JUNK, message=JUNK, error=JUNK
+    )
 
 
 @cache
 def oci_cohere_events() -> Objects:
-    """Events, and whole answers, of Cohere's first format."""
-    call = some(name=JUNK | texts(), parameters=JUNK)
-    event = some(
+    """Events, and complete responses, of Cohere's first format."""
+    call = partial_objects(name=JUNK | texts(), parameters=JUNK)
+    event = partial_objects(
         text=JUNK | texts(),
-        toolCalls=JUNK | few(call),
+        toolCalls=JUNK | short_lists(call),
         finishReason=JUNK | st.just("COMPLETE"),
         errorMessage=JUNK,
         chatHistory=JUNK,
@@ -233,21 +239,23 @@ def oci_cohere_events() -> Objects:
         error=JUNK,
         modelId=JUNK,
     )
-    return event | some(chatResponse=JUNK | event, modelId=JUNK)
+    return event | partial_objects(chatResponse=JUNK | event, modelId=JUNK)
 
 
 @cache
 def oci_cohere_v2_events() -> Objects:
-    """Events, and whole answers, of Cohere's second format."""
-    content = some(type=JUNK, text=JUNK | texts(), thinking=JUNK | texts())
-    call = some(id=JUNK | texts(), function=JUNK | some(name=JUNK | texts(), arguments=JUNK))
-    message = some(
-        content=JUNK | few(content),
+    """Events, and complete responses, of Cohere's second format."""
+    content = partial_objects(type=JUNK, text=JUNK | texts(), thinking=JUNK | texts())
+    call = partial_objects(
+        id=JUNK | texts(), function=JUNK | partial_objects(name=JUNK | texts(), arguments=JUNK)
+    )
+    message = partial_objects(
+        content=JUNK | short_lists(content),
         toolPlan=JUNK,
-        toolCalls=JUNK | few(call),
+        toolCalls=JUNK | short_lists(call),
         citations=JUNK,
     )
-    event = some(
+    event = partial_objects(
         id=JUNK,
         message=JUNK | message,
         finishReason=JUNK | st.just("COMPLETE"),
@@ -257,7 +265,7 @@ def oci_cohere_v2_events() -> Objects:
         code=JUNK,
         error=JUNK,
     )
-    return event | some(chatResponse=JUNK | event)
+    return event | partial_objects(chatResponse=JUNK | event)
 
 
 # Responses.
@@ -267,16 +275,16 @@ _ITEM_KINDS = st.sampled_from(["message", "function_call", "reasoning", "custom_
 
 @cache
 def _responses_items() -> Objects:
-    part = some(type=JUNK, text=JUNK | texts(), refusal=JUNK, annotations=JUNK)
-    return some(
+    part = partial_objects(type=JUNK, text=JUNK | texts(), refusal=JUNK, annotations=JUNK)
+    return partial_objects(
         type=_ITEM_KINDS | JUNK,
         id=JUNK,
         call_id=JUNK,
         name=JUNK | texts(),
         arguments=JUNK | texts(),
         input=JUNK,
-        content=JUNK | few(part),
-        summary=JUNK | few(part),
+        content=JUNK | short_lists(part),
+        summary=JUNK | short_lists(part),
         encrypted_content=JUNK,
         role=JUNK,
         status=JUNK,
@@ -284,17 +292,17 @@ def _responses_items() -> Objects:
 
 
 @st.composite
-def _drawn(draw: st.DrawFn, body: Any) -> Any:  # as above: the repr of a body fills pages
+def _draw_body(draw: st.DrawFn, body: Any) -> Any:  # as above: the repr of a body fills pages
     return draw(body())
 
 
 @cache
-def _responses_bodies() -> Objects:
-    return some(
+def _response_objects() -> Objects:
+    return partial_objects(
         id=JUNK | texts(),
         model=JUNK,
         status=JUNK | st.sampled_from(["completed", "failed", "incomplete"]),
-        output=JUNK | few(_responses_items()),
+        output=JUNK | short_lists(_responses_items()),
         usage=JUNK,
         incomplete_details=JUNK,
         error=JUNK,
@@ -303,19 +311,19 @@ def _responses_bodies() -> Objects:
     )
 
 
-def responses_answers() -> Objects:
-    """Whole answers of the responses format."""
-    return _responses_bodies() | _responses_items()
+def responses_bodies() -> Objects:
+    """Complete responses of the responses format."""
+    return _response_objects() | _responses_items()
 
 
 @cache
 def responses_events() -> Objects:
     """Events of the responses format, most of them of kinds that are read."""
-    small = st.integers(0, 1)
+    small_integers = st.integers(0, 1)
     members = {
-        "output_index": small | JUNK,
-        "content_index": small,
-        "summary_index": small,
+        "output_index": small_integers | JUNK,
+        "content_index": small_integers,
+        "summary_index": small_integers,
         "item_id": texts() | st.none(),
         "delta": texts() | JUNK,
         "text": texts() | JUNK,
@@ -323,12 +331,12 @@ def responses_events() -> Objects:
         "arguments": JUNK | texts(),
         "input": JUNK,
         "item": _responses_items() | JUNK,
-        "part": some(type=JUNK, text=JUNK | texts(), refusal=JUNK) | JUNK,
-        "response": _drawn(_responses_bodies),
+        "part": partial_objects(type=JUNK, text=JUNK | texts(), refusal=JUNK) | JUNK,
+        "response": _draw_body(_response_objects),
         "code": JUNK,
         "message": JUNK,
         "error": JUNK,
     }
-    kinds = st.sampled_from(sorted(HANDLED))
-    known = st.fixed_dictionaries({"type": kinds}, optional=members)
-    return known | known | known | some(type=JUNK)
+    event_types = st.sampled_from(sorted(HANDLED_EVENTS))
+    known_events = st.fixed_dictionaries({"type": event_types}, optional=members)
+    return known_events | known_events | known_events | partial_objects(type=JUNK)

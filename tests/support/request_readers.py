@@ -1,10 +1,11 @@
-"""What a provider would understand of a request: each format read by rules of its own.
+"""Readers of requests: each reads the requests of one format as the provider would.
 
-Nothing here is Locus's. A reader takes the bytes of a request, holds them against the provider's
-documentation (who may speak when, which ids and images are taken), and gives what was said in one
-form for all formats: a list of :class:`Said`. What a format has no room for is said by its
-:class:`Format`, so that a test knows what to look for. A new format is a function that reads and an
-entry in :data:`FORMATS`.
+No code is shared with Locus. A reader takes the bytes of a request, checks them against the
+provider's documentation (the order of roles, the accepted ids and images), and returns a list of
+:class:`ReadMessage`, which is the same for all formats. :class:`FormatRules` describes what a
+    format cannot express, so that a test knows what to expect. A new format needs a reader and an
+    entry in
+:data:`FORMAT_RULES`.
 
 OpenAI: "Create chat completion" and "Create a model response" of the API reference. Anthropic:
 "Messages", "Tool use", "Vision". Ollama: ``docs/api.md``, "Generate a chat completion". OCI: the
@@ -24,19 +25,19 @@ import attrs
 
 
 @attrs.frozen
-class Picture:
-    """An image: its address, or its bytes, with their type where the format says one."""
+class ReadImage:
+    """An image: its URL, or its bytes, with their media type if the format has one."""
 
     url: str | None = None
     data: bytes | None = None
-    kind: str | None = None
+    media_type: str | None = None
 
 
 @attrs.frozen
-class Asked:
-    """A tool call. ``text`` is what was written where it is no object.
+class ReadCall:
+    """A tool call. ``text`` holds arguments that are no object.
 
-    Where the format has no ids, the reader gives each call one that no other has.
+    If the format has no ids, the reader makes a unique one for each call.
     """
 
     id: str
@@ -46,80 +47,82 @@ class Asked:
 
 
 @attrs.frozen
-class Thought:
-    """Thinking that is sent back."""
+class ReadThinking:
+    """Thinking that is sent back to the provider."""
 
     text: str = ""
-    seal: str | None = None
+    signature: str | None = None
     redacted: str | None = None
 
 
 @attrs.frozen
-class Said:
-    """What one party says at one time; a tool's result is a ``tool``'s."""
+class ReadMessage:
+    """One message; each result of a tool is a message of the role ``tool``."""
 
     role: str
-    pieces: tuple[str | Picture, ...] = ()
-    calls: tuple[Asked, ...] = ()
-    thoughts: tuple[Thought, ...] = ()
+    parts: tuple[str | ReadImage, ...] = ()
+    calls: tuple[ReadCall, ...] = ()
+    thinking: tuple[ReadThinking, ...] = ()
     refusal: str | None = None
     name: str | None = None
-    answers: str | None = None
+    tool_call_id: str | None = None
     failed: bool = False
 
 
 @attrs.frozen
-class Format:
-    """A format: how to read it, and what it has room for.
+class FormatRules:
+    """A format: its reader, and what it can express.
 
-    :param read: what a request's bytes say.
-    :param id: the ids of tool calls that it takes; None where it has none.
-    :param systems: ``"in place"``; ``"first"`` where all system messages are one prompt;
-        ``"opening"`` where only those are that stand before everything else.
-    :param merges: who says one thing in what are several messages that follow each other.
-    :param blank: whether text without a visible character is taken.
-    :param nothing: what is said where there is nothing to say, and something has to be.
-    :param between: what the assistant says between results and a user who did not wait for it,
-        where it has to say something.
-    :param parts: whether text and images keep their order; else the text comes first, as one.
-    :param fetches: whether an image may be an address.
-    :param kinds: the types that images may be of; None for any, ``()`` where none is said.
-    :param pictures: who may show images.
-    :param refusals: ``"apart"`` where a refusal has a place of its own; else it is text, in a
-        ``"part"`` or a ``"paragraph"`` of its own.
-    :param thinking: ``"sealed"`` or ``"open"`` thinking goes back, or none at all.
-    :param malformed: whether arguments that are no object go as they are; else inside an object.
-    :param failures: whether a result says that it failed by more than its text.
-    :param names: whether it is said who speaks.
-    :param ordered: whether results have to be in the order of their calls.
+    :param read: reads the bytes of a request.
+    :param id_pattern: the accepted ids of tool calls; None if the format has no ids.
+    :param system_position: ``"in place"``; ``"first"`` if all system messages are one prompt;
+        ``"opening"`` if only those at the beginning are.
+    :param merged_roles: the roles whose consecutive messages are merged.
+    :param accepts_blank_text: whether text without a visible character is accepted.
+    :param empty_text: the text sent in place of an empty one, if the format requires text.
+    :param filler_text: the text of the assistant between results and a user message, if the format
+        requires one.
+    :param keeps_part_order: whether text and images keep their order; else the text comes first, in
+        one part.
+    :param accepts_image_urls: whether an image may be a URL.
+    :param image_types: the accepted media types of images; None for any, ``()`` if none is sent.
+    :param image_roles: the roles that may send images.
+    :param refusal_form: ``"apart"`` if a refusal has its own member; else it is text, in its own
+        ``"part"`` or ``"paragraph"``.
+    :param thinking_form: whether ``"signed"`` or ``"unsigned"`` thinking is sent back, or None.
+    :param keeps_malformed_arguments: whether arguments that are no object are sent unchanged; else
+        they are put into an object.
+    :param marks_failures: whether a failed result is marked by more than its text.
+    :param keeps_names: whether a message's name is sent.
+    :param orders_results: whether results must have the order of their calls.
     """
 
-    read: Callable[[bytes], list[Said]]
-    id: re.Pattern[str] | None
-    systems: str = "in place"
-    merges: tuple[str, ...] = ()
-    blank: bool = True
-    nothing: str | None = None
-    between: str | None = None
-    parts: bool = True
-    fetches: bool = True
-    kinds: tuple[str, ...] | None = None
-    pictures: tuple[str, ...] = ("user",)
-    refusals: str = "paragraph"
-    thinking: str | None = None
-    malformed: bool = False
-    failures: bool = False
-    names: bool = False
-    ordered: bool = False
+    read: Callable[[bytes], list[ReadMessage]]
+    id_pattern: re.Pattern[str] | None
+    system_position: str = "in place"
+    merged_roles: tuple[str, ...] = ()
+    accepts_blank_text: bool = True
+    empty_text: str | None = None
+    filler_text: str | None = None
+    keeps_part_order: bool = True
+    accepts_image_urls: bool = True
+    image_types: tuple[str, ...] | None = None
+    image_roles: tuple[str, ...] = ("user",)
+    refusal_form: str = "paragraph"
+    thinking_form: str | None = None
+    keeps_malformed_arguments: bool = False
+    marks_failures: bool = False
+    keeps_names: bool = False
+    orders_results: bool = False
 
 
-def inline(encoded: str) -> bytes:
-    """Bytes that stand in a request."""
+def decode_base64(encoded: str) -> bytes:
+    """Decode the bytes in a request."""
     return base64.b64decode(encoded, validate=True)
 
 
-def object_in(text: str) -> dict[str, Any] | None:
-    """The object that JSON text is, if it is one."""
+def parse_json_object(text: str) -> dict[str, Any] | None:
+    """Parse JSON text; None if it is no object."""
     try:
         value = json.loads(text, parse_constant=_refuse)
     except ValueError:
@@ -131,180 +134,180 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
 
-def joined(*texts: str | None) -> tuple[str, ...]:
-    """Texts as one piece, or none."""
+def join_texts(*texts: str | None) -> tuple[str, ...]:
+    """Join texts to one part, or none if they are empty."""
     text = "".join(text or "" for text in texts)
     return (text,) if text else ()
 
 
-def answered(said: list[Said]) -> None:
-    """Every call has one result right behind it, every result a call, and no two calls one id."""
-    seen: set[str] = set()
-    waiting: list[str] = []
-    for one in said:
-        if one.role == "tool":
-            assert one.answers in waiting, (one, waiting)
-            waiting.remove(one.answers)
+def check_call_results(messages: list[ReadMessage]) -> None:
+    """Check that each call has one result directly after it, and that all ids are different."""
+    seen_ids: set[str] = set()
+    pending_ids: list[str] = []
+    for message in messages:
+        if message.role == "tool":
+            assert message.tool_call_id in pending_ids, (message, pending_ids)
+            pending_ids.remove(message.tool_call_id)
             continue
-        assert not waiting, (one, waiting)
-        waiting = [call.id for call in one.calls]
-        assert len(set(waiting)) == len(waiting)
-        assert not seen & set(waiting)
-        seen |= set(waiting)
-    assert not waiting
+        assert not pending_ids, (message, pending_ids)
+        pending_ids = [call.id for call in message.calls]
+        assert len(set(pending_ids)) == len(pending_ids)
+        assert not seen_ids & set(pending_ids)
+        seen_ids |= set(pending_ids)
+    assert not pending_ids
 
 
 # Chat completions.
 
 
-def read_chat_completions(body: bytes) -> list[Said]:
+def read_chat_completions(body: bytes) -> list[ReadMessage]:
     """``messages``, in the order of the conversation."""
-    found = []
+    messages = []
     for message in json.loads(body)["messages"]:
         role = message.pop("role")
         assert role in ("system", "user", "assistant", "tool")
         content, name = message.pop("content", None), message.pop("name", None)
         assert name is None or re.fullmatch(r"[^\s<|\\/>]{1,64}", name)
-        refusal, calls, answers = None, [], None
+        refusal, calls, tool_call_id = None, [], None
         if role == "assistant":
             refusal = message.pop("refusal", None)
-            calls = [_chat_call(call) for call in message.pop("tool_calls", ())]
+            calls = [_read_chat_call(call) for call in message.pop("tool_calls", ())]
             assert content or refusal or calls
         elif role == "tool":
-            answers = message.pop("tool_call_id")
+            tool_call_id = message.pop("tool_call_id")
         assert not message, message
         if isinstance(content, list):
             assert role == "user"
-            pieces = tuple(_chat_part(part) for part in content)
+            parts = tuple(_read_chat_part(part) for part in content)
         elif role in ("user", "system"):
-            pieces = (content,)
+            parts = (content,)
         else:
-            pieces = joined(content)
-        found.append(Said(role, pieces, tuple(calls), (), refusal, name, answers))
-    answered(found)
-    return found
+            parts = join_texts(content)
+        messages.append(ReadMessage(role, parts, tuple(calls), (), refusal, name, tool_call_id))
+    check_call_results(messages)
+    return messages
 
 
-def _chat_call(call: dict[str, Any]) -> Asked:
+def _read_chat_call(call: dict[str, Any]) -> ReadCall:
     assert call.keys() == {"id", "type", "function"}
     assert call["type"] == "function"
     function = call["function"]
     assert function.keys() == {"name", "arguments"}
-    arguments = object_in(function["arguments"])
+    arguments = parse_json_object(function["arguments"])
     text = function["arguments"] if arguments is None else None
-    return Asked(call["id"], function["name"], arguments, text)
+    return ReadCall(call["id"], function["name"], arguments, text)
 
 
-def _chat_part(part: dict[str, Any]) -> str | Picture:
+def _read_chat_part(part: dict[str, Any]) -> str | ReadImage:
     if part["type"] == "text":
         assert part.keys() == {"type", "text"}
         text: str = part["text"]
         return text
     assert part.keys() == {"type", "image_url"}
-    return in_url(part["image_url"]["url"])
+    return read_image_url(part["image_url"]["url"])
 
 
-def in_url(url: str) -> Picture:
-    """An image by its address, which may hold it in one spelling only."""
+def read_image_url(url: str) -> ReadImage:
+    """Read an image's URL; a ``data:`` URL has one form only."""
     if not url.startswith("data:"):
-        return Picture(url)
-    inside = re.fullmatch(r"data:([a-z]+/[a-z.+-]+);base64,(.*)", url)
-    assert inside
-    return Picture(None, inline(inside[2]), inside[1])
+        return ReadImage(url)
+    match = re.fullmatch(r"data:([a-z]+/[a-z.+-]+);base64,(.*)", url)
+    assert match
+    return ReadImage(None, decode_base64(match[2]), match[1])
 
 
 # Anthropic messages.
 
 
-def read_anthropic_messages(body: bytes) -> list[Said]:
-    """The system prompt, and the turns: in a user's turn the results of tools come first."""
+def read_anthropic_messages(body: bytes) -> list[ReadMessage]:
+    """The system prompt, and the messages: in a user's message the results of tools come first."""
     request = json.loads(body)
-    found = []
+    messages = []
     if "system" in request:
         prompt = request["system"]
         texts = [prompt] if isinstance(prompt, str) else [block["text"] for block in prompt]
         assert all(text.strip() for text in texts)
-        found.append(Said("system", tuple(texts)))
-    before = None
-    for turn in request["messages"]:
-        assert turn.keys() == {"role", "content"}
-        assert turn["role"] in ("user", "assistant")
-        assert turn["role"] != before
-        before = turn["role"]
-        blocks = turn["content"]
+        messages.append(ReadMessage("system", tuple(texts)))
+    previous = None
+    for provider_message in request["messages"]:
+        assert provider_message.keys() == {"role", "content"}
+        assert provider_message["role"] in ("user", "assistant")
+        assert provider_message["role"] != previous
+        previous = provider_message["role"]
+        blocks = provider_message["content"]
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
         assert blocks
-        if before == "assistant":
-            found.append(_anthropic_answer(blocks))
+        if previous == "assistant":
+            messages.append(_read_anthropic_blocks(blocks))
             continue
         results = [block for block in blocks if block["type"] == "tool_result"]
         assert results == blocks[: len(results)]
         for result in results:
             assert result.keys() <= {"type", "tool_use_id", "content", "is_error"}
             content = result.get("content", [])
-            found.append(
-                Said(
+            messages.append(
+                ReadMessage(
                     "tool",
-                    _anthropic_pieces(
+                    _read_anthropic_parts(
                         [{"type": "text", "text": content}] if isinstance(content, str) else content
                     ),
-                    answers=result["tool_use_id"],
+                    tool_call_id=result["tool_use_id"],
                     failed=result.get("is_error", False),
                 )
             )
         if blocks[len(results) :]:
-            found.append(Said("user", _anthropic_pieces(blocks[len(results) :])))
-    answered(found)
-    return found
+            messages.append(ReadMessage("user", _read_anthropic_parts(blocks[len(results) :])))
+    check_call_results(messages)
+    return messages
 
 
-def _anthropic_answer(blocks: list[dict[str, Any]]) -> Said:
-    pieces, calls, thoughts = [], [], []
+def _read_anthropic_blocks(blocks: list[dict[str, Any]]) -> ReadMessage:
+    parts, calls, thinking = [], [], []
     for block in blocks:
         match block["type"]:
             case "tool_use":
                 assert block.keys() == {"type", "id", "name", "input"}
                 assert isinstance(block["input"], dict)
-                calls.append(Asked(block["id"], block["name"], block["input"]))
+                calls.append(ReadCall(block["id"], block["name"], block["input"]))
             case "thinking":
                 assert block["signature"]
-                thoughts.append(Thought(block["thinking"], block["signature"]))
+                thinking.append(ReadThinking(block["thinking"], block["signature"]))
             case "redacted_thinking":
-                thoughts.append(Thought(redacted=block["data"]))
+                thinking.append(ReadThinking(redacted=block["data"]))
             case "server_tool_use" | "web_search_tool_result":
-                pass  # what Anthropic did itself, for itself
+                pass  # Anthropic's own tools
             case _:
-                pieces += _anthropic_pieces([block])
-    assert not any(isinstance(piece, Picture) for piece in pieces)
-    text = joined(*(piece for piece in pieces if isinstance(piece, str)))
-    return Said("assistant", text, tuple(calls), tuple(thoughts))
+                parts += _read_anthropic_parts([block])
+    assert not any(isinstance(part, ReadImage) for part in parts)
+    text = join_texts(*(part for part in parts if isinstance(part, str)))
+    return ReadMessage("assistant", text, tuple(calls), tuple(thinking))
 
 
-def _anthropic_pieces(blocks: list[dict[str, Any]]) -> tuple[str | Picture, ...]:
-    found: list[str | Picture] = []
+def _read_anthropic_parts(blocks: list[dict[str, Any]]) -> tuple[str | ReadImage, ...]:
+    messages: list[str | ReadImage] = []
     for block in blocks:
         if block["type"] == "text":
             assert block["text"].strip()
-            found.append(block["text"])
+            messages.append(block["text"])
             continue
         assert block["type"] == "image"
         source = block["source"]
         if source["type"] == "url":
-            found.append(Picture(source["url"]))
+            messages.append(ReadImage(source["url"]))
             continue
         assert source["type"] == "base64"
         assert source["media_type"] in ("image/jpeg", "image/png", "image/gif", "image/webp")
-        found.append(Picture(None, inline(source["data"]), source["media_type"]))
-    return tuple(found)
+        messages.append(ReadImage(None, decode_base64(source["data"]), source["media_type"]))
+    return tuple(messages)
 
 
 # Ollama.
 
 
-def read_ollama_chat(body: bytes) -> list[Said]:
+def read_ollama_chat(body: bytes) -> list[ReadMessage]:
     """``messages``; the order of results is the order of their calls."""
-    found = []
+    messages = []
     for message in json.loads(body)["messages"]:
         known = {"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"}
         assert {"role", "content"} <= message.keys() <= known
@@ -312,31 +315,31 @@ def read_ollama_chat(body: bytes) -> list[Said]:
         for call in message.get("tool_calls", ()):
             arguments = call["function"]["arguments"]
             assert isinstance(arguments, dict)
-            calls.append(Asked(call["id"], call["function"]["name"], arguments))
-        images = [Picture(None, inline(image)) for image in message.get("images", ())]
-        thought = (Thought(message["thinking"]),) if "thinking" in message else ()
+            calls.append(ReadCall(call["id"], call["function"]["name"], arguments))
+        images = [ReadImage(None, decode_base64(image)) for image in message.get("images", ())]
+        thinking_text = (ReadThinking(message["thinking"]),) if "thinking" in message else ()
         if message["role"] == "tool":
             assert message["tool_name"]
-        found.append(
-            Said(
+        messages.append(
+            ReadMessage(
                 message["role"],
-                (*joined(message["content"]), *images),
+                (*join_texts(message["content"]), *images),
                 tuple(calls),
-                thought,
-                answers=message.get("tool_call_id"),
+                thinking_text,
+                tool_call_id=message.get("tool_call_id"),
             )
         )
-    answered(found)
-    asked = [call.id for one in found for call in one.calls]
-    assert [one.answers for one in found if one.role == "tool"] == asked
-    return found
+    check_call_results(messages)
+    call_count = [call.id for message in messages for call in message.calls]
+    assert [message.tool_call_id for message in messages if message.role == "tool"] == call_count
+    return messages
 
 
 # OCI.
 
 
-def chat_request(body: bytes, form: str) -> dict[str, Any]:
-    """What is inside ``ChatDetails``."""
+def read_oci_envelope(body: bytes, form: str) -> dict[str, Any]:
+    """Read the ``chatRequest`` inside ``ChatDetails``."""
     details = json.loads(body)
     assert details.keys() <= {"compartmentId", "servingMode", "chatRequest"}
     mode = details["servingMode"]
@@ -347,41 +350,49 @@ def chat_request(body: bytes, form: str) -> dict[str, Any]:
     return request
 
 
-def read_oci_generic(body: bytes) -> list[Said]:
+def read_oci_generic(body: bytes) -> list[ReadMessage]:
     """``messages``, in the order of the conversation: all content is in parts."""
-    found = []
-    for message in chat_request(body, "GENERIC")["messages"]:
+    messages = []
+    for message in read_oci_envelope(body, "GENERIC")["messages"]:
         role = message.pop("role")
         assert role in ("SYSTEM", "USER", "ASSISTANT", "TOOL")
-        pieces = tuple(_oci_part(part, "IMAGE") for part in message.pop("content", ()))
-        assert role == "USER" or all(isinstance(piece, str) for piece in pieces)
-        name, refusal, thought, calls, answers = message.pop("name", None), None, None, [], None
+        parts = tuple(_read_oci_part(part, "IMAGE") for part in message.pop("content", ()))
+        assert role == "USER" or all(isinstance(part, str) for part in parts)
+        name, refusal, thinking_text, calls, tool_call_id = (
+            message.pop("name", None),
+            None,
+            None,
+            [],
+            None,
+        )
         assert name is None or re.fullmatch(r"[^\s<|\\/>]{1,64}", name)
         if role == "ASSISTANT":
             refusal = message.pop("refusal", None)
-            thought = message.pop("reasoningContent", None)
+            thinking_text = message.pop("reasoningContent", None)
             for call in message.pop("toolCalls", ()):
                 assert call.keys() == {"id", "type", "name", "arguments"}
                 assert call["type"] == "FUNCTION"
-                calls.append(_written(call["id"], call["name"], call["arguments"]))
-            assert pieces or refusal or calls
-            pieces = joined(*map(str, pieces))
+                calls.append(_read_call(call["id"], call["name"], call["arguments"]))
+            assert parts or refusal or calls
+            parts = join_texts(*map(str, parts))
         elif role == "TOOL":
-            answers = message.pop("toolCallId")
-            pieces = joined(*map(str, pieces))
+            tool_call_id = message.pop("toolCallId")
+            parts = join_texts(*map(str, parts))
         assert not message, message
-        thoughts = (Thought(thought),) if thought else ()
-        found.append(Said(role.lower(), pieces, tuple(calls), thoughts, refusal, name, answers))
-    answered(found)
-    return found
+        thinking = (ReadThinking(thinking_text),) if thinking_text else ()
+        messages.append(
+            ReadMessage(role.lower(), parts, tuple(calls), thinking, refusal, name, tool_call_id)
+        )
+    check_call_results(messages)
+    return messages
 
 
-def _written(identity: str, name: str, arguments: str) -> Asked:
-    value = object_in(arguments)
-    return Asked(identity, name, value, arguments if value is None else None)
+def _read_call(call_id: str, name: str, arguments: str) -> ReadCall:
+    value = parse_json_object(arguments)
+    return ReadCall(call_id, name, value, arguments if value is None else None)
 
 
-def _oci_part(part: dict[str, Any], image: str) -> str | Picture:
+def _read_oci_part(part: dict[str, Any], image: str) -> str | ReadImage:
     if part["type"] == "TEXT":
         assert part.keys() == {"type", "text"}
         text: str = part["text"]
@@ -390,20 +401,20 @@ def _oci_part(part: dict[str, Any], image: str) -> str | Picture:
     assert part.keys() == {"type", "imageUrl"}
     assert part["imageUrl"].keys() <= {"url", "detail"}
     assert part["imageUrl"].get("detail") in (None, "AUTO", "LOW", "HIGH")
-    return in_url(part["imageUrl"]["url"])
+    return read_image_url(part["imageUrl"]["url"])
 
 
-def read_oci_cohere(body: bytes) -> list[Said]:
-    """The preamble, the history, and what is to be answered: a message, or results.
+def read_oci_cohere(body: bytes) -> list[ReadMessage]:
+    """The preamble, the history, and the current message or results.
 
-    A result holds its call again. The calls that results answer stand right before them, and are
-    the same; who has called tools speaks before the user does.
+    A result repeats its call. The calls of results come directly before them, and are equal; after
+    results the assistant speaks before the user.
     """
-    request = chat_request(body, "COHERE")
-    found = []
+    request = read_oci_envelope(body, "COHERE")
+    messages = []
     if "preambleOverride" in request:
         assert request["preambleOverride"]
-        found.append(Said("system", (request["preambleOverride"],)))
+        messages.append(ReadMessage("system", (request["preambleOverride"],)))
     entries = request.get("chatHistory", [])
     results = request.get("toolResults")
     if results:
@@ -411,220 +422,242 @@ def read_oci_cohere(body: bytes) -> list[Said]:
         entries = [*entries, {"role": "TOOL", "toolResults": results}]
     else:
         entries = [*entries, {"role": "USER", "message": request["message"]}]
-    waiting: list[tuple[str, dict[str, Any]]] = []
-    spoken = None
-    asked = 0
+    pending_ids: list[tuple[str, dict[str, Any]]] = []
+    last_role = None
+    call_count = 0
     for at, entry in enumerate(entries):
         role = entry["role"]
         if role == "TOOL":
             assert entry.keys() == {"role", "toolResults"}
-            told = entry["toolResults"]
-            assert [result["call"] for result in told] == [call for _, call in waiting]
-            for (identity, _), result in zip(waiting, told, strict=True):
+            result_entries = entry["toolResults"]
+            assert [result["call"] for result in result_entries] == [
+                call for _, call in pending_ids
+            ]
+            for (call_id, _), result in zip(pending_ids, result_entries, strict=True):
                 assert result.keys() == {"call", "outputs"}
                 (output,) = result["outputs"]
-                ((kind, text),) = output.items()
-                assert kind in ("output", "error")
-                failed = kind == "error"
-                found.append(Said("tool", joined(text), answers=identity, failed=failed))
-            waiting, spoken = [], role
+                ((output_name, text),) = output.items()
+                assert output_name in ("output", "error")
+                failed = output_name == "error"
+                messages.append(
+                    ReadMessage("tool", join_texts(text), tool_call_id=call_id, failed=failed)
+                )
+            pending_ids, last_role = [], role
             continue
-        assert not waiting
+        assert not pending_ids
         assert entry.keys() <= {"role", "message", "toolCalls"}
         assert entry["message"] or at == len(entries) - 1
         if role == "SYSTEM":
-            found.append(Said("system", joined(entry["message"])))
+            messages.append(ReadMessage("system", join_texts(entry["message"])))
             continue
         calls = entry.get("toolCalls", [])
         if role == "USER":
             assert not calls
-            assert spoken != "TOOL"
+            assert last_role != "TOOL"
         else:
             assert role == "CHATBOT"
         for call in calls:
             assert call.keys() == {"name", "parameters"}
             assert isinstance(call["parameters"], dict)
-            waiting.append((f"number {asked}", call))
-            asked += 1
-        says = tuple(Asked(made, call["name"], call["parameters"]) for made, call in waiting)
-        who = "user" if role == "USER" else "assistant"
-        found.append(Said(who, joined(entry["message"]), says))
-        spoken = role
-    answered(found)
-    return found
+            pending_ids.append((f"number {call_count}", call))
+            call_count += 1
+        calls_read = tuple(
+            ReadCall(call_id, call["name"], call["parameters"]) for call_id, call in pending_ids
+        )
+        speaker_role = "user" if role == "USER" else "assistant"
+        messages.append(ReadMessage(speaker_role, join_texts(entry["message"]), calls_read))
+        last_role = role
+    check_call_results(messages)
+    return messages
 
 
-def read_oci_cohere_v2(body: bytes) -> list[Said]:
-    """``messages``, in the order of the conversation; an assistant may think and plan aloud."""
-    found = []
-    for message in chat_request(body, "COHEREV2")["messages"]:
+def read_oci_cohere_v2(body: bytes) -> list[ReadMessage]:
+    """``messages``, in the order of the conversation; assistants may have thinking and a plan."""
+    messages = []
+    for message in read_oci_envelope(body, "COHEREV2")["messages"]:
         role = message.pop("role")
         assert role in ("SYSTEM", "USER", "ASSISTANT", "TOOL")
         content = message.pop("content")
-        calls, answers, thought = [], None, ""
+        calls, tool_call_id, thinking_text = [], None, ""
         if role == "ASSISTANT":
-            thought = "".join(part["thinking"] for part in content if part["type"] == "THINKING")
+            thinking_text = "".join(
+                part["thinking"] for part in content if part["type"] == "THINKING"
+            )
             content = [part for part in content if part["type"] != "THINKING"]
             message.pop("toolPlan", None)
             for call in message.pop("toolCalls", ()):
                 assert call.keys() == {"id", "type", "function"}
                 assert call["type"] == "FUNCTION"
-                calls.append(_written(call["id"], **call["function"]))
+                calls.append(_read_call(call["id"], **call["function"]))
         elif role == "TOOL":
-            answers = message.pop("toolCallId")
+            tool_call_id = message.pop("toolCallId")
         assert not message, message
-        pieces = tuple(_oci_part(part, "IMAGE_URL") for part in content)
+        parts = tuple(_read_oci_part(part, "IMAGE_URL") for part in content)
         if role != "USER":
-            assert all(isinstance(piece, str) for piece in pieces)
+            assert all(isinstance(part, str) for part in parts)
         if role in ("ASSISTANT", "TOOL"):
-            pieces = joined(*map(str, pieces))
-        thoughts = (Thought(thought),) if thought else ()
-        found.append(Said(role.lower(), pieces, tuple(calls), thoughts, answers=answers))
-    answered(found)
-    return found
+            parts = join_texts(*map(str, parts))
+        thinking = (ReadThinking(thinking_text),) if thinking_text else ()
+        messages.append(
+            ReadMessage(role.lower(), parts, tuple(calls), thinking, tool_call_id=tool_call_id)
+        )
+    check_call_results(messages)
+    return messages
 
 
 # Responses.
 
 
-def read_responses(body: bytes) -> list[Said]:
-    """``input``: what one party said is one or several items, calls and results among them."""
-    found: list[Said] = []
-    kinds: dict[str, str] = {}
-    own: list[str] = []
+def read_responses(body: bytes) -> list[ReadMessage]:
+    """``input``: a message is one or several items, and so are calls and results."""
+    messages: list[ReadMessage] = []
+    output_types: dict[str, str] = {}
+    item_ids: list[str] = []
     for item in json.loads(body)["input"]:
-        own += [item["id"]] if "id" in item else []
+        item_ids += [item["id"]] if "id" in item else []
         match item["type"]:
             case "message" if item["role"] == "assistant":
                 assert item.keys() <= {"id", "type", "role", "status", "content", "phase"}
                 assert {"id", "status"} <= item.keys()
                 assert item["content"]
-                kept = {"output_text": "text", "refusal": "refusal"}
-                parts = [(part["type"], part[kept[part["type"]]]) for part in item["content"]]
-                text = joined(*(said for kind, said in parts if kind == "output_text"))
-                refusal = "".join(said for kind, said in parts if kind == "refusal")
-                _go_on(found, Said("assistant", text, refusal=refusal or None))
+                text_members = {"output_text": "text", "refusal": "refusal"}
+                parts = [
+                    (part["type"], part[text_members[part["type"]]]) for part in item["content"]
+                ]
+                text = join_texts(
+                    *(text for part_type, text in parts if part_type == "output_text")
+                )
+                refusal = "".join(text for part_type, text in parts if part_type == "refusal")
+                _append_assistant_message(
+                    messages, ReadMessage("assistant", text, refusal=refusal or None)
+                )
             case "message":
                 assert item.keys() == {"type", "role", "content"}
-                pieces = _responses_pieces(item["content"])
+                parts = _read_responses_parts(item["content"])
                 if item["role"] == "system":
-                    pieces = ("".join(map(str, pieces)),)
+                    parts = ("".join(map(str, parts)),)
                 else:
                     assert item["role"] == "user"
-                found.append(Said(item["role"], pieces))
+                messages.append(ReadMessage(item["role"], parts))
             case "function_call":
                 assert item.keys() <= {"id", "type", "status", "call_id", "name", "arguments"}
-                call = _written(item["call_id"], item["name"], item["arguments"])
-                kinds[call.id] = "function_call_output"
-                _go_on(found, Said("assistant", calls=(call,)))
+                call = _read_call(item["call_id"], item["name"], item["arguments"])
+                output_types[call.id] = "function_call_output"
+                _append_assistant_message(messages, ReadMessage("assistant", calls=(call,)))
             case "custom_tool_call":
-                call = Asked(item["call_id"], item["name"], None, item["input"])
-                kinds[call.id] = "custom_tool_call_output"
-                _go_on(found, Said("assistant", calls=(call,)))
-            case "function_call_output" | "custom_tool_call_output" as kind:
+                call = ReadCall(item["call_id"], item["name"], None, item["input"])
+                output_types[call.id] = "custom_tool_call_output"
+                _append_assistant_message(messages, ReadMessage("assistant", calls=(call,)))
+            case "function_call_output" | "custom_tool_call_output" as item_type:
                 assert item.keys() == {"type", "call_id", "output"}
-                assert kinds[item["call_id"]] == kind
-                said = item["output"]
-                seen = (said,) if isinstance(said, str) else _responses_pieces(said)
-                found.append(Said("tool", seen, answers=item["call_id"]))
-            case kind:  # what the server did and thought, for itself
-                assert kind in ("reasoning", "web_search_call", "image_generation_call")
+                assert output_types[item["call_id"]] == item_type
+                output = item["output"]
+                output_parts = (
+                    (output,) if isinstance(output, str) else _read_responses_parts(output)
+                )
+                messages.append(ReadMessage("tool", output_parts, tool_call_id=item["call_id"]))
+            case item_type:  # the server's own tools and reasoning
+                assert item_type in ("reasoning", "web_search_call", "image_generation_call")
                 assert item["id"]
-    assert len(set(own)) == len(own)
-    answered(found)
-    return found
+    assert len(set(item_ids)) == len(item_ids)
+    check_call_results(messages)
+    return messages
 
 
-def _go_on(found: list[Said], said: Said) -> None:
-    """The assistant says one thing after the other."""
-    if not found or found[-1].role != "assistant":
-        found.append(said)
+def _append_assistant_message(messages: list[ReadMessage], message: ReadMessage) -> None:
+    """Append to the assistant's last message, or start a new one."""
+    if not messages or messages[-1].role != "assistant":
+        messages.append(message)
         return
-    before = found.pop()
-    refusal = (before.refusal or "") + (said.refusal or "")
-    pieces = joined(*map(str, before.pieces + said.pieces))
-    found.append(Said("assistant", pieces, before.calls + said.calls, refusal=refusal or None))
+    previous = messages.pop()
+    refusal = (previous.refusal or "") + (message.refusal or "")
+    parts = join_texts(*map(str, previous.parts + message.parts))
+    messages.append(
+        ReadMessage("assistant", parts, previous.calls + message.calls, refusal=refusal or None)
+    )
 
 
-def _responses_pieces(parts: list[dict[str, Any]]) -> tuple[str | Picture, ...]:
-    found: list[str | Picture] = []
+def _read_responses_parts(parts: list[dict[str, Any]]) -> tuple[str | ReadImage, ...]:
+    messages: list[str | ReadImage] = []
     for part in parts:
         if part["type"] == "input_text":
             assert part.keys() == {"type", "text"}
-            found.append(part["text"])
+            messages.append(part["text"])
             continue
         assert part["type"] == "input_image"
         assert part.keys() == {"type", "image_url", "detail"}
-        found.append(in_url(part["image_url"]))
-    return tuple(found)
+        messages.append(read_image_url(part["image_url"]))
+    return tuple(messages)
 
 
-FORMATS: dict[str, Format] = {
-    "chat completions": Format(
+FORMAT_RULES: dict[str, FormatRules] = {
+    "chat completions": FormatRules(
         read_chat_completions,
         # OpenAI: "string too long. Expected a string with maximum length 40"
-        id=re.compile(r".{1,40}", re.DOTALL),
-        refusals="apart",
-        malformed=True,
-        names=True,
+        id_pattern=re.compile(r".{1,40}", re.DOTALL),
+        refusal_form="apart",
+        keeps_malformed_arguments=True,
+        keeps_names=True,
     ),
-    "Anthropic": Format(
+    "Anthropic": FormatRules(
         read_anthropic_messages,
         # "String should match pattern '^[a-zA-Z0-9_-]+$'"
-        id=re.compile(r"[a-zA-Z0-9_-]+"),
-        systems="first",
-        merges=("user", "assistant"),
-        blank=False,
-        kinds=("image/jpeg", "image/png", "image/gif", "image/webp"),
-        pictures=("user", "tool"),
-        refusals="part",
-        thinking="sealed",
-        failures=True,
+        id_pattern=re.compile(r"[a-zA-Z0-9_-]+"),
+        system_position="first",
+        merged_roles=("user", "assistant"),
+        accepts_blank_text=False,
+        image_types=("image/jpeg", "image/png", "image/gif", "image/webp"),
+        image_roles=("user", "tool"),
+        refusal_form="part",
+        thinking_form="signed",
+        marks_failures=True,
     ),
-    "Ollama": Format(
+    "Ollama": FormatRules(
         read_ollama_chat,
-        id=re.compile(r".+", re.DOTALL),
-        parts=False,
-        fetches=False,
-        kinds=(),
-        pictures=("system", "user", "assistant", "tool"),
-        thinking="open",
-        ordered=True,
+        id_pattern=re.compile(r".+", re.DOTALL),
+        keeps_part_order=False,
+        accepts_image_urls=False,
+        image_types=(),
+        image_roles=("system", "user", "assistant", "tool"),
+        thinking_form="unsigned",
+        orders_results=True,
     ),
-    "OCI generic": Format(
+    "OCI generic": FormatRules(
         read_oci_generic,
-        id=re.compile(r".{1,40}", re.DOTALL),  # the models behind it are those of OpenAI, too
-        refusals="apart",
-        thinking="open",
-        malformed=True,
-        names=True,
+        id_pattern=re.compile(
+            r".{1,40}", re.DOTALL
+        ),  # the models behind it are those of OpenAI, too
+        refusal_form="apart",
+        thinking_form="unsigned",
+        keeps_malformed_arguments=True,
+        keeps_names=True,
     ),
-    "OCI Cohere": Format(
+    "OCI Cohere": FormatRules(
         read_oci_cohere,
-        id=None,
-        systems="opening",
-        nothing=" ",
-        between=".",
-        parts=False,
-        pictures=(),
-        failures=True,
-        ordered=True,
+        id_pattern=None,
+        system_position="opening",
+        empty_text=" ",
+        filler_text=".",
+        keeps_part_order=False,
+        image_roles=(),
+        marks_failures=True,
+        orders_results=True,
     ),
-    "OCI Cohere v2": Format(
+    "OCI Cohere v2": FormatRules(
         read_oci_cohere_v2,
-        id=re.compile(r".+", re.DOTALL),
-        refusals="part",
-        thinking="open",
-        malformed=True,
+        id_pattern=re.compile(r".+", re.DOTALL),
+        refusal_form="part",
+        thinking_form="unsigned",
+        keeps_malformed_arguments=True,
     ),
-    "Responses": Format(
+    "Responses": FormatRules(
         read_responses,
         # "string too long. Expected a string with maximum length 64"
-        id=re.compile(r".{1,64}", re.DOTALL),
-        merges=("assistant",),
-        pictures=("user", "tool"),
-        refusals="apart",
-        malformed=True,
+        id_pattern=re.compile(r".{1,64}", re.DOTALL),
+        merged_roles=("assistant",),
+        image_roles=("user", "tool"),
+        refusal_form="apart",
+        keeps_malformed_arguments=True,
     ),
 }
-"""By the name that the table in ``docs/portability.md`` has for it."""
+"""The rules of each format, by its name in the table in ``docs/portability.md``."""

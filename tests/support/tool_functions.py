@@ -1,4 +1,4 @@
-"""Functions that other processes can import, as tools and not."""
+"""Tools and functions that other processes can import."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def weather(city: str, days: int = 3) -> str:
 
 
 @tool(name="slow", idempotent=True, timeout=2.5)
-async def slowly(text: str) -> str:
-    """Say it again."""
+async def repeat(text: str) -> str:
+    """Repeat a text."""
     return text
 
 
-def plain(number: int) -> int:
-    """Twice as much."""
+def double(number: int) -> int:
+    """Double a number."""
     return 2 * number
 
 
-renamed = tool(plain, name="double", description="Doubles.")
+renamed = tool(double, name="twice", description="Doubles.")
 
 
-def whose(ctx: ToolContext, key: str) -> str:
+def format_call_id(ctx: ToolContext, key: str) -> str:
     return f"{ctx.tool_call_id} {key}"
 
 
 @attrs.frozen
 class Station:
-    """Somewhere."""
+    """A weather station."""
 
     place: str
 
@@ -51,6 +51,6 @@ class Station:
         """The forecast here."""
         return f"{self.place} in {days}"
 
-    def plain(self, days: int = 1) -> str:
-        """Plainly."""
+    def forecast_function(self, days: int = 1) -> str:
+        """The forecast, from a method that is not a tool."""
         return f"{self.place} in {days}"

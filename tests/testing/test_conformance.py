@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from locus import LocalModel, Message, ToolCall
-from locus.core.conversation import conversation
+from locus.core.conversation import validate_messages
 from locus.core.errors import ConfigurationError, RateLimitError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
@@ -27,10 +27,9 @@ from locus.testing import (
 )
 from locus.transport.async_driver import AsyncStream
 from locus.transport.blocking_driver import BlockingStream
-from tests.support import runtimes
-from tests.support.runtimes import model_of, streamed, whole
+from tests.support.chat_replies import build_reply, build_stream_reply
+from tests.support.servers.openai_server import make_model
 
-no_leaks, server = runtimes.no_leaks, runtimes.server
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
@@ -38,8 +37,8 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 def test_a_scripted_model_passes() -> None:
-    answer = text("Hello there.", reasoning="Be polite.", usage={"prompt_tokens": 3})
-    check_model_conformance(ScriptedModel(answer, [tool_call("a"), tool_call("b")], cycle=True))
+    response = text("Hello there.", reasoning="Be polite.", usage={"prompt_tokens": 3})
+    check_model_conformance(ScriptedModel(response, [tool_call("a"), tool_call("b")], cycle=True))
 
 
 def test_a_function_model_passes() -> None:
@@ -47,11 +46,11 @@ def test_a_function_model_passes() -> None:
 
 
 def test_an_openai_model_passes(server: LoopbackServer) -> None:
-    def asked(request: Received) -> Reply:
-        return streamed() if b'"stream":true' in request.body else whole()
+    def reply(request: Received) -> Reply:
+        return build_stream_reply() if b'"stream":true' in request.body else build_reply()
 
-    server.always(asked)
-    check_model_conformance(model_of(server))
+    server.always(reply)
+    check_model_conformance(make_model(server))
     assert 9 <= len(server.requests) <= 12
 
 
@@ -68,11 +67,11 @@ class Least:
     """A model with no base class of Locus's, and all that a model has to have."""
 
     async def complete(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
-        conversation(messages)
+        validate_messages(messages)
         return text("Hi.")
 
     async def stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
-        conversation(messages)
+        validate_messages(messages)
         for event in list(ScriptedModel("Hi.").stream_sync("?")):
             yield event
 
@@ -99,57 +98,57 @@ def findings(model: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("model", [object(), "openai:gpt-4o", type("Half", (), {"complete": 1})()])
-def test_what_is_no_model_is_said_to_be_none(model: Any) -> None:
+def test_what_is_no_model_is_reported(model: Any) -> None:
     assert findings(model) == [f"{type(model).__name__} has no complete() or no stream()"]
 
 
 @attrs.frozen(init=False)
-class Bent(FunctionModel):
-    """A model that answers "Hi." but for what is bent: the whole answer, or the events."""
+class AlteredModel(FunctionModel):
+    """A model that responds "Hi there.", with a changed response or changed events."""
 
-    bend: Callable[[ModelResponse], Any] = attrs.field(default=lambda whole: whole, eq=False)
-    bend_events: Callable[[list[ModelChunkEvent]], Sequence[Any]] = attrs.field(
+    alter: Callable[[ModelResponse], Any] = attrs.field(default=lambda response: response, eq=False)
+    alter_events: Callable[[list[ModelChunkEvent]], Sequence[Any]] = attrs.field(
         default=lambda events: events, eq=False
     )
 
     def __init__(
-        self, bend: Any = lambda whole: whole, events: Any = lambda events: events
+        self, alter: Any = lambda response: response, events: Any = lambda events: events
     ) -> None:
-        self.__attrs_init__(lambda *_, **__: ["Hi", " there."], bend=bend, bend_events=events)
+        self.__attrs_init__(lambda *_, **__: ["Hi", " there."], alter=alter, alter_events=events)
 
     def complete_sync(self, *args: Any, **kw: Any) -> Any:
-        return self.bend(super().complete_sync(*args, **kw))
+        return self.alter(super().complete_sync(*args, **kw))
 
     async def complete(self, *args: Any, **kw: Any) -> Any:
-        return self.bend(await super().complete(*args, **kw))
+        return self.alter(await super().complete(*args, **kw))
 
     def stream_sync(self, *args: Any, **kw: Any) -> BlockingStream:
         events = super().stream_sync(*args, **kw)
 
-        def bent() -> Generator[Any, None, None]:
-            yield from self.bend_events(list(events))
+        def altered() -> Generator[Any, None, None]:
+            yield from self.alter_events(list(events))
 
-        return BlockingStream(bent())
+        return BlockingStream(altered())
 
     def stream(self, *args: Any, **kw: Any) -> AsyncStream:
-        return AsyncStream(BentSource(self.stream_sync(*args, **kw)))
+        return AsyncStream(AlteredSource(self.stream_sync(*args, **kw)))
 
 
-class BentSource:
+class AlteredSource:
     def __init__(self, events: BlockingStream) -> None:
         self.events = events
 
-    async def more(self) -> list[Any]:
+    async def read_events(self) -> list[Any]:
         return [event for event in [next(self.events, None)] if event is not None]
 
     async def close(self) -> None:
         self.events.close()
 
-    def abandon(self) -> None:
+    def close_nowait(self) -> None:
         self.events.close()
 
 
-def response(**changes: Any) -> ModelResponse:
+def build_response(**changes: Any) -> ModelResponse:
     return attrs.evolve(text("Hi there."), **changes)
 
 
@@ -157,33 +156,38 @@ CALL = ToolCall("same", "weather")
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("response", "expected"),
     [
-        (None, "an answer is NoneType, not ModelResponse"),
-        ("Hi.", "an answer is str, not ModelResponse"),
-        (Message.assistant("Hi."), "an answer is Message, not ModelResponse"),
-        (ModelResponse(Message.user("Hi.")), "an answer's message is not an assistant's"),
-        (ModelResponse("Hi."), "an answer's message is not an assistant's"),  # type: ignore[arg-type]
-        (response(usage={"input_tokens": 1}), "usage has the key 'input_tokens', which is none of"),
+        (None, "a response is NoneType, not ModelResponse"),
+        ("Hi.", "a response is str, not ModelResponse"),
+        (Message.assistant("Hi."), "a response is Message, not ModelResponse"),
+        (ModelResponse(Message.user("Hi.")), "the message of a response is not an assistant's"),
+        (ModelResponse("Hi."), "the message of a response is not an assistant's"),  # type: ignore[arg-type]
         (
-            response(usage={"prompt_tokens": 1.5}),
-            "usage counts prompt_tokens as 1.5, not a whole number from 0",
+            build_response(usage={"input_tokens": 1}),
+            "usage has the key 'input_tokens', which is none of",
         ),
         (
-            response(usage={"prompt_tokens": -1}),
-            "usage counts prompt_tokens as -1, not a whole number from 0",
+            build_response(usage={"prompt_tokens": 1.5}),
+            "usage counts prompt_tokens as 1.5, not an integer of 0 or more",
+        ),
+        (
+            build_response(usage={"prompt_tokens": -1}),
+            "usage counts prompt_tokens as -1, not an integer of 0 or more",
         ),
         (
             ModelResponse(Message.assistant(None, [CALL, CALL])),
-            "two tool calls of one answer have the same id: ['same', 'same']",
+            "two tool calls of one response have the same id: ['same', 'same']",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bad_answer_is_named_on_every_runtime(answer: Any, fault: str) -> None:
-    found = findings(Bent(lambda _: answer))
+def test_a_bad_response_is_named_on_every_runtime(response: Any, expected: str) -> None:
+    all_findings = findings(AlteredModel(lambda _: response))
     for runtime in ("blocking", "asyncio", "trio"):
-        assert any(finding.startswith(f"{runtime}: {fault}") for finding in found), found
+        assert any(finding.startswith(f"{runtime}: {expected}") for finding in all_findings), (
+            all_findings
+        )
 
 
 def last(**changes: Any) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEvent]]:
@@ -195,37 +199,39 @@ def first(**changes: Any) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEv
 
 
 @pytest.mark.parametrize(
-    ("events", "fault"),
+    ("events", "expected"),
     [
-        (lambda events: [], "a stream gave nothing"),
-        (lambda events: ["Hi.", *events], "a stream gave str"),
+        (lambda events: [], "a stream yields nothing"),
+        (lambda events: ["Hi.", *events], "a stream yields str"),
         (
             lambda events: events[:-1],
-            "done is to be on the last event alone; of 2 it is on none",
+            "only the last event may have done=True; of 2 events it is on none",
         ),
-        (first(done=True), "done is to be on the last event alone; of 3 it is on [0, 2]"),
+        (first(done=True), "only the last event may have done=True; of 3 events it is on [0, 2]"),
         (
             lambda events: [*events, ModelChunkEvent(content="!")],
-            "done is to be on the last event alone; of 4 it is on [2]",
+            "only the last event may have done=True; of 4 events it is on [2]",
         ),
         (last(response=None), "the last event has no response"),
-        (last(response="Hi."), "the streamed answer: an answer is str"),
-        (lambda events: events[1:], "the pieces' content is not the whole answer's"),
-        (first(reasoning="Hm."), "the pieces' reasoning is not the whole answer's"),
-        (first(tool_calls=(CALL,)), "the pieces' tool calls are not the whole answer's"),
-        (last(usage={"prompt_tokens": 1}), "the last event's usage is not the whole answer's"),
-        (last(stop_reason="length"), "the last event's stop_reason is not the whole answer's"),
-        (last(provider_state={"a": 1}), "the last event's provider_state is not the whole answ"),
+        (last(response="Hi."), "the streamed response: a response is str"),
+        (lambda events: events[1:], "the events' content is not the complete response's"),
+        (first(reasoning="Hm."), "the events' reasoning is not the complete response's"),
+        (first(tool_calls=(CALL,)), "the events' tool calls are not the complete response's"),
+        (last(usage={"prompt_tokens": 1}), "the last event's usage is not the response's"),
+        (last(stop_reason="length"), "the last event's stop_reason is not the response's"),
+        (last(provider_state={"a": 1}), "the last event's provider_state is not the response's"),
         (first(usage={}), "an event before the last one has usage"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bad_stream_is_named_on_every_runtime(events: Any, fault: str) -> None:
-    found = findings(Bent(events=events))
+def test_a_bad_stream_is_named_on_every_runtime(events: Any, expected: str) -> None:
+    all_findings = findings(AlteredModel(events=events))
     for runtime in ("blocking", "asyncio", "trio"):
-        assert any(finding.startswith(f"{runtime}: {fault}") for finding in found), found
-        assert [finding for finding in found if finding.startswith(runtime)] == [
-            finding for finding in found if finding.startswith(f"{runtime}: {fault}")
+        assert any(finding.startswith(f"{runtime}: {expected}") for finding in all_findings), (
+            all_findings
+        )
+        assert [finding for finding in all_findings if finding.startswith(runtime)] == [
+            finding for finding in all_findings if finding.startswith(f"{runtime}: {expected}")
         ]
 
 
@@ -234,8 +240,8 @@ def test_whatever_a_model_raises_is_a_finding_and_the_first_is_the_cause() -> No
     model = ScriptedModel(error, cycle=True)
     with pytest.raises(AssertionError) as caught:
         check_model_conformance(model)
-    said = str(caught.value)
-    for what in (
+    message = str(caught.value)
+    for action in (
         "blocking: complete_sync() raised RateLimitError: slow down",
         "blocking: stream_sync() raised RateLimitError",
         "blocking: leaving a stream early raised",
@@ -244,7 +250,7 @@ def test_whatever_a_model_raises_is_a_finding_and_the_first_is_the_cause() -> No
         "trio: stream() raised",
         "trio: a call after aclose() and close() raised",
     ):
-        assert what in said
+        assert action in message
     assert isinstance(caught.value.__cause__, RateLimitError)
 
 
@@ -253,7 +259,7 @@ def test_a_script_without_cycle_is_too_short() -> None:
 
 
 class Careless(Least):
-    """Takes everything."""
+    """A model that rejects nothing."""
 
     async def complete(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
         return text("Hi.")
@@ -265,20 +271,20 @@ class Careless(Least):
 
 @pytest.mark.parametrize("call", ["complete()", "stream()"])
 @pytest.mark.parametrize(
-    "what",
+    "action",
     [
         "an empty conversation",
         "an assistant message with neither text nor calls",
         "a tool result that answers no call",
     ],
 )
-def test_conversations_that_are_not_refused_are_named(call: str, what: str) -> None:
-    found = findings(Careless())
+def test_conversations_that_are_not_rejected_are_named(call: str, action: str) -> None:
+    all_findings = findings(Careless())
     for backend in ("asyncio", "trio"):
-        assert f"{backend}: {call} does not refuse {what} with a ValueError" in found
+        assert f"{backend}: {call} does not reject {action} with a ValueError" in all_findings
 
 
-def test_the_wrong_refusal_is_named() -> None:
+def test_the_wrong_error_type_is_named() -> None:
     class Grumpy(Least):
         async def complete(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
             if not messages:
@@ -286,26 +292,26 @@ def test_the_wrong_refusal_is_named() -> None:
             return await super().complete(messages)
 
     assert findings(Grumpy()) == [
-        f"{backend}: complete() refuses an empty conversation with an IndexError, not a ValueError"
+        f"{backend}: complete() rejects an empty conversation with an IndexError, not a ValueError"
         for backend in ("asyncio", "trio")
     ]
 
 
 class TakesAnyKeyword(FunctionModel):
-    def _call(self, messages: Any, tools: Any, said: Any, *, streamed: bool) -> Any:
-        known = {name: value for name, value in said.items() if name == "max_tokens"}
-        return super()._call(messages, tools, known, streamed=streamed)
+    def _build_call(self, messages: Any, tools: Any, keywords: Any, *, streamed: bool) -> Any:
+        known = {name: value for name, value in keywords.items() if name == "max_tokens"}
+        return super()._build_call(messages, tools, known, streamed=streamed)
 
 
 def test_unknown_keywords_that_pass_are_named() -> None:
-    found = findings(TakesAnyKeyword(lambda *_, **__: "Hi."))
-    assert found == [
-        "blocking: complete_sync() does not refuse an unknown keyword with a TypeError",
-        "blocking: stream_sync() does not refuse an unknown keyword with a TypeError",
-        "asyncio: complete() does not refuse an unknown keyword with a TypeError",
-        "asyncio: stream() does not refuse an unknown keyword with a TypeError",
-        "trio: complete() does not refuse an unknown keyword with a TypeError",
-        "trio: stream() does not refuse an unknown keyword with a TypeError",
+    all_findings = findings(TakesAnyKeyword(lambda *_, **__: "Hi."))
+    assert all_findings == [
+        "blocking: complete_sync() does not reject an unknown keyword with a TypeError",
+        "blocking: stream_sync() does not reject an unknown keyword with a TypeError",
+        "asyncio: complete() does not reject an unknown keyword with a TypeError",
+        "asyncio: stream() does not reject an unknown keyword with a TypeError",
+        "trio: complete() does not reject an unknown keyword with a TypeError",
+        "trio: stream() does not reject an unknown keyword with a TypeError",
     ]
 
 
@@ -315,8 +321,8 @@ def test_a_model_that_binds_in_place_is_named() -> None:
             return self
 
     assert findings(InPlace(lambda *_, **__: "Hi.")) == [
-        "blocking: bind_tools() gives no copy of the model",
-        "blocking: bind_tools() does not refuse an unknown keyword with a TypeError",
+        "blocking: bind_tools() returns no copy of the model",
+        "blocking: bind_tools() does not reject an unknown keyword with a TypeError",
     ]
 
 
@@ -329,9 +335,9 @@ def test_a_model_that_invokes_wrongly_is_named() -> None:
             return "Hi."
 
     assert findings(Chatty(lambda *_, **__: "Hi.")) == [
-        "blocking: invoke() gives no Message",
-        "asyncio: ainvoke() gives no Message",
-        "trio: ainvoke() gives no Message",
+        "blocking: invoke() returns no Message",
+        "asyncio: ainvoke() returns no Message",
+        "trio: ainvoke() returns no Message",
     ]
 
 
@@ -350,7 +356,7 @@ def test_a_model_that_closes_once_is_named() -> None:
 def test_calls_that_are_not_async_are_named() -> None:
     class Plain(Least):
         def complete(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
-            return text(conversation(messages)[0].text)
+            return text(validate_messages(messages)[0].text)
 
     assert findings(Plain()) == [f"{name}: complete() is not async" for name in ("asyncio", "trio")]
 
@@ -358,10 +364,10 @@ def test_calls_that_are_not_async_are_named() -> None:
 def test_a_stream_that_has_to_be_awaited_is_named() -> None:
     class Awaited(Least):
         async def stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
-            return Least().stream(conversation(messages))
+            return Least().stream(validate_messages(messages))
 
     assert findings(Awaited()) == [
-        f"{backend}: stream() is a coroutine: it must give an async iterator as it is"
+        f"{backend}: stream() is a coroutine: it must return an async iterator directly"
         for backend in ("asyncio", "trio")
     ]
 
@@ -373,9 +379,9 @@ def test_a_model_for_asyncio_alone_is_named() -> None:
             await asyncio.get_running_loop().run_in_executor(None, int)
             return await super().complete(messages)
 
-    found = findings(AsyncioOnly())
-    assert found[0].startswith("trio: complete() raised ")
-    assert not any(finding.startswith("asyncio") for finding in found)
+    all_findings = findings(AsyncioOnly())
+    assert all_findings[0].startswith("trio: complete() raised ")
+    assert not any(finding.startswith("asyncio") for finding in all_findings)
 
 
 def test_the_check_is_not_for_async_code() -> None:

@@ -29,13 +29,14 @@ from hypothesis import strategies as st
 
 from locus.testing.loopback_server import (
     FAULTS,
-    Answer,
     Fault,
     LoopbackServer,
     Pause,
     Received,
     Reply,
+    ReplyOrFactory,
 )
+from tests.support.timing import HANG_SECONDS, HangGuard
 
 TLS = ssl.create_default_context()  # costs more than all else in a client; made once
 GET = b"GET /x HTTP/1.1\r\nhost: here\r\n\r\n"
@@ -56,14 +57,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def client(timeout: float = 5.0) -> httpx.Client:
+def client(timeout: float = HANG_SECONDS) -> httpx.Client:
     return httpx.Client(timeout=timeout, trust_env=False, verify=TLS)
 
 
 @contextlib.contextmanager
 def connect(server: LoopbackServer) -> Iterator[socket.socket]:
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as sock:
+    with socket.create_connection((host, int(port)), timeout=HANG_SECONDS) as sock:
         yield sock
 
 
@@ -79,37 +80,37 @@ def exchange(server: LoopbackServer, sent: bytes = GET) -> bytes:
 
 
 def read_until_reset(sock: socket.socket) -> bytes:
-    got = b""
+    received = b""
     try:
         while data := sock.recv(65536):
-            got += data
+            received += data
     except ConnectionResetError:
-        return got
-    pytest.fail(f"a FIN, not an RST, after {got!r}")
+        return received
+    pytest.fail(f"a FIN, not an RST, after {received!r}")
 
 
 def read(sock: socket.socket, size: int) -> bytes:
-    got = b""
-    while len(got) < size:
-        data = sock.recv(size - len(got))
-        assert data, f"a FIN after {got!r}"
-        got += data
-    return got
+    received = b""
+    while len(received) < size:
+        data = sock.recv(size - len(received))
+        assert data, f"a FIN after {received!r}"
+        received += data
+    return received
 
 
 def wire(reply: Reply, method: str = "GET") -> bytes:
     return b"".join(step for step in reply.steps(method) if isinstance(step, bytes))
 
 
-# -- which reply answers ---------------------------------------------------------------------
+# -- which reply is sent -----------------------------------------------------------------------
 
 
 def test_queued_replies_come_in_order_and_then_the_default(server: LoopbackServer) -> None:
     server.always(Reply.json("a"), Reply.json("b"))
     server.enqueue(Reply.json(1), Reply.json(2))
     with client() as http:
-        got = [http.get(server.url).json() for _ in range(5)]
-    assert got == [1, 2, "a", "b", "b"]
+        received = [http.get(server.url).json() for _ in range(5)]
+    assert received == [1, 2, "a", "b", "b"]
 
 
 def test_a_401_once_is_two_queued_replies(server: LoopbackServer) -> None:
@@ -122,9 +123,9 @@ def test_a_route_goes_before_the_queue_and_leaves_it_alone(server: LoopbackServe
     server.route("POST", "/v1/*", Reply.json("once"), Reply.json("route"))
     server.enqueue(Reply.json("queue"))
     with client() as http:
-        got = [http.post(server.url + "/v1/chat?a=b").json() for _ in range(3)]
-        got.append(http.get(server.url + "/v1/chat").json())
-    assert got == ["once", "route", "route", "queue"]
+        received = [http.post(server.url + "/v1/chat?a=b").json() for _ in range(3)]
+        received.append(http.get(server.url + "/v1/chat").json())
+    assert received == ["once", "route", "route", "queue"]
 
 
 def test_a_callable_sees_the_request_and_makes_the_reply(server: LoopbackServer) -> None:
@@ -159,8 +160,8 @@ def test_an_error_in_a_callable_is_a_500_with_the_traceback_and_is_raised_at_the
         server.close()
 
 
-def get_once(*answers: Answer) -> None:
-    """A test in small: one request for each answer."""
+def get_once(*answers: ReplyOrFactory) -> None:
+    """A test in small: one request for each response."""
     with LoopbackServer() as server, client() as http:
         server.enqueue(*answers)
         for _ in answers:
@@ -200,7 +201,7 @@ def test_a_server_starts_once_and_has_no_url_before() -> None:
 # -- what it read ----------------------------------------------------------------------------
 
 
-def test_a_request_is_recorded_whole(server: LoopbackServer) -> None:
+def test_a_request_is_recorded_completely(server: LoopbackServer) -> None:
     server.always(JSON)
     sent = (
         b"PUT /a/b?c=%20 HTTP/1.1\r\nHost: h\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 2\r\n\r\n"
@@ -215,7 +216,7 @@ def test_a_request_is_recorded_whole(server: LoopbackServer) -> None:
     assert (received.method, received.target, received.path) == ("PUT", "/a/b?c=%20", "/a/b")
     assert received.headers == {"host": "h", "x-two": "1, 2", "content-length": "2"}
     assert (received.body, received.json()) == (b"[]", [])
-    assert before + 0.02 <= received.at <= time.monotonic()
+    assert before + 0.02 <= received.received_at <= time.monotonic()
 
 
 def test_chunked_request_bodies_are_joined(server: LoopbackServer) -> None:
@@ -273,9 +274,9 @@ def test_a_clients_last_request_closes_the_connection(
     server: LoopbackServer, request_bytes: bytes
 ) -> None:
     server.always(TEXT)
-    got = exchange(server, request_bytes)
-    assert b"\r\nconnection: close\r\n" in got
-    assert got.endswith(b"0123456789")
+    received = exchange(server, request_bytes)
+    assert b"\r\nconnection: close\r\n" in received
+    assert received.endswith(b"0123456789")
 
 
 def test_what_is_not_http_gets_a_400_and_is_not_counted_as_a_request(
@@ -306,10 +307,10 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
     ("reply", "expected"),
     [
         (TEXT, HEAD + b"content-length: 10\r\n\r\n0123456789"),
-        (TEXT.framed("close"), HEAD + b"connection: close\r\n\r\n0123456789"),
-        (TEXT.framed("chunked"), CHUNKED + b"a\r\n0123456789\r\n0\r\n\r\n"),
-        (TEXT.framed("chunked").split_at(1, 4), None),
-        (TEXT.framed("raw"), b"0123456789"),
+        (TEXT.with_framing("close"), HEAD + b"connection: close\r\n\r\n0123456789"),
+        (TEXT.with_framing("chunked"), CHUNKED + b"a\r\n0123456789\r\n0\r\n\r\n"),
+        (TEXT.with_framing("chunked").split_at(1, 4), None),
+        (TEXT.with_framing("raw"), b"0123456789"),
         (TEXT.with_header("Content-Length", "99"), HEAD + b"content-length: 99\r\n\r\n0123456789"),
         (TEXT.truncate(0, "accept"), b""),
         (TEXT.truncate(0, "head"), b""),
@@ -317,10 +318,10 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
         (TEXT.truncate(0), HEAD + b"content-length: 10\r\n\r\n"),
         (TEXT.truncate(), HEAD + b"content-length: 10\r\n\r\n01234"),
         (TEXT.truncate(-1), HEAD + b"content-length: 10\r\n\r\n012345678"),
-        (TEXT.framed("chunked").truncate(3), CHUNKED + b"a\r\n012"),
-        (TEXT.framed("chunked").split_at(3).truncate(3), CHUNKED + b"3\r\n012\r\n"),
-        (TEXT.framed("chunked").truncate(10), CHUNKED + b"a\r\n0123456789\r\n"),
-        (TEXT.framed("close").truncate(3), HEAD + b"connection: close\r\n\r\n012"),
+        (TEXT.with_framing("chunked").truncate(3), CHUNKED + b"a\r\n012"),
+        (TEXT.with_framing("chunked").split_at(3).truncate(3), CHUNKED + b"3\r\n012\r\n"),
+        (TEXT.with_framing("chunked").truncate(10), CHUNKED + b"a\r\n0123456789\r\n"),
+        (TEXT.with_framing("close").truncate(3), HEAD + b"connection: close\r\n\r\n012"),
         (Reply.stream([b"", b"a", b""]).truncate(1), None),
         (Reply(204), b"HTTP/1.1 204 No Content\r\n\r\n"),
         (Reply(799), b"HTTP/1.1 799 \r\ncontent-length: 0\r\n\r\n"),
@@ -330,19 +331,19 @@ def test_the_bytes_of_a_reply(server: LoopbackServer, reply: Reply, expected: by
     if expected is not None:
         assert wire(reply) == expected
     with connect(server) as sock:
-        server.always(reply if reply.ending != "keep" else reply.then("close"))
+        server.always(reply if reply.ending != "keep" else reply.with_ending("close"))
         sock.sendall(GET)
         assert read_all(sock) == wire(reply)
 
 
-def test_chunks_are_the_pieces_and_empty_pieces_are_left_out() -> None:
+def test_elements_of_the_body_are_the_chunks_and_empty_ones_are_left_out() -> None:
     reply = Reply.stream([b"ab", b"", Pause(0), b"c"])
     assert wire(reply).partition(b"\r\n\r\n")[2] == b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_a_head_request_gets_the_headers_alone(server: LoopbackServer, framing: str) -> None:
-    server.always(TEXT.framed(framing))  # type: ignore[arg-type]
+    server.always(TEXT.with_framing(framing))  # type: ignore[arg-type]
     with client() as http:
         assert http.head(server.url).content == b""
         assert http.get(server.url).content == b"0123456789"
@@ -375,33 +376,33 @@ def test_events_are_framed_with_the_chosen_line_end(newline: str) -> None:
     assert Reply.sse(["x"], done=False).content == b"data: x\n\n"
 
 
-def test_a_chunked_client_reads_exactly_the_pieces(server: LoopbackServer) -> None:
+def test_a_chunked_client_reads_exactly_the_chunks(server: LoopbackServer) -> None:
     server.always(STREAM.split_at(3, 5, 60), STREAM.dribble(7))
     with client() as http:
         for size in (None, 7):
             with http.stream("GET", server.url) as response:
-                pieces = list(response.iter_raw())
-            assert b"".join(pieces) == STREAM.content
+                chunks = list(response.iter_raw())
+            assert b"".join(chunks) == STREAM.content
             if size:
-                assert {len(piece) for piece in pieces[:-1]} == {size}
+                assert {len(chunk) for chunk in chunks[:-1]} == {size}
             else:
-                assert [len(piece) for piece in pieces[:3]] == [3, 2, 55]
+                assert [len(chunk) for chunk in chunks[:3]] == [3, 2, 55]
 
 
 @given(st.binary(max_size=60), st.data())
 def test_however_a_body_is_split_its_content_stays(content: bytes, data: st.DataObject) -> None:
-    whole = Reply.stream([content])
+    complete = Reply.stream([content])
     offsets = data.draw(st.lists(st.integers(0, len(content))))
-    assert whole.split_at(*offsets).content == content
+    assert complete.split_at(*offsets).content == content
     n = data.draw(st.integers(1, 70))
-    dribbled = whole.dribble(n, every=0.001)
+    dribbled = complete.dribble(n, every=0.001)
     assert dribbled.content == content
     assert all(len(p) <= n for p in dribbled.body if isinstance(p, bytes))
-    writes = list(dribbled.in_writes_of(n).steps())
+    writes = list(dribbled.with_write_size(n).steps())
     assert b"".join(p for p in writes if isinstance(p, bytes)) == wire(dribbled)
     assert all(len(p) <= n for p in writes if isinstance(p, bytes))
     at = data.draw(st.integers(0, len(content)))
-    assert wire(whole.framed("close").truncate(at)).endswith(b"\r\n\r\n" + content[:at])
+    assert wire(complete.with_framing("close").truncate(at)).endswith(b"\r\n\r\n" + content[:at])
 
 
 def test_a_reply_that_could_not_break_where_asked_is_refused() -> None:
@@ -414,7 +415,7 @@ def test_a_reply_that_could_not_break_where_asked_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one byte"):
         TEXT.dribble(0)
     with pytest.raises(ValueError, match="framing"):
-        TEXT.framed("magic")  # type: ignore[arg-type]
+        TEXT.with_framing("magic")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="bytes or a Pause"):
         Reply.stream(["text"])  # type: ignore[list-item]
 
@@ -427,28 +428,28 @@ def test_a_pause_takes_its_time(server: LoopbackServer) -> None:
     start = time.monotonic()
     with client() as http:
         assert http.get(server.url).content == b"ab"
-    assert 0.1 <= time.monotonic() - start < 1
+    assert time.monotonic() - start >= 0.1
 
 
 def test_a_pause_ends_when_its_event_is_set(server: LoopbackServer) -> None:
     go_on = threading.Event()
     server.always(Reply.stream([b"a", Pause(until=go_on), b"b"]))
     with client() as http, http.stream("GET", server.url) as response:
-        pieces = response.iter_raw()
-        assert next(pieces) == b"a"  # it has come although the rest was not yet sent
+        chunks = response.iter_raw()
+        assert next(chunks) == b"a"  # it has come although the rest was not yet sent
         go_on.set()
-        assert list(pieces) == [b"b"]
+        assert list(chunks) == [b"b"]
 
 
 SILENCES = {
-    "pause": Reply.stream([b"a", Pause(60), b"b"]),
+    "pause": Reply.stream([b"a", Pause(2 * HANG_SECONDS), b"b"]),
     "pause-until": Reply.stream([b"a", Pause(until=threading.Event()), b"b"]),
     "stall-on-accept": TEXT.stall(0, "accept"),
     "stall-before-head": TEXT.stall(0, "head"),
     "stall-in-head": TEXT.stall(None, "head"),
     "stall-after-head": TEXT.stall(0),
     "stall-in-body": TEXT.stall(5),
-    "stall-at-the-end": TEXT.then("stall"),
+    "stall-at-the-end": TEXT.with_ending("stall"),
 }
 
 
@@ -467,9 +468,7 @@ def test_silence_follows_what_was_sent_until_the_client_leaves(
         with pytest.raises(TimeoutError):
             sock.recv(1)
         assert server.connections_open == 1
-        left = time.monotonic()
     server.wait_closed()
-    assert time.monotonic() - left < 0.5
 
 
 @pytest.mark.parametrize("reply", SILENCES.values(), ids=SILENCES)
@@ -481,9 +480,8 @@ def test_silence_never_delays_the_end_of_the_server(reply: Reply) -> None:
                 sock = stack.enter_context(connect(server))
                 sock.sendall(GET + GET)  # bytes the server has not asked for must not hold it up
             time.sleep(0.03)
-            start = time.monotonic()
-            server.close()
-            assert time.monotonic() - start < 0.5
+            with HangGuard():
+                server.close()
             assert server.connections_open == 0
 
 
@@ -493,9 +491,8 @@ def test_a_client_that_does_not_read_never_delays_the_end_of_the_server() -> Non
         sock.sendall(GET)
         server.wait_requests()
         time.sleep(0.02)
-        start = time.monotonic()
-        server.close()
-        assert time.monotonic() - start < 0.5
+        with HangGuard():
+            server.close()
 
 
 @pytest.mark.parametrize(
@@ -505,7 +502,7 @@ def test_a_client_that_does_not_read_never_delays_the_end_of_the_server() -> Non
         (TEXT.reset(12, "head"), b"HTTP/1.1 200"),
         (TEXT.reset(0), wire(TEXT.truncate(0))),
         (TEXT.reset(4), wire(TEXT.truncate(4))),
-        (TEXT.then("reset"), wire(TEXT)),
+        (TEXT.with_ending("reset"), wire(TEXT)),
     ],
 )
 def test_a_reset_comes_after_the_bytes_before_it(
@@ -528,7 +525,7 @@ def test_a_connection_reset_on_accept_is_dead_before_any_request(server: Loopbac
 def test_a_connection_closed_on_accept_ends_cleanly_before_any_request(
     server: LoopbackServer,
 ) -> None:
-    server.enqueue(TEXT.truncate(0, "accept"), TEXT.then("close"))
+    server.enqueue(TEXT.truncate(0, "accept"), TEXT.with_ending("close"))
     with connect(server) as sock:
         sock.sendall(GET)
         assert sock.recv(1) == b""
@@ -539,7 +536,7 @@ def test_a_connection_closed_on_accept_ends_cleanly_before_any_request(
 def test_an_idle_connection_closed_by_the_server_is_dead_in_the_clients_pool(
     server: LoopbackServer,
 ) -> None:
-    server.always(TEXT.then("close"))
+    server.always(TEXT.with_ending("close"))
     with client() as http:
         for _ in range(2):
             response = http.get(server.url)
@@ -548,7 +545,7 @@ def test_an_idle_connection_closed_by_the_server_is_dead_in_the_clients_pool(
     assert [r.connection for r in server.requests] == [1, 2]
 
 
-def test_raw_bytes_may_also_be_a_good_answer_that_keeps_the_connection(
+def test_raw_bytes_may_also_be_a_good_response_that_keeps_the_connection(
     server: LoopbackServer,
 ) -> None:
     server.always(Reply.raw(wire(TEXT), ending="keep"))
@@ -575,13 +572,13 @@ def test_forty_connections_are_served_at_the_same_time(server: LoopbackServer) -
     everyone_is_here = threading.Barrier(40)
 
     def meet(received: Received) -> Reply:
-        everyone_is_here.wait(timeout=10)
+        everyone_is_here.wait(HANG_SECONDS)
         return Reply.json(received.connection)
 
     server.always(meet)
     with client() as http, ThreadPoolExecutor(40) as pool:
-        got = list(pool.map(lambda _: http.get(server.url).json(), range(40)))
-    assert sorted(got) == list(range(1, 41))
+        received = list(pool.map(lambda _: http.get(server.url).json(), range(40)))
+    assert sorted(received) == list(range(1, 41))
 
 
 def open_files() -> int:
@@ -610,7 +607,7 @@ def test_a_callable_that_does_not_return_is_reported_instead_of_waited_for() -> 
     release = threading.Event()
 
     def hang(received: Received) -> Reply:
-        release.wait(10)
+        release.wait(HANG_SECONDS)
         return TEXT
 
     server = LoopbackServer().start()
@@ -624,13 +621,11 @@ def test_a_callable_that_does_not_return_is_reported_instead_of_waited_for() -> 
     server.wait_closed()
 
 
-def test_it_starts_and_stops_within_five_milliseconds() -> None:
-    def once() -> float:
-        start = time.perf_counter()
-        with LoopbackServer():
-            return time.perf_counter() - start
-
-    assert min(once() for _ in range(20)) < 0.005
+def test_it_starts_and_stops_at_once() -> None:
+    with HangGuard():  # which takes less than a second; polling takes minutes
+        for _ in range(500):
+            with LoopbackServer():
+                pass
 
 
 def test_another_process_can_be_the_client(server: LoopbackServer) -> None:
@@ -662,7 +657,7 @@ def test_a_forked_child_neither_disturbs_the_server_nor_keeps_its_connections_al
                 os._exit(status)
         try:
             server.wait_requests(2)
-            server.wait_closed(remaining=1)  # the child has its answer
+            server.wait_closed(remaining=1)  # the child has its response
             server.close()
             assert sock.recv(1) == b""
             with pytest.raises(ConnectionRefusedError), connect(server):
@@ -676,33 +671,33 @@ def test_a_forked_child_neither_disturbs_the_server_nor_keeps_its_connections_al
 # -- every fault -----------------------------------------------------------------------------
 
 
-class BadAnswerError(Exception):
-    """What the strict client below raises for an answer that came but is no good."""
+class InvalidResponseError(Exception):
+    """Raised by the strict client below for a response that is not valid."""
 
 
-def judge(response: httpx.Response, good: Reply) -> bytes:
-    """A client that does what `Outcome` asks: the whole content, or an error."""
+def read_strictly(response: httpx.Response, good: Reply) -> bytes:
+    """Read as `Outcome` requires: the complete content, or an error."""
     if response.status_code != 200:
-        raise BadAnswerError(response.status_code)
+        raise InvalidResponseError(response.status_code)
     text = response.content
     if good is STREAM and not text.endswith(b"data: [DONE]\n\n"):
-        raise BadAnswerError("no end mark")
+        raise InvalidResponseError("no end marker")
     if good is JSON and "choices" not in json.loads(text):
-        raise BadAnswerError("not a completion")
+        raise InvalidResponseError("not a completion")
     return text
 
 
-ERRORS = (httpx.TransportError, BadAnswerError, ValueError)
+ERRORS = (httpx.TransportError, InvalidResponseError, ValueError)
 
 
 def check_outcome(fault: Fault, good: Reply, results: list[bytes | Exception]) -> None:
-    whole = good.content
-    if fault.outcome == "answer":
-        assert results == [whole, whole]
+    complete = good.content
+    if fault.outcome == "success":
+        assert results == [complete, complete]
     elif fault.outcome == "error":
         assert all(isinstance(result, ERRORS) for result in results), results
     else:
-        assert all(result == whole or isinstance(result, ERRORS) for result in results), results
+        assert all(result == complete or isinstance(result, ERRORS) for result in results), results
 
 
 both_replies = pytest.mark.parametrize("good", [JSON, STREAM], ids=["json", "sse"])
@@ -716,11 +711,11 @@ def test_every_fault_has_the_outcome_it_names(
 ) -> None:
     server.always(*fault(good))
     results: list[bytes | Exception] = []
-    with client(timeout=0.15 if fault.stalls else 5.0) as http:
+    with client(timeout=0.15 if fault.stalls else HANG_SECONDS) as http:
         for _ in range(2):
             for _attempt in range(1 + fault.retries):
                 try:
-                    result: bytes | Exception = judge(http.post(server.url, json={}), good)
+                    result: bytes | Exception = read_strictly(http.post(server.url, json={}), good)
                 except ERRORS as error:
                     result = error
                 if isinstance(result, bytes):
@@ -739,12 +734,12 @@ async def test_every_fault_has_the_same_outcome_for_an_async_client(
 ) -> None:
     server.always(*fault(STREAM))
     results: list[bytes | Exception] = []
-    timeout = 0.15 if fault.stalls else 5.0
+    timeout = 0.15 if fault.stalls else HANG_SECONDS
     async with httpx.AsyncClient(timeout=timeout, trust_env=False, verify=TLS) as http:
         for _ in range(2):
             for _attempt in range(1 + fault.retries):
                 try:
-                    result: bytes | Exception = judge(await http.post(server.url), STREAM)
+                    result: bytes | Exception = read_strictly(await http.post(server.url), STREAM)
                 except ERRORS as error:
                     result = error
                 if isinstance(result, bytes):
@@ -757,7 +752,7 @@ async def test_every_fault_has_the_same_outcome_for_an_async_client(
 
 
 @pytest.mark.anyio
-async def test_an_async_client_that_leaves_a_stream_early_is_seen_to_let_go(
+async def test_an_async_client_that_leaves_a_stream_early_closes_its_connection(
     server: LoopbackServer,
 ) -> None:
     server.always(STREAM.stall())
@@ -766,10 +761,10 @@ async def test_an_async_client_that_leaves_a_stream_early_is_seen_to_let_go(
             async with http.stream("GET", server.url) as response:
                 async for _ in response.aiter_raw():
                     pass
-        await anyio.to_thread.run_sync(server.wait_closed, 1.0)
+        await anyio.to_thread.run_sync(server.wait_closed)
 
 
-def test_an_error_inside_a_stream_stands_between_whole_events() -> None:
+def test_an_error_inside_a_stream_is_between_complete_events() -> None:
     for newline in ("\n", "\r\n", "\r"):
         good = Reply.sse(EVENTS, newline=newline)
         (reply,) = FAULTS["error_inside_200"](good)
@@ -784,7 +779,7 @@ def test_an_error_inside_a_stream_stands_between_whole_events() -> None:
     assert list(json.loads(reply.content)) == ["error"]
 
 
-def test_half_a_character_is_whole_for_http_and_broken_as_text() -> None:
+def test_half_a_character_is_complete_for_http_and_invalid_as_text() -> None:
     (reply,) = FAULTS["cut_half_character"](JSON)
     assert reply.ending == "keep"
     with pytest.raises(UnicodeDecodeError, match="unexpected end of data"):
@@ -797,5 +792,5 @@ def test_every_fault_changes_what_is_on_the_wire_or_after_it(fault: Fault, good:
     replies = fault(good)
     if fault.name not in ("chunked", "with_length"):  # one of them is how the good one is sent
         assert replies != (good,)
-    if fault.outcome == "answer":
+    if fault.outcome == "success":
         assert replies[-1].content == good.content

@@ -1,4 +1,4 @@
-"""The practice server: the same answers in every format it speaks, whole and streamed."""
+"""The practice server: the same responses in every format it speaks, whole and streamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from locus.models.providers.oci import (
     OCIResponsesStateLostError,
 )
 from locus.testing import practice_server as practice_module
-from locus.testing.practice_server import PracticeServer, example_model
+from locus.testing.practice_server import PracticeServer, get_example_model
 from tests.support.oci import profiles
 
 home = profiles.home
@@ -69,7 +69,7 @@ def practice(home: Path) -> Iterator[PracticeServer]:
 
 def native(server: PracticeServer, home: Path, model: str) -> Any:
     pytest.importorskip("oci")
-    file = server.oci_profile(home)
+    file = server.write_oci_profile(home)
     return OCIModel(
         model,
         profile_name="PRACTICE",
@@ -79,14 +79,16 @@ def native(server: PracticeServer, home: Path, model: str) -> Any:
     )
 
 
-def openai_style(kind: Any, server: PracticeServer) -> Any:
-    return kind("meta.llama-3.3-70b-instruct", api_key="any", base_url=server.url, max_retries=0)
+def make_openai_style_model(model_class: Any, server: PracticeServer) -> Any:
+    return model_class(
+        "meta.llama-3.3-70b-instruct", api_key="any", base_url=server.url, max_retries=0
+    )
 
 
 MODELS: dict[str, Callable[[PracticeServer, Path], Any]] = {
-    "openai": lambda server, home: server.model(max_retries=0),
-    "oci chat": lambda server, home: openai_style(OCIChatCompletionsModel, server),
-    "oci responses": lambda server, home: openai_style(OCIResponsesModel, server),
+    "openai": lambda server, home: server.make_model(max_retries=0),
+    "oci chat": lambda server, home: make_openai_style_model(OCIChatCompletionsModel, server),
+    "oci responses": lambda server, home: make_openai_style_model(OCIResponsesModel, server),
     "oci generic": lambda server, home: native(server, home, "meta.llama-3.3-70b-instruct"),
     "oci cohere": lambda server, home: native(server, home, "cohere.command-r-plus"),
 }
@@ -94,127 +96,131 @@ MODELS: dict[str, Callable[[PracticeServer, Path], Any]] = {
 
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest, practice: PracticeServer, home: Path) -> Iterator[Any]:
-    with MODELS[request.param](practice, home) as made:
-        yield made
+    with MODELS[request.param](practice, home) as model:
+        yield model
 
 
 @pytest.fixture(params=[name for name in MODELS if name != "oci cohere"])
-def able(request: pytest.FixtureRequest, practice: PracticeServer, home: Path) -> Iterator[Any]:
+def tool_model(
+    request: pytest.FixtureRequest, practice: PracticeServer, home: Path
+) -> Iterator[Any]:
     """One that can do more than talk: of Cohere's format only the words are spoken."""
-    with MODELS[request.param](practice, home) as made:
-        yield made
+    with MODELS[request.param](practice, home) as model:
+        yield model
 
 
-def streamed(model: Any, *args: Any, **kw: Any) -> Any:
+def collect_stream(model: Any, *args: Any, **kw: Any) -> Any:
     with model.stream_sync(*args, **kw) as events:
         *_, last = events
     return last.response
 
 
-def essence(response: Any) -> tuple[Any, ...]:
+def remove_ids(response: Any) -> tuple[Any, ...]:
     calls = [(call.name, call.arguments) for call in response.tool_calls]
     return response.content, calls, response.finish_reason, response.total_tokens
 
 
 def test_words_are_the_same_whole_and_streamed(model: Any) -> None:
     for question in ("What is the capital of France?", "Hello", "Tell me a story.", "Why?"):
-        whole = model.complete_sync(question)
-        assert whole.content
-        assert whole.finish_reason == "stop"
-        assert essence(streamed(model, question)) == essence(whole)
+        response = model.complete_sync(question)
+        assert response.content
+        assert response.finish_reason == "stop"
+        assert remove_ids(collect_stream(model, question)) == remove_ids(response)
 
 
 def test_a_name_is_remembered_from_the_conversation(model: Any) -> None:
-    told = [Message.user("My name is Ada."), Message.assistant("Hi.")]
-    asked = [*told, Message.user("What is my name?")]
-    assert model.complete_sync(asked).content == "Your name is Ada."
-    assert model.complete_sync(asked[-1]).content == "You have not told me your name."
+    history = [Message.user("My name is Ada."), Message.assistant("Hi.")]
+    prompt = [*history, Message.user("What is my name?")]
+    assert model.complete_sync(prompt).content == "Your name is Ada."
+    assert model.complete_sync(prompt[-1]).content == "You have not told me your name."
 
 
-def test_a_limit_cuts_an_answer(model: Any) -> None:
-    for answer in (
+def test_a_limit_cuts_a_response(model: Any) -> None:
+    for response in (
         model.complete_sync("Tell me a story.", max_tokens=3),
-        streamed(model, "Tell me a story.", max_tokens=3),
+        collect_stream(model, "Tell me a story.", max_tokens=3),
     ):
-        assert answer.content == "Once upon a"
-        assert answer.finish_reason == "length"
+        assert response.content == "Once upon a"
+        assert response.finish_reason == "length"
 
 
-def test_a_tool_is_called_for_each_name_and_its_results_are_read(able: Any) -> None:
+def test_a_tool_is_called_for_each_name_and_its_results_are_read(tool_model: Any) -> None:
     conversation = [Message.user("Compare the weather in Rome and in Oslo.")]
-    answer = able.complete_sync(conversation, tools=[BOOK, WEATHER])
-    cities = [call.arguments for call in answer.tool_calls]
+    response = tool_model.complete_sync(conversation, tools=[BOOK, WEATHER])
+    cities = [call.arguments for call in response.tool_calls]
     assert cities == [{"city": "Rome"}, {"city": "Oslo"}]
-    assert answer.finish_reason == "tool_calls"
-    assert essence(streamed(able, conversation, tools=[BOOK, WEATHER])) == essence(answer)
-    conversation.append(answer.message)
+    assert response.finish_reason == "tool_calls"
+    assert remove_ids(
+        collect_stream(tool_model, conversation, tools=[BOOK, WEATHER])
+    ) == remove_ids(response)
+    conversation.append(response.message)
     conversation += [
-        Message.tool(ToolResult(call.id, call.name, "19 °C")) for call in answer.tool_calls
+        Message.tool(ToolResult(call.id, call.name, "19 °C")) for call in response.tool_calls
     ]
-    answer = able.complete_sync(conversation, tools=[BOOK, WEATHER])
-    assert answer.content == "weather(Rome) says: 19 °C. weather(Oslo) says: 19 °C."
+    response = tool_model.complete_sync(conversation, tools=[BOOK, WEATHER])
+    assert response.content == "weather(Rome) says: 19 °C. weather(Oslo) says: 19 °C."
 
 
 def test_arguments_fit_the_schema(practice: PracticeServer) -> None:
-    with practice.model() as model:
-        asked = 'Book a table outside for 12 guests, "by the window".'
-        (call,) = model.complete_sync(asked, tools=[BOOK]).tool_calls
+    with practice.make_model() as model:
+        prompt = 'Book a table outside for 12 guests, "by the window".'
+        (call,) = model.complete_sync(prompt, tools=[BOOK]).tool_calls
         assert call.arguments == {"guests": 8, "where": "outside", "note": "by the window"}
 
 
 def test_then_makes_another_round_which_knows_the_results(practice: PracticeServer) -> None:
-    asked = [Message.user("Ask for the weather in Rome, then book a table.")]
-    with practice.model() as model:
-        first = model.complete_sync(asked, tools=[WEATHER, BOOK])
+    prompt = [Message.user("Ask for the weather in Rome, then book a table.")]
+    with practice.make_model() as model:
+        first = model.complete_sync(prompt, tools=[WEATHER, BOOK])
         (call,) = first.tool_calls
-        asked += [first.message, Message.tool(ToolResult(call.id, call.name, "for 5 guests"))]
-        (call,) = model.complete_sync(asked, tools=[WEATHER, BOOK]).tool_calls
+        prompt += [first.message, Message.tool(ToolResult(call.id, call.name, "for 5 guests"))]
+        (call,) = model.complete_sync(prompt, tools=[WEATHER, BOOK]).tool_calls
         assert (call.name, call.arguments["guests"]) == ("book_table", 5)
 
 
 def test_the_choice_of_tools_is_obeyed(practice: PracticeServer) -> None:
-    with practice.model() as model:
-        asked = "The weather in Rome?"
-        assert not model.complete_sync(asked, tools=[WEATHER], tool_choice="none").tool_calls
+    with practice.make_model() as model:
+        prompt = "The weather in Rome?"
+        assert not model.complete_sync(prompt, tools=[WEATHER], tool_choice="none").tool_calls
         for choice in ("required", "weather"):
-            answer = model.complete_sync("Hello", tools=[WEATHER], tool_choice=choice)
-            assert [call.name for call in answer.tool_calls] == ["weather"]
+            response = model.complete_sync("Hello", tools=[WEATHER], tool_choice=choice)
+            assert [call.name for call in response.tool_calls] == ["weather"]
 
 
-def test_a_schema_is_filled_from_the_text(able: Any) -> None:
+def test_a_schema_is_filled_from_the_text(tool_model: Any) -> None:
     text = "Cologne has 1,087,000 people. It is on the Rhine."
-    answer = able.complete_sync(text, response_format=build_response_format(City))
-    city = parse_structured(answer.content, City).unwrap()
+    response = tool_model.complete_sync(text, response_format=build_response_format(City))
+    city = parse_structured(response.content, City).unwrap()
     assert (city.name, city.people, city.rivers) == ("Cologne", 1087000, ["Rhine"])
 
 
 def test_images_are_counted(practice: PracticeServer) -> None:
     dot = ImagePart(data=b"\x89PNG", media_type="image/png")
-    with practice.model() as model:
+    with practice.make_model() as model:
         assert "a picture" in model.complete_sync(Message.user(["What?", dot])).content
         assert "2 pictures" in model.complete_sync(Message.user([dot, dot])).content
 
 
 def test_candidates_and_log_probabilities(practice: PracticeServer) -> None:
-    with practice.model() as model:
-        answer = model.complete_sync("A colour?", extra_body={"n": 2, "logprobs": True})
-        assert [each.message.text for each in answer.candidates] == ["Blue.", "Blue."]
-        assert [token["token"] for token in answer.logprobs["content"]] == ["Blue."]
+    with practice.make_model() as model:
+        response = model.complete_sync("A colour?", extra_body={"n": 2, "logprobs": True})
+        assert [candidate.message.text for candidate in response.candidates] == ["Blue.", "Blue."]
+        assert [token["token"] for token in response.logprobs["content"]] == ["Blue."]
 
 
 def test_responses_are_kept_until_they_are_forgotten(practice: PracticeServer) -> None:
-    with openai_style(OCIResponsesModel, practice) as model:
+    with make_openai_style_model(OCIResponsesModel, practice) as model:
         first = model.complete_sync("My name is Ada.")
         state = first.provider_state
         assert model.complete_sync("Who am I?", provider_state=state).content.endswith("Ada.")
         assert len(practice.requests[-1].json()["input"]) == 1
-        practice.forget(state["previous_response_id"])
+        practice.delete_response(state["previous_response_id"])
         with pytest.raises(OCIResponsesStateLostError):
             model.complete_sync("Who am I?", provider_state=state)
 
 
 def test_what_is_not_to_be_stored_is_not_kept(practice: PracticeServer) -> None:
-    with openai_style(OCIResponsesModel, practice) as model:
+    with make_openai_style_model(OCIResponsesModel, practice) as model:
         first = model.copy(store=False).complete_sync("My name is Ada.")
         state = {"previous_response_id": first.response_id}
         with pytest.raises(OCIResponsesStateLostError):
@@ -235,21 +241,21 @@ def test_examples_ask_what_the_environment_names(
 ) -> None:
     monkeypatch.setenv("LOCUS_MODEL_ID", "openai:gpt-4o")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    named = example_model(practice, tools=True, temperature=0)
+    named = get_example_model(practice, tools=True, temperature=0)
     assert (named.config.model, named.config.temperature) == ("gpt-4o", 0)
     monkeypatch.setenv("LOCUS_MODEL_ID", "practice")
-    assert example_model(practice) == practice.model()
+    assert get_example_model(practice) == practice.make_model()
 
 
 def test_without_an_embedded_model_examples_ask_the_practice_server(
     practice: PracticeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LOCUS_MODEL_ID", raising=False)
-    monkeypatch.setattr(practice_module, "_embedded", lambda: False)
-    assert example_model(practice) == practice.model()
+    monkeypatch.setattr(practice_module, "_is_embedded_model_installed", lambda: False)
+    assert get_example_model(practice) == practice.make_model()
     monkeypatch.setenv("LOCUS_MODEL_ID", "local:smollm2")
-    assert example_model(practice, tools=True) == practice.model()
-    assert example_model(practice, images=True) == practice.model()
+    assert get_example_model(practice, tools=True) == practice.make_model()
+    assert get_example_model(practice, images=True) == practice.make_model()
 
 
 def test_a_profile_without_the_package_says_what_to_install(
@@ -257,4 +263,4 @@ def test_a_profile_without_the_package_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(practice_module, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"locus-llm\[oci\]"):
-        practice.oci_profile(tmp_path)
+        practice.write_oci_profile(tmp_path)

@@ -1,4 +1,4 @@
-"""The models that users test with: every kind of answer, on every runtime, no traces left."""
+"""The models that users test with: every kind of response, on every runtime, no traces left."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ from locus.testing import (
     FunctionModel,
     ScriptedModel,
     ScriptExhaustedError,
-    cut_off,
+    interrupted_text,
     text,
     tool_call,
 )
-from locus.testing.scripted_models import Answer
-from tests.support import runtimes
-from tests.support.runtimes import Runtime, run, script
-
-backend, no_leaks, runtime = runtimes.backend, runtimes.no_leaks, runtimes.runtime
+from locus.testing.scripted_models import ScriptEntry
+from tests.support.runtimes import Runtime, run_async
+from tests.support.subprocess_scripts import run_script
+from tests.support.timing import HANG_SECONDS
 
 TOOL = {
     "type": "function",
@@ -51,24 +50,24 @@ def overloaded() -> OverloadedError:
     return OverloadedError("no room", status_code=529)
 
 
-# -- answers -----------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------
 
 
-def test_answers_come_in_order_on_every_runtime(runtime: Runtime) -> None:
+def test_responses_come_in_order_on_every_runtime(runtime: Runtime) -> None:
     model = ScriptedModel("one", "two", "three")
-    assert runtime.ask(model, "?").content == "one"
-    assert runtime.stream(model, "?")[-1].response.content == "two"
+    assert runtime.complete(model, "?").content == "one"
+    assert runtime.collect_events(model, "?")[-1].response.content == "two"
     assert runtime.invoke(model, "?") == Message.assistant("three")
 
 
-def test_parallel_calls_are_one_answer(runtime: Runtime) -> None:
-    answer = [tool_call("weather", city="Oslo"), tool_call("weather", city="Rome")]
-    model = ScriptedModel(answer, cycle=True)
-    whole = runtime.ask(model, "?")
-    assert [call.arguments for call in whole.tool_calls] == [{"city": "Oslo"}, {"city": "Rome"}]
-    assert len({call.id for call in whole.tool_calls}) == 2
-    assert (whole.message.content, whole.finish_reason) == (None, "tool_calls")
-    assert runtime.stream(model, "?")[-1].tool_calls == whole.tool_calls
+def test_parallel_calls_are_one_response(runtime: Runtime) -> None:
+    entry = [tool_call("weather", city="Oslo"), tool_call("weather", city="Rome")]
+    model = ScriptedModel(entry, cycle=True)
+    response = runtime.complete(model, "?")
+    assert [call.arguments for call in response.tool_calls] == [{"city": "Oslo"}, {"city": "Rome"}]
+    assert len({call.id for call in response.tool_calls}) == 2
+    assert (response.message.content, response.finish_reason) == (None, "tool_calls")
+    assert runtime.collect_events(model, "?")[-1].tool_calls == response.tool_calls
 
 
 def test_a_call_can_have_any_argument_and_an_id_of_its_own() -> None:
@@ -76,32 +75,32 @@ def test_a_call_can_have_any_argument_and_an_id_of_its_own() -> None:
     assert call == ToolCall("call_1", "weather", {"id": "a", "name": "b", "self": "c"})
 
 
-def test_words_and_calls_make_one_answer_that_ends_as_a_call_does() -> None:
-    whole = ScriptedModel([tool_call("weather"), "Let me ", text("see.")]).complete_sync("?")
-    assert whole.content == "Let me see."
-    assert [call.name for call in whole.tool_calls] == ["weather"]
-    assert whole.stop_reason == "tool_calls"
+def test_text_and_calls_make_one_response_that_ends_as_a_call_does() -> None:
+    response = ScriptedModel([tool_call("weather"), "Let me ", text("see.")]).complete_sync("?")
+    assert response.content == "Let me see."
+    assert [call.name for call in response.tool_calls] == ["weather"]
+    assert response.stop_reason == "tool_calls"
 
 
-def test_pieces_join_reasoning_and_usage() -> None:
-    answer = [
+def test_chunks_join_reasoning_and_usage() -> None:
+    entry = [
         text("a", reasoning="x", usage={"prompt_tokens": 3}),
         text("b", reasoning="y", usage={"completion_tokens": 2}, stop_reason="length"),
     ]
-    whole = ScriptedModel(answer).complete_sync("?")
-    assert (whole.content, whole.reasoning, whole.finish_reason) == ("ab", "xy", "length")
-    assert whole.usage == {"prompt_tokens": 3, "completion_tokens": 2}
+    response = ScriptedModel(entry).complete_sync("?")
+    assert (response.content, response.reasoning, response.finish_reason) == ("ab", "xy", "length")
+    assert response.usage == {"prompt_tokens": 3, "completion_tokens": 2}
 
 
-def test_a_refusal_survives_being_one_piece_of_several() -> None:
+def test_a_refusal_can_be_one_part_of_several() -> None:
     refusal = Message.assistant([RefusalPart("No.")])
     assert ScriptedModel(refusal).complete_sync("?").refusal == "No."
-    whole = ScriptedModel(["I am sorry.", refusal]).complete_sync("?")
-    assert (whole.content, whole.refusal) == ("I am sorry.", "No.")
+    response = ScriptedModel(["I am sorry.", refusal]).complete_sync("?")
+    assert (response.content, response.refusal) == ("I am sorry.", "No.")
 
 
-def test_a_response_is_given_as_it_is(runtime: Runtime) -> None:
-    said = ModelResponse(
+def test_a_response_is_returned_unchanged(runtime: Runtime) -> None:
+    response = ModelResponse(
         Message.assistant("Hi"),
         usage={"prompt_tokens": 1},
         stop_reason="end_turn",
@@ -111,15 +110,15 @@ def test_a_response_is_given_as_it_is(runtime: Runtime) -> None:
         response_id="r2",
         logprobs={"content": []},
     )
-    model = ScriptedModel(said, cycle=True)
-    assert runtime.ask(model, "?") == said
-    last = runtime.stream(model, "?")[-1]
-    assert last.response == said
-    assert (last.usage, last.stop_reason) == (said.usage, "end_turn")
-    assert last.provider_state == said.provider_state
+    model = ScriptedModel(response, cycle=True)
+    assert runtime.complete(model, "?") == response
+    last = runtime.collect_events(model, "?")[-1]
+    assert last.response == response
+    assert (last.usage, last.stop_reason) == (response.usage, "end_turn")
+    assert last.provider_state == response.provider_state
 
 
-pieces: st.SearchStrategy[Answer] = st.lists(
+entries: st.SearchStrategy[ScriptEntry] = st.lists(
     st.text().map(text)
     | st.text()
     | st.builds(text, st.text(), reasoning=st.text(min_size=1))
@@ -129,10 +128,10 @@ pieces: st.SearchStrategy[Answer] = st.lists(
 )
 
 
-@given(answer=pieces)
-def test_the_pieces_of_a_stream_joined_are_the_whole_answer(answer: Answer) -> None:
-    model = ScriptedModel(answer, cycle=True)
-    whole = model.complete_sync("?")
+@given(entry=entries)
+def test_the_chunks_of_a_stream_joined_are_the_complete_response(entry: ScriptEntry) -> None:
+    model = ScriptedModel(entry, cycle=True)
+    response = model.complete_sync("?")
     events = list(model.stream_sync("?"))
 
     async def read() -> list[ModelChunkEvent]:
@@ -140,9 +139,9 @@ def test_the_pieces_of_a_stream_joined_are_the_whole_answer(answer: Answer) -> N
 
     assert events == anyio.run(read, backend="asyncio")
     assert [event.done for event in events] == [False] * (len(events) - 1) + [True]
-    assert events[-1].response == whole
-    assert "".join(event.content or "" for event in events) == whole.content
-    assert "".join(event.reasoning or "" for event in events) == (whole.reasoning or "")
+    assert events[-1].response == response
+    assert "".join(event.content or "" for event in events) == response.content
+    assert "".join(event.reasoning or "" for event in events) == (response.reasoning or "")
 
 
 def test_a_stream_comes_word_by_word() -> None:
@@ -157,46 +156,48 @@ def test_a_stream_comes_word_by_word() -> None:
 def test_an_error_is_raised_and_the_script_goes_on(runtime: Runtime, error: Exception) -> None:
     model = ScriptedModel(error, "fine", error)
     with pytest.raises(type(error), match=r"slow|x"):
-        runtime.ask(model, "?")
-    assert runtime.ask(model, "?").content == "fine"
+        runtime.complete(model, "?")
+    assert runtime.complete(model, "?").content == "fine"
     with pytest.raises(type(error)):
-        runtime.stream(model, "?")
+        runtime.collect_events(model, "?")
 
 
 def read_until_it_breaks(runtime: Runtime, model: Any) -> tuple[str, Exception]:
-    words = []
-    with runtime.open(model, "?") as stream:
+    text_so_far = []
+    with runtime.open_stream(model, "?") as stream:
         try:
             for event in stream:
-                words.append(event.content or "")
+                text_so_far.append(event.content or "")
                 assert not event.done
         except APIConnectionError as error:
-            return "".join(words), error
+            return "".join(text_so_far), error
         except OverloadedError as error:
-            return "".join(words), error
+            return "".join(text_so_far), error
     pytest.fail("the stream looks finished")
 
 
-def test_a_stream_that_is_cut_off_gives_what_came_and_raises(runtime: Runtime) -> None:
-    words, error = read_until_it_breaks(runtime, ScriptedModel(cut_off("half an ans")))
-    assert words == "half an ans"
+def test_a_stream_that_is_interrupted_yields_its_text_and_raises(runtime: Runtime) -> None:
+    text_so_far, error = read_until_it_breaks(
+        runtime, ScriptedModel(interrupted_text("half an ans"))
+    )
+    assert text_so_far == "half an ans"
     assert isinstance(error, StreamInterruptedError)
     assert error.partial is not None
-    assert (error.partial.content, error.partial.stop_reason) == (words, None)
+    assert (error.partial.content, error.partial.stop_reason) == (text_so_far, None)
 
 
 def test_any_error_can_come_in_the_middle_of_a_stream(runtime: Runtime) -> None:
     model = ScriptedModel([text("half", reasoning="Hm."), " an ans", overloaded()], cycle=True)
-    words, error = read_until_it_breaks(runtime, model)
-    assert (words, type(error)) == ("half an ans", OverloadedError)
+    text_so_far, error = read_until_it_breaks(runtime, model)
+    assert (text_so_far, type(error)) == ("half an ans", OverloadedError)
     assert isinstance(error, OverloadedError)
     assert error.partial is not None
     assert (error.partial.content, error.partial.reasoning) == ("half an ans", "Hm.")
     with pytest.raises(OverloadedError, match="no room"):
-        runtime.ask(model, "?")
+        runtime.complete(model, "?")
 
 
-def test_an_error_shared_by_answers_says_of_each_what_had_come() -> None:
+def test_an_error_shared_by_responses_has_the_partial_response_of_each() -> None:
     shared = overloaded()
     model = ScriptedModel(["a", shared], ["b", shared], shared)
     partials = []
@@ -208,13 +209,13 @@ def test_an_error_shared_by_answers_says_of_each_what_had_come() -> None:
     assert (shared.partial, shared.__traceback__) == (None, None)
 
 
-def test_a_script_that_is_used_up_says_so(runtime: Runtime) -> None:
+def test_a_used_up_script_raises(runtime: Runtime) -> None:
     model = ScriptedModel("one")
-    runtime.ask(model, "?")
-    with pytest.raises(ScriptExhaustedError, match=r"it has 1 answer, and this is call 2"):
-        runtime.ask(model, "?")
+    runtime.complete(model, "?")
+    with pytest.raises(ScriptExhaustedError, match=r"it has 1 response, and this is call 2"):
+        runtime.complete(model, "?")
     with pytest.raises(ScriptExhaustedError, match=r"this is call 3"):
-        runtime.stream(model, "?")
+        runtime.collect_events(model, "?")
 
 
 def test_a_cycle_begins_again() -> None:
@@ -225,19 +226,25 @@ def test_a_cycle_begins_again() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ScriptedModel(), "at least one answer"),
-        (lambda: ScriptedModel("a", []), "answer 2 of the script is empty"),
-        (lambda: ScriptedModel(None), "answer 1 of the script is NoneType"),
-        (lambda: ScriptedModel("a", ["b", 3]), "answer 2 of the script is int"),
-        (lambda: ScriptedModel(RateLimitError), "answer 1 of the script is RateLimitError"),
-        (lambda: ScriptedModel({"content": "a"}), "answer 1 of the script is dict"),
-        (lambda: ScriptedModel(b"a"), "answer 1 of the script is bytes"),
-        (lambda: ScriptedModel(Message.user("a")), "answer 1 of the script is a message of the us"),
+        (lambda: ScriptedModel(), "at least one response"),
+        (lambda: ScriptedModel("a", []), "response 2 of the script is empty"),
+        (lambda: ScriptedModel(None), "response 1 of the script is NoneType"),
+        (lambda: ScriptedModel("a", ["b", 3]), "response 2 of the script is int"),
+        (lambda: ScriptedModel(RateLimitError), "response 1 of the script is RateLimitError"),
+        (lambda: ScriptedModel({"content": "a"}), "response 1 of the script is dict"),
+        (lambda: ScriptedModel(b"a"), "response 1 of the script is bytes"),
+        (
+            lambda: ScriptedModel(Message.user("a")),
+            "response 1 of the script is a message of the us",
+        ),
         (lambda: FunctionModel("a"), "takes a function, not str"),
-        (lambda: FunctionModel(lambda *_: None).complete_sync("?"), "the function gave is NoneTyp"),
+        (
+            lambda: FunctionModel(lambda *_: None).complete_sync("?"),
+            "the function returned is NoneTyp",
+        ),
     ],
 )
-def test_what_is_no_answer_is_refused_by_name(make: Callable[[], Any], message: str) -> None:
+def test_what_is_no_response_is_rejected_by_position(make: Callable[[], Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make()
 
@@ -246,7 +253,7 @@ def test_what_is_no_answer_is_refused_by_name(make: Callable[[], Any], message: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "keywords", "kind", "message"),
+    ("arguments", "keywords", "error_type", "message"),
     [
         (([],), {}, ValueError, "empty"),
         (([Message.user("a"), Message.assistant(None)],), {}, ValueError, r"messages\[1\]"),
@@ -260,15 +267,15 @@ def test_a_call_that_no_provider_accepts_is_refused_before_anything(
     runtime: Runtime,
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
-    kind: type[Exception],
+    error_type: type[Exception],
     message: str,
 ) -> None:
     model = ScriptedModel("one")
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(kind, match=message):
+    for ask in (runtime.complete, runtime.collect_events):
+        with pytest.raises(error_type, match=message):
             ask(model, *arguments, **keywords)
     assert model.calls == []
-    assert runtime.ask(model, "?").content == "one"
+    assert runtime.complete(model, "?").content == "one"
 
 
 def test_a_stream_is_checked_when_it_is_made_and_asks_when_it_is_read() -> None:
@@ -281,12 +288,12 @@ def test_a_stream_is_checked_when_it_is_made_and_asks_when_it_is_read() -> None:
     assert model.complete_sync("?").content == "one"
 
 
-def test_calls_are_recorded_with_everything_said(runtime: Runtime) -> None:
+def test_calls_are_recorded_with_all_arguments(runtime: Runtime) -> None:
     model = ScriptedModel("one", "two")
     schema = {"type": "json_object"}
-    runtime.ask(model, "Hi", [TOOL], response_format=schema, max_tokens=5)
+    runtime.complete(model, "Hi", [TOOL], response_format=schema, max_tokens=5)
     conversation = [Message.system("Be brief."), Message.user("Hi")]
-    runtime.stream(model, conversation, stop=["x"], extra_body={"k": 1})
+    runtime.collect_events(model, conversation, stop=["x"], extra_body={"k": 1})
     first, second = model.calls
     assert first.messages == (Message.user("Hi"),)
     assert first.tools == (TOOL,)
@@ -298,13 +305,13 @@ def test_calls_are_recorded_with_everything_said(runtime: Runtime) -> None:
     assert second.streamed
 
 
-def test_bound_tools_and_keywords_are_used_where_a_call_says_nothing(runtime: Runtime) -> None:
+def test_bound_tools_and_keywords_are_used_where_a_call_has_none(runtime: Runtime) -> None:
     model = ScriptedModel("ok", cycle=True)
     bound = model.bind_tools([TOOL], temperature=0, seed=7)
-    runtime.ask(bound, "?")
-    runtime.stream(bound, "?", [OTHER], temperature=1)
-    runtime.ask(bound, "?", [])
-    runtime.ask(model, "?")
+    runtime.complete(bound, "?")
+    runtime.collect_events(bound, "?", [OTHER], temperature=1)
+    runtime.complete(bound, "?", [])
+    runtime.complete(model, "?")
     assert [call.tools for call in model.calls] == [(TOOL,), (OTHER,), (), ()]
     assert [dict(call.options) for call in model.calls] == [
         {"temperature": 0, "seed": 7},
@@ -332,44 +339,44 @@ def test_a_bound_copy_goes_on_with_the_same_script() -> None:
 # -- functions ---------------------------------------------------------------------------------
 
 
-def test_a_function_sees_the_call_and_gives_any_answer(runtime: Runtime) -> None:
-    def answer(messages: tuple[Message, ...], tools: Any, **options: Any) -> Answer:
+def test_a_function_sees_the_call_and_gives_any_response(runtime: Runtime) -> None:
+    def respond(messages: tuple[Message, ...], tools: Any, **options: Any) -> ScriptEntry:
         if tools:
             return [tool_call(tools[0]["function"]["name"]), f"{options}"]
         return messages[-1].text.upper()
 
-    model = FunctionModel(answer)
-    assert runtime.ask(model, "hello").content == "HELLO"
-    whole = runtime.stream(model, "hello", [TOOL], seed=3)[-1].response
-    assert (whole.content, whole.tool_calls[0].name) == ("{'seed': 3}", "weather")
+    model = FunctionModel(respond)
+    assert runtime.complete(model, "hello").content == "HELLO"
+    response = runtime.collect_events(model, "hello", [TOOL], seed=3)[-1].response
+    assert (response.content, response.tool_calls[0].name) == ("{'seed': 3}", "weather")
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_async_function_is_awaited(backend: str, streamed: bool) -> None:
-    async def answer(messages: tuple[Message, ...], tools: Any, **options: Any) -> Answer:
+    async def respond(messages: tuple[Message, ...], tools: Any, **options: Any) -> ScriptEntry:
         await anyio.sleep(0.001)
         if messages[-1].text == "fail":
             raise overloaded()
         return [messages[-1].text.upper(), " ok"]
 
     async def ask(prompt: str) -> str:
-        model = FunctionModel(answer)
+        model = FunctionModel(respond)
         if not streamed:
             return (await model.complete(prompt)).content
         async with model.stream(prompt) as stream:
             return "".join([event.content or "" async for event in stream])
 
-    assert run(backend, ask, "hello") == "HELLO ok"
+    assert run_async(backend, ask, "hello") == "HELLO ok"
     with pytest.raises(OverloadedError):
-        run(backend, ask, "fail")
+        run_async(backend, ask, "fail")
 
 
 @pytest.mark.usefixtures("no_leaks")
 def test_an_async_function_cannot_be_called_blocking() -> None:
-    async def answer(*_: Any, **__: Any) -> str:
+    async def respond(*_: Any, **__: Any) -> str:
         return "never"
 
-    model = FunctionModel(answer)
+    model = FunctionModel(respond)
     with pytest.raises(ConfigurationError, match="async: it cannot be called blocking"):
         model.complete_sync("?")
     with pytest.raises(ConfigurationError, match="async"):
@@ -377,12 +384,12 @@ def test_an_async_function_cannot_be_called_blocking() -> None:
 
 
 def test_an_error_of_the_function_passes(runtime: Runtime) -> None:
-    def answer(*_: Any, **__: Any) -> str:
+    def respond(*_: Any, **__: Any) -> str:
         return str(1 / 0)
 
-    for ask in (runtime.ask, runtime.stream):
+    for ask in (runtime.complete, runtime.collect_events):
         with pytest.raises(ZeroDivisionError):
-            ask(FunctionModel(answer), "?")
+            ask(FunctionModel(respond), "?")
 
 
 # -- runtimes ----------------------------------------------------------------------------------
@@ -400,7 +407,7 @@ def test_other_tasks_run_between_the_words(backend: str) -> None:
             group.start_soon(read, "1")
             group.start_soon(read, "2")
 
-    run(backend, both)
+    run_async(backend, both)
     assert len(heard) == 8
     assert heard != sorted(heard)
 
@@ -411,7 +418,7 @@ def test_a_call_can_be_cancelled(backend: str) -> None:
             await ScriptedModel("one").complete("?")
         return scope.cancelled_caught
 
-    assert run(backend, cancelled)
+    assert run_async(backend, cancelled)
 
 
 ABANDONED = """
@@ -446,20 +453,20 @@ ABANDONED = """
 
 
 def test_abandoned_streams_leave_no_warning(backend: str) -> None:
-    assert script(ABANDONED, backend) == "fine\n"
+    assert run_script(ABANDONED, backend) == "fine\n"
 
 
-def test_32_threads_get_32_answers() -> None:
+def test_32_threads_get_32_responses() -> None:
     model = ScriptedModel(*(f"answer {number}" for number in range(320)))
     together = threading.Barrier(32)
 
     def ask(_: int) -> list[str]:
-        together.wait(10)
+        together.wait(HANG_SECONDS)
         return [model.complete_sync("?").content for _ in range(10)]
 
     with ThreadPoolExecutor(32) as threads:
-        given = [answer for answers in threads.map(ask, range(32)) for answer in answers]
-    assert sorted(given) == sorted(f"answer {number}" for number in range(320))
+        contents = [content for part in threads.map(ask, range(32)) for content in part]
+    assert sorted(contents) == sorted(f"answer {number}" for number in range(320))
     assert len(model.calls) == 320
 
 
@@ -508,10 +515,10 @@ def test_a_model_cannot_be_changed() -> None:
 def test_a_model_can_be_closed_and_used_again(runtime: Runtime) -> None:
     model = ScriptedModel("ok", cycle=True)
     assert isinstance(model, ModelProtocol)
-    assert runtime.within(model, lambda same: same is model)
+    assert runtime.run_in_context(model, lambda same: same is model)
     runtime.close(model)
     runtime.close(model)
-    assert runtime.ask(model, "?").content == "ok"
+    assert runtime.complete(model, "?").content == "ok"
 
 
 def test_images_are_passed_on() -> None:

@@ -1,4 +1,4 @@
-"""Classes in a tool's arguments: members that none of them has, and code of theirs that fails."""
+"""Classes in a tool's arguments: extra members, and exceptions of the classes' own code."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import pytest
 from locus.core.errors import ConfigurationError
 from locus.core.structured import build_response_format, parse_structured
 from locus.tools import tool
-from tests.tools.test_arguments import bound, problem, problems
+from tests.tools.test_argument_validation import bind, get_issue, get_issues
 
-at: Any = pytest.importorskip("annotated_types")
+annotated_types: Any = pytest.importorskip("annotated_types")
 
 T = TypeVar("T")
 
 
-def refusal(hint: Any) -> str:
-    """What is said of a type that no tool can take."""
-    with pytest.raises(ConfigurationError) as caught:
-        bound(hint, None)
-    assert "parameter x: " in str(caught.value)
-    return str(caught.value).partition("parameter x: ")[2]
+def get_configuration_error(hint: Any) -> str:
+    """The message about a type that no tool can accept."""
+    with pytest.raises(ConfigurationError) as exc_info:
+        bind(hint, None)
+    assert "parameter x: " in str(exc_info.value)
+    return str(exc_info.value).partition("parameter x: ")[2]
 
 
-def schema_of(hint: Any) -> Any:
+def build_schema(hint: Any) -> Any:
     def function(x: Any) -> None: ...
 
     function.__annotations__["x"] = hint
     return tool(function).parameters["properties"]["x"]
 
 
-# Code of the caller's that fails.
+# The caller's own code raises.
 
 
 @dataclasses.dataclass
@@ -60,80 +60,87 @@ class FailingStruct(msgspec.Struct):
         raise RuntimeError("no such struct")
 
 
-class FailingRow(msgspec.Struct, array_like=True):
+class FailingArray(msgspec.Struct, array_like=True):
     x: int
 
     def __post_init__(self) -> None:
-        raise RuntimeError("no such row")
+        raise RuntimeError("no such array")
 
 
 @pytest.mark.parametrize(
-    ("hint", "raw", "said"),
+    ("hint", "raw", "issue"),
     [
         (Fails, {"x": -1}, "x: RuntimeError no such thing"),
         (list[Fails] | None, [{"x": -1}], "x[0]: RuntimeError no such thing"),
         (attrs.make_class("V", {"x": attrs.field(validator=_raise)}), {"x": 1}, "typo"),
         (attrs.make_class("C", {"x": attrs.field(converter=_raise)}), {"x": 1}, "typo"),
         (FailingStruct, {"x": 1}, "x: RuntimeError no such struct"),
-        (FailingRow, [1], "x: its class says: RuntimeError no such row"),
+        (FailingArray, [1], "x: its class raised: RuntimeError no such array"),
     ],
 )
-def test_whatever_a_class_raises_is_told_to_the_model(hint: Any, raw: Any, said: str) -> None:
-    assert said in problem(hint, raw)
+def test_an_exception_of_a_class_is_an_issue_for_the_model(hint: Any, raw: Any, issue: str) -> None:
+    assert issue in get_issue(hint, raw)
 
 
-def test_a_name_that_is_half_a_surrogate_pair_is_told_to_the_model() -> None:
+def test_a_name_that_is_an_unpaired_surrogate_is_an_issue_for_the_model() -> None:
     @tool
     def say(x: str = "") -> str:
         return x
 
-    assert problems(say, {"\ud800": 1}) == ['"\\ud800": no such argument (known: x)']
-    assert "no such member" in problem(Fails, {"x": 1, "\ud800": 1})
-    assert "a whole number is wanted" in problem(dict[int, str], {"\ud800": "a"})
+    assert get_issues(say, {"\ud800": 1}) == ['"\\ud800": no such argument (known: x)']
+    assert "no such member" in get_issue(Fails, {"x": 1, "\ud800": 1})
+    assert "expected an integer" in get_issue(dict[int, str], {"\ud800": "a"})
 
 
 @pytest.mark.parametrize("hint", [str, float, Literal["a"], list[str], Fails, bool, Decimal | None])
-def test_a_number_too_long_to_be_written_is_told_to_the_model(hint: Any) -> None:
+def test_a_number_with_too_many_digits_to_write_is_an_issue_for_the_model(hint: Any) -> None:
     huge = 10**5000
     if hint in (float, Decimal | None):
         huge = -huge
     if hint == Decimal | None:
-        assert bound(hint, huge) == Decimal(-1).scaleb(5000)
+        assert bind(hint, huge) == Decimal(-1).scaleb(5000)
     else:
-        assert "number of very many digits" in problem(hint, huge)
+        assert "number with very many digits" in get_issue(hint, huge)
 
 
-# What a predicate checks.
+# Predicates.
 
 
 def test_a_predicate_is_called_with_the_value() -> None:
-    def even(value: int) -> bool:
+    def is_even(value: int) -> bool:
         return value % 2 == 0
 
-    assert bound(Annotated[int, at.Predicate(even)], 2) == 2
-    assert "does not pass the check" in problem(Annotated[int, at.Predicate(even)], 3)
-    assert bound(Annotated[int | None, at.Predicate(even)], None) is None
-    assert problem(at.LowerCase[str], "A") == "x: does not pass the check str.islower"
-    assert bound(dict[at.LowerCase[str], int], {"a": 1}) == {"a": 1}
-    assert "str.islower" in problem(dict[at.LowerCase[str], int], {"A": 1})
-    assert "not " in problem(Annotated[str, at.Predicate(at.Not(str.isdigit))], "1")
+    assert bind(Annotated[int, annotated_types.Predicate(is_even)], 2) == 2
+    assert "does not satisfy the predicate" in get_issue(
+        Annotated[int, annotated_types.Predicate(is_even)], 3
+    )
+    assert bind(Annotated[int | None, annotated_types.Predicate(is_even)], None) is None
+    assert (
+        get_issue(annotated_types.LowerCase[str], "A")
+        == "x: does not satisfy the predicate str.islower"
+    )
+    assert bind(dict[annotated_types.LowerCase[str], int], {"a": 1}) == {"a": 1}
+    assert "str.islower" in get_issue(dict[annotated_types.LowerCase[str], int], {"A": 1})
+    assert "not " in get_issue(
+        Annotated[str, annotated_types.Predicate(annotated_types.Not(str.isdigit))], "1"
+    )
 
 
-def test_a_predicate_that_fails_is_told_to_the_model() -> None:
-    said = problem(Annotated[int, at.Predicate(lambda value: 1 / value > 0)], 0)
-    assert said.endswith("failed: ZeroDivisionError division by zero")
+def test_a_predicate_that_raises_is_an_issue_for_the_model() -> None:
+    issue = get_issue(Annotated[int, annotated_types.Predicate(lambda value: 1 / value > 0)], 0)
+    assert issue.endswith("failed: ZeroDivisionError division by zero")
 
 
-def test_grouped_annotations_are_taken_apart() -> None:
+def test_grouped_metadata_is_expanded() -> None:
     @dataclasses.dataclass(frozen=True)
-    class Small(at.GroupedMetadata):
+    class Small(annotated_types.GroupedMetadata):
         def __iter__(self) -> Any:
-            yield at.Lt(10)
-            yield at.Predicate(lambda value: value != 7)
+            yield annotated_types.Lt(10)
+            yield annotated_types.Predicate(lambda value: value != 7)
 
-    assert bound(Annotated[int, Small()], 9) == 9
-    assert problem(Annotated[int, Small()], 10) == "x: expected int <= 9, not 10"
-    assert "does not pass the check" in problem(Annotated[int, Small()], 7)
+    assert bind(Annotated[int, Small()], 9) == 9
+    assert get_issue(Annotated[int, Small()], 10) == "x: expected int <= 9, got 10"
+    assert "does not satisfy the predicate" in get_issue(Annotated[int, Small()], 7)
 
 
 # Decimal numbers.
@@ -142,31 +149,41 @@ def test_grouped_annotations_are_taken_apart() -> None:
 @pytest.mark.parametrize(
     "text", ["NaN", "sNaN", "Infinity", "-inf", "1_0", "\u0661", " 1", "", "+1"]
 )
-def test_a_decimal_is_written_as_json_writes_numbers(text: str) -> None:
-    assert problem(Decimal, text) == f"x: a decimal number is wanted, not text {text!r}"
-    assert bound(Decimal | str, text) == text
-    assert "a decimal number" in problem(dict[Decimal, int], {text: 1})
+def test_a_decimal_has_to_be_written_as_json_writes_numbers(text: str) -> None:
+    assert get_issue(Decimal, text) == f"x: expected a decimal number, got the string {text!r}"
+    assert bind(Decimal | str, text) == text
+    assert "a decimal number" in get_issue(dict[Decimal, int], {text: 1})
 
 
 def test_a_decimal_keeps_its_digits() -> None:
-    assert str(bound(Decimal, "-1.50")) == "-1.50"
-    assert bound(Decimal, "1e3") == 1000
-    assert bound(dict[Decimal, int], {"1.5": 1}) == {Decimal("1.5"): 1}
+    assert str(bind(Decimal, "-1.50")) == "-1.50"
+    assert bind(Decimal, "1e3") == 1000
+    assert bind(dict[Decimal, int], {"1.5": 1}) == {Decimal("1.5"): 1}
 
 
 def test_a_decimal_may_have_bounds() -> None:
-    price = Annotated[Decimal, at.Ge(0), at.Lt(Decimal("2.5")), at.MultipleOf(0.1)]
-    assert bound(price, "2.4") == Decimal("2.4")
-    assert problem(price, "-1") == "x: at least 0 is wanted, not text '-1'"
-    assert problem(price, 2.5) == "x: below 2.5 is wanted, not 2.5"
-    assert problem(price, "0.15") == "x: a multiple of 0.1 is wanted, not text '0.15'"
-    assert "a multiple of" in problem(Annotated[Decimal, at.MultipleOf(3)], "1e999999")
-    assert schema_of(Annotated[Decimal, at.Ge(0)])["minimum"] == 0
-    assert refusal(Annotated[Decimal, at.MinLen(1)]) == "a Decimal has no min_length"
+    price = Annotated[
+        Decimal,
+        annotated_types.Ge(0),
+        annotated_types.Lt(Decimal("2.5")),
+        annotated_types.MultipleOf(0.1),
+    ]
+    assert bind(price, "2.4") == Decimal("2.4")
+    assert get_issue(price, "-1") == "x: expected a number of at least 0, got the string '-1'"
+    assert get_issue(price, 2.5) == "x: expected a number below 2.5, got 2.5"
+    assert get_issue(price, "0.15") == "x: expected a multiple of 0.1, got the string '0.15'"
+    assert "a multiple of" in get_issue(
+        Annotated[Decimal, annotated_types.MultipleOf(3)], "1e999999"
+    )
+    assert build_schema(Annotated[Decimal, annotated_types.Ge(0)])["minimum"] == 0
+    assert (
+        get_configuration_error(Annotated[Decimal, annotated_types.MinLen(1)])
+        == "a Decimal has no min_length"
+    )
 
 
-def test_strict_mode_has_the_bounds_of_a_decimal_in_words() -> None:
-    order = TypedDict("order", {"price": Annotated[Decimal, at.Ge(0)]})  # noqa: UP013
+def test_in_strict_mode_the_bounds_of_a_decimal_move_into_the_description() -> None:
+    order = TypedDict("order", {"price": Annotated[Decimal, annotated_types.Ge(0)]})  # noqa: UP013
     schema = build_response_format(order)["json_schema"]["schema"]["properties"]["price"]
     assert schema == {"type": "string", "description": '(format: "decimal"; minimum: 0)'}
 
@@ -192,60 +209,63 @@ class Closed(msgspec.Struct, forbid_unknown_fields=True):
     a: int = 0
 
 
-class Both(msgspec.Struct, Generic[T]):
+class GenericStruct(msgspec.Struct, Generic[T]):
     one: T
-    other: Annotated[int, at.Predicate(bool)] = 1
+    other: Annotated[int, annotated_types.Predicate(bool)] = 1
 
 
-def test_misspelt_members_of_a_struct_are_refused() -> None:
+def test_misspelt_members_of_a_struct_are_an_issue() -> None:
     known = "(known: howMany, b, more)"
-    assert problem(Camel, {"howMany": 1, "B": 5}) == f"x.B: no such member {known}"
-    assert "did you mean 'howMany'" in problem(Camel, {"how_many": 1})
-    assert bound(Camel, {"howMany": 2}) == Camel(2)
-    assert problem(list[Camel], [{"c": 1}]).startswith("x[0].c: no such member")
+    assert get_issue(Camel, {"howMany": 1, "B": 5}) == f"x.B: no such member {known}"
+    assert "did you mean 'howMany'" in get_issue(Camel, {"how_many": 1})
+    assert bind(Camel, {"howMany": 2}) == Camel(2)
+    assert get_issue(list[Camel], [{"c": 1}]).startswith("x[0].c: no such member")
 
 
-def test_a_struct_that_can_be_unset_stays_so() -> None:
-    assert bound(Camel, {}).more is msgspec.UNSET
-    assert bound(Camel, {"more": 3}).more == 3
+def test_a_member_that_may_be_unset_stays_unset() -> None:
+    assert bind(Camel, {}).more is msgspec.UNSET
+    assert bind(Camel, {"more": 3}).more == 3
 
 
-def test_a_tagged_struct_wants_its_tag() -> None:
-    assert bound(Circle, {"type": "circle", "r": 1}) == Circle(1.0)
-    assert problem(Circle, {"r": 1}) == "x.type: required, but missing"
-    assert bound(Circle | Square, {"type": "square", "side": 2}) == Square(2.0)
-    either = 'x.type: one of "circle", "square" is wanted, not text \'z\''
-    assert problem(Circle | Square, {"type": "z", "r": 1}) == either
+def test_a_tagged_struct_requires_its_tag() -> None:
+    assert bind(Circle, {"type": "circle", "r": 1}) == Circle(1.0)
+    assert get_issue(Circle, {"r": 1}) == "x.type: required, but missing"
+    assert bind(Circle | Square, {"type": "square", "side": 2}) == Square(2.0)
+    issue = 'x.type: expected one of "circle", "square", got the string \'z\''
+    assert get_issue(Circle | Square, {"type": "z", "r": 1}) == issue
 
 
-def test_generic_structs_and_their_checks_are_read() -> None:
-    assert bound(Both[int], {"one": 1}) == Both(1, 1)
-    assert problem(Both[int], {"one": "a"}) == "x.one: a whole number is wanted, not text 'a'"
-    assert "x.other: does not pass" in problem(Both[int], {"one": 1, "other": 0})
+def test_generic_structs_and_their_predicates_are_supported() -> None:
+    assert bind(GenericStruct[int], {"one": 1}) == GenericStruct(1, 1)
+    assert (
+        get_issue(GenericStruct[int], {"one": "a"})
+        == "x.one: expected an integer, got the string 'a'"
+    )
+    assert "x.other: does not satisfy" in get_issue(GenericStruct[int], {"one": 1, "other": 0})
 
 
-def test_a_struct_that_forbids_other_members_does_so_in_an_answer_too() -> None:
+def test_a_struct_that_forbids_extra_members_does_so_in_a_response_too() -> None:
     assert "$.b: no such member" in str(parse_structured('{"b": 1}', Closed).error)
     assert parse_structured('{"c": 1}', Camel).unwrap() == Camel()
 
 
-# What can not be made.
+# Classes that cannot be constructed.
 
 
 @dataclasses.dataclass
-class Initiated:
+class RequiredInitVar:
     seed: dataclasses.InitVar[int]
     q: int = 0
 
 
 @dataclasses.dataclass
-class Seeded:
+class OptionalInitVar:
     seed: dataclasses.InitVar[int] = 3
     q: int = 0
 
 
 @attrs.define(init=False)
-class Own:
+class CustomInit:
     a: int
     b: int = 0
 
@@ -261,27 +281,30 @@ class Abstract(abc.ABC):
     def run(self) -> None: ...
 
 
-class Nothing(enum.Enum):
+class EmptyEnum(enum.Enum):
     pass
 
 
 @pytest.mark.parametrize(
-    ("hint", "said"),
+    ("hint", "message"),
     [
-        (Initiated, "the constructor of Initiated wants 'seed', which is no field"),
-        (Own, "the constructor of Own does not take its field 'b'"),
+        (
+            RequiredInitVar,
+            "the constructor of RequiredInitVar requires 'seed', which is not a field",
+        ),
+        (CustomInit, "the constructor of CustomInit does not take its field 'b'"),
         (Abstract, "Abstract is abstract"),
-        (Nothing, "the enum Nothing has no members"),
+        (EmptyEnum, "the enum EmptyEnum has no members"),
     ],
 )
-def test_what_nothing_could_be_made_of_is_refused_where_the_tool_is_defined(
-    hint: Any, said: str
+def test_a_class_that_cannot_be_constructed_is_an_error_when_the_tool_is_defined(
+    hint: Any, message: str
 ) -> None:
-    assert refusal(hint).startswith(said)
+    assert get_configuration_error(hint).startswith(message)
 
 
-def test_a_constructor_may_want_more_where_it_has_a_default() -> None:
-    assert bound(Seeded, {"q": 2}).q == 2
+def test_a_constructor_may_have_further_parameters_with_a_default() -> None:
+    assert bind(OptionalInitVar, {"q": 2}).q == 2
 
 
 class Place(NamedTuple):
@@ -289,5 +312,5 @@ class Place(NamedTuple):
     y: int
 
 
-def test_an_object_for_a_named_tuple_is_told_what_is_wanted() -> None:
-    assert problem(Place, {"x": 1, "y": 2}) == "x: an array (x, y) is wanted, not an object"
+def test_an_object_for_a_named_tuple_is_an_issue() -> None:
+    assert get_issue(Place, {"x": 1, "y": 2}) == "x: expected an array (x, y), got an object"

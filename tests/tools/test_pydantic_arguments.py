@@ -1,12 +1,12 @@
-"""Pydantic models in a tool's arguments: what pydantic itself would pass over or let through."""
+"""Pydantic models in a tool's arguments: extra members, exceptions of validators."""
 
-# No postponed annotations: pydantic looks for the models of the tests where these are defined.
+# No postponed annotations, because pydantic could not resolve the names of local models.
 from typing import Annotated, Any
 
 import pytest
 
 from locus.core.structured import parse_structured
-from tests.tools.test_arguments import bound, problem
+from tests.tools.test_argument_validation import bind, get_issue
 
 pydantic = pytest.importorskip("pydantic")
 
@@ -36,21 +36,21 @@ class Open(pydantic.BaseModel):
     inner: Inner | None = None
 
 
-class Before(pydantic.BaseModel):
+class BeforeModel(pydantic.BaseModel):
     a: int = 1
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def old(cls, raw: Any) -> Any:
+    def convert_old_name(cls, raw: Any) -> Any:
         return {"a": raw["z"]} if "z" in raw else raw
 
 
-def _older(raw: Any) -> Any:
+def _convert_old_name(raw: Any) -> Any:
     return {"x": raw["old"]}
 
 
 class BeforeField(pydantic.BaseModel):
-    inner: Annotated[Inner, pydantic.BeforeValidator(_older)]
+    inner: Annotated[Inner, pydantic.BeforeValidator(_convert_old_name)]
 
 
 class Root(pydantic.RootModel[list[Inner]]):
@@ -63,7 +63,7 @@ class Data:
 
 
 @pytest.mark.parametrize(
-    ("hint", "raw", "place"),
+    ("hint", "raw", "path"),
     [
         (Inner, {"x": 1, "q": 2}, "x.q"),
         (Outer, {"a": 1}, "x.a"),
@@ -77,8 +77,8 @@ class Data:
         (list[Inner] | None, [{"x": 1, "Y": 2}], "x[0].Y"),
     ],
 )
-def test_a_member_that_no_model_has_is_refused(hint: Any, raw: Any, place: str) -> None:
-    assert problem(hint, raw).startswith(f"{place}: no such member")
+def test_a_member_that_is_no_field_is_an_issue(hint: Any, raw: Any, path: str) -> None:
+    assert get_issue(hint, raw).startswith(f"{path}: no such member")
 
 
 @pytest.mark.parametrize(
@@ -89,33 +89,33 @@ def test_a_member_that_no_model_has_is_refused(hint: Any, raw: Any, place: str) 
         (ByName, {"a": 1}),
         (ByName, {"aa": 1}),
         (Open, {"other": 1}),
-        (Before, {"z": 3}),
+        (BeforeModel, {"z": 3}),
         (BeforeField, {"inner": {"old": 1}}),
     ],
 )
-def test_a_member_by_any_name_that_a_model_knows_is_taken(hint: Any, raw: Any) -> None:
-    assert isinstance(bound(hint, raw), hint)
+def test_a_member_may_have_any_alias_that_the_model_accepts(hint: Any, raw: Any) -> None:
+    assert isinstance(bind(hint, raw), hint)
 
 
-def test_an_answer_may_have_more_members_than_a_model() -> None:
+def test_a_response_may_have_extra_members() -> None:
     assert parse_structured('{"x": 1, "q": 2}', Inner).unwrap() == Inner(x=1)
 
 
-def test_whatever_a_validator_raises_is_told_to_the_model() -> None:
+def test_an_exception_of_a_validator_is_an_issue_for_the_model() -> None:
     class Fails(pydantic.BaseModel):
         x: int
 
         @pydantic.field_validator("x")
         @classmethod
-        def check(cls, value: int) -> int:
+        def validate_x(cls, value: int) -> int:
             raise RuntimeError("no such thing")
 
-    assert problem(Fails, {"x": 1}) == "x: RuntimeError no such thing"
+    assert get_issue(Fails, {"x": 1}) == "x: RuntimeError no such thing"
     with pytest.raises(RuntimeError):
         parse_structured('{"x": 1}', Fails)
 
 
-def test_numbers_beyond_64_bits_and_half_surrogate_pairs_do_not_end_the_run() -> None:
-    assert bound(Inner, {"x": 10**30}).x == 10**30
-    assert "4300 digits" in problem(Inner, {"x": 10**5000})
-    assert "surrogates not allowed" in problem(Inner, {"x": "\ud800"})
+def test_numbers_beyond_64_bits_and_unpaired_surrogates_do_not_raise() -> None:
+    assert bind(Inner, {"x": 10**30}).x == 10**30
+    assert "4300 digits" in get_issue(Inner, {"x": 10**5000})
+    assert "surrogates not allowed" in get_issue(Inner, {"x": "\ud800"})

@@ -1,4 +1,4 @@
-"""What a model is told about a tool: the schema of its types, the words of its docstring."""
+"""The schema of a tool: its types, and the descriptions in its docstring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from locus.core.errors import ConfigurationError
 from locus.tools import tool
-from locus.tools.docstring import read_docstring
+from locus.tools.docstring import parse_docstring
 
 
 class Unit(enum.Enum):
@@ -33,7 +33,7 @@ class Item:
     count: int = 1
 
 
-def properties(function: Any, **settings: Any) -> Any:
+def build_properties(function: Any, **settings: Any) -> Any:
     return tool(function, **settings).parameters["properties"]
 
 
@@ -65,17 +65,17 @@ def test_a_class_in_several_arguments_is_defined_once() -> None:
     assert schema["required"] == ["first", "others"]
 
 
-def test_defaults_are_shown_where_json_has_a_form_for_them() -> None:
+def test_defaults_are_in_the_schema_if_json_has_a_form_for_them() -> None:
     def function(a: Item = Item("x"), b: Any = object(), c: set[int] = frozenset()) -> None: ...  # type: ignore[assignment]  # noqa: B008
 
-    assert [part.get("default", "none") for part in properties(function).values()] == [
+    assert [schema.get("default", "none") for schema in build_properties(function).values()] == [
         {"name": "x", "count": 1},
         "none",
         [],
     ]
 
 
-def test_annotations_describe_and_bound() -> None:
+def test_annotations_add_descriptions_and_bounds() -> None:
     def function(
         a: Annotated[int, msgspec.Meta(ge=0, description="how many")],
         b: Annotated[str, "plain words"],
@@ -88,7 +88,7 @@ def test_annotations_describe_and_bound() -> None:
         :param d: and here
         """
 
-    assert properties(function) == {
+    assert build_properties(function) == {
         "a": {"type": "integer", "minimum": 0, "description": "how many"},
         "b": {"type": "string", "description": "plain words"},
         "c": {
@@ -104,7 +104,7 @@ def test_annotations_describe_and_bound() -> None:
     }
 
 
-def test_the_doc_of_pep_727_describes() -> None:
+def test_doc_of_pep_727_is_a_description() -> None:
     extensions = pytest.importorskip("typing_extensions")
     if not hasattr(extensions, "Doc"):
         pytest.skip("needs typing_extensions.Doc")
@@ -112,10 +112,10 @@ def test_the_doc_of_pep_727_describes() -> None:
     def function(a: Any) -> None: ...
 
     function.__annotations__["a"] = Annotated[int, extensions.Doc("how many")]
-    assert properties(function) == {"a": {"type": "integer", "description": "how many"}}
+    assert build_properties(function) == {"a": {"type": "integer", "description": "how many"}}
 
 
-def test_a_bound_that_json_schema_has_not_is_refused() -> None:
+def test_a_bound_that_json_schema_does_not_have_is_an_error() -> None:
     annotated = pytest.importorskip("annotated_types")
 
     def function(a: Any) -> None: ...
@@ -124,10 +124,14 @@ def test_a_bound_that_json_schema_has_not_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"tool 'function', parameter a: .*`ge`"):
         tool(function)
     function.__annotations__["a"] = Annotated[int, annotated.Interval(ge=1, lt=9)]
-    assert properties(function)["a"] == {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}
+    assert build_properties(function)["a"] == {
+        "type": "integer",
+        "minimum": 1,
+        "exclusiveMaximum": 9,
+    }
 
 
-def test_strict_mode_wants_every_argument() -> None:
+def test_strict_mode_requires_every_argument() -> None:
     def function(city: str, days: int = 3, item: Item | None = None) -> None: ...
 
     strict = tool(function, strict=True)
@@ -143,16 +147,18 @@ def test_strict_mode_wants_every_argument() -> None:
 
 
 @pytest.mark.parametrize("hint", [dict[str, int], Any, tuple[int, str]], ids=str)
-def test_what_strict_mode_cannot_say_is_refused_at_once(hint: Any) -> None:
+def test_a_type_that_strict_mode_cannot_express_is_an_error_at_once(hint: Any) -> None:
     def function(x: Any) -> None: ...
 
     function.__annotations__["x"] = hint
     tool(function)
-    with pytest.raises(ConfigurationError, match=r"function\.x .* which strict mode cannot say"):
+    with pytest.raises(
+        ConfigurationError, match=r"function\.x .* which strict mode cannot express"
+    ):
         tool(function, strict=True)
 
 
-def test_strict_mode_knows_every_argument_beforehand() -> None:
+def test_strict_mode_allows_no_further_arguments() -> None:
     def function(**more: int) -> None: ...
 
     with pytest.raises(ConfigurationError, match="'function' takes further arguments"):
@@ -231,18 +237,18 @@ EPYTEXT = """Look up the weather.
 
 
 @pytest.mark.parametrize("text", [GOOGLE, NUMPY, SPHINX, EPYTEXT], ids=["g", "n", "s", "e"])
-def test_the_common_styles_are_read(text: str) -> None:
-    said = read_docstring(text, {"city", "days", "more"})
-    assert said.arguments["city"] == "The city, with its country: ``Rome, Italy``."
-    assert said.arguments["days"] == "How many days. Defaults to 3."
-    assert said.arguments.get("more", "Passed on.") == "Passed on."
-    assert said.description.startswith(
+def test_the_common_styles_are_parsed(text: str) -> None:
+    docstring = parse_docstring(text, {"city", "days", "more"})
+    assert docstring.arguments["city"] == "The city, with its country: ``Rome, Italy``."
+    assert docstring.arguments["days"] == "How many days. Defaults to 3."
+    assert docstring.arguments.get("more", "Passed on.") == "Passed on."
+    assert docstring.description.startswith(
         "Look up the weather.\n\nWorks for cities only: not for countries."
     )
-    assert "The forecast." in said.description
-    for left_out in ("The city", "no such", "rtype", ":type", "\n\n\n"):
-        assert left_out not in said.description
-    assert ("Ask once a day." in said.description) == (text is GOOGLE)
+    assert "The forecast." in docstring.description
+    for omitted in ("The city", "no such", "rtype", ":type", "\n\n\n"):
+        assert omitted not in docstring.description
+    assert ("Ask once a day." in docstring.description) == (text is GOOGLE)
 
 
 @pytest.mark.parametrize(
@@ -268,25 +274,25 @@ def test_the_common_styles_are_read(text: str) -> None:
         ("Args:", "", {}),
     ],
 )
-def test_docstrings_of_every_shape(text: str, description: str, arguments: Any) -> None:
-    said = read_docstring(text, {"x", "y"})
-    assert (said.description, said.arguments) == (description, arguments)
+def test_unusual_docstrings_are_parsed(text: str, description: str, arguments: Any) -> None:
+    docstring = parse_docstring(text, {"x", "y"})
+    assert (docstring.description, docstring.arguments) == (description, arguments)
 
 
-def test_the_independent_reader_finds_the_same_arguments() -> None:
+def test_docstring_parser_finds_the_same_arguments() -> None:
     parser = pytest.importorskip("docstring_parser")
     for text in (GOOGLE, NUMPY, SPHINX):
-        found = {}
+        descriptions = {}
         for param in parser.parse(inspect.cleandoc(text)).params:
             for name in param.arg_name.split(","):
-                found[name.strip(" *")] = " ".join((param.description or "").split())
-        assert read_docstring(text, found.keys()).arguments == found
+                descriptions[name.strip(" *")] = " ".join((param.description or "").split())
+        assert parse_docstring(text, descriptions.keys()).arguments == descriptions
 
 
-# Pydantic, as a guest and as the oracle.
+# Pydantic: its classes in annotations, and its schemas for comparison.
 
 
-def test_pydantics_fields_describe_and_bound() -> None:
+def test_pydantics_fields_add_descriptions_and_bounds() -> None:
     pydantic = pytest.importorskip("pydantic")
     field = pydantic.Field
 
@@ -297,34 +303,34 @@ def test_pydantics_fields_describe_and_bound() -> None:
         "b": Annotated[str, field(pattern="^x", max_length=3)],
         "c": Annotated[int, pydantic.AfterValidator(lambda number: number + 1)],
     }
-    of = tool(function)
-    assert of.parameters["properties"] == {
+    tool_ = tool(function)
+    assert tool_.parameters["properties"] == {
         "a": {"type": "integer", "minimum": 0, "description": "how many", "examples": [1]},
         "b": {"type": "string", "pattern": "^x", "maxLength": 3},
         "c": {"$ref": "#/$defs/int"},
     }
-    assert of.bind({"a": 1, "b": "x", "c": 1}) == {"a": 1, "b": "x", "c": 2}
-    with pytest.raises(ValueError, match=r"a: a whole number .*; b: expected str matching"):
-        of.bind({"a": "1", "b": "y", "c": 1})
+    assert tool_.bind({"a": 1, "b": "x", "c": 1}) == {"a": 1, "b": "x", "c": 2}
+    with pytest.raises(ValueError, match=r"a: expected an integer.*; b: expected str matching"):
+        tool_.bind({"a": "1", "b": "y", "c": 1})
 
     def misplaced(a: int = field(3, ge=0)) -> None: ...
 
-    with pytest.raises(ConfigurationError, match=r"parameter 'a': a Field is no default"):
+    with pytest.raises(ConfigurationError, match=r"parameter 'a': a Field is not a default"):
         tool(misplaced)
 
 
-def test_pydantic_models_are_taken_by_their_own_rules() -> None:
+def test_pydantic_models_are_validated_by_their_own_rules() -> None:
     pydantic = pytest.importorskip("pydantic")
-    made = pydantic.create_model("Made", x=(int, ...), tags=(list[str], []))
+    model = pydantic.create_model("Model", x=(int, ...), tags=(list[str], []))
 
     def function(one: Any, many: Any) -> None: ...
 
-    function.__annotations__ |= {"one": made, "many": list[made]}
-    of = tool(function)
-    bound = of.bind({"one": {"x": 1}, "many": [{"x": 2, "tags": ["a"]}]})
-    assert bound == {"one": made(x=1), "many": [made(x=2, tags=["a"])]}
+    function.__annotations__ |= {"one": model, "many": list[model]}
+    tool_ = tool(function)
+    arguments = tool_.bind({"one": {"x": 1}, "many": [{"x": 2, "tags": ["a"]}]})
+    assert arguments == {"one": model(x=1), "many": [model(x=2, tags=["a"])]}
     with pytest.raises(ValueError, match=r"one\.x: Field required; many\[0\]\.x: Input should"):
-        of.bind({"one": {}, "many": [{"x": "y"}]})
+        tool_.bind({"one": {}, "many": [{"x": "y"}]})
 
 
 def test_the_schema_accepts_what_pydantics_schema_of_the_function_accepts() -> None:
@@ -339,13 +345,13 @@ def test_the_schema_accepts_what_pydantics_schema_of_the_function_accepts() -> N
     theirs = validator(pydantic.TypeAdapter(function).json_schema())
     names: list[Any] = ["x", 3, None]
     rows: list[Any] = [[], [{"a": 1}], [{"a": "1"}], {}]
-    verdicts = set()
+    results = set()
     for name, unit, row, ratio in itertools.product(names, ["c", "x", 1], rows, [None, 1, "1"]):
         raw = {"name": name, "unit": unit, "rows": row, "ratio": ratio}
         for case in (raw, {**raw, "more": 1}, {k: v for k, v in raw.items() if k != "ratio"}):
             assert ours.is_valid(case) == theirs.is_valid(case)
-            verdicts.add(ours.is_valid(case))
-    assert verdicts == {True, False}
+            results.add(ours.is_valid(case))
+    assert results == {True, False}
 
 
 def test_the_strict_schema_accepts_what_the_openai_sdks_accepts() -> None:
@@ -360,23 +366,23 @@ def test_the_strict_schema_accepts_what_the_openai_sdks_accepts() -> None:
         "days": (int | None, ...),
         "kinds": (list[Literal["sun", "rain"]], ...),
     }
-    made = pydantic.create_model("weather", **fields)
+    model = pydantic.create_model("weather", **fields)
     ours = json.loads(json.dumps(tool(weather, strict=True).to_openai_schema()))["function"]
-    theirs = openai.pydantic_function_tool(made)["function"]
+    theirs = openai.pydantic_function_tool(model)["function"]
     assert ours.keys() == theirs.keys()
     assert (ours["name"], ours["strict"]) == (theirs["name"], theirs["strict"])
     for case in itertools.product(["x", 1], [None, 3, "3"], [[], ["sun"], ["x"], None]):
         raw = dict(zip(("city", "days", "kinds"), case, strict=True))
-        for given in (raw, {"city": "x"}, {**raw, "more": 1}):
-            assert validator(ours["parameters"]).is_valid(given) == validator(
+        for arguments in (raw, {"city": "x"}, {**raw, "more": 1}):
+            assert validator(ours["parameters"]).is_valid(arguments) == validator(
                 theirs["parameters"]
-            ).is_valid(given)
+            ).is_valid(arguments)
 
 
-# What a tool says of itself does not change, and is JSON.
+# The schema is immutable, and is JSON.
 
 
-def test_a_default_that_json_has_no_number_for_is_left_out() -> None:
+def test_a_default_of_nan_or_infinity_is_left_out() -> None:
     def function(
         n: float = float("nan"),
         items: list[float] = [float("inf")],  # noqa: B006
@@ -384,11 +390,11 @@ def test_a_default_that_json_has_no_number_for_is_left_out() -> None:
         m: float = 1.5,
     ) -> None: ...
 
-    found = properties(function)
-    assert [name for name in found if "default" in found[name]] == ["m"]
+    schemas = build_properties(function)
+    assert [name for name in schemas if "default" in schemas[name]] == ["m"]
 
 
-def test_the_schema_cannot_be_changed() -> None:
+def test_the_schema_is_immutable() -> None:
     @tool
     def choose(a: Literal["x", "y"], b: int | None = None) -> None: ...
 
@@ -404,8 +410,8 @@ def test_the_schema_cannot_be_changed() -> None:
             change()
     assert required == ["a"]
     assert [*required, "b"] == required + ["b"]  # noqa: RUF005
-    for same in (copy.deepcopy, copy.copy, lambda value: pickle.loads(pickle.dumps(value))):
-        assert same(choose.parameters) == choose.parameters
+    for make_copy in (copy.deepcopy, copy.copy, lambda value: pickle.loads(pickle.dumps(value))):
+        assert make_copy(choose.parameters) == choose.parameters
     assert json.loads(json.dumps(choose.parameters)) == choose.parameters
     assert msgspec.json.decode(msgspec.json.encode(choose.parameters)) == choose.parameters
 
@@ -414,7 +420,7 @@ class Options(TypedDict):
     a: int
 
 
-def test_unpacked_keywords_are_refused_with_what_to_write() -> None:
+def test_an_unpacked_typed_dict_is_an_error_that_says_what_to_write() -> None:
     def function(x: int, **others: Unpack[Options]) -> None: ...
 
     with pytest.raises(ConfigurationError, match=r"parameter 'others': .*write the members"):

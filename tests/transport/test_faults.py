@@ -1,8 +1,8 @@
-"""Every fault of a server, for every wire format on each runtime: the answer or a named error.
+"""Every fault of a server, for every wire format on each runtime: the response or a Locus error.
 
-A part of an answer that looks whole is the worst that a client can do, so each test compares with
-the whole answer; whatever else comes has to be an error of Locus's own tree. Nothing may hang: a
-client that waits for its timeout where the server has gone fails, as slow as the machine may be.
+The worst that a client can do is to return a part of a response as if it were complete. So each
+test compares with the complete response; everything else has to be one of Locus's errors. Nothing
+may hang: if the server has closed the connection, a client must not wait for its timeout.
 """
 
 from __future__ import annotations
@@ -21,46 +21,45 @@ from locus.core.errors import (
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.testing.loopback_server import FAULTS, Fault, LoopbackServer, Reply
-from tests.support import formats, runtimes
-from tests.support.decoding import check_law
+from tests.support import formats
+from tests.support.chat_replies import TEXT, join_text
+from tests.support.decoding import check_streaming_law
 from tests.support.formats import Format, every_model
-from tests.support.runtimes import TEXT, AtMost, Runtime, text
+from tests.support.runtimes import Runtime
+from tests.support.timing import FOREVER, HangGuard, retry_slower
 
-environment, no_leaks = formats.environment, runtimes.no_leaks
-runtime, server = runtimes.runtime, runtimes.server
-pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
+formats_environment = formats.formats_environment
+pytestmark = pytest.mark.usefixtures("formats_environment", "no_leaks")
 
 SILENCE = 0.2
-"""Seconds of silence that a model puts up with where it is met with silence."""
-PATIENCE = 10.0
-"""Seconds of silence that it puts up with elsewhere: more than a machine under load takes."""
-BOUND = 15.0
-"""Seconds after which a call has hung, on any machine."""
+"""The timeout of models in tests where the server is silent, in seconds."""
 
 every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locus.transport.retries.random.uniform", lambda low, high: 0.0)
 
 
-def prepare(server: LoopbackServer, fault: Fault, reply: Reply, ask: Callable[[], object]) -> None:
-    """Have the next call meet the fault, where that takes a call before it."""
+def prepare_fault(
+    server: LoopbackServer, fault: Fault, reply: Reply, call_model: Callable[[], object]
+) -> None:
+    """Set up the fault for the next call; some faults need another call before it."""
     server.always(*fault(reply))
     if fault.phase == "after":
-        ask()
-        server.wait_closed(timeout=BOUND)
+        call_model()
+        server.wait_closed()
 
 
-def patient(wire: Format, server: LoopbackServer, fault: Fault) -> Any:
-    timeout = SILENCE if fault.stalls else PATIENCE
+def make_patient_model(wire: Format, server: LoopbackServer, fault: Fault) -> Any:
+    timeout = SILENCE if fault.stalls else FOREVER
     return wire.model_of(server, timeout=timeout, max_retries=fault.retries)
 
 
-def outcome(action: Callable[[], object]) -> APIError | None:
-    """How ``action`` fails, should it."""
-    with AtMost(BOUND):
+def catch_api_error(action: Callable[[], object]) -> APIError | None:
+    """The error that ``action`` raises, or None."""
+    with HangGuard():
         try:
             action()
         except APIError as error:
@@ -68,102 +67,111 @@ def outcome(action: Callable[[], object]) -> APIError | None:
     return None
 
 
-def assert_well_told(error: APIError, fault: Fault, wire: Format, model: Any) -> None:
-    """The fault may end in an error, and this is one with a name."""
-    assert fault.outcome != "answer", error
+def check_error(error: APIError, fault: Fault, wire: Format, model: Any) -> None:
+    """The fault may end in an error, and the error names the provider, the model and the URL."""
+    assert fault.outcome != "success", error
     assert type(error) is not APIError, "an error has a name"
-    asked = (wire.provider, model.config.model)
-    assert (error.provider, error.model) == asked
-    assert "{} {}: POST http://127.0.0.1:".format(*asked) in str(error)
+    provider_and_model = (wire.provider, model.config.model)
+    assert (error.provider, error.model) == provider_and_model
+    assert "{} {}: POST http://127.0.0.1:".format(*provider_and_model) in str(error)
     assert isinstance(error, APITimeoutError) == fault.stalls
 
 
-def assert_works(
+def check_next_call(
     model: Any, wire: Format, server: LoopbackServer, runtime: Runtime, fault: Fault, failed: bool
 ) -> None:
-    """Nothing of a broken answer is left in the connection that the next one comes over."""
+    """Nothing of a broken response is left in the connection of the next one."""
     if failed or fault.phase == "after":
-        server.wait_closed(timeout=BOUND, remaining=int(fault.phase != "after"))
+        server.wait_closed(remaining=int(fault.phase != "after"))
     server.always(wire.whole("second"))
-    # httpx keeps a connection with more in it than was promised; the next request shows that.
+    # httpx reuses a connection with more data than announced; the next request fails on it.
     retries = int(fault.name == "length_too_small")
-    again = model.copy(timeout=PATIENCE, max_retries=retries)
-    assert runtime.ask(again, "again").content == "second"
+    again = model.copy(timeout=FOREVER, max_retries=retries)
+    assert runtime.complete(again, "again").content == "second"
 
 
 @every_model
 @every_fault
-def test_a_whole_answer_is_whole_or_an_error_and_so_is_the_next(
+def test_a_response_is_complete_or_an_error_and_the_next_call_works(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
 ) -> None:
-    model = patient(wire, server, fault)
-    prepare(server, fault, wire.whole(), lambda: runtime.ask(model, "hello"))
-    got: list[ModelResponse] = []
-    error = outcome(lambda: got.append(runtime.ask(model, "hello")))
+    model = make_patient_model(wire, server, fault)
+    prepare_fault(server, fault, wire.whole(), lambda: runtime.complete(model, "hello"))
+    responses: list[ModelResponse] = []
+    error = catch_api_error(lambda: responses.append(runtime.complete(model, "hello")))
     if error is not None:
-        assert_well_told(error, fault, wire, model)
+        check_error(error, fault, wire, model)
     else:
         assert fault.outcome != "error"
-        answer = got[0]
-        assert (answer.content, answer.finish_reason, answer.usage) == (TEXT, "stop", wire.usage)
-    assert_works(model, wire, server, runtime, fault, failed=error is not None)
+        response = responses[0]
+        assert (response.content, response.finish_reason, response.usage) == (
+            TEXT,
+            "stop",
+            wire.usage,
+        )
+    check_next_call(model, wire, server, runtime, fault, failed=error is not None)
 
 
 @every_model
 @every_fault
-def test_a_stream_is_whole_or_an_error_and_so_is_the_next_answer(
+def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
 ) -> None:
-    model = patient(wire, server, fault)
-    prepare(server, fault, wire.streamed(), lambda: runtime.stream(model, "hello"))
-    got: list[ModelChunkEvent] = []
-    error = outcome(lambda: got.extend(runtime.open(model, "hello")))
+    model = make_patient_model(wire, server, fault)
+    prepare_fault(server, fault, wire.streamed(), lambda: runtime.collect_events(model, "hello"))
+    events: list[ModelChunkEvent] = []
+    error = catch_api_error(lambda: events.extend(runtime.open_stream(model, "hello")))
     if error is not None:
-        assert_well_told(error, fault, wire, model)
-        assert not any(event.done for event in got)
-        assert not got or (error.partial and error.partial.content == text(got))
+        check_error(error, fault, wire, model)
+        assert not any(event.done for event in events)
+        assert not events or (error.partial and error.partial.content == join_text(events))
     else:
         assert fault.outcome != "error"
-        answer = check_law(got)
-        assert (answer.content, answer.finish_reason) == (TEXT, "stop")
-        assert answer.usage == wire.usage
-    assert_works(model, wire, server, runtime, fault, failed=error is not None)
+        response = check_streaming_law(events)
+        assert (response.content, response.finish_reason) == (TEXT, "stop")
+        assert response.usage == wire.usage
+    check_next_call(model, wire, server, runtime, fault, failed=error is not None)
 
 
 @every_model
-def test_wherever_a_stream_is_cut_the_error_holds_what_was_handed_out(
+def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
-    reply = wire.streamed().framed("close")
-    model = wire.model_of(server, timeout=PATIENCE)
+    reply = wire.streamed().with_framing("close")
+    model = wire.model_of(server, timeout=FOREVER)
     for cut in [*range(0, len(reply.content), 29), len(reply.content) - 1]:
         server.always(reply.truncate(cut))
-        got: list[ModelChunkEvent] = []
-        error = outcome(lambda got=got: got.extend(runtime.open(model, "hello")))
+        events: list[ModelChunkEvent] = []
+        error = catch_api_error(
+            lambda events=events: events.extend(runtime.open_stream(model, "hello"))
+        )
         if wire.ended(reply.content, cut):
-            # What ends the answer had come, and the server closed in order.
+            # The end of the response had arrived, and the server closed normally.
             assert error is None, f"cut at {cut}"
-            assert check_law(got).content == TEXT
+            assert check_streaming_law(events).content == TEXT
             continue
         assert isinstance(error, StreamInterruptedError), f"cut at {cut}"
         assert error.partial is not None
-        assert error.partial.content == text(got)
-        assert not any(event.done for event in got)
+        assert error.partial.content == join_text(events)
+        assert not any(event.done for event in events)
 
 
 @every_model
 @pytest.mark.parametrize("name", ["cut_chunked", "reset_in_body", "stall_in_body"])
-def test_what_a_stream_has_handed_out_is_what_its_error_holds(
+def test_the_error_of_a_stream_holds_the_events_so_far(
     server: LoopbackServer, runtime: Runtime, wire: Format, name: str
 ) -> None:
-    server.always(*FAULTS[name](wire.streamed()))
-    # What is handed out has to come before the silence that is too long, under load as well.
-    timeout = 5 * SILENCE if FAULTS[name].stalls else PATIENCE
-    model = wire.model_of(server, timeout=timeout, max_retries=2)
-    got: list[ModelChunkEvent] = []
-    with pytest.raises(APIConnectionError) as caught:
-        got.extend(runtime.open(model, "hello"))
-    assert got
-    assert caught.value.partial is not None
-    assert caught.value.partial.content == text(got)
-    assert len(server.requests) == 1
+    def holds_it(factor: float) -> None:
+        before = len(server.requests)
+        server.always(*FAULTS[name](wire.streamed()))
+        timeout = factor * SILENCE if FAULTS[name].stalls else FOREVER
+        model = wire.model_of(server, timeout=timeout, max_retries=2)
+        events: list[ModelChunkEvent] = []
+        with pytest.raises(APIConnectionError) as exc_info:
+            events.extend(runtime.open_stream(model, "hello"))
+        assert events
+        assert exc_info.value.partial is not None
+        assert exc_info.value.partial.content == join_text(events)
+        assert len(server.requests) == before + 1
+
+    retry_slower(holds_it)  # it is handed out before the silence is too long

@@ -1,7 +1,7 @@
-"""Connections live as long as somebody wants them, on each runtime and between runtimes.
+"""The lifetime of connections and streams, on each runtime and between runtimes.
 
-Warnings are errors, those of finalisers too: each test collects its garbage before it ends. What
-a loop or an interpreter says when it ends is seen by running a script in a process of its own.
+Warnings are errors, those of finalizers too: each test collects its garbage before it ends. What a
+loop or an interpreter prints when it ends is checked by running a script in a process of its own.
 """
 
 from __future__ import annotations
@@ -21,62 +21,52 @@ import pytest
 
 from locus.core.errors import APIConnectionError, APIError
 from locus.testing.loopback_server import LoopbackServer, Pause, Reply
-from locus.transport.async_pool import AsyncPool, current_loop
-from tests.support import runtimes
-from tests.support.runtimes import (
-    KEY,
-    TEXT,
-    WORDS,
-    AtMost,
-    Runtime,
-    model_of,
-    run,
-    script,
-    streamed,
-    text,
-    whole,
-)
+from locus.transport.async_pool import AsyncPool
+from locus.transport.loop_state import get_loop_state
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
+from tests.support.runtimes import Runtime, run_async
+from tests.support.servers.openai_server import API_KEY, make_model
+from tests.support.subprocess_scripts import run_script
+from tests.support.timing import FOREVER, HANG_SECONDS, HangGuard
 
-backend, no_leaks = runtimes.backend, runtimes.no_leaks
-runtime, server = runtimes.runtime, runtimes.server
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
-PIECES = streamed().body
-UNFINISHED = streamed().stall(sum(map(len, PIECES[:4])))
-"""Three words, then silence."""
+STREAM_PARTS = build_stream_reply().body
+UNFINISHED = build_stream_reply().stall(sum(map(len, STREAM_PARTS[:4])))
+"""Three chunks of text, then silence."""
 
 
-async def gone(server: LoopbackServer, seconds: float = 1.0) -> None:
-    """Wait until the server sees no connection."""
+async def wait_for_no_connections(server: LoopbackServer, seconds: float = 1.0) -> None:
+    """Wait until the server has no open connection."""
     await anyio.to_thread.run_sync(server.wait_closed, seconds)
 
 
-def model_args(server: LoopbackServer) -> str:
-    return f"api_key={KEY!r}, base_url='{server.url}/v1', timeout=5.0, max_retries=0"
+def format_model_arguments(server: LoopbackServer) -> str:
+    return f"api_key={API_KEY!r}, base_url='{server.url}/v1', timeout={FOREVER}, max_retries=0"
 
 
-def test_a_stream_that_two_tasks_read_is_asked_for_once(
+def test_a_stream_that_two_tasks_read_is_requested_once(
     server: LoopbackServer, backend: str
 ) -> None:
-    server.always(streamed())
-    refused: list[str] = []
+    server.always(build_stream_reply())
+    errors: list[str] = []
 
     async def main() -> None:
-        stream = model_of(server).stream("hello")
+        stream = make_model(server).stream("hello")
 
         async def read() -> None:
             try:
                 await anext(stream)
             except RuntimeError as error:
-                refused.append(str(error))
+                errors.append(str(error))
 
         async with stream, anyio.create_task_group() as tasks:
             tasks.start_soon(read)
             tasks.start_soon(read)
 
     anyio.run(main, backend=backend)
-    assert len(refused) == 1
-    assert "another task" in refused[0]
+    assert len(errors) == 1
+    assert "another task" in errors[0]
     assert len(server.requests) == 1
 
 
@@ -87,203 +77,210 @@ def test_leaving_a_loop_and_dropping_the_stream_closes_the_connection(
     server: LoopbackServer, backend: str
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
     for event in model.stream_sync("hello"):
-        assert event.content == WORDS[0]
+        assert event.content == TEXT_CHUNKS[0]
         break
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
     async def main() -> None:
         async for event in model.stream("hello"):
-            assert event.content == WORDS[0]
+            assert event.content == TEXT_CHUNKS[0]
             break
-        await gone(server)
+        await wait_for_no_connections(server)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 def test_leaving_the_context_closes_the_connection(server: LoopbackServer, backend: str) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
-    with model.stream_sync("hello") as kept:
-        next(kept)
-    server.wait_closed(timeout=1)
+    model = make_model(server)
+    with model.stream_sync("hello") as stream:
+        next(stream)
+    server.wait_closed()
 
     async def main() -> None:
-        async with model.stream("hello") as kept:
-            await anext(kept)
-        await gone(server)
+        async with model.stream("hello") as stream:
+            await anext(stream)
+        await wait_for_no_connections(server)
         with pytest.raises(StopAsyncIteration):
-            await anext(kept)
+            await anext(stream)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 def test_an_error_in_the_body_of_the_loop_closes_the_connection(
     server: LoopbackServer, backend: str
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
-    def stumble() -> None:
+    def raise_in_loop() -> None:
         with model.stream_sync("hello") as events:
             for _ in events:
                 raise LookupError("in the loop")
 
-    async def stumble_async() -> None:
+    async def raise_in_async_loop() -> None:
         async with model.stream("hello") as events:
             async for _ in events:
                 raise LookupError("in the loop")
 
     async def main() -> None:
         with pytest.raises(LookupError):
-            await stumble_async()
-        await gone(server)
+            await raise_in_async_loop()
+        await wait_for_no_connections(server)
 
     with pytest.raises(LookupError):
-        stumble()
-    server.wait_closed(timeout=1)
-    run(backend, main)
+        raise_in_loop()
+    server.wait_closed()
+    run_async(backend, main)
 
 
 def test_a_stream_dropped_in_the_middle_closes_its_connection(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
-    events = runtime.open(model, "hello")
+    model = make_model(server)
+    events = runtime.open_stream(model, "hello")
     next(events)
     assert server.connections_open == 1
     del events
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
 
 def test_a_stream_dropped_by_the_garbage_collector_closes_its_connection(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     server.always(UNFINISHED)
-    events = runtime.open(model_of(server), "hello")
+    events = runtime.open_stream(make_model(server), "hello")
     next(events)
     cycle: list[Any] = [events]
     cycle.append(cycle)
     del events, cycle
     gc.collect()
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
 
 def test_a_stream_wrapped_in_a_generator_is_closed_with_it(
     server: LoopbackServer, backend: str
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
-    async def words() -> Any:
+    async def texts() -> Any:
         async with model.stream("hello") as events:
             async for event in events:
                 yield event.content
 
     async def main() -> None:
-        generator = words()
-        assert await anext(generator) == WORDS[0]
+        generator = texts()
+        assert await anext(generator) == TEXT_CHUNKS[0]
         await generator.aclose()
-        await gone(server)
+        await wait_for_no_connections(server)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
-def test_a_stream_that_came_by_a_second_try_is_closed_at_once_too(
-    server: LoopbackServer, backend: str
-) -> None:
-    """An error that was got over is still a traceback, which knows everybody's frames."""
+def test_a_stream_after_a_retry_is_closed_at_once_too(server: LoopbackServer, backend: str) -> None:
+    """The error of the first attempt has a traceback, which refers to the frames."""
     gc.disable()
     try:
-        server.always(whole().reset(0, "head"), UNFINISHED)
-        model = model_of(server, max_retries=1)
+        server.always(build_reply().reset(0, "head"), UNFINISHED)
+        model = make_model(server, max_retries=1)
         for _ in model.stream_sync("hello"):
             break
-        server.wait_closed(timeout=1)
+        server.wait_closed()
 
         async def main() -> None:
             async for _ in model.stream("hello"):
                 break
-            await gone(server)
+            await wait_for_no_connections(server)
 
-        server.always(whole().reset(0, "head"), UNFINISHED)
-        run(backend, main)
+        server.always(build_reply().reset(0, "head"), UNFINISHED)
+        run_async(backend, main)
     finally:
         gc.enable()
 
 
-def test_many_streams_left_early_leave_nothing_behind(server: LoopbackServer, backend: str) -> None:
+def test_many_streams_left_early_leave_no_connections(server: LoopbackServer, backend: str) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
     async def main() -> None:
         for _ in range(20):
             async for _ in model.stream("hello"):
                 break
-        await gone(server)
-        server.always(whole())
+        await wait_for_no_connections(server)
+        server.always(build_reply())
         assert (await model.complete("hello")).content == TEXT
         assert server.connections_open == 1
 
-    run(backend, main)
+    run_async(backend, main)
 
 
-def test_closing_a_stream_while_another_task_reads_it_ends_the_reading(
-    server: LoopbackServer, backend: str
-) -> None:
+def test_closing_a_stream_ends_the_task_that_reads_it(server: LoopbackServer, backend: str) -> None:
     server.always(UNFINISHED)
 
     async def main() -> None:
-        stream = model_of(server).stream("hello")
-        got: list[Any] = []
+        stream = make_model(server).stream("hello")
+        results: list[Any] = []
         third = anyio.Event()
 
         async def read() -> None:
             try:
                 async for event in stream:
-                    got.append(event)
-                    if len(got) == 3:
+                    results.append(event)
+                    if len(results) == 3:
                         third.set()
             except APIConnectionError as error:
-                got.append(error)
+                results.append(error)
 
         async with anyio.create_task_group() as group:
             group.start_soon(read)
             await third.wait()
-            await anyio.sleep(0.05)  # the task waits for a fourth by now
-            with AtMost(1.0):
+            await anyio.sleep(0.05)  # the task is waiting for a fourth event by now
+            with HangGuard():
                 await stream.aclose()
-                await gone(server)
-        assert len(got) == 3 or isinstance(got[3], APIConnectionError)
+                await wait_for_no_connections(server)
+        assert len(results) == 3 or isinstance(results[3], APIConnectionError)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 # -- cancelling --------------------------------------------------------------------------------
 
 WAITS = {
-    "for the headers": whole().stall(0, "head"),
-    "in the body": whole().stall(20),
-    "for the retry": Reply.error(429, retry_after=30),
+    "for the headers": build_reply().stall(0, "head"),
+    "in the body": build_reply().stall(20),
+    "for the retry": Reply.error(429, retry_after=HANG_SECONDS),
 }
 
 
+async def cancel_while_waiting(server: LoopbackServer, scope: anyio.CancelScope) -> None:
+    """Cancel after the server has the request; usually it has replied by then."""
+    await anyio.to_thread.run_sync(server.wait_requests)
+    await anyio.sleep(0.03)
+    scope.cancel()
+
+
 @pytest.mark.parametrize("wait", WAITS)
-def test_cancelling_a_whole_answer(server: LoopbackServer, backend: str, wait: str) -> None:
+def test_cancelling_a_complete_response(server: LoopbackServer, backend: str, wait: str) -> None:
     server.always(WAITS[wait])
-    model = model_of(server, max_retries=2)
+    model = make_model(server, max_retries=2)
 
     async def main() -> None:
-        with AtMost(0.6), anyio.move_on_after(0.1) as scope:
-            await model.complete("hello")
-        assert scope.cancelled_caught
-        await anyio.to_thread.run_sync(server.wait_closed, 1.0, int(wait == "for the retry"))
-        server.always(whole())
+        with HangGuard():
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel_while_waiting, server, group.cancel_scope)
+                await model.complete("hello")
+        assert group.cancel_scope.cancelled_caught
+        await anyio.to_thread.run_sync(
+            server.wait_closed, HANG_SECONDS, int(wait == "for the retry")
+        )
+        server.always(build_reply())
         assert (await model.complete("hello")).content == TEXT
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 @pytest.mark.parametrize("wait", [*WAITS, "in the middle"])
@@ -292,23 +289,27 @@ def test_cancelling_a_stream(
     server: LoopbackServer, backend: str, wait: str, as_context: bool
 ) -> None:
     server.always(WAITS.get(wait, UNFINISHED))
-    model = model_of(server, max_retries=2)
+    model = make_model(server, max_retries=2)
 
     async def main() -> None:
-        with AtMost(0.6), anyio.move_on_after(0.1) as scope:
-            if as_context:
-                async with model.stream("hello") as events:
-                    async for _ in events:
+        with HangGuard():
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel_while_waiting, server, group.cancel_scope)
+                if as_context:
+                    async with model.stream("hello") as events:
+                        async for _ in events:
+                            pass
+                else:
+                    async for _ in model.stream("hello"):
                         pass
-            else:
-                async for _ in model.stream("hello"):
-                    pass
-        assert scope.cancelled_caught
-        await anyio.to_thread.run_sync(server.wait_closed, 1.0, int(wait == "for the retry"))
-        server.always(streamed())
-        assert text([event async for event in model.stream("hello")]) == TEXT
+        assert group.cancel_scope.cancelled_caught
+        await anyio.to_thread.run_sync(
+            server.wait_closed, HANG_SECONDS, int(wait == "for the retry")
+        )
+        server.always(build_stream_reply())
+        assert join_text([event async for event in model.stream("hello")]) == TEXT
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 @pytest.mark.parametrize("as_context", [False, True], ids=["bare", "context"])
@@ -316,26 +317,28 @@ def test_cancelling_in_the_body_of_the_loop(
     server: LoopbackServer, backend: str, as_context: bool
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
     async def main() -> None:
-        with anyio.move_on_after(0.1) as scope:
+        with HangGuard(), anyio.CancelScope() as scope:
             if as_context:
                 async with model.stream("hello") as events:
                     async for _ in events:
-                        await anyio.sleep(10)
+                        scope.cancel()
+                        await anyio.sleep(FOREVER)
             else:
                 async for _ in model.stream("hello"):
-                    await anyio.sleep(10)
+                    scope.cancel()
+                    await anyio.sleep(FOREVER)
         assert scope.cancelled_caught
-        await gone(server)
+        await wait_for_no_connections(server)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 def test_cancelling_a_task_of_asyncio_itself(server: LoopbackServer) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
     async def read() -> None:
         async for _ in model.stream("hello"):
@@ -352,7 +355,7 @@ def test_cancelling_a_task_of_asyncio_itself(server: LoopbackServer) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await read()
-        await gone(server)
+        await wait_for_no_connections(server)
 
     asyncio.run(main())
 
@@ -361,7 +364,7 @@ def test_one_failing_task_cancels_the_streams_beside_it(
     server: LoopbackServer, backend: str
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
     async def read() -> None:
         async for _ in model.stream("hello"):
@@ -378,35 +381,35 @@ def test_one_failing_task_cancels_the_streams_beside_it(
             group.start_soon(fail)
 
     async def main() -> None:
-        with pytest.raises(ExceptionGroup) as caught:
+        with pytest.raises(ExceptionGroup) as exc_info:
             await together()
-        assert [type(error) for error in caught.value.exceptions] == [LookupError]
-        await gone(server)
+        assert [type(error) for error in exc_info.value.exceptions] == [LookupError]
+        await wait_for_no_connections(server)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 # -- closing -----------------------------------------------------------------------------------
 
 
-def test_closing_releases_the_connections_and_twice_is_fine(
+def test_closing_releases_the_connections_and_may_be_repeated(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    server.always(whole())
-    model = model_of(server)
+    server.always(build_reply())
+    model = make_model(server)
     runtime.close(model)
-    runtime.ask(model, "hello")
+    runtime.complete(model, "hello")
     assert server.connections_open == 1
     runtime.close(model)
-    server.wait_closed(timeout=1)
+    server.wait_closed()
     runtime.close(model)
 
 
 def test_a_closed_model_reconnects(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = model_of(server)
+    server.always(build_reply())
+    model = make_model(server)
     for number in (1, 2):
-        assert runtime.ask(model, "hello").content == TEXT
+        assert runtime.complete(model, "hello").content == TEXT
         runtime.close(model)
         assert server.connections_total == number
 
@@ -415,215 +418,228 @@ def test_closing_the_model_ends_its_streams_with_an_error(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
-    events = runtime.open(model, "hello")
-    got = [next(events), next(events), next(events)]
+    model = make_model(server)
+    events = runtime.open_stream(model, "hello")
+    results = [next(events), next(events), next(events)]
     runtime.close(model)
-    server.wait_closed(timeout=1)
-    with pytest.raises(APIError) as caught:
+    server.wait_closed()
+    with pytest.raises(APIError) as exc_info:
         next(events)
-    assert caught.value.partial is not None
-    assert caught.value.partial.content == text(got)
+    assert exc_info.value.partial is not None
+    assert exc_info.value.partial.content == join_text(results)
 
 
 def test_closing_in_the_loop_closes_the_blocking_connections_too(
     server: LoopbackServer, backend: str
 ) -> None:
-    server.always(whole())
-    model = model_of(server)
+    server.always(build_reply())
+    model = make_model(server)
     model.complete_sync("hello")
 
     async def main() -> None:
         await model.complete("hello")
         assert server.connections_open == 2
         await model.close()
-        await gone(server)
+        await wait_for_no_connections(server)
 
-    run(backend, main)
+    run_async(backend, main)
 
 
-def test_a_model_that_is_dropped_unclosed_closes_its_connections(
-    server: LoopbackServer, backend: str
-) -> None:
-    server.always(whole())
-    model_of(server).complete_sync("hello")
-    server.wait_closed(timeout=1)
+def test_a_dropped_model_closes_its_connections(server: LoopbackServer, backend: str) -> None:
+    server.always(build_reply())
+    make_model(server).complete_sync("hello")
+    server.wait_closed()
 
     async def main() -> None:
-        await model_of(server).complete("hello")
-        await model_of(server).complete("hello")  # tidies up after the one before
-        await anyio.to_thread.run_sync(server.wait_closed, 1.0, 1)
+        await make_model(server).complete("hello")
+        await make_model(server).complete("hello")  # closes the connection of the model before
+        await anyio.to_thread.run_sync(server.wait_closed, HANG_SECONDS, 1)
 
-    run(backend, main)
-    server.wait_closed(timeout=1)
+    run_async(backend, main)
+    server.wait_closed()
 
 
 def test_a_loop_that_ends_closes_its_connections(server: LoopbackServer, backend: str) -> None:
-    server.always(whole())
-    model = model_of(server)
-    run(backend, model.complete, "hello")
-    server.wait_closed(timeout=1)
+    server.always(build_reply())
+    model = make_model(server)
+    run_async(backend, model.complete, "hello")
+    server.wait_closed()
 
 
-def test_a_loop_that_ends_closes_the_streams_of_a_client_that_was_brought(
+def test_a_loop_that_ends_closes_the_streams_of_a_custom_client(
     server: LoopbackServer, backend: str
 ) -> None:
     import httpx
 
     server.always(UNFINISHED)
     client = httpx.AsyncClient(trust_env=False)
-    model = model_of(server, http_client=client)
-    kept = []
+    model = make_model(server, http_client=client)
+    streams = []
 
     async def main() -> None:
-        kept.append(model.stream("hello"))
-        await anext(kept[0])
+        streams.append(model.stream("hello"))
+        await anext(streams[0])
 
-    run(backend, main)
-    server.wait_closed(timeout=1)
-    kept.clear()
+    run_async(backend, main)
+    server.wait_closed()
+    streams.clear()
 
 
-def test_a_stream_that_outlives_its_loop_says_that_it_was_cut(
+def test_a_stream_that_outlives_its_loop_raises_an_error(
     server: LoopbackServer, backend: str
 ) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
-    kept = []
+    model = make_model(server)
+    streams = []
 
     async def begin() -> None:
-        kept.append(model.stream("hello"))
-        await anext(kept[0])
+        streams.append(model.stream("hello"))
+        await anext(streams[0])
 
     async def go_on() -> None:
-        with pytest.raises(APIError) as caught:
-            async for _ in kept[0]:
+        with pytest.raises(APIError) as exc_info:
+            async for _ in streams[0]:
                 pass
-        assert caught.value.partial is not None
-        await kept[0].aclose()
+        assert exc_info.value.partial is not None
+        await streams[0].aclose()
 
-    run(backend, begin)
-    run(backend, go_on)
+    run_async(backend, begin)
+    run_async(backend, go_on)
 
 
-def test_a_loop_that_ends_is_forgotten(server: LoopbackServer) -> None:
-    """A program that starts a loop for every call does not grow."""
+def test_a_loop_that_ends_is_released(server: LoopbackServer) -> None:
+    """A program that starts a loop for every call does not leak memory."""
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
     loops: list[weakref.ref[Any]] = []
-    kept = []
+    streams = []
 
     async def main() -> None:
         loops.append(weakref.ref(asyncio.get_running_loop()))
         stream = model.stream("hello")
         await anext(stream)
-        kept.append(stream)
+        streams.append(stream)
 
     for _ in range(3):
         asyncio.run(main())
-        kept.clear()
+        streams.clear()
     for _ in range(3):
         gc.collect()
-    assert [loop() for loop in loops[:-1]] == [None, None]
+    assert [reference() for reference in loops[:-1]] == [None, None]
 
 
 # -- several loops, several threads ------------------------------------------------------------
 
 
 def test_one_model_serves_loop_after_loop(server: LoopbackServer) -> None:
-    server.always(whole(), streamed())
-    model = model_of(server)
+    server.always(build_reply(), build_stream_reply())
+    model = make_model(server)
 
     async def stream() -> str:
-        return text([event async for event in model.stream("hello")])
+        return join_text([event async for event in model.stream("hello")])
 
-    for kind in ("asyncio", "trio", "asyncio", "trio"):
-        server.always(whole(), streamed())
-        assert run(kind, model.complete, "hello").content == TEXT
-        assert run(kind, stream) == TEXT
-    server.wait_closed(timeout=1)
+    for runtime_name in ("asyncio", "trio", "asyncio", "trio"):
+        server.always(build_reply(), build_stream_reply())
+        assert run_async(runtime_name, model.complete, "hello").content == TEXT
+        assert run_async(runtime_name, stream) == TEXT
+    server.wait_closed()
 
 
 def test_blocking_calls_work_inside_a_running_loop(server: LoopbackServer, backend: str) -> None:
-    server.always(Reply.error(429, headers={"retry-after-ms": "1"}), whole(), streamed(), whole())
-    model = model_of(server, max_retries=1)
+    server.always(
+        Reply.error(429, headers={"retry-after-ms": "1"}),
+        build_reply(),
+        build_stream_reply(),
+        build_reply(),
+    )
+    model = make_model(server, max_retries=1)
 
     async def main() -> None:
         assert model.complete_sync("hello").content == TEXT
-        assert text(model.stream_sync("hello")) == TEXT
+        assert join_text(model.stream_sync("hello")) == TEXT
         assert (await model.complete("hello")).content == TEXT
         model.close_sync()
         await model.aclose()
 
-    run(backend, main)
+    run_async(backend, main)
 
 
 def test_threads_share_a_model(server: LoopbackServer) -> None:
-    server.route("POST", "*", lambda got: streamed() if got.json().get("stream") else whole())
-    model = model_of(server, timeout=60)  # of silence, for a machine that has other things to do
+    server.route(
+        "POST",
+        "*",
+        lambda received: build_stream_reply() if received.json().get("stream") else build_reply(),
+    )
+    model = make_model(server)
     start = threading.Barrier(32)
 
-    def work(number: int) -> list[str]:
+    def call_repeatedly(number: int) -> list[str]:
         start.wait()
         if number % 2:
-            return [text(model.stream_sync("hello")) for _ in range(4)]
+            return [join_text(model.stream_sync("hello")) for _ in range(4)]
         return [model.complete_sync("hello").content for _ in range(4)]
 
     with ThreadPoolExecutor(32) as threads:
-        assert list(threads.map(work, range(32))) == [[TEXT] * 4] * 32
+        assert list(threads.map(call_repeatedly, range(32))) == [[TEXT] * 4] * 32
     assert server.connections_total <= 32
     model.close_sync()
 
 
-def test_every_runtime_at_once_in_threads_of_its_own(server: LoopbackServer) -> None:
-    server.route("POST", "*", lambda got: streamed() if got.json().get("stream") else whole())
-    model = model_of(server, timeout=60)
+def test_every_runtime_at_once_in_separate_threads(server: LoopbackServer) -> None:
+    server.route(
+        "POST",
+        "*",
+        lambda received: build_stream_reply() if received.json().get("stream") else build_reply(),
+    )
+    model = make_model(server)
     start = threading.Barrier(6)
 
-    async def several() -> list[str]:
-        got = []
+    async def call_async() -> list[str]:
+        results = []
         for _ in range(5):
-            got.append((await model.complete("hello")).content)
-            got.append(text([event async for event in model.stream("hello")]))
-        return got
+            results.append((await model.complete("hello")).content)
+            results.append(join_text([event async for event in model.stream("hello")]))
+        return results
 
-    def blocking() -> list[str]:
-        got = []
+    def call_blocking() -> list[str]:
+        results = []
         for _ in range(5):
-            got += [model.complete_sync("hello").content, text(model.stream_sync("hello"))]
-        return got
+            results += [model.complete_sync("hello").content, join_text(model.stream_sync("hello"))]
+        return results
 
-    def work(kind: str) -> list[str]:
+    def call_repeatedly(runtime_name: str) -> list[str]:
         start.wait()
-        return blocking() if kind == "blocking" else run(kind, several)
+        return (
+            call_blocking() if runtime_name == "blocking" else run_async(runtime_name, call_async)
+        )
 
     with ThreadPoolExecutor(6) as threads:
-        done = threads.map(work, ["asyncio", "trio", "blocking"] * 2)
+        done = threads.map(call_repeatedly, ["asyncio", "trio", "blocking"] * 2)
         assert list(done) == [[TEXT] * 10] * 6
     model.close_sync()
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
 
 def test_an_event_loop_inside_a_thread_of_an_event_loop(
     server: LoopbackServer, backend: str
 ) -> None:
-    server.always(whole())
-    model = model_of(server)
-    inner = {"asyncio": "trio", "trio": "asyncio"}[backend]
+    server.always(build_reply())
+    model = make_model(server)
+    inner_backend = {"asyncio": "trio", "trio": "asyncio"}[backend]
 
     async def main() -> None:
         await model.complete("hello")
-        answer = await anyio.to_thread.run_sync(run, inner, model.complete, "hello")
-        assert answer.content == TEXT
+        response = await anyio.to_thread.run_sync(run_async, inner_backend, model.complete, "hello")
+        assert response.content == TEXT
         assert (await model.complete("hello")).content == TEXT
 
-    run(backend, main)
+    run_async(backend, main)
     assert server.connections_total == 2
 
 
 def test_a_loop_in_a_thread_can_drop_another_loops_stream(server: LoopbackServer) -> None:
     server.always(UNFINISHED)
-    model = model_of(server)
+    model = make_model(server)
 
     async def main() -> None:
         box = [model.stream("hello")]
@@ -632,60 +648,63 @@ def test_a_loop_in_a_thread_can_drop_another_loops_stream(server: LoopbackServer
         async def drop() -> None:
             box.clear()
 
-        await anyio.to_thread.run_sync(run, "trio", drop)
-        await gone(server)
-        server.always(whole())
+        await anyio.to_thread.run_sync(run_async, "trio", drop)
+        await wait_for_no_connections(server)
+        server.always(build_reply())
         assert (await model.complete("hello")).content == TEXT
 
-    run("asyncio", main)
+    run_async("asyncio", main)
 
 
 def test_two_hundred_streams_at_once_in_one_loop(server: LoopbackServer, backend: str) -> None:
     together = threading.Event()
     server.always(
-        Reply.stream([*PIECES[:2], Pause(5, together), *PIECES[2:]], headers=streamed().headers)
+        Reply.stream(
+            [*STREAM_PARTS[:2], Pause(FOREVER, together), *STREAM_PARTS[2:]],
+            headers=build_stream_reply().headers,
+        )
     )
-    model = model_of(server)
-    got: list[str] = []
+    model = make_model(server)
+    results: list[str] = []
 
     async def read() -> None:
-        got.append(text([event async for event in model.stream("hello")]))
+        results.append(join_text([event async for event in model.stream("hello")]))
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
             for _ in range(200):
                 group.start_soon(read)
-            await anyio.to_thread.run_sync(server.wait_requests, 200, 15.0)
+            await anyio.to_thread.run_sync(server.wait_requests, 200)
             together.set()
 
-    run(backend, main)
-    assert got == [TEXT] * 200
+    run_async(backend, main)
+    assert results == [TEXT] * 200
     assert server.connections_total == 200
-    server.wait_closed(timeout=2)
+    server.wait_closed()
 
 
 # -- processes ---------------------------------------------------------------------------------
 
 
-def test_a_pickled_model_is_equal_and_opens_connections_of_its_own(
+def test_an_unpickled_model_is_equal_and_opens_its_own_connections(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    server.always(whole())
-    model = model_of(server).bind_tools([], seed=7)
-    runtime.ask(model, "hello")
+    server.always(build_reply())
+    model = make_model(server).bind_tools([], seed=7)
+    runtime.complete(model, "hello")
     other = pickle.loads(pickle.dumps(model))
     assert other == model
     assert hash(other) == hash(model)
-    assert runtime.ask(other, "hello").content == TEXT
+    assert runtime.complete(other, "hello").content == TEXT
     assert [request.json()["seed"] for request in server.requests] == [7, 7]
     assert [request.connection for request in server.requests] == [1, 2]
 
 
-def test_a_model_goes_to_a_spawned_process(server: LoopbackServer) -> None:
-    server.always(whole())
-    model = model_of(server)
+def test_a_model_can_be_sent_to_a_spawned_process(server: LoopbackServer) -> None:
+    server.always(build_reply())
+    model = make_model(server)
     model.complete_sync("hello")  # it has connections here
-    printed = script(
+    printed = run_script(
         """
         import pickle, sys, anyio
         model = pickle.loads(bytes.fromhex(sys.argv[1]))
@@ -696,16 +715,18 @@ def test_a_model_goes_to_a_spawned_process(server: LoopbackServer) -> None:
         pickle.dumps(model).hex(),
     )
     assert printed.split("\n") == [ascii(TEXT)] * 3 + [""]
-    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    assert {request.headers["authorization"] for request in server.requests} == {
+        f"Bearer {API_KEY}"
+    }
 
 
-def test_a_forked_child_opens_connections_of_its_own(server: LoopbackServer) -> None:
-    server.always(whole())
-    printed = script(
+def test_a_forked_child_opens_its_own_connections(server: LoopbackServer) -> None:
+    server.always(build_reply())
+    printed = run_script(
         f"""
         import os, asyncio
         from locus import OpenAIModel
-        model = OpenAIModel("m", {model_args(server)})
+        model = OpenAIModel("m", {format_model_arguments(server)})
         model.complete_sync("parent")
         asyncio.run(model.complete("parent"))
         child = os.fork()
@@ -721,33 +742,38 @@ def test_a_forked_child_opens_connections_of_its_own(server: LoopbackServer) -> 
         """
     )
     assert printed == "fine\n"
-    by_whom: dict[int, set[str]] = {}
+    prompts_by_connection: dict[int, set[str]] = {}
     for request in server.requests:
-        asked = request.json()["messages"][0]["content"]
-        by_whom.setdefault(request.connection, set()).add(asked)
-    assert sorted(by_whom.values(), key=str) == [{"child"}, {"child"}, {"parent"}, {"parent"}]
+        prompt = request.json()["messages"][0]["content"]
+        prompts_by_connection.setdefault(request.connection, set()).add(prompt)
+    assert sorted(prompts_by_connection.values(), key=str) == [
+        {"child"},
+        {"child"},
+        {"parent"},
+        {"parent"},
+    ]
 
 
 def test_a_child_forked_while_another_thread_opens_a_connection_does_not_hang(
     server: LoopbackServer,
 ) -> None:
-    server.always(whole())
-    printed = script(
+    server.always(build_reply())
+    printed = run_script(
         f"""
         import os, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
         from locus import OpenAIModel
-        model = OpenAIModel("m", {model_args(server)})
-        held, go_on = threading.Event(), threading.Event()
+        model = OpenAIModel("m", {format_model_arguments(server)})
+        lock_held, go_on = threading.Event(), threading.Event()
 
-        def hold():
-            with model.connections.blocking._lock:
-                held.set()
+        def hold_lock():
+            with model.connections.blocking_pool._lock:
+                lock_held.set()
                 go_on.wait()
 
-        thread = threading.Thread(target=hold)
+        thread = threading.Thread(target=hold_lock)
         thread.start()
-        held.wait()
+        lock_held.wait()
         child = os.fork()
         if child == 0:
             model.complete_sync("child")
@@ -761,7 +787,7 @@ def test_a_child_forked_while_another_thread_opens_a_connection_does_not_hang(
     assert printed == "fine\n"
 
 
-# -- what a program says at its end ------------------------------------------------------------
+# -- what a program prints at its end ----------------------------------------------------------
 
 PROGRAMS = {
     "two loops in a row": """
@@ -769,67 +795,67 @@ PROGRAMS = {
             asyncio.run(model.complete("x"))
             trio.run(model.complete, "x")
         """,
-    "a model that nobody closes": """
+    "a model that is not closed": """
         model.complete_sync("x")
-        list(model.stream_sync("x", extra_headers={"want": "stream"}))
+        list(model.stream_sync("x", extra_headers={"reply": "stream"}))
         """,
-    "a stream that nobody finishes, kept": """
-        kept = model.stream_sync("x", extra_headers={"want": "unfinished"})
-        next(kept)
+    "an unfinished stream, still referenced": """
+        stream = model.stream_sync("x", extra_headers={"reply": "unfinished"})
+        next(stream)
         """,
-    "async streams that nobody finishes, kept": """
-        kept = []
+    "unfinished async streams, still referenced": """
+        streams = []
         async def main():
             for _ in range(3):
-                kept.append(model.stream("x", extra_headers={"want": "unfinished"}))
-                await anext(kept[-1])
+                streams.append(model.stream("x", extra_headers={"reply": "unfinished"}))
+                await anext(streams[-1])
         asyncio.run(main())
         trio.run(main)
         """,
-    "async streams that nobody finishes, dropped with the loop": """
+    "unfinished async streams, dropped with the loop": """
         async def main():
-            stream = model.stream("x", extra_headers={"want": "unfinished"})
+            stream = model.stream("x", extra_headers={"reply": "unfinished"})
             await anext(stream)
         asyncio.run(main())
         trio.run(main)
         """,
-    "async streams that nobody finishes, dropped after the loop": """
-        kept = []
+    "unfinished async streams, dropped after the loop": """
+        streams = []
         async def main():
-            kept.append(model.stream("x", extra_headers={"want": "unfinished"}))
-            await anext(kept[-1])
+            streams.append(model.stream("x", extra_headers={"reply": "unfinished"}))
+            await anext(streams[-1])
         asyncio.run(main())
         trio.run(main)
-        kept.clear()
+        streams.clear()
         """,
     "a generator around a stream, abandoned": """
-        async def words():
-            async with model.stream("x", extra_headers={"want": "unfinished"}) as events:
+        async def texts():
+            async with model.stream("x", extra_headers={"reply": "unfinished"}) as events:
                 async for event in events:
                     yield event.content
         async def main():
-            async for word in words():
+            async for text in texts():
                 break
         asyncio.run(main())
         """,
     "a task that is cancelled with the loop": """
-        async def read(begun):
-            async for _ in model.stream("x", extra_headers={"want": "unfinished"}):
-                begun.set()
+        async def read(started):
+            async for _ in model.stream("x", extra_headers={"reply": "unfinished"}):
+                started.set()
         async def main():
             global task
-            begun = asyncio.Event()
-            task = asyncio.create_task(read(begun))
-            await begun.wait()
+            started = asyncio.Event()
+            task = asyncio.create_task(read(started))
+            await started.wait()
         asyncio.run(main())
         """,
     "a cancelled stream": """
         async def main():
             with anyio.move_on_after(0.1):
-                async for _ in model.stream("x", extra_headers={"want": "unfinished"}):
+                async for _ in model.stream("x", extra_headers={"reply": "unfinished"}):
                     pass
             with anyio.move_on_after(0.1):
-                await model.complete("x", extra_headers={"want": "silence"})
+                await model.complete("x", extra_headers={"reply": "silence"})
         asyncio.run(main())
         trio.run(main)
         """,
@@ -837,7 +863,7 @@ PROGRAMS = {
         from locus import StreamInterruptedError
         async def main():
             try:
-                async for _ in model.stream("x", extra_headers={"want": "cut"}):
+                async for _ in model.stream("x", extra_headers={"reply": "cut"}):
                     pass
             except StreamInterruptedError as error:
                 assert error.partial.content
@@ -848,9 +874,9 @@ PROGRAMS = {
         """,
     "a model dropped inside the loop": """
         async def main():
-            own = model.copy(base_url=model.config.base_url)
-            await own.complete("x")
-            del own
+            other = model.copy(base_url=model.config.base_url)
+            await other.complete("x")
+            del other
             gc.collect()
         asyncio.run(main())
         trio.run(main)
@@ -872,7 +898,7 @@ PROGRAMS = {
     "an interrupt from the keyboard": """
         import signal
         async def main():
-            async for _ in model.stream("x", extra_headers={"want": "unfinished"}):
+            async for _ in model.stream("x", extra_headers={"reply": "unfinished"}):
                 signal.raise_signal(signal.SIGINT)
         for run in (asyncio.run, lambda main: trio.run(main)):
             try:
@@ -882,30 +908,30 @@ PROGRAMS = {
             else:
                 raise AssertionError
         try:
-            for _ in model.stream_sync("x", extra_headers={"want": "unfinished"}):
+            for _ in model.stream_sync("x", extra_headers={"reply": "unfinished"}):
                 signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             pass
         """,
 }
 
-WANTED: dict[str, Reply] = {
-    "stream": streamed(),
+REPLIES: dict[str, Reply] = {
+    "stream": build_stream_reply(),
     "unfinished": UNFINISHED,
-    "silence": whole().stall(0, "head"),
-    "cut": streamed().truncate(sum(map(len, PIECES[:4]))),
+    "silence": build_reply().stall(0, "head"),
+    "cut": build_stream_reply().truncate(sum(map(len, STREAM_PARTS[:4]))),
 }
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_says_nothing_at_its_end(server: LoopbackServer, name: str) -> None:
-    server.always(lambda got: WANTED.get(got.headers.get("want", ""), whole()))
-    opening = f"import asyncio, gc, anyio, trio\nmodel = OpenAIModel('m', {model_args(server)})\n"
+def test_a_program_prints_no_warnings_at_its_end(server: LoopbackServer, name: str) -> None:
+    server.always(lambda received: REPLIES.get(received.headers.get("reply", ""), build_reply()))
+    arguments = format_model_arguments(server)
+    prelude = f"import asyncio, gc, anyio, trio\nmodel = OpenAIModel('m', {arguments})\n"
     body = "\n".join(line.removeprefix(" " * 8) for line in PROGRAMS[name].split("\n"))
-    with AtMost(15):
-        script(f"from locus import OpenAIModel\n{opening}{body}")
+    run_script(f"from locus import OpenAIModel\n{prelude}{body}")
     assert server.requests
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
 
 def test_a_model_that_is_dropped_while_the_loop_ends_leaves_no_connection(backend: str) -> None:
@@ -918,14 +944,14 @@ def test_a_model_that_is_dropped_while_the_loop_ends_leaves_no_connection(backen
 
         async def close(self) -> None:
             await anyio.lowlevel.checkpoint()
-            pools.clear()  # as the garbage collector might do, at any time
+            pools.clear()  # the garbage collector might do this at any time
             closed.append(self.name)
 
     async def main() -> None:
-        loop = await current_loop()
+        loop_state = await get_loop_state()
         for name, pool in pools.items():
             sender: Any = Sender(name)
-            loop.senders[weakref.ref(pool, loop.let_go)] = sender
+            loop_state.senders[weakref.ref(pool, loop_state.release_pool)] = sender
 
     anyio.run(main, backend=backend)
     assert sorted(closed) == ["first", "second"]

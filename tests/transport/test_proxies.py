@@ -1,4 +1,4 @@
-"""The environment's proxies are used, but never to reach this machine."""
+"""The proxies of the environment are used, but never to reach this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from locus.models.native.openai import OpenAIModel
 from locus.testing import LoopbackServer, Received, Reply
-from locus.transport.httpx_compat import goes_direct
+from locus.transport.httpx_compat import can_connect_directly
 
 ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}],
@@ -28,12 +28,12 @@ ANSWER = {
         ("https://api.openai.com/v1", False),
     ],
 )
-def test_a_proxy_concerns_other_machines_only(
+def test_proxies_are_used_for_other_machines_only(
     url: str, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    assert goes_direct(url) is direct
+    assert can_connect_directly(url) is direct
 
 
 def test_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPat
             assert model.complete_sync("hi").content == "hi"
 
 
-def test_another_machine_is_reached_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_is_reached_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with LoopbackServer() as proxy:
         targets = []
 

@@ -1,4 +1,4 @@
-"""When a request is sent again, how often, and after which pause; on each runtime."""
+"""When a request is sent again, how often, and after which delay; on each runtime."""
 
 from __future__ import annotations
 
@@ -19,31 +19,39 @@ from locus.core.errors import (
     RateLimitError,
     ResponseParseError,
     StreamInterruptedError,
-    error_class,
+    get_status_error_class,
 )
+from locus.models.native.openai import OpenAIModel
 from locus.testing.loopback_server import LoopbackServer, Reply
-from locus.transport.retries import LONGEST_OBEYED, Backoff, worth_retrying
-from tests.support import runtimes
-from tests.support.runtimes import TEXT, AtMost, Runtime, chunks, model_of, streamed, text, whole
+from locus.transport.retries import MAX_RETRY_AFTER, RetryPolicy, is_retryable
+from tests.support.chat_replies import (
+    TEXT,
+    build_chunks,
+    build_reply,
+    build_stream_reply,
+    join_text,
+)
+from tests.support.runtimes import Runtime
+from tests.support.servers.openai_server import make_model
+from tests.support.timing import HANG_SECONDS, HangGuard, retry_slower
 
-no_leaks, runtime, server = runtimes.no_leaks, runtimes.runtime, runtimes.server
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)
 FINAL = (400, 401, 403, 404, 413, 422, 451)
 
 
-def error(status: int, **headers: str) -> Reply:
-    """A refusal. Where a client tries again, it waits no longer than it has to."""
-    said = {"retry_after_ms": "1", **headers}
+def build_error_reply(status: int, **headers: str) -> Reply:
+    """An error response. A client that retries waits only a millisecond."""
+    all_headers = {"retry_after_ms": "1", **headers}
     return Reply.error(
-        status, headers={name.replace("_", "-"): value for name, value in said.items()}
+        status, headers={name.replace("_", "-"): value for name, value in all_headers.items()}
     )
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, float]]]:
-    """Random pauses take no time; here stand the limits that each was drawn between."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, float]]]:
+    """The limits between which each random delay is drawn; the delays themselves are skipped."""
     drawn: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -55,254 +63,297 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, float]
 
 
 @pytest.mark.parametrize("status", RETRIED)
-def test_a_passing_failure_is_tried_again(
+def test_a_temporary_error_is_retried(
     server: LoopbackServer, runtime: Runtime, status: int
 ) -> None:
-    server.always(error(status), whole(), error(status), streamed())
-    model = model_of(server, max_retries=1)
-    assert runtime.ask(model, "hello").content == TEXT
-    assert text(runtime.stream(model, "hello")) == TEXT
+    server.always(
+        build_error_reply(status), build_reply(), build_error_reply(status), build_stream_reply()
+    )
+    model = make_model(server, max_retries=1)
+    assert runtime.complete(model, "hello").content == TEXT
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
     assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("status", FINAL)
-def test_a_failure_that_stays_is_not(server: LoopbackServer, runtime: Runtime, status: int) -> None:
-    server.always(error(status))
-    model = model_of(server, max_retries=2)
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(error_class(status)):
-            ask(model, "hello")
+def test_a_permanent_error_is_not_retried(
+    server: LoopbackServer, runtime: Runtime, status: int
+) -> None:
+    server.always(build_error_reply(status))
+    model = make_model(server, max_retries=2)
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(get_status_error_class(status)):
+            call_model(model, "hello")
     assert len(server.requests) == 2
 
 
 def test_two_retries_are_the_default(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(429))
-    model = runtimes.OpenAIModel("m", api_key="k", base_url=server.url)
+    server.always(build_error_reply(429))
+    model = OpenAIModel("m", api_key="k", base_url=server.url)
     assert model.config.max_retries == 2
-    for number, ask in enumerate((runtime.ask, runtime.stream), 1):
+    for number, call_model in enumerate((runtime.complete, runtime.collect_events), 1):
         with pytest.raises(RateLimitError, match="raise max_retries"):
-            ask(model, "hello")
+            call_model(model, "hello")
         assert len(server.requests) == 3 * number
 
 
 @pytest.mark.parametrize("retries", [0, 1, 5])
-def test_so_many_retries_are_so_many_more_requests(
+def test_max_retries_is_the_number_of_further_requests(
     server: LoopbackServer, runtime: Runtime, retries: int
 ) -> None:
-    server.always(error(503))
+    server.always(build_error_reply(503))
     with pytest.raises(InternalServerError):
-        runtime.ask(model_of(server, max_retries=retries), "hello")
+        runtime.complete(make_model(server, max_retries=retries), "hello")
     assert len(server.requests) == 1 + retries
 
 
-def test_each_try_sends_the_same(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(500), error(500), whole())
-    runtime.ask(model_of(server, max_retries=2), "hello", seed=3, extra_headers={"x-mine": "1"})
+def test_each_attempt_sends_the_same(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_error_reply(500), build_error_reply(500), build_reply())
+    runtime.complete(
+        make_model(server, max_retries=2), "hello", seed=3, extra_headers={"x-mine": "1"}
+    )
     first, *others = server.requests
     for other in others:
         assert (other.body, dict(other.headers)) == (first.body, dict(first.headers))
 
 
-def test_the_first_failure_that_stays_ends_it(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(429), error(400), whole())
+def test_the_first_permanent_error_ends_the_attempts(
+    server: LoopbackServer, runtime: Runtime
+) -> None:
+    server.always(build_error_reply(429), build_error_reply(400), build_reply())
     with pytest.raises(BadRequestError):
-        runtime.ask(model_of(server, max_retries=5), "hello")
+        runtime.complete(make_model(server, max_retries=5), "hello")
     assert len(server.requests) == 2
 
 
-def test_the_last_failure_is_the_one_that_is_raised(
-    server: LoopbackServer, runtime: Runtime
-) -> None:
-    server.always(error(500), error(503), error(429))
-    with pytest.raises(RateLimitError) as caught:
-        runtime.ask(model_of(server, max_retries=2), "hello")
-    assert str(caught.value).count("openai loop-1: POST") == 1
+def test_the_last_error_is_raised(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_error_reply(500), build_error_reply(503), build_error_reply(429))
+    with pytest.raises(RateLimitError) as exc_info:
+        runtime.complete(make_model(server, max_retries=2), "hello")
+    assert str(exc_info.value).count("openai loop-1: POST") == 1
 
 
 @pytest.mark.parametrize("fault", ["accept", "head"])
-def test_a_failed_connection_is_tried_again(
-    server: LoopbackServer, runtime: Runtime, fault: str, pauses: list[tuple[float, float]]
+def test_a_failed_connection_is_retried(
+    server: LoopbackServer, runtime: Runtime, fault: str, delays: list[tuple[float, float]]
 ) -> None:
-    server.always(whole().reset(0, fault), whole())  # type: ignore[arg-type]
-    model = model_of(server, max_retries=1)
-    assert runtime.ask(model, "hello").content == TEXT
-    server.always(streamed().reset(0, "head"), streamed())
-    assert text(runtime.stream(model, "hello")) == TEXT
-    assert pauses[-1] == (0, 0.5)
+    server.always(build_reply().reset(0, fault), build_reply())  # type: ignore[arg-type]
+    model = make_model(server, max_retries=1)
+    assert runtime.complete(model, "hello").content == TEXT
+    server.always(build_stream_reply().reset(0, "head"), build_stream_reply())
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
+    assert delays[-1] == (0, 0.5)
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(
-    server: LoopbackServer, runtime: Runtime, pauses: list[tuple[float, float]]
+def test_an_incomplete_response_is_retried(
+    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
 ) -> None:
-    server.always(whole().truncate(), whole())
-    assert runtime.ask(model_of(server, max_retries=1), "hello").content == TEXT
+    server.always(build_reply().truncate(), build_reply())
+    assert runtime.complete(make_model(server, max_retries=1), "hello").content == TEXT
 
 
-def test_silence_before_the_first_byte_is_tried_again(
-    server: LoopbackServer, runtime: Runtime, pauses: list[tuple[float, float]]
+def test_silence_before_the_first_byte_is_retried(
+    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
 ) -> None:
-    server.always(whole().stall(0, "head"), whole(), whole().stall(0, "head"), streamed())
-    model = model_of(server, max_retries=1, timeout=0.2)
-    assert runtime.ask(model, "hello").content == TEXT
-    assert text(runtime.stream(model, "hello")) == TEXT
-    assert len(server.requests) == 4
+    def is_tried_again(factor: float) -> None:
+        before = len(server.requests)
+        server.always(
+            build_reply().stall(0, "head"),
+            build_reply(),
+            build_reply().stall(0, "head"),
+            build_stream_reply(),
+        )
+        model = make_model(server, max_retries=1, timeout=0.2 * factor)
+        assert runtime.complete(model, "hello").content == TEXT
+        assert join_text(runtime.collect_events(model, "hello")) == TEXT
+        assert len(server.requests) == before + 4
+
+    retry_slower(is_tried_again)
 
 
-def test_silence_after_the_first_byte_is_not(
-    server: LoopbackServer, runtime: Runtime, pauses: list[tuple[float, float]]
+def test_silence_after_the_first_byte_is_not_retried(
+    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
 ) -> None:
-    model = model_of(server, max_retries=2, timeout=0.2)
-    for reply, ask in ((whole(), runtime.ask), (streamed(), runtime.stream)):
-        server.always(reply.stall(20))
-        with pytest.raises(APITimeoutError):
-            ask(model, "hello")
-    assert len(server.requests) == 2
-    assert pauses == []
+    def is_not_tried_again(factor: float) -> None:
+        before = len(server.requests)
+        delays.clear()
+        model = make_model(server, max_retries=2, timeout=0.2 * factor)
+        for reply, call_model in (
+            (build_reply(), runtime.complete),
+            (build_stream_reply(), runtime.collect_events),
+        ):
+            server.always(reply.stall(20))
+            with pytest.raises(APITimeoutError):
+                call_model(model, "hello")
+        assert len(server.requests) == before + 2
+        assert delays == []
+
+    retry_slower(is_not_tried_again)
 
 
-def test_an_answer_that_is_no_answer_is_not_asked_for_again(
+def test_a_response_that_cannot_be_parsed_is_not_retried(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     server.always(Reply.html(status=200))
-    for ask in (runtime.ask, runtime.stream):
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(ResponseParseError):
-            ask(model_of(server, max_retries=2), "hello")
+            call_model(make_model(server, max_retries=2), "hello")
     assert len(server.requests) == 2
 
 
 # -- streams -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pieces", [0, 1])
-def test_a_stream_that_broke_off_before_its_first_event_is_asked_for_again(
-    server: LoopbackServer, runtime: Runtime, pauses: list[tuple[float, float]], pieces: int
+@pytest.mark.parametrize("part_count", [0, 1])
+def test_a_stream_that_fails_before_its_first_event_is_retried(
+    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]], part_count: int
 ) -> None:
-    """The first piece says who speaks; it makes no event, so nobody has seen it."""
-    server.always(streamed().reset(sum(map(len, streamed().body[:pieces]))), streamed())
-    assert text(runtime.stream(model_of(server, max_retries=1), "hello")) == TEXT
+    """The first chunk holds the role only and makes no event, so the caller has seen nothing."""
+    server.always(
+        build_stream_reply().reset(sum(map(len, build_stream_reply().body[:part_count]))),
+        build_stream_reply(),
+    )
+    assert join_text(runtime.collect_events(make_model(server, max_retries=1), "hello")) == TEXT
     assert len(server.requests) == 2
 
 
-def test_a_stream_that_is_an_error_from_the_start_is_asked_for_again(
-    server: LoopbackServer, runtime: Runtime, pauses: list[tuple[float, float]]
+def test_a_stream_that_starts_with_an_error_is_retried(
+    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
 ) -> None:
     busy = Reply.sse([{"error": {"message": "no room", "type": "overloaded_error"}}])
-    server.always(busy, streamed())
-    assert text(runtime.stream(model_of(server, max_retries=1), "hello")) == TEXT
+    server.always(busy, build_stream_reply())
+    assert join_text(runtime.collect_events(make_model(server, max_retries=1), "hello")) == TEXT
 
 
 BROKEN = {
-    "cut": streamed().truncate(sum(map(len, streamed().body[:3]))),
-    "reset": streamed().reset(sum(map(len, streamed().body[:3]))),
-    "error": Reply.sse([*chunks()[:3], {"error": {"message": "no", "type": "overloaded_error"}}]),
+    "cut": build_stream_reply().truncate(sum(map(len, build_stream_reply().body[:3]))),
+    "reset": build_stream_reply().reset(sum(map(len, build_stream_reply().body[:3]))),
+    "error": Reply.sse(
+        [*build_chunks()[:3], {"error": {"message": "no", "type": "overloaded_error"}}]
+    ),
 }
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_stream_whose_first_event_was_handed_out_is_not(
-    server: LoopbackServer, runtime: Runtime, how: str, pauses: list[tuple[float, float]]
+def test_a_stream_whose_first_event_was_returned_is_not_retried(
+    server: LoopbackServer, runtime: Runtime, how: str, delays: list[tuple[float, float]]
 ) -> None:
-    server.always(BROKEN[how], streamed())
-    events = runtime.open(model_of(server, max_retries=5), "hello")
+    server.always(BROKEN[how], build_stream_reply())
+    events = runtime.open_stream(make_model(server, max_retries=5), "hello")
     assert next(events).content == "Zürich"
     with pytest.raises((StreamInterruptedError, InternalServerError)):
         list(events)
     assert len(server.requests) == 1
-    assert pauses == []
+    assert delays == []
 
 
-# -- pauses ------------------------------------------------------------------------------------
+# -- delays ------------------------------------------------------------------------------------
 
 
-def gaps(server: LoopbackServer) -> list[float]:
-    return [after.at - before.at for before, after in pairwise(server.requests)]
+@pytest.fixture
+def waits() -> Iterator[list[float]]:
+    """How long is waited before each retry, in seconds."""
+    waits: list[float] = []
+    stamina.instrumentation.set_on_retry_hooks([lambda details: waits.append(details.wait_for)])
+    yield waits
+    stamina.instrumentation.set_on_retry_hooks(None)
 
 
-def test_retry_after_is_obeyed(server: LoopbackServer, runtime: Runtime) -> None:
+def get_request_gaps(server: LoopbackServer) -> list[float]:
+    return [after.received_at - before.received_at for before, after in pairwise(server.requests)]
+
+
+def test_retry_after_is_obeyed(
+    server: LoopbackServer, runtime: Runtime, waits: list[float]
+) -> None:
     server.always(
-        error(429, retry_after_ms="150"),
+        build_error_reply(429, retry_after_ms="150"),
         Reply.error(429, retry_after=0.2),
-        error(429, retry_after_ms="1", retry_after="30"),  # the finer one counts
-        whole(),
+        build_error_reply(
+            429, retry_after_ms="1", retry_after="30"
+        ),  # milliseconds take precedence
+        build_reply(),
     )
-    with AtMost(3):  # a machine that has others to serve takes its time
-        runtime.ask(model_of(server, max_retries=3), "hello")
-    first, second, third = gaps(server)
-    assert 0.15 <= first < 1
-    assert 0.2 <= second < 1
-    assert third < 1
+    runtime.complete(make_model(server, max_retries=3), "hello")
+    assert waits == pytest.approx([0.15, 0.2, 0.001])
+    assert all(gap >= wait for gap, wait in zip(get_request_gaps(server), waits, strict=True))
 
 
-def test_retry_after_is_obeyed_by_streams(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(503, retry_after_ms="150"), streamed())
-    runtime.stream(model_of(server, max_retries=1), "hello")
-    assert 0.15 <= gaps(server)[0] < 1
+def test_retry_after_is_obeyed_by_streams(
+    server: LoopbackServer, runtime: Runtime, waits: list[float]
+) -> None:
+    server.always(build_error_reply(503, retry_after_ms="150"), build_stream_reply())
+    runtime.collect_events(make_model(server, max_retries=1), "hello")
+    assert waits == pytest.approx([0.15])
+    assert get_request_gaps(server)[0] >= 0.15
 
 
 @pytest.mark.parametrize("value", ["Wed, 21 Oct 2015 07:28:00 GMT", "-1", "soon", "nan", "inf"])
-def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(
-    server: LoopbackServer, runtime: Runtime, value: str, pauses: list[tuple[float, float]]
+def test_a_retry_after_that_is_not_a_number_of_seconds_is_ignored(
+    server: LoopbackServer, runtime: Runtime, value: str, delays: list[tuple[float, float]]
 ) -> None:
-    server.always(Reply.error(429, retry_after=value), whole())
-    with AtMost(2):
-        runtime.ask(model_of(server, max_retries=1), "hello")
-    assert pauses == [(0, 0.5)]
+    server.always(Reply.error(429, retry_after=value), build_reply())
+    runtime.complete(make_model(server, max_retries=1), "hello")
+    assert delays == [(0, 0.5)]
 
 
-def test_the_server_may_ask_for_another_try(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(400, x_should_retry="true"), whole())
-    assert runtime.ask(model_of(server, max_retries=1), "hello").content == TEXT
+def test_the_server_can_request_a_retry(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_error_reply(400, x_should_retry="true"), build_reply())
+    assert runtime.complete(make_model(server, max_retries=1), "hello").content == TEXT
 
 
-def test_the_server_may_ask_for_none(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(429, x_should_retry="false"))
-    for ask in (runtime.ask, runtime.stream):
+def test_the_server_can_forbid_a_retry(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_error_reply(429, x_should_retry="false"))
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(RateLimitError):
-            ask(model_of(server, max_retries=2), "hello")
+            call_model(make_model(server, max_retries=2), "hello")
     assert len(server.requests) == 2
 
 
-def test_pauses_grow_and_are_drawn_between_nothing_and_all(
-    server: LoopbackServer, runtime: Runtime, pauses: list[tuple[float, float]]
+def test_delays_grow_and_are_drawn_with_full_jitter(
+    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
 ) -> None:
     server.always(Reply.error(500))
     with pytest.raises(InternalServerError):
-        runtime.ask(model_of(server, max_retries=6), "hello")
-    assert pauses[:6] == [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 8.0), (0, 8.0)]
+        runtime.complete(make_model(server, max_retries=6), "hello")
+    assert delays[:6] == [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 8.0), (0, 8.0)]
 
 
-def refusal(status: int, **headers: str) -> APIStatusError:
-    said = {name.replace("_", "-"): value for name, value in headers.items()}
-    return error_class(status)("no", status_code=status, headers=said)
+def make_status_error(status: int, **headers: str) -> APIStatusError:
+    all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return get_status_error_class(status)("no", status_code=status, headers=all_headers)
 
 
-def test_backoff_draws_full_jitter() -> None:
-    drawn = [[(backoff := Backoff())(refusal(500)), backoff(refusal(500))] for _ in range(200)]
+def test_the_policy_draws_full_jitter() -> None:
+    drawn = [
+        [(policy := RetryPolicy())(make_status_error(500)), policy(make_status_error(500))]
+        for _ in range(200)
+    ]
     for column, high in ((0, 0.5), (1, 1.0)):
         values = [float(pair[column]) for pair in drawn]
         assert 0 <= min(values) < 0.2 * high
         assert 0.8 * high < max(values) <= high
 
 
-def test_backoff_obeys_up_to_a_limit() -> None:
-    assert Backoff()(refusal(429, retry_after="7")) == 7.0
-    assert Backoff()(refusal(429, retry_after_ms="20")) == 0.02
-    assert Backoff()(refusal(429, retry_after="86400")) == LONGEST_OBEYED == 60.0
+def test_the_policy_obeys_retry_after_up_to_a_limit() -> None:
+    assert RetryPolicy()(make_status_error(429, retry_after="7")) == 7.0
+    assert RetryPolicy()(make_status_error(429, retry_after_ms="20")) == 0.02
+    assert RetryPolicy()(make_status_error(429, retry_after="86400")) == MAX_RETRY_AFTER == 60.0
 
 
-def test_backoff_says_no() -> None:
-    assert Backoff()(refusal(400)) is False
-    assert Backoff()(ValueError("not ours")) is False
-    assert Backoff()(refusal(500, x_should_retry="false")) is False
+def test_the_policy_gives_no_delay_for_a_permanent_error() -> None:
+    assert RetryPolicy()(make_status_error(400)) is False
+    assert RetryPolicy()(ValueError("not ours")) is False
+    assert RetryPolicy()(make_status_error(500, x_should_retry="false")) is False
 
 
 @pytest.mark.parametrize(
-    ("failure", "worth"),
+    ("error", "worth"),
     [
-        *((refusal(status), True) for status in RETRIED),
-        *((refusal(status), False) for status in FINAL),
-        (refusal(599), True),
-        (refusal(301), False),
+        *((make_status_error(status), True) for status in RETRIED),
+        *((make_status_error(status), False) for status in FINAL),
+        (make_status_error(599), True),
+        (make_status_error(301), False),
         (APIConnectionError("no"), True),
         (APITimeoutError("no"), True),
         (StreamInterruptedError("no"), True),
@@ -313,46 +364,44 @@ def test_backoff_says_no() -> None:
     ],
     ids=lambda value: f"{type(value).__name__} {getattr(value, 'status_code', '')}",
 )
-def test_what_is_worth_a_retry(failure: BaseException, worth: bool) -> None:
-    assert worth_retrying(failure) is worth
+def test_which_errors_are_retryable(error: BaseException, worth: bool) -> None:
+    assert is_retryable(error) is worth
 
 
-def test_a_timeout_is_worth_a_retry_until_the_answer_has_begun() -> None:
-    failure = APITimeoutError("no")
-    failure.answer_begun = True
-    assert not worth_retrying(failure)
+def test_a_timeout_is_retryable_until_the_response_has_started() -> None:
+    error = APITimeoutError("no")
+    error.response_started = True
+    assert not is_retryable(error)
 
 
 # -- in users' tests ---------------------------------------------------------------------------
 
 
-def test_retries_can_be_switched_off_for_a_whole_program(
+def test_retries_can_be_switched_off_for_a_program(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    server.always(error(500))
+    server.always(build_error_reply(500))
     stamina.set_active(False)
     try:
         with pytest.raises(InternalServerError):
-            runtime.ask(model_of(server, max_retries=5), "hello")
+            runtime.complete(make_model(server, max_retries=5), "hello")
     finally:
         stamina.set_active(True)
     assert len(server.requests) == 1
 
 
-def test_pauses_can_be_switched_off_for_a_whole_program(
-    server: LoopbackServer, runtime: Runtime
-) -> None:
-    server.always(Reply.error(429, retry_after=30), Reply.error(429, retry_after=30), whole())
-    with AtMost(2), stamina.set_testing(True, attempts=3):
-        assert runtime.ask(model_of(server, max_retries=2), "hello").content == TEXT
+def test_delays_can_be_switched_off_for_a_program(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(*[Reply.error(429, retry_after=HANG_SECONDS)] * 2, build_reply())
+    with HangGuard(), stamina.set_testing(True, attempts=3):
+        assert runtime.complete(make_model(server, max_retries=2), "hello").content == TEXT
 
 
-def test_a_users_instruments_see_each_retry(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(error(429), error(503), whole())
+def test_instrumentation_sees_each_retry(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_error_reply(429), build_error_reply(503), build_reply())
     seen: list[stamina.instrumentation.RetryDetails] = []
     stamina.instrumentation.set_on_retry_hooks([seen.append])
     try:
-        runtime.ask(model_of(server, max_retries=2), "hello")
+        runtime.complete(make_model(server, max_retries=2), "hello")
     finally:
         stamina.instrumentation.set_on_retry_hooks(None)
     assert [type(details.caused_by) for details in seen] == [RateLimitError, InternalServerError]

@@ -1,9 +1,9 @@
-"""A conversation begun on one provider continues on any other, and loses nothing on the way.
+"""A conversation that began with one provider continues with any other, and loses nothing.
 
-Conversations are genuine: users' messages, and answers read from the bytes of one provider, then
+Conversations are genuine: users' messages, and responses read from the bytes of one provider, then
 of the next. What is sent is read back by :mod:`tests.support.request_readers`, which shares no
-code with Locus, and has to hold the same turns, calls, results and images, but for what
-``docs/portability.md`` says.
+code with Locus, and has to hold the same messages, calls, results and images, except for what
+``docs/portability.md`` lists.
 """
 
 from __future__ import annotations
@@ -42,364 +42,441 @@ from locus.testing import LoopbackServer
 from locus.wire.anthropic_messages import AnthropicMessagesParser
 from locus.wire.oci_chat import CohereV2ChatParser
 from locus.wire.responses import ResponsesParser
-from tests.support.genuine_responses import ODD, SPEAKERS, leg
-from tests.support.request_readers import FORMATS, Asked, Format, Picture, Said, Thought
+from tests.support import anthropic_responses
+from tests.support.genuine_responses import ODD_IDS, PROVIDERS, conversation_legs
+from tests.support.request_readers import (
+    FORMAT_RULES,
+    FormatRules,
+    ReadCall,
+    ReadImage,
+    ReadMessage,
+    ReadThinking,
+)
 from tests.support.wire_json import anthropic_json, responses_json
 
-NAMES = list(FORMATS)
+NAMES = list(FORMAT_RULES)
 PAIRS = list(itertools.product(NAMES, NAMES))
 PER_PAIR = max(2, 2 * settings().max_examples // len(PAIRS))
 PER_NAME = max(2, settings().max_examples // len(NAMES))
 USER = Message.user("x")
-KEPT = {"blocks", "output_items"}
-"""Where a message keeps what only the provider that gave it can read."""
+NATIVE_KEYS = {"blocks", "output_items"}
+"""The metadata keys of native blocks and items, which only their provider can read."""
 
 
-def sent(name: str, turns: Sequence[Message], **options: Any) -> list[Said]:
-    """What a provider would understand."""
-    return FORMATS[name].read(SPEAKERS[name].request(turns, **options))
+def read_request(name: str, messages: Sequence[Message], **options: Any) -> list[ReadMessage]:
+    """Encode a request, and read it as the provider would."""
+    return FORMAT_RULES[name].read(PROVIDERS[name].encode_request(messages, **options))
 
 
-def by_name(found: list[Said]) -> list[Said]:
-    """The same with the names of calls, which are their own, for their ids."""
-    names = {call.id: call.name for said in found for call in said.calls}
+def name_calls(read_messages: list[ReadMessage]) -> list[ReadMessage]:
+    """Replace the ids of calls by their names, which are unique."""
+    names = {call.id: call.name for read_message in read_messages for call in read_message.calls}
     return [
         attrs.evolve(
-            said,
-            calls=tuple(attrs.evolve(call, id=call.name) for call in said.calls),
-            answers=said.answers and names[said.answers],
+            read_message,
+            calls=tuple(attrs.evolve(call, id=call.name) for call in read_message.calls),
+            tool_call_id=read_message.tool_call_id and names[read_message.tool_call_id],
         )
-        for said in found
+        for read_message in read_messages
     ]
 
 
-# What has to arrive, by the documentation.
+# What the request has to hold, by the documentation.
 
 
-def expected(turns: Sequence[Message], form: Format) -> list[Said]:
-    """What a conversation has to be in a format that can carry it."""
-    found: list[Said] = []
-    for message in turns:
+def build_expected_messages(messages: Sequence[Message], rules: FormatRules) -> list[ReadMessage]:
+    """Build the messages that a request in this format has to hold."""
+    read_messages: list[ReadMessage] = []
+    for message in messages:
         if message.role is Role.TOOL:
             continue
-        found.append(_said(message, form))
+        read_messages.append(_build_expected_message(message, rules))
         names = [call.name for call in message.tool_calls]
-        results = [other for other in turns if other.role is Role.TOOL and other.name in names]
-        if form.ordered:
+        results = [other for other in messages if other.role is Role.TOOL and other.name in names]
+        if rules.orders_results:
             results.sort(key=lambda result: names.index(result.name or ""))
-        found += [_said(result, form) for result in results]
-    if form.systems != "in place":
-        found = _prompted(found, form)
-    if not form.blank:
-        found = [said for said in found if said not in (Said("user"), Said("assistant"))]
-    if form.between is not None:
-        found = _kept_waiting(found, form.between)
-    return _merged(found, form.merges)
-
-
-def _prompted(found: list[Said], form: Format) -> list[Said]:
-    """System messages as one prompt: all of them, or those before everything else."""
-    first = found
-    if form.systems == "opening":
-        first = list(itertools.takewhile(lambda said: said.role == "system", found))
-    systems = [piece for said in first if said.role == "system" for piece in said.pieces]
-    rest = [said for said in first if said.role != "system"] + found[len(first) :]
-    if form.nothing is not None:
-        rest = [
-            said
-            if said.pieces or said.role == "tool"
-            else attrs.evolve(said, pieces=(form.nothing,))
-            for said in rest
+        read_messages += [_build_expected_message(result, rules) for result in results]
+    if rules.system_position != "in place":
+        read_messages = _merge_system_messages(read_messages, rules)
+    if not rules.accepts_blank_text:
+        read_messages = [
+            read_message
+            for read_message in read_messages
+            if read_message not in (ReadMessage("user"), ReadMessage("assistant"))
         ]
-    return [Said("system", ("\n\n".join(map(str, systems)),)), *rest] if systems else rest
+    if rules.filler_text is not None:
+        read_messages = _add_filler(read_messages, rules.filler_text)
+    return _merge_messages(read_messages, rules.merged_roles)
 
 
-def _kept_waiting(found: list[Said], word: str) -> list[Said]:
-    """With a word of the assistant before a user who speaks after results."""
-    heard: list[Said] = []
-    for said in found:
-        before = [one.role for one in heard if one.role != "system"]
-        if said.role == "user" and before[-1:] == ["tool"]:
-            heard.append(Said("assistant", (word,)))
-        heard.append(said)
-    return heard
+def _merge_system_messages(
+    read_messages: list[ReadMessage], rules: FormatRules
+) -> list[ReadMessage]:
+    """Merge system messages into one prompt: all of them, or those at the beginning."""
+    first = read_messages
+    if rules.system_position == "opening":
+        first = list(
+            itertools.takewhile(lambda read_message: read_message.role == "system", read_messages)
+        )
+    systems = [
+        part
+        for read_message in first
+        if read_message.role == "system"
+        for part in read_message.parts
+    ]
+    rest = [
+        read_message for read_message in first if read_message.role != "system"
+    ] + read_messages[len(first) :]
+    if rules.empty_text is not None:
+        rest = [
+            read_message
+            if read_message.parts or read_message.role == "tool"
+            else attrs.evolve(read_message, parts=(rules.empty_text,))
+            for read_message in rest
+        ]
+    return [ReadMessage("system", ("\n\n".join(map(str, systems)),)), *rest] if systems else rest
 
 
-def _merged(found: list[Said], roles: Sequence[str]) -> list[Said]:
-    merged: list[Said] = []
-    for said in found:
-        if not merged or said.role not in roles or said.role != merged[-1].role:
-            merged.append(said)
+def _add_filler(read_messages: list[ReadMessage], filler: str) -> list[ReadMessage]:
+    """Add a message of the assistant between results and a user message after them."""
+    with_filler: list[ReadMessage] = []
+    for read_message in read_messages:
+        previous = [one.role for one in with_filler if one.role != "system"]
+        if read_message.role == "user" and previous[-1:] == ["tool"]:
+            with_filler.append(ReadMessage("assistant", (filler,)))
+        with_filler.append(read_message)
+    return with_filler
+
+
+def _merge_messages(read_messages: list[ReadMessage], roles: Sequence[str]) -> list[ReadMessage]:
+    merged: list[ReadMessage] = []
+    for read_message in read_messages:
+        if not merged or read_message.role not in roles or read_message.role != merged[-1].role:
+            merged.append(read_message)
             continue
-        before = merged.pop()
-        pieces = (*before.pieces, *said.pieces)
-        if said.role == "assistant" and pieces:
-            pieces = ("".join(map(str, pieces)),)
-        calls, thoughts = before.calls + said.calls, before.thoughts + said.thoughts
-        refusal = (before.refusal or "") + (said.refusal or "") or None
-        merged.append(Said(said.role, pieces, calls, thoughts, refusal))
+        previous = merged.pop()
+        parts = (*previous.parts, *read_message.parts)
+        if read_message.role == "assistant" and parts:
+            parts = ("".join(map(str, parts)),)
+        calls, thinking = (
+            previous.calls + read_message.calls,
+            previous.thinking + read_message.thinking,
+        )
+        refusal = (previous.refusal or "") + (read_message.refusal or "") or None
+        merged.append(ReadMessage(read_message.role, parts, calls, thinking, refusal))
     return merged
 
 
-def _said(message: Message, form: Format) -> Said:
-    parts = _parts(message)
+def _build_expected_message(message: Message, rules: FormatRules) -> ReadMessage:
+    parts = _get_parts(message)
     refusal = "".join(part.text for part in parts if isinstance(part, RefusalPart)) or None
-    return Said(
+    return ReadMessage(
         str(message.role),
-        _pieces(message, parts, form),
-        tuple(_asked(call, form) for call in message.tool_calls),
-        _thoughts(parts, form),
-        refusal if form.refusals == "apart" else None,
-        _name(message.name) if form.names and message.role is not Role.TOOL else None,
+        _build_expected_parts(message, parts, rules),
+        tuple(_build_expected_call(call, rules) for call in message.tool_calls),
+        _build_expected_thinking(parts, rules),
+        refusal if rules.refusal_form == "apart" else None,
+        _normalize_name(message.name)
+        if rules.keeps_names and message.role is not Role.TOOL
+        else None,
         message.name if message.role is Role.TOOL else None,
-        form.failures and "error" in message.metadata,
+        rules.marks_failures and "error" in message.metadata,
     )
 
 
-def _parts(message: Message) -> Sequence[Part]:
+def _get_parts(message: Message) -> Sequence[Part]:
     content = message.content
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 
-def _name(name: str | None) -> str | None:
+def _normalize_name(name: str | None) -> str | None:
     return re.sub(r"[\s<>|/\\]", "_", name)[:64] if name else None
 
 
-def _pieces(message: Message, parts: Sequence[Part], form: Format) -> tuple[str | Picture, ...]:
-    found: list[str | Picture] = []
+def _build_expected_parts(
+    message: Message, parts: Sequence[Part], rules: FormatRules
+) -> tuple[str | ReadImage, ...]:
+    read_messages: list[str | ReadImage] = []
     for part in parts:
         if isinstance(part, ImagePart):
-            found.append(_picture(part, form))
-        elif isinstance(part, TextPart) and (form.blank or part.text.strip()):
-            found.append(part.text)
-    if form.refusals != "apart":
-        found += _refusals(parts, form)
-    shown = message.role is Role.TOOL and message.role in form.pictures
-    if form.parts and (message.role is Role.USER or shown):
-        return tuple(found)
-    text = "".join(piece for piece in found if isinstance(piece, str))
-    seen = [piece for piece in found if isinstance(piece, Picture)]
-    always = message.role is Role.SYSTEM and form.parts and form.blank
-    return (*([text] if text or always else []), *seen)
+            read_messages.append(_build_expected_image(part, rules))
+        elif isinstance(part, TextPart) and (rules.accepts_blank_text or part.text.strip()):
+            read_messages.append(part.text)
+    if rules.refusal_form != "apart":
+        read_messages += _build_expected_refusals(parts, rules)
+    is_image_allowed = message.role is Role.TOOL and message.role in rules.image_roles
+    if rules.keeps_part_order and (message.role is Role.USER or is_image_allowed):
+        return tuple(read_messages)
+    text = "".join(part for part in read_messages if isinstance(part, str))
+    images = [part for part in read_messages if isinstance(part, ReadImage)]
+    always_text = (
+        message.role is Role.SYSTEM and rules.keeps_part_order and rules.accepts_blank_text
+    )
+    return (*([text] if text or always_text else []), *images)
 
 
-def _refusals(parts: Sequence[Part], form: Format) -> list[str]:
-    """Refusals as text, in parts of their own or in a paragraph."""
-    words = [part.text for part in parts if isinstance(part, RefusalPart) and part.text]
-    if form.refusals == "part":
-        return [text for text in words if form.blank or text.strip()]
+def _build_expected_refusals(parts: Sequence[Part], rules: FormatRules) -> list[str]:
+    """Refusals as text, in separate parts or in a separate paragraph."""
+    refusals = [part.text for part in parts if isinstance(part, RefusalPart) and part.text]
+    if rules.refusal_form == "part":
+        return [text for text in refusals if rules.accepts_blank_text or text.strip()]
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
-    return ["\n\n" * bool(text) + "".join(words)] if words else []
+    return ["\n\n" * bool(text) + "".join(refusals)] if refusals else []
 
 
-def _picture(part: ImagePart, form: Format) -> Picture:
-    kind, data = part.media_type, part.data
+def _build_expected_image(part: ImagePart, rules: FormatRules) -> ReadImage:
+    media_type, data = part.media_type, part.data
     if data is None:
         url = part.url or ""
         if url[:5].lower() != "data:":
-            return Picture(url)
+            return ReadImage(url)
         head, _, body = url[5:].partition(",")
-        kind = head.partition(";")[0]
+        media_type = head.partition(";")[0]
         data = unquote_to_bytes(body)
         if ";base64" in head.lower():
             data = base64.b64decode(data)
-    kind = "image/jpeg" if kind == "image/jpg" else kind
-    return Picture(None, data, None if form.kinds == () else kind)
+    media_type = "image/jpeg" if media_type == "image/jpg" else media_type
+    return ReadImage(None, data, None if rules.image_types == () else media_type)
 
 
-def _asked(call: ToolCall, form: Format) -> Asked:
+def _build_expected_call(call: ToolCall, rules: FormatRules) -> ReadCall:
     text = call.malformed_arguments
     if text is None:
-        return Asked(call.name, call.name, dict(call.arguments))
-    if form.malformed:
-        return Asked(call.name, call.name, None, text)
-    return Asked(call.name, call.name, {"malformed_arguments": text})
+        return ReadCall(call.name, call.name, dict(call.arguments))
+    if rules.keeps_malformed_arguments:
+        return ReadCall(call.name, call.name, None, text)
+    return ReadCall(call.name, call.name, {"malformed_arguments": text})
 
 
-def _thoughts(parts: Sequence[Part], form: Format) -> tuple[Thought, ...]:
-    thoughts = [part for part in parts if isinstance(part, ThinkingPart)]
-    if form.thinking == "sealed":
+def _build_expected_thinking(parts: Sequence[Part], rules: FormatRules) -> tuple[ReadThinking, ...]:
+    thinking = [part for part in parts if isinstance(part, ThinkingPart)]
+    if rules.thinking_form == "signed":
         return tuple(
-            Thought(part.text, part.signature, part.redacted)
-            for part in thoughts
+            ReadThinking(part.text, part.signature, part.redacted)
+            for part in thinking
             if part.signature or part.redacted is not None
         )
-    if form.thinking == "open":
+    if rules.thinking_form == "unsigned":
         text = "".join(
-            part.text for part in thoughts if part.signature is None and part.redacted is None
+            part.text for part in thinking if part.signature is None and part.redacted is None
         )
-        return (Thought(text),) if text else ()
+        return (ReadThinking(text),) if text else ()
     return ()
 
 
-def refused(message: Message, form: Format) -> list[ImagePart]:
-    """The images of a message that a format cannot carry."""
+def get_unsupported_images(message: Message, rules: FormatRules) -> list[ImagePart]:
+    """The images of a message that a format does not support."""
     return [
         part
-        for part in _parts(message)
+        for part in _get_parts(message)
         if isinstance(part, ImagePart)
         and (
-            message.role not in form.pictures
-            or ((picture := _picture(part, form)).url is not None and not form.fetches)
-            or (picture.data is not None and form.kinds and picture.kind not in form.kinds)
+            message.role not in rules.image_roles
+            or (
+                (picture := _build_expected_image(part, rules)).url is not None
+                and not rules.accepts_image_urls
+            )
+            or (
+                picture.data is not None
+                and rules.image_types
+                and picture.media_type not in rules.image_types
+            )
         )
     ]
 
 
-def described(message: Message, form: Format) -> Message:
-    """A message with words for the images that a format cannot carry."""
-    if not (bad := refused(message, form)):
+def replace_unsupported_images(message: Message, rules: FormatRules) -> Message:
+    """Replace the images that a format does not support by text."""
+    if not (unsupported := get_unsupported_images(message, rules)):
         return message
-    parts = [TextPart("(a picture)") if part in bad else part for part in _parts(message)]
+    parts = [
+        TextPart("(a picture)") if part in unsupported else part for part in _get_parts(message)
+    ]
     return attrs.evolve(message, content=parts)
 
 
-def audible(message: Message) -> bool:
-    """Whether an answer has text or calls. Without, no other provider takes it."""
-    return message.role is not Role.ASSISTANT or message.says_something or bool(message.tool_calls)
+def has_text_or_calls(message: Message) -> bool:
+    """Whether a response has text or calls. Without them, other providers reject it."""
+    return message.role is not Role.ASSISTANT or message.has_content or bool(message.tool_calls)
 
 
-def moves(turns: list[Message], name: str) -> list[Message]:
-    """Hold a request to ``name`` against what it has to be; gives what the user can go on with."""
-    form = FORMATS[name]
-    mute = {at for at, message in enumerate(turns) if not audible(message)}
-    if mute and not any(turns[at].metadata.keys() & KEPT for at in mute):
+def check_request(messages: list[Message], name: str) -> list[Message]:
+    """Check a request to ``name``; returns the messages that the user can continue with."""
+    rules = FORMAT_RULES[name]
+    empty = {index for index, message in enumerate(messages) if not has_text_or_calls(message)}
+    if empty and not any(messages[index].metadata.keys() & NATIVE_KEYS for index in empty):
         with pytest.raises(ConfigurationError, match="neither text nor tool calls") as caught:
-            sent(name, turns)
-        assert _position(caught.value) in mute
-    turns = [message for at, message in enumerate(turns) if at not in mute]
-    bad = {at for at, message in enumerate(turns) if refused(message, form)}
-    if bad:
+            read_request(name, messages)
+        assert _position(caught.value) in empty
+    messages = [message for index, message in enumerate(messages) if index not in empty]
+    unsupported = {
+        index for index, message in enumerate(messages) if get_unsupported_images(message, rules)
+    }
+    if unsupported:
         with pytest.raises(ConfigurationError, match="image") as caught:
-            sent(name, turns)
-        assert _position(caught.value) in bad
-        turns = [described(message, form) for message in turns]
-    before = copy.deepcopy(turns)
-    body = SPEAKERS[name].request(turns)
-    assert SPEAKERS[name].request(turns) == body
-    assert turns == before
-    found = form.read(body)
-    if form.id is not None:
-        assert all(form.id.fullmatch(call.id) for said in found for call in said.calls)
-    assert by_name(found) == expected(turns, form)
-    return turns
+            read_request(name, messages)
+        assert _position(caught.value) in unsupported
+        messages = [replace_unsupported_images(message, rules) for message in messages]
+    previous = copy.deepcopy(messages)
+    body = PROVIDERS[name].encode_request(messages)
+    assert PROVIDERS[name].encode_request(messages) == body
+    assert messages == previous
+    read_messages = rules.read(body)
+    if rules.id_pattern is not None:
+        assert all(
+            rules.id_pattern.fullmatch(call.id)
+            for read_message in read_messages
+            for call in read_message.calls
+        )
+    assert name_calls(read_messages) == build_expected_messages(messages, rules)
+    return messages
 
 
 def _position(error: ConfigurationError) -> int:
-    found = re.match(r"messages\[(\d+)\]", str(error))
-    assert found, error
-    return int(found[1])
+    read_messages = re.match(r"messages\[(\d+)\]", str(error))
+    assert read_messages, error
+    return int(read_messages[1])
 
 
-@pytest.mark.parametrize(("begun", "continued"), PAIRS, ids=lambda name: name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    ("first_provider", "second_provider"), PAIRS, ids=lambda name: name.replace(" ", "-")
+)
 @settings(max_examples=PER_PAIR)
 @given(data=st.data())
 def test_a_conversation_goes_from_any_provider_to_any_other_and_on(
-    begun: str, continued: str, data: st.DataObject
+    first_provider: str, second_provider: str, data: st.DataObject
 ) -> None:
-    turns: list[Message] = []
-    for name in (begun, continued, data.draw(st.sampled_from(NAMES)), begun):
-        if turns:
-            turns = moves(turns, name)
-        made = sum(len(message.tool_calls) for message in turns)
-        turns += data.draw(leg(name, made))
-    moves(turns, continued)
+    messages: list[Message] = []
+    for name in (
+        first_provider,
+        second_provider,
+        data.draw(st.sampled_from(NAMES)),
+        first_provider,
+    ):
+        if messages:
+            messages = check_request(messages, name)
+        call_count = sum(len(message.tool_calls) for message in messages)
+        messages += data.draw(conversation_legs(name, call_count))
+    check_request(messages, second_provider)
 
 
-# There and back.
+# To another provider and back.
 
 
-@pytest.mark.parametrize("between", [name for name in NAMES if name != "Anthropic"])
+@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "Anthropic"])
 @settings(max_examples=PER_NAME)
-@given(turn=anthropic_json.turns(), data=st.data())
-def test_thinking_and_searches_come_back_to_anthropic_and_to_nobody_else(
-    between: str, turn: anthropic_json.Turn, data: st.DataObject
+@given(response=anthropic_responses.anthropic_responses(), data=st.data())
+def test_thinking_and_searches_are_sent_to_anthropic_and_to_nobody_else(
+    other_provider: str, response: anthropic_responses.AnthropicResponse, data: st.DataObject
 ) -> None:
-    sealed = {"type": "thinking", "thinking": "zq-thought", "signature": "zq-seal"}
-    dark = {"type": "redacted_thinking", "data": "zq-dark"}
-    said = {"type": "text", "text": "So.", "citations": None}
-    blocks = (sealed, dark, said, *turn.blocks)
-    turn = attrs.evolve(turn, blocks=blocks, stop="end_turn", explanation=None)
-    speaker = SPEAKERS["Anthropic"]
-    message = _read(anthropic_json.whole(turn))
+    signed = {"type": "thinking", "thinking": "zq-thought", "signature": "zq-seal"}
+    redacted = {"type": "redacted_thinking", "data": "zq-dark"}
+    read_message = {"type": "text", "text": "So.", "citations": None}
+    blocks = (signed, redacted, read_message, *response.blocks)
+    response = attrs.evolve(
+        response, blocks=blocks, stop_reason="end_turn", refusal_explanation=None
+    )
+    provider = PROVIDERS["Anthropic"]
+    message = _parse_body(anthropic_json.build_body(response))
     results = [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
-    turns = [USER, message, *results, USER]
-    alone = json.loads(speaker.request(turns))["messages"]
-    assert alone[1] == {"role": "assistant", "content": anthropic_json.sent_back(turn)}
+    messages = [USER, message, *results, USER]
+    body_before = json.loads(provider.encode_request(messages))["messages"]
+    assert body_before[1] == {
+        "role": "assistant",
+        "content": anthropic_responses.build_replayed_blocks(response),
+    }
 
-    elsewhere = SPEAKERS[between].request(turns)
-    assert b"zq-" not in elsewhere
-    answer = data.draw(SPEAKERS[between].answer(900).filter(lambda said: not said.tool_calls))
-    turns = [*turns, answer, USER] if audible(answer) else turns
-    assert b"zq-" not in SPEAKERS[between].request(turns)
-    again = json.loads(speaker.request(turns))["messages"]
-    assert again[:2] == alone[:2]
+    other_body = PROVIDERS[other_provider].encode_request(messages)
+    assert b"zq-" not in other_body
+    other_response = data.draw(
+        PROVIDERS[other_provider]
+        .messages(900)
+        .filter(lambda read_message: not read_message.tool_calls)
+    )
+    messages = [*messages, other_response, USER] if has_text_or_calls(other_response) else messages
+    assert b"zq-" not in PROVIDERS[other_provider].encode_request(messages)
+    body_after = json.loads(provider.encode_request(messages))["messages"]
+    assert body_after[:2] == body_before[:2]
 
 
-def _read(body: dict[str, Any]) -> Message:
+def _parse_body(body: dict[str, Any]) -> Message:
     return AnthropicMessagesParser().parse(json.dumps(body)).message
 
 
-@pytest.mark.parametrize("between", [name for name in NAMES if name != "Responses"])
+@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "Responses"])
 @settings(max_examples=PER_NAME)
-@given(answer=responses_json.response_answers(), data=st.data())
-def test_reasoning_and_searches_come_back_to_responses_and_to_nobody_else(
-    between: str, answer: responses_json.Answer, data: st.DataObject
+@given(sample=responses_json.sample_responses(), data=st.data())
+def test_reasoning_and_searches_are_sent_to_responses_and_to_nobody_else(
+    other_provider: str, sample: responses_json.SampleResponse, data: st.DataObject
 ) -> None:
-    sealed = {
+    signed = {
         "type": "reasoning",
         "id": "rs_zq",
         "summary": [{"type": "summary_text", "text": "zq-thought"}],
         "encrypted_content": "zq-seal",
     }
     search = {"type": "web_search_call", "id": "ws_zq", "status": "completed", "action": {}}
-    said = responses_json.message("So.", at=99)
-    answer = attrs.evolve(answer, items=(sealed, search, *answer.items, said))
-    speaker = SPEAKERS["Responses"]
-    message = ResponsesParser().parse(json.dumps(responses_json.whole(answer))).message
+    item = responses_json.make_message_item("So.", index=99)
+    sample = attrs.evolve(sample, items=(signed, search, *sample.items, item))
+    provider = PROVIDERS["Responses"]
+    message = ResponsesParser().parse(json.dumps(responses_json.build_body(sample))).message
     results = [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
-    turns = [USER, message, *results, USER]
-    alone = json.loads(speaker.request(turns))["input"]
-    assert alone[1:3] == [sealed, search]
-    assert said in alone
+    messages = [USER, message, *results, USER]
+    body_before = json.loads(provider.encode_request(messages))["input"]
+    assert body_before[1:3] == [signed, search]
+    assert item in body_before
 
-    elsewhere = SPEAKERS[between].request(turns)
-    assert not re.search(b"zq|web_search|output_items|encrypted", elsewhere)
-    other = data.draw(SPEAKERS[between].answer(900).filter(lambda said: not said.tool_calls))
-    turns = [*turns, other, USER] if audible(other) else turns
-    again = json.loads(speaker.request(turns))["input"]
-    assert again[: len(alone)] == alone
+    other_body = PROVIDERS[other_provider].encode_request(messages)
+    assert not re.search(b"zq|web_search|output_items|encrypted", other_body)
+    other = data.draw(
+        PROVIDERS[other_provider].messages(900).filter(lambda message: not message.tool_calls)
+    )
+    messages = [*messages, other, USER] if has_text_or_calls(other) else messages
+    body_after = json.loads(provider.encode_request(messages))["input"]
+    assert body_after[: len(body_before)] == body_before
 
 
-def test_an_answer_that_is_there_twice_repeats_no_id_to_responses() -> None:
-    sealed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "dark"}
+def test_a_response_that_occurs_twice_repeats_no_id_in_responses() -> None:
+    signed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "dark"}
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
-    items = (sealed, search, responses_json.message("So."))
-    body = responses_json.whole(responses_json.Answer(items))
+    items = (signed, search, responses_json.make_message_item("So."))
+    body = responses_json.build_body(responses_json.SampleResponse(items))
     message = ResponsesParser().parse(json.dumps(body)).message
-    found = sent("Responses", [USER, message, USER, message, USER])
-    assert [said.pieces for said in found] == [("x",), ("So.",), ("x",), ("So.",), ("x",)]
+    read_messages = read_request("Responses", [USER, message, USER, message, USER])
+    assert [read_message.parts for read_message in read_messages] == [
+        ("x",),
+        ("So.",),
+        ("x",),
+        ("So.",),
+        ("x",),
+    ]
 
 
-@pytest.mark.parametrize("between", [name for name in NAMES if name != "OCI Cohere v2"])
-def test_the_plan_comes_back_to_cohere_and_to_nobody_else(between: str) -> None:
+@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "OCI Cohere v2"])
+def test_the_plan_is_sent_to_cohere_and_to_nobody_else(other_provider: str) -> None:
     call = {"id": "1", "type": "FUNCTION", "function": {"name": "f", "arguments": "{}"}}
-    said = {"role": "ASSISTANT", "toolPlan": "zq-plan", "toolCalls": [call]}
-    body = {"chatResponse": {"message": said, "finishReason": "TOOL_CALL"}}
+    native_message = {"role": "ASSISTANT", "toolPlan": "zq-plan", "toolCalls": [call]}
+    body = {"chatResponse": {"message": native_message, "finishReason": "TOOL_CALL"}}
     message = CohereV2ChatParser().parse(json.dumps(body)).message
-    turns = [USER, message, Message.tool(ToolResult("1", "f", "y")), Message.assistant("So."), USER]
-    assert b"zq-plan" not in SPEAKERS[between].request(turns)
-    request = json.loads(SPEAKERS["OCI Cohere v2"].request(turns))["chatRequest"]
-    assert request["messages"][1] == {**said, "content": []}
+    messages = [
+        USER,
+        message,
+        Message.tool(ToolResult("1", "f", "y")),
+        Message.assistant("So."),
+        USER,
+    ]
+    assert b"zq-plan" not in PROVIDERS[other_provider].encode_request(messages)
+    request = json.loads(PROVIDERS["OCI Cohere v2"].encode_request(messages))["chatRequest"]
+    assert request["messages"][1] == {**native_message, "content": []}
 
 
 # Ids.
 
 RULES = [
     *(
-        (name, SPEAKERS[name].options["model"], form.id)
-        for name, form in FORMATS.items()
-        if form.id
+        (name, PROVIDERS[name].options["model"], rules.id_pattern)
+        for name, rules in FORMAT_RULES.items()
+        if rules.id_pattern
     ),
     # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9."
     ("chat completions", "mistralai/Devstral-Small-2507", re.compile(r"[a-zA-Z0-9]{9}")),
@@ -415,42 +492,42 @@ RULES = [
     ("name", "model", "rule"), RULES, ids=lambda value: value if isinstance(value, str) else ""
 )
 @given(st.data())
-def test_ids_are_what_the_provider_takes_tell_calls_apart_and_stay_where_they_can(
+def test_ids_are_accepted_by_the_provider_different_and_unchanged_where_possible(
     name: str, model: str, rule: re.Pattern[str], data: st.DataObject
 ) -> None:
-    one = st.sampled_from(ODD) | st.text("ab:.-é", min_size=1, max_size=3)
-    found = data.draw(st.lists(one, min_size=1, max_size=6))
-    sent_ids = calls_by(name, model, found)
-    assert len(set(sent_ids)) == len(found)
-    assert all(rule.fullmatch(identity) for identity in sent_ids)
-    # What an id was made into may be the id of another call.
-    for others in ([*sent_ids, *found], [*found, *sent_ids]):
-        assert len(set(calls_by(name, model, others))) == len(others)
-    fitting = [identity for identity in dict.fromkeys(found) if rule.fullmatch(identity)]
-    assert calls_by(name, model, fitting) == fitting
+    ids = st.sampled_from(ODD_IDS) | st.text("ab:.-é", min_size=1, max_size=3)
+    original_ids = data.draw(st.lists(ids, min_size=1, max_size=6))
+    sent_ids = build_call_ids(name, model, original_ids)
+    assert len(set(sent_ids)) == len(original_ids)
+    assert all(rule.fullmatch(call_id) for call_id in sent_ids)
+    # A new id may be the id of another call.
+    for others in ([*sent_ids, *original_ids], [*original_ids, *sent_ids]):
+        assert len(set(build_call_ids(name, model, others))) == len(others)
+    fitting = [call_id for call_id in dict.fromkeys(original_ids) if rule.fullmatch(call_id)]
+    assert build_call_ids(name, model, fitting) == fitting
     # A longer conversation begins like the shorter.
-    assert calls_by(name, model, found[:-1]) == sent_ids[:-1]
+    assert build_call_ids(name, model, original_ids[:-1]) == sent_ids[:-1]
 
 
-def calls_by(name: str, model: str, ids: Sequence[str]) -> list[str]:
-    """The ids that calls have in a request. Each result is that of its call."""
-    turns = [USER]
-    for number, identity in enumerate(ids):
-        turns.append(Message.assistant(None, [ToolCall(identity, f"t{number}")]))
-        turns.append(Message.tool(ToolResult(identity, f"t{number}", f"r{number}")))
-    found = sent(name, turns, model=model)
-    names = {call.id: call.name for said in found for call in said.calls}
-    results = [said for said in found if said.role == "tool"]
-    assert [(names[said.answers or ""], said.pieces) for said in results] == [
-        (f"t{number}", (f"r{number}",)) for number in range(len(ids))
-    ]
+def build_call_ids(name: str, model: str, ids: Sequence[str]) -> list[str]:
+    """The ids of the calls in a request; each result must have the id of its call."""
+    messages = [USER]
+    for number, call_id in enumerate(ids):
+        messages.append(Message.assistant(None, [ToolCall(call_id, f"t{number}")]))
+        messages.append(Message.tool(ToolResult(call_id, f"t{number}", f"r{number}")))
+    read_messages = read_request(name, messages, model=model)
+    names = {call.id: call.name for read_message in read_messages for call in read_message.calls}
+    results = [read_message for read_message in read_messages if read_message.role == "tool"]
+    assert [
+        (names[read_message.tool_call_id or ""], read_message.parts) for read_message in results
+    ] == [(f"t{number}", (f"r{number}",)) for number in range(len(ids))]
     return list(names)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_results_find_their_calls_whatever_stands_between(name: str) -> None:
+def test_results_belong_to_their_calls_whatever_is_between(name: str) -> None:
     first = Message.assistant(None, [ToolCall("1", "a"), ToolCall("1", "b")])
-    turns = [
+    messages = [
         USER,
         first,
         Message.system("s"),
@@ -464,7 +541,9 @@ def test_results_find_their_calls_whatever_stands_between(name: str) -> None:
         Message.tool(ToolResult("1", "c", "rc")),
         USER,
     ]
-    assert by_name(sent(name, turns)) == expected(turns, FORMATS[name])
+    assert name_calls(read_request(name, messages)) == build_expected_messages(
+        messages, FORMAT_RULES[name]
+    )
 
 
 # Before anything is sent.
@@ -509,14 +588,14 @@ IMPOSSIBLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "turns", "named"), IMPOSSIBLE)
-def test_what_cannot_be_carried_is_said_and_nothing_is_sent(
-    name: str, turns: list[Message], named: str
+@pytest.mark.parametrize(("name", "messages", "named"), IMPOSSIBLE)
+def test_what_a_format_cannot_express_raises_and_nothing_is_sent(
+    name: str, messages: list[Message], named: str
 ) -> None:
     with LoopbackServer() as server, MODELS[name](server.url) as model:
         with pytest.raises(ValueError, match=named):
-            model.complete_sync(turns)
-        with pytest.raises(ValueError, match=named), model.stream_sync(turns) as events:
+            model.complete_sync(messages)
+        with pytest.raises(ValueError, match=named), model.stream_sync(messages) as events:
             list(events)
         assert server.requests == ()
         assert server.connections_total == 0

@@ -1,8 +1,8 @@
 """The streaming law, for every wire format.
 
-For the same answer, the chunks of a stream make the whole one; exactly one event is the end, and
-it is the last; however the bytes are cut, the events are the same; and a stream that does not come
-to its own end raises, with the part that came, and never looks finished.
+For the same response: the events of a stream joined equal the complete response; exactly one event
+has ``done``, and it is the last; the events do not depend on how the bytes are split; and a stream
+without its end marker raises an error with the partial response, and never looks complete.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from locus.core.errors import APIStatusError, ResponseParseError, StreamInterrup
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.testing.loopback_server import LoopbackServer
-from tests.support import formats, runtimes
-from tests.support.decoding import check_law
+from tests.support import formats
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
+from tests.support.decoding import check_streaming_law
 from tests.support.formats import SLOW, Format, Frame, every_case, every_format, every_model
-from tests.support.runtimes import TEXT, WORDS, Runtime, text
+from tests.support.runtimes import Runtime
 from tests.support.strategies import ODD, splits, texts
 
-environment, no_leaks = formats.environment, runtimes.no_leaks
-runtime, server = runtimes.runtime, runtimes.server
+formats_environment = formats.formats_environment
 
 
-def to_the_letter(*frames: Frame) -> list[str]:
-    """Frames as JSON that escapes nothing it need not."""
+def encode_unescaped(*frames: Frame) -> list[str]:
+    """Encode frames as JSON with the fewest possible escapes."""
     return [
         frame if isinstance(frame, str) else json.dumps(frame, ensure_ascii=False)
         for frame in frames
     ]
 
 
-# -- equal to the whole answer -------------------------------------------------------------------
+# -- equal to the complete response ------------------------------------------------------------
 
 
 @every_model
-@pytest.mark.usefixtures("environment", "no_leaks")
-def test_every_runtime_gives_the_whole_answer_in_both_ways(
+@pytest.mark.usefixtures("formats_environment", "no_leaks")
+def test_every_runtime_gives_the_complete_response_in_both_ways(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
     model = wire.model_of(server)
     server.always(wire.whole(), wire.streamed())
-    answer = runtime.ask(model, "hello")
-    events = runtime.stream(model, "hello")
-    assert check_law(events) == answer
-    assert [event.content for event in events] == [*WORDS, None]
-    assert (answer.content, answer.usage, answer.finish_reason) == (TEXT, wire.usage, "stop")
+    response = runtime.complete(model, "hello")
+    events = runtime.collect_events(model, "hello")
+    assert check_streaming_law(events) == response
+    assert [event.content for event in events] == [*TEXT_CHUNKS, None]
+    assert (response.content, response.usage, response.finish_reason) == (TEXT, wire.usage, "stop")
 
 
 @every_format
 @given(st.data())
-def test_a_stream_is_the_whole_answer(wire: Format, data: st.DataObject) -> None:
+def test_a_stream_is_the_complete_response(wire: Format, data: st.DataObject) -> None:
     example = data.draw(wire.examples())
-    streamed = wire.reading.answer_of(data.draw(splits(example.stream)))
+    streamed = wire.reading.decode_response(data.draw(splits(example.stream)))
     assert wire.essence(streamed) == example.expected
     assert streamed == wire.parser.parse(json.dumps(example.whole))
 
@@ -66,54 +66,57 @@ def test_a_stream_is_the_whole_answer(wire: Format, data: st.DataObject) -> None
 @given(st.data())
 def test_any_split_gives_the_same_events(wire: Format, data: st.DataObject) -> None:
     stream = data.draw(wire.examples()).stream
-    assert wire.reading.read(data.draw(splits(stream)))[0] == wire.reading.read([stream])[0]
+    assert (
+        wire.reading.read_stream(data.draw(splits(stream)))[0]
+        == wire.reading.read_stream([stream])[0]
+    )
 
 
 @every_format
 @given(st.data())
-def test_a_whole_answer_to_a_request_for_a_stream_is_read(
+def test_a_complete_response_to_a_request_for_a_stream_is_read(
     wire: Format, data: st.DataObject
 ) -> None:
     example = data.draw(wire.examples())
     body = json.dumps(example.whole, indent=data.draw(st.sampled_from(wire.indents))).encode()
     end = data.draw(st.sampled_from([b"", b"\n"]))
-    answer = wire.reading.answer_of(data.draw(splits(body + end)))
-    assert wire.essence(answer) == example.expected
+    response = wire.reading.decode_response(data.draw(splits(body + end)))
+    assert wire.essence(response) == example.expected
 
 
 @every_format
-@example(said="".join(ODD))
-@given(said=texts(min_size=1))
-def test_text_is_kept_to_the_letter_in_single_bytes(wire: Format, said: str) -> None:
-    stream = wire.frames(*to_the_letter(*wire.said(said), *wire.ending))
-    assert wire.reading.answer_of([bytes([byte]) for byte in stream]).content == said
+@example(text="".join(ODD))
+@given(text=texts(min_size=1))
+def test_text_is_kept_unchanged_in_single_bytes(wire: Format, text: str) -> None:
+    stream = wire.frames(*encode_unescaped(*wire.said(text), *wire.ending))
+    assert wire.reading.decode_response([bytes([byte]) for byte in stream]).content == text
 
 
 @every_format
 def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read(wire: Format) -> None:
     stream = "\ufeff".encode() + wire.frames(*wire.said("\ud800"), *wire.ending)
-    assert wire.reading.answer_of(stream).content == "\ud800"
+    assert wire.reading.decode_response(stream).content == "\ud800"
 
 
-# -- what says nothing ---------------------------------------------------------------------------
+# -- frames without content ---------------------------------------------------------------------
 
 
 @every_case("noise", lambda wire: wire.noise)
-def test_what_says_nothing_changes_nothing(wire: Format, noise: dict[str, Any]) -> None:
+def test_frames_without_content_change_nothing(wire: Format, noise: dict[str, Any]) -> None:
     frames = [*wire.said("so ", "far"), *wire.ending]
-    plain = wire.reading.read([wire.frames(*frames)])[0]
-    for at in range(1, len(frames)):
-        stream = wire.frames(*frames[:at], noise, *frames[at:])
-        assert wire.reading.read([stream])[0] == plain
+    expected_events = wire.reading.read_stream([wire.frames(*frames)])[0]
+    for index in range(1, len(frames)):
+        stream = wire.frames(*frames[:index], noise, *frames[index:])
+        assert wire.reading.read_stream([stream])[0] == expected_events
 
 
 @every_format
-def test_members_that_nobody_knows_change_nothing(wire: Format) -> None:
+def test_unknown_members_change_nothing(wire: Format) -> None:
     frames = [*wire.said("so ", "far"), *wire.ending]
-    plain = wire.reading.read([wire.frames(*frames)])[0]
+    expected_events = wire.reading.read_stream([wire.frames(*frames)])[0]
     more = {"member_of_next_year": {"text": ["no"]}, "": None}
     stream = wire.frames(*(frame if isinstance(frame, str) else frame | more for frame in frames))
-    assert wire.reading.read([stream])[0] == plain
+    assert wire.reading.read_stream([stream])[0] == expected_events
 
 
 # -- streams that are cut ------------------------------------------------------------------------
@@ -121,30 +124,30 @@ def test_members_that_nobody_knows_change_nothing(wire: Format) -> None:
 
 @every_format
 @given(st.data())
-def test_a_stream_that_is_cut_is_never_believed_and_keeps_what_had_arrived(
+def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
     wire: Format, data: st.DataObject
 ) -> None:
-    example = data.draw(wire.examples(legible=True))
+    example = data.draw(wire.examples(valid_arguments=True))
     stream, complete = example.stream, example.expected
     last = stream.rindex(b"}")
     anywhere = st.integers(0, len(stream)) | st.integers(max(0, len(stream) - 60), len(stream))
     cuts = data.draw(st.lists(anywhere, max_size=8))
     for cut in sorted({*cuts, last, last + 1, len(stream) - 1}):
-        events, decoder = wire.reading.read(data.draw(splits(stream[:cut])))
+        events, decoder = wire.reading.read_stream(data.draw(splits(stream[:cut])))
         if wire.ended(stream, cut):
             assert decoder.failure is None
-            wire.check_cut(check_law(events), example)
+            wire.check_cut(check_streaming_law(events), example)
             continue
         assert isinstance(decoder.failure, StreamInterruptedError), stream[:cut]
         assert not decoder.done
         assert not any(event.done for event in events)
         partial = decoder.failure.partial
         assert partial is not None
-        said = text(events)
-        thought = "".join(event.reasoning or "" for event in events)
-        assert (partial.content, partial.reasoning or "") == (said, thought)
-        assert complete.content.startswith(said)
-        assert (complete.reasoning or "").startswith(thought)
+        text = join_text(events)
+        reasoning = "".join(event.reasoning or "" for event in events)
+        assert (partial.content, partial.reasoning or "") == (text, reasoning)
+        assert complete.content.startswith(text)
+        assert (complete.reasoning or "").startswith(reasoning)
         wire.check_partial(partial, example)
 
 
@@ -155,7 +158,7 @@ def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
 ) -> None:
     stream = data.draw(wire.examples()).stream
     cut = data.draw(st.integers(0, len(stream)))
-    decoder = wire.parser.decoder()
+    decoder = wire.parser.make_decoder()
     events = decoder.feed(stream[:cut])
     if decoder.done:
         assert wire.ended(stream, cut)
@@ -164,25 +167,25 @@ def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
     assert isinstance(error, StreamInterruptedError)
     assert "because the connection was lost" in str(error)
     assert error.partial is not None
-    assert error.partial.content == text(events)
+    assert error.partial.content == join_text(events)
 
 
 @every_format
 def test_an_empty_stream_is_an_interrupted_one(wire: Format) -> None:
-    error = wire.reading.failure_of(b"")
+    error = wire.reading.decode_failure(b"")
     assert isinstance(error, StreamInterruptedError)
     assert error.partial == ModelResponse(Message.assistant(""))
 
 
 @every_model
-@pytest.mark.usefixtures("environment", "no_leaks")
-def test_half_a_stream_left_by_its_reader_leaves_no_connection(
+@pytest.mark.usefixtures("formats_environment", "no_leaks")
+def test_half_a_stream_that_is_left_leaves_no_connection(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
     server.always(wire.streamed().stall(-1))
-    with runtime.open(wire.model_of(server), "hello") as stream:
-        assert next(stream).content == WORDS[0]
-    server.wait_closed(timeout=5)
+    with runtime.open_stream(wire.model_of(server), "hello") as stream:
+        assert next(stream).content == TEXT_CHUNKS[0]
+    server.wait_closed()
 
 
 # -- after the end -------------------------------------------------------------------------------
@@ -198,28 +201,28 @@ def test_what_comes_after_the_end_is_not_read(wire: Format, more: str, together:
         "error": wire.frames(wire.errors[0][0]),
         "nothing": b"",
     }[more]
-    decoder = wire.parser.decoder()
+    decoder = wire.parser.make_decoder()
     stream = wire.frames(*wire.said("x"), *wire.ending)
     events = decoder.feed(stream + after) if together else decoder.feed(stream)
-    assert check_law(events).content == "x"
+    assert check_streaming_law(events).content == "x"
     assert (decoder.feed(after), decoder.close(), decoder.close()) == ([], [], [])
     assert decoder.feed(after) == []
     assert (decoder.done, decoder.failure) == (True, None)
 
 
 @every_format
-@pytest.mark.parametrize("why", ["cut", "error"])
-def test_a_stream_that_has_failed_stays_so(wire: Format, why: str) -> None:
-    decoder = wire.parser.decoder()
+@pytest.mark.parametrize("cause", ["cut", "error"])
+def test_a_stream_that_has_failed_stays_failed(wire: Format, cause: str) -> None:
+    decoder = wire.parser.make_decoder()
     events = decoder.feed(wire.frames(*wire.said("x")))
-    if why == "error":
+    if cause == "error":
         events += decoder.feed(wire.frames(wire.errors[0][0]))
     events += decoder.close()
     failure = decoder.failure
     assert failure is not None
     rest = wire.frames(*wire.said("y"), *wire.ending)
     assert (decoder.feed(rest), decoder.close()) == ([], [])
-    assert text(events) == "x"
+    assert join_text(events) == "x"
     assert decoder.failure is failure
     assert failure.partial is not None
     assert failure.partial.content == "x"
@@ -229,22 +232,22 @@ def test_a_stream_that_has_failed_stays_so(wire: Format, why: str) -> None:
 # -- errors --------------------------------------------------------------------------------------
 
 
-@every_case("error, kind, status", lambda wire: wire.errors)
+@every_case("error, error_type, status", lambda wire: wire.errors)
 @given(st.data())
-def test_an_error_in_the_stream_comes_after_what_was_said_before_it(
+def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     wire: Format,
     error: dict[str, Any],
-    kind: type[APIStatusError],
+    error_type: type[APIStatusError],
     status: int,
     data: st.DataObject,
 ) -> None:
     after = wire.ending if data.draw(st.booleans()) else ()
     stream = wire.frames(*wire.said("so ", "far"), error, *after)
-    events, decoder = wire.reading.read(data.draw(splits(stream)))
+    events, decoder = wire.reading.read_stream(data.draw(splits(stream)))
     assert [event.content for event in events] == ["so ", "far"]
     failure = decoder.failure
     assert isinstance(failure, APIStatusError)
-    assert (type(failure), failure.status_code) == (kind, status)
+    assert (type(failure), failure.status_code) == (error_type, status)
     assert "boom" in str(failure)
     assert not decoder.done
     assert failure.partial is not None
@@ -254,14 +257,14 @@ def test_an_error_in_the_stream_comes_after_what_was_said_before_it(
 @every_case("indent", lambda wire: wire.indents)
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"], ids=["none", "lf", "crlf", "two"])
 @given(st.data())
-def test_an_error_that_is_no_stream_is_read_all_the_same(
+def test_an_error_body_in_place_of_a_stream_is_parsed(
     wire: Format, indent: int | None, end: bytes, data: st.DataObject
 ) -> None:
-    error, kind = wire.refusal
+    error, error_type = wire.refusal
     body = json.dumps(error, indent=indent, ensure_ascii=False).encode() + end
-    events, decoder = wire.reading.read(data.draw(splits(body)))
+    events, decoder = wire.reading.read_stream(data.draw(splits(body)))
     assert events == []
-    assert type(decoder.failure) is kind
+    assert type(decoder.failure) is error_type
     assert SLOW in str(decoder.failure)
 
 
@@ -269,14 +272,14 @@ def test_an_error_that_is_no_stream_is_read_all_the_same(
 def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(
     wire: Format, page: bytes, quoted: str
 ) -> None:
-    error = wire.reading.failure_of(page)
+    error = wire.reading.decode_failure(page)
     assert isinstance(error, ResponseParseError)
     assert error.body == quoted
 
 
 @every_case("frame", lambda wire: wire.broken)
 def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) -> None:
-    error = wire.reading.failure_of(wire.frames(*wire.said("x"), frame, *wire.ending))
+    error = wire.reading.decode_failure(wire.frames(*wire.said("x"), frame, *wire.ending))
     assert isinstance(error, ResponseParseError)
     assert error.body == frame
     assert error.partial is not None
@@ -291,18 +294,18 @@ def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) ->
 def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.DataObject) -> None:
     frames = data.draw(st.lists(wire.odd_frames(), max_size=6))
     ending = wire.ending if data.draw(st.booleans()) else ()
-    events, decoder = wire.reading.read([wire.frames(*frames, *ending)])
+    events, decoder = wire.reading.read_stream([wire.frames(*frames, *ending)])
     if decoder.failure is None:
-        check_law(events)
+        check_streaming_law(events)
     else:
         assert not decoder.done
         assert decoder.failure.partial is not None
-        assert decoder.failure.partial.content == text(events)
+        assert decoder.failure.partial.content == join_text(events)
 
 
 @every_format
 @given(st.data())
-def test_nothing_in_a_whole_answer_makes_the_parser_raise_anything_else(
+def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
     wire: Format, data: st.DataObject
 ) -> None:
     try:
@@ -316,6 +319,6 @@ def test_nothing_in_a_whole_answer_makes_the_parser_raise_anything_else(
 @given(noise=st.binary(max_size=80), data=st.data())
 def test_no_bytes_make_the_decoder_raise(wire: Format, noise: bytes, data: st.DataObject) -> None:
     stream = wire.frames(*wire.said("x")) + noise + wire.frames(*wire.ending)
-    events, decoder = wire.reading.read(data.draw(splits(stream)))
+    events, decoder = wire.reading.read_stream(data.draw(splits(stream)))
     assert events[0].content == "x"
     assert decoder.done or decoder.failure is not None

@@ -1,16 +1,18 @@
-"""What a class says of its fields and of how it is made: what :mod:`.hints` walks by.
+"""The fields of a class: attrs classes, dataclasses, ``TypedDict``, msgspec structs.
 
-The structs of ``msgspec`` are here whole: like other classes they are read member by member, since
-``msgspec`` itself passes over a misspelt one.
+Structs are validated field by field like the other classes, because msgspec ignores a misspelt
+member.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Set
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import PurePath
-from typing import Any, Final, Literal, TypeGuard
+from typing import Any, Final, Literal, NotRequired, Required, TypeGuard
 
 import attrs
 import msgspec
@@ -18,91 +20,141 @@ import msgspec
 from locus.core.errors import ConfigurationError
 from locus.core.structured.schema_definitions import Schema
 
-_MANY: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @attrs.frozen
-class Member:
-    """A field as its class defines it, its type aside.
+class FieldDefinition:
+    """A field as its class defines it, without its type.
 
-    :param name: in the JSON.
-    :param keyword: of the constructor; empty where it does not want the member.
-    :param hint: the type, where the annotations of the class do not say it.
-    :param attribute: what the annotations call it, if not ``name``.
+    :param name: the name of the member in JSON.
+    :param keyword: the constructor's keyword; empty if the constructor does not take the member.
+    :param required: the field has no default.
+    :param may_be_absent: the value itself may lack the member, as with ``NotRequired``.
+    :param schema_metadata: further keywords of its schema: the description, the default.
+    :param hint: the type, for a field that the annotations of the class do not have.
+    :param attribute: the name in the annotations, if it is not ``name``.
     """
 
     name: str
     keyword: str
     required: bool
-    omissible: bool = False
-    notes: Mapping[str, Any] = attrs.Factory(dict)
+    may_be_absent: bool = False
+    schema_metadata: Mapping[str, Any] = attrs.Factory(dict)
     hint: Any = None
     attribute: str = ""
 
 
-def is_struct(cls: type) -> TypeGuard[type[msgspec.Struct]]:
-    """Whether it is a ``msgspec.Struct`` that is an object in JSON, as most are."""
+def has_fields(cls: type) -> bool:
+    """Whether :func:`iter_fields` knows the fields of the class."""
+    return (
+        is_typed_dict(cls)
+        or attrs.has(cls)
+        or dataclasses.is_dataclass(cls)
+        or is_object_struct(cls)
+    )
+
+
+def is_typed_dict(cls: Any) -> bool:
+    """Whether the class is a ``TypedDict``."""
+    return isinstance(cls, type) and issubclass(cls, dict) and hasattr(cls, "__required_keys__")
+
+
+def is_object_struct(cls: type) -> TypeGuard[type[msgspec.Struct]]:
+    """Whether the class is a ``msgspec.Struct`` that is an object in JSON, and not an array."""
     return issubclass(cls, msgspec.Struct) and not cls.__struct_config__.array_like
 
 
-def struct_members(cls: type[msgspec.Struct]) -> Iterator[Member]:
-    """The members of a struct, the tag that tells it from others among them."""
+def iter_fields(cls: Any, hints: Mapping[str, Any]) -> Iterator[FieldDefinition]:
+    """Yield the fields of a class that the constructor takes.
+
+    :param hints: the type hints of the class.
+    """
+    if is_typed_dict(cls):
+        yield from _iter_typed_dict_fields(cls, hints)
+    elif is_object_struct(cls):
+        yield from _iter_struct_fields(cls)
+    elif attrs.has(cls):
+        yield from _iter_attrs_fields(cls)
+    else:
+        yield from _iter_dataclass_fields(cls)
+
+
+def _iter_typed_dict_fields(cls: Any, hints: Mapping[str, Any]) -> Iterator[FieldDefinition]:
+    for name, hint in hints.items():
+        # With postponed annotations the class itself does not see these qualifiers.
+        qualifier = typing.get_origin(hint)
+        required = qualifier is Required or (
+            qualifier is not NotRequired and name in cls.__required_keys__
+        )
+        yield FieldDefinition(name, name, required, may_be_absent=not required)
+
+
+def _iter_struct_fields(cls: type[msgspec.Struct]) -> Iterator[FieldDefinition]:
     config = cls.__struct_config__
     if config.tag is not None:
-        yield Member(str(config.tag_field), "", True, hint=Literal[config.tag])
+        yield FieldDefinition(str(config.tag_field), "", True, hint=Literal[config.tag])
     for field in msgspec.structs.fields(cls):
-        unset = field.default is msgspec.UNSET
-        plain = not (unset or field.default is msgspec.NODEFAULT)
-        yield Member(
+        is_unset = field.default is msgspec.UNSET
+        has_default = not (is_unset or field.default is msgspec.NODEFAULT)
+        yield FieldDefinition(
             field.encode_name,
             field.name,
             field.required,
-            omissible=unset,
-            notes=note_of_default(field.default) if plain else {},
+            may_be_absent=is_unset,
+            schema_metadata=build_default_metadata(field.default) if has_default else {},
             hint=field.type,
             attribute=field.name,
         )
 
 
-def check_constructor(cls: type, keywords: Set[str], where: str) -> None:
-    """Make sure that a class can be made of its fields.
+def _iter_attrs_fields(cls: type[attrs.AttrsInstance]) -> Iterator[FieldDefinition]:
+    for field in attrs.fields(cls):
+        if not field.init:
+            continue
+        required = field.default is attrs.NOTHING
+        is_factory = isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]
+        defaults = () if required or is_factory else (field.default,)
+        yield FieldDefinition(
+            field.name,
+            field.alias or field.name,
+            required,
+            schema_metadata=_build_schema_metadata(field.metadata, defaults),
+            hint=field.type,
+        )
 
-    :param keywords: what its constructor will be given.
-    :raises ConfigurationError: it cannot; says why.
-    """
-    if inspect.isabstract(cls):
-        raise ConfigurationError(f"{where}: {cls.__name__} is abstract, so nothing can be one")
+
+def _iter_dataclass_fields(cls: Any) -> Iterator[FieldDefinition]:
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        has_default = field.default is not dataclasses.MISSING
+        required = not has_default and field.default_factory is dataclasses.MISSING
+        defaults = (field.default,) if has_default else ()
+        metadata = _build_schema_metadata(field.metadata, defaults)
+        yield FieldDefinition(field.name, field.name, required, schema_metadata=metadata)
+
+
+def _build_schema_metadata(metadata: Mapping[Any, Any], defaults: Iterable[Any]) -> Schema:
+    schema_metadata: Schema = {}
+    if isinstance(metadata.get("description"), str):
+        schema_metadata["description"] = metadata["description"]
+    for default in defaults:
+        schema_metadata |= build_default_metadata(default)
+    return schema_metadata
+
+
+def build_default_metadata(default: Any) -> Schema:
+    """The schema keyword ``default``; empty if JSON has no form for the value."""
     try:
-        parameters = inspect.signature(cls).parameters.values()
-    except (TypeError, ValueError):
-        return  # it does not say
-    for parameter in parameters:
-        wanted = parameter.default is parameter.empty and parameter.kind not in _MANY
-        named = parameter.kind != parameter.POSITIONAL_ONLY and parameter.name in keywords
-        if wanted and not named:
-            raise ConfigurationError(
-                f"{where}: the constructor of {cls.__name__} wants {parameter.name!r}, which is no "
-                "field, so there is no value for it; give it a default"
-            )
-    if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
-        known = {p.name for p in parameters if p.kind != p.POSITIONAL_ONLY}
-        if strange := sorted(keywords - known - {""}):
-            raise ConfigurationError(
-                f"{where}: the constructor of {cls.__name__} does not take its field {strange[0]!r}"
-            )
-
-
-def note_of_default(default: Any) -> Schema:
-    """What a schema says of a default; nothing where JSON has no form for it."""
-    try:
-        plain = msgspec.to_builtins(default, enc_hook=_path_as_text)
+        builtins = msgspec.to_builtins(default, enc_hook=_encode_path)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return {}
-    return {"default": plain} if _is_finite(plain) else {}
+    return {"default": builtins} if _is_finite(builtins) else {}
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether no number in it is NaN or infinite, which JSON would make null."""
+    """Whether no number in the value is NaN or infinite, which JSON would write as null."""
     if isinstance(value, dict):
         return all(map(_is_finite, value.values()))
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -110,7 +162,45 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _path_as_text(value: Any) -> str:
+def _encode_path(value: Any) -> str:
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"JSON has no form for {type(value).__name__}")
+
+
+def get_class_docstring(cls: type) -> str | None:
+    """The docstring that the class itself has, not one that a base class or a decorator wrote."""
+    docstring = cls.__dict__.get("__doc__")
+    # For a dataclass without a docstring, the decorator writes the signature there.
+    if not docstring or docstring.startswith(f"{cls.__name__}("):
+        return None
+    return inspect.cleandoc(docstring)
+
+
+def check_constructor(cls: type, keywords: Set[str], path: str) -> None:
+    """Check that the constructor of a class takes the values of its fields and needs no others.
+
+    :param keywords: the keyword arguments that the constructor will get.
+    :param path: how errors call the class.
+    :raises ConfigurationError: the constructor cannot be called with these arguments.
+    """
+    if inspect.isabstract(cls):
+        raise ConfigurationError(f"{path}: {cls.__name__} is abstract, so it has no instances")
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):
+        return  # a class without a readable signature is not checked
+    for parameter in parameters:
+        is_required = parameter.default is parameter.empty and parameter.kind not in _VARIADIC
+        has_value = parameter.kind != parameter.POSITIONAL_ONLY and parameter.name in keywords
+        if is_required and not has_value:
+            raise ConfigurationError(
+                f"{path}: the constructor of {cls.__name__} requires {parameter.name!r}, which is "
+                "not a field, so there is no value for it; give it a default"
+            )
+    if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+        accepted = {p.name for p in parameters if p.kind != p.POSITIONAL_ONLY}
+        if rejected := sorted(keywords - accepted - {""}):
+            raise ConfigurationError(
+                f"{path}: the constructor of {cls.__name__} does not take its field {rejected[0]!r}"
+            )

@@ -1,7 +1,7 @@
-"""The JSON inside an answer: the whole of it, or what stands in fences or among prose.
+"""Extract the JSON from a model's text: the entire text, or what is in code fences or in prose.
 
-Nothing is repaired. Where JSON is broken or cut off, what stands inside it is no answer either,
-though it may well look like one. Time is linear in the length of the text.
+Nothing is repaired. JSON that is malformed or truncated is not a result, and neither is anything
+inside it. The time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -13,46 +13,52 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.json_grammar import FEW, Grammar
+from locus.core.structured.json_grammar import MIN_TOKENS, JsonGrammar
 
 _FENCE: Final = re.compile(r"^[ \t]*(?:(`{3,})[^`\n]*|(~{3,}).*)$", re.MULTILINE)
 _BRACKET: Final = re.compile(r"[{}\[\]]")
-_PLAIN: Final = r'[^"\\\x00-\x1f]*+'
-_BEGUN_TEXT: Final = re.compile(rf'"{_PLAIN}(?:\\["\\/bfnrtu]{_PLAIN})*+')
+_PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
+_STRING_START: Final = re.compile(rf'"{_PLAIN_CHARACTERS}(?:\\["\\/bfnrtu]{_PLAIN_CHARACTERS})*+')
 _TOKEN: Final = re.compile(
-    rf'[ \t\n\r]*+(?:(?P<mark>[{{}}\[\]:,])|(?P<text>"{_PLAIN}(?:\\["\\/bfnrtu]{_PLAIN})*+")'
+    r"[ \t\n\r]*+(?:(?P<mark>[{}\[\]:,])"
+    rf'|(?P<string>"{_PLAIN_CHARACTERS}(?:\\["\\/bfnrtu]{_PLAIN_CHARACTERS})*+")'
     r"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
 )
 
 
 @attrs.frozen
-class Found:
-    """The JSON values of an answer, the likeliest first; ``broken`` says what was wrong instead."""
+class ExtractedJson:
+    """The JSON in a text.
+
+    :param values: the decoded values, the most likely first.
+    :param problem: what is wrong with JSON in the text that could not be decoded, if any.
+    """
 
     values: tuple[Any, ...]
-    broken: str | None = None
+    problem: str | None = None
 
 
-def find_json(text: str) -> Found:
-    """Every JSON value that ``text`` may be meant to say.
+def extract_json_values(text: str) -> ExtractedJson:
+    """Decode all JSON in a text.
 
-    If it is not JSON as a whole: what stands in fences, then every object and array in it, in both
-    cases the last one first, for an answer follows its drafts.
+    If the text as a whole is not JSON: first what is in code fences, then each object and array in
+    the text. The last comes first in both cases, since the final value follows the drafts.
     """
-    whole = text.strip().removeprefix("\ufeff").strip()
-    why = None if whole else "it is empty"
+    stripped = text.strip().removeprefix("\ufeff").strip()
+    problem = None if stripped else "it is empty"
     try:
-        return Found((msgspec.json.decode(whole),))
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        if whole[:1] in ("{", "[", '"'):
-            why = f"it begins like JSON, but {error}"
-    scan = _Scan(text)
-    fenced, loose = list(_decoded(_fenced(text))), list(_decoded(scan.values()))
-    return Found((*reversed(fenced), *reversed(loose)), scan.broken or why)
+        return ExtractedJson((msgspec.json.decode(stripped),))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        if stripped[:1] in ("{", "[", '"'):
+            problem = f"it begins like JSON, but {exc}"
+    scanner = _JsonScanner(text)
+    fenced = list(_iter_decoded(_iter_fenced(text)))
+    unfenced = list(_iter_decoded(scanner.iter_json()))
+    return ExtractedJson((*reversed(fenced), *reversed(unfenced)), scanner.problem or problem)
 
 
-def _fenced(text: str) -> Iterator[str]:
-    """What stands in fences, by CommonMark's rules for what ends one."""
+def _iter_fenced(text: str) -> Iterator[str]:
+    """Yield the text in each code fence; CommonMark says which line closes a fence."""
     opening: re.Match[str] | None = None
     for line in _FENCE.finditer(text):
         if opening is None:
@@ -62,52 +68,57 @@ def _fenced(text: str) -> Iterator[str]:
             opening = None
 
 
-def _decoded(texts: Iterator[str]) -> Iterator[Any]:
+def _iter_decoded(texts: Iterator[str]) -> Iterator[Any]:
     for text in texts:
         try:
             yield msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            continue  # not JSON after all
+            continue  # it only looked like JSON
 
 
 @attrs.define(eq=False)
-class _Scan:
+class _JsonScanner:
+    """Searches a text for JSON and keeps the first problem."""
+
     text: str
-    broken: str | None = None
+    problem: str | None = None
 
-    def values(self) -> Iterator[str]:
-        """The objects and arrays of the text, none of them inside another."""
-        at = depth = 0  # how deep in broken JSON
-        while bracket := _BRACKET.search(self.text, at):
-            start, at = bracket.span()
+    def iter_json(self) -> Iterator[str]:
+        """Yield the text of each object and array that is not inside another."""
+        position = 0
+        malformed_depth = 0  # how many brackets of malformed JSON are open
+        while bracket := _BRACKET.search(self.text, position):
+            start, position = bracket.span()
             if bracket[0] in "}]":
-                depth = max(0, depth - 1)
+                malformed_depth = max(0, malformed_depth - 1)
                 continue
-            grammar, end = self._follow(start)
-            if not grammar.want:
-                at = end
-                if not depth:
+            grammar, end = self._scan_tokens(start)
+            if not grammar.expected:
+                position = end
+                if not malformed_depth:
                     yield self.text[start:end]
-            elif grammar.marks >= FEW:
-                self.broken = self.broken or self._explain(start, end)
-                at, depth = end, depth + len(grammar.stack)
-            elif depth:
-                depth += 1
+            elif grammar.token_count >= MIN_TOKENS:
+                self.problem = self.problem or self._describe_problem(start, end)
+                position, malformed_depth = end, malformed_depth + len(grammar.open_brackets)
+            elif malformed_depth:
+                malformed_depth += 1
 
-    def _follow(self, at: int) -> tuple[Grammar, int]:
-        """How far the JSON goes that begins here."""
-        grammar = Grammar()
-        while grammar.want and (token := _TOKEN.match(self.text, at)):
-            if not grammar.accept(token["mark"] or ('"' if token["text"] else "0")):
+    def _scan_tokens(self, position: int) -> tuple[JsonGrammar, int]:
+        """Read valid tokens from ``position``; returns the position after the last one."""
+        grammar = JsonGrammar()
+        while grammar.expected and (token := _TOKEN.match(self.text, position)):
+            if not grammar.accept(token["mark"] or ('"' if token["string"] else "0")):
                 break
-            at = token.end()
-        return grammar, at
+            position = token.end()
+        return grammar, position
 
-    def _explain(self, start: int, end: int) -> str:
-        at = len(self.text) - len(self.text[end:].lstrip())
-        if (begun := _BEGUN_TEXT.match(self.text, at)) and not _TOKEN.match(self.text, at):
-            at = begun.end()  # where the text in quotes ends, or holds what it may not
-        begins = f"the JSON that begins at character {start}"
-        if at == len(self.text) or self.text[at:] == "\\":
-            return f"{begins} is cut off"
-        return f"{begins} is malformed at character {at}: {self.text[at : at + 20]!r}"
+    def _describe_problem(self, start: int, end: int) -> str:
+        position = len(self.text) - len(self.text[end:].lstrip())
+        string = _STRING_START.match(self.text, position)
+        if string and not _TOKEN.match(self.text, position):
+            position = string.end()  # where the string is truncated or has an invalid character
+        subject = f"the JSON that begins at character {start}"
+        if position == len(self.text) or self.text[position:] == "\\":
+            return f"{subject} is cut off"
+        excerpt = self.text[position : position + 20]
+        return f"{subject} is malformed at character {position}: {excerpt!r}"

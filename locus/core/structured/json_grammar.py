@@ -1,8 +1,7 @@
-"""JSON's grammar, one mark at a time: what may come next, and what is still open.
+"""The grammar of JSON, one token at a time: which token may follow, which brackets are open.
 
-Both who look for JSON inside other text and who read JSON that is not all there yet follow a value
-mark by mark. Neither asks a JSON decoder, for one that is asked again at every brace takes time in
-the square of the text.
+Two modules use it: one searches text for JSON, the other reads JSON that is still incomplete.
+Neither calls a JSON decoder at every brace, because that takes quadratic time.
 """
 
 from __future__ import annotations
@@ -11,51 +10,54 @@ from typing import Final
 
 import attrs
 
-SPACE: Final = " \t\n\r"
-FEW: Final = 3
-"""Marks. After that many it was meant as JSON, and is no brace of the prose."""
+WHITESPACE: Final = " \t\n\r"
+MIN_TOKENS: Final = 3
+"""After so many valid tokens, text counts as JSON, and not as prose with a brace in it."""
 
 
 @attrs.define(eq=False)
-class Grammar:
-    """Follows one object or array.
+class JsonGrammar:
+    """Checks the tokens of one object or array.
 
-    :ivar stack: the braces and brackets that are open.
-    :ivar want: what comes next; empty when the value is complete.
-    :ivar marks: how many were accepted.
+    :ivar open_brackets: the ``{`` and ``[`` that are not closed yet.
+    :ivar expected: what has to follow; empty when the object or array is complete.
+    :ivar token_count: how many tokens were accepted.
     """
 
-    stack: list[str] = attrs.Factory(list)
-    want: str = "value"
-    marks: int = 0
+    open_brackets: list[str] = attrs.Factory(list)
+    expected: str = "value"
+    token_count: int = 0
 
-    def accept(self, mark: str) -> bool:
-        """Take the next of ``{}[]:,``; ``"`` stands for text and ``0`` for another scalar."""
-        want = self._after(mark)
-        if want is None:
+    def accept(self, token: str) -> bool:
+        """Check the next token and go on; False if the token may not follow.
+
+        :param token: one of ``{}[]:,``, or ``"`` for any string, or ``0`` for any other scalar.
+        """
+        expected = self._get_next_expected(token)
+        if expected is None:
             return False
-        self.want = want
-        self.marks += 1
+        self.expected = expected
+        self.token_count += 1
         return True
 
-    def _after(self, mark: str) -> str | None:
-        want = self.want
-        if mark in "}]":
-            if want != {"}": "key or end", "]": "value or end"}[mark] and (
-                want != "," or self.stack[-1] + mark not in ("{}", "[]")
+    def _get_next_expected(self, token: str) -> str | None:
+        expected = self.expected
+        if token in "}]":
+            if expected != {"}": "key or end", "]": "value or end"}[token] and (
+                expected != "," or self.open_brackets[-1] + token not in ("{}", "[]")
             ):
                 return None
-            self.stack.pop()
-        elif mark == ",":
-            inside = self.stack[-1] if want == "," else ""
-            return {"{": "key", "[": "value"}.get(inside)
-        elif mark == ":":
-            return "value" if want == ":" else None
-        elif want in ("key", "key or end"):
-            return ":" if mark == '"' else None
-        elif want not in ("value", "value or end"):
+            self.open_brackets.pop()
+        elif token == ",":
+            container = self.open_brackets[-1] if expected == "," else ""
+            return {"{": "key", "[": "value"}.get(container)
+        elif token == ":":
+            return "value" if expected == ":" else None
+        elif expected in ("key", "key or end"):
+            return ":" if token == '"' else None
+        elif expected not in ("value", "value or end"):
             return None
-        elif mark in "{[":
-            self.stack.append(mark)
-            return "key or end" if mark == "{" else "value or end"
-        return "," if self.stack else ""
+        elif token in "{[":
+            self.open_brackets.append(token)
+            return "key or end" if token == "{" else "value or end"
+        return "," if self.open_brackets else ""

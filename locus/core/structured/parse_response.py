@@ -1,4 +1,4 @@
-"""An answer's text as a value of the type that was asked for, or why it is none."""
+"""Parse the text of a response into a value of a type, or into an error."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any, Final, Generic, TypeVar, overload
 import attrs
 
 from locus.core.errors import StructuredOutputError
-from locus.core.structured.extract_json import find_json
-from locus.core.structured.response_format import WRAPPED, wraps
-from locus.core.structured.type_builder import called, kind_of
-from locus.core.structured.validation import FAR, Kind, Reading
+from locus.core.structured.extract_json import extract_json_values
+from locus.core.structured.response_format import WRAPPER_KEY, needs_wrapper
+from locus.core.structured.type_hints import format_type_name
+from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
+from locus.core.structured.type_node_builder import build_type_node
+from locus.core.structured.validation import ValidationContext, ValidationIssue
 
 T = TypeVar("T")
 
-_MOST_FAULTS: Final = 10
+_MAX_LISTED_ISSUES: Final = 10
 
 
 @attrs.frozen
 class StructuredOutput(Generic[T]):
-    """What came of an answer.
+    """The result of parsing a response: a value or an error.
 
-    :param parsed: the value, or None where there is none.
-    :param error: why there is none: which field, and what is wrong with it.
+    :param parsed: the value, or None if there is none.
+    :param error: why there is no value: which fields are wrong, and what is wrong with each.
     """
 
     parsed: T | None = None
@@ -31,11 +33,11 @@ class StructuredOutput(Generic[T]):
 
     @property
     def success(self) -> bool:
-        """Whether there is a value; it may be None, where the type allows that."""
+        """Whether there is a value. The value may be None if the type allows that."""
         return self.error is None
 
     def unwrap(self) -> T:
-        """The value.
+        """Return the value.
 
         :raises StructuredOutputError: there is none.
         """
@@ -49,58 +51,73 @@ def parse_structured(content: str, type: type[T]) -> StructuredOutput[T]: ...
 @overload
 def parse_structured(content: str, type: Any) -> StructuredOutput[Any]: ...
 def parse_structured(content: str, type: Any) -> StructuredOutput[Any]:
-    """Read an answer as a value of a type.
+    """Parse the text of a response into a value of a type.
 
-    The JSON may be the whole text, or stand in a fence or among prose; of several that fit, the one
-    nearest to the type counts, and of those the last. It is read strictly: numbers are not made
-    from text nor text from numbers, though a whole number may stand for a float. Members that no
-    field is named after are passed over. Broken JSON is not repaired.
+    The JSON may be the entire text, or be in a code fence or in prose. If several values are valid,
+    the one closest to the type is used, and the last one of those. Validation is strict: a number
+    is not read from a string nor a string from a number, though an integer is accepted for a float.
+    Members that are not fields are ignored. Malformed JSON is not repaired.
 
-    :param content: the answer's text.
-    :param type: what :func:`build_response_format` was given.
-    :return: the value or the error; nothing is raised for what the model wrote.
+    :param content: the text of the response.
+    :param type: the type that :func:`build_response_format` got.
+    :return: the value or the error; nothing is raised because of the model's text.
     :raises ConfigurationError: JSON has no form for the type.
-    :raises TypeError: ``content`` is no text.
+    :raises TypeError: ``content`` is not a string.
     """
     if not isinstance(content, str):
-        given = content.__class__.__name__
-        raise TypeError(f"content is an answer's text, such as answer.content, not {given}")
-    kind = kind_of(type)
-    found = find_json(content)
-    ways = [way for raw in found.values for way in _ways(kind, raw)]
-    ways.sort(key=lambda way: way[0])
-    nearest: list[str] = []
-    for _, raw, at in ways:
-        value, faults = _read(kind, raw, at)
-        if not faults:
+        raise TypeError(
+            "content must be the text of a response, such as response.content, not "
+            f"{content.__class__.__name__}"
+        )
+    node = build_type_node(type)
+    extracted = extract_json_values(content)
+    candidates = [
+        candidate for raw in extracted.values for candidate in _iter_candidates(node, raw)
+    ]
+    candidates.sort(key=lambda candidate: candidate.distance)
+    closest_issues: list[ValidationIssue] = []
+    for candidate in candidates:
+        value, issues = _validate(node, candidate.raw, candidate.path)
+        if not issues:
             return StructuredOutput(value)
-        nearest = nearest or faults
-    if nearest:
-        more = len(nearest) - _MOST_FAULTS
-        why = "; ".join(nearest[:_MOST_FAULTS]) + (f"; and {more} more" if more > 0 else "")
+        closest_issues = closest_issues or issues
+    if closest_issues:
+        reason = "; ".join(map(str, closest_issues[:_MAX_LISTED_ISSUES]))
+        omitted = len(closest_issues) - _MAX_LISTED_ISSUES
+        reason += f"; and {omitted} more" if omitted > 0 else ""
     else:
-        why = found.broken or "there is no JSON in it"
-    message = f"the answer is not the {called(type)} that was asked for: {why}"
+        reason = extracted.problem or "there is no JSON in it"
+    message = f"the response is not a valid {format_type_name(type)}: {reason}"
     return StructuredOutput(error=StructuredOutputError(message, content=content))
 
 
-def _ways(kind: Kind, raw: Any) -> Iterator[tuple[int, Any, str]]:
-    """How a JSON value may be taken: how far each is from the kind, what is read, and its place."""
-    if isinstance(raw, dict) and raw.keys() == {WRAPPED} and wraps(kind):
-        yield _distance(kind, raw[WRAPPED]), raw[WRAPPED], f"$.{WRAPPED}"
-    yield _distance(kind, raw), raw, "$"
+@attrs.frozen
+class _Candidate:
+    """A JSON value that may be the value of the type: its distance from the type, and its path."""
+
+    distance: int
+    raw: Any
+    path: str
 
 
-def _distance(kind: Kind, raw: Any) -> int:
+def _iter_candidates(node: TypeNode, raw: Any) -> Iterator[_Candidate]:
+    """Yield a JSON value without its wrapper, if it has one, and as it is."""
+    if isinstance(raw, dict) and raw.keys() == {WRAPPER_KEY} and needs_wrapper(node):
+        unwrapped = raw[WRAPPER_KEY]
+        yield _Candidate(_measure_distance(node, unwrapped), unwrapped, f"$.{WRAPPER_KEY}")
+    yield _Candidate(_measure_distance(node, raw), raw, "$")
+
+
+def _measure_distance(node: TypeNode, raw: Any) -> int:
     try:
-        return kind.distance(raw, Reading())
+        return node.measure_distance(raw, ValidationContext())
     except RecursionError:
-        return FAR
+        return MAX_DISTANCE
 
 
-def _read(kind: Kind, raw: Any, at: str) -> tuple[Any, list[str]]:
-    reading = Reading()
+def _validate(node: TypeNode, raw: Any, path: str) -> tuple[Any, list[ValidationIssue]]:
+    ctx = ValidationContext()
     try:
-        return kind.read(raw, at, reading), reading.faults
+        return node.validate(raw, path, ctx), ctx.issues
     except RecursionError:
-        return None, [f"{at}: nested too deeply"]
+        return None, [ValidationIssue(path, "nested too deeply")]

@@ -1,8 +1,8 @@
-"""JSON that is not all there yet, built up while it arrives.
+"""An incremental parser for JSON that is still incomplete: it builds the value while text arrives.
 
-Each character is read once. To show a value, the containers that are still open are copied, and
-those that are closed are shared: what was shown never changes afterwards, and showing it costs as
-much as the open containers have members.
+Each character is read once. To return a value, the parser copies the containers that are still open
+and shares those that are closed. So a value that was returned never changes, and returning one
+takes time in proportion to the members of the open containers.
 """
 
 from __future__ import annotations
@@ -14,216 +14,228 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.json_grammar import FEW, SPACE, Grammar
-from locus.core.structured.schema_definitions import PREFIX, Schema
+from locus.core.structured.json_grammar import MIN_TOKENS, WHITESPACE, JsonGrammar
+from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 
-NOTHING: Final = object()
-"""Where there is nothing to show."""
+NO_VALUE: Final = object()
+"""Returned if there is no new value."""
 
 _SCALAR: Final = re.compile(r"[-+.0-9a-zA-Z]+")
-_MORE: Final = -1
-_WORDS: Final = ("true", "false", "null")
-_PLAIN: Final = re.compile(r'[^"\\\x00-\x1f]+')
+_INCOMPLETE: Final = -1
+_LITERALS: Final = ("true", "false", "null")
+_PLAIN_CHARACTERS: Final = re.compile(r'[^"\\\x00-\x1f]+')
 _ESCAPE: Final = re.compile(
     r'\\(?:["\\/bfnrt]|u(?:(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
     r"|[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))"
 )
-_LONGEST_ESCAPE: Final = 12
-_LONGEST_SCALAR: Final = 400
-_NOT_FREE: Final = frozenset({"enum", "const", "format", "pattern", "contentEncoding"})
+_MAX_ESCAPE_LENGTH: Final = 12
+_MAX_SCALAR_LENGTH: Final = 400
+_RESTRICTING_KEYWORDS: Final = frozenset({"enum", "const", "format", "pattern", "contentEncoding"})
 
 
 @attrs.define(eq=False)
 class _Container:
-    """An object or array that is open, and what schemas it may have; ``key`` is the last key."""
+    """An object or array that is still open.
+
+    :param value: the members so far.
+    :param schemas: the schemas that it may have.
+    :param key: the last key of an object.
+    """
 
     value: Any
     schemas: list[Schema]
     key: str = ""
 
-    def add(self, value: Any) -> None:
-        _put(self.value, self.key, value)
+    def add(self, member: Any) -> None:
+        _add_member(self.value, self.key, member)
 
-    def with_(self, value: Any) -> Any:
-        """A copy, with one more member if there is one."""
+    def copy_with(self, member: Any) -> Any:
+        """A copy of the value, with ``member`` added unless it is ``NO_VALUE``."""
         copy = self.value.copy()
-        if value is not NOTHING:
-            _put(copy, self.key, value)
+        if member is not NO_VALUE:
+            _add_member(copy, self.key, member)
         return copy
 
 
-def _put(container: Any, key: str, value: Any) -> None:
+def _add_member(container: Any, key: str, member: Any) -> None:
     if isinstance(container, dict):
-        container[key] = value
+        container[key] = member
     else:
-        container.append(value)
+        container.append(member)
 
 
-class FillingJson:
-    """One object or array, somewhere in a text that may not be JSON.
+class PartialJsonParser:
+    """Parses one object or array in a text that may also contain prose.
 
-    :param schemas: what it may be; they tell which texts may be shown in part, those that may say
-        anything.
-    :param parts: the definitions that the schemas refer to.
-    :param opening: the braces and brackets it may begin with.
+    :param schemas: the schemas that the object or array may have. They say which strings are free
+        text: only these are returned while they are incomplete.
+    :param definitions: the definitions that the schemas refer to.
+    :param opening_brackets: the brackets with which it may begin.
     """
 
-    def __init__(self, schemas: Iterable[Schema], parts: Schema, opening: str) -> None:
-        self._parts = parts
-        self._schemas = self._expanded(schemas)
-        self._opening = re.compile(f"[{re.escape(opening)}]")
-        self._rest = ""  # what cannot be read before more has come
-        self._over = False
-        self._begin()
+    def __init__(
+        self, schemas: Iterable[Schema], definitions: Schema, opening_brackets: str
+    ) -> None:
+        self._definitions = definitions
+        self._schemas = self._expand_schemas(schemas)
+        self._opening = re.compile(f"[{re.escape(opening_brackets)}]")
+        self._unparsed = ""  # text that cannot be parsed before more text arrives
+        self._finished = False
+        self._reset()
 
-    def _begin(self) -> None:
-        self._grammar = Grammar()
-        self._open: list[_Container] = []
-        self._text: list[str] | None = None  # the pieces of a text that is open
-        self._grows = False  # whether that text is shown
+    def _reset(self) -> None:
+        self._grammar = JsonGrammar()
+        self._containers: list[_Container] = []
+        self._string_parts: list[str] | None = None  # the parts of the string that is open
+        self._is_string_shown = False  # whether that string is part of the value already
         self._changed = False
 
     def feed(self, text: str) -> Any:
-        """The value so far; ``NOTHING`` where it is the same as before, complete, or no JSON."""
-        text, at = self._rest + text, 0
-        while not self._over and at < len(text):
-            after = self._step(text, at)
-            if after == _MORE:
-                break
-            at = after
-        self._rest = text[at:]
-        if self._over or not self._changed or self._grammar.marks < FEW:
-            return NOTHING
-        self._changed = False
-        return self._shown()
+        """Parse more text and return the value so far.
 
-    def _shown(self) -> Any:
-        value: Any = NOTHING
-        if self._text is not None and self._grows:
-            self._text = ["".join(self._text)]
-            value = self._text[0]
-        for container in reversed(self._open):
-            value = container.with_(value)
+        ``NO_VALUE`` if the value is unchanged, if it is complete, or if the text is not JSON.
+        """
+        text, position = self._unparsed + text, 0
+        while not self._finished and position < len(text):
+            next_position = self._parse_token(text, position)
+            if next_position == _INCOMPLETE:
+                break
+            position = next_position
+        self._unparsed = text[position:]
+        if self._finished or not self._changed or self._grammar.token_count < MIN_TOKENS:
+            return NO_VALUE
+        self._changed = False
+        return self._build_value()
+
+    def _build_value(self) -> Any:
+        value: Any = NO_VALUE
+        if self._string_parts is not None and self._is_string_shown:
+            self._string_parts = ["".join(self._string_parts)]
+            value = self._string_parts[0]
+        for container in reversed(self._containers):
+            value = container.copy_with(value)
         return value
 
-    def _step(self, text: str, at: int) -> int:
-        """Read one thing; the position after it, or ``_MORE`` where it is not all there."""
-        if self._text is not None:
-            return self._in_text(self._text, text, at)
-        if not self._grammar.marks:
-            found = self._opening.search(text, at)
-            return self._mark(found[0], found.end()) if found else len(text)
-        mark = text[at]
-        if mark in SPACE:
-            return at + 1
+    def _parse_token(self, text: str, position: int) -> int:
+        """Parse one token; returns the position after it, or ``_INCOMPLETE``."""
+        if self._string_parts is not None:
+            return self._parse_string_part(self._string_parts, text, position)
+        if not self._grammar.token_count:
+            opening = self._opening.search(text, position)
+            return self._accept_mark(opening[0], opening.end()) if opening else len(text)
+        mark = text[position]
+        if mark in WHITESPACE:
+            return position + 1
         if mark == '"':
-            return self._begin_text(at + 1)
+            return self._begin_string(position + 1)
         if mark in "{}[],:":
-            return self._mark(mark, at + 1)
-        scalar = _SCALAR.match(text, at)
-        if scalar is None or scalar.end() - at > _LONGEST_SCALAR:
-            return self._fail(at)
-        if scalar.end() == len(text) and scalar[0] not in _WORDS:
-            return _MORE
-        return self._scalar(scalar[0], at)
+            return self._accept_mark(mark, position + 1)
+        scalar = _SCALAR.match(text, position)
+        if scalar is None or scalar.end() - position > _MAX_SCALAR_LENGTH:
+            return self._reject(position)
+        if scalar.end() == len(text) and scalar[0] not in _LITERALS:
+            return _INCOMPLETE
+        return self._accept_scalar(scalar[0], position)
 
-    def _mark(self, mark: str, after: int) -> int:
+    def _accept_mark(self, mark: str, next_position: int) -> int:
         if not self._grammar.accept(mark):
-            return self._fail(after - 1)
+            return self._reject(next_position - 1)
         if mark in "{[":
-            schemas = self._next_schemas()
-            self._open.append(_Container({} if mark == "{" else [], schemas))
+            schemas = self._get_next_schemas()
+            self._containers.append(_Container({} if mark == "{" else [], schemas))
             self._changed = True
         elif mark in "}]":
-            value = self._open.pop().value
-            if self._open:
-                self._open[-1].add(value)  # which shows nothing new
+            value = self._containers.pop().value
+            if self._containers:
+                self._containers[-1].add(value)  # no change: the value was shown while open
             else:
-                self._over = bool(value)  # an empty one may be of the prose
-                self._begin()
-        return after
+                self._finished = bool(value)  # an empty one may be part of the prose
+                self._reset()
+        return next_position
 
-    def _scalar(self, said: str, at: int) -> int:
+    def _accept_scalar(self, scalar: str, position: int) -> int:
         try:
-            value = msgspec.json.decode(said)
+            value = msgspec.json.decode(scalar)
         except msgspec.DecodeError:
-            return self._fail(at)
+            return self._reject(position)
         if not self._grammar.accept("0"):
-            return self._fail(at)
-        self._open[-1].add(value)
+            return self._reject(position)
+        self._containers[-1].add(value)
         self._changed = True
-        return at + len(said)
+        return position + len(scalar)
 
-    def _begin_text(self, after: int) -> int:
+    def _begin_string(self, next_position: int) -> int:
         if not self._grammar.accept('"'):
-            return self._fail(after - 1)
-        self._text = []
-        is_key = self._grammar.want == ":"
-        self._grows = not is_key and any(map(_is_free, self._next_schemas()))
-        self._changed |= self._grows
-        return after
+            return self._reject(next_position - 1)
+        self._string_parts = []
+        is_key = self._grammar.expected == ":"
+        self._is_string_shown = not is_key and any(map(_is_free_text, self._get_next_schemas()))
+        self._changed |= self._is_string_shown
+        return next_position
 
-    def _in_text(self, pieces: list[str], text: str, at: int) -> int:
-        if text[at] == '"':
-            self._text = None
-            if self._grammar.want == ":":
-                self._open[-1].key = "".join(pieces)
+    def _parse_string_part(self, parts: list[str], text: str, position: int) -> int:
+        if text[position] == '"':
+            self._string_parts = None
+            if self._grammar.expected == ":":
+                self._containers[-1].key = "".join(parts)
             else:
-                self._open[-1].add("".join(pieces))
-                self._changed |= not self._grows
-            return at + 1
-        if found := _PLAIN.match(text, at):
-            pieces.append(found[0])
-        elif found := _ESCAPE.match(text, at):
-            pieces.append(msgspec.json.decode(f'"{found[0]}"'))
-        elif text[at] == "\\" and len(text) - at < _LONGEST_ESCAPE:
-            return _MORE
+                self._containers[-1].add("".join(parts))
+                self._changed |= not self._is_string_shown
+            return position + 1
+        if match := _PLAIN_CHARACTERS.match(text, position):
+            parts.append(match[0])
+        elif match := _ESCAPE.match(text, position):
+            parts.append(msgspec.json.decode(f'"{match[0]}"'))
+        elif text[position] == "\\" and len(text) - position < _MAX_ESCAPE_LENGTH:
+            return _INCOMPLETE
         else:
-            return self._fail(at)
-        self._changed |= self._grows
-        return found.end()
+            return self._reject(position)
+        self._changed |= self._is_string_shown
+        return match.end()
 
-    def _fail(self, at: int) -> int:
-        """It is no JSON. If it never looked like any, what follows may be."""
-        self._over = self._grammar.marks >= FEW
-        self._begin()
-        return at
+    def _reject(self, position: int) -> int:
+        """The text is not JSON. Unless it had looked like JSON, go on with the text after it."""
+        self._finished = self._grammar.token_count >= MIN_TOKENS
+        self._reset()
+        return position
 
-    # What the schema says about what comes next.
+    # The schemas of the value that comes next.
 
-    def _next_schemas(self) -> list[Schema]:
-        if not self._open:
+    def _get_next_schemas(self) -> list[Schema]:
+        if not self._containers:
             return self._schemas
-        last = self._open[-1]
-        step = last.key if isinstance(last.value, dict) else len(last.value)
-        return self._expanded(_inside(schema, step) for schema in last.schemas)
+        parent = self._containers[-1]
+        key = parent.key if isinstance(parent.value, dict) else len(parent.value)
+        return self._expand_schemas(_get_member_schema(schema, key) for schema in parent.schemas)
 
-    def _expanded(self, schemas: Iterable[Any]) -> list[Schema]:
-        """Each schema that one of these stands for."""
-        found: dict[int, Schema] = {}
-        waiting = list(schemas)
-        while waiting:
-            schema = waiting.pop()
-            if not isinstance(schema, dict) or id(schema) in found:
+    def _expand_schemas(self, schemas: Iterable[Any]) -> list[Schema]:
+        """The schemas themselves, the members of their unions, and what they refer to."""
+        expanded: dict[int, Schema] = {}
+        pending = list(schemas)
+        while pending:
+            schema = pending.pop()
+            if not isinstance(schema, dict) or id(schema) in expanded:
                 continue
-            found[id(schema)] = schema
+            expanded[id(schema)] = schema
             for keyword in ("anyOf", "oneOf", "allOf"):
-                waiting += schema.get(keyword, ())
+                pending += schema.get(keyword, ())
             if "$ref" in schema:
-                waiting.append(self._parts[schema["$ref"].removeprefix(PREFIX)])
-        return list(found.values())
+                pending.append(self._definitions[schema["$ref"].removeprefix(REF_PREFIX)])
+        return list(expanded.values())
 
 
-def _inside(schema: Schema, step: str | int) -> Any:
-    """What a schema says about a member; None where that is nothing."""
+def _get_member_schema(schema: Schema, key: str | int) -> Any:
+    """The schema of a member; None if the schema says nothing about it."""
     if not schema:
-        return schema  # it may be anything, and so may whatever is in it
-    if isinstance(step, str):
-        return schema.get("properties", {}).get(step, schema.get("additionalProperties"))
-    row = schema.get("prefixItems", ())
-    return row[step] if step < len(row) else schema.get("items")
+        return schema  # it accepts anything, and so does each member
+    if isinstance(key, str):
+        return schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+    prefix_items = schema.get("prefixItems", ())
+    return prefix_items[key] if key < len(prefix_items) else schema.get("items")
 
 
-def _is_free(schema: Schema) -> bool:
-    """Whether it is a text that may say anything, so that a part of it means something."""
-    return not schema or (schema.get("type") == "string" and not _NOT_FREE & schema.keys())
+def _is_free_text(schema: Schema) -> bool:
+    """Whether the schema accepts any string, so that a part of it means something."""
+    if not schema:
+        return True
+    return schema.get("type") == "string" and not _RESTRICTING_KEYWORDS & schema.keys()

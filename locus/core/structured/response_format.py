@@ -1,78 +1,62 @@
-"""The ``response_format`` that asks a model for a type."""
+"""Build the ``response_format`` of a request, with which a model answers with a value of a type."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from locus.core.structured.schema_definitions import PREFIX, Definitions, Schema, references
-from locus.core.structured.strict_schema import to_strict
-from locus.core.structured.type_builder import called, kind_of
-from locus.core.structured.validation import Kind
+from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
+from locus.core.structured.strict_schema import to_strict_schema
+from locus.core.structured.type_hints import format_type_name
+from locus.core.structured.type_node import TypeNode
+from locus.core.structured.type_node_builder import build_type_node
 
-WRAPPED: Final = "value"
-"""The member that holds what is not an object itself: the root of an answer has to be one."""
+WRAPPER_KEY: Final = "value"
+"""The member that holds a value that is not an object: the root of a response has to be one."""
 
 
 def build_response_format(
     type: Any, strict: bool = True, name: str | None = None
 ) -> dict[str, Any]:
-    """What to pass as ``response_format=`` to be answered in a type.
+    """Build the argument ``response_format=`` that asks a model for a value of a type.
 
-    :param type: an attrs class, a dataclass, a ``TypedDict``, a pydantic model, or anything made
-        of them and of plain types. What is not an object in JSON is asked for as the member
-        ``value`` of one; :func:`parse_structured` takes it out again.
-    :param strict: stay in OpenAI's strict subset, and have the provider hold the model to it.
-    :param name: what the provider calls the schema; the type's name by default.
-    :raises ConfigurationError: JSON, or strict mode, has no words for the type; says which field.
+    :param type: an attrs class, a dataclass, a ``TypedDict``, a pydantic model, or any type
+        composed of these and the builtin types. A type that is not an object in JSON is wrapped in
+        an object, as its member ``value``; :func:`parse_structured` unwraps it.
+    :param strict: stay within OpenAI's strict subset of JSON Schema, and let the provider enforce
+        the schema.
+    :param name: the schema's name for the provider; the type's name by default.
+    :raises ConfigurationError: JSON, or strict mode, cannot express the type; the error names the
+        field.
     """
-    schema, title = schema_of(type, strict)
-    called = re.sub(r"[^a-zA-Z0-9_-]+", "_", name or title).strip("_")[:64] or "answer"
-    json_schema = {"name": called, "schema": schema, "strict": strict}
+    schema, type_name = build_root_schema(type, strict)
+    schema_name = re.sub(r"[^a-zA-Z0-9_-]+", "_", name or type_name).strip("_")[:64] or "answer"
+    json_schema = {"name": schema_name, "schema": schema, "strict": strict}
     return {"type": "json_schema", "json_schema": json_schema}
 
 
-def schema_of(type: Any, strict: bool) -> tuple[Schema, str]:
-    """The schema of a type, its root an object, and what the type is called."""
-    defs = Definitions(strict)
-    kind = kind_of(type)
-    title = called(type)
-    root = _resolved(kind.schema(defs), defs)
+def build_root_schema(type: Any, strict: bool) -> tuple[Schema, str]:
+    """Build the schema of a type, whose root is an object, and format the type's name."""
+    defs = SchemaDefinitions(strict)
+    node = build_type_node(type)
+    type_name = format_type_name(type)
+    root = defs.resolve_reference(node.build_schema(defs))
     if not _is_object(root):
         root = {
             "type": "object",
-            "properties": {WRAPPED: kind.schema(defs)},
-            "required": [WRAPPED],
+            "properties": {WRAPPER_KEY: node.build_schema(defs)},
+            "required": [WRAPPER_KEY],
         }
-    if parts := used(root, defs):
-        root = {**root, "$defs": parts}
-    return (to_strict(root, title) if strict else root), title
+    if definitions := defs.collect_used(root):
+        root = {**root, "$defs": definitions}
+    return (to_strict_schema(root, type_name) if strict else root), type_name
 
 
-def wraps(kind: Kind) -> bool:
-    """Whether the schema of a kind has it as a member of an object."""
-    defs = Definitions()
-    return not _is_object(_resolved(kind.schema(defs), defs))
+def needs_wrapper(node: TypeNode) -> bool:
+    """Whether a value of the type is not an object in JSON, and so is wrapped in one."""
+    defs = SchemaDefinitions()
+    return not _is_object(defs.resolve_reference(node.build_schema(defs)))
 
 
 def _is_object(schema: Schema) -> bool:
     return schema.get("type") == "object"
-
-
-def _resolved(schema: Schema, defs: Definitions) -> Schema:
-    while "$ref" in schema:
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
-        schema = {**defs.schemas[schema["$ref"].removeprefix(PREFIX)], **beside}
-    return schema
-
-
-def used(root: Schema, defs: Definitions) -> dict[str, Schema]:
-    """The definitions that the root leads to."""
-    found: dict[str, Schema] = {}
-    waiting = list(references(root))
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = defs.schemas[name]
-            waiting += references(found[name])
-    return {name: part for name, part in defs.schemas.items() if name in found}

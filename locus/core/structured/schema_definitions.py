@@ -1,4 +1,4 @@
-"""The named parts of a JSON Schema: ``$defs``, each under a name of its own."""
+"""The definitions of a JSON Schema: the named schemas in ``$defs`` and the ``$ref`` to them."""
 
 from __future__ import annotations
 
@@ -10,77 +10,104 @@ import attrs
 
 Schema: TypeAlias = dict[str, Any]
 
-PREFIX: Final = "#/$defs/"
+REF_PREFIX: Final = "#/$defs/"
 
 
 @attrs.define(eq=False)
-class Definitions:
-    """What the ``$ref`` of a schema lead to.
+class SchemaDefinitions:
+    """The schemas that a ``$ref`` can refer to, each under a unique name.
 
-    :param strict: the schema is for OpenAI's strict mode, which wants every member to be there.
-    :param closed: objects take no members but those that are named.
+    :param strict: the schema is for OpenAI's strict mode, which requires every member.
+    :param forbid_extra: objects accept only the members that the schema names.
     """
 
     strict: bool = False
-    closed: bool = False
+    forbid_extra: bool = False
     schemas: dict[str, Schema] = attrs.Factory(dict)
-    _names: dict[Hashable, str] = attrs.Factory(dict)
+    _names_by_key: dict[Hashable, str] = attrs.Factory(dict)
 
-    def refer(self, key: Hashable, name: str | None, build: Callable[[], Schema]) -> Schema:
-        """A ``$ref`` to what ``build`` gives, built once a ``key``; without a name, that itself."""
+    def make_reference(
+        self, key: Hashable, name: str | None, build_schema: Callable[[], Schema]
+    ) -> Schema:
+        """Define the schema that ``build_schema`` returns, once per ``key``, and return a ``$ref``.
+
+        Without a name, nothing is defined, and the schema itself is returned.
+        """
         if name is None:
-            return build()
-        if key not in self._names:
-            self._names[key] = free = self._free(name)
-            self.schemas[free] = {}  # the place is taken; `build` may come by here again
-            self.schemas[free] = build()
-        return {"$ref": PREFIX + self._names[key]}
+            return build_schema()
+        if key not in self._names_by_key:
+            self._names_by_key[key] = unique_name = self._make_unique_name(name)
+            # Reserve the name first: a recursive type refers to it while it is being built.
+            self.schemas[unique_name] = {}
+            self.schemas[unique_name] = build_schema()
+        return {"$ref": REF_PREFIX + self._names_by_key[key]}
 
-    def adopt(self, schema: Schema) -> Schema:
-        """``schema``, its own ``$defs`` moved in here, under other names where theirs are taken."""
-        own = schema.pop("$defs", {})
+    def merge_definitions(self, schema: Schema) -> Schema:
+        """Move the ``$defs`` of ``schema`` in here and return the rest of it.
+
+        A definition whose name already has another schema gets a new name.
+        """
+        definitions = schema.pop("$defs", {})
         names = {}
-        for name, part in own.items():
-            same = self.schemas.get(name) == part
-            names[name] = taken = name if same else self._free(name)
-            self.schemas[taken] = part
-        renamed = {PREFIX + old: PREFIX + new for old, new in names.items() if old != new}
+        for name, definition in definitions.items():
+            is_same = self.schemas.get(name) == definition
+            names[name] = new_name = name if is_same else self._make_unique_name(name)
+            self.schemas[new_name] = definition
+        renamed = {REF_PREFIX + old: REF_PREFIX + new for old, new in names.items() if old != new}
         if not renamed:
             return schema
-        for new in names.values():
-            self.schemas[new] = _renamed(self.schemas[new], renamed)
-        renewed: Schema = _renamed(schema, renamed)
-        return renewed
+        for new_name in names.values():
+            self.schemas[new_name] = _rename_references(self.schemas[new_name], renamed)
+        result: Schema = _rename_references(schema, renamed)
+        return result
 
-    def _free(self, name: str) -> str:
+    def resolve_reference(self, schema: Schema) -> Schema:
+        """The schema that a ``$ref`` refers to, with the keywords beside the ``$ref`` added."""
+        while "$ref" in schema:
+            siblings = {key: value for key, value in schema.items() if key != "$ref"}
+            schema = {**self.schemas[schema["$ref"].removeprefix(REF_PREFIX)], **siblings}
+        return schema
+
+    def collect_used(self, root: Schema) -> dict[str, Schema]:
+        """The definitions that ``root`` refers to, directly or through others."""
+        used: set[str] = set()
+        pending = list(iter_references(root))
+        while pending:
+            name = pending.pop()
+            if name not in used:
+                used.add(name)
+                pending += iter_references(self.schemas[name])
+        return {name: schema for name, schema in self.schemas.items() if name in used}
+
+    def _make_unique_name(self, name: str) -> str:
         name = re.sub(r"[^a-zA-Z0-9_.-]+", "_", name).strip("_") or "_"
         number = 1
-        while (free := name if number == 1 else f"{name}_{number}") in self.schemas:
+        while (candidate := name if number == 1 else f"{name}_{number}") in self.schemas:
             number += 1
-        return free
+        return candidate
 
 
-def _renamed(schema: Any, names: dict[str, str]) -> Any:
+def _rename_references(schema: Any, names: dict[str, str]) -> Any:
     if isinstance(schema, list):
-        return [_renamed(item, names) for item in schema]
+        return [_rename_references(item, names) for item in schema]
     if not isinstance(schema, dict):
         return schema
     return {
         key: names.get(value, value)
         if key == "$ref" and isinstance(value, str)
-        else _renamed(value, names)
+        else _rename_references(value, names)
         for key, value in schema.items()
     }
 
 
-def references(schema: Any) -> Iterator[str]:
-    """The names that a schema refers to."""
+def iter_references(schema: Any) -> Iterator[str]:
+    """Yield the name of every definition that ``schema`` refers to."""
     if isinstance(schema, list):
         for item in schema:
-            yield from references(item)
+            yield from iter_references(item)
     elif isinstance(schema, dict):
         for key, value in schema.items():
             if key == "$ref" and isinstance(value, str):
-                yield value.removeprefix(PREFIX)
+                yield value.removeprefix(REF_PREFIX)
             else:
-                yield from references(value)
+                yield from iter_references(value)

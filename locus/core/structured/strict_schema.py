@@ -1,10 +1,11 @@
-"""OpenAI's strict subset of JSON Schema: what it wants is added, what it cannot say is refused.
+"""Convert a JSON Schema to OpenAI's strict subset; what the subset cannot express is an error.
 
-The subset (OpenAI's guide "Structured Outputs", "Supported schemas"): the root is an object;
-every object names all its members, requires each, and takes no others; ``anyOf`` is the only
-composition; a ``$ref`` stands alone. Keywords that only narrow a value, and that it does not know
-(``minLength``, ``uniqueItems``, a ``default``), move into the description: the model reads them
-there, and :func:`~locus.core.structured.parse_response.parse_structured` checks them.
+The subset (OpenAI's guide "Structured Outputs", "Supported schemas"): the root is an object; every
+object names all its members, requires each, and accepts no others; ``anyOf`` is the only
+composition; a ``$ref`` has no other keyword beside it. A keyword that only restricts a value and
+that is not in the subset (``minLength``, ``uniqueItems``, also a ``default``) moves into the
+description: the model reads it there, and
+:func:`~locus.core.structured.parse_response.parse_structured` checks it.
 """
 
 from __future__ import annotations
@@ -17,143 +18,158 @@ import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.schema_definitions import PREFIX, Schema
-from locus.core.structured.validation import json_type
+from locus.core.structured.issue_messages import get_json_type
+from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 
-_SHAPES: Final = {"type", "properties", "required", "additionalProperties", "items", "anyOf"}
+_STRUCTURE: Final = {"type", "properties", "required", "additionalProperties", "items", "anyOf"}
 _RANGES: Final = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
-_LIMITS: Final = {"enum", "const", "pattern", "format", "minItems", "maxItems"}
-_KNOWN: Final = _SHAPES | _RANGES | _LIMITS | {"$ref", "$defs", "title", "description"}
-_TIMES: Final = {"date-time", "time", "date", "duration"}
-_FORMATS: Final = _TIMES | {"email", "hostname", "ipv4", "ipv6", "uuid"}
+_RESTRICTIONS: Final = {"enum", "const", "pattern", "format", "minItems", "maxItems"}
+_SUPPORTED: Final = _STRUCTURE | _RANGES | _RESTRICTIONS | {"$ref", "$defs", "title", "description"}
+_TIME_FORMATS: Final = {"date-time", "time", "date", "duration"}
+_SUPPORTED_FORMATS: Final = _TIME_FORMATS | {"email", "hostname", "ipv4", "ipv6", "uuid"}
 _CONDITIONS: Final = {"not", "if", "then", "else", "dependentRequired", "dependentSchemas"}
-_NOT_SAID: Final = _CONDITIONS | {"allOf", "patternProperties", "prefixItems"}
-_SILENT: Final = {"discriminator", "$schema", "$id", "$comment"}
+_UNSUPPORTED: Final = _CONDITIONS | {"allOf", "patternProperties", "prefixItems"}
+_DROPPED: Final = {"discriminator", "$schema", "$id", "$comment"}
 _LOOKAROUND: Final = re.compile(r"(?<!\\)\(\?(?!:)")
-_MOST_PROPERTIES: Final = 5000
-_MOST_VALUES: Final = 1000
-_DEEPEST: Final = 10
+_MAX_PROPERTIES: Final = 5000
+_MAX_ENUM_VALUES: Final = 1000
+_MAX_DEPTH: Final = 10
 
 
-def to_strict(schema: Schema, name: str) -> Schema:
-    """A schema, whose root is an object, in the strict subset.
+def to_strict_schema(schema: Schema, name: str) -> Schema:
+    """Convert a schema whose root is an object to the strict subset.
 
-    :param name: what errors call the root.
-    :raises ConfigurationError: the subset has no words for it; says where, and what to do.
+    :param name: how errors call the root.
+    :raises ConfigurationError: the subset cannot express it; the error says where, and what to do.
     """
-    parts = schema.get("$defs", {})
-    writer = _Writer(parts)
-    body = {key: value for key, value in schema.items() if key != "$defs"}
-    strict = writer.write(body, name, ())
-    if parts:
-        strict["$defs"] = {key: writer.write(part, key, (key,)) for key, part in parts.items()}
-    if writer.properties > _MOST_PROPERTIES:
-        raise _unsaid(name, f"has more than {_MOST_PROPERTIES} members in all")
-    if writer.values > _MOST_VALUES:
-        raise _unsaid(name, f"has more than {_MOST_VALUES} enum values in all")
-    if _depth(strict, strict.get("$defs", {}), {}) > _DEEPEST:
-        raise _unsaid(name, f"nests objects more than {_DEEPEST} levels deep")
+    definitions = schema.get("$defs", {})
+    converter = _StrictSchemaConverter(definitions)
+    root = {key: value for key, value in schema.items() if key != "$defs"}
+    strict = converter.convert(root, name, ())
+    if definitions:
+        strict["$defs"] = {
+            key: converter.convert(definition, key, (key,))
+            for key, definition in definitions.items()
+        }
+    if converter.property_count > _MAX_PROPERTIES:
+        raise _make_unsupported_error(name, f"has more than {_MAX_PROPERTIES} members in total")
+    if converter.enum_value_count > _MAX_ENUM_VALUES:
+        raise _make_unsupported_error(
+            name, f"has more than {_MAX_ENUM_VALUES} enum values in total"
+        )
+    if _measure_depth(strict, strict.get("$defs", {}), {}) > _MAX_DEPTH:
+        raise _make_unsupported_error(name, f"nests objects more than {_MAX_DEPTH} levels deep")
     return strict
 
 
-def _unsaid(where: str, why: str, instead: str = "make it smaller") -> ConfigurationError:
+def _make_unsupported_error(
+    path: str, problem: str, solution: str = "make it smaller"
+) -> ConfigurationError:
     return ConfigurationError(
-        f"{where} {why}, which strict mode cannot say; {instead}, or use strict=False"
+        f"{path} {problem}, which strict mode cannot express; {solution}, or use strict=False"
     )
 
 
 @attrs.define
-class _Writer:
-    parts: Mapping[str, Schema]
-    properties: int = 0
-    values: int = 0
+class _StrictSchemaConverter:
+    """Converts schemas and counts what the subset limits."""
 
-    def write(self, schema: Any, where: str, inside: tuple[str, ...]) -> Schema:
-        """``schema`` in the subset; ``inside`` are the definitions that it stands in."""
+    definitions: Mapping[str, Schema]
+    property_count: int = 0
+    enum_value_count: int = 0
+
+    def convert(self, schema: Any, path: str, parents: tuple[str, ...]) -> Schema:
+        """Convert a schema; ``parents`` are the definitions that it is inside of."""
         if not isinstance(schema, dict) or not schema:
-            raise _unsaid(where, "may be anything", "give it a type")
+            raise _make_unsupported_error(path, "may be anything", "give it a type")
         schema = dict(schema)
-        if len(several := schema.get("allOf", ())) == 1:
-            schema = {**several[0], **{k: v for k, v in schema.items() if k != "allOf"}}
+        if len(all_of := schema.get("allOf", ())) == 1:
+            schema = {**all_of[0], **{k: v for k, v in schema.items() if k != "allOf"}}
         if "oneOf" in schema:
             schema["anyOf"] = schema.pop("oneOf")
-        for keyword in _NOT_SAID & schema.keys():
-            instead = "give it a class" if keyword == "prefixItems" else "leave that out"
-            raise _unsaid(where, f"has the keyword {keyword}", instead)
+        for keyword in _UNSUPPORTED & schema.keys():
+            solution = "use a class instead" if keyword == "prefixItems" else "leave that out"
+            raise _make_unsupported_error(path, f"has the keyword {keyword}", solution)
         strict: Schema = {}
-        aside = []
+        moved = []
         for keyword, value in schema.items():
-            if keyword in _SILENT or (keyword == "default" and value is None):
+            if keyword in _DROPPED or (keyword == "default" and value is None):
                 continue
-            ranged = keyword in _RANGES and schema.get("type") == "string"  # of a Decimal
-            if ranged or keyword not in _KNOWN or not self._sayable(keyword, value):
-                aside.append(f"{keyword}: {msgspec.json.encode(value).decode()}")
+            # The range of a Decimal, which is a string.
+            is_string_range = keyword in _RANGES and schema.get("type") == "string"
+            if is_string_range or not self._is_supported(keyword, value):
+                moved.append(f"{keyword}: {msgspec.json.encode(value).decode()}")
             else:
                 strict[keyword] = value
-        if aside:
-            said = strict.get("description", "")
-            strict["description"] = f"{said} ({'; '.join(aside)})".strip()
-        return self._members(strict, where, inside)
+        if moved:
+            description = strict.get("description", "")
+            strict["description"] = f"{description} ({'; '.join(moved)})".strip()
+        return self._convert_members(strict, path, parents)
 
-    def _sayable(self, keyword: str, value: Any) -> bool:
+    def _is_supported(self, keyword: str, value: Any) -> bool:
+        if keyword not in _SUPPORTED:
+            return False
         if keyword == "pattern":
             return not _LOOKAROUND.search(value)
-        return keyword != "format" or value in _FORMATS
+        return keyword != "format" or value in _SUPPORTED_FORMATS
 
-    def _members(self, strict: Schema, where: str, inside: tuple[str, ...]) -> Schema:
+    def _convert_members(self, strict: Schema, path: str, parents: tuple[str, ...]) -> Schema:
         if "$ref" in strict:
-            return self._reference(strict, where, inside)
+            return self._convert_reference(strict, path, parents)
         if "anyOf" in strict:
-            strict["anyOf"] = [self.write(one, where, inside) for one in strict["anyOf"]]
+            strict["anyOf"] = [self.convert(member, path, parents) for member in strict["anyOf"]]
         elif "enum" in strict or "const" in strict:
             values = strict.get("enum", [strict.get("const")])
-            self.values += len(values)
-            types = list(dict.fromkeys(map(json_type, values)))
+            self.enum_value_count += len(values)
+            types = list(dict.fromkeys(map(get_json_type, values)))
             strict.setdefault("type", types[0] if len(types) == 1 else types)
         elif strict.get("type") == "object":
-            self._object(strict, where, inside)
+            self._convert_object(strict, path, parents)
         elif strict.get("type") == "array":
             items = strict.get("items")
-            strict["items"] = self.write(items, f"{where}[]", inside)
+            strict["items"] = self.convert(items, f"{path}[]", parents)
         elif "type" not in strict:
-            raise _unsaid(where, "may be anything", "give it a type")
+            raise _make_unsupported_error(path, "may be anything", "give it a type")
         return strict
 
-    def _object(self, strict: Schema, where: str, inside: tuple[str, ...]) -> None:
-        others = strict.get("additionalProperties", "properties" not in strict)
-        if isinstance(others, dict) or (others and "properties" not in strict):
-            raise _unsaid(
-                where,
-                "has keys that are not known beforehand",
+    def _convert_object(self, strict: Schema, path: str, parents: tuple[str, ...]) -> None:
+        extra = strict.get("additionalProperties", "properties" not in strict)
+        if isinstance(extra, dict) or (extra and "properties" not in strict):
+            raise _make_unsupported_error(
+                path,
+                "has keys that are not known in advance",
                 "use a list of classes with two fields, the key and the value",
             )
         properties = strict.get("properties", {})
-        self.properties += len(properties)
+        self.property_count += len(properties)
         strict["properties"] = {
-            name: self.write(part, f"{where}.{name}", inside) for name, part in properties.items()
+            name: self.convert(member, f"{path}.{name}", parents)
+            for name, member in properties.items()
         }
         strict["required"] = list(properties)
         strict["additionalProperties"] = False
 
-    def _reference(self, strict: Schema, where: str, inside: tuple[str, ...]) -> Schema:
+    def _convert_reference(self, strict: Schema, path: str, parents: tuple[str, ...]) -> Schema:
         if len(strict) == 1:
             return strict
-        name = strict.pop("$ref").removeprefix(PREFIX)
-        if name in inside:
-            return {"anyOf": [{"$ref": PREFIX + name}], **strict}
-        # What stands beside a $ref is refused, so what it leads to stands here instead.
-        return self.write({**self.parts[name], **strict}, where, (*inside, name))
+        name = strict.pop("$ref").removeprefix(REF_PREFIX)
+        if name in parents:
+            return {"anyOf": [{"$ref": REF_PREFIX + name}], **strict}
+        # OpenAI rejects keywords beside a $ref, so the definition is copied in its place.
+        return self.convert({**self.definitions[name], **strict}, path, (*parents, name))
 
 
-def _depth(schema: Any, parts: Mapping[str, Schema], known: dict[str, int]) -> int:
-    """How many objects are inside one another at most, recursion aside."""
+def _measure_depth(
+    schema: Any, definitions: Mapping[str, Schema], known_depths: dict[str, int]
+) -> int:
+    """The number of objects nested inside one another, recursion not counted."""
     if "$ref" in schema:
-        name = schema["$ref"].removeprefix(PREFIX)
-        if name not in known:
-            known[name] = 0  # where it comes round to itself
-            known[name] = _depth(parts[name], parts, known)
-        return known[name]
-    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
-    inner += [schema["items"]] if "items" in schema else []
-    deepest = max((_depth(part, parts, known) for part in inner), default=0)
-    return deepest + ("properties" in schema)
+        name = schema["$ref"].removeprefix(REF_PREFIX)
+        if name not in known_depths:
+            known_depths[name] = 0  # for a definition that refers to itself
+            known_depths[name] = _measure_depth(definitions[name], definitions, known_depths)
+        return known_depths[name]
+    members = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    members += [schema["items"]] if "items" in schema else []
+    depths = (_measure_depth(member, definitions, known_depths) for member in members)
+    return max(depths, default=0) + ("properties" in schema)

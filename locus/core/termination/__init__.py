@@ -1,14 +1,14 @@
-"""When a run of an agent ends before the model is done: conditions, and their algebra.
+"""Termination conditions: when an agent's run stops before the model is done.
 
-A condition is an immutable value that looks at a :class:`RunSnapshot` and gives the reason to
-stop, or None to go on. It does nothing else: whoever drives the run counts and keeps the time, so
-a condition can be asked twice, compared, pickled and shared. ``|`` stops where either says so,
-``&`` where both do:
+A condition is an immutable value that examines a :class:`RunSnapshot` and returns the reason to
+stop, or None to continue. It has no state: the agent counts and measures the time, so a condition
+can be checked twice, compared, pickled and shared. ``|`` stops when either condition is met, ``&``
+when both are:
 
     MaxIterations(10) | (TokenLimit(50_000) & ToolCalled("search")) | TextMention("DONE")
 
-The reason names the conditions that fired, as they were written: ``MaxIterations(10)``, or for
-``&`` all of them: ``TokenLimit(50000) and ToolCalled('search')``.
+The reason is the repr of the condition that was met: ``MaxIterations(10)``, or for ``&`` the reprs
+of all: ``TokenLimit(50000) and ToolCalled('search')``.
 """
 
 from locus.core.termination.combinators import AllOf, AnyOf, RunSnapshot, TerminationCondition

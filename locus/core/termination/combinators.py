@@ -1,4 +1,4 @@
-"""What a condition is, what it sees of a run, and how ``|`` and ``&`` make one of several."""
+"""The base class of termination conditions, and their combinations by ``|`` and ``&``."""
 
 from __future__ import annotations
 
@@ -18,127 +18,127 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class RunSnapshot:
-    """A run as the conditions see it, after a step.
+    """The data about a run that a condition can examine, after a step.
 
     :param state: the state after the step.
     :param elapsed: seconds since the run began.
-    :param message: the model's last answer, or None before the first.
-    :param before: the state with which the run began. What a thread did in earlier runs does not
-        count towards the limits of this one. None where everything in ``state`` is this run's.
+    :param message: the model's last message, or None before the first.
+    :param initial_state: the state with which the run began: what earlier runs of the thread did
+        does not count towards the limits of this one. None if all of ``state`` is of this run.
     """
 
     state: AgentState
     elapsed: float = 0.0
     message: Message | None = None
-    before: AgentState | None = None
+    initial_state: AgentState | None = None
 
     @property
     def iterations(self) -> int:
-        """The model calls of this run."""
-        return self.state.iteration - (self.before.iteration if self.before else 0)
+        """The number of model calls in this run."""
+        return self.state.iteration - (self.initial_state.iteration if self.initial_state else 0)
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens that the model read in this run, as far as its provider reports them."""
-        return self._tokens("prompt_tokens")
+        """Prompt tokens of this run, as far as the provider reports them."""
+        return self._count_tokens("prompt_tokens")
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens that the model wrote in this run, as far as its provider reports them."""
-        return self._tokens("completion_tokens")
+        """Completion tokens of this run, as far as the provider reports them."""
+        return self._count_tokens("completion_tokens")
 
     @property
     def total_tokens(self) -> int:
-        """Tokens read and written in this run."""
+        """Prompt and completion tokens of this run."""
         return self.prompt_tokens + self.completion_tokens
 
-    def called(self, tool: str) -> bool:
-        """Whether the model asked for ``tool`` in this run, in its last answer or before."""
-        if self.message and any(call.name == tool for call in self.message.tool_calls):
+    def has_called_tool(self, tool_name: str) -> bool:
+        """Whether the model has called the tool in this run, in its last message or before."""
+        if self.message and any(call.name == tool_name for call in self.message.tool_calls):
             return True
-        earlier = len(self.before.tool_executions) if self.before else 0
+        previous_count = len(self.initial_state.tool_executions) if self.initial_state else 0
         return any(
-            execution.tool_name == tool
-            for execution in islice(self.state.tool_executions, earlier, None)
+            execution.tool_name == tool_name
+            for execution in islice(self.state.tool_executions, previous_count, None)
         )
 
-    def _tokens(self, kind: str) -> int:
-        earlier = self.before.usage.get(kind, 0) if self.before else 0
-        return self.state.usage.get(kind, 0) - earlier
+    def _count_tokens(self, usage_key: str) -> int:
+        previous = self.initial_state.usage.get(usage_key, 0) if self.initial_state else 0
+        return self.state.usage.get(usage_key, 0) - previous
 
 
 class TerminationCondition(ABC):
-    """The base of every condition. A subclass is an immutable value with a ``check``."""
+    """The base class of conditions. A subclass is an immutable value with a ``check``."""
 
     __slots__ = ()
 
     @abstractmethod
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Why the run should stop, or None to go on."""
+        """Return the reason to stop the run, or None to continue."""
 
     def __or__(self, other: TerminationCondition) -> TerminationCondition:
-        """Stops where either condition says so."""
-        return _combined(AnyOf, self, other)
+        """Stops when either condition is met."""
+        return _combine(AnyOf, self, other)
 
     def __and__(self, other: TerminationCondition) -> TerminationCondition:
-        """Stops where both conditions say so, after the same step."""
-        return _combined(AllOf, self, other)
+        """Stops when both conditions are met after the same step."""
+        return _combine(AllOf, self, other)
 
     def __bool__(self) -> NoReturn:
-        # `a or b` would be `a` alone, and nobody would notice.
+        # Otherwise `a or b` would be `a`, without an error.
         raise TypeError("conditions are combined with | and &, not with `or` and `and`")
 
 
-def _combined(
-    kind: type[AnyOf] | type[AllOf], left: TerminationCondition, right: TerminationCondition
+def _combine(
+    cls: type[AnyOf] | type[AllOf], left: TerminationCondition, right: TerminationCondition
 ) -> TerminationCondition:
     if not isinstance(right, TerminationCondition):
         return NotImplemented
-    both = kind((left, right))
-    return both if len(both.conditions) > 1 else both.conditions[0]
+    combined = cls((left, right))
+    return combined if len(combined.conditions) > 1 else combined.conditions[0]
 
 
-def _members(value: Iterable[TerminationCondition], kind: type[Any]) -> Iterator[Any]:
+def _iter_conditions(value: Iterable[TerminationCondition], cls: type[Any]) -> Iterator[Any]:
     for condition in value:
         if not isinstance(condition, TerminationCondition):
             raise TypeError(
-                f"{kind.__name__} takes conditions, not {type(condition).__name__} {condition!r}"
+                f"{cls.__name__} takes conditions, not {type(condition).__name__} {condition!r}"
             )
-        if isinstance(condition, kind):
+        if isinstance(condition, cls):
             yield from condition.conditions
         else:
             yield condition
 
 
-def _flat(value: Iterable[TerminationCondition], kind: type[Any]) -> tuple[Any, ...]:
-    """The conditions, those of nested ones of the same kind among them, each once."""
+def _flatten(value: Iterable[TerminationCondition], cls: type[Any]) -> tuple[Any, ...]:
+    """The conditions, each once; those of the same class are replaced by their members."""
     if not isinstance(value, Iterable):
-        raise TypeError(f"{kind.__name__} takes a sequence of conditions, not {value!r}")
-    members: list[TerminationCondition] = []
-    for condition in _members(value, kind):
-        if condition not in members:
-            members.append(condition)
-    if not members:
-        raise ConfigurationError(f"{kind.__name__} needs at least one condition")
-    return tuple(members)
+        raise TypeError(f"{cls.__name__} takes a sequence of conditions, not {value!r}")
+    conditions: list[TerminationCondition] = []
+    for condition in _iter_conditions(value, cls):
+        if condition not in conditions:
+            conditions.append(condition)
+    if not conditions:
+        raise ConfigurationError(f"{cls.__name__} needs at least one condition")
+    return tuple(conditions)
 
 
-def _anyof(value: Iterable[TerminationCondition]) -> tuple[TerminationCondition, ...]:
-    return _flat(value, AnyOf)
+def _to_anyof_conditions(value: Iterable[TerminationCondition]) -> tuple[TerminationCondition, ...]:
+    return _flatten(value, AnyOf)
 
 
-def _allof(value: Iterable[TerminationCondition]) -> tuple[TerminationCondition, ...]:
-    return _flat(value, AllOf)
+def _to_allof_conditions(value: Iterable[TerminationCondition]) -> tuple[TerminationCondition, ...]:
+    return _flatten(value, AllOf)
 
 
 @attrs.frozen(repr=False)
 class AnyOf(TerminationCondition):
-    """What ``|`` makes. The first condition that fires, in the order written, is the reason."""
+    """The result of ``|``. The reason is that of the first condition that is met."""
 
-    conditions: tuple[TerminationCondition, ...] = attrs.field(converter=_anyof)
+    conditions: tuple[TerminationCondition, ...] = attrs.field(converter=_to_anyof_conditions)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """The reason of the first that fires."""
+        """The reason of the first condition that is met."""
         for condition in self.conditions:
             reason = condition.check(snapshot)
             if reason is not None:
@@ -146,17 +146,17 @@ class AnyOf(TerminationCondition):
         return None
 
     def __repr__(self) -> str:
-        return _written(self.conditions, " | ", AllOf)
+        return _format_conditions(self.conditions, " | ", AllOf)
 
 
 @attrs.frozen(repr=False)
 class AllOf(TerminationCondition):
-    """What ``&`` makes. The reason names every condition, for all of them fired."""
+    """The result of ``&``. The reason names every condition, for all of them are met."""
 
-    conditions: tuple[TerminationCondition, ...] = attrs.field(converter=_allof)
+    conditions: tuple[TerminationCondition, ...] = attrs.field(converter=_to_allof_conditions)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """The reasons of all, where all fire."""
+        """The reasons of all conditions, if all are met."""
         reasons = []
         for condition in self.conditions:
             reason = condition.check(snapshot)
@@ -166,11 +166,13 @@ class AllOf(TerminationCondition):
         return " and ".join(reasons)
 
     def __repr__(self) -> str:
-        return _written(self.conditions, " & ", AnyOf)
+        return _format_conditions(self.conditions, " & ", AnyOf)
 
 
-def _written(conditions: Iterable[TerminationCondition], sign: str, other: type[Any]) -> str:
-    return sign.join(
+def _format_conditions(
+    conditions: Iterable[TerminationCondition], operator: str, other: type[Any]
+) -> str:
+    return operator.join(
         f"({condition!r})" if isinstance(condition, other) else repr(condition)
         for condition in conditions
     )

@@ -1,4 +1,4 @@
-"""The conditions that Locus has: counts, times, what was called, what was said, and one's own."""
+"""The built-in termination conditions: limits of calls, tokens and time, tools, text, functions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from locus.core.attrs_validators import boolean
+from locus.core.attrs_validators import validate_bool
 from locus.core.errors import ConfigurationError
 from locus.core.termination.combinators import RunSnapshot, TerminationCondition
 
 
-def _count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigurationError(f"{field.name} must be a whole number from 1; not {value!r}")
 
@@ -22,29 +22,29 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not _is_number(value) or not value > 0:
         raise ConfigurationError(f"{field.name} must be a number above 0; not {value!r}")
 
 
-def _share(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_fraction(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not _is_number(value) or not 0 <= value <= 1:
         raise ConfigurationError(f"{field.name} must be from 0 to 1; not {value!r}")
 
 
-def _words(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_text(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{field.name} must be a string that is not empty; not {value!r}")
 
 
 @attrs.frozen(repr=False)
 class MaxIterations(TerminationCondition):
-    """Stops after so many model calls in this run."""
+    """Stops after this many model calls in this run."""
 
-    limit: int = attrs.field(validator=_count)
+    limit: int = attrs.field(validator=_validate_count)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when the run has made ``limit`` model calls."""
+        """Met when the run has made ``limit`` model calls."""
         return repr(self) if snapshot.iterations >= self.limit else None
 
     def __repr__(self) -> str:
@@ -53,27 +53,33 @@ class MaxIterations(TerminationCondition):
 
 @attrs.frozen(repr=False)
 class TokenLimit(TerminationCondition):
-    """Stops when the run has used so many tokens, as its provider counts them.
+    """Stops when the run has used this many tokens, as its provider counts them.
 
-    The limit is looked at after a step, so the step that reaches it may go beyond. A provider that
-    reports no usage never reaches it.
+    The limit is checked after each step, so the last step may exceed it. With a provider that
+    reports no usage it is never reached.
 
-    :param total: tokens read and written.
-    :param prompt: tokens read.
-    :param completion: tokens written.
-    :raises ConfigurationError: none of the three is given, or one is no whole number from 1.
+    :param total: prompt and completion tokens.
+    :param prompt: prompt tokens.
+    :param completion: completion tokens.
+    :raises ConfigurationError: none of the three is set, or one is not an integer of at least 1.
     """
 
-    total: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count))
-    prompt: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count))
-    completion: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count))
+    total: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_validate_count)
+    )
+    prompt: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_validate_count)
+    )
+    completion: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_validate_count)
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.total is self.prompt is self.completion is None:
             raise ConfigurationError("TokenLimit needs total=, prompt= or completion=")
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when one of the limits is reached."""
+        """Met when one of the limits is reached."""
         reached = (
             (self.total is not None and snapshot.total_tokens >= self.total)
             or (self.prompt is not None and snapshot.prompt_tokens >= self.prompt)
@@ -90,12 +96,12 @@ class TokenLimit(TerminationCondition):
 
 @attrs.frozen(repr=False)
 class TimeLimit(TerminationCondition):
-    """Stops when the run has taken so many seconds. A step that is under way is not cut off."""
+    """Stops when the run has taken this many seconds. A running step is not interrupted."""
 
-    seconds: float = attrs.field(validator=_seconds)
+    seconds: float = attrs.field(validator=_validate_seconds)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when ``seconds`` have passed."""
+        """Met when ``seconds`` have passed."""
         return repr(self) if snapshot.elapsed >= self.seconds else None
 
     def __repr__(self) -> str:
@@ -104,23 +110,23 @@ class TimeLimit(TerminationCondition):
 
 @attrs.frozen
 class NoToolCalls(TerminationCondition):
-    """Stops when the model's last answer asks for no tool."""
+    """Stops when the model's last message has no tool calls."""
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when there is an answer and it has no calls."""
-        answered = snapshot.message is not None and not snapshot.message.tool_calls
-        return repr(self) if answered else None
+        """Met when there is a message and it has no tool calls."""
+        met = snapshot.message is not None and not snapshot.message.tool_calls
+        return repr(self) if met else None
 
 
 @attrs.frozen(repr=False)
 class ToolCalled(TerminationCondition):
-    """Stops when the model has asked for a tool in this run, however the call went."""
+    """Stops when the model has called a tool in this run, even if the call failed."""
 
-    name: str = attrs.field(validator=_words)
+    name: str = attrs.field(validator=_validate_text)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when the tool was called, in the last step or in one before."""
-        return repr(self) if snapshot.called(self.name) else None
+        """Met when the tool was called, in the last step or in one before."""
+        return repr(self) if snapshot.has_called_tool(self.name) else None
 
     def __repr__(self) -> str:
         return f"ToolCalled({self.name!r})"
@@ -130,13 +136,13 @@ class ToolCalled(TerminationCondition):
 class ConfidenceMet(TerminationCondition):
     """Stops when the state's confidence is ``threshold`` (from 0 to 1) or more.
 
-    Something has to judge the run for its confidence to change: ``reflexion=``.
+    The confidence changes only if the run is assessed: ``reflexion=``.
     """
 
-    threshold: float = attrs.field(validator=_share)
+    threshold: float = attrs.field(validator=_validate_fraction)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when the confidence is there."""
+        """Met when the confidence is at least ``threshold``."""
         return repr(self) if snapshot.state.confidence >= self.threshold else None
 
     def __repr__(self) -> str:
@@ -145,29 +151,29 @@ class ConfidenceMet(TerminationCondition):
 
 @attrs.frozen(repr=False)
 class TextMention(TerminationCondition):
-    """Stops when the text of the model's last answer holds ``text``, anywhere in it.
+    """Stops when the text of the model's last message contains ``text``.
 
-    :param text: what to look for, to the letter: no pattern, no word boundaries.
-    :param case_sensitive: by default ``"DONE"`` is not found in ``"done"``. False compares as
-        ``str.casefold`` does, so that ``"STRASSE"`` is found in ``"Straße"``.
+    :param text: an exact substring: not a pattern, not limited to whole words.
+    :param case_sensitive: by default ``"done"`` does not contain ``"DONE"``. False compares with
+        ``str.casefold``, so that ``"Straße"`` contains ``"STRASSE"``.
     """
 
-    text: str = attrs.field(validator=_words)
-    case_sensitive: bool = attrs.field(default=True, validator=boolean, kw_only=True)
+    text: str = attrs.field(validator=_validate_text)
+    case_sensitive: bool = attrs.field(default=True, validator=validate_bool, kw_only=True)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Fires when the last answer mentions the text."""
-        said = snapshot.message.text if snapshot.message is not None else ""
+        """Met when the last message contains the text."""
+        message_text = snapshot.message.text if snapshot.message is not None else ""
         if self.case_sensitive:
-            return repr(self) if self.text in said else None
-        return repr(self) if self.text.casefold() in said.casefold() else None
+            return repr(self) if self.text in message_text else None
+        return repr(self) if self.text.casefold() in message_text.casefold() else None
 
     def __repr__(self) -> str:
         case = "" if self.case_sensitive else ", case_sensitive=False"
         return f"TextMention({self.text!r}{case})"
 
 
-def _function(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_function(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value):
         raise TypeError(f"CustomCondition takes a function, not {type(value).__name__}")
     if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
@@ -176,35 +182,36 @@ def _function(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 @attrs.frozen(repr=False)
 class CustomCondition(TerminationCondition):
-    """Stops when a function of the caller's says so.
+    """Stops when a function of the caller's returns true.
 
-    :param function: called with the :class:`RunSnapshot`; True stops, and so does a string, which
-        becomes part of the reason. False, None and the empty string go on. What it raises ends the
-        run with that error. Pickling the condition wants a function that can be imported.
-    :param name: what the reason calls it; the function's own name by default.
-    :raises TypeError: ``function`` cannot be called, or is async; or, later, gave something else.
+    :param function: called with the :class:`RunSnapshot`. True stops the run, and so does a string,
+        which becomes part of the reason; False, None and the empty string continue. An exception
+        that it raises ends the run. The condition can be pickled if the function can be imported.
+    :param name: the function's name in the reason; by default its own.
+    :raises TypeError: ``function`` cannot be called, or is async; or, from :meth:`check`, it
+        returned something else.
     """
 
-    function: Callable[[RunSnapshot], bool | str | None] = attrs.field(validator=_function)
-    name: str = attrs.field(validator=_words)
+    function: Callable[[RunSnapshot], bool | str | None] = attrs.field(validator=_validate_function)
+    name: str = attrs.field(validator=_validate_text)
 
     @name.default
-    def _name(self) -> str:
+    def _get_default_name(self) -> str:
         name = getattr(self.function, "__name__", None)
         return name if isinstance(name, str) and name else type(self.function).__name__
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """What the function says."""
-        said = self.function(snapshot)
-        if said is None or said is False or said == "":
+        """Met when the function returns True or a string."""
+        result = self.function(snapshot)
+        if result is None or result is False or result == "":
             return None
-        if said is True:
+        if result is True:
             return repr(self)
-        if isinstance(said, str):
-            return f"{self!r}: {said}"
-        if inspect.iscoroutine(said):
-            said.close()  # never to be awaited, and that is fine
-        raise TypeError(f"{self!r} must give a bool, a string or None; not {type(said).__name__}")
+        if isinstance(result, str):
+            return f"{self!r}: {result}"
+        if inspect.iscoroutine(result):
+            result.close()  # it is never awaited; this prevents Python's warning
+        raise TypeError(f"{self!r} must give a bool, a string or None; not {type(result).__name__}")
 
     def __repr__(self) -> str:
         return f"CustomCondition({self.name})"

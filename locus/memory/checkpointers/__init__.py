@@ -1,1 +1,1 @@
-"""Checkpointers: the state of each conversation, kept in memory, in files or in SQLite."""
+"""Checkpointers save the state of each conversation: in memory, in files or in SQLite."""

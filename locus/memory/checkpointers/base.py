@@ -1,8 +1,7 @@
-"""What a checkpointer promises: the last saved state of each thread, whole, whatever happens.
+"""``BaseCheckpointer``, the base class of checkpointers: they save the state of each thread.
 
 The methods block, so that one implementation serves all runtimes: an async agent calls them in a
-worker thread. A *thread* here is a conversation under a name, which has nothing to do with threads
-of the operating system.
+worker thread. A *thread* here is a conversation with an id, not a thread of the operating system.
 """
 
 from __future__ import annotations
@@ -16,56 +15,59 @@ from locus.core.state import AgentState
 
 
 class BaseCheckpointer(Closeable):
-    """Keeps the state of each thread. May be used from many threads and tasks at once.
+    """Saves the state of each conversation thread.
 
-    A checkpointer of your own has these five methods, and :meth:`close` where it holds something.
+    A subclass implements the five abstract methods, and :meth:`close` if it has open files or
+    connections. Many operating-system threads and tasks may use it at the same time.
     """
 
     @abstractmethod
     def save(self, thread_id: str, state: AgentState) -> None:
-        """Keep ``state`` as the thread's checkpoint, in the place of the one before.
+        """Save ``state`` as the thread's checkpoint; it replaces the previous one.
 
-        When this returns, the checkpoint is there to stay: it outlives the process and, as far as
-        the disk keeps its promises, the power. If it fails or is killed, either the new checkpoint
-        is there or the one before.
+        When this returns, the checkpoint is durable: it survives the end of the process and, as far
+        as the disk is reliable, a power failure. If it fails or the process is killed, the thread
+        has either the new checkpoint or the previous one.
 
-        :raises CheckpointError: it could not be saved; the one before is still there.
-        :raises ConfigurationError: the state holds something that is not JSON; says what.
+        :raises CheckpointError: it could not be saved; the previous one still exists.
+        :raises ConfigurationError: a value in the state is not JSON; names it.
         """
 
     @abstractmethod
     def load(self, thread_id: str) -> AgentState | None:
-        """The thread's checkpoint, or None where it has none.
+        """Load the thread's checkpoint; None if it has none.
 
-        :raises CheckpointError: it is damaged or cannot be read; says what to do.
-        :raises CheckpointVersionError: a newer version of Locus has saved it.
+        :raises CheckpointError: it is damaged or cannot be read; the message says what to do.
+        :raises CheckpointVersionError: a newer version of Locus saved it.
         """
 
     @abstractmethod
     def delete(self, thread_id: str) -> None:
-        """Forget the thread; all is well if it is not known."""
+        """Delete the thread's checkpoint, if it has one."""
 
     @abstractmethod
-    def threads(self) -> tuple[str, ...]:
-        """The names of all threads that have a checkpoint, sorted."""
+    def list_thread_ids(self) -> tuple[str, ...]:
+        """The ids of all threads that have a checkpoint, sorted."""
 
     @abstractmethod
-    def claim(self, thread_id: str) -> AbstractContextManager[None]:
-        """Have the thread to oneself, inside ``with``: what a run does before it loads.
+    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
+        """A context manager that locks the thread; a run locks it before it loads.
 
-        Nobody else gets a claim on it meanwhile, in whatever thread, task or process, the holder
-        itself included. A claim ends with its ``with`` block, or with its process, however that
-        dies. It may end in another thread than it began in. Saving and loading need no claim.
+        Meanwhile no other code can lock it, in any thread, task or process; the lock is not
+        reentrant. It is released at the end of the ``with`` block, or when the process ends, even
+        if it is killed. It may be released in another operating-system thread than it was acquired
+        in. :meth:`save` and :meth:`load` do not need the lock.
 
-        :raises ThreadBusyError: on entering, at once, where somebody else has the claim.
+        :raises ThreadBusyError: at the start of the ``with`` block, without waiting, if the thread
+            is locked already.
         """
 
-    def close(self) -> None:  # to hold nothing is a good way to be closed
-        """Release files and connections. Calling twice is fine; used again, it opens them again."""
+    def close(self) -> None:
+        """Close files and connections. Calling it twice is fine; a later call opens them again."""
 
 
-def check_thread_id(thread_id: str) -> str:
-    """``thread_id``, where it is one.
+def validate_thread_id(thread_id: str) -> str:
+    """Check ``thread_id``, and return it.
 
     :raises TypeError: it is not a string.
     :raises ConfigurationError: (a ``ValueError``) it is empty.
@@ -77,8 +79,8 @@ def check_thread_id(thread_id: str) -> str:
     return thread_id
 
 
-def check_state(state: AgentState) -> AgentState:
-    """``state``, where it is one.
+def validate_state(state: AgentState) -> AgentState:
+    """Check ``state``, and return it.
 
     :raises TypeError: it is something else.
     """

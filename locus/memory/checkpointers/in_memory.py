@@ -1,4 +1,4 @@
-"""Checkpoints in a dictionary: for tests, and for conversations that end with their process."""
+"""``MemoryCheckpointer``: checkpoints in a dictionary, lost when the process ends."""
 
 from __future__ import annotations
 
@@ -9,71 +9,73 @@ import attrs
 
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
-from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
-from locus.memory.checkpointers.incremental import same_beginning
-from locus.memory.checkpointers.thread_locks import claim_in_process
+from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
+from locus.memory.checkpointers.incremental import count_identical_prefix
+from locus.memory.checkpointers.thread_locks import lock_in_process
 
 
 @attrs.frozen(eq=False)
-class _Saved:
+class _SavedState:
     state: AgentState
-    """What was saved, to find by identity what is new the next time."""
+    """The saved object. The next save compares its items by identity, to find the new ones."""
 
     messages: tuple[bytes, ...]
     executions: tuple[bytes, ...]
-    rest: bytes
+    state_json: bytes
+    """The state as JSON, without its messages and executions."""
 
 
-_NOTHING = _Saved(AgentState(), (), (), b"")
+_EMPTY_STATE = _SavedState(AgentState(), (), (), b"")
 
 
 class MemoryCheckpointer(BaseCheckpointer):
-    """Keeps checkpoints as long as it lives, in this process.
+    """Keeps checkpoints in the memory of this process, until the checkpointer is deleted.
 
-    It keeps them as JSON, as the others do: it refuses what they refuse, gives what they give, and
-    nobody can alter a checkpoint afterwards. Pickling it is an error, for the copy would know
-    nothing of what is saved later.
+    It saves JSON, as the others do: so it raises the same errors and returns the same values, and a
+    saved checkpoint cannot be changed. It cannot be pickled, because the copy would not have the
+    checkpoints that are saved later.
     """
 
     def __init__(self) -> None:
-        # Used without a lock: each method does one thing to it, which the interpreter does whole.
-        self._states: dict[str, _Saved] = {}
+        # No lock is needed: each method uses it in one operation, which is atomic in Python.
+        self._states: dict[str, _SavedState] = {}
 
     def save(self, thread_id: str, state: AgentState) -> None:
-        from locus.core.state_json import write_item, write_state
+        from locus.core.state_json import encode_item
 
-        last = self._states.get(check_thread_id(thread_id), _NOTHING)
-        kept = same_beginning(last.state.messages, check_state(state).messages)
-        messages = last.messages[:kept] + tuple(map(write_item, state.messages[kept:]))
-        kept = same_beginning(last.state.tool_executions, state.tool_executions)
-        executions = last.executions[:kept] + tuple(map(write_item, state.tool_executions[kept:]))
-        rest = write_state(state.evolve(messages=(), tool_executions=()))
-        self._states[thread_id] = _Saved(state, messages, executions, rest)
+        last = self._states.get(validate_thread_id(thread_id), _EMPTY_STATE)
+        count = count_identical_prefix(last.state.messages, validate_state(state).messages)
+        messages = last.messages[:count] + tuple(map(encode_item, state.messages[count:]))
+        count = count_identical_prefix(last.state.tool_executions, state.tool_executions)
+        new_executions = tuple(map(encode_item, state.tool_executions[count:]))
+        executions = last.executions[:count] + new_executions
+        state_json = state.evolve(messages=(), tool_executions=()).to_json()
+        self._states[thread_id] = _SavedState(state, messages, executions, state_json)
 
     def load(self, thread_id: str) -> AgentState | None:
-        from locus.core.state_json import read_items, read_state
+        from locus.core.state_json import decode_items
 
-        saved = self._states.get(check_thread_id(thread_id))
+        saved = self._states.get(validate_thread_id(thread_id))
         if saved is None:
             return None
-        return read_state(saved.rest).evolve(
-            messages=read_items(Message, saved.messages),
-            tool_executions=read_items(ToolExecution, saved.executions),
+        return AgentState.from_json(saved.state_json).evolve(
+            messages=decode_items(saved.messages, Message),
+            tool_executions=decode_items(saved.executions, ToolExecution),
         )
 
     def delete(self, thread_id: str) -> None:
-        self._states.pop(check_thread_id(thread_id), None)
+        self._states.pop(validate_thread_id(thread_id), None)
 
-    def threads(self) -> tuple[str, ...]:
+    def list_thread_ids(self) -> tuple[str, ...]:
         return tuple(sorted(self._states))
 
-    def claim(self, thread_id: str) -> AbstractContextManager[None]:
-        return claim_in_process(f"{id(self)}:{check_thread_id(thread_id)}", thread_id)
+    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
+        return lock_in_process(f"{id(self)}:{validate_thread_id(thread_id)}", thread_id)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "a MemoryCheckpointer cannot be pickled: its checkpoints stay in this process. "
-            "SQLiteCheckpointer(path) and FileCheckpointer(directory) go along to another one"
+            "SQLiteCheckpointer(path) and FileCheckpointer(directory) can be pickled"
         )
 
     def __repr__(self) -> str:

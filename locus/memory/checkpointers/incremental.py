@@ -1,4 +1,4 @@
-"""What of a state is new since it was last saved, and how a sequence is sealed against damage."""
+"""Incremental saving: which items are new since the last save, and digests of the saved items."""
 
 from __future__ import annotations
 
@@ -7,34 +7,39 @@ from hashlib import blake2b
 from operator import is_
 from typing import Any, Final
 
-SEAL_SIZE: Final = 16
-NO_SEAL: Final = bytes(SEAL_SIZE)
-"""The seal of a sequence with nothing in it."""
+DIGEST_SIZE: Final = 16
+EMPTY_DIGEST: Final = bytes(DIGEST_SIZE)
+"""The digest of an empty sequence."""
 
 
-def same_beginning(old: Sequence[Any], new: Sequence[Any]) -> int:
-    """How many of the items at the beginning are the very same objects.
+def count_identical_prefix(old: Sequence[Any], new: Sequence[Any]) -> int:
+    """How many items at the beginning of the two sequences are identical objects.
 
-    Not equal ones: ``1 == True``, and JSON knows the difference.
+    Equality is not enough: ``1 == True``, but their JSON differs.
     """
-    if all(map(is_, old, new)):  # ten times as fast as a loop, and what is mostly the case
+    if all(map(is_, old, new)):  # the usual case, and ten times as fast as a loop
         return min(len(old), len(new))
-    return next(at for at, same in enumerate(map(is_, old, new)) if not same)
+    return next(index for index, same in enumerate(map(is_, old, new)) if not same)
 
 
-def next_seal(before: bytes, body: bytes) -> bytes:
-    """The seal of a sequence that is ``body`` longer than the one sealed with ``before``.
+def extend_digest(digest: bytes, item: bytes) -> bytes:
+    """The digest of a sequence with one more item.
 
-    It tells that nothing is missing, altered or in another order. It is no proof against somebody
-    who means to alter things: there is no secret in it.
+    It shows that no item is missing, changed or in another position. It does not protect against
+    deliberate changes: it contains no secret.
+
+    :param digest: the digest of the sequence without ``item``.
     """
-    return blake2b(before + body, digest_size=SEAL_SIZE).digest()
+    return blake2b(digest + item, digest_size=DIGEST_SIZE).digest()
 
 
-def seals(bodies: Iterable[bytes], before: bytes = NO_SEAL) -> list[bytes]:
-    """The seal after each of the items."""
-    found = []
-    for body in bodies:
-        before = next_seal(before, body)
-        found.append(before)
-    return found
+def compute_digests(items: Iterable[bytes], digest: bytes = EMPTY_DIGEST) -> list[bytes]:
+    """The digest of the sequence after each of the items.
+
+    :param digest: the digest of the items before these.
+    """
+    digests = []
+    for item in items:
+        digest = extend_digest(digest, item)
+        digests.append(digest)
+    return digests

@@ -1,9 +1,10 @@
-"""Checkpoints in an SQLite database: a step saves what it has added.
+"""``SQLiteCheckpointer``: checkpoints in an SQLite database; a save writes only the new items.
 
-Messages and executions are rows. A state that begins with what was last saved adds rows to that,
-any other takes the place of the rows from where it differs. To find out, the checkpointer keeps the
-state that it last saved or loaded, and compares by identity, if the database still says the same
-``revision``; otherwise the seals of the rows are compared. One transaction does all of it.
+Each message and each tool execution is a row. If the new state begins with the items of the saved
+one, rows are added; otherwise the rows from the first difference on are replaced. To compare, the
+checkpointer caches the state that it last saved or loaded, and compares its items by identity,
+provided that the database still has the same ``revision``; otherwise it compares the digests of the
+rows. Each save is one transaction. The columns named ``seal`` contain the digests.
 """
 
 from __future__ import annotations
@@ -20,54 +21,59 @@ from typing import Any, Final
 
 import attrs
 
-from locus.core.errors import ConfigurationError
+from locus.core.errors import ConfigurationError, StateFormatError
 from locus.core.messages import Message
-from locus.core.state import AgentState, StateFormatError, ToolExecution
-from locus.memory.checkpointers.base import BaseCheckpointer, check_state, check_thread_id
-from locus.memory.checkpointers.file_names import check_path, file_name, make_directory
-from locus.memory.checkpointers.incremental import NO_SEAL, SEAL_SIZE, same_beginning, seals
-from locus.memory.checkpointers.sqlite_connections import Connections
-from locus.memory.checkpointers.sqlite_schema import connect, is_current
-from locus.memory.checkpointers.thread_locks import claim_file
+from locus.core.state import AgentState, ToolExecution
+from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
+from locus.memory.checkpointers.filesystem import make_directory, make_file_name, validate_path
+from locus.memory.checkpointers.incremental import (
+    DIGEST_SIZE,
+    EMPTY_DIGEST,
+    compute_digests,
+    count_identical_prefix,
+)
+from locus.memory.checkpointers.sqlite_pool import ConnectionPool
+from locus.memory.checkpointers.sqlite_schema import connect_and_migrate, is_schema_current
+from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 
-_MESSAGES: Final = 0
+_MESSAGES: Final = 0  # a value of the column `kind`
 _EXECUTIONS: Final = 1
-_MAX_KNOWN: Final = 128
-_LONGEST: Final = 1_000_000  # SQLite counts milliseconds in 32 bits
+_MAX_CACHED_STATES: Final = 128
+_MAX_TIMEOUT: Final = 1_000_000  # SQLite counts milliseconds in 32 bits
 
 
 @attrs.frozen
-class _Row:
-    """What stands in the database about a thread."""
+class _CheckpointRow:
+    """The row of a thread in the table ``checkpoints``."""
 
     id: int
     revision: bytes
     state: bytes
     messages: int
     executions: int
-    seal: bytes
+    digest: bytes
 
 
 @attrs.frozen(eq=False)
-class _Known:
-    """A state that was in the database when it said ``revision``."""
+class _CachedState:
+    """The state that the database had at ``revision``."""
 
     revision: bytes
     state: AgentState
 
 
 class SQLiteCheckpointer(BaseCheckpointer):
-    """Keeps checkpoints in an SQLite database: the one to take where runs should outlive a process.
+    """Saves checkpoints in an SQLite database: the best choice if runs outlive a process.
 
-    May be used from many threads, tasks and processes at once, and in a forked child; pickled, it
-    connects anew where it is unpickled. The database may hold other tables too. It has to be on a
-    disk of this machine: network file systems do not lock well enough.
+    Many threads, tasks and processes may use it at the same time, also after a fork; an unpickled
+    copy opens its own connections. The database may have other tables. It has to be on a local
+    disk: the locks of network file systems are not reliable.
 
-    :param path: the database file; it is made when first used. Lock files are in a directory
-        beside it, whose name ends in ``-claims``.
-    :param timeout: seconds to wait while others write.
-    :raises ConfigurationError: there is no such path, or the timeout is no number from 0.
+    :param path: the database file; the first use creates it. Lock files are in a directory next to
+        it, whose name ends in ``-locks``.
+    :param timeout: seconds to wait for other writers.
+    :raises ConfigurationError: the path is invalid, or the timeout is not a number from 0.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
@@ -79,137 +85,140 @@ class SQLiteCheckpointer(BaseCheckpointer):
         if (
             not isinstance(timeout, (int, float))
             or isinstance(timeout, bool)
-            or not 0 <= timeout <= _LONGEST
+            or not 0 <= timeout <= _MAX_TIMEOUT
         ):
             raise ConfigurationError(
-                f"timeout is a number of seconds from 0 to {_LONGEST:,}, not {timeout!r}"
+                f"timeout is a number of seconds from 0 to {_MAX_TIMEOUT:,}, not {timeout!r}"
             )
-        self.path = check_path(path)
+        self.path = validate_path(path)
         self.timeout = timeout
-        self._connections = Connections(self.path, partial(_open, self.path, timeout), is_current)
-        self._known: dict[str, _Known] = {}
+        self._pool = ConnectionPool(
+            self.path, partial(_open_database, self.path, timeout), is_schema_current
+        )
+        self._cached_states: dict[str, _CachedState] = {}
 
     def save(self, thread_id: str, state: AgentState) -> None:
-        from locus.core.state_json import write_state
-
-        key = _key(check_thread_id(thread_id))
-        rest = write_state(check_state(state).evolve(messages=(), tool_executions=()))
+        key = _encode_thread_id(validate_thread_id(thread_id))
+        state_json = validate_state(state).evolve(messages=(), tool_executions=()).to_json()
         revision = os.urandom(16)
         with self._connection("saved", thread_id, write=True) as db:
-            row = _row(db, key)
-            known = self._what_is_known(thread_id, row)
-            number = _insert(db, key) if row is None else row.id
-            last = _put(db, number, _MESSAGES, state.messages, known.messages)
-            last += _put(db, number, _EXECUTIONS, state.tool_executions, known.tool_executions)
+            row = _select_checkpoint(db, key)
+            cached = self._get_cached_state(thread_id, row)
+            row_id = _insert_checkpoint(db, key) if row is None else row.id
+            item_digests = _write_items(db, row_id, _MESSAGES, state.messages, cached.messages)
+            item_digests += _write_items(
+                db, row_id, _EXECUTIONS, state.tool_executions, cached.tool_executions
+            )
             counts = len(state.messages), len(state.tool_executions)
+            digest = _compute_checkpoint_digest(key, state_json, *counts, item_digests)
             db.execute(
                 "UPDATE checkpoints SET revision = ?, state = ?, messages = ?, executions = ?, "
                 "seal = ? WHERE id = ?",
-                (revision, rest.decode(), *counts, _seal(key, rest, *counts, last), number),
+                (revision, state_json.decode(), *counts, digest, row_id),
             )
-        self._remember(thread_id, revision, state)
+        self._cache_state(thread_id, revision, state)
 
     def load(self, thread_id: str) -> AgentState | None:
-        from locus.core.state_json import read_items, read_state
+        from locus.core.state_json import decode_items
 
-        key = _key(check_thread_id(thread_id))
+        key = _encode_thread_id(validate_thread_id(thread_id))
         with self._connection("read", thread_id) as db:
-            row = _row(db, key)
+            row = _select_checkpoint(db, key)
             if row is None:
                 return None
-            messages = _bodies(db, row.id, _MESSAGES)
-            executions = _bodies(db, row.id, _EXECUTIONS)
-        last = (seals(messages) or [NO_SEAL])[-1] + (seals(executions) or [NO_SEAL])[-1]
+            messages = _select_item_bodies(db, row.id, _MESSAGES)
+            executions = _select_item_bodies(db, row.id, _EXECUTIONS)
+        item_digests = _compute_digest(messages) + _compute_digest(executions)
         counts = len(messages), len(executions)
         if counts != (row.messages, row.executions):
-            raise self._damaged("rows are missing", thread_id)
-        if row.seal != _seal(key, row.state, *counts, last):
-            raise self._damaged("its checksum is another", thread_id)
+            raise self._make_damaged_error("rows are missing", thread_id)
+        if row.digest != _compute_checkpoint_digest(key, row.state, *counts, item_digests):
+            raise self._make_damaged_error("its checksum is another", thread_id)
         try:
-            state = read_state(row.state).evolve(
-                messages=read_items(Message, messages),
-                tool_executions=read_items(ToolExecution, executions),
+            state = AgentState.from_json(row.state).evolve(
+                messages=decode_items(messages, Message),
+                tool_executions=decode_items(executions, ToolExecution),
             )
-        except StateFormatError as why:
-            if why.newer:
-                raise CheckpointVersionError(f"{self.path}: {why}", thread_id=thread_id) from why
-            raise self._damaged(str(why), thread_id) from why
-        self._remember(thread_id, row.revision, state)
+        except StateFormatError as exc:
+            if exc.newer:
+                raise CheckpointVersionError(f"{self.path}: {exc}", thread_id=thread_id) from exc
+            raise self._make_damaged_error(str(exc), thread_id) from exc
+        self._cache_state(thread_id, row.revision, state)
         return state
 
     def delete(self, thread_id: str) -> None:
-        key = _key(check_thread_id(thread_id))
+        key = _encode_thread_id(validate_thread_id(thread_id))
         with self._connection("deleted", thread_id, write=True) as db:
-            row = _row(db, key)
+            row = _select_checkpoint(db, key)
             if row is not None:
                 db.execute("DELETE FROM checkpoint_items WHERE checkpoint = ?", (row.id,))
                 db.execute("DELETE FROM checkpoints WHERE id = ?", (row.id,))
-        self._known.pop(thread_id, None)
+        self._cached_states.pop(thread_id, None)
 
-    def threads(self) -> tuple[str, ...]:
+    def list_thread_ids(self) -> tuple[str, ...]:
         with self._connection("listed") as db:
             rows = db.execute("SELECT thread_id FROM checkpoints").fetchall()
-        return tuple(sorted(name.decode("utf-8", "surrogatepass") for (name,) in rows))
+        return tuple(sorted(key.decode("utf-8", "surrogatepass") for (key,) in rows))
 
-    def claim(self, thread_id: str) -> AbstractContextManager[None]:
-        check_thread_id(thread_id)
-        return self._claim(thread_id)
+    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
+        validate_thread_id(thread_id)
+        return self._lock(thread_id)
 
     @contextmanager
-    def _claim(self, thread_id: str) -> Iterator[None]:
-        # Where the file itself is: whoever comes by a symbolic link wants the same claim.
-        directory = Path(f"{os.path.realpath(self.path)}-claims")
+    def _lock(self, thread_id: str) -> Iterator[None]:
+        # Next to the real file, so that a path with a symbolic link has the same locks.
+        directory = Path(f"{os.path.realpath(self.path)}-locks")
         try:
-            _check_file(self.path)
+            _reject_directory(self.path)
             make_directory(directory)
-        except OSError as why:
+        except OSError as exc:
             raise CheckpointError(
-                f"thread {thread_id!r} cannot be claimed: {why}", thread_id=thread_id
-            ) from why
-        with claim_file(directory / f"{file_name(thread_id)}.lock", thread_id):
+                f"thread {thread_id!r} cannot be locked: {exc}", thread_id=thread_id
+            ) from exc
+        with lock_file(directory / f"{make_file_name(thread_id)}.lock", thread_id):
             yield
 
     def close(self) -> None:
-        """Close the connections; the next use opens others."""
-        self._connections.close()
+        """Close the connections; the next use opens new ones."""
+        self._pool.close()
 
-    # What the last time has left behind.
+    # The cache of the states that were last saved or loaded.
 
-    def _what_is_known(self, thread_id: str, row: _Row | None) -> AgentState:
-        """The state in the database, or one with nothing in it where that is not known."""
-        known = self._known.get(thread_id)
-        if known is None or row is None or known.revision != row.revision:
+    def _get_cached_state(self, thread_id: str, row: _CheckpointRow | None) -> AgentState:
+        """The state in the database, or an empty one if the cache does not have its revision."""
+        cached = self._cached_states.get(thread_id)
+        if cached is None or row is None or cached.revision != row.revision:
             return AgentState()
-        return known.state
+        return cached.state
 
-    def _remember(self, thread_id: str, revision: bytes, state: AgentState) -> None:
-        # Without a lock, which a forked child might never get: it is only a help, and never trusted
-        # without its revision.
-        self._known.pop(thread_id, None)
-        self._known[thread_id] = _Known(revision, state)
-        for oldest in list(self._known)[:-_MAX_KNOWN]:
-            self._known.pop(oldest, None)
+    def _cache_state(self, thread_id: str, revision: bytes, state: AgentState) -> None:
+        # Without a lock, for a forked child could wait for it for ever. None is needed: a cached
+        # state is used only if its revision is that of the database.
+        self._cached_states.pop(thread_id, None)
+        self._cached_states[thread_id] = _CachedState(revision, state)
+        for oldest in list(self._cached_states)[:-_MAX_CACHED_STATES]:
+            self._cached_states.pop(oldest, None)
 
     # The database.
 
     @contextmanager
     def _connection(
-        self, done: str, thread_id: str | None = None, *, write: bool = False
+        self, action: str, thread_id: str | None = None, *, write: bool = False
     ) -> Iterator[sqlite3.Connection]:
-        """A connection inside a transaction; what SQLite says against it is a CheckpointError."""
+        """A connection in a transaction; an error of SQLite is raised as a CheckpointError."""
         try:
-            with self._connections.taken(write=write) as db:
+            with self._pool.acquire(write=write) as db:
                 yield db
-        except (sqlite3.Error, OSError) as why:
-            what = "the threads" if thread_id is None else f"thread {thread_id!r}"
+        except (sqlite3.Error, OSError) as exc:
+            subject = "the threads" if thread_id is None else f"thread {thread_id!r}"
             raise CheckpointError(
-                f"{what} cannot be {done} in {self.path}: {why}", thread_id=thread_id
-            ) from why
+                f"{subject} cannot be {action} in {self.path}: {exc}", thread_id=thread_id
+            ) from exc
 
-    def _damaged(self, how: str, thread_id: str) -> CheckpointError:
+    def _make_damaged_error(self, reason: str, thread_id: str) -> CheckpointError:
         return CheckpointError(
-            f"the checkpoint of thread {thread_id!r} in {self.path} is damaged: {how}. Restore the "
-            "database from a copy, or delete the thread to begin it anew",
+            f"the checkpoint of thread {thread_id!r} in {self.path} is damaged: {reason}. Restore "
+            "the database from a copy, or delete the thread to begin it anew",
             thread_id=thread_id,
         )
 
@@ -220,19 +229,19 @@ class SQLiteCheckpointer(BaseCheckpointer):
         return f"SQLiteCheckpointer({str(self.path)!r})"
 
 
-def _open(path: Path, timeout: float) -> sqlite3.Connection:
-    _check_file(path)
+def _open_database(path: Path, timeout: float) -> sqlite3.Connection:
+    _reject_directory(path)
     make_directory(path.parent)
-    return connect(str(path), timeout)
+    return connect_and_migrate(str(path), timeout)
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():  # of which SQLite says that the disk has failed
+def _reject_directory(path: Path) -> None:
+    if path.is_dir():  # SQLite would report a failure of the disk
         raise IsADirectoryError(EISDIR, "it is a directory; give the path of a file", str(path))
 
 
-def _key(thread_id: str) -> str | bytes:
-    """The thread's name as SQLite can have it: text, but for half a surrogate pair."""
+def _encode_thread_id(thread_id: str) -> str | bytes:
+    """The thread's id as SQLite can store it: text, or bytes if it has half a surrogate pair."""
     encoded = thread_id.encode("utf-8", "surrogatepass")
     try:
         encoded.decode()
@@ -241,92 +250,106 @@ def _key(thread_id: str) -> str | bytes:
     return thread_id
 
 
-def _row(db: sqlite3.Connection, key: str | bytes) -> _Row | None:
-    found = db.execute(
+def _select_checkpoint(db: sqlite3.Connection, key: str | bytes) -> _CheckpointRow | None:
+    row = db.execute(
         "SELECT id, revision, state, messages, executions, seal FROM checkpoints "
         "WHERE thread_id = ?",
         (key,),
     ).fetchone()
-    return found and _Row(*found)
+    return row and _CheckpointRow(*row)
 
 
-def _insert(db: sqlite3.Connection, key: str | bytes) -> int:
-    done = db.execute(
+def _insert_checkpoint(db: sqlite3.Connection, key: str | bytes) -> int:
+    cursor = db.execute(
         "INSERT INTO checkpoints (thread_id, revision, state, messages, executions, seal) "
         "VALUES (?, x'', '', 0, 0, x'')",
         (key,),
     )
-    assert done.lastrowid is not None  # it has inserted
-    return done.lastrowid
+    assert cursor.lastrowid is not None  # set by INSERT
+    return cursor.lastrowid
 
 
-def _put(
+def _write_items(
     db: sqlite3.Connection,
     checkpoint: int,
-    kind: int,
+    item_type: int,
     items: Sequence[Message] | Sequence[ToolExecution],
-    known: Sequence[Message] | Sequence[ToolExecution],
+    cached: Sequence[Message] | Sequence[ToolExecution],
 ) -> bytes:
-    """Have the rows say ``items``, writing those that differ. Gives the last one's seal.
+    """Write the rows that differ from ``items``. Returns the digest of all items.
 
-    :param known: what the rows say; empty where that is not known.
+    :param checkpoint: the id of the row in ``checkpoints``.
+    :param item_type: ``_MESSAGES`` or ``_EXECUTIONS``.
+    :param cached: the items in the database; empty if they are not cached.
     """
-    from locus.core.state_json import write_item
+    from locus.core.state_json import encode_item
 
-    place = (checkpoint, kind)
-    kept = len(known) if same_beginning(known, items) == len(known) else 0
-    before = _seal_at(db, place, kept - 1)
-    bodies = [write_item(item) for item in items[kept:]]
-    new = seals(bodies, before)
-    if kept == 0:
-        old = db.execute(
+    sequence = (checkpoint, item_type)
+    unchanged = len(cached) if count_identical_prefix(cached, items) == len(cached) else 0
+    previous_digest = _select_item_digest(db, sequence, unchanged - 1)
+    bodies = [encode_item(item) for item in items[unchanged:]]
+    digests = compute_digests(bodies, previous_digest)
+    if unchanged == 0:
+        stored_digests = db.execute(
             "SELECT seal FROM checkpoint_items WHERE checkpoint = ? AND kind = ? ORDER BY position",
-            place,
+            sequence,
         ).fetchall()
-        for (stored,), wanted in zip(old, new, strict=False):
-            if stored != wanted:
+        for (stored_digest,), digest in zip(stored_digests, digests, strict=False):
+            if stored_digest != digest:
                 break
-            kept += 1
-        if kept < len(old):
+            unchanged += 1
+        if unchanged < len(stored_digests):
             db.execute(
                 "DELETE FROM checkpoint_items WHERE checkpoint = ? AND kind = ? AND position >= ?",
-                (*place, kept),
+                (*sequence, unchanged),
             )
-    added = len(items) - kept
+    added = len(items) - unchanged
     if added:
+        new_rows = zip(bodies[-added:], digests[-added:], strict=True)
         db.executemany(
             "INSERT INTO checkpoint_items VALUES (?, ?, ?, ?, ?)",
             (
-                (*place, kept + at, body.decode(), seal)
-                for at, (body, seal) in enumerate(zip(bodies[-added:], new[-added:], strict=True))
+                (*sequence, position, body.decode(), digest)
+                for position, (body, digest) in enumerate(new_rows, start=unchanged)
             ),
         )
-    return new[-1] if new else before
+    return digests[-1] if digests else previous_digest
 
 
-def _seal_at(db: sqlite3.Connection, place: tuple[int, int], position: int) -> bytes:
-    found = db.execute(
+def _select_item_digest(db: sqlite3.Connection, sequence: tuple[int, int], position: int) -> bytes:
+    row = db.execute(
         "SELECT seal FROM checkpoint_items WHERE checkpoint = ? AND kind = ? AND position = ?",
-        (*place, position),
+        (*sequence, position),
     ).fetchone()
-    return found[0] if found else NO_SEAL
+    return row[0] if row else EMPTY_DIGEST
 
 
-def _bodies(db: sqlite3.Connection, checkpoint: int, kind: int) -> list[bytes]:
+def _select_item_bodies(db: sqlite3.Connection, checkpoint: int, item_type: int) -> list[bytes]:
     rows = db.execute(
         "SELECT body FROM checkpoint_items WHERE checkpoint = ? AND kind = ? ORDER BY position",
-        (checkpoint, kind),
+        (checkpoint, item_type),
     )
     return [body for (body,) in rows]
 
 
-def _seal(key: str | bytes, state: bytes, messages: int, executions: int, last: bytes) -> bytes:
-    """The seal of a whole checkpoint; ``last`` are those of its two sequences."""
-    name = key.encode() if isinstance(key, str) else key
+def _compute_digest(bodies: Sequence[bytes]) -> bytes:
+    return compute_digests(bodies)[-1] if bodies else EMPTY_DIGEST
+
+
+def _compute_checkpoint_digest(
+    key: str | bytes, state_json: bytes, messages: int, executions: int, item_digests: bytes
+) -> bytes:
+    """The digest of a complete checkpoint.
+
+    :param messages: the number of messages.
+    :param executions: the number of executions.
+    :param item_digests: the digests of the messages and of the executions, joined.
+    """
+    thread_id = key.encode() if isinstance(key, str) else key
     parts = (
-        last,
-        *(number.to_bytes(8) for number in (messages, executions, len(name))),
-        name,
-        state,
+        item_digests,
+        *(number.to_bytes(8) for number in (messages, executions, len(thread_id))),
+        thread_id,
+        state_json,
     )
-    return blake2b(b"".join(parts), digest_size=SEAL_SIZE).digest()
+    return blake2b(b"".join(parts), digest_size=DIGEST_SIZE).digest()

@@ -1,7 +1,7 @@
-"""The tables in which SQLite keeps checkpoints, and how older ones become these.
+"""The tables of the SQLite checkpointer, and their migration from older versions.
 
-The names begin with ``checkpoint``, and the version stands in a table of its own rather than in
-``PRAGMA user_version``: the file may hold an application's tables and a memory store as well.
+The names begin with ``checkpoint``, and the version is stored in a table of its own instead of
+``PRAGMA user_version``: the file may have tables of an application and of a memory store as well.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import sqlite3
 import time
 from typing import Final
 
-from locus.memory.checkpointers.sqlite_connections import Unchanging
+from locus.memory.checkpointers.sqlite_pool import ImmutableConnection
 from locus.memory.errors import CheckpointError, CheckpointVersionError
-from locus.memory.sqlite_open import opened
+from locus.memory.sqlite_open import open_with_readonly_fallback
 
-# What makes version n out of version n - 1. Add to the end; never change what is here.
+# Item n - 1 migrates version n - 1 to version n. Append new items; never change an existing one.
 MIGRATIONS: Final[list[tuple[str, ...]]] = [
     (
         "CREATE TABLE checkpoint_format (version INTEGER NOT NULL)",
         "INSERT INTO checkpoint_format VALUES (1)",
-        # One row a thread. `state` is the state without its messages and executions, whose numbers
-        # stand beside it; `revision` is another one after each time that it was saved.
+        # One row for each thread. `state` is the state without its messages and executions;
+        # `messages` and `executions` are their numbers. `revision` changes with each save. `seal`
+        # is the digest.
         """CREATE TABLE checkpoints (
             id INTEGER PRIMARY KEY,
             thread_id TEXT NOT NULL UNIQUE,
@@ -30,7 +31,7 @@ MIGRATIONS: Final[list[tuple[str, ...]]] = [
             executions INTEGER NOT NULL,
             seal BLOB NOT NULL
         )""",
-        # One row a message (kind 0) or execution (kind 1).
+        # One row for each message (kind 0) or execution (kind 1).
         """CREATE TABLE checkpoint_items (
             checkpoint INTEGER NOT NULL,
             kind INTEGER NOT NULL,
@@ -43,25 +44,25 @@ MIGRATIONS: Final[list[tuple[str, ...]]] = [
 ]
 
 
-def connect(path: str, timeout: float) -> sqlite3.Connection:
-    """A connection to the database at ``path``, its tables made or brought up to date.
+def connect_and_migrate(path: str, timeout: float) -> sqlite3.Connection:
+    """Connect to the database at ``path``, and create its tables or migrate them.
 
-    Where the file may be read and not written, so may what the connection gives.
+    The connection is read-only if the process may not write the file.
 
-    :param timeout: seconds to wait for others who write.
+    :param timeout: seconds to wait for other writers.
     """
 
-    def open_one(address: str, unchanging: bool) -> sqlite3.Connection:
+    def open_connection(address: str, immutable: bool) -> sqlite3.Connection:
         if address == path:
-            return _writing(path, timeout)
-        kind = Unchanging if unchanging else sqlite3.Connection
-        return _reading(address, path, timeout, kind)
+            return _connect_writable(path, timeout)
+        factory = ImmutableConnection if immutable else sqlite3.Connection
+        return _connect_readonly(address, path, timeout, factory)
 
-    return opened(path, open_one)
+    return open_with_readonly_fallback(path, open_connection)
 
 
-def _reading(
-    address: str, path: str, timeout: float, kind: type[sqlite3.Connection]
+def _connect_readonly(
+    address: str, path: str, timeout: float, factory: type[sqlite3.Connection]
 ) -> sqlite3.Connection:
     connection = sqlite3.connect(
         address,
@@ -69,27 +70,27 @@ def _reading(
         isolation_level=None,
         check_same_thread=False,
         uri=True,
-        factory=kind,
+        factory=factory,
     )
     try:
         connection.text_factory = bytes
-        prepare(connection, path)
+        migrate_schema(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _writing(path: str, timeout: float) -> sqlite3.Connection:
+def _connect_writable(path: str, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False
     )
     try:
         connection.text_factory = bytes
         _switch_to_wal(connection, timeout)
-        # A commit returns when the log is on the disk: what was acknowledged outlives the power.
+        # A commit returns when the log is on the disk: a checkpoint survives a power failure.
         connection.execute("PRAGMA synchronous = FULL")
-        prepare(connection, path)
+        migrate_schema(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -97,34 +98,34 @@ def _writing(path: str, timeout: float) -> sqlite3.Connection:
 
 
 def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """Have readers and one writer not wait for each other, where the file system can do that."""
-    give_up = time.monotonic() + timeout
+    """Switch to write-ahead logging: readers and one writer do not wait for each other."""
+    deadline = time.monotonic() + timeout
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError as why:  # does not wait for others who do the same
-            busy = why.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > give_up:
+        except sqlite3.OperationalError as exc:  # SQLite's timeout does not apply here
+            busy = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
 
-def is_current(connection: sqlite3.Connection) -> bool:
+def is_schema_current(connection: sqlite3.Connection) -> bool:
     """Whether the tables are those of this version of Locus."""
-    return _version(connection) == len(MIGRATIONS)
+    return _read_version(connection) == len(MIGRATIONS)
 
 
-def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Make the tables, or bring them up to date.
+def migrate_schema(connection: sqlite3.Connection, path: str) -> None:
+    """Create the tables, or migrate older ones.
 
-    :raises CheckpointVersionError: they are newer than this version of Locus.
-    :raises CheckpointError: they do not say what they are.
+    :raises CheckpointVersionError: a newer version of Locus has created them.
+    :raises CheckpointError: their version is missing.
     """
-    if is_current(connection):
+    if is_schema_current(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
-    version = _version(connection)  # another process may just have done it
+    version = _read_version(connection)  # another process may have migrated it just now
     if version is None:
         raise CheckpointError(
             f"{path} is damaged: its table checkpoint_format does not say which version it is. "
@@ -142,10 +143,12 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("COMMIT")
 
 
-def _version(connection: sqlite3.Connection) -> int | None:
-    """The version of the tables, 0 where there are none; None where they do not say."""
-    made = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'checkpoint_format'"
-    if not connection.execute(made).fetchone()[0]:
+def _read_version(connection: sqlite3.Connection) -> int | None:
+    """The version of the tables; 0 if there are none, None if the version is missing or invalid."""
+    find_table = (
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'checkpoint_format'"
+    )
+    if not connection.execute(find_table).fetchone()[0]:
         return 0
     rows = connection.execute("SELECT version FROM checkpoint_format").fetchall()
     version = rows[0][0] if len(rows) == 1 else None

@@ -1,11 +1,12 @@
-"""Claims on a name, which a process loses when it dies, however it dies.
+"""Exclusive locks on conversation threads, which end when their process ends or is killed.
 
-A claim is an operating system's lock on a small file, so the kernel ends it with its holder; a row
-with a process id in a database would need somebody to find out who is still alive. Because such
-locks are odd about who holds them, three things are added. A register of this process's claims, as
-some file systems give one process the same lock twice. A child that is forked closes its copies of
-the files at once: it would share the locks, and keep them when its parent dies. And whoever has got
-a lock looks whether its file is still in place, since the last holder has removed it.
+A lock is the operating system's lock on a small file, so the kernel releases it when the process
+ends; with a process id in a database row, the other processes would have to find out whether that
+process still runs. Three additions make such locks reliable. A registry of the locks of this
+process, because some file systems grant one process the same lock twice. A forked child closes its
+copies of the files at once: otherwise it would share the locks, and keep them after its parent has
+ended. And after a file has been locked, this checks that it still exists under its name, because
+the last holder removes it.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from locus.memory.errors import CheckpointError, ThreadBusyError
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
 
-    _BYTE: Final = 1 << 30  # not one of those where the holder's process id stands
+    _LOCKED_BYTE: Final = 1 << 30  # after the bytes of the holder's process id
 
-    def _lock(file: int) -> bool:
-        os.lseek(file, _BYTE, os.SEEK_SET)
+    def _try_lock(file: int) -> bool:
+        os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -36,13 +37,13 @@ if sys.platform == "win32":  # pragma: no cover
         return True
 
     def _unlock(file: int, path: Path) -> None:
-        os.lseek(file, _BYTE, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)  # an open file cannot be removed here: it stays
+        os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)  # Windows cannot remove an open file, so it stays
 
 else:
     import fcntl
 
-    def _lock(file: int) -> bool:
+    def _try_lock(file: int) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -50,120 +51,134 @@ else:
         return True
 
     def _unlock(file: int, path: Path) -> None:
-        with suppress(OSError):  # it need not be tidy: what counts is the lock
-            if _is_at(file, path):
+        with suppress(OSError):  # only the lock matters, not whether the file is removed
+            if _is_file_at(file, path):
                 path.unlink()
-        fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough where a child has a copy
+        fcntl.flock(file, fcntl.LOCK_UN)  # closing does not unlock it while a child has a copy
 
 
 @attrs.frozen(eq=False)
-class _Held:
+class ThreadLock:
+    """A lock that this process holds.
+
+    :ivar file: the descriptor of the lock file; -1 for a lock within the process alone.
+    """
+
     file: int
-    """-1 until the lock is there, and for a claim within the process alone."""
 
 
-_held: dict[str, _Held] = {}
-_guard = threading.RLock()  # the garbage collector may end a claim while another is made
+_locks: dict[str, ThreadLock] = {}
+_registry_lock = threading.RLock()  # reentrant: the garbage collector may release a lock here
 
 
-def _in_child() -> None:
-    """Leave the parent's claims to the parent."""
-    for held in _held.values():
-        if held.file >= 0:
+def _release_in_child() -> None:
+    """Forget the parent's locks in a forked child, without releasing them."""
+    for lock in _locks.values():
+        if lock.file >= 0:
             with suppress(OSError):
-                os.close(held.file)
-    _held.clear()
-    _guard.release()
+                os.close(lock.file)
+    _locks.clear()
+    _registry_lock.release()
 
 
-if hasattr(os, "register_at_fork"):  # nobody forks while another thread is half way to a claim
+if hasattr(os, "register_at_fork"):  # no fork while another thread is acquiring a lock
     os.register_at_fork(
-        before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_in_child
+        before=_registry_lock.acquire,
+        after_in_parent=_registry_lock.release,
+        after_in_child=_release_in_child,
     )
 
 
 @contextmanager
-def claim_in_process(key: str, thread_id: str) -> Iterator[None]:
-    """The claim named ``key``, against all others in this process."""
-    held = _Held(-1)
-    with _guard:
-        if key in _held:
-            raise _busy(thread_id, os.getpid())
-        _held[key] = held
+def lock_in_process(key: str, thread_id: str) -> Iterator[None]:
+    """Lock ``key`` within this process.
+
+    :param thread_id: the conversation thread, for the error message.
+    :raises ThreadBusyError: it is locked already.
+    """
+    lock = ThreadLock(-1)
+    with _registry_lock:
+        if key in _locks:
+            raise _make_busy_error(thread_id, os.getpid())
+        _locks[key] = lock
     try:
         yield
     finally:
-        with _guard:
-            if _held.get(key) is held:  # not in a forked child
-                del _held[key]
+        with _registry_lock:
+            if _locks.get(key) is lock:  # not in a forked child
+                del _locks[key]
 
 
 @contextmanager
-def claim_file(path: Path, thread_id: str) -> Iterator[None]:
-    """The claim whose lock file is ``path``, against all others on this machine."""
+def lock_file(path: Path, thread_id: str) -> Iterator[None]:
+    """Lock the file at ``path`` against all processes of this machine.
+
+    :param thread_id: the conversation thread, for the error message.
+    :raises ThreadBusyError: it is locked already.
+    """
     key = os.path.realpath(path)
-    with _guard:
-        if key in _held:
-            raise _busy(thread_id, os.getpid())
+    with _registry_lock:
+        if key in _locks:
+            raise _make_busy_error(thread_id, os.getpid())
         try:
-            file = _locked(path)
-        except OSError as why:
+            file = _open_locked(path)
+        except OSError as exc:
             raise CheckpointError(
-                f"thread {thread_id!r} cannot be claimed: {why}", thread_id=thread_id
-            ) from why
+                f"thread {thread_id!r} cannot be locked: {exc}", thread_id=thread_id
+            ) from exc
         if file is None:
-            raise _busy(thread_id, _holder(path))
-        held = _held[key] = _Held(file)
+            raise _make_busy_error(thread_id, _read_holder_pid(path))
+        lock = _locks[key] = ThreadLock(file)
     try:
         yield
     finally:
-        with _guard:
-            if _held.get(key) is held:
-                del _held[key]
+        with _registry_lock:
+            if _locks.get(key) is lock:
+                del _locks[key]
                 try:
                     _unlock(file, path)
                 finally:
                     os.close(file)
 
 
-def _locked(path: Path) -> int | None:
-    """The lock file, open and locked; None where somebody else has it."""
+def _open_locked(path: Path) -> int | None:
+    """Open and lock the lock file; None if another process has locked it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _lock(file):
+            if not _try_lock(file):
                 os.close(file)
                 return None
-            if _is_at(file, path):
+            if _is_file_at(file, path):
                 os.ftruncate(file, 0)
                 os.write(file, str(os.getpid()).encode())
                 return file
         except BaseException:
             os.close(file)
             raise
-        os.close(file)  # its holder has removed it between our opening and locking it
+        os.close(file)  # its last holder removed it before it was locked here
 
 
-def _is_at(file: int, path: Path) -> bool:
+def _is_file_at(file: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def _holder(path: Path) -> int | None:
+def _read_holder_pid(path: Path) -> int | None:
     try:
         return int(path.read_bytes())
-    except (OSError, ValueError):  # gone already, or not yet written: it is only for the message
+    except (OSError, ValueError):  # removed, or not yet written; only the message needs it
         return None
 
 
-def _busy(thread_id: str, process: int | None) -> ThreadBusyError:
-    who = "another run"
-    if process is not None:
-        who += " in this process" if process == os.getpid() else f", in process {process},"
+def _make_busy_error(thread_id: str, pid: int | None) -> ThreadBusyError:
+    holder = "another run"
+    if pid is not None:
+        holder += " in this process" if pid == os.getpid() else f", in process {pid},"
     return ThreadBusyError(
-        f"thread {thread_id!r} is busy: {who} is working on it. Wait until that has ended, or use "
-        "another thread_id; two runs would each lose what the other one does",
+        f"thread {thread_id!r} is busy: {holder} is working on it. Wait until that has ended, or "
+        "use another thread_id; two runs would each lose what the other one does",
         thread_id=thread_id,
     )

@@ -1,10 +1,10 @@
-"""What every conversation manager is, and how one that needs a model gets its answer.
+"""``ConversationManager``, the base class of conversation managers.
 
-A manager makes a conversation shorter and does no I/O. Most are plain functions of the messages:
-:meth:`ConversationManager.apply`. One that wants something summarised is a generator instead: it
-yields a :class:`Summarize` and is sent the text, by whoever can call a model in the runtime at
-hand. The agent's loop does that with its own model calls; ``apply_sync`` and ``aapply`` do it
-outside an agent.
+A manager shortens a conversation, and does no I/O. Most need only the messages:
+:meth:`ConversationManager.apply`. A manager that needs a model implements a generator,
+:meth:`ConversationManager.reduce`: it yields a :class:`SummaryRequest`, and is sent the text of the
+model's response. The agent's loop runs the generator with its own model calls; ``apply_sync`` and
+``aapply`` run it outside an agent.
 """
 
 from __future__ import annotations
@@ -17,94 +17,97 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message
-from locus.models.base import ModelProtocol
+from locus.models.protocols import ModelProtocol
 
 
 @attrs.frozen
-class Summarize:
-    """Ask a model, without tools, and send back the text of its answer.
+class SummaryRequest:
+    """A request to call a model, without tools, and to send the text of its response.
 
-    :param messages: the whole request.
-    :param model: whom to ask; None asks the model that the conversation is held with.
+    :param messages: the messages of the model call.
+    :param model: the model to call; None is the model of the conversation.
     """
 
     messages: tuple[Message, ...]
     model: ModelProtocol | None = None
 
 
-Reduction: TypeAlias = Generator[Summarize, str, tuple[Message, ...]]
-"""A reduction under way: yields what it wants asked, is sent the text, returns the messages."""
+Reduction: TypeAlias = Generator[SummaryRequest, str, tuple[Message, ...]]
+"""A generator that yields requests, is sent the responses' texts, and returns the messages."""
 
 
 class ConversationManager(ABC):
-    """Keeps a conversation within bounds. To write one, give a subclass ``apply``.
+    """Shortens a conversation that is too long. A subclass implements ``apply``.
 
-    What a manager gives is a conversation that a provider accepts: no call is parted from its
-    result, the order is kept, and so are the system messages at the beginning and what the user
-    said last.
+    The result is a conversation that a provider accepts: no tool call is separated from its result,
+    the order is unchanged, and the system messages at the beginning and the last message of the
+    user are kept.
     """
 
     __slots__ = ()
 
-    rewrites: ClassVar[bool] = False
-    """Whether the result takes the place of the conversation for good. False: it is what one call
-    sends, and the next one begins from the whole conversation again."""
+    replaces_history: ClassVar[bool] = False
+    """Whether the result replaces the messages of the agent's state. False: it is sent in one model
+    call, and the next call starts from the complete conversation again."""
 
     @abstractmethod
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
-        """The conversation within bounds, without asking a model."""
+        """Return the shortened conversation, without a model call."""
 
     def reduce(self, messages: Iterable[Message]) -> Reduction:
-        """The same as a generator of effects; what an agent drives."""
+        """Shorten the conversation, as a generator; an agent calls this."""
         yield from ()
         return self.apply(messages)
 
     def apply_sync(
         self, messages: Iterable[Message], model: ModelProtocol | None = None
     ) -> tuple[Message, ...]:
-        """The conversation within bounds, blocking.
+        """Return the shortened conversation; blocking.
 
-        :param model: asked where the manager needs one and has none of its own.
-        :raises ConfigurationError: there is no model to ask, or it has no blocking calls.
+        :param model: called if the manager needs a model and has none.
+        :raises ConfigurationError: there is no model, or it has no blocking calls.
         """
-        effects = self.reduce(messages)
-        effect, result = _advance(effects, None)
-        while effect is not None:
-            asked: Any = _model(effect, model)
-            if not hasattr(asked, "complete_sync"):
+        reduction = self.reduce(messages)
+        request, result = _advance(reduction, None)
+        while request is not None:
+            chosen: Any = _choose_model(request, model)
+            if not hasattr(chosen, "complete_sync"):
                 raise ConfigurationError(
-                    f"{type(asked).__name__} has no complete_sync: use `await aapply(...)`"
+                    f"{type(chosen).__name__} has no complete_sync: use `await aapply(...)`"
                 )
-            effect, result = _advance(effects, asked.complete_sync(effect.messages).content)
+            response = chosen.complete_sync(request.messages)
+            request, result = _advance(reduction, response.content)
         return result
 
     async def aapply(
         self, messages: Iterable[Message], model: ModelProtocol | None = None
     ) -> tuple[Message, ...]:
-        """The conversation within bounds, under asyncio or trio.
+        """Return the shortened conversation, under asyncio or trio.
 
-        :param model: asked where the manager needs one and has none of its own.
-        :raises ConfigurationError: there is no model to ask.
+        :param model: called if the manager needs a model and has none.
+        :raises ConfigurationError: there is no model.
         """
-        effects = self.reduce(messages)
-        effect, result = _advance(effects, None)
-        while effect is not None:
-            answer = await _model(effect, model).complete(effect.messages)
-            effect, result = _advance(effects, answer.content)
+        reduction = self.reduce(messages)
+        request, result = _advance(reduction, None)
+        while request is not None:
+            response = await _choose_model(request, model).complete(request.messages)
+            request, result = _advance(reduction, response.content)
         return result
 
 
-def _advance(effects: Reduction, said: str | None) -> tuple[Summarize | None, tuple[Message, ...]]:
-    """The next effect, or None and the result."""
+def _advance(
+    reduction: Reduction, response_text: str | None
+) -> tuple[SummaryRequest | None, tuple[Message, ...]]:
+    """Run the generator to its next request; without one, to its result."""
     try:
-        effect = next(effects) if said is None else effects.send(said)
-    except StopIteration as done:
-        return None, done.value
-    return effect, ()
+        request = next(reduction) if response_text is None else reduction.send(response_text)
+    except StopIteration as stop:
+        return None, stop.value
+    return request, ()
 
 
-def _model(effect: Summarize, model: ModelProtocol | None) -> ModelProtocol:
-    asked = effect.model if effect.model is not None else model
-    if asked is None:
+def _choose_model(request: SummaryRequest, model: ModelProtocol | None) -> ModelProtocol:
+    chosen = request.model if request.model is not None else model
+    if chosen is None:
         raise ConfigurationError("there is no model to ask: pass model= here, or to the manager")
-    return asked
+    return chosen

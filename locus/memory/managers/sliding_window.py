@@ -1,4 +1,4 @@
-"""The window: the newest part of a conversation, and the little before it that has to stay."""
+"""``SlidingWindowManager``: drops the oldest messages of a conversation that is too long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
 from locus.memory.managers.base import ConversationManager
+from locus.memory.managers.message_groups import (
+    MessageGroup,
+    count_leading_system_messages,
+    find_required_groups,
+    select_newest_groups,
+    to_message_tuple,
+)
 from locus.memory.managers.token_estimate import estimate_tokens
-from locus.memory.managers.tool_rounds import Round, indispensable, leading, newest, turns_of
 
 
-def budget(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """A validator: a whole number from 0, or None."""
+def validate_budget(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """An attrs validator: an integer of at least 0, or None."""
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -24,22 +30,23 @@ def budget(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 @attrs.frozen
 class SlidingWindowManager(ConversationManager):
-    """Drops the oldest turns of a conversation that has grown beyond its budget.
+    """Drops the oldest messages of a conversation that is longer than its budget.
 
-    Kept are the system messages at the beginning, what the user said last, the tool round that the
-    model may not have read yet (with what the user said before it), and then as many of the newest
-    turns as fit. The first of what is kept before that is a user's turn, as several providers want
-    it. **Where the least does not fit the budget, the least is what you get.**
+    These are kept: the system messages at the beginning, the last message of the user, the tool
+    results that the model may not have read yet (with their calls, and the user's message before
+    them), and as many of the newest other messages as fit. The first of the kept messages is a
+    message of the user, because several providers require that. **If the messages that have to be
+    kept exceed the budget, the result exceeds it.**
 
-    :param max_messages: the longest conversation, in messages, system messages included.
-    :param max_tokens: the longest conversation, in tokens as ``counter`` counts them.
-    :param counter: the tokens of one message. The default is an estimate:
+    :param max_messages: the maximum number of messages, system messages included.
+    :param max_tokens: the maximum number of tokens, as ``counter`` counts them.
+    :param counter: returns the tokens of one message. The default is an estimate:
         :func:`~locus.memory.managers.token_estimate.estimate_tokens`.
-    :raises ConfigurationError: neither budget is given, or one is no whole number from 0.
+    :raises ConfigurationError: neither budget is set, or one is not an integer of at least 0.
     """
 
-    max_messages: int | None = attrs.field(default=None, validator=budget)
-    max_tokens: int | None = attrs.field(default=None, validator=budget)
+    max_messages: int | None = attrs.field(default=None, validator=validate_budget)
+    max_tokens: int | None = attrs.field(default=None, validator=validate_budget)
     counter: Callable[[Message], int] = attrs.field(
         default=estimate_tokens, validator=attrs.validators.is_callable()
     )
@@ -49,44 +56,47 @@ class SlidingWindowManager(ConversationManager):
             raise ConfigurationError("SlidingWindowManager needs max_messages= or max_tokens=")
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
-        """The conversation within the budget; itself where it fits."""
-        turns = turns_of(messages)
-        if self.max_tokens is None and len(turns) <= (self.max_messages or 0):
-            return turns
-        head = leading(turns)
-        needed = indispensable(turns, head)
-        room = _Room(self, turns)
-        room.take(range(head))
-        for found in needed:
-            room.take(found)
-        kept = newest(turns, head, needed, room.fits)
-        if sum(map(len, kept)) == len(turns) - head:
-            return turns
-        positions = [position for found in _from_user(turns, kept, needed) for position in found]
-        return turns[:head] + tuple(turns[position] for position in sorted(positions))
+        """Return the conversation within the budget; unchanged if it fits."""
+        conversation = to_message_tuple(messages)
+        if self.max_tokens is None and len(conversation) <= (self.max_messages or 0):
+            return conversation
+        start = count_leading_system_messages(conversation)
+        required = find_required_groups(conversation, start)
+        budget = _Budget(self, conversation)
+        budget.spend(range(start))
+        for group in required:
+            budget.spend(group)
+        selected = select_newest_groups(conversation, start, required, budget.fits)
+        if sum(map(len, selected)) == len(conversation) - start:
+            return conversation
+        groups = _drop_before_first_user_message(conversation, selected, required)
+        positions = sorted(position for group in groups for position in group)
+        return conversation[:start] + tuple(conversation[position] for position in positions)
 
 
-class _Room:
-    """What is left of a budget."""
+class _Budget:
+    """The messages and tokens that are left of a budget."""
 
-    __slots__ = ("_counter", "_messages", "_tokens", "_turns")
+    __slots__ = ("_conversation", "_counter", "_messages", "_tokens")
 
-    def __init__(self, manager: SlidingWindowManager, turns: tuple[Message, ...]) -> None:
+    def __init__(self, manager: SlidingWindowManager, conversation: tuple[Message, ...]) -> None:
         self._messages = manager.max_messages
         self._tokens = manager.max_tokens
         self._counter = manager.counter
-        self._turns = turns
+        self._conversation = conversation
 
-    def take(self, positions: Iterable[int]) -> None:
-        taken = tuple(positions)
+    def spend(self, positions: Sequence[int]) -> None:
+        """Subtract the messages at these positions."""
         if self._messages is not None:
-            self._messages -= len(taken)
+            self._messages -= len(positions)
         if self._tokens is not None:
-            self._tokens -= sum(self._counter(self._turns[position]) for position in taken)
+            self._tokens -= sum(
+                self._counter(self._conversation[position]) for position in positions
+            )
 
-    def fits(self, found: Round) -> bool:
-        """Takes the room for these messages, and says whether there was enough."""
-        self.take(found)
+    def fits(self, group: MessageGroup) -> bool:
+        """Subtract a group, and tell whether the budget was sufficient."""
+        self.spend(group)
         return (
             min(
                 0 if self._messages is None else self._messages,
@@ -96,15 +106,17 @@ class _Room:
         )
 
 
-def _from_user(
-    turns: tuple[Message, ...], kept: list[Round], needed: Sequence[Round]
-) -> list[Round]:
-    """The rounds without the assistant's turns before the first of the user, but for the needed."""
-    begun: list[Round] = []
-    for at, found in enumerate(kept):
-        role = turns[found[0]].role
-        if role is Role.USER or found in needed:
-            return begun + kept[at:]
+def _drop_before_first_user_message(
+    conversation: tuple[Message, ...],
+    selected: list[MessageGroup],
+    required: Sequence[MessageGroup],
+) -> list[MessageGroup]:
+    """Drop the assistant's groups before the first user message or required group."""
+    system_groups: list[MessageGroup] = []
+    for index, group in enumerate(selected):
+        role = conversation[group[0]].role
+        if role is Role.USER or group in required:
+            return system_groups + selected[index:]
         if role is Role.SYSTEM:
-            begun.append(found)
-    return kept
+            system_groups.append(group)
+    return selected

@@ -1,4 +1,4 @@
-"""How long a message is for a model, roughly, where nobody counts better."""
+"""Estimates the number of tokens of a message, without a tokenizer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ TOKENS_PER_IMAGE = 1_000
 
 
 def estimate_tokens(message: Message) -> int:
-    """An estimate: a token for every four characters, 4 for the message, 1,000 for an image.
+    """Estimate the tokens of a message: 1 for four characters, 4 for the message, 1,000 an image.
 
-    It counts text, thinking, and tool calls with their arguments. English prose comes out about
-    right; code and figures take up to twice as many tokens, Chinese, Japanese and Korean up to
-    four times. Where that matters, give a manager a ``counter`` that asks the model's tokenizer.
+    It counts text, thinking, and tool calls with their arguments. The estimate is about right for
+    English prose; code and numbers have up to twice as many tokens, Chinese, Japanese and Korean up
+    to four times as many. For exact numbers, pass a manager a ``counter`` that uses the model's
+    tokenizer.
     """
     tokens = TOKENS_PER_MESSAGE
     characters = 0
@@ -27,6 +28,6 @@ def estimate_tokens(message: Message) -> int:
             else:
                 characters += len(part.text)
     for call in message.tool_calls:
-        # As Python writes them: about as long as the JSON, and never an error.
+        # The repr is about as long as the JSON, and never raises an error.
         characters += len(call.name) + len(call.malformed_arguments or repr(call.arguments))
     return tokens - -characters // CHARACTERS_PER_TOKEN

@@ -1,4 +1,4 @@
-"""Long texts cut in the middle: a tool that prints a whole log must not fill the conversation."""
+"""``TruncatingManager``: cuts long messages in the middle, such as a log that a tool returned."""
 
 from __future__ import annotations
 
@@ -11,117 +11,128 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Content, Message, Part, Role, TextPart
 from locus.memory.managers.base import ConversationManager
-from locus.memory.managers.tool_rounds import turns_of
+from locus.memory.managers.message_groups import to_message_tuple
 
-SMALLEST: Final = 100
-"""The least that can be asked for: the note about the cut is part of it."""
+MIN_LIMIT: Final = 100
+"""The smallest limit: the note about the cut has to fit, too."""
 
-_LONGEST_CLUSTER: Final = 32  # code points; a longer pile of marks is cut like any text
-_JOINER: Final = "\u200d"
+_MAX_CLUSTER_LENGTH: Final = 32  # code points; a longer grapheme cluster may be cut
+_ZERO_WIDTH_JOINER: Final = "\u200d"
 
 
-def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < SMALLEST:
+def _validate_limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < MIN_LIMIT:
         raise ConfigurationError(
-            f"{field.name} must be a whole number from {SMALLEST}, for the note about what was "
+            f"{field.name} must be a whole number from {MIN_LIMIT}, for the note about what was "
             f"cut has to fit; not {value!r}"
         )
 
 
 @attrs.frozen
 class TruncatingManager(ConversationManager):
-    """Cuts the text of long messages, and drops none.
+    """Cuts the text of long messages, and drops no message.
 
-    The beginning and the end stay; between them stands how much was cut. System messages and what
-    the user said last are never cut, nor are images, refusals, thinking, and the arguments of tool
-    calls.
+    The beginning and the end are kept; a note between them tells how much was cut. System messages
+    and the last message of the user are never cut, nor are images, refusals, thinking, and the
+    arguments of tool calls.
 
-    :param max_chars: the longest text of a message, in characters (code points), from 100 up.
-    :param max_result_chars: the longest result of a tool; as ``max_chars`` by default.
-    :raises ConfigurationError: a limit is no whole number from 100.
+    :param max_chars: the maximum length of a message's text, in characters (code points), from 100.
+    :param max_result_chars: the maximum length of a tool's result; by default ``max_chars``.
+    :raises ConfigurationError: a limit is not an integer of at least 100.
     """
 
-    max_chars: int = attrs.field(default=20_000, validator=_limit)
-    max_result_chars: int = attrs.field(validator=_limit)
+    max_chars: int = attrs.field(default=20_000, validator=_validate_limit)
+    max_result_chars: int = attrs.field(validator=_validate_limit)
 
     @max_result_chars.default
-    def _as_max_chars(self) -> int:
+    def _get_default_max_result_chars(self) -> int:
         return self.max_chars
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
-        """The conversation with its long texts cut; messages that are short enough as they are."""
-        turns = turns_of(messages)
-        spoken = (at for at in range(len(turns) - 1, -1, -1) if turns[at].role is Role.USER)
-        last = next(spoken, None)
+        """Return the conversation with its long texts cut; short messages are unchanged."""
+        conversation = to_message_tuple(messages)
+        user_positions = (
+            position
+            for position in range(len(conversation) - 1, -1, -1)
+            if conversation[position].role is Role.USER
+        )
+        last_user_position = next(user_positions, None)
         return tuple(
-            message if at == last or message.role is Role.SYSTEM else self._cut(message)
-            for at, message in enumerate(turns)
+            message
+            if position == last_user_position or message.role is Role.SYSTEM
+            else self._truncate_message(message)
+            for position, message in enumerate(conversation)
         )
 
-    def _cut(self, message: Message) -> Message:
+    def _truncate_message(self, message: Message) -> Message:
         limit = self.max_result_chars if message.role is Role.TOOL else self.max_chars
         text = message.text
         if len(text) > limit:
-            message = attrs.evolve(message, content=_shortened(message.content, text, limit))
-        error = message.metadata.get("error")  # some wire formats have a place for it, and send it
+            content = _truncate_content(message.content, text, limit)
+            message = attrs.evolve(message, content=content)
+        error = message.metadata.get("error")  # some wire formats send it in a field of its own
         if message.role is Role.TOOL and isinstance(error, str) and len(error) > limit:
-            short = _shortened(error, error, limit)
-            message = attrs.evolve(message, metadata={**message.metadata, "error": short})
+            short_error = _truncate_content(error, error, limit)
+            message = attrs.evolve(message, metadata={**message.metadata, "error": short_error})
         return message
 
 
-def _shortened(content: Content, text: str, limit: int) -> Content:
-    head, tail = _cuts(text, limit)
-    note = _note(tail - head)
+def _truncate_content(content: Content, text: str, limit: int) -> Content:
+    """Cut ``content`` in the middle.
+
+    :param text: the joined text of its parts.
+    """
+    cut_start, cut_end = _find_cut(text, limit)
+    note = _make_note(cut_end - cut_start)
     if not isinstance(content, tuple):
-        return text[:head] + note + text[tail:]
+        return text[:cut_start] + note + text[cut_end:]
     parts: list[Part] = []
     end = 0
-    noted = False
+    has_note = False
     for part in content:
         if not isinstance(part, TextPart):
             parts.append(part)
             continue
         start, end = end, end + len(part.text)
-        # What is left of the part lies before the cut, behind it, or both.
-        left = part.text[: max(0, head - start)]
-        if not noted and end > head:
-            left += note
-            noted = True
-        left += part.text[max(0, tail - start) :]
-        if left:
-            parts.append(TextPart(left))
+        # The rest of the part is before the cut, after it, or both.
+        rest = part.text[: max(0, cut_start - start)]
+        if not has_note and end > cut_start:
+            rest += note
+            has_note = True
+        rest += part.text[max(0, cut_end - start) :]
+        if rest:
+            parts.append(TextPart(rest))
     return tuple(parts)
 
 
-def _note(count: int) -> str:
+def _make_note(count: int) -> str:
     return f"\n[… {count:,} characters cut …]\n"
 
 
-def _cuts(text: str, limit: int) -> tuple[int, int]:
-    """Where the beginning ends and the end begins."""
-    room = limit - len(_note(len(text)))
-    head = room - room // 2
-    tail = len(text) - room // 2
-    for _ in range(_LONGEST_CLUSTER):
-        if not (head and _joined(text[head - 1], text[head])):
+def _find_cut(text: str, limit: int) -> tuple[int, int]:
+    """The start and the end of the part to cut out; no grapheme cluster is split."""
+    kept_length = limit - len(_make_note(len(text)))
+    start = kept_length - kept_length // 2
+    end = len(text) - kept_length // 2
+    for _ in range(_MAX_CLUSTER_LENGTH):
+        if not (start and _is_same_cluster(text[start - 1], text[start])):
             break
-        head -= 1
-    for _ in range(_LONGEST_CLUSTER):
-        if not (tail < len(text) and _joined(text[tail - 1], text[tail])):
+        start -= 1
+    for _ in range(_MAX_CLUSTER_LENGTH):
+        if not (end < len(text) and _is_same_cluster(text[end - 1], text[end])):
             break
-        tail += 1
-    return head, tail
+        end += 1
+    return start, end
 
 
-def _joined(before: str, after: str) -> bool:
-    """Whether two neighbours are one character to a reader: an accent, an emoji's parts."""
+def _is_same_cluster(before: str, after: str) -> bool:
+    """Whether two adjacent characters are displayed as one: accents, the parts of an emoji."""
     if after.isascii():
         return before == "\r" and after == "\n"
     return (
-        before == _JOINER
-        or after == _JOINER
+        before == _ZERO_WIDTH_JOINER
+        or after == _ZERO_WIDTH_JOINER
         or unicodedata.category(after).startswith("M")  # marks, variation selectors
-        or "\U0001f3fb" <= after <= "\U0001f3ff"  # the tones of skin
+        or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones of emoji
         or ("\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff")
     )

@@ -1,4 +1,4 @@
-"""Memory stores: facts that outlive a run, by namespace and key."""
+"""Memory stores: persistent facts, by namespace and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts in a dictionary: for tests, and for what may be forgotten when the process ends."""
+"""``InMemoryStore``: facts in a dictionary, lost when the process ends."""
 
 from __future__ import annotations
 
@@ -9,81 +9,83 @@ from typing import Any
 
 import attrs
 
-from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
-from locus.memory.stores.validation import from_json, namespace_path, to_json
+from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, validate_namespace_and_key
+from locus.memory.stores.validation import decode_json, encode_json, validate_namespace
 
 
 @attrs.frozen
 class _Fact:
-    text: str
+    value_json: str
     created: datetime
     updated: datetime
-    turn: int  # which put of the store this was
+    put_number: int  # counts the store's put() calls
 
 
 class InMemoryStore(MemoryStore):
-    """A store in this process. A copy, or what comes out of a pickle, is a store of its own."""
+    """A store in the memory of this process. A copied or unpickled store is a separate one."""
 
-    __slots__ = ("_facts", "_lock", "_turn")
+    __slots__ = ("_facts", "_lock", "_put_count")
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, ...], dict[str, _Fact]] = {}
         self._lock = threading.Lock()
-        self._turn = 0
+        self._put_count = 0
 
     def put(self, namespace: Namespace, key: str, value: Any) -> None:
-        """Store a JSON value, in the place of the key's last one."""
-        path, key = place(namespace, key)
-        text = to_json(value)
+        """Store a JSON value; it replaces the key's previous one."""
+        path, key = validate_namespace_and_key(namespace, key)
+        value_json = encode_json(value)
         now = datetime.now(UTC)
         with self._lock:
-            self._turn += 1
+            self._put_count += 1
             facts = self._facts.setdefault(path, {})
             created = facts[key].created if key in facts else now
-            facts[key] = _Fact(text, created, now, self._turn)
+            facts[key] = _Fact(value_json, created, now, self._put_count)
 
-    def item(self, namespace: Namespace, key: str) -> MemoryItem | None:
-        """The fact with its times, or None where there is none."""
-        path, key = place(namespace, key)
+    def get_item(self, namespace: Namespace, key: str) -> MemoryItem | None:
+        """The fact with its times, or None if there is none."""
+        path, key = validate_namespace_and_key(namespace, key)
         with self._lock:
             fact = self._facts.get(path, {}).get(key)
-        return None if fact is None else _item(path, key, fact)
+        return None if fact is None else _make_item(path, key, fact)
 
     def delete(self, namespace: Namespace, key: str) -> bool:
-        """Forget a fact. Gives whether there was one."""
-        path, key = place(namespace, key)
+        """Delete a fact. Returns whether there was one."""
+        path, key = validate_namespace_and_key(namespace, key)
         with self._lock:
             facts = self._facts.get(path, {})
-            found = facts.pop(key, None) is not None
-            if found and not facts:
+            existed = facts.pop(key, None) is not None
+            if existed and not facts:
                 del self._facts[path]
-        return found
+        return existed
 
-    def namespaces(self) -> tuple[tuple[str, ...], ...]:
-        """Every namespace that has facts, sorted."""
+    def list_namespaces(self) -> tuple[tuple[str, ...], ...]:
+        """All namespaces that have facts, sorted."""
         with self._lock:
             return tuple(sorted(self._facts))
 
-    def items(self, namespace: Namespace, *, latest_first: bool = False) -> Iterator[MemoryItem]:
-        """The facts of a namespace as they are now."""
-        path = namespace_path(namespace)
+    def iter_items(
+        self, namespace: Namespace, *, latest_first: bool = False
+    ) -> Iterator[MemoryItem]:
+        """Iterate over the facts that a namespace has at the time of the call."""
+        path = validate_namespace(namespace)
         with self._lock:
             facts = [*self._facts.get(path, {}).items()]
         if latest_first:
-            facts.sort(key=lambda fact: -fact[1].turn)
-        return (_item(path, key, fact) for key, fact in facts)
+            facts.sort(key=lambda entry: -entry[1].put_number)
+        return (_make_item(path, key, fact) for key, fact in facts)
 
     def __repr__(self) -> str:
-        return f"<InMemoryStore of {len(self.namespaces())} namespaces>"
+        return f"<InMemoryStore of {len(self.list_namespaces())} namespaces>"
 
     def __getstate__(self) -> tuple[Any, ...]:
         with self._lock:
-            return {path: dict(facts) for path, facts in self._facts.items()}, self._turn
+            return {path: dict(facts) for path, facts in self._facts.items()}, self._put_count
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._facts, self._turn = state
+        self._facts, self._put_count = state
         self._lock = threading.Lock()
 
 
-def _item(path: tuple[str, ...], key: str, fact: _Fact) -> MemoryItem:
-    return MemoryItem(path, key, from_json(fact.text), fact.created, fact.updated)
+def _make_item(path: tuple[str, ...], key: str, fact: _Fact) -> MemoryItem:
+    return MemoryItem(path, key, decode_json(fact.value_json), fact.created, fact.updated)

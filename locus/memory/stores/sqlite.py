@@ -1,9 +1,9 @@
-"""Facts in an SQLite file, shared by threads and processes.
+"""``SQLiteStore``: facts in an SQLite file, shared by threads and processes.
 
-Each call opens the file, does its one statement, and closes it: 0.3 ms to read, about 1 ms to
-write. So the store holds nothing that a fork, a pickle, a thread or an event loop could break, and
-is a value: its path. SQLite's write-ahead log lets readers go on while somebody writes, and a
-writer waits for another.
+Each call opens the file, runs one statement, and closes the file: 0.3 ms to read, about 1 ms to
+write. So the store has no open connection, and works after a fork, unpickled, in any thread and in
+any event loop. With SQLite's write-ahead log readers do not wait for a writer; a writer waits for
+another writer.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.memory.errors import MemoryStoreError
-from locus.memory.sqlite_open import opened
-from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, place
-from locus.memory.stores.validation import from_json, namespace_path, to_json
+from locus.memory.sqlite_open import open_with_readonly_fallback
+from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, validate_namespace_and_key
+from locus.memory.stores.validation import decode_json, encode_json, validate_namespace
 
 BUSY_SECONDS: Final = 30.0
 """How long a call waits for another writer."""
 
-_AGAIN_SECONDS: Final = 0.005
+_RETRY_SECONDS: Final = 0.005
 
-# The version stands in the name: a later format is another table, and other tables in the file
-# (a checkpointer's) are none of ours. `id` is the order of the keys, `turn` that of the puts.
+# The version is part of the table's name: a later format is another table. Other tables in the file
+# (a checkpointer's) are ignored. `id` is the order of the keys, `turn` that of the put() calls.
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS memory_v1 (
     id INTEGER PRIMARY KEY,
@@ -54,12 +54,12 @@ DO UPDATE SET value = excluded.value, updated = excluded.updated, turn = exclude
 _COLUMNS: Final = "SELECT key, value, created, updated FROM memory_v1 WHERE namespace = ?"
 
 
-def _path(value: str | os.PathLike[str]) -> Path:
+def _validate_path(value: str | os.PathLike[str]) -> Path:
     text = os.fspath(value)
     if not isinstance(text, str) or not text or text == ":memory:":
         raise ConfigurationError(
-            f"SQLiteStore takes the path of a file, not {value!r}; what is kept in memory alone is "
-            "an InMemoryStore()"
+            f"SQLiteStore takes the path of a file, not {value!r}; to keep facts in memory alone, "
+            "use InMemoryStore()"
         )
     if "\0" in text:
         raise ConfigurationError(f"a path cannot hold a null character: {text!r}")
@@ -68,136 +68,150 @@ def _path(value: str | os.PathLike[str]) -> Path:
 
 @attrs.frozen
 class SQLiteStore(MemoryStore):
-    """A store in a file, made when first used.
+    """A store in a file, which is created when the store is first used.
 
-    Many threads and processes may use it at the same time, each with a store of its own or with
-    the same one, before and after a fork. The file may hold other tables.
+    Many threads and processes may use the file at the same time, each with its own store object or
+    with a common one, before and after a fork. The file may have other tables.
 
-    :param path: the file. Its directory has to be there.
-    :raises ConfigurationError: when first used: the file cannot be opened, or is something else.
-    :raises MemoryStoreError: when used: the file is damaged, others keep it busy, the disk refuses.
+    :param path: the file. Its directory has to exist.
+    :raises ConfigurationError: at the first use: the file cannot be opened, or is not a database.
+    :raises MemoryStoreError: at any use: the file is damaged or locked by others, or the disk
+        reports an error.
     """
 
-    path: Path = attrs.field(converter=_path)
+    path: Path = attrs.field(converter=_validate_path)
 
     def put(self, namespace: Namespace, key: str, value: Any) -> None:
-        """Store a JSON value, in the place of the key's last one. On disk when it returns."""
-        path, key = place(namespace, key)
-        fact = {"namespace": _name(path), "key": key, "value": to_json(value), "now": time.time()}
-        with self._opened() as connection:
+        """Store a JSON value; it replaces the key's previous one. On disk when it returns."""
+        path, key = validate_namespace_and_key(namespace, key)
+        fact = {
+            "namespace": _encode_namespace(path),
+            "key": key,
+            "value": encode_json(value),
+            "now": time.time(),
+        }
+        with self._open_connection() as connection:
             connection.execute(_PUT, fact)
 
-    def item(self, namespace: Namespace, key: str) -> MemoryItem | None:
-        """The fact with its times, or None where there is none."""
-        path, key = place(namespace, key)
-        with self._opened() as connection:
-            row = connection.execute(f"{_COLUMNS} AND key = ?", (_name(path), key)).fetchone()
-        return None if row is None else self._item(path, row)
+    def get_item(self, namespace: Namespace, key: str) -> MemoryItem | None:
+        """The fact with its times, or None if there is none."""
+        path, key = validate_namespace_and_key(namespace, key)
+        with self._open_connection() as connection:
+            row = connection.execute(
+                f"{_COLUMNS} AND key = ?", (_encode_namespace(path), key)
+            ).fetchone()
+        return None if row is None else self._make_item(path, row)
 
     def delete(self, namespace: Namespace, key: str) -> bool:
-        """Forget a fact. Gives whether there was one."""
-        path, key = place(namespace, key)
-        forget = "DELETE FROM memory_v1 WHERE namespace = ? AND key = ?"
-        with self._opened() as connection:
-            return connection.execute(forget, (_name(path), key)).rowcount > 0
+        """Delete a fact. Returns whether there was one."""
+        path, key = validate_namespace_and_key(namespace, key)
+        statement = "DELETE FROM memory_v1 WHERE namespace = ? AND key = ?"
+        with self._open_connection() as connection:
+            return connection.execute(statement, (_encode_namespace(path), key)).rowcount > 0
 
-    def namespaces(self) -> tuple[tuple[str, ...], ...]:
-        """Every namespace that has facts, sorted."""
-        with self._opened() as connection:
+    def list_namespaces(self) -> tuple[tuple[str, ...], ...]:
+        """All namespaces that have facts, sorted."""
+        with self._open_connection() as connection:
             rows = connection.execute("SELECT DISTINCT namespace FROM memory_v1").fetchall()
         try:
-            return tuple(sorted(namespace_path(tuple(json.loads(name))) for (name,) in rows))
-        except (ValueError, TypeError) as why:
-            raise self._damaged("a namespace", why) from why
+            return tuple(sorted(validate_namespace(tuple(json.loads(name))) for (name,) in rows))
+        except (ValueError, TypeError) as exc:
+            raise self._make_damaged_error("a namespace", exc) from exc
 
-    def items(self, namespace: Namespace, *, latest_first: bool = False) -> Iterator[MemoryItem]:
-        """The facts of a namespace as they are now."""
-        path = namespace_path(namespace)
+    def iter_items(
+        self, namespace: Namespace, *, latest_first: bool = False
+    ) -> Iterator[MemoryItem]:
+        """Iterate over the facts that a namespace has at the time of the call."""
+        path = validate_namespace(namespace)
         order = "turn DESC" if latest_first else "id"
-        with self._opened() as connection:
-            rows = connection.execute(f"{_COLUMNS} ORDER BY {order}", (_name(path),)).fetchall()
-        return (self._item(path, row) for row in rows)
+        with self._open_connection() as connection:
+            rows = connection.execute(
+                f"{_COLUMNS} ORDER BY {order}", (_encode_namespace(path),)
+            ).fetchall()
+        return (self._make_item(path, row) for row in rows)
 
-    def _item(self, path: tuple[str, ...], row: tuple[str, str, float, float]) -> MemoryItem:
+    def _make_item(self, path: tuple[str, ...], row: tuple[str, str, float, float]) -> MemoryItem:
         key, value, created, updated = row
         try:
             return MemoryItem(
                 path,
                 key,
-                from_json(value),
+                decode_json(value),
                 datetime.fromtimestamp(created, UTC),
                 datetime.fromtimestamp(updated, UTC),
             )
-        except (ValueError, TypeError, OverflowError, OSError, RecursionError) as why:
-            raise self._damaged(f"the fact {key!r}", why) from why
+        except (ValueError, TypeError, OverflowError, OSError, RecursionError) as exc:
+            raise self._make_damaged_error(f"the fact {key!r}", exc) from exc
 
-    def _damaged(self, what: str, why: Exception) -> MemoryStoreError:
+    def _make_damaged_error(self, subject: str, exc: Exception) -> MemoryStoreError:
         return MemoryStoreError(
-            f"{what} in {str(self.path)!r} is damaged ({why}): restore the file from a copy, or "
+            f"{subject} in {str(self.path)!r} is damaged ({exc}): restore the file from a copy, or "
             "delete what is damaged"
         )
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _open_connection(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._connect()
             try:
                 yield connection
             finally:
                 connection.close()
-        except sqlite3.Error as why:
-            raise MemoryStoreError(f"{str(self.path)!r} cannot be used: {why}") from why
+        except sqlite3.Error as exc:
+            raise MemoryStoreError(f"{str(self.path)!r} cannot be used: {exc}") from exc
 
     def _connect(self) -> sqlite3.Connection:
-        """A connection in which each statement is a transaction, the table being there.
+        """Connect, and create the table. Each statement is a transaction of its own.
 
-        Where the file may be read and not written, so may what the connection gives.
+        The connection is read-only if the process may not write the file.
         """
-        return opened(str(self.path), lambda address, _: self._connection_to(address))
+        return open_with_readonly_fallback(
+            str(self.path), lambda address, _: self._connect_to(address)
+        )
 
-    def _connection_to(self, address: str) -> sqlite3.Connection:
-        uri = address.startswith("file:")  # a path is absolute, and so begins otherwise
+    def _connect_to(self, address: str) -> sqlite3.Connection:
+        uri = address.startswith("file:")  # a path is absolute, so it never begins like this
         try:
             connection = sqlite3.connect(
                 address, timeout=BUSY_SECONDS, isolation_level=None, uri=uri
             )
-        except sqlite3.OperationalError as why:
+        except sqlite3.OperationalError as exc:
             raise ConfigurationError(
-                f"{str(self.path)!r} cannot be opened ({why}): is its directory there, and may it "
+                f"{str(self.path)!r} cannot be opened ({exc}): is its directory there, and may it "
                 "be written?"
-            ) from why
+            ) from exc
         try:
-            _prepare(connection)
-        except BaseException as why:
+            _create_table(connection)
+        except BaseException as exc:
             connection.close()
-            if getattr(why, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-                raise ConfigurationError(f"{str(self.path)!r} is no SQLite file: {why}") from why
+            if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise ConfigurationError(f"{str(self.path)!r} is no SQLite file: {exc}") from exc
             raise
         return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """See to it that the table is there, and the file in its write-ahead mode.
+def _create_table(connection: sqlite3.Connection) -> None:
+    """Create the table if there is none, and switch the file to write-ahead logging.
 
-    SQLite's own waiting does not cover the change of modes, during which the first users of a new
-    file meet: it says at once that the file is busy.
+    SQLite's timeout does not apply to the change of the journal mode: if several processes create
+    the file at the same time, SQLite reports at once that it is busy. So this tries again.
     """
-    connection.execute("PRAGMA synchronous = FULL")  # a put survives a power cut
-    there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'memory_v1'"
+    connection.execute("PRAGMA synchronous = FULL")  # stored data survives a power failure
+    find_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'memory_v1'"
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            if connection.execute(there).fetchone() is None:
+            if connection.execute(find_table).fetchone() is None:
                 connection.execute("PRAGMA journal_mode = WAL").close()
                 connection.execute(_TABLE)
-        except sqlite3.OperationalError as why:
-            if why.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(_AGAIN_SECONDS)
+            time.sleep(_RETRY_SECONDS)
         else:
             return
 
 
-def _name(path: tuple[str, ...]) -> str:
-    """The namespace as a column holds it."""
+def _encode_namespace(path: tuple[str, ...]) -> str:
+    """The namespace as the text of its database column."""
     return json.dumps(path, ensure_ascii=False)

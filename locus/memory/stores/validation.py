@@ -1,7 +1,7 @@
-"""What can be stored: names and JSON, checked before anything is kept.
+"""Validates namespaces, keys and JSON values before a memory store saves them.
 
-Values are kept as JSON text in every store, so that none shares a list with its caller, and a fact
-that one store takes the others take as well.
+Every store saves values as JSON text. So no store shares a list with its caller, and all stores
+accept the same facts.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, TypeAlias
 from locus.core.errors import ConfigurationError
 
 Namespace: TypeAlias = str | tuple[str, ...]
-"""Whose facts: a name, or several that make a path. ``"ada"`` is the same as ``("ada",)``."""
+"""A name, or several names that form a path. ``"ada"`` is the same as ``("ada",)``."""
 
 
-def namespace_path(namespace: Namespace) -> tuple[str, ...]:
-    """The namespace as a tuple.
+def validate_namespace(namespace: Namespace) -> tuple[str, ...]:
+    """Check a namespace, and return it as a tuple.
 
     :raises TypeError: it is neither a string nor a tuple of strings.
-    :raises ConfigurationError: it, or a name in it, is empty or no Unicode text.
+    :raises ConfigurationError: it, or a name in it, is empty or not valid Unicode text.
     """
     path = (namespace,) if isinstance(namespace, str) else namespace
     if not isinstance(path, tuple):
@@ -30,83 +30,86 @@ def namespace_path(namespace: Namespace) -> tuple[str, ...]:
         )
     if not path:
         raise ConfigurationError("a namespace needs at least one name")
-    return tuple(name(part, "a namespace") for part in path)
+    return tuple(validate_name(name, "a namespace") for name in path)
 
 
-def name(value: str, what: str = "a key") -> str:
-    """A key, or a part of a namespace: any text that is not empty."""
+def validate_name(value: str, description: str = "a key") -> str:
+    """Check a key, or a name in a namespace: any text that is not empty.
+
+    :param description: the value's name in the error message.
+    """
     if not isinstance(value, str):
-        raise TypeError(f"{what} is made of strings, not {type(value).__name__}")
+        raise TypeError(f"{description} is made of strings, not {type(value).__name__}")
     if not value:
-        raise ConfigurationError(f"{what} must not be empty")
-    _check_text(value, what)
+        raise ConfigurationError(f"{description} must not be empty")
+    _validate_text(value, description)
     return str(value)
 
 
-def to_json(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """``value`` as JSON text.
 
-    Tuples are taken as lists, and come back as such.
+    Tuples are written as lists, and are loaded as lists.
 
-    :raises TypeError: something in it is not JSON; says what and where.
-    :raises ConfigurationError: a number that is not finite or has thousands of digits, half a
-        surrogate pair, or nesting that is too deep or never ends.
+    :raises TypeError: a part of it is not JSON; names the part and its path.
+    :raises ConfigurationError: it contains a number that is not finite or has thousands of digits,
+        or half a surrogate pair; it is nested too deep, or contains itself.
     """
     try:
-        _check(value, "value")
+        _validate_json(value, "value")
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except RecursionError:
         raise ConfigurationError("the value is nested too deep, or contains itself") from None
-    except ValueError as why:
-        if isinstance(why, ConfigurationError):
+    except ValueError as exc:
+        if isinstance(exc, ConfigurationError):
             raise
-        raise ConfigurationError(f"the value cannot be written as JSON: {why}") from why
+        raise ConfigurationError(f"the value cannot be written as JSON: {exc}") from exc
 
 
-def from_json(text: str) -> Any:
-    """The value that :func:`to_json` wrote: a new one each time."""
+def decode_json(text: str) -> Any:
+    """A new copy of the value that :func:`encode_json` wrote."""
     return json.loads(text)
 
 
-def _check(value: Any, where: str) -> None:
+def _validate_json(value: Any, path: str) -> None:
     if isinstance(value, str):
-        _check_text(value, where)
+        _validate_text(value, path)
     elif isinstance(value, Mapping):
         if not isinstance(value, dict):
-            raise TypeError(f"{where} is {type(value).__name__}; make it a dict to store it")
+            raise TypeError(f"{path} is {type(value).__name__}; make it a dict to store it")
         for key, member in value.items():
             if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r}; in JSON keys are strings")
-            _check_text(key, f"a key of {where}")
-            _check(member, f"{where}[{key!r}]")
+                raise TypeError(f"{path} has the key {key!r}; in JSON keys are strings")
+            _validate_text(key, f"a key of {path}")
+            _validate_json(member, f"{path}[{key!r}]")
     elif isinstance(value, (list, tuple)):
-        for position, member in enumerate(value):
-            _check(member, f"{where}[{position}]")
+        for index, member in enumerate(value):
+            _validate_json(member, f"{path}[{index}]")
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
-            raise ConfigurationError(f"{where} is {value!r}, which JSON cannot say")
+            raise ConfigurationError(f"{path} is {value!r}, which JSON cannot represent")
     elif value is not None and not isinstance(value, (bool, int)):
         raise TypeError(
-            f"{where} is {type(value).__name__}; what is stored is JSON: None, bool, int, float, "
+            f"{path} is {type(value).__name__}; a stored value is JSON: None, bool, int, float, "
             "str, list, dict"
         )
 
 
-def _check_text(text: str, where: str) -> None:
+def _validate_text(text: str, description: str) -> None:
     try:
         text.encode()
-    except UnicodeEncodeError as why:
+    except UnicodeEncodeError as exc:
         raise ConfigurationError(
-            f"{where} holds half of a surrogate pair, {text[why.start]!r}, which no text encoding "
-            "can carry"
+            f"{description} contains half of a surrogate pair, {text[exc.start]!r}, which no text "
+            "encoding can represent"
         ) from None
 
 
-def one_line(text: str) -> str:
-    """JSON text without anything that a reader could take for the end of the line.
+def escape_line_breaks(text: str) -> str:
+    """Escape the characters of a JSON text that look like a line break, or change its direction.
 
-    JSON itself escapes line feeds, but not the separators that only Unicode knows, nor marks that
-    turn the direction of what follows.
+    JSON escapes line feeds, but not Unicode's line and paragraph separators, nor the marks that
+    change the direction of the text after them.
     """
     if text.isascii():
         return text.replace("\x7f", "\\u007f")

@@ -1,1 +1,1 @@
-"""The providers whose own API Locus speaks."""
+"""Models of providers with an API of their own: OpenAI, Anthropic, Ollama."""

@@ -1,7 +1,8 @@
-"""Anthropic's messages, and every server that speaks the same format.
+"""``AnthropicModel``: Anthropic's messages API, and other servers with the same format.
 
-The API is documented under "Messages" in Anthropic's API reference. ``base_url`` reaches gateways,
-llama.cpp, vLLM and the rest; ``sdk_client=`` Amazon Bedrock, Google Vertex and Microsoft Foundry.
+The API is documented under "Messages" in Anthropic's API reference. With ``base_url=``, the model
+sends to gateways, llama.cpp, vLLM and others; with ``sdk_client=``, to Amazon Bedrock, Google
+Vertex and Microsoft Foundry.
 """
 
 from __future__ import annotations
@@ -15,49 +16,49 @@ import attrs
 
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.tool_schemas import Tool
-from locus.models.base import ModelConfig
+from locus.core.tool_schemas import ToolLike
+from locus.models.base_url import normalize_base_url
+from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
-from locus.models.native.openai import check_base_url
 from locus.transport.custom_client import SdkMethod
-from locus.transport.http_call import Call, check_headers
+from locus.transport.http_call import HttpCall, check_headers
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
-from locus.wire.anthropic_messages.request import Thinking, thinking_of
+from locus.wire.anthropic_messages.request import ThinkingConfig, normalize_thinking
 
 DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 API_VERSION: Final = "2023-06-01"
-"""The version of the API that Locus asks for; the header ``anthropic-version``."""
-WITHOUT_SAMPLING: Final = "2026-10-21"
-"""The first version that takes ``temperature`` and ``top_p`` of no model."""
+"""The version of the API that Locus sends in the header ``anthropic-version``."""
+NO_SAMPLING_API_VERSION: Final = "2026-10-21"
+"""From this version on, no model accepts ``temperature`` and ``top_p``."""
 
 
 @attrs.frozen
 class AnthropicConfig(ModelConfig):
-    """What an Anthropic model can be told besides :class:`~locus.models.base.ModelConfig`.
+    """The options of an Anthropic model besides those of :class:`~locus.models.ModelConfig`.
 
     :param api_key: sent as ``x-api-key``. Never shown.
-    :param auth_token: sent as a bearer token, where there is no API key. Never shown.
+    :param auth_token: sent as a bearer token, if there is no API key. Never shown.
     :param base_url: the API's root; ``/v1/messages`` is added to it.
-    :param api_version: the version of the API to ask for.
-    :param prompt_cache: mark the system prompt and the last tool for the prompt cache.
-    :param thinking: how much the model may think before it answers: a number of tokens,
-        ``"adaptive"``, or the API's own mapping. None leaves it to the model.
+    :param api_version: the header ``anthropic-version``.
+    :param prompt_cache: whether to mark the system prompt and the last tool for the prompt cache.
+    :param thinking: how much the model may think before it responds: a number of tokens,
+        ``"adaptive"``, or the API's own mapping. None is the model's default.
     """
 
     api_key: str | None = attrs.field(default=None, repr=False)
     auth_token: str | None = attrs.field(default=None, repr=False)
-    base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=check_base_url)
+    base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_base_url)
     api_version: str = API_VERSION
     prompt_cache: bool = False
-    thinking: Thinking = attrs.field(default=None, converter=thinking_of, hash=False)
+    thinking: ThinkingConfig = attrs.field(default=None, converter=normalize_thinking, hash=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key and self.auth_token:
             raise ConfigurationError("api_key= and auth_token= exclude each other")
-        check_headers({"anthropic-version": self.api_version, **self.credentials()})
+        check_headers({"anthropic-version": self.api_version, **self.build_credential_headers()})
 
-    def credentials(self) -> dict[str, str]:
-        """The headers that say who asks."""
+    def build_credential_headers(self) -> dict[str, str]:
+        """The headers that hold the credentials."""
         if self.api_key:
             return {"x-api-key": self.api_key}
         return {"authorization": f"Bearer {self.auth_token}"} if self.auth_token else {}
@@ -65,27 +66,28 @@ class AnthropicConfig(ModelConfig):
 
 @attrs.frozen(init=False, getstate_setstate=False)
 class AnthropicModel(HttpModel[AnthropicConfig]):
-    """A model of Anthropic, or of a server that speaks its messages format.
+    """A model of Anthropic, or of another server with the messages format.
 
     :param model: the model's name.
-    :param api_key: else ``ANTHROPIC_API_KEY``, else ``ANTHROPIC_AUTH_TOKEN`` as a bearer token.
-    :param base_url: else ``ANTHROPIC_BASE_URL``, else Anthropic's.
-    :param max_tokens: the longest answer, in tokens, thinking included.
-    :param temperature: 0 to 1. Not sent to models that refuse it, nor where the model thinks.
-    :param prompt_cache: mark the system prompt and the last tool for the prompt cache.
+    :param api_key: by default ``ANTHROPIC_API_KEY``, or else ``ANTHROPIC_AUTH_TOKEN`` as a bearer
+        token.
+    :param base_url: by default ``ANTHROPIC_BASE_URL``, or else Anthropic's.
+    :param max_tokens: the longest response, in tokens, thinking included.
+    :param temperature: 0 to 1. It is not sent to models that reject it, nor with thinking.
+    :param prompt_cache: whether to mark the system prompt and the last tool for the prompt cache.
     :param http_client: an httpx or httpx2 client to send with, or a pair of a blocking and an
         async one. Locus never closes it.
-    :param sdk_client: an ``anthropic`` client to send through, blocking or async,
-        ``AnthropicBedrock`` and ``AnthropicVertex`` included.
+    :param sdk_client: an ``anthropic`` client to send with, blocking or async,
+        ``AnthropicBedrock`` and ``AnthropicVertex`` included. Locus never closes it.
     :param kw: the other fields of :class:`AnthropicConfig`, and ``request_builder`` and
-        ``response_parser`` for a server that differs.
-    :raises TypeError: an unknown keyword; says the nearest.
-    :raises ConfigurationError: a value that cannot work.
+        ``response_parser`` for a server whose format differs.
+    :raises TypeError: a keyword is unknown; the message names the nearest.
+    :raises ConfigurationError: a value is not valid.
     """
 
     prefix: ClassVar[str] = "anthropic"
     key_hint: ClassVar[str] = "check api_key= or ANTHROPIC_API_KEY"
-    sdk: ClassVar[SdkMethod | None] = SdkMethod(
+    sdk_adapter: ClassVar[SdkMethod | None] = SdkMethod(
         "anthropic", "AnthropicError", lambda client: client.messages.with_raw_response.create
     )
 
@@ -99,13 +101,13 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
         prompt_cache: bool = False,
         **kw: Any,
     ) -> None:
-        own = self._take_own(kw, AnthropicConfig)
-        if "config" not in own:
+        arguments = self._pop_model_arguments(kw, AnthropicConfig)
+        if "config" not in arguments:
             environ = os.environ
             if not api_key and not kw.get("auth_token"):
                 api_key = environ.get("ANTHROPIC_API_KEY")
                 kw["auth_token"] = None if api_key else environ.get("ANTHROPIC_AUTH_TOKEN")
-            own["config"] = AnthropicConfig(
+            arguments["config"] = AnthropicConfig(
                 model=model,
                 api_key=api_key,
                 base_url=base_url or environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL,
@@ -114,73 +116,73 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
                 prompt_cache=prompt_cache,
                 **kw,
             )
-        builder = own.setdefault("request_builder", AnthropicMessagesBuilder())
+        builder = arguments.setdefault("request_builder", AnthropicMessagesBuilder())
         if isinstance(builder, AnthropicMessagesBuilder):
-            own["request_builder"] = _told(builder, own["config"], None)
-        own.setdefault("response_parser", AnthropicMessagesParser())
-        self.__attrs_init__(**own)
+            arguments["request_builder"] = _configure_builder(builder, arguments["config"], None)
+        arguments.setdefault("response_parser", AnthropicMessagesParser())
+        self.__attrs_init__(**arguments)
 
     def _url(self) -> str:
         return f"{self.config.base_url}/v1/messages"
 
-    def _headers(self) -> dict[str, str]:
-        credentials = self.config.credentials()
-        if not credentials and self.config.base_url == DEFAULT_BASE_URL and self._brought is None:
+    def _provider_headers(self) -> dict[str, str]:
+        config = self.config
+        credentials = config.build_credential_headers()
+        if not credentials and config.base_url == DEFAULT_BASE_URL and self._custom_client is None:
             raise ConfigurationError(
-                "Anthropic wants an API key: pass api_key=, or set ANTHROPIC_API_KEY; for another "
+                "Anthropic needs an API key: pass api_key=, or set ANTHROPIC_API_KEY; for another "
                 "server pass base_url="
             )
-        return {"anthropic-version": self.config.api_version, **credentials}
+        return {"anthropic-version": config.api_version, **credentials}
 
     def _evolve(self, **changes: Any) -> Self:
         config, builder = changes.get("config"), self.request_builder
         if config is not None and isinstance(builder, AnthropicMessagesBuilder):
-            changes.setdefault("request_builder", _told(builder, config, self.config))
+            changes.setdefault("request_builder", _configure_builder(builder, config, self.config))
         return super()._evolve(**changes)
 
-    # One of two.
-
-    def _call(
+    def _build_call(
         self,
         messages: Messages,
-        tools: Sequence[Tool] | None,
-        said: Mapping[str, Any],
+        tools: Sequence[ToolLike] | None,
+        call_options: Mapping[str, Any],
         *,
         stream: bool,
-    ) -> Call:
-        chosen = _temperature_or_top_p(self.config, self.options, said)
-        return super()._call(messages, tools, {**said, **chosen}, stream=stream)
+    ) -> HttpCall:
+        """Build the HTTP call, with ``temperature`` or ``top_p`` but not both."""
+        sampling = _choose_sampling_options(self.config, self.options, call_options)
+        return super()._build_call(messages, tools, {**call_options, **sampling}, stream=stream)
 
-    # Another try, without what the model turned out not to take.
-
-    def _call_with(
-        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
-    ) -> Call:
+    def _build_call_with_options(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> HttpCall:
+        """Build the HTTP call, with a fallback that leaves out what the model does not support."""
         builder = self.request_builder
         if (
             isinstance(builder, AnthropicMessagesBuilder)
             and builder.sampling is None
-            and self._api_version(options) >= WITHOUT_SAMPLING
+            and self._get_api_version(options) >= NO_SAMPLING_API_VERSION
         ):
-            without = attrs.evolve(builder, sampling=False)
-            return self._evolve(request_builder=without)._call_with(messages, tools, options)
-        call = super()._call_with(messages, tools, options)
+            model = self._evolve(request_builder=attrs.evolve(builder, sampling=False))
+            return model._build_call_with_options(messages, tools, options)
+        http_call = super()._build_call_with_options(messages, tools, options)
 
-        def fallback(error: APIStatusError) -> Call | None:
+        def fallback(error: APIStatusError) -> HttpCall | None:
             if error.status_code not in (400, 422) or not isinstance(
                 builder, AnthropicMessagesBuilder
             ):
                 return None
-            other = _without(builder, error.body.lower())
-            if other is None:
+            other_builder = _remove_unsupported(builder, error.body.lower())
+            if other_builder is None:
                 return None
-            again = self._evolve(request_builder=other)._call_with(messages, tools, options)
-            return again if again.request.content != call.request.content else None
+            model = self._evolve(request_builder=other_builder)
+            other_call = model._build_call_with_options(messages, tools, options)
+            return other_call if other_call.request.content != http_call.request.content else None
 
-        return attrs.evolve(call, fallback=fallback)
+        return attrs.evolve(http_call, fallback=fallback)
 
-    def _api_version(self, options: Mapping[str, Any]) -> str:
-        """The version of the API that a call is made in; an SDK has one of its own."""
+    def _get_api_version(self, options: Mapping[str, Any]) -> str:
+        """The version of the API that a call uses; an SDK client has a version of its own."""
         for name, value in (options.get("extra_headers") or {}).items():
             if isinstance(name, str) and name.lower() == "anthropic-version":
                 return str(value)
@@ -190,11 +192,11 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
         version = client.default_headers.get("anthropic-version")
         if isinstance(version, str):
             return version
-        # The clients for other clouds put it in the body.
+        # The clients for other clouds send the version in the body.
         major = int(sys.modules["anthropic"].__version__.partition(".")[0])
-        return WITHOUT_SAMPLING if major >= 2 else API_VERSION
+        return NO_SAMPLING_API_VERSION if major >= 2 else API_VERSION
 
-    def _make_client(self) -> Any:
+    def _make_sdk_client(self) -> Any:
         try:
             import anthropic
         except ImportError:
@@ -211,41 +213,58 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
         )
 
 
-_BUILDERS: Final = ("prompt_cache", "thinking")
-"""What of a config is the builder's to know."""
+_BUILDER_FIELDS: Final = ("prompt_cache", "thinking")
+"""The fields of a config that are copied to the request builder."""
 
 
-def _told(
-    builder: AnthropicMessagesBuilder, config: AnthropicConfig, before: AnthropicConfig | None
+def _configure_builder(
+    builder: AnthropicMessagesBuilder,
+    config: AnthropicConfig,
+    previous_config: AnthropicConfig | None,
 ) -> AnthropicMessagesBuilder:
-    """The builder with what ``config`` says that ``before``, or the defaults, did not."""
+    """Copy the fields that differ between ``config`` and ``previous_config`` to the builder.
+
+    :param previous_config: the config that the builder was made for; None compares with defaults.
+    """
     fields = attrs.fields_dict(AnthropicConfig)
+    previous_values = {
+        name: getattr(previous_config, name) if previous_config else fields[name].default
+        for name in _BUILDER_FIELDS
+    }
     changes = {
         name: getattr(config, name)
-        for name in _BUILDERS
-        if getattr(config, name) != (getattr(before, name) if before else fields[name].default)
+        for name in _BUILDER_FIELDS
+        if getattr(config, name) != previous_values[name]
     }
     return attrs.evolve(builder, **changes) if changes else builder
 
 
-_SAMPLING: Final = {
+_SAMPLING_DEFAULTS: Final = {
     name: attrs.fields_dict(ModelConfig)[name].default for name in ("temperature", "top_p")
 }
 
 
-def _temperature_or_top_p(config: ModelConfig, *said: Mapping[str, Any]) -> dict[str, Any]:
-    """Whichever of the two was asked for last: the newer models that take them take one."""
-    chosen = {name: getattr(config, name) for name in _SAMPLING}
-    asked = {name: value for name, value in chosen.items() if value != _SAMPLING[name]}
-    for layer in (asked or {"temperature": config.temperature}, *said):
-        named = {name: layer[name] for name in _SAMPLING if name in layer}
-        if any(value is not None for value in named.values()):
-            chosen = dict.fromkeys(_SAMPLING)
-        chosen.update(named)
+def _choose_sampling_options(
+    config: ModelConfig, *option_layers: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``temperature`` and ``top_p``, one of them None: newer models accept at most one.
+
+    The one that was set last wins: by the config, then by each of ``option_layers``. A value that
+    is only the config's default is not set.
+    """
+    chosen = {name: getattr(config, name) for name in _SAMPLING_DEFAULTS}
+    not_default = {
+        name: value for name, value in chosen.items() if value != _SAMPLING_DEFAULTS[name]
+    }
+    for layer in (not_default or {"temperature": config.temperature}, *option_layers):
+        values = {name: layer[name] for name in _SAMPLING_DEFAULTS if name in layer}
+        if any(value is not None for value in values.values()):
+            chosen = dict.fromkeys(_SAMPLING_DEFAULTS)
+        chosen.update(values)
     return chosen
 
 
-_NOT_TAKEN: Final = (
+_UNSUPPORTED_PHRASES: Final = (
     "deprecated",
     "not support",
     "unsupported",
@@ -257,14 +276,16 @@ _NOT_TAKEN: Final = (
 )
 
 
-def _without(builder: AnthropicMessagesBuilder, refusal: str) -> AnthropicMessagesBuilder | None:
-    """A builder that leaves out what a refusal, in lower case, complains of; None for others."""
-    if ("temperature" in refusal or "top_p" in refusal) and any(
-        word in refusal for word in _NOT_TAKEN
+def _remove_unsupported(
+    builder: AnthropicMessagesBuilder, error_body: str
+) -> AnthropicMessagesBuilder | None:
+    """A builder that leaves out what an error body, in lower case, complains about; or None."""
+    if ("temperature" in error_body or "top_p" in error_body) and any(
+        phrase in error_body for phrase in _UNSUPPORTED_PHRASES
     ):
         return attrs.evolve(builder, sampling=False)
-    if "tool_choice" in refusal:
-        return attrs.evolve(builder, forced_tools=False)
-    if "role" in refusal and "system" in refusal:
-        return attrs.evolve(builder, system_turns=False)
+    if "tool_choice" in error_body:
+        return attrs.evolve(builder, forced_tool_choice=False)
+    if "role" in error_body and "system" in error_body:
+        return attrs.evolve(builder, inline_system_messages=False)
     return None

@@ -1,9 +1,9 @@
-"""Where an Ollama server is: what may stand in ``OLLAMA_HOST``, as an address.
+"""Parses ``OLLAMA_HOST``, and Ollama's ``base_url``, into the URL of a server.
 
-Ollama's command line and its Python package take a host, a host and a port, or an address, and
-fill in what is missing: 11434 for the port, or the scheme's own port where a scheme was written. A
-server is told by the same variable where to listen, so that it may say "everywhere" (``0.0.0.0``),
-which is no place to connect to: that is this machine.
+Ollama's command line and its Python package take a host, a host and a port, or a URL, and fill in
+the missing parts: port 11434, or the scheme's own port if there is a scheme. The same variable says
+on which address a server listens, so it may be "all addresses" (``0.0.0.0``). No client can connect
+to that address; it becomes this machine's loopback address.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from urllib.parse import urlsplit
 
 from locus.core.errors import ConfigurationError
 
-PORT: Final = 11434
-_PORTS: Final = {"http": 80, "https": 443}
-_HERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-_FORMS: Final = (
+DEFAULT_PORT: Final = 11434
+_SCHEME_PORTS: Final = {"http": 80, "https": 443}
+_LOOPBACK_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ACCEPTED_FORMS: Final = (
     "it takes a host ('192.168.1.5'), a host and a port ('gpu-box:11434'), or an address "
     "('https://ollama.example.com')"
 )
 
 
-def parse_host(said: str) -> str:
-    """The server's root, with a port and without a slash at its end; "" is this machine.
+def parse_host(text: str) -> str:
+    """The URL of the server, with a port and without a slash at its end; "" is this machine.
 
-    :raises ConfigurationError: it is no such thing, or holds a query or credentials.
+    :raises ConfigurationError: it is not a host or a URL, or holds a query or credentials.
     """
-    if not isinstance(said, str):
-        raise ConfigurationError(f"base_url must be a string, not {type(said).__name__}")
-    said = said.strip().strip("\"'").strip()  # what shells and .env files leave there
-    scheme, mark, place = said.partition("://")
-    if not mark:
-        scheme, place = "http", said
-        if said == "ollama.com":
+    if not isinstance(text, str):
+        raise ConfigurationError(f"base_url must be a string, not {type(text).__name__}")
+    text = text.strip().strip("\"'").strip()  # shells and .env files may leave quotes there
+    scheme, separator, address = text.partition("://")
+    if not separator:
+        scheme, address = "http", text
+        if text == "ollama.com":
             scheme = "https"
     scheme = scheme.lower()
-    if scheme not in _PORTS or re.search(r"[\x00-\x20\x7f\\]", place):
-        raise _unusable(said)
-    if _is_ipv6(place.rstrip("/")):
-        place = f"[{place.rstrip('/')}]"
+    if scheme not in _SCHEME_PORTS or re.search(r"[\x00-\x20\x7f\\]", address):
+        raise _make_host_error(text)
+    if _is_ipv6(address.rstrip("/")):
+        address = f"[{address.rstrip('/')}]"
     try:
-        parts = urlsplit(f"//{place}")
+        parts = urlsplit(f"//{address}")
         host, port = parts.hostname or "127.0.0.1", parts.port
     except ValueError:
-        raise _unusable(said) from None
+        raise _make_host_error(text) from None
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(
             "base_url and OLLAMA_HOST must not hold credentials: pass api_key=, or an http_client= "
             "that has them"
         )
     if parts.query or parts.fragment:
-        raise _unusable(said)
-    host = _HERE.get(host, host)
+        raise _make_host_error(text)
+    host = _LOOPBACK_ADDRESSES.get(host, host)
     if _is_ipv6(host):
         host = f"[{host}]"
     if not port:
-        port = _PORTS[scheme] if mark or scheme == "https" else PORT
+        port = _SCHEME_PORTS[scheme] if separator or scheme == "https" else DEFAULT_PORT
     path = parts.path.strip("/")
     return f"{scheme}://{host}:{port}" + (f"/{path}" if path else "")
 
@@ -70,5 +70,5 @@ def _is_ipv6(host: str) -> bool:
         return False
 
 
-def _unusable(said: str) -> ConfigurationError:
-    return ConfigurationError(f"base_url or OLLAMA_HOST is {said!r}; {_FORMS}")
+def _make_host_error(text: str) -> ConfigurationError:
+    return ConfigurationError(f"base_url or OLLAMA_HOST is {text!r}; {_ACCEPTED_FORMS}")

@@ -1,12 +1,13 @@
-"""``sdk_client=`` for Ollama: the package's own client sends, by its public method ``chat``.
+"""Senders for the caller's own client of the package ``ollama`` (``sdk_client=``).
 
-That method takes keywords and gives typed answers, not bytes. So the body that Locus has built is
-taken apart into keywords, and the answers are written as JSON again, a line each, as the server
-has sent them: the driver reads a response like any other.
+They send by the client's public method ``chat``. It takes keyword arguments and returns typed
+objects, not bytes. So the body that Locus has built is split into keyword arguments, and each
+returned object is encoded as a line of JSON again, as the server has sent it. The driver then reads
+an ordinary HTTP response.
 
-What the package's types have no room for does not get through: ids of tool calls, of a tool's
-schema what is neither type, description, enum nor items, and members of ``extra_body`` that
-``chat`` does not take (which is an error before anything is sent).
+Data without a place in the package's types is lost: the ids of tool calls; of a tool's schema,
+everything but type, description, enum and items. Members of ``extra_body`` that ``chat`` does not
+accept raise an error before anything is sent.
 """
 
 from __future__ import annotations
@@ -21,53 +22,60 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from locus.core.error_factory import silent, unreachable
+from locus.core.connection_errors import make_connection_error, make_timeout_error
 from locus.core.errors import APIError, ConfigurationError, ResponseParseError
-from locus.transport.custom_client import Brought
-from locus.transport.http_call import Call
+from locus.transport.custom_client import CustomClient
+from locus.transport.http_call import HttpCall
 
-_END: Final = object()
-_UNREAD: Final = (ValueError, AttributeError, TypeError)
-"""What the client raises at an answer that is not what it takes for granted. A pydantic
-``ValidationError`` and a ``JSONDecodeError`` are ValueErrors; the others come of JSON that is no
-object."""
+_END_OF_STREAM: Final = object()
+_PARSE_ERRORS: Final = (ValueError, AttributeError, TypeError)
+"""The exceptions that the client raises for a response that it cannot parse. A pydantic
+``ValidationError`` and a ``JSONDecodeError`` are ValueErrors; it raises the other two for JSON that
+is not an object."""
 
 
-def brought(sdk_client: Any) -> Brought:
-    """The senders for ``sdk_client=``.
+def wrap_sdk_client(sdk_client: Any) -> CustomClient:
+    """Make the sender for ``sdk_client=``.
 
-    :raises TypeError: it is not a client of the package.
+    :raises TypeError: it is not a client of the package ``ollama``.
     """
-    for kind in type(sdk_client).__mro__:
-        if kind.__module__.partition(".")[0] == "ollama":
-            if kind.__name__ == "AsyncClient":
-                return Brought(nonblocking=AsyncOllamaSender(sdk_client))
-            if kind.__name__ == "Client":
-                return Brought(blocking=OllamaSender(sdk_client))
+    for cls in type(sdk_client).__mro__:
+        if cls.__module__.partition(".")[0] == "ollama":
+            if cls.__name__ == "AsyncClient":
+                return CustomClient(async_sender=AsyncOllamaSender(sdk_client))
+            if cls.__name__ == "Client":
+                return CustomClient(blocking_sender=BlockingOllamaSender(sdk_client))
     raise TypeError(
         f"sdk_client= takes a client of the package ollama, not {type(sdk_client).__name__}"
     )
 
 
-class _Sender:
-    """What both kinds of sender share."""
+class _OllamaSenderBase:
+    """The base of the blocking and the async sender."""
 
     __slots__ = ("client",)
 
-    errors: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, ConnectionError)
+    transport_errors: tuple[type[Exception], ...] = (
+        httpx.HTTPError,
+        httpx.StreamError,
+        ConnectionError,
+    )
 
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def failure(self, error: Exception, *, answer_begun: bool) -> APIError:
-        """Locus's word for one of ``errors``."""
-        if isinstance(error, httpx.TimeoutException):
-            return silent(error, answer_begun=answer_begun)
-        return unreachable(error)
+    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
+        """Make Locus's error for one of ``transport_errors``."""
+        if isinstance(exc, httpx.TimeoutException):
+            return make_timeout_error(exc, response_started=response_started)
+        return make_connection_error(exc)
 
-    def arguments(self, call: Call) -> dict[str, Any]:
-        """The keywords of ``chat``."""
-        request = call.request
+    def build_arguments(self, http_call: HttpCall) -> dict[str, Any]:
+        """The keyword arguments of ``chat``.
+
+        :raises ConfigurationError: the call has something that ``chat`` does not accept.
+        """
+        request = http_call.request
         if request.headers:
             names = ", ".join(sorted(request.headers))
             raise ConfigurationError(
@@ -78,140 +86,150 @@ class _Sender:
                 "the ollama client takes no timeout for a call: give it to the client"
             )
         body: dict[str, Any] = msgspec.json.decode(request.content)
-        known = inspect.signature(self.client.chat).parameters
-        if "model" in known and (unknown := body.keys() - known.keys()):
+        parameters = inspect.signature(self.client.chat).parameters
+        if "model" in parameters and (unknown_names := body.keys() - parameters.keys()):
             raise ConfigurationError(
-                f"the ollama client's chat() does not take {', '.join(sorted(unknown))}: leave it "
-                "out, update the package, or let Locus send"
+                f"the ollama client's chat() does not take {', '.join(sorted(unknown_names))}: "
+                "leave it out, update the package, or let Locus send"
             )
         for message in body.get("messages", ()):
-            if "images" in message:  # of text the client tries whether it names a file
+            if "images" in message:  # the client would test whether a text names a file
                 message["images"] = [base64.b64decode(image) for image in message["images"]]
         return body
 
-    def refusal(self, error: Exception, call: Call) -> Exception:
-        """Locus's word for what ``chat`` raised before the answer began."""
-        if isinstance(error, self.errors):
-            return self.failure(error, answer_begun=False)
-        if isinstance(error, _response_error()):
-            status = error.status_code
-            if status < 300:  # an error inside an answer that looked fine
-                return _raised(call, _error_line(error))
-            return call.refusal(status, {}, _error_line(error))
-        if isinstance(error, json.JSONDecodeError):
-            return ResponseParseError(f"the answer is no JSON: {error}", body=error.doc)
-        if getattr(error, "title", "").endswith("Response"):  # a pydantic ValidationError
-            return ResponseParseError(f"the answer cannot be read: {error}", body=str(error))
-        if isinstance(error, (AttributeError, TypeError)):
-            return ResponseParseError(f"the answer cannot be read: {error}", body="")
-        return ConfigurationError(f"the ollama client refuses: {error}")
+    def convert_sdk_error(self, exc: Exception, http_call: HttpCall) -> Exception:
+        """Make Locus's error for an exception that ``chat`` raised before the first object."""
+        if isinstance(exc, self.transport_errors):
+            return self.make_api_error(exc, response_started=False)
+        if isinstance(exc, _get_response_error()):
+            status = exc.status_code
+            if status < 300:  # an error in the body of a response with a success status
+                return _parse_error_line(http_call, _encode_error_line(exc))
+            return http_call.make_status_error(status, {}, _encode_error_line(exc))
+        if isinstance(exc, json.JSONDecodeError):
+            return ResponseParseError(f"the answer is no JSON: {exc}", body=exc.doc)
+        if getattr(exc, "title", "").endswith("Response"):  # a pydantic ValidationError
+            return ResponseParseError(f"the answer cannot be read: {exc}", body=str(exc))
+        if isinstance(exc, (AttributeError, TypeError)):
+            return ResponseParseError(f"the answer cannot be read: {exc}", body="")
+        return ConfigurationError(f"the ollama client refuses: {exc}")
 
 
-def _raised(call: Call, line: bytes) -> Exception:
-    """The error that an answer stands for."""
+def _parse_error_line(http_call: HttpCall, line: bytes) -> Exception:
+    """The error that the parser raises for a line that holds an error."""
     try:
-        call.read(line)
-    except APIError as error:
-        return error
+        http_call.parse_body(line)
+    except APIError as exc:
+        return exc
     return ResponseParseError("the answer cannot be read", body=line.decode())
 
 
-def _response_error() -> type[Any]:
-    error: type[Any] = sys.modules["ollama"].ResponseError
-    return error
+def _get_response_error() -> type[Any]:
+    error_class: type[Any] = sys.modules["ollama"].ResponseError
+    return error_class
 
 
-def _request_errors() -> tuple[type[Exception], ...]:
-    return (*_Sender.errors, _response_error(), sys.modules["ollama"].RequestError, *_UNREAD)
+def _get_request_errors() -> tuple[type[Exception], ...]:
+    """Every exception that ``chat`` may raise."""
+    return (
+        *_OllamaSenderBase.transport_errors,
+        _get_response_error(),
+        sys.modules["ollama"].RequestError,
+        *_PARSE_ERRORS,
+    )
 
 
-def _error_line(error: Any) -> bytes:
-    return msgspec.json.encode({"error": error.error})
+def _encode_error_line(exc: Any) -> bytes:
+    return msgspec.json.encode({"error": exc.error})
 
 
-def _line(answer: Any) -> bytes:
-    """A typed answer as the server has sent it, as far as its type has room for it."""
-    said: str = answer.model_dump_json(exclude_unset=True)
-    return said.encode() + b"\n"
+def _encode_line(typed_response: Any) -> bytes:
+    """A typed response as a line of JSON, with only the members that the server has sent."""
+    text: str = typed_response.model_dump_json(exclude_unset=True)
+    return text.encode() + b"\n"
 
 
-def _complaint(error: Exception) -> bytes:
-    """What the client could not read, as a line for the decoder to complain of."""
-    said = error.doc if isinstance(error, json.JSONDecodeError) else str(error)
-    return " ".join(said.split()).encode(errors="replace") + b"\n"
+def _encode_unreadable_line(exc: Exception) -> bytes:
+    """What the client could not parse, as a line, so that the decoder raises an error for it."""
+    text = exc.doc if isinstance(exc, json.JSONDecodeError) else str(exc)
+    return " ".join(text.split()).encode(errors="replace") + b"\n"
 
 
-class OllamaSender(_Sender):
+class BlockingOllamaSender(_OllamaSenderBase):
     """Sends through an ``ollama.Client``."""
 
     __slots__ = ()
 
-    def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, as a response whose body is read like any other's."""
-        arguments = self.arguments(call)
+    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return an HTTP response with the lines that the client returns."""
+        arguments = self.build_arguments(http_call)
         try:
-            answer = self.client.chat(**arguments)
+            result = self.client.chat(**arguments)
             if not stream:
-                return httpx.Response(200, content=_line(answer))
-            first = next(answer, _END)  # here the request is sent
-        except _request_errors() as error:
-            raise self.refusal(error, call) from error
-        return httpx.Response(200, stream=_Lines(first, answer))
+                return httpx.Response(200, content=_encode_line(result))
+            first = next(result, _END_OF_STREAM)  # this sends the request
+        except _get_request_errors() as exc:
+            raise self.convert_sdk_error(exc, http_call) from exc
+        return httpx.Response(200, stream=_BlockingLineStream(first, result))
 
 
-class _Lines(httpx.SyncByteStream):
-    def __init__(self, first: Any, answers: Generator[Any, None, None]) -> None:
+class _BlockingLineStream(httpx.SyncByteStream):
+    """The body of a streamed response: a line for each object that the client yields."""
+
+    def __init__(self, first: Any, rest: Generator[Any, None, None]) -> None:
         self._first = first
-        self._answers = answers
+        self._rest = rest
 
     def __iter__(self) -> Iterator[bytes]:
-        answer = self._first
+        typed_response = self._first
         try:
-            while answer is not _END:
-                yield _line(answer)
-                answer = next(self._answers, _END)
-        except _response_error() as error:
-            yield _error_line(error) + b"\n"
-        except _UNREAD as error:
-            yield _complaint(error)
+            while typed_response is not _END_OF_STREAM:
+                yield _encode_line(typed_response)
+                typed_response = next(self._rest, _END_OF_STREAM)
+        except _get_response_error() as exc:
+            yield _encode_error_line(exc) + b"\n"
+        except _PARSE_ERRORS as exc:
+            yield _encode_unreadable_line(exc)
 
     def close(self) -> None:
-        self._answers.close()
+        self._rest.close()
 
 
-class AsyncOllamaSender(_Sender):
+class AsyncOllamaSender(_OllamaSenderBase):
     """Sends through an ``ollama.AsyncClient``."""
 
     __slots__ = ()
 
-    async def open(self, call: Call, *, stream: bool) -> httpx.Response:
-        """The answer, as a response whose body is read like any other's."""
-        arguments = self.arguments(call)
+    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+        """Send the request, and return an HTTP response with the lines that the client returns."""
+        arguments = self.build_arguments(http_call)
         try:
-            answer = await self.client.chat(**arguments)
+            result = await self.client.chat(**arguments)
             if not stream:
-                return httpx.Response(200, content=_line(answer))
-            first = await anext(answer, _END)  # here the request is sent
-        except _request_errors() as error:
-            raise self.refusal(error, call) from error
-        return httpx.Response(200, stream=_AsyncLines(first, answer))
+                return httpx.Response(200, content=_encode_line(result))
+            first = await anext(result, _END_OF_STREAM)  # this sends the request
+        except _get_request_errors() as exc:
+            raise self.convert_sdk_error(exc, http_call) from exc
+        return httpx.Response(200, stream=_AsyncLineStream(first, result))
 
 
-class _AsyncLines(httpx.AsyncByteStream):
-    def __init__(self, first: Any, answers: AsyncGenerator[Any, None]) -> None:
+class _AsyncLineStream(httpx.AsyncByteStream):
+    """The body of a streamed response: a line for each object that the client yields."""
+
+    def __init__(self, first: Any, rest: AsyncGenerator[Any, None]) -> None:
         self._first = first
-        self._answers = answers
+        self._rest = rest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        answer = self._first
+        typed_response = self._first
         try:
-            while answer is not _END:
-                yield _line(answer)
-                answer = await anext(self._answers, _END)
-        except _response_error() as error:
-            yield _error_line(error) + b"\n"
-        except _UNREAD as error:
-            yield _complaint(error)
+            while typed_response is not _END_OF_STREAM:
+                yield _encode_line(typed_response)
+                typed_response = await anext(self._rest, _END_OF_STREAM)
+        except _get_response_error() as exc:
+            yield _encode_error_line(exc) + b"\n"
+        except _PARSE_ERRORS as exc:
+            yield _encode_unreadable_line(exc)
 
     async def aclose(self) -> None:
-        await self._answers.aclose()
+        await self._rest.aclose()

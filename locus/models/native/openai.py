@@ -1,18 +1,18 @@
-"""OpenAI's chat completions, and every server that speaks the same format.
+"""``OpenAIModel``: OpenAI's chat completions, and other servers with the same format.
 
-The API is documented under "Chat" in OpenAI's API reference. ``base_url`` reaches llama.cpp,
-vLLM, LM Studio, Groq, OpenRouter and the rest.
+The API is documented under "Chat" in OpenAI's API reference. With ``base_url=``, the model sends to
+llama.cpp, vLLM, LM Studio, Groq, OpenRouter and others.
 """
 
 from __future__ import annotations
 
 import os
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import attrs
 
 from locus.core.errors import ConfigurationError
+from locus.models.base_url import normalize_base_url
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
 from locus.transport.custom_client import SdkMethod
 from locus.transport.http_call import check_headers
@@ -20,37 +20,9 @@ from locus.transport.http_call import check_headers
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 
-def check_base_url(url: str) -> str:
-    """The API's root, without a slash at its end.
-
-    :raises ConfigurationError: it is not an http or https address, or holds a query.
-    """
-    if not isinstance(url, str):
-        raise ConfigurationError(f"base_url must be a string, not {type(url).__name__}")
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        labels = host.removesuffix(".").split(".")
-        known = (
-            parts.scheme in ("http", "https")
-            and all(0 < len(label) < 64 for label in labels)  # RFC 1035, 2.3.4
-            and parts.port != 0
-        )
-    except ValueError:
-        known = False
-    if "@" in (parts.netloc if known else url):
-        raise ConfigurationError("base_url must not hold credentials: pass api_key=")
-    if not known:
-        shown = url.partition("?")[0]
-        raise ConfigurationError(f"base_url must be an http(s) address, not {shown!r}")
-    if parts.query or parts.fragment:
-        raise ConfigurationError("base_url is the API's root: no query and no fragment")
-    return url.rstrip("/")
-
-
 @attrs.frozen
 class OpenAIConfig(ChatCompletionsConfig):
-    """What an OpenAI model can be told besides ``ChatCompletionsConfig``.
+    """The options of an OpenAI model besides those of ``ChatCompletionsConfig``.
 
     :param api_key: sent as a bearer token. Never shown.
     :param base_url: the API's root.
@@ -59,7 +31,7 @@ class OpenAIConfig(ChatCompletionsConfig):
     """
 
     api_key: str | None = attrs.field(default=None, repr=False)
-    base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=check_base_url)
+    base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_base_url)
     organization: str | None = None
     project: str | None = None
 
@@ -69,10 +41,10 @@ class OpenAIConfig(ChatCompletionsConfig):
             raise ConfigurationError(f"api_key must be a string, not {type(key).__name__}")
         if key and key != key.strip():
             raise ConfigurationError("api_key has white space at its ends")
-        check_headers(self.credentials())
+        check_headers(self.build_credential_headers())
 
-    def credentials(self) -> dict[str, str]:
-        """The headers that say who asks."""
+    def build_credential_headers(self) -> dict[str, str]:
+        """The headers that hold the credentials."""
         headers = {}
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
@@ -85,26 +57,26 @@ class OpenAIConfig(ChatCompletionsConfig):
 
 @attrs.frozen(init=False, getstate_setstate=False)
 class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
-    """A model of OpenAI, or of a server that speaks its chat completions format.
+    """A model of OpenAI, or of another server with the chat completions format.
 
     :param model: the model's name.
-    :param api_key: else ``OPENAI_API_KEY``. Servers of your own may need none.
-    :param base_url: else ``OPENAI_BASE_URL``, else OpenAI's.
-    :param max_tokens: the longest answer, in tokens.
-    :param temperature: 0 and up; reasoning models get no sampling parameters at all.
+    :param api_key: by default ``OPENAI_API_KEY``. A server of your own may need none.
+    :param base_url: by default ``OPENAI_BASE_URL``, or else OpenAI's.
+    :param max_tokens: the longest response, in tokens.
+    :param temperature: 0 and up. It is not sent to reasoning models, nor is ``top_p``.
     :param http_client: an httpx or httpx2 client to send with, or a pair of a blocking and an
         async one. Locus never closes it.
-    :param sdk_client: an ``openai`` client to send through, blocking or async, ``AzureOpenAI``
-        included.
+    :param sdk_client: an ``openai`` client to send with, blocking or async, ``AzureOpenAI``
+        included. Locus never closes it.
     :param kw: the other fields of :class:`OpenAIConfig`, and ``request_builder`` and
-        ``response_parser`` for a server that differs.
-    :raises TypeError: an unknown keyword; says the nearest.
-    :raises ConfigurationError: a value that cannot work.
+        ``response_parser`` for a server whose format differs.
+    :raises TypeError: a keyword is unknown; the message names the nearest.
+    :raises ConfigurationError: a value is not valid.
     """
 
     prefix: ClassVar[str] = "openai"
     key_hint: ClassVar[str] = "check api_key= or OPENAI_API_KEY"
-    sdk: ClassVar[SdkMethod | None] = SdkMethod(
+    sdk_adapter: ClassVar[SdkMethod | None] = SdkMethod(
         "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
     )
 
@@ -117,12 +89,12 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._take_own(kw, OpenAIConfig)
-        if "config" not in own:
+        arguments = self._pop_model_arguments(kw, OpenAIConfig)
+        if "config" not in arguments:
             environ = os.environ
             kw.setdefault("organization", environ.get("OPENAI_ORG_ID"))
             kw.setdefault("project", environ.get("OPENAI_PROJECT_ID"))
-            own["config"] = OpenAIConfig(
+            arguments["config"] = OpenAIConfig(
                 model=model,
                 api_key=api_key or environ.get("OPENAI_API_KEY"),
                 base_url=base_url or environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL,
@@ -130,21 +102,25 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
                 temperature=temperature,
                 **kw,
             )
-        self._start(own)
+        self._finish_init(arguments)
 
     def _url(self) -> str:
         return f"{self.config.base_url}/chat/completions"
 
-    def _headers(self) -> dict[str, str]:
+    def _provider_headers(self) -> dict[str, str]:
         config = self.config
-        if not config.api_key and config.base_url == DEFAULT_BASE_URL and self._brought is None:
+        if (
+            not config.api_key
+            and config.base_url == DEFAULT_BASE_URL
+            and self._custom_client is None
+        ):
             raise ConfigurationError(
-                "OpenAI wants an API key: pass api_key=, or set OPENAI_API_KEY; for another "
+                "OpenAI needs an API key: pass api_key=, or set OPENAI_API_KEY; for another "
                 "server pass base_url="
             )
-        return config.credentials()
+        return config.build_credential_headers()
 
-    def _make_client(self) -> Any:
+    def _make_sdk_client(self) -> Any:
         try:
             import openai
         except ImportError:

@@ -1,1 +1,1 @@
-"""Providers with more to them than a wire format: one package each."""
+"""Providers that need more than a wire format, such as request signing: one package each."""

@@ -1,10 +1,11 @@
-"""The content blocks of an assistant's turn, to and from Locus's message.
+"""Conversion between Locus's assistant messages and Anthropic's content blocks.
 
-A message keeps text, thinking and tool calls. The API knows many more blocks (searches it ran
-itself, citations, whatever it comes up with next), and it wants a turn back as it came: thinking
-before the call it led to, unchanged. So a turn that a message cannot repeat to the letter is kept
-beside it, in ``metadata["blocks"]``, and goes back from there for as long as the message still
-says the same.
+A Locus message holds text, thinking and tool calls. The API has many more block types (searches
+that it ran itself, citations, and whatever it adds later), and it wants an assistant message back
+exactly as it sent it: thinking before the call that it led to, unchanged. So if a Locus message
+cannot reproduce the API's blocks exactly, the blocks are stored beside it, in
+``metadata["blocks"]``. They are sent back from there as long as the message still has the same
+content.
 """
 
 from __future__ import annotations
@@ -24,52 +25,56 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
-from locus.wire.anthropic_messages.structured_output import RESPOND, canonical
+from locus.wire.anthropic_messages.structured_output import RESPOND_TOOL_NAME, encode_canonical_json
 
 Block = dict[str, Any]
 
-KEPT: Final = "blocks"
-"""The metadata key under which a turn's blocks are kept."""
-MALFORMED: Final = "malformed_arguments"
-"""The one member of a call's input where the arguments were no JSON object: the API takes objects
-only."""
-_DIRECT: Final = {"type": "direct"}
+NATIVE_BLOCKS_KEY: Final = "blocks"
+"""The metadata key under which the API's own blocks of a message are stored."""
+MALFORMED_ARGUMENTS_KEY: Final = "malformed_arguments"
+"""The only member of a tool call's input if its arguments were not a JSON object: the API accepts
+objects only."""
+_DIRECT_CALLER: Final = {"type": "direct"}
 
 
 def is_blank(text: str) -> bool:
-    """Whether the API would refuse ``text``: it takes none without a visible character."""
+    """Whether the API would reject ``text``: it must have a visible character."""
     return not text or text.isspace()
 
 
-# From a message.
+# From a Locus message to blocks.
 
 
-def blocks_of(message: Message) -> list[Block]:
-    """The blocks of an assistant's message. Blank text, and thinking without a seal, are left out.
+def build_blocks(message: Message) -> list[Block]:
+    """The blocks of an assistant message. Blank text and thinking without a signature are left out.
 
-    :raises ValueError: it holds an image; the API takes none from the assistant.
+    :raises ValueError: the message holds an image; the API accepts none from the assistant.
     """
-    if holds_blocks(message):
-        # A refusal is the API's own account of the answer, and none of its blocks.
+    if has_native_blocks(message):
+        # A refusal is the API's own statement about the response, and not one of its blocks.
         refusals = [part for part in message.content or () if isinstance(part, RefusalPart)]
-        return [_sendable(block) for block in message.metadata[KEPT]] + _written(refusals, ())
-    return _written(message.content, message.tool_calls)
+        native_blocks = message.metadata[NATIVE_BLOCKS_KEY]
+        return [_to_request_block(block) for block in native_blocks] + _build_blocks(refusals, ())
+    return _build_blocks(message.content, message.tool_calls)
 
 
-def _written(content: Content | Sequence[Part], calls: Sequence[ToolCall]) -> list[Block]:
+def _build_blocks(content: Content | Sequence[Part], calls: Sequence[ToolCall]) -> list[Block]:
     parts = (TextPart(content),) if isinstance(content, str) else content or ()
-    blocks = [block for part in parts if (block := _block(part)) is not None]
+    blocks = [block for part in parts if (block := _build_block(part)) is not None]
     for call in calls:
-        told: Any = call.arguments if call.malformed_arguments is None else call.malformed_arguments
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(told)})
+        arguments: Any = (
+            call.arguments if call.malformed_arguments is None else call.malformed_arguments
+        )
+        input_ = _build_tool_input(arguments)
+        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": input_})
     return blocks
 
 
-def _input(told: Mapping[str, Any] | str) -> dict[str, Any]:
-    return {MALFORMED: told} if isinstance(told, str) else dict(told)
+def _build_tool_input(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
+    return {MALFORMED_ARGUMENTS_KEY: arguments} if isinstance(arguments, str) else dict(arguments)
 
 
-def _block(part: Part) -> Block | None:
+def _build_block(part: Part) -> Block | None:
     if isinstance(part, ThinkingPart):
         if part.redacted is not None:
             return {"type": "redacted_thinking", "data": part.redacted}
@@ -77,33 +82,35 @@ def _block(part: Part) -> Block | None:
             return {"type": "thinking", "thinking": part.text, "signature": part.signature}
         return None
     if isinstance(part, ImagePart):
-        raise ValueError("the API takes images from the user and from tools only")
+        raise ValueError("the API accepts images from the user and from tools only")
     return None if is_blank(part.text) else {"type": "text", "text": part.text}
 
 
-def holds_blocks(message: Message) -> bool:
-    """Whether blocks are kept beside a message, and still say what it says."""
-    kept = message.metadata.get(KEPT)
-    return bool(kept) and _says_the_same(kept, message)
+def has_native_blocks(message: Message) -> bool:
+    """Whether a message has stored blocks whose content is still that of the message."""
+    native_blocks = message.metadata.get(NATIVE_BLOCKS_KEY)
+    return bool(native_blocks) and _has_same_content(native_blocks, message)
 
 
-def _says_the_same(kept: Any, message: Message) -> bool:
-    if not isinstance(kept, (list, tuple)) or not all(
-        isinstance(block, Mapping) and isinstance(block.get("type"), str) for block in kept
+def _has_same_content(native_blocks: Any, message: Message) -> bool:
+    if not isinstance(native_blocks, (list, tuple)) or not all(
+        isinstance(block, Mapping) and isinstance(block.get("type"), str) for block in native_blocks
     ):
-        return False  # the caller's own note of that name
+        return False  # the caller's own metadata under the same key
     try:
-        parts, calls = read(kept)
+        parts, calls = parse_blocks(native_blocks)
     except (ResponseParseError, TypeError, ValueError):
         return False
-    return calls == message.tool_calls and _said(parts) == _said(message.content)
+    if calls != message.tool_calls:
+        return False
+    return _get_comparable_content(parts) == _get_comparable_content(message.content)
 
 
-def _said(content: Content) -> tuple[str, list[Part]]:
-    """The text and the thinking, for comparing; without what is not kept, see :func:`_refused`."""
+def _get_comparable_content(content: Content) -> tuple[str, list[Part]]:
+    """The text and the thinking, for comparison, without what :func:`_is_unsendable` drops."""
     parts = (TextPart(content),) if isinstance(content, str) else content or ()
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
-    # A refusal is the answer's, and not a block; and with an image it cannot be the same.
+    # A refusal belongs to the response and is no block. A message with an image can never match.
     others: list[Part] = [
         part
         for part in parts
@@ -113,110 +120,121 @@ def _said(content: Content) -> tuple[str, list[Part]]:
     return "".join(text.split()), others
 
 
-# To a message.
+# From blocks to a Locus message.
 
 
-def read(blocks: Sequence[Mapping[str, Any]]) -> tuple[tuple[Part, ...], tuple[ToolCall, ...]]:
-    """The parts and the calls that whole blocks hold.
+def parse_blocks(
+    blocks: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[Part, ...], tuple[ToolCall, ...]]:
+    """The message parts and the tool calls in a list of complete blocks.
 
     :raises ResponseParseError: a tool call has no name.
     """
     parts: list[Part] = []
     calls: list[ToolCall] = []
-    for position, block in enumerate(blocks):
+    for index, block in enumerate(blocks):
         match block.get("type"):
             case "text":
-                parts.append(TextPart(text_in(block, "text")))
+                parts.append(TextPart(get_text_member(block, "text")))
             case "thinking":
-                seal = text_in(block, "signature") or None
-                parts.append(ThinkingPart(text_in(block, "thinking"), seal))
+                signature = get_text_member(block, "signature") or None
+                parts.append(ThinkingPart(get_text_member(block, "thinking"), signature))
             case "redacted_thinking":
-                parts.append(ThinkingPart(redacted=text_in(block, "data")))
-            case "tool_use" if block.get("name") == RESPOND:
-                parts.append(TextPart(canonical(block.get("input"))))
+                parts.append(ThinkingPart(redacted=get_text_member(block, "data")))
+            case "tool_use" if block.get("name") == RESPOND_TOOL_NAME:
+                parts.append(TextPart(encode_canonical_json(block.get("input"))))
             case "tool_use":
-                calls.append(_call(position, block))
-    return tuple(part for part in parts if part != TextPart("")), _distinct(calls)
+                calls.append(_parse_tool_call(index, block))
+    return tuple(part for part in parts if part != TextPart("")), _make_ids_unique(calls)
 
 
-def text_in(block: Mapping[str, Any], name: str) -> str:
-    """A block's member that should be text; empty where it is none."""
+def get_text_member(block: Mapping[str, Any], name: str) -> str:
+    """A member of a block that should be text; an empty string if it is not."""
     value = block.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _call(position: int, block: Mapping[str, Any]) -> ToolCall:
-    name, identity, told = text_in(block, "name"), text_in(block, "id"), block.get("input")
+def _parse_tool_call(index: int, block: Mapping[str, Any]) -> ToolCall:
+    name, call_id = get_text_member(block, "name"), get_text_member(block, "id")
+    input_ = block.get("input")
     if not name:
-        raise ResponseParseError(f"content[{position}] is a tool call without a name")
-    if not identity:
-        # Made from the answer, so that it is the same however the answer was read.
-        seed = f"{position}\0{name}\0{canonical(told)}".encode(errors="replace")
-        identity = f"toolu_{hashlib.sha256(seed).hexdigest()[:24]}"
-    if told is None or isinstance(told, Mapping):
-        return ToolCall(identity, name, told or {})
-    return ToolCall.from_json(identity, name, told if isinstance(told, str) else canonical(told))
+        raise ResponseParseError(f"content[{index}] is a tool call without a name")
+    if not call_id:
+        # Computed from the response, so that a stream and a complete response give the same id.
+        seed = f"{index}\0{name}\0{encode_canonical_json(input_)}".encode(errors="replace")
+        call_id = f"toolu_{hashlib.sha256(seed).hexdigest()[:24]}"
+    if input_ is None or isinstance(input_, Mapping):
+        return ToolCall(call_id, name, input_ or {})
+    text = input_ if isinstance(input_, str) else encode_canonical_json(input_)
+    return ToolCall.from_json(call_id, name, text)
 
 
-def _distinct(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
-    """Servers of this format that give parallel calls one id: their results must be told apart."""
+def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+    """Rename repeated ids. Some servers of this format give all parallel calls the same id."""
     seen: set[str] = set()
-    for position, call in enumerate(calls):
+    for index, call in enumerate(calls):
         if call.id in seen:
-            calls[position] = call = ToolCall(
-                f"{call.id}_{position}", call.name, call.arguments, call.malformed_arguments
+            calls[index] = call = ToolCall(
+                f"{call.id}_{index}", call.name, call.arguments, call.malformed_arguments
             )
         seen.add(call.id)
     return tuple(calls)
 
 
-def content_of(parts: Sequence[Part], calls: Sequence[ToolCall]) -> Content:
-    """Parts as a message's content: plain text where there is nothing else."""
-    words = [part.text for part in parts if isinstance(part, TextPart)]
-    if len(words) < len(parts):
+def build_content(parts: Sequence[Part], calls: Sequence[ToolCall]) -> Content:
+    """The content of a message made of these parts: a string if all of them are text."""
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    if len(texts) < len(parts):
         return tuple(parts)
-    text = "".join(words)
+    text = "".join(texts)
     return text if text or not calls else None
 
 
-def to_keep(
+def select_native_blocks(
     blocks: Sequence[Mapping[str, Any]], content: Content, calls: Sequence[ToolCall]
 ) -> list[Block]:
-    """The blocks, where the message made of them could not repeat them; else nothing."""
-    came = [block for block in map(_as_text, blocks) if not _refused(block)]
+    """The blocks to store beside a message: all that can be sent back, or none.
+
+    None are needed if the message itself, with this content and these calls, reproduces them.
+    """
+    native_blocks = [
+        block for block in map(_replace_respond_call, blocks) if not _is_unsendable(block)
+    ]
     ids = (call.id for call in calls)
-    for block in came:
+    for block in native_blocks:
         if block.get("type") == "tool_use":
-            block["id"] = next(ids)  # it may have had none, or another call's
-    spoken = content
+            block["id"] = next(ids)  # it may have had no id, or that of another call
+    without_refusal = content
     if isinstance(content, tuple):
-        spoken = tuple(part for part in content if not isinstance(part, RefusalPart))
-    return [] if [_sendable(block) for block in came] == _written(spoken, calls) else came
+        without_refusal = tuple(part for part in content if not isinstance(part, RefusalPart))
+    sent_back = [_to_request_block(block) for block in native_blocks]
+    return [] if sent_back == _build_blocks(without_refusal, calls) else native_blocks
 
 
-def _as_text(block: Mapping[str, Any]) -> Block:
-    """A copy of a block; of a call of the synthetic tool, the text that it stands for."""
-    if block.get("type") == "tool_use" and block.get("name") == RESPOND:
-        return {"type": "text", "text": canonical(block.get("input"))}
+def _replace_respond_call(block: Mapping[str, Any]) -> Block:
+    """A copy of a block; a call of the synthetic tool becomes the text that it stands for."""
+    if block.get("type") == "tool_use" and block.get("name") == RESPOND_TOOL_NAME:
+        return {"type": "text", "text": encode_canonical_json(block.get("input"))}
     return dict(block)
 
 
-def _sendable(block: Mapping[str, Any]) -> Block:
-    """A block of an answer as requests have it: nothing that is null, or goes without saying."""
-    sendable = {
+def _to_request_block(block: Mapping[str, Any]) -> Block:
+    """A response block in the form that requests need: without null members and defaults."""
+    request_block = {
         name: value
         for name, value in block.items()
-        if value is not None and not (name == "caller" and value == _DIRECT)
+        if value is not None and not (name == "caller" and value == _DIRECT_CALLER)
     }
-    if isinstance(sendable.get("input"), str):
-        sendable["input"] = _input(sendable["input"])
-    return sendable
+    if isinstance(request_block.get("input"), str):
+        request_block["input"] = _build_tool_input(request_block["input"])
+    return request_block
 
 
-def _refused(block: Mapping[str, Any]) -> bool:
+def _is_unsendable(block: Mapping[str, Any]) -> bool:
+    """Whether the API would reject this block in a request."""
     match block.get("type"):
         case "text":
-            return is_blank(text_in(block, "text"))
+            return is_blank(get_text_member(block, "text"))
         case "thinking":
             return not block.get("signature")
     return False

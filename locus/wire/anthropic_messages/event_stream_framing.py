@@ -1,8 +1,9 @@
-"""How a stream of messages is framed: server-sent events, or Amazon's binary event stream.
+"""Framing of streamed responses: server-sent events, or Amazon's binary event stream (Bedrock).
 
-Amazon Bedrock wraps each event's JSON in a binary message ("Amazon event stream encoding" in the
-AWS SDK's documents): lengths, typed headers, a payload, and checksums over both. A stream of these
-begins with a zero, the first byte of a length, where text never does: that tells the two apart.
+Amazon Bedrock wraps the JSON of each event in a binary message ("Amazon event stream encoding" in
+the documentation of the AWS SDKs): lengths, typed headers, a payload, and checksums over both. Such
+a stream begins with a zero byte, the first byte of a length. A text stream never does, so the first
+byte tells which of the two it is.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from typing import Final
 
 import msgspec
 
-from locus.wire.stream_framing import Framing, ServerSentEvents
+from locus.wire.stream_framing import Framing, SSEFraming
 
-_PRELUDE: Final = struct.Struct(">III")  # the whole length, that of the headers, a checksum
+_PRELUDE: Final = struct.Struct(">III")  # message length, length of the headers, a checksum
 _CHECKSUM: Final = struct.Struct(">I")
-_LONGEST: Final = 24 * 1024 * 1024  # bytes; Amazon's own readers take no longer message
-_SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
-"""How long a header's value is, by its type. Of types 6 and 7 the value says that itself."""
+_MAX_MESSAGE_SIZE: Final = 24 * 1024 * 1024  # bytes; Amazon's own clients accept no longer message
+_HEADER_VALUE_SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+"""The size of a header's value in bytes, by its type. Values of types 6 and 7 begin with their
+size."""
 
-_WORDS: Final[Mapping[str, str]] = {
+_ANTHROPIC_ERROR_TYPES: Final[Mapping[str, str]] = {
     "internalServerException": "api_error",
     "modelStreamErrorException": "api_error",
     "modelTimeoutException": "timeout_error",
@@ -31,113 +33,119 @@ _WORDS: Final[Mapping[str, str]] = {
     "throttlingException": "rate_limit_error",
     "validationException": "invalid_request_error",
 }
-"""Bedrock's names for what can go wrong in a stream, and Anthropic's."""
+"""Bedrock's exception types for errors in a stream, and Anthropic's error types."""
 
 
-class MessagesFraming:
-    """Cuts a stream of either kind into the JSON of its events."""
+class AnthropicMessagesFraming:
+    """Splits a stream of either framing into the JSON of its events."""
 
-    __slots__ = ("_frames",)
+    __slots__ = ("_framing",)
 
     def __init__(self) -> None:
-        self._frames: Framing | None = None
+        self._framing: Framing | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that ``data`` completes."""
-        frames = self._frames
-        if frames is None:
+        """The frames that ``data`` completes."""
+        framing = self._framing
+        if framing is None:
             if not data:
                 return []
-            frames = self._frames = EventStream() if data[0] == 0 else ServerSentEvents()
-        return frames.feed(data)
+            framing = self._framing = AmazonEventStreamFraming() if data[0] == 0 else SSEFraming()
+        return framing.feed(data)
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The events left at the end of the stream, and whatever was no event at all."""
-        return ([], b"") if self._frames is None else self._frames.close()
+        """The frames left at the end of the stream, and the bytes that were no frame."""
+        return ([], b"") if self._framing is None else self._framing.close()
 
 
-class EventStream:
-    """Amazon's event stream: the JSON inside each message."""
+class AmazonEventStreamFraming:
+    """Amazon's binary event stream: gives the JSON inside each message."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The JSON of the messages that ``data`` completes."""
-        rest = self._rest
-        rest += data
-        found: list[bytes] = []
-        while len(rest) >= _PRELUDE.size:
-            length, headers, checksum = _PRELUDE.unpack_from(rest)
-            if zlib.crc32(rest[:8]) != checksum or not 16 + headers <= length <= _LONGEST:
-                return [*found, self._damaged()]
-            if len(rest) < length:
+        buffer = self._buffer
+        buffer += data
+        frames: list[bytes] = []
+        while len(buffer) >= _PRELUDE.size:
+            length, headers_length, checksum = _PRELUDE.unpack_from(buffer)
+            if (
+                zlib.crc32(buffer[:8]) != checksum
+                or not 16 + headers_length <= length <= _MAX_MESSAGE_SIZE
+            ):
+                return [*frames, self._discard_corrupt_data()]
+            if len(buffer) < length:
                 break
-            message = bytes(rest[:length])
+            message = bytes(buffer[:length])
             if zlib.crc32(message[:-4]) != _CHECKSUM.unpack(message[-4:])[0]:
-                return [*found, self._damaged()]
-            del rest[:length]
-            event = _event(message[12 : 12 + headers], message[12 + headers : -4])
-            if event is not None:
-                found.append(event)
-        return found
+                return [*frames, self._discard_corrupt_data()]
+            del buffer[:length]
+            frame = _decode_message(
+                message[12 : 12 + headers_length], message[12 + headers_length : -4]
+            )
+            if frame is not None:
+                frames.append(frame)
+        return frames
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The start of a message whose rest never came."""
-        return [], bytes(self._rest)
+        """No frames, and the beginning of a message that never arrived completely."""
+        return [], bytes(self._buffer)
 
-    def _damaged(self) -> bytes:
-        self._rest.clear()
+    def _discard_corrupt_data(self) -> bytes:
+        """Drop what is buffered. Returns a frame that is no JSON, so that decoding it fails."""
+        self._buffer.clear()
         return b"<a message of the event stream does not match its checksum>"
 
 
-class _Chunk(msgspec.Struct):
+class _ChunkPayload(msgspec.Struct):
     bytes: str = ""
 
 
-class _Told(msgspec.Struct):
+class _ExceptionPayload(msgspec.Struct):
     message: str = ""
 
 
-def _event(headers: bytes, payload: bytes) -> bytes | None:
-    """The event in a message's payload; a message that stands for an error is made one."""
-    said = _headers(headers)
-    if said.get(":message-type", "event") == "event":
+def _decode_message(headers_data: bytes, payload: bytes) -> bytes | None:
+    """The event in a message's payload. An exception becomes one of Anthropic's error events."""
+    headers = _parse_headers(headers_data)
+    if headers.get(":message-type", "event") == "event":
         try:
-            return base64.b64decode(msgspec.json.decode(payload, type=_Chunk).bytes) or None
+            return base64.b64decode(msgspec.json.decode(payload, type=_ChunkPayload).bytes) or None
         except ValueError:
             return payload
-    name = said.get(":exception-type") or said.get(":error-code") or "api_error"
+    name = headers.get(":exception-type") or headers.get(":error-code") or "api_error"
     try:
-        message = msgspec.json.decode(payload, type=_Told).message
+        message = msgspec.json.decode(payload, type=_ExceptionPayload).message
     except ValueError:
         message = payload.decode(errors="replace")
     error = {
-        "type": _WORDS.get(name, name),
-        "message": f"{name}: {message or said.get(':error-message', '')}",
+        "type": _ANTHROPIC_ERROR_TYPES.get(name, name),
+        "message": f"{name}: {message or headers.get(':error-message', '')}",
     }
     return msgspec.json.encode({"type": "error", "error": error})
 
 
-def _headers(data: bytes) -> dict[str, str]:
-    """The headers that hold text. Reading ends at whatever cannot be a header."""
-    found: dict[str, str] = {}
-    at = 0
-    while at < len(data):
-        start = at + 1
-        at = start + data[at]
-        name, kind = data[start:at].decode(errors="replace"), data[at : at + 1]
-        at += 1
-        if kind in (b"\6", b"\7"):
-            size = int.from_bytes(data[at : at + 2])
-            at += 2
-        elif kind and kind[0] in _SIZES:
-            size = _SIZES[kind[0]]
+def _parse_headers(data: bytes) -> dict[str, str]:
+    """The headers that hold text. Parsing stops at the first byte that cannot begin a header."""
+    headers: dict[str, str] = {}
+    offset = 0
+    while offset < len(data):
+        start = offset + 1
+        offset = start + data[offset]
+        name, value_type = data[start:offset].decode(errors="replace"), data[offset : offset + 1]
+        offset += 1
+        if value_type in (b"\6", b"\7"):
+            size = int.from_bytes(data[offset : offset + 2])
+            offset += 2
+        elif value_type and value_type[0] in _HEADER_VALUE_SIZES:
+            size = _HEADER_VALUE_SIZES[value_type[0]]
         else:
             break
-        if kind == b"\7":
-            found[name] = data[at : at + size].decode(errors="replace")
-        at += size
-    return found
+        if value_type == b"\7":
+            headers[name] = data[offset : offset + size].decode(errors="replace")
+        offset += size
+    return headers

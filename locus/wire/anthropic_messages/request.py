@@ -1,7 +1,6 @@
-"""A conversation as the JSON body of ``POST /v1/messages``.
+"""A conversation and its options as the JSON body of ``POST /v1/messages``.
 
-The API has turns of two parties, where Locus has messages of four roles: ``turns`` does that part.
-Here is the rest of the body.
+``messages`` builds the members ``messages`` and ``system``; this module builds the others.
 """
 
 from __future__ import annotations
@@ -12,41 +11,45 @@ from typing import Any, Final
 import attrs
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, conversation, in_order
+from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
-from locus.core.frozendict import frozen_dict
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.anthropic_messages.content_blocks import holds_blocks
-from locus.wire.anthropic_messages.model_families import (
-    takes_forced_tools,
-    takes_sampling,
-    takes_system_turns,
+from locus.core.frozendict import to_frozen_dict
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.anthropic_messages.content_blocks import has_native_blocks
+from locus.wire.anthropic_messages.messages import (
+    EPHEMERAL_CACHE_CONTROL,
+    MessageListBuilder,
+    to_builtins,
+)
+from locus.wire.anthropic_messages.model_capabilities import (
+    supports_forced_tool_choice,
+    supports_inline_system_messages,
+    supports_sampling,
 )
 from locus.wire.anthropic_messages.structured_output import (
-    JSON_ONLY,
-    RESPOND,
-    as_object,
-    respond_tool,
-    schema_of,
+    JSON_ONLY_INSTRUCTION,
+    RESPOND_TOOL_NAME,
+    build_respond_tool,
+    ensure_object_type,
+    parse_response_format,
 )
-from locus.wire.anthropic_messages.turns import EPHEMERAL, Turns, plain
 
-Thinking = Mapping[str, Any] | None
+ThinkingConfig = Mapping[str, Any] | None
 
 
-def thinking_of(value: Any) -> Thinking:
-    """The API's ``thinking`` parameter: as given, from a budget in tokens, or from its type alone.
+def normalize_thinking(value: Any) -> ThinkingConfig:
+    """The API's ``thinking`` parameter from a mapping, a budget in tokens, or its type alone.
 
-    :raises ConfigurationError: it is something else.
+    :raises ConfigurationError: ``value`` is something else.
     """
     if value is None:
         return None
     if isinstance(value, str):
-        return frozen_dict({"type": value})
+        return to_frozen_dict({"type": value})
     if isinstance(value, int) and not isinstance(value, bool):
-        return frozen_dict({"type": "enabled", "budget_tokens": value})
+        return to_frozen_dict({"type": "enabled", "budget_tokens": value})
     if isinstance(value, Mapping) and isinstance(value.get("type"), str):
-        return frozen_dict(value)
+        return to_frozen_dict(value)
     raise ConfigurationError(
         f"thinking takes a number of tokens, 'adaptive', or the API's own mapping; not {value!r}"
     )
@@ -54,150 +57,167 @@ def thinking_of(value: Any) -> Thinking:
 
 @attrs.frozen
 class AnthropicMessagesBuilder:
-    """The ``RequestBuilder`` of the messages format.
+    """The ``RequestBuilder`` of Anthropic's Messages API.
 
     :param prompt_cache: mark the system prompt and the last tool for the prompt cache.
     :param thinking: the API's ``thinking`` parameter, a budget in tokens, or None.
-    :param sampling: whether the model takes ``temperature`` or ``top_p``. This and the other two
-        are known from the model's name where they are None.
-    :param forced_tools: whether ``response_format`` may use a tool that the model is made to
-        call. Otherwise the API's own ``output_config`` is used, which newer models have.
-    :param system_turns: whether a system message may stand among the others.
+    :param sampling: whether the model accepts ``temperature`` or ``top_p``. If this or one of the
+        other two is None, the model's name decides.
+    :param forced_tool_choice: whether ``response_format`` may use a tool that the model is forced
+        to call. Otherwise the API's own ``output_config`` is used, which newer models have.
+    :param inline_system_messages: whether system messages may stand among the others.
     """
 
     prompt_cache: bool = False
-    thinking: Thinking = attrs.field(default=None, converter=thinking_of, hash=False)
+    thinking: ThinkingConfig = attrs.field(default=None, converter=normalize_thinking, hash=False)
     sampling: bool | None = None
-    forced_tools: bool | None = None
-    system_turns: bool | None = None
+    forced_tool_choice: bool | None = None
+    inline_system_messages: bool | None = None
 
     def build(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body, as plain dictionaries and lists.
+        """Build the JSON body, of builtin dictionaries and lists.
 
-        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. Of
-        ``temperature``
-            and ``top_p`` the first is sent where both are given: the newer of the models that
-            take them refuse the two together.
-        :raises ConfigurationError: the format cannot carry something; says what and where.
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. If both
+            ``temperature`` and ``top_p`` are set, only ``temperature`` is sent: the newer of the
+            models that accept them reject the two together.
+        :raises ConfigurationError: the format cannot represent something; says what and where.
         """
-        said = CallOptions(**options)
-        extra = said.extra_body or {}
-        thinking = extra.get("thinking", self.thinking)
+        call_options = CallOptions(**options)
+        extra_body = call_options.extra_body or {}
+        thinking = extra_body.get("thinking", self.thinking)
         thinks = isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
-        offered = [_tool(schema) for schema in tool_schemas(tools)]
-        choice = _tool_choice(said, offered)
-        spoken = in_order(conversation(messages, holds_blocks))
-        turns = Turns(spoken, _either(self.system_turns, takes_system_turns, said.model))
+        available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
+        tool_choice = _build_tool_choice(call_options, available_tools)
+        conversation = order_tool_results(validate_messages(messages, has_native_blocks))
+        message_list = MessageListBuilder(
+            conversation,
+            _is_supported(
+                self.inline_system_messages, supports_inline_system_messages, call_options.model
+            ),
+        )
 
-        body: dict[str, Any] = {"model": said.model, "max_tokens": _max_tokens(said.max_tokens)}
-        if said.response_format is not None:
-            asked = schema_of(said.response_format)
-            if asked is not None and not thinks and self._may_force(said.model):
-                offered.append(respond_tool(*asked))
-                # Once: an answer in two pieces would be none.
-                choice = {"type": "tool", "name": RESPOND, "disable_parallel_tool_use": True}
-            elif asked is not None:
-                body["output_config"] = {"format": {"type": "json_schema", "schema": asked[0]}}
-            elif said.response_format["type"] == "json_object":
-                turns.instruct(JSON_ONLY)
-        body["messages"] = turns.messages()
-        system = turns.system(self.prompt_cache)
+        body: dict[str, Any] = {
+            "model": call_options.model,
+            "max_tokens": _require_max_tokens(call_options.max_tokens),
+        }
+        if call_options.response_format is not None:
+            schema = parse_response_format(call_options.response_format)
+            if schema is not None and not thinks and self._can_force_tool(call_options.model):
+                available_tools.append(build_respond_tool(*schema))
+                # Once only: two calls would be two JSON objects, which is no valid response.
+                tool_choice = {
+                    "type": "tool",
+                    "name": RESPOND_TOOL_NAME,
+                    "disable_parallel_tool_use": True,
+                }
+            elif schema is not None:
+                body["output_config"] = {"format": {"type": "json_schema", "schema": schema[0]}}
+            elif call_options.response_format["type"] == "json_object":
+                message_list.add_system_text(JSON_ONLY_INSTRUCTION)
+        body["messages"] = message_list.build_messages()
+        system = message_list.build_system(self.prompt_cache)
         if system:
             body["system"] = system
-        if offered:
+        if available_tools:
             if self.prompt_cache:
-                offered[-1].setdefault("cache_control", EPHEMERAL)
-            body["tools"] = offered
-        if choice is not None:
-            body["tool_choice"] = choice
-        if said.stop:
-            body["stop_sequences"] = _stop(said.stop)
-        if not thinks and _either(self.sampling, takes_sampling, said.model):
-            if said.temperature is not None:
-                body["temperature"] = said.temperature
-            elif said.top_p is not None:
-                body["top_p"] = said.top_p
+                available_tools[-1].setdefault("cache_control", EPHEMERAL_CACHE_CONTROL)
+            body["tools"] = available_tools
+        if tool_choice is not None:
+            body["tool_choice"] = tool_choice
+        if call_options.stop:
+            body["stop_sequences"] = _check_stop_sequences(call_options.stop)
+        if not thinks and _is_supported(self.sampling, supports_sampling, call_options.model):
+            if call_options.temperature is not None:
+                body["temperature"] = call_options.temperature
+            elif call_options.top_p is not None:
+                body["top_p"] = call_options.top_p
         if thinking is not None:
             body["thinking"] = thinking
-        if said.stream:
+        if call_options.stream:
             body["stream"] = True
-        whole: dict[str, Any] = plain(_merged(body, extra), "the request")
-        return whole
+        merged: dict[str, Any] = to_builtins(_merge_extra_body(body, extra_body), "the request")
+        return merged
 
-    def _may_force(self, model: str) -> bool:
-        return _either(self.forced_tools, takes_forced_tools, model)
-
-
-def _either(said: bool | None, known: Callable[[str], bool], model: str) -> bool:
-    return known(model) if said is None else said
+    def _can_force_tool(self, model: str) -> bool:
+        return _is_supported(self.forced_tool_choice, supports_forced_tool_choice, model)
 
 
-def _merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with the caller's extras. Both may have a say in ``output_config``."""
-    ours, theirs = body.get("output_config"), extra.get("output_config")
-    body.update(extra)
+def _is_supported(configured: bool | None, check: Callable[[str], bool], model: str) -> bool:
+    return check(model) if configured is None else configured
+
+
+def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the caller's members. The members of ``output_config`` are merged singly."""
+    ours, theirs = body.get("output_config"), extra_body.get("output_config")
+    body.update(extra_body)
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         body["output_config"] = {**ours, **theirs}
     return body
 
 
-def _max_tokens(said: int | None) -> int:
-    if said is None:
+def _require_max_tokens(max_tokens: int | None) -> int:
+    if max_tokens is None:
         raise ConfigurationError(
-            "Anthropic's API wants to be told max_tokens, the longest answer: it cannot be None"
+            "Anthropic's API requires max_tokens, the limit of the response: it cannot be None"
         )
-    return said
+    return max_tokens
 
 
-def _stop(sequences: tuple[str, ...]) -> list[str]:
+def _check_stop_sequences(sequences: tuple[str, ...]) -> list[str]:
     for sequence in sequences:
         if not sequence or sequence.isspace():
             raise ConfigurationError(
-                f"stop={sequence!r}: Anthropic's API takes no stop sequence without a visible "
+                f"stop={sequence!r}: Anthropic's API accepts no stop sequence without a visible "
                 "character"
             )
     return list(sequences)
 
 
-_CARRIED: Final = ("description", "cache_control")
+_COPIED_TOOL_MEMBERS: Final = ("description", "cache_control")
 
 
-def _tool(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool in OpenAI's format as the API has it; any other kind is the API's own already."""
+def _build_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool in the API's format. A tool that is not in OpenAI's format is sent unchanged."""
     function = schema.get("function")
     if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
         tool = dict(schema)
     else:
         tool = {"name": function["name"]}
-        for name in _CARRIED:
+        for name in _COPIED_TOOL_MEMBERS:
             value = function.get(name, schema.get(name))
             if value is not None:
                 tool[name] = value
-        tool["input_schema"] = as_object(function.get("parameters") or {"properties": {}})
-    if tool.get("name") == RESPOND:
-        raise ConfigurationError(f"no tool may be called {RESPOND!r}: Locus answers by that name")
+        tool["input_schema"] = ensure_object_type(function.get("parameters") or {"properties": {}})
+    if tool.get("name") == RESPOND_TOOL_NAME:
+        raise ConfigurationError(
+            f"no tool may be named {RESPOND_TOOL_NAME!r}: Locus uses that name for structured "
+            "output"
+        )
     return tool
 
 
-def _tool_choice(said: CallOptions, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    choice, alone = said.tool_choice, said.parallel_tool_calls is False
+def _build_tool_choice(
+    call_options: CallOptions, tools: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    choice = call_options.tool_choice
+    single_call = call_options.parallel_tool_calls is False
     if isinstance(choice, Mapping):
         function = choice.get("function")
         if choice.get("type") == "function" and isinstance(function, Mapping):
-            choice = function.get("name")  # OpenAI's way to name one
+            choice = function.get("name")  # OpenAI's format for one tool
         else:
-            alone = alone and choice.get("type") != "none"  # has no such member
-            return {**choice, "disable_parallel_tool_use": True} if alone else {**choice}
+            single_call = single_call and choice.get("type") != "none"  # has no such member
+            return {**choice, "disable_parallel_tool_use": True} if single_call else {**choice}
     if choice in (None, "auto"):
-        found = {"type": "auto"} if tools and (choice or alone) else None
+        tool_choice = {"type": "auto"} if tools and (choice or single_call) else None
     elif choice == "none":
         return {"type": "none"} if tools else None
     elif choice == "required":
         if not tools:
             raise ConfigurationError("tool_choice='required', and there are no tools in this call")
-        found = {"type": "any"}
+        tool_choice = {"type": "any"}
     else:
         names = [str(tool.get("name")) for tool in tools]
         if choice not in names:
@@ -205,5 +225,7 @@ def _tool_choice(said: CallOptions, tools: Sequence[Mapping[str, Any]]) -> dict[
                 f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of "
                 f"a tool of this call ({', '.join(names) or 'there are none'})"
             )
-        found = {"type": "tool", "name": choice}
-    return {**found, "disable_parallel_tool_use": True} if found and alone else found
+        tool_choice = {"type": "tool", "name": choice}
+    if tool_choice and single_call:
+        return {**tool_choice, "disable_parallel_tool_use": True}
+    return tool_choice

@@ -1,46 +1,43 @@
-"""A whole answer of ``POST /v1/messages``, and what streamed ones share with it."""
+"""Parses a complete response of ``POST /v1/messages``; streams share its accumulator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-import attrs
-
-from locus.core.error_factory import make_status_error
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, RefusalPart, Role, ThinkingPart
 from locus.core.response import ModelResponse
+from locus.core.status_errors import make_status_error
 from locus.wire.anthropic_messages.content_blocks import (
-    KEPT,
+    NATIVE_BLOCKS_KEY,
     Block,
-    content_of,
-    read,
-    text_in,
-    to_keep,
+    build_content,
+    get_text_member,
+    parse_blocks,
+    select_native_blocks,
 )
-from locus.wire.decoding import token_counts
-from locus.wire.json import Read, Reader, text_of
-from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.decoding import build_usage
+from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
 
 
-class OutputDetails(Read):
+class OutputTokensDetails(ResponseStruct):
     thinking_tokens: float | None = None
 
 
-class Usage(Read):
-    """Token counts; in a stream each count stands for all that came before it."""
+class Usage(ResponseStruct):
+    """Token counts; in a stream each count is the total so far."""
 
     input_tokens: float | None = None
     output_tokens: float | None = None
     cache_creation_input_tokens: float | None = None
     cache_read_input_tokens: float | None = None
-    output_tokens_details: OutputDetails | None = None
+    output_tokens_details: OutputTokensDetails | None = None
 
 
-class Ending(Read):
-    """Why an answer ended, and what is known of that."""
+class StopInfo(ResponseStruct):
+    """The reason for the end of a response, and what the API says about it."""
 
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -48,8 +45,8 @@ class Ending(Read):
     container: dict[str, Any] | None = None
 
 
-class Whole(Ending):
-    """A whole answer; or, with an ``error``, none."""
+class MessageBody(StopInfo):
+    """A complete response; or an error object, if it has an ``error``."""
 
     id: str | None = None
     model: str | None = None
@@ -58,82 +55,63 @@ class Whole(Ending):
     error: Any = None
 
 
-_reader: Reader[Whole] = Reader(Whole)
+_message_decoder: Final = StructDecoder(MessageBody)
 
 
-@attrs.frozen
-class AnthropicMessagesParser:
-    """The ``ResponseParser`` of the messages format."""
+def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Parse the body of a complete response.
 
-    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
-        """The answer that a body holds.
-
-        :raises APIStatusError: the body is an error object.
-        :raises ResponseParseError: it is not what the format promises.
-        """
-        return response_of(_reader.read(response), response)
-
-    def decoder(self) -> StreamDecoder:
-        """A reader for one streamed answer."""
-        from locus.wire.anthropic_messages.stream import AnthropicMessagesDecoder
-
-        return AnthropicMessagesDecoder()
-
-
-def read_whole(body: bytes) -> ModelResponse:
-    """The answer of a server that was asked to stream and did not."""
-    return response_of(_reader.read(body), body)
-
-
-def response_of(whole: Whole, body: bytes | str | Mapping[str, Any]) -> ModelResponse:
-    """The answer in a decoded body; ``body`` is quoted in errors."""
-    if whole.error:
-        raise make_status_error(text_of(body), error=whole.error)
-    if whole.content is None:
-        text = text_of(body)
-        if '"message"' in text:  # Amazon's gateways name an error by nothing else
+    :raises APIStatusError: the body is an error object.
+    :raises ResponseParseError: the body does not match the format.
+    """
+    message = _message_decoder.decode(body)
+    if message.error:
+        raise make_status_error(body_to_text(body), error_object=message.error)
+    if message.content is None:
+        text = body_to_text(body)
+        if '"message"' in text:  # the only member by which errors of Amazon's gateways are known
             raise make_status_error(text)
-        raise ResponseParseError("the answer has no content", body=text)
-    answer = Answer()
-    answer.begin(whole)
-    answer.end(whole)
-    answer.blocks = whole.content
+        raise ResponseParseError("the response has no content", body=text)
+    accumulator = ResponseAccumulator()
+    accumulator.add_message_start(message)
+    accumulator.add_stop_info(message)
+    accumulator.blocks = message.content
     try:
-        return answer.response()
-    except ResponseParseError as error:
-        error.body = text_of(body)[:2000]
+        return accumulator.build_response()
+    except ResponseParseError as exc:
+        exc.body = body_to_text(body)[:2000]
         raise
 
 
-class Answer:
-    """An answer as it is read: at once, or piece by piece."""
+class ResponseAccumulator:
+    """Collects the parts of a response, all at once or from a stream, and builds its value."""
 
-    __slots__ = ("_counts", "_notes", "blocks", "id", "model", "stop_reason")
+    __slots__ = ("_metadata", "_token_counts", "blocks", "id", "model", "stop_reason")
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.id: str | None = None
         self.model: str | None = None
         self.stop_reason: str | None = None
-        self._counts: dict[str, float] = {}
-        self._notes: dict[str, Any] = {}
+        self._token_counts: dict[str, float] = {}
+        self._metadata: dict[str, Any] = {}
 
-    def begin(self, whole: Whole) -> None:
-        """Take in who answers."""
-        self.id = whole.id or self.id
-        self.model = whole.model or self.model
-        self.count(whole.usage)
+    def add_message_start(self, message: MessageBody) -> None:
+        """Add the id, the model and the first token counts."""
+        self.id = message.id or self.id
+        self.model = message.model or self.model
+        self.add_usage(message.usage)
 
-    def end(self, ending: Ending) -> None:
-        """Take in why the answer ended."""
-        self.stop_reason = ending.stop_reason or self.stop_reason
+    def add_stop_info(self, stop_info: StopInfo) -> None:
+        """Add the reason for the end of the response."""
+        self.stop_reason = stop_info.stop_reason or self.stop_reason
         for name in ("stop_sequence", "stop_details", "container"):
-            value = getattr(ending, name)
+            value = getattr(stop_info, name)
             if value is not None:
-                self._notes[name] = value
+                self._metadata[name] = value
 
-    def count(self, usage: Usage | None) -> None:
-        """Take in token counts. The later ones count; what they leave out still holds."""
+    def add_usage(self, usage: Usage | None) -> None:
+        """Add token counts. Later counts replace earlier ones; a count that is missing does not."""
         if usage is None:
             return
         details = usage.output_tokens_details
@@ -144,33 +122,35 @@ class Answer:
             "cache_creation_input_tokens": usage.cache_creation_input_tokens,
             "cache_read_input_tokens": usage.cache_read_input_tokens,
         }
-        self._counts.update((name, count) for name, count in counts.items() if count is not None)
+        self._token_counts.update(
+            (name, count) for name, count in counts.items() if count is not None
+        )
 
-    def response(self) -> ModelResponse:
-        """The value that has been read.
+    def build_response(self) -> ModelResponse:
+        """Build the response from what was added.
 
         :raises ResponseParseError: a tool call has no name.
         """
-        parts, calls = read(self.blocks)
-        thoughts = "".join(part.text for part in parts if isinstance(part, ThinkingPart))
-        content = content_of((*parts, *self._refusal()), calls)
-        notes = dict(self._notes)
-        kept = to_keep(self.blocks, content, calls)
-        if kept:
-            notes[KEPT] = kept
+        parts, calls = parse_blocks(self.blocks)
+        reasoning = "".join(part.text for part in parts if isinstance(part, ThinkingPart))
+        content = build_content((*parts, *self._build_refusal()), calls)
+        metadata = dict(self._metadata)
+        native_blocks = select_native_blocks(self.blocks, content, calls)
+        if native_blocks:
+            metadata[NATIVE_BLOCKS_KEY] = native_blocks
         return ModelResponse(
-            message=Message(Role.ASSISTANT, content, calls, metadata=notes or EMPTY),
-            usage=token_counts(**self._counts),
+            message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
+            usage=build_usage(**self._token_counts),
             stop_reason=self.stop_reason,
-            reasoning=thoughts or None,
+            reasoning=reasoning or None,
             model=self.model,
             response_id=self.id,
         )
 
-    def _refusal(self) -> tuple[Part, ...]:
-        """The API's explanation of why it cut the answer off, where it gives one."""
-        details = self._notes.get("stop_details")
+    def _build_refusal(self) -> tuple[Part, ...]:
+        """The API's explanation of a refusal, if the response ended with one that has it."""
+        details = self._metadata.get("stop_details")
         if self.stop_reason != "refusal" or details is None:
             return ()
-        explanation = text_in(details, "explanation")
+        explanation = get_text_member(details, "explanation")
         return (RefusalPart(explanation),) if explanation else ()

@@ -1,10 +1,9 @@
-"""An answer of ``POST /v1/messages`` that comes in pieces.
+"""Decodes a streamed response of ``POST /v1/messages``.
 
-The events are ``message_start``, then for each block of content ``content_block_start``, deltas
-and ``content_block_stop``, then ``message_delta`` with the reason for the end and the token
-counts, and ``message_stop``. That last one is the end; a stream without it was cut short. Pings
-and events of kinds that do not exist yet say nothing that is needed, as Anthropic's "Versioning"
-page asks of clients.
+The chunks are ``message_start``, then for each content block ``content_block_start``, deltas and
+``content_block_stop``, then ``message_delta`` with the stop reason and the token counts, and
+``message_stop``. The last one is the end marker; a stream without it was cut off. Pings and chunks
+of unknown types are ignored, as Anthropic's "Versioning" page asks of clients.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.core.error_factory import make_status_error
-from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.anthropic_messages.content_blocks import Block, text_in
-from locus.wire.anthropic_messages.event_stream_framing import MessagesFraming
+from locus.core.status_errors import make_status_error
+from locus.wire.anthropic_messages.content_blocks import Block, get_text_member
+from locus.wire.anthropic_messages.event_stream_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.response import (
-    Answer,
-    Ending,
+    MessageBody,
+    ResponseAccumulator,
+    StopInfo,
     Usage,
-    Whole,
-    read_whole,
+    parse_response,
 )
-from locus.wire.anthropic_messages.structured_output import RESPOND, canonical
-from locus.wire.json import Read, Reader, text_of
+from locus.wire.anthropic_messages.structured_output import RESPOND_TOOL_NAME, encode_canonical_json
+from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
 from locus.wire.stream_decoder import StreamDecoder
 
 
-class Delta(Ending):
-    """A piece of a block; or, in ``message_delta``, the end."""
+class Delta(StopInfo):
+    """An addition to a content block; or, in ``message_delta``, the stop reason."""
 
     type: str | None = None
     text: str | None = None
@@ -41,213 +40,225 @@ class Delta(Ending):
     citation: Any = None
 
 
-class Event(Read):
+class Chunk(ResponseStruct):
     type: str | None = None
     index: int | None = None
     delta: Delta | None = None
     content_block: dict[str, Any] | None = None
-    message: Whole | str | None = None
+    message: MessageBody | str | None = None
     usage: Usage | None = None
     error: Any = None
 
 
-_reader: Final = Reader(Event)
-_decode: Final = _reader.decode
+_chunk_decoder: Final = StructDecoder(Chunk)
+_decode: Final = _chunk_decoder.decode_strict
 
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
-# What a server that leaves out ``content_block_start`` has begun, by its first delta.
-_BEGUN: Final = {
+# The type of a block whose ``content_block_start`` the server left out, by its first delta.
+_BLOCK_TYPES_BY_DELTA: Final = {
     "thinking_delta": "thinking",
     "signature_delta": "thinking",
     "input_json_delta": "tool_use",
 }
 
 
-class _Open:
-    """A block whose pieces are still arriving."""
+class _BlockAccumulator:
+    """Collects the deltas of one content block."""
 
-    __slots__ = ("block", "json", "kind", "others", "text", "thinking")
+    __slots__ = ("block", "json_chunks", "other_chunks", "text_chunks", "thinking_chunks", "type")
 
     def __init__(self, block: Block) -> None:
         self.block = block
-        self.kind = text_in(block, "type")
-        self.text: list[str] = []
-        self.thinking: list[str] = []
-        self.json: list[str] = []
-        self.others: dict[str, list[str]] = {}
+        self.type = get_text_member(block, "type")
+        self.text_chunks: list[str] = []
+        self.thinking_chunks: list[str] = []
+        self.json_chunks: list[str] = []
+        self.other_chunks: dict[str, list[str]] = {}
 
     @property
-    def is_answer(self) -> bool:
-        """Whether this is a call of the synthetic tool, whose input is the answer's text."""
-        return self.kind == "tool_use" and self.block.get("name") == RESPOND
+    def is_respond_call(self) -> bool:
+        """Whether this is a call of the synthetic tool, whose input is the response's text."""
+        return self.type == "tool_use" and self.block.get("name") == RESPOND_TOOL_NAME
 
-    def settle(self) -> None:
-        """Put what has arrived into the block."""
+    def apply_deltas(self) -> None:
+        """Put the deltas so far into the block."""
         block = self.block
-        spoken = {"text": self.text, "thinking": self.thinking}
-        for name, pieces in (*spoken.items(), *self.others.items()):
-            if pieces:
-                block[name] = text_in(block, name) + "".join(pieces)
-                pieces.clear()
-        written = "".join(self.json)
-        if written and not written.isspace():
+        known_deltas = {"text": self.text_chunks, "thinking": self.thinking_chunks}
+        for name, deltas in (*known_deltas.items(), *self.other_chunks.items()):
+            if deltas:
+                block[name] = get_text_member(block, name) + "".join(deltas)
+                deltas.clear()
+        input_json = "".join(self.json_chunks)
+        if input_json and not input_json.isspace():
             try:
-                block["input"] = _decode_object(written)
+                block["input"] = _decode_object(input_json)
             except (msgspec.DecodeError, UnicodeError, RecursionError):
-                block["input"] = written
+                block["input"] = input_json
 
-    def merge(self, members: dict[str, Any]) -> None:
-        """Add a delta of a kind that is not known: its text to the block's, all else as it is."""
+    def add_unknown_delta(self, members: dict[str, Any]) -> None:
+        """Add a delta of an unknown type: strings are appended, other members replaced."""
         for name, value in members.items():
             if isinstance(value, str) and isinstance(self.block.get(name), str):
-                self.others.setdefault(name, []).append(value)
+                self.other_chunks.setdefault(name, []).append(value)
             else:
-                self.others.pop(name, None)
+                self.other_chunks.pop(name, None)
                 self.block[name] = value
 
 
 class AnthropicMessagesDecoder(StreamDecoder):
-    """The ``StreamDecoder`` of the messages format."""
+    """The ``StreamDecoder`` of Anthropic's Messages API."""
 
-    __slots__ = ("_answer", "_answering", "_blocks", "_open")
+    __slots__ = ("_accumulator", "_blocks", "_open_blocks", "_open_respond_calls")
 
     def __init__(self) -> None:
-        super().__init__(MessagesFraming())
-        self._answer = Answer()
-        self._blocks: list[_Open] = []
-        self._open: dict[int | None, _Open] = {}
-        self._answering: tuple[int | None, ...] = ()  # the synthetic tool's call that is open
+        super().__init__(AnthropicMessagesFraming())
+        self._accumulator = ResponseAccumulator()
+        self._blocks: list[_BlockAccumulator] = []
+        self._open_blocks: dict[int | None, _BlockAccumulator] = {}
+        self._open_respond_calls: tuple[int | None, ...] = ()
+        """The index of the open call of the synthetic tool, if there is one."""
 
     @property
-    def complete(self) -> bool:
-        return False  # every server of this format sends its end marker
+    def is_complete(self) -> bool:
+        return False  # every server of this format sends the end marker
 
-    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
-            event = _decode(frame)
+            chunk = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]" or _is_unknown(frame):  # the first is OpenAI's end
+            if frame.strip() == b"[DONE]" or _has_unknown_type(frame):  # [DONE] is OpenAI's marker
                 return
-            event = _reader.read(frame)
-        kind = event.type
-        if kind == "content_block_delta":
-            delta = event.delta
+            chunk = _chunk_decoder.decode(frame)
+        chunk_type = chunk.type
+        if chunk_type == "content_block_delta":
+            delta = chunk.delta
             if delta is None:
                 return
-            block = self._open.get(event.index) or self._begin(event.index, delta)
-            if delta.type == "text_delta" and block.kind == "text":  # nearly always
+            block = self._open_blocks.get(chunk.index) or self._start_missing_block(
+                chunk.index, delta
+            )
+            if delta.type == "text_delta" and block.type == "text":  # nearly always
                 text = delta.text
                 if text:
-                    block.text.append(text)
-                    events.append(chunk_event(text))
+                    block.text_chunks.append(text)
+                    events.append(make_chunk_event(text))
             else:
-                self._add(block, delta, frame, events)
-        elif kind == "content_block_start":
-            self._start(event.index, event.content_block or {}, events)
-        elif kind == "content_block_stop":
-            self._close(self._open.pop(event.index, None), events)
-        elif kind == "message_start":
-            if isinstance(event.message, Whole):
-                self._answer.begin(event.message)
-                for index, found in enumerate(event.message.content or ()):
-                    self._start(index, found, events)
-        elif kind == "message_delta":
-            self._answer.count(event.usage)
-            if event.delta is not None:
-                self._answer.end(event.delta)
-        elif kind == "message_stop":
-            self._close_all(events)
+                self._add_delta(block, delta, frame, events)
+        elif chunk_type == "content_block_start":
+            self._start_block(chunk.index, chunk.content_block or {}, events)
+        elif chunk_type == "content_block_stop":
+            self._close_block(self._open_blocks.pop(chunk.index, None), events)
+        elif chunk_type == "message_start":
+            if isinstance(chunk.message, MessageBody):
+                self._accumulator.add_message_start(chunk.message)
+                for index, content_block in enumerate(chunk.message.content or ()):
+                    self._start_block(index, content_block, events)
+        elif chunk_type == "message_delta":
+            self._accumulator.add_usage(chunk.usage)
+            if chunk.delta is not None:
+                self._accumulator.add_stop_info(chunk.delta)
+        elif chunk_type == "message_stop":
+            self._close_all_blocks(events)
             events.append(self.finish())
-        elif kind == "error" or event.error or (kind is None and isinstance(event.message, str)):
-            raise make_status_error(text_of(frame), error=event.error or None)
+        elif (
+            chunk_type == "error"
+            or chunk.error
+            or (chunk_type is None and isinstance(chunk.message, str))
+        ):
+            raise make_status_error(body_to_text(frame), error_object=chunk.error or None)
 
-    def read_whole(self, body: bytes) -> ModelResponse:
-        return read_whole(body)
+    def parse_body(self, body: bytes) -> ModelResponse:
+        return parse_response(body)
 
-    def whole(self) -> ModelResponse:
-        return self._response(self._blocks)
+    def build_response(self) -> ModelResponse:
+        return self._build_response_of(self._blocks)
 
-    def partial(self) -> ModelResponse:
-        # The answer of a synthetic tool is handed out when it is whole, and only then is in here.
-        waiting = [block for block in self._open.values() if block.is_answer]
-        return self._response(
+    def build_partial_response(self) -> ModelResponse:
+        # The text of a call of the synthetic tool is emitted when the call is complete. Until then
+        # it is not part of the response, and neither is a tool call without a name.
+        incomplete = [block for block in self._open_blocks.values() if block.is_respond_call]
+        return self._build_response_of(
             [
                 block
                 for block in self._blocks
-                if block not in waiting and (block.kind != "tool_use" or block.block.get("name"))
+                if block not in incomplete and (block.type != "tool_use" or block.block.get("name"))
             ]
         )
 
-    def _response(self, blocks: list[_Open]) -> ModelResponse:
+    def _build_response_of(self, blocks: list[_BlockAccumulator]) -> ModelResponse:
         for block in blocks:
-            block.settle()
-        self._answer.blocks = [block.block for block in blocks]
-        return self._answer.response()
+            block.apply_deltas()
+        self._accumulator.blocks = [block.block for block in blocks]
+        return self._accumulator.build_response()
 
-    def _begin(self, index: int | None, delta: Delta) -> _Open:
-        kind = _BEGUN.get(delta.type or "", "text")
-        return self._start(index, {"type": kind}, [])
+    def _start_missing_block(self, index: int | None, delta: Delta) -> _BlockAccumulator:
+        block_type = _BLOCK_TYPES_BY_DELTA.get(delta.type or "", "text")
+        return self._start_block(index, {"type": block_type}, [])
 
-    def _start(self, index: int | None, block: Block, events: list[ModelChunkEvent]) -> _Open:
-        for other in (index, *self._answering):
-            self._close(self._open.pop(other, None), events)
-        begun = self._open[index] = _Open(block)
-        self._answering = (index,) if begun.is_answer else ()
-        self._blocks.append(begun)
-        text = text_in(block, "text") if begun.kind == "text" else ""
-        thought = text_in(block, "thinking") if begun.kind == "thinking" else ""
-        if text or thought:
-            events.append(chunk_event(text, thought))
-        return begun
+    def _start_block(
+        self, index: int | None, content_block: Block, events: list[ModelChunkEvent]
+    ) -> _BlockAccumulator:
+        for open_index in (index, *self._open_respond_calls):
+            self._close_block(self._open_blocks.pop(open_index, None), events)
+        block = self._open_blocks[index] = _BlockAccumulator(content_block)
+        self._open_respond_calls = (index,) if block.is_respond_call else ()
+        self._blocks.append(block)
+        text = get_text_member(content_block, "text") if block.type == "text" else ""
+        thinking = get_text_member(content_block, "thinking") if block.type == "thinking" else ""
+        if text or thinking:
+            events.append(make_chunk_event(text, thinking))
+        return block
 
-    def _add(self, open_: _Open, delta: Delta, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        """Take in a delta of any kind but text."""
+    def _add_delta(
+        self, block: _BlockAccumulator, delta: Delta, frame: bytes, events: list[ModelChunkEvent]
+    ) -> None:
+        """Add a delta of any type but text."""
         match delta.type:
-            case "thinking_delta" if open_.kind == "thinking":
+            case "thinking_delta" if block.type == "thinking":
                 if delta.thinking:
-                    open_.thinking.append(delta.thinking)
-                    events.append(chunk_event("", delta.thinking))
+                    block.thinking_chunks.append(delta.thinking)
+                    events.append(make_chunk_event("", delta.thinking))
             case "input_json_delta":
-                open_.json.append(delta.partial_json or "")
+                block.json_chunks.append(delta.partial_json or "")
             case "signature_delta":
-                open_.block["signature"] = delta.signature or ""
+                block.block["signature"] = delta.signature or ""
             case "citations_delta":
-                if not isinstance(open_.block.get("citations"), list):
-                    open_.block["citations"] = []
-                open_.block["citations"].append(delta.citation)
+                if not isinstance(block.block.get("citations"), list):
+                    block.block["citations"] = []
+                block.block["citations"].append(delta.citation)
             case _:
-                members = {**_unknown.read(frame).delta}
+                members = {**_unknown_delta_decoder.decode(frame).delta}
                 members.pop("type", None)
-                if open_.kind == "text" and delta.text:
-                    open_.text.append(members.pop("text"))
-                    events.append(chunk_event(delta.text))
-                open_.merge(members)
+                if block.type == "text" and delta.text:
+                    block.text_chunks.append(members.pop("text"))
+                    events.append(make_chunk_event(delta.text))
+                block.add_unknown_delta(members)
 
-    def _close(self, block: _Open | None, events: list[ModelChunkEvent]) -> None:
-        if block is not None and block.is_answer:
-            block.settle()
-            text = canonical(block.block.get("input"))
+    def _close_block(self, block: _BlockAccumulator | None, events: list[ModelChunkEvent]) -> None:
+        if block is not None and block.is_respond_call:
+            block.apply_deltas()
+            text = encode_canonical_json(block.block.get("input"))
             if text:
-                events.append(chunk_event(text))
+                events.append(make_chunk_event(text))
 
-    def _close_all(self, events: list[ModelChunkEvent]) -> None:
-        for index in list(self._open):
-            self._close(self._open.pop(index), events)
+    def _close_all_blocks(self, events: list[ModelChunkEvent]) -> None:
+        for index in list(self._open_blocks):
+            self._close_block(self._open_blocks.pop(index), events)
 
 
-class _Unknown(Read):
+class _ChunkWithAnyDelta(ResponseStruct):
     delta: dict[str, Any]
 
 
-class _Kind(Read):
+class _ChunkType(ResponseStruct):
     type: str | None = None
 
 
-_unknown: Final = Reader(_Unknown)
-_kind: Final = Reader(_Kind)
-_KINDS: Final = frozenset(
+_unknown_delta_decoder: Final = StructDecoder(_ChunkWithAnyDelta)
+_chunk_type_decoder: Final = StructDecoder(_ChunkType)
+_KNOWN_CHUNK_TYPES: Final = frozenset(
     {
         "message_start",
         "message_delta",
@@ -261,10 +272,10 @@ _KINDS: Final = frozenset(
 )
 
 
-def _is_unknown(frame: bytes) -> bool:
-    """Whether it is an event of a kind that is not read, whose members may be anything.
+def _has_unknown_type(frame: bytes) -> bool:
+    """Whether a chunk has a type that Locus does not know, so that its members may be anything.
 
-    :raises ResponseParseError: it is no event at all.
+    :raises ResponseParseError: the frame is not a chunk at all.
     """
-    kind = _kind.read(frame).type
-    return kind is not None and kind not in _KINDS
+    chunk_type = _chunk_type_decoder.decode(frame).type
+    return chunk_type is not None and chunk_type not in _KNOWN_CHUNK_TYPES

@@ -1,7 +1,7 @@
-"""Answers of a given shape. The classic way on this API is a tool that the model is made to call.
+"""Structured output on the Messages API: a synthetic tool that the model is forced to call.
 
-Its name is known to the builder, which adds it, and to the parser, which takes its input for the
-answer's text and never shows it among the tool calls.
+The request builder adds the tool. The parser recognises it by its name: it takes the tool's input
+as the text of the response and does not list it among the tool calls.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ import msgspec
 
 from locus.core.errors import ConfigurationError
 
-RESPOND: Final = "respond_with_schema"
-"""The synthetic tool. No other tool may have its name."""
+RESPOND_TOOL_NAME: Final = "respond_with_schema"
+"""The name of the synthetic tool. No other tool may have it."""
 
-JSON_ONLY: Final = "Answer with one JSON object and nothing else: no other text, no code fence."
-"""What the model is told where any JSON object will do: the API has no parameter for that."""
+JSON_ONLY_INSTRUCTION: Final = (
+    "Answer with one JSON object and nothing else: no other text, no code fence."
+)
+"""The instruction for the model if any JSON object will do: the API has no parameter for that."""
 
 _DESCRIPTION: Final = "Gives the answer to the user. Call it once, with the whole answer."
 
 
-def canonical(value: Any) -> str:
-    """``value`` as the one JSON text that stands for it: members sorted by name, no white space.
+def encode_canonical_json(value: Any) -> str:
+    """``value`` as canonical JSON text: members sorted by name, no white space.
 
-    Text that is no JSON object, where a server sends text, stays as it is.
+    A string is decoded as JSON first. If it is not valid JSON, it is returned unchanged.
     """
     if isinstance(value, str):
         try:
@@ -41,37 +43,39 @@ def canonical(value: Any) -> str:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), default=dict)
 
 
-def schema_of(response_format: Mapping[str, Any]) -> tuple[Mapping[str, Any], str] | None:
-    """The schema and its description in an OpenAI-style ``response_format``, where it has one.
+def parse_response_format(
+    response_format: Mapping[str, Any],
+) -> tuple[Mapping[str, Any], str] | None:
+    """The schema and its description in an OpenAI-style ``response_format``; None without a schema.
 
-    :raises ConfigurationError: it is of no kind that is known, or its schema is missing.
+    :raises ConfigurationError: its type is unknown, or its schema is missing.
     """
-    kind = response_format.get("type")
-    if kind in ("text", "json_object"):
+    type_ = response_format.get("type")
+    if type_ in ("text", "json_object"):
         return None
-    if kind != "json_schema":
+    if type_ != "json_schema":
         raise ConfigurationError(
-            f"response_format's type is 'json_schema', 'json_object' or 'text', not {kind!r}"
+            f"response_format's type is 'json_schema', 'json_object' or 'text', not {type_!r}"
         )
-    named = response_format.get("json_schema")
-    schema = named.get("schema") if isinstance(named, Mapping) else None
-    if not isinstance(named, Mapping) or not isinstance(schema, Mapping):
+    json_schema = response_format.get("json_schema")
+    schema = json_schema.get("schema") if isinstance(json_schema, Mapping) else None
+    if not isinstance(json_schema, Mapping) or not isinstance(schema, Mapping):
         raise ConfigurationError(
             'response_format lacks its schema: {"type": "json_schema", "json_schema": '
             '{"name": …, "schema": {…}}}'
         )
-    return schema, str(named.get("description") or "")
+    return schema, str(json_schema.get("description") or "")
 
 
-def respond_tool(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
-    """The synthetic tool whose input is the answer."""
+def build_respond_tool(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
+    """The synthetic tool whose input is the model's response."""
     return {
-        "name": RESPOND,
+        "name": RESPOND_TOOL_NAME,
         "description": description or _DESCRIPTION,
-        "input_schema": as_object(schema),
+        "input_schema": ensure_object_type(schema),
     }
 
 
-def as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema with the ``type`` that the API insists on; one that only refers may lack it."""
+def ensure_object_type(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema with the ``type`` that the API requires; some schemas are only a ``$ref``."""
     return {**schema} if "type" in schema else {"type": "object", **schema}

@@ -1,12 +1,13 @@
-"""OpenAI's chat completions format, in both directions. Pure: JSON in, values out.
+"""OpenAI's chat completions format: builds requests, parses responses, decodes streams. No I/O.
 
-``request`` turns a conversation into the JSON body, ``answer`` reads a whole answer, ``stream``
-reads one that comes in pieces. OpenAI documents the format under "Chat" in its API reference;
-what other servers of the same format do differently is said where it is dealt with.
+``request`` builds the JSON body from a conversation, ``response`` parses a complete response,
+``stream`` decodes a streamed one, and ``parser`` joins those two. OpenAI documents the format under
+"Chat" in its API reference. Where other servers of this format behave differently, a comment beside
+the code that handles it says so.
 """
 
+from locus.wire.chat_completions.parser import ChatCompletionsParser
 from locus.wire.chat_completions.request import ChatCompletionsBuilder
-from locus.wire.chat_completions.response import ChatCompletionsParser
 from locus.wire.chat_completions.stream import ChatCompletionsDecoder
 
 __all__ = ["ChatCompletionsBuilder", "ChatCompletionsDecoder", "ChatCompletionsParser"]

@@ -1,101 +1,101 @@
-"""What Locus reads of the JSON of an answer of ``POST /chat/completions``, and of its pieces."""
+"""The JSON types of responses and stream chunks of ``POST /chat/completions``."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from locus.wire.json import Read, Reader
+from locus.wire.json import ResponseStruct, StructDecoder
 
 
-class PromptDetails(Read):
+class PromptDetails(ResponseStruct):
     cached_tokens: float | None = None
 
 
-class CompletionDetails(Read):
+class CompletionDetails(ResponseStruct):
     reasoning_tokens: float | None = None
 
 
-class Usage(Read):
+class Usage(ResponseStruct):
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
 
-class ContentPiece(Read):
-    """Mistral answers with typed pieces where it thinks aloud."""
+class ContentChunk(ResponseStruct):
+    """A typed part of the content, which Mistral sends when the model thinks."""
 
     type: str | None = None
     text: str | None = None
-    thinking: list[ContentPiece] | str | None = None
+    thinking: list[ContentChunk] | str | None = None
 
 
-class Function(Read):
+class FunctionCall(ResponseStruct):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
-    """Text by the book; some servers send the object itself."""
+    """JSON text by the specification; some servers send the object itself."""
 
 
-class Custom(Read):
-    """OpenAI's free-text tools: the input is no JSON, and not promised to be."""
+class CustomCall(ResponseStruct):
+    """A call of one of OpenAI's free-text tools. Its input is text, not JSON."""
 
     name: str | None = None
     input: str | None = None
 
 
-class Call(Read):
-    """A tool call, or a fragment of one."""
+class ToolCallDelta(ResponseStruct):
+    """A complete tool call, or a delta of one."""
 
     index: int | None = None
     id: str | None = None
-    function: Function | None = None
-    custom: Custom | None = None
+    function: FunctionCall | None = None
+    custom: CustomCall | None = None
 
     @property
     def name(self) -> str | None:
-        """The tool's name, in the fragment that has it."""
-        named = self.function or self.custom
-        return (named and named.name) or None
+        """The tool's name, if it is in this delta."""
+        call = self.function or self.custom
+        return (call and call.name) or None
 
     @property
     def has_arguments(self) -> bool:
-        """Whether there is more here than white space."""
+        """Whether this delta has arguments other than white space."""
         function = self.function
         if function is None:
             return self.custom is not None and bool(self.custom.input)
-        said = function.arguments
-        return bool(said.strip()) if isinstance(said, str) else said is not None
+        arguments = function.arguments
+        return bool(arguments.strip()) if isinstance(arguments, str) else arguments is not None
 
 
-class Said(Read):
-    """An answer's ``message``, or a stream's ``delta``: the members are the same."""
+class ChoiceMessage(ResponseStruct):
+    """A choice's ``message``, or ``delta`` in a stream: both have the same members."""
 
-    content: str | list[ContentPiece] | None = None
-    tool_calls: list[Call] | None = None
+    content: str | list[ContentChunk] | None = None
+    tool_calls: list[ToolCallDelta] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    function_call: Function | None = None
+    function_call: FunctionCall | None = None
     annotations: list[Any] | None = None
     audio: dict[str, Any] | None = None
 
 
-class Choice(Read):
+class Choice(ResponseStruct):
     index: int | None = 0
-    message: Said | None = None
-    delta: Said | None = None
+    message: ChoiceMessage | None = None
+    delta: ChoiceMessage | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
 
 
-class Completion(Read):
-    """A whole answer, or a chunk of one; or, with neither choices nor usage, an error."""
+class Completion(ResponseStruct):
+    """A complete response, a chunk of a stream, or, with neither choices nor usage, an error."""
 
     choices: list[Choice] | None = None
     usage: Usage | None = None
-    id: str | int | None = None  # some servers number their answers
+    id: str | int | None = None  # some servers send a number
     model: str | None = None
     error: Any = None
 
 
-reader: Final = Reader(Completion)
+completion_decoder: Final = StructDecoder(Completion)

@@ -1,4 +1,4 @@
-"""A conversation as the JSON body of ``POST /chat/completions``."""
+"""Builds the JSON body of ``POST /chat/completions`` from a conversation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import attrs
 import msgspec
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, Place, Turn, conversation, in_order
+from locus.core.conversation import (
+    IndexedMessage,
+    Messages,
+    ToolCallPosition,
+    order_tool_results,
+    validate_messages,
+)
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     Content,
@@ -21,54 +27,58 @@ from locus.core.messages import (
     TextPart,
     ToolCall,
 )
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.data_urls import in_address, kind_of
-from locus.wire.tool_call_ids import ANY, IdRule, call_ids, checksum
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.data_urls import normalize_media_type, parse_data_url
+from locus.wire.tool_call_ids import ANY_ID_RULE, ToolCallIdRule, assign_call_ids, compute_digest
 
-_REASONING: Final = re.compile(
+_REASONING_MODELS: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
 )
-"""OpenAI's reasoning families: o1, o3, o4, gpt-5 and what comes after them."""
+"""OpenAI's reasoning families: o1, o3, o4, gpt-5 and their successors."""
 
-_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), lambda call: f"call_{checksum(call)}")
-"""OpenAI refuses the id of a tool call that has more than forty characters."""
-_MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), lambda call: checksum(call)[:9])
-"""Mistral refuses one that is not nine letters and digits, on whichever server it runs."""
-_MISTRAL: Final = re.compile(r"(?:mi|mini|code|dev|magi|math|pix|vox)stral|mixtral")
-_TELLING: Final = re.compile(r"gemini|kimi")
-"""Models whose ids mean something to them, and may be longer: they go back as they came."""
-_UNNAMEABLE: Final = re.compile(r"[\s<|\\/>]")
-"""What OpenAI refuses in the name of who speaks."""
-_PLAIN_DATA: Final = re.compile(r"data:image/[a-z.+-]+;base64,")
+_OPENAI_ID_RULE: Final = ToolCallIdRule(
+    re.compile(r".{1,40}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"
+)
+"""OpenAI rejects ids of tool calls with more than forty characters."""
+_MISTRAL_ID_RULE: Final = ToolCallIdRule(
+    re.compile(r"[a-zA-Z0-9]{9}"), lambda call: compute_digest(call)[:9]
+)
+"""Mistral rejects ids that are not exactly nine letters and digits, on every server."""
+_MISTRAL_MODELS: Final = re.compile(r"(?:mi|mini|code|dev|magi|math|pix|vox)stral|mixtral")
+_OPAQUE_ID_MODELS: Final = re.compile(r"gemini|kimi")
+"""Models whose ids carry data of their own and may be longer: these ids are sent back unchanged."""
+_FORBIDDEN_IN_NAME: Final = re.compile(r"[\s<|\\/>]")
+"""Characters that OpenAI rejects in a message's ``name``."""
+_IMAGE_DATA_URL: Final = re.compile(r"data:image/[a-z.+-]+;base64,")
 
 
-class _Shape(msgspec.Struct, omit_defaults=True):
-    """A part of the body; members at their default are left out."""
+class _RequestStruct(msgspec.Struct, omit_defaults=True):
+    """Base class of the body's parts; members that have their default value are left out."""
 
 
-class _Function(_Shape):
+class _Function(_RequestStruct):
     name: str
     arguments: str
 
 
-class _Call(_Shape):
+class _Call(_RequestStruct):
     id: str
     function: _Function
     type: Literal["function"] | None = None
 
 
-class _ImageURL(_Shape):
+class _ImageURL(_RequestStruct):
     url: str
     detail: str | None = None
 
 
-class _Part(_Shape):
+class _Part(_RequestStruct):
     type: str
     text: str | None = None
     image_url: _ImageURL | None = None
 
 
-class _Message(_Shape):
+class _Message(_RequestStruct):
     role: str
     content: str | list[_Part] | None = None
     refusal: str | None = None
@@ -77,11 +87,11 @@ class _Message(_Shape):
     name: str | None = None
 
 
-class _StreamOptions(_Shape):
+class _StreamOptions(_RequestStruct):
     include_usage: bool | None = None
 
 
-class _Request(_Shape):
+class _Request(_RequestStruct):
     model: str
     messages: list[_Message]
     max_tokens: int | None = None
@@ -101,8 +111,8 @@ class _Request(_Shape):
 
 
 def is_reasoning_model(model: str) -> bool:
-    """Whether ``model`` is of a family that takes no sampling parameters."""
-    return _REASONING.match(model) is not None
+    """Whether ``model`` belongs to a family that accepts no sampling parameters."""
+    return _REASONING_MODELS.match(model) is not None
 
 
 @attrs.frozen
@@ -110,48 +120,54 @@ class ChatCompletionsBuilder:
     """The ``RequestBuilder`` of the chat completions format."""
 
     def build(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body, as plain dictionaries and lists.
+        """Build the JSON body, out of dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`.
-        :raises ConfigurationError: the format cannot carry something; says what and where.
+        :raises ConfigurationError: the format cannot express something; the error names it and
+            its position.
         """
-        said = CallOptions(**options)
-        schemas = tool_schemas(tools)
-        reasoning = is_reasoning_model(said.model)
-        usage = said.stream and said.stream_usage
-        turns = in_order(conversation(messages))
-        ids = call_ids(turns, id_rule(said.model))
+        call_options = CallOptions(**options)
+        schemas = build_tool_schemas(tools)
+        reasoning = is_reasoning_model(call_options.model)
+        usage = call_options.stream and call_options.stream_usage
+        indexed_messages = order_tool_results(validate_messages(messages))
+        ids = assign_call_ids(indexed_messages, get_id_rule(call_options.model))
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
-                model=said.model,
-                messages=[_message(turn, ids) for turn in turns],
-                max_tokens=None if reasoning else said.max_tokens,
-                max_completion_tokens=said.max_tokens if reasoning else None,
-                temperature=None if reasoning else said.temperature,
-                top_p=None if reasoning else said.top_p,
-                stop=said.stop,
-                seed=said.seed,
-                # Some providers reject a penalty at any value: 0 is the same as none.
-                frequency_penalty=None if reasoning else said.frequency_penalty or None,
-                presence_penalty=None if reasoning else said.presence_penalty or None,
-                response_format=said.response_format,
+                model=call_options.model,
+                messages=[_build_message(message, ids) for message in indexed_messages],
+                max_tokens=None if reasoning else call_options.max_tokens,
+                max_completion_tokens=call_options.max_tokens if reasoning else None,
+                temperature=None if reasoning else call_options.temperature,
+                top_p=None if reasoning else call_options.top_p,
+                stop=call_options.stop,
+                seed=call_options.seed,
+                # Some providers reject a penalty of any value; 0 has no effect and is not sent.
+                frequency_penalty=None if reasoning else call_options.frequency_penalty or None,
+                presence_penalty=None if reasoning else call_options.presence_penalty or None,
+                response_format=call_options.response_format,
                 tools=schemas,
-                tool_choice=tool_choice_of(said.tool_choice, schemas) if schemas else None,
-                parallel_tool_calls=said.parallel_tool_calls if schemas else None,
-                stream=True if said.stream else None,
+                tool_choice=build_tool_choice(call_options.tool_choice, schemas)
+                if schemas
+                else None,
+                parallel_tool_calls=call_options.parallel_tool_calls if schemas else None,
+                stream=True if call_options.stream else None,
                 stream_options=_StreamOptions(include_usage=True) if usage else None,
             ),
-            enc_hook=plain,
+            enc_hook=convert_mapping,
         )
-        if said.extra_body:
-            body.update(said.extra_body)
+        if call_options.extra_body:
+            body.update(call_options.extra_body)
         return body
 
 
-def plain(value: Any) -> Any:
-    """What ``msgspec`` can write in place of a value that it cannot."""
+def convert_mapping(value: Any) -> Any:
+    """The ``enc_hook`` of msgspec: convert a mapping that is not a ``dict``.
+
+    :raises ConfigurationError: the value is not a mapping.
+    """
     if isinstance(value, Mapping):
         return dict(value)
     raise ConfigurationError(
@@ -159,47 +175,59 @@ def plain(value: Any) -> Any:
     )
 
 
-def id_rule(model: str) -> IdRule:
-    """What ids of tool calls ``model`` takes."""
+def get_id_rule(model: str) -> ToolCallIdRule:
+    """The rule for the ids of tool calls that ``model`` accepts."""
     model = model.lower()
-    if _MISTRAL.search(model):
-        return _MISTRAL_IDS
-    return ANY if _TELLING.search(model) else _IDS
+    if _MISTRAL_MODELS.search(model):
+        return _MISTRAL_ID_RULE
+    return ANY_ID_RULE if _OPAQUE_ID_MODELS.search(model) else _OPENAI_ID_RULE
 
 
-def _message(turn: Turn, ids: Mapping[Place, str]) -> _Message:
-    position, message = turn.position, turn.message
+def _build_message(
+    indexed_message: IndexedMessage, ids: Mapping[ToolCallPosition, str]
+) -> _Message:
+    position, message = indexed_message.position, indexed_message.message
     match message.role:
         case Role.ASSISTANT:
             return _Message(
                 role="assistant",
-                content=_words(position, message) or None,
+                content=_get_text(position, message) or None,
                 refusal=message.refusal,
                 tool_calls=[
-                    _call(f"messages[{position}].tool_calls[{at}]", call, ids[position, at])
-                    for at, call in enumerate(message.tool_calls)
+                    _build_call(
+                        f"messages[{position}].tool_calls[{index}]", call, ids[position, index]
+                    )
+                    for index, call in enumerate(message.tool_calls)
                 ]
                 or None,
-                name=speaker(message),
+                name=normalize_participant_name(message),
             )
         case Role.TOOL:
             return _Message(
                 role="tool",
-                content=_words(position, message),
-                tool_call_id=turn.answers and ids[turn.answers],
+                content=_get_text(position, message),
+                tool_call_id=indexed_message.call_position and ids[indexed_message.call_position],
             )
         case Role.SYSTEM:
-            return _Message(role="system", content=_words(position, message), name=speaker(message))
-    return _Message(role="user", content=_parts(position, message.content), name=speaker(message))
+            return _Message(
+                role="system",
+                content=_get_text(position, message),
+                name=normalize_participant_name(message),
+            )
+    return _Message(
+        role="user",
+        content=_build_content(position, message.content),
+        name=normalize_participant_name(message),
+    )
 
 
-def speaker(message: Message) -> str | None:
-    """The name of who speaks, as OpenAI takes it."""
-    return _UNNAMEABLE.sub("_", message.name)[:64] if message.name else None
+def normalize_participant_name(message: Message) -> str | None:
+    """The message's ``name`` in the form that OpenAI accepts."""
+    return _FORBIDDEN_IN_NAME.sub("_", message.name)[:64] if message.name else None
 
 
-def _words(position: int, message: Message) -> str:
-    """The text of a message that may hold no image in this format."""
+def _get_text(position: int, message: Message) -> str:
+    """The text of a message that cannot contain images in this format."""
     if isinstance(message.content, str):
         return message.content
     if any(isinstance(part, ImagePart) for part in message.content or ()):
@@ -210,81 +238,85 @@ def _words(position: int, message: Message) -> str:
     return message.text
 
 
-def _parts(position: int, content: Content) -> str | list[_Part]:
+def _build_content(position: int, content: Content) -> str | list[_Part]:
     if content is None or isinstance(content, str):
         return content or ""
-    return [_part(position, part) for part in content if isinstance(part, (TextPart, ImagePart))]
+    return [
+        _build_part(position, part) for part in content if isinstance(part, (TextPart, ImagePart))
+    ]
 
 
-def _part(position: int, part: TextPart | ImagePart) -> _Part:
+def _build_part(position: int, part: TextPart | ImagePart) -> _Part:
     if isinstance(part, TextPart):
         return _Part(type="text", text=part.text)
-    url = image_address(position, part)
+    url = build_image_url(position, part)
     return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
 
 
-def image_address(position: int, part: ImagePart) -> str:
-    """Where an image is found; one that is held as bytes, in the address itself.
+def build_image_url(position: int, part: ImagePart) -> str:
+    """Build the URL of an image. The bytes of an image go into a ``data:`` URL.
 
-    :raises ConfigurationError: its ``data:`` address is broken; names the position.
+    :raises ConfigurationError: the image's ``data:`` URL is malformed; the error names the
+        position.
     """
     if part.data is not None:
-        return _inline(kind_of(part.media_type or ""), part.data)
-    return _address(position, part.url or "")
+        return _build_data_url(normalize_media_type(part.media_type or ""), part.data)
+    return _normalize_image_url(position, part.url or "")
 
 
-def _inline(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+def _build_data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def _address(position: int, url: str) -> str:
-    """An image's address. Of ``data:`` ones the API takes a single form."""
-    if _PLAIN_DATA.match(url):
+def _normalize_image_url(position: int, url: str) -> str:
+    """Normalize an image's URL: the API accepts ``data:`` URLs in one form only."""
+    if _IMAGE_DATA_URL.match(url):
         return url
     try:
-        held = in_address(url)
-        if held is not None and not held[0]:
-            raise ValueError("it does not say the media type")
-    except ValueError as why:
+        parsed = parse_data_url(url)
+        if parsed is not None and not parsed[0]:
+            raise ValueError("it does not name the media type")
+    except ValueError as exc:
         raise ConfigurationError(
-            f"messages[{position}]: the data: address of an image cannot be read: {why}"
+            f"messages[{position}]: the data: URL of an image cannot be read: {exc}"
         ) from None
-    return url if held is None else _inline(kind_of(held[0]), held[1])
+    return url if parsed is None else _build_data_url(normalize_media_type(parsed[0]), parsed[1])
 
 
-def _call(where: str, call: ToolCall, identity: str) -> _Call:
-    function = _Function(call.name, arguments_of(where, call))
-    return _Call(id=identity, type="function", function=function)
+def _build_call(path: str, call: ToolCall, call_id: str) -> _Call:
+    function = _Function(call.name, encode_arguments(path, call))
+    return _Call(id=call_id, type="function", function=function)
 
 
-def arguments_of(where: str, call: ToolCall) -> str:
-    """A call's arguments as JSON text, or the malformed text to the letter.
+def encode_arguments(path: str, call: ToolCall) -> str:
+    """Encode a call's arguments as JSON text. Malformed arguments stay as the model wrote them.
 
-    :raises ConfigurationError: they are no JSON; names ``where`` the call stands.
+    :param path: the position of the call in the conversation, for error messages.
+    :raises ConfigurationError: the arguments cannot be encoded as JSON.
     """
     try:
         return call.arguments_json()
-    except (TypeError, ValueError, RecursionError) as why:
-        raise ConfigurationError(f"{where}: the arguments are no JSON: {why}") from why
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError(f"{path}: the arguments are no JSON: {exc}") from exc
 
 
-def tool_choice_of(
+def build_tool_choice(
     choice: str | Mapping[str, Any] | None, schemas: Sequence[Mapping[str, Any]]
 ) -> str | Mapping[str, Any] | None:
-    """A choice as the format has it: a tool's name as a mapping, everything else as it is.
+    """Build ``tool_choice``: a tool's name becomes a mapping, all other values stay unchanged.
 
-    :raises ConfigurationError: it is a word that is neither known nor the name of a tool.
+    :raises ConfigurationError: ``choice`` is neither a value of the API nor the name of a tool.
     """
     if choice is None or isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
         return choice
     names = []
     for schema in schemas:
-        kind = schema.get("type", "function")
-        tool = schema.get(kind)
+        tool_type = schema.get("type", "function")
+        tool = schema.get(tool_type)
         if isinstance(tool, Mapping):
             names.append(str(tool.get("name")))
             if names[-1] == choice:
-                return {"type": kind, kind: {"name": choice}}
+                return {"type": tool_type, tool_type: {"name": choice}}
     raise ConfigurationError(
         f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of a "
         f"tool of this call ({', '.join(names) or 'there are none'})"

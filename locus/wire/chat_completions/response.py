@@ -1,100 +1,103 @@
-"""A whole answer of ``POST /chat/completions``, and what streamed ones share with it."""
+"""Parses a complete response of ``POST /chat/completions``; streams share most functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
-
-from locus.core.error_factory import make_status_error
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.candidate import Answer
-from locus.wire.chat_completions.json_types import Completion, Usage, reader
-from locus.wire.decoding import token_counts
-from locus.wire.json import text_of
-from locus.wire.stream_decoder import StreamDecoder
+from locus.core.status_errors import make_status_error
+from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
+from locus.wire.chat_completions.json_types import Completion, Usage, completion_decoder
+from locus.wire.decoding import build_usage
+from locus.wire.json import body_to_text
 
 
-@attrs.frozen
-class ChatCompletionsParser:
-    """The ``ResponseParser`` of the chat completions format."""
+def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Parse the body of a complete response.
 
-    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
-        """The answer that a body holds.
-
-        :raises APIStatusError: the body is an error object.
-        :raises ResponseParseError: it is not what the format promises.
-        """
-        return response_of(reader.read(response), response)
-
-    def decoder(self) -> StreamDecoder:
-        """A reader for one streamed answer."""
-        from locus.wire.chat_completions.stream import ChatCompletionsDecoder
-
-        return ChatCompletionsDecoder()
-
-
-def response_of(whole: Completion, body: bytes | str | Mapping[str, Any]) -> ModelResponse:
-    """The answer in a decoded body; ``body`` is quoted in errors."""
-    check(whole, body)
-    if not whole.choices:
-        raise ResponseParseError("the answer has no choices", body=text_of(body))
-    answers = []
-    for position, choice in enumerate(sorted(whole.choices, key=lambda choice: choice.index or 0)):
-        if choice.message is None:
-            raise ResponseParseError(f"choices[{position}] has no message", body=text_of(body))
-        answer = Answer()
-        answer.add(choice.message, whole=True)
-        answer.stop_reason = choice.finish_reason or None
-        if choice.logprobs is not None:
-            answer.add_logprobs(choice.logprobs)
-        answers.append(answer)
-    return assemble(answers, whole.usage, whole.id or None, whole.model or None)
-
-
-def check(whole: Completion, body: bytes | str | Mapping[str, Any]) -> None:
-    """Refuse an answer, or a chunk of one, that is an error object.
-
-    Most servers wrap it as ``{"error": …}``, OpenRouter beside choices, and vLLM sends it bare.
+    :raises APIStatusError: the body is an error object.
+    :raises ResponseParseError: the body does not follow the format.
     """
-    if whole.error:
-        raise make_status_error(text_of(body), error=whole.error)
-    if whole.choices is None and whole.usage is None and whole.id is None and whole.model is None:
-        text = text_of(body)
+    return build_response(completion_decoder.decode(body), body)
+
+
+def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Build the response from the decoded body; errors quote ``body``."""
+    raise_for_error(completion, body)
+    if not completion.choices:
+        raise ResponseParseError("the response has no choices", body=body_to_text(body))
+    accumulators = []
+    for position, choice in enumerate(
+        sorted(completion.choices, key=lambda choice: choice.index or 0)
+    ):
+        if choice.message is None:
+            raise ResponseParseError(f"choices[{position}] has no message", body=body_to_text(body))
+        accumulator = CandidateAccumulator()
+        accumulator.add_message(choice.message, is_complete=True)
+        accumulator.stop_reason = choice.finish_reason or None
+        if choice.logprobs is not None:
+            accumulator.add_logprobs(choice.logprobs)
+        accumulators.append(accumulator)
+    return combine_candidates(
+        accumulators, completion.usage, completion.id or None, completion.model or None
+    )
+
+
+def raise_for_error(completion: Completion, body: bytes | str | Mapping[str, Any]) -> None:
+    """Raise an ``APIStatusError`` if a response, or a chunk of a stream, is an error object.
+
+    Most servers wrap it as ``{"error": …}``. OpenRouter does so too, but sends choices beside it;
+    vLLM sends the error object without a wrapper.
+    """
+    if completion.error:
+        raise make_status_error(body_to_text(body), error_object=completion.error)
+    if (
+        completion.choices is None
+        and completion.usage is None
+        and completion.id is None
+        and completion.model is None
+    ):
+        text = body_to_text(body)
         if '"message"' in text:
             raise make_status_error(text)
 
 
-def usage_of(usage: Usage | None) -> Mapping[str, int]:
-    """Token counts under Locus's names."""
+def parse_usage(usage: Usage | None) -> Mapping[str, int]:
+    """Translate token counts to Locus's names."""
     if usage is None:
         return EMPTY
-    details, spent = usage.prompt_tokens_details, usage.completion_tokens_details
-    return token_counts(
+    prompt_details, completion_details = (
+        usage.prompt_tokens_details,
+        usage.completion_tokens_details,
+    )
+    return build_usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        cached_tokens=details.cached_tokens if details else None,
-        reasoning_tokens=spent.reasoning_tokens if spent else None,
+        cached_tokens=prompt_details.cached_tokens if prompt_details else None,
+        reasoning_tokens=completion_details.reasoning_tokens if completion_details else None,
     )
 
 
-def assemble(
-    answers: Sequence[Answer], usage: Usage | None, number: str | int | None, model: str | None
+def combine_candidates(
+    accumulators: Sequence[CandidateAccumulator],
+    usage: Usage | None,
+    raw_id: str | int | None,
+    model: str | None,
 ) -> ModelResponse:
-    """The whole response from its candidates; ``number`` is the answer's id."""
-    source = None if number is None else str(number)
-    candidates = tuple(answer.candidate(source) for answer in answers)
+    """Build the response from all its candidates. Some servers send a number as the id."""
+    response_id = None if raw_id is None else str(raw_id)
+    candidates = tuple(accumulator.build_candidate(response_id) for accumulator in accumulators)
     first = candidates[0]
     return ModelResponse(
         message=first.message,
-        usage=usage_of(usage),
+        usage=parse_usage(usage),
         stop_reason=first.stop_reason,
         reasoning=first.reasoning,
         model=model,
-        response_id=source,
+        response_id=response_id,
         logprobs=first.logprobs,
         candidates=candidates if len(candidates) > 1 else (),
     )

@@ -1,7 +1,7 @@
-"""What the streams of Cohere's two formats have in common.
+"""The base class of the stream decoders for Cohere's two formats.
 
-``finishReason`` ends the answer. Token counts may come after it; a stream is read up to
-``[DONE]``, or until the server closes it in order.
+``finishReason`` marks the end of a response. Token counts may follow it, so a stream is read until
+``[DONE]``, or until the server closes it normally.
 """
 
 from __future__ import annotations
@@ -10,65 +10,65 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.json import Reader
-from locus.wire.oci_chat.envelope import Wrapped, check
+from locus.wire.json import StructDecoder
+from locus.wire.oci_chat.envelope import ChatResult, raise_for_error
 from locus.wire.stream_decoder import StreamDecoder
-from locus.wire.stream_framing import ServerSentEvents
+from locus.wire.stream_framing import SSEFraming
 
-C_contra = TypeVar("C_contra", bound=Wrapped, contravariant=True)
-C = TypeVar("C", bound=Wrapped)
+C_contra = TypeVar("C_contra", bound=ChatResult, contravariant=True)
+C = TypeVar("C", bound=ChatResult)
 
 
-class AnswerInPieces(Protocol[C_contra]):
-    """What an answer is read into."""
+class ChunkAccumulator(Protocol[C_contra]):
+    """Collects the chunks of one response, and builds its value."""
 
-    reason: str | None
+    finish_reason: str | None
 
-    def add(self, chat: C_contra, body: bytes) -> tuple[str, str]:
-        """Take in an event; gives the text and the reasoning that it adds."""
+    def add_chunk(self, chunk: C_contra, body: bytes) -> tuple[str, str]:
+        """Add a chunk. Returns the text and the reasoning that it adds."""
         ...
 
-    def keep_named_calls(self) -> None:
-        """Drop the calls whose name has not arrived."""
+    def drop_unnamed_calls(self) -> None:
+        """Remove the tool calls that have no name."""
         ...
 
-    def response(self) -> ModelResponse:
-        """The value that has been read."""
+    def build_response(self) -> ModelResponse:
+        """Build the response from what was added."""
         ...
 
 
 class CohereDecoder(StreamDecoder, Generic[C]):
-    """The base of both decoders. They differ in the shape of an event, and in what takes it in."""
+    """The base of both decoders. They differ in the type of a chunk and in the accumulator."""
 
-    __slots__ = ("_answer", "_reader")
+    __slots__ = ("_accumulator", "_chunk_decoder")
 
-    def __init__(self, reader: Reader[C], answer: AnswerInPieces[C]) -> None:
-        super().__init__(ServerSentEvents())
-        self._reader = reader
-        self._answer = answer
+    def __init__(self, chunk_decoder: StructDecoder[C], accumulator: ChunkAccumulator[C]) -> None:
+        super().__init__(SSEFraming())
+        self._chunk_decoder = chunk_decoder
+        self._accumulator = accumulator
 
     @property
-    def complete(self) -> bool:
-        return self._answer.reason is not None
+    def is_complete(self) -> bool:
+        return self._accumulator.finish_reason is not None
 
-    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
-            chat = self._reader.decode(frame)
+            chunk = self._chunk_decoder.decode_strict(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             if frame.strip() == b"[DONE]":
                 events.append(self.finish())
                 return
-            chat = self._reader.read(frame)
-        check(chat, frame)
-        text, thought = self._answer.add(chat, frame)
-        if text or thought:
-            events.append(chunk_event(text, thought))
+            chunk = self._chunk_decoder.decode(frame)
+        raise_for_error(chunk, frame)
+        text, reasoning = self._accumulator.add_chunk(chunk, frame)
+        if text or reasoning:
+            events.append(make_chunk_event(text, reasoning))
 
-    def whole(self) -> ModelResponse:
-        return self._answer.response()
+    def build_response(self) -> ModelResponse:
+        return self._accumulator.build_response()
 
-    def partial(self) -> ModelResponse:
-        self._answer.keep_named_calls()
-        return self._answer.response()
+    def build_partial_response(self) -> ModelResponse:
+        self._accumulator.drop_unnamed_calls()
+        return self._accumulator.build_response()

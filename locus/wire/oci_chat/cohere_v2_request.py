@@ -1,12 +1,12 @@
-"""A conversation as a ``CohereChatRequestV2``, the second of Cohere's two formats.
+"""A conversation and its options as a ``CohereChatRequestV2``: Cohere's second format.
 
-Messages with roles and typed contents, images among them; tool calls with ids, and arguments as
-JSON text. The models that see images (``cohere.command-a-vision*``) take no other, those that
-reason (``cohere.command-a-reasoning*``) think in it. The names on the wire are those of
-``oci.generative_ai_inference.models.CohereChatRequestV2``.
+Messages have roles and typed contents, images among them. Tool calls have ids, and arguments as
+JSON text. The models that support images (``cohere.command-a-vision*``) accept no other format, and
+the reasoning models (``cohere.command-a-reasoning*``) send their thinking in it. The names of the
+JSON members are those of ``oci.generative_ai_inference.models.CohereChatRequestV2``.
 
-Thinking goes back as it came, and so does the plan that a model makes before it calls tools: it is
-kept in the message's ``metadata["tool_plan"]``.
+Thinking is sent back as it was received, and so is the plan that a model makes before it calls
+tools: it is stored in the message's ``metadata["tool_plan"]``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from typing import Any, Final
 import attrs
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, Place, Turn, conversation, in_order
+from locus.core.conversation import (
+    IndexedMessage,
+    Messages,
+    ToolCallPosition,
+    order_tool_results,
+    validate_messages,
+)
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     ImagePart,
@@ -27,62 +33,67 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.chat_completions.request import arguments_of, image_address
-from locus.wire.oci_chat.cohere_shared import Settings, functions, settings, words
-from locus.wire.oci_chat.envelope import Written, chat_details
-from locus.wire.oci_chat.generic_tools import inlined
-from locus.wire.tool_call_ids import ANY, call_ids
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.chat_completions.request import build_image_url, encode_arguments
+from locus.wire.oci_chat.cohere_common import (
+    CohereChatRequestBase,
+    build_common_members,
+    extract_functions,
+    get_message_text,
+)
+from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
+from locus.wire.oci_chat.generic_tools import inline_definitions
+from locus.wire.tool_call_ids import ANY_ID_RULE, assign_call_ids
 
 _NO_IMAGES: Final = "Cohere takes images from the user only"
 
 
-class _ImageURL(Written):
+class _ImageUrl(RequestStruct):
     url: str
     detail: str | None = None
 
 
-class _Content(Written):
+class _ChatContent(RequestStruct):
     type: str
     text: str | None = None
     thinking: str | None = None
-    image_url: _ImageURL | None = None
+    image_url: _ImageUrl | None = None
 
 
-class _CalledFunction(Written):
+class _FunctionCall(RequestStruct):
     name: str
     arguments: str
 
 
-class _Call(Written):
+class _ToolCall(RequestStruct):
     id: str
     type: str
-    function: _CalledFunction
+    function: _FunctionCall
 
 
-class _Message(Written):
+class _ChatMessage(RequestStruct):
     role: str
-    content: list[_Content]
-    """Always said: the service's own classes require it, even of who only calls tools."""
+    content: list[_ChatContent]
+    """Always sent: the service's own classes require it, even beside tool calls."""
     tool_plan: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_ToolCall] | None = None
     tool_call_id: str | None = None
 
 
-class _Function(Written):
+class _Function(RequestStruct):
     name: str
     parameters: Mapping[str, Any]
     description: str | None = None
 
 
-class _Tool(Written):
+class _Tool(RequestStruct):
     type: str
     function: _Function
 
 
-class _Request(Settings):
+class _CohereChatRequest(CohereChatRequestBase):
     api_format: str
-    messages: list[_Message]
+    messages: list[_ChatMessage]
     tools: list[_Tool] | None = None
     tools_choice: str | None = None
     is_strict_tools_enabled: bool | None = None
@@ -92,134 +103,149 @@ class _Request(Settings):
 class CohereV2ChatBuilder:
     """The ``RequestBuilder`` of Cohere's second format.
 
-    :param compartment_id: who pays; without it, whoever sends the body has to put it in.
+    :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
+        add it.
     """
 
     compartment_id: str | None = None
 
     def build(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body, as plain dictionaries and lists.
+        """Build the JSON body, of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
-            ``extra_body`` are those of the ``chatRequest`` (``thinking`` for one), and win over
-            Locus's own.
-        :raises ConfigurationError: the format cannot carry something; says what and where.
+            ``extra_body`` are members of the ``chatRequest`` (``thinking`` for example), and
+            replace Locus's own.
+        :raises ConfigurationError: the format cannot represent something; says what and where.
         """
-        said = CallOptions(**options)
-        turns = in_order(conversation(messages))
-        ids = call_ids(turns, ANY)
-        offered = functions(tool_schemas(tools))
-        choice, offered = _choice(said, offered)
-        strict = bool(offered) and all(function.get("strict") is True for function in offered)
-        request = _Request(
-            api_format="COHEREV2",
-            messages=[_message(turn, ids) for turn in turns],
-            tools=[_tool(function) for function in offered] or None,
-            tools_choice=choice,
-            is_strict_tools_enabled=True if strict else None,
-            **settings(said),
+        call_options = CallOptions(**options)
+        conversation = order_tool_results(validate_messages(messages))
+        call_ids = assign_call_ids(conversation, ANY_ID_RULE)
+        functions = extract_functions(build_tool_schemas(tools))
+        tools_choice, functions = _build_tools_choice(call_options, functions)
+        is_strict = bool(functions) and all(
+            function.get("strict") is True for function in functions
         )
-        return chat_details(said.model, request, self.compartment_id, said.extra_body)
+        request = _CohereChatRequest(
+            api_format="COHEREV2",
+            messages=[_build_message(indexed, call_ids) for indexed in conversation],
+            tools=[_build_tool(function) for function in functions] or None,
+            tools_choice=tools_choice,
+            is_strict_tools_enabled=True if is_strict else None,
+            **build_common_members(call_options),
+        )
+        return build_chat_details(
+            call_options.model, request, self.compartment_id, call_options.extra_body
+        )
 
 
 # Tools.
 
 
-def _choice(
-    said: CallOptions, offered: list[Mapping[str, Any]]
+def _build_tools_choice(
+    call_options: CallOptions, functions: list[Mapping[str, Any]]
 ) -> tuple[str | None, list[Mapping[str, Any]]]:
-    """``toolsChoice``, and the tools to offer.
+    """The ``toolsChoice``, and the functions to send.
 
-    The format requires some tool, not a certain one: to offer no other comes to the same.
+    The format can require some tool, but not a certain one. So only that one is sent then.
     """
-    if not offered:
-        return None, offered
-    if said.parallel_tool_calls is False:
+    if not functions:
+        return None, functions
+    if call_options.parallel_tool_calls is False:
         raise ConfigurationError(
-            "parallel_tool_calls=False: Cohere cannot be kept from calling several tools at once"
+            "parallel_tool_calls=False: Cohere cannot disable calling several tools at once"
         )
-    match said.tool_choice:
+    match call_options.tool_choice:
         case None | "auto":
-            return None, offered
+            return None, functions
         case "none":
-            return "NONE", offered
+            return "NONE", functions
         case "required":
-            return "REQUIRED", offered
+            return "REQUIRED", functions
         case str(name) | {"type": "function", "function": {"name": str(name)}}:
-            pinned = [function for function in offered if function["name"] == name]
-            if pinned:
-                return "REQUIRED", pinned
-    names = ", ".join(function["name"] for function in offered)
+            selected = [function for function in functions if function["name"] == name]
+            if selected:
+                return "REQUIRED", selected
+    names = ", ".join(function["name"] for function in functions)
     raise ConfigurationError(
-        f"tool_choice={said.tool_choice!r} is neither 'auto', 'none' or 'required', nor the name "
-        f"of a tool of this call ({names})"
+        f"tool_choice={call_options.tool_choice!r} is neither 'auto', 'none' or 'required', nor "
+        f"the name of a tool of this call ({names})"
     )
 
 
-def _tool(function: Mapping[str, Any]) -> _Tool:
-    parameters = inlined(function.get("parameters") or {"type": "object", "properties": {}})
+def _build_tool(function: Mapping[str, Any]) -> _Tool:
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    parameters = inline_definitions(schema)
     return _Tool("FUNCTION", _Function(function["name"], parameters, function.get("description")))
 
 
 # Messages.
 
 
-def _message(turn: Turn, ids: Mapping[Place, str]) -> _Message:
-    message = turn.message
+def _build_message(
+    indexed: IndexedMessage, call_ids: Mapping[ToolCallPosition, str]
+) -> _ChatMessage:
+    message = indexed.message
     match message.role:
         case Role.USER:
-            return _Message("USER", _contents(turn))
+            return _ChatMessage("USER", _build_contents(indexed))
         case Role.ASSISTANT:
-            _words(turn)
+            _get_text(indexed)  # raises an error for images
             plan = message.metadata.get("tool_plan")
-            return _Message(
+            return _ChatMessage(
                 "ASSISTANT",
-                _contents(turn),
+                _build_contents(indexed),
                 tool_plan=plan if isinstance(plan, str) and plan else None,
                 tool_calls=[
-                    _Call(
-                        ids[turn.position, at],
+                    _ToolCall(
+                        call_ids[indexed.position, index],
                         "FUNCTION",
-                        _CalledFunction(
+                        _FunctionCall(
                             call.name,
-                            arguments_of(f"messages[{turn.position}].tool_calls[{at}]", call),
+                            encode_arguments(
+                                f"messages[{indexed.position}].tool_calls[{index}]", call
+                            ),
                         ),
                     )
-                    for at, call in enumerate(message.tool_calls)
+                    for index, call in enumerate(message.tool_calls)
                 ]
                 or None,
             )
         case Role.TOOL:
-            answered = turn.answers and ids[turn.answers]
-            return _Message("TOOL", [_text(_words(turn))], tool_call_id=answered)
-    return _Message("SYSTEM", [_text(_words(turn))])
+            call_id = indexed.call_position and call_ids[indexed.call_position]
+            return _ChatMessage(
+                "TOOL", [_make_text_content(_get_text(indexed))], tool_call_id=call_id
+            )
+    return _ChatMessage("SYSTEM", [_make_text_content(_get_text(indexed))])
 
 
-def _words(turn: Turn) -> str:
-    return words(turn.position, turn.message, _NO_IMAGES)
+def _get_text(indexed: IndexedMessage) -> str:
+    return get_message_text(indexed.position, indexed.message, _NO_IMAGES)
 
 
-def _text(text: str) -> _Content:
-    return _Content("TEXT", text=text)
+def _make_text_content(text: str) -> _ChatContent:
+    return _ChatContent("TEXT", text=text)
 
 
-def _contents(turn: Turn) -> list[_Content]:
-    content = turn.message.content
+def _build_contents(indexed: IndexedMessage) -> list[_ChatContent]:
+    content = indexed.message.content
     if content is None or isinstance(content, str):
-        return [_text(content or "")] if content or not turn.message.tool_calls else []
-    return [found for part in content if (found := _content(turn.position, part)) is not None]
+        if content or not indexed.message.tool_calls:
+            return [_make_text_content(content or "")]
+        return []
+    contents = (_build_content(indexed.position, part) for part in content)
+    return [chat_content for chat_content in contents if chat_content is not None]
 
 
-def _content(position: int, part: Part) -> _Content | None:
+def _build_content(position: int, part: Part) -> _ChatContent | None:
     match part:
-        case TextPart() | RefusalPart():  # a refusal is what the assistant said
-            return _text(part.text)
+        case TextPart() | RefusalPart():  # a refusal becomes part of the assistant's text
+            return _make_text_content(part.text)
         case ImagePart():
             detail = part.detail.upper() if part.detail else None
-            address = _ImageURL(image_address(position, part), detail)
-            return _Content("IMAGE_URL", image_url=address)
+            image_url = _ImageUrl(build_image_url(position, part), detail)
+            return _ChatContent("IMAGE_URL", image_url=image_url)
         case ThinkingPart(signature=None, redacted=None):
-            return _Content("THINKING", thinking=part.text)
-    return None  # sealed thinking is another provider's, and for its eyes only
+            return _ChatContent("THINKING", thinking=part.text)
+    return None  # thinking with a signature is another provider's, which alone can verify it

@@ -1,8 +1,8 @@
-"""A ``CohereChatResponseV2``, and what its events share with it.
+"""Parses a complete ``CohereChatResponseV2`` (Cohere's second format); streams share its code.
 
-The assistant's message has contents of several types, a plan (``toolPlan``) where it calls tools,
-and calls whose ``function`` holds a name and arguments as JSON text, as they were seen on the
-service (NVIDIA NeMo-Relay, pull request 554); the ``oci`` package leaves it open.
+The assistant's message has contents of several types, a plan (``toolPlan``) if it calls tools, and
+tool calls whose ``function`` has a name and arguments as JSON text. That is what the service was
+observed to send (NVIDIA NeMo-Relay, pull request 554); the ``oci`` package leaves it open.
 """
 
 from __future__ import annotations
@@ -10,283 +10,295 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import attrs
-
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.decoding import made_id, tool_call
-from locus.wire.json import Reader, text_of
-from locus.wire.oci_chat.cohere_shared import check_finish, distinct, usage_of
-from locus.wire.oci_chat.envelope import Read, Wrapped, check, without
+from locus.wire.decoding import make_tool_call, make_tool_call_id
+from locus.wire.json import StructDecoder, body_to_text
+from locus.wire.oci_chat.cohere_common import (
+    make_ids_unique,
+    parse_usage,
+    raise_for_finish_reason,
+)
+from locus.wire.oci_chat.envelope import (
+    ChatResult,
+    OCIResponseStruct,
+    make_missing_member_error,
+    raise_for_error,
+)
 from locus.wire.oci_chat.generic_response import Usage
-from locus.wire.stream_decoder import StreamDecoder
 
 
-class Content(Read):
+class ChatContent(OCIResponseStruct):
     type: str | None = None
     text: str | None = None
     thinking: str | None = None
 
 
-class Function(Read):
+class FunctionCall(OCIResponseStruct):
     name: str | None = None
     arguments: Any = None
 
 
-class Call(Read):
-    """A tool call, or a fragment of one."""
+class ToolCallDelta(OCIResponseStruct):
+    """A complete tool call, or a delta of one."""
 
     id: str | None = None
-    function: Function | None = None
+    function: FunctionCall | None = None
 
 
-class Said(Read):
-    content: list[Content] | None = None
+class AssistantMessage(OCIResponseStruct):
+    content: list[ChatContent] | None = None
     tool_plan: str | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: list[ToolCallDelta] | None = None
     citations: list[Any] | None = None
 
 
-class Chat(Wrapped):
-    """A ``ChatResult``; or what stands in it, which is what events are too; or an error."""
+class CohereChatResult(ChatResult):
+    """A ``ChatResult``; or the ``chatResponse`` in it, as which chunks are sent; or an error."""
 
-    chat_response: Chat | None = None
+    chat_response: CohereChatResult | None = None
     id: str | None = None
-    message: Said | str | None = None  # text in errors
+    message: AssistantMessage | str | None = None  # text in errors
     finish_reason: str | None = None
     error_message: str | None = None
     log_probabilities: list[Any] | None = None
     usage: Usage | None = None
 
 
-reader: Final = Reader(Chat)
+result_decoder: Final = StructDecoder(CohereChatResult)
 
 
-@attrs.frozen
-class CohereV2ChatParser:
-    """The ``ResponseParser`` of Cohere's second format."""
+def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Parse the body of a complete response.
 
-    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
-        """The answer that a body holds.
-
-        :raises APIStatusError: the body is an error object, or an answer that is one.
-        :raises ResponseParseError: it is not what the format promises.
-        """
-        result = reader.read(response)
-        check(result, response)
-        if result.chat_response is None:
-            raise without("chatResponse", response)
-        answer = Answer()
-        answer.add(result, response, whole=True)
-        return answer.response()
-
-    def decoder(self) -> StreamDecoder:
-        """A reader for one streamed answer."""
-        from locus.wire.oci_chat.cohere_v2_stream import CohereV2ChatDecoder
-
-        return CohereV2ChatDecoder()
+    :raises APIStatusError: the body is an error object, or a response that reports an error.
+    :raises ResponseParseError: the body does not match the format.
+    """
+    result = result_decoder.decode(body)
+    raise_for_error(result, body)
+    if result.chat_response is None:
+        raise make_missing_member_error("chatResponse", body)
+    accumulator = ResponseAccumulator()
+    accumulator.add_chunk(result, body, is_complete=True)
+    return accumulator.build_response()
 
 
-class _CallInParts:
-    """A tool call as its fragments arrive."""
+class _ToolCallAccumulator:
+    """Collects the deltas of one tool call."""
 
-    __slots__ = ("arguments", "id", "name", "pieces")
+    __slots__ = ("argument_chunks", "id", "name", "other_arguments")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
-        self.pieces: list[str] = []
-        self.arguments: Any = None
-        """What is no text, and comes whole."""
+        self.argument_chunks: list[str] = []
+        self.other_arguments: Any = None
+        """Arguments that are not text; they are not split into deltas."""
 
-    def add(self, fragment: Call) -> None:
-        self.id = self.id or fragment.id or ""
-        function = fragment.function
+    def add_delta(self, delta: ToolCallDelta) -> None:
+        self.id = self.id or delta.id or ""
+        function = delta.function
         if function is None:
             return
         self.name = self.name or function.name or ""
         if isinstance(function.arguments, str):
-            self.pieces.append(function.arguments)
+            self.argument_chunks.append(function.arguments)
         elif function.arguments is not None:
-            self.arguments = function.arguments
+            self.other_arguments = function.arguments
 
     @property
-    def said(self) -> Any:
-        """The arguments as they have arrived."""
-        if self.arguments is not None:
-            return self.arguments
-        return "".join(self.pieces) if self.pieces else None
+    def arguments(self) -> Any:
+        """The arguments so far."""
+        if self.other_arguments is not None:
+            return self.other_arguments
+        return "".join(self.argument_chunks) if self.argument_chunks else None
 
-    def is_the_same(self, call: Call) -> bool:
-        """Whether ``call`` tells this one again."""
-        function = call.function or Function()
-        same = (call.id or "") == self.id and (function.name or "") == self.name
-        return same and function.arguments == self.said
+    def is_repeated_by(self, call: ToolCallDelta) -> bool:
+        """Whether ``call`` is this same call, complete."""
+        function = call.function or FunctionCall()
+        is_same = (call.id or "") == self.id and (function.name or "") == self.name
+        return is_same and function.arguments == self.arguments
 
 
-class Answer:
-    """An answer as it is read: at once, or piece by piece."""
+class ResponseAccumulator:
+    """Collects the chunks of a response, or a complete one, and builds its value."""
 
     __slots__ = (
         "_calls",
-        "_id",
+        "_contents",
         "_logprobs",
+        "_metadata",
         "_model",
-        "_notes",
-        "_parts",
-        "_plan",
-        "_thoughts",
+        "_plan_chunks",
+        "_reasoning_chunks",
+        "_response_id",
         "_usage",
-        "reason",
+        "finish_reason",
     )
 
     def __init__(self) -> None:
-        self._parts: list[tuple[bool, list[str]]] = []
-        """The contents: whether it is thinking, and its pieces."""
-        self._plan: list[str] = []
-        self._thoughts: list[str] = []
-        """Thinking and plan, in the order in which they came."""
-        self._calls: list[_CallInParts] = []
-        self._notes: dict[str, Any] = {}
+        self._contents: list[tuple[bool, list[str]]] = []
+        """For each content: whether it is thinking, and its chunks."""
+        self._plan_chunks: list[str] = []
+        self._reasoning_chunks: list[str] = []
+        """Thinking and plan, in the order in which they arrived."""
+        self._calls: list[_ToolCallAccumulator] = []
+        self._metadata: dict[str, Any] = {}
         self._logprobs: list[Any] | None = None
         self._usage: Usage | None = None
-        self._id: str | None = None
+        self._response_id: str | None = None
         self._model: str | None = None
-        self.reason: str | None = None
+        self.finish_reason: str | None = None
 
-    def add(
-        self, chat: Chat, body: bytes | str | Mapping[str, Any], *, whole: bool = False
+    def add_chunk(
+        self,
+        chunk: CohereChatResult,
+        body: bytes | str | Mapping[str, Any],
+        *,
+        is_complete: bool = False,
     ) -> tuple[str, str]:
-        """Take in an answer, or an event of one; gives the text and the reasoning that it adds.
+        """Add a chunk, or a complete response. Returns the text and the reasoning that it adds.
 
-        :raises APIStatusError: it says that the answer failed.
-        :raises ResponseParseError: the whole answer has no message.
+        :raises APIStatusError: the chunk reports an error.
+        :raises ResponseParseError: the complete response has no message.
         """
-        if chat.model_id:
-            self._model = chat.model_id
-        chat = chat.chat_response or chat
-        if chat.id:
-            self._id = chat.id
-        said = chat.message if isinstance(chat.message, Said) else None
-        nothing = said is None or not (said.content or said.tool_plan or said.tool_calls)
-        nothing = nothing and not (self._parts or self._plan or self._calls)
-        check_finish(chat.finish_reason, chat.error_message, nothing, body)
-        if said is None and whole:
-            raise without("message", body)
-        if chat.usage is not None:
-            self._usage = chat.usage
-        if chat.log_probabilities is not None:
-            self._logprobs = (self._logprobs or []) + chat.log_probabilities
-        last = bool(chat.finish_reason)
-        if last:
-            self.reason = chat.finish_reason
-        return ("", "") if said is None else self._add_said(said, last and not whole, whole)
+        if chunk.model_id:
+            self._model = chunk.model_id
+        chunk = chunk.chat_response or chunk
+        if chunk.id:
+            self._response_id = chunk.id
+        message = chunk.message if isinstance(chunk.message, AssistantMessage) else None
+        is_empty = message is None or not (
+            message.content or message.tool_plan or message.tool_calls
+        )
+        is_empty = is_empty and not (self._contents or self._plan_chunks or self._calls)
+        raise_for_finish_reason(chunk.finish_reason, chunk.error_message, is_empty, body)
+        if message is None and is_complete:
+            raise make_missing_member_error("message", body)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.log_probabilities is not None:
+            self._logprobs = (self._logprobs or []) + chunk.log_probabilities
+        is_last = bool(chunk.finish_reason)
+        if is_last:
+            self.finish_reason = chunk.finish_reason
+        if message is None:
+            return "", ""
+        return self._add_message(message, is_last and not is_complete, is_complete)
 
-    def _add_said(self, said: Said, last: bool, whole: bool) -> tuple[str, str]:
-        contents = said.content or []
-        if last:  # where it repeats what the pieces were, that is no further piece
-            contents = self._without_repeats(contents)
-        text = thought = ""
+    def _add_message(
+        self, message: AssistantMessage, is_last_chunk: bool, is_complete: bool
+    ) -> tuple[str, str]:
+        contents = message.content or []
+        if is_last_chunk:
+            contents = self._drop_repeated_contents(contents)
+        text = reasoning = ""
         for content in contents:
             if content.thinking:
-                thought += content.thinking
-                self._add_piece(True, content.thinking)
+                reasoning += content.thinking
+                self._append_content(True, content.thinking)
             if content.text:
                 text += content.text
-                self._add_piece(False, content.text)
-        plan = said.tool_plan or ""
-        if plan and not (last and plan == "".join(self._plan)):
-            self._plan.append(plan)
-            thought += plan
-        if thought:
-            self._thoughts.append(thought)
-        calls = said.tool_calls or []
-        if not (last and self._repeats(calls)):
+                self._append_content(False, content.text)
+        plan = message.tool_plan or ""
+        if plan and not (is_last_chunk and plan == "".join(self._plan_chunks)):
+            self._plan_chunks.append(plan)
+            reasoning += plan
+        if reasoning:
+            self._reasoning_chunks.append(reasoning)
+        calls = message.tool_calls or []
+        if not (is_last_chunk and self._repeats_calls(calls)):
             for call in calls:
-                self._call_of(call, whole).add(call)
-        if said.citations:
-            self._notes["citations"] = self._notes.get("citations", []) + said.citations
-        return text, thought
+                self._find_or_start_call(call, is_complete).add_delta(call)
+        if message.citations:
+            self._metadata["citations"] = self._metadata.get("citations", []) + message.citations
+        return text, reasoning
 
-    def _without_repeats(self, contents: list[Content]) -> list[Content]:
+    def _drop_repeated_contents(self, contents: list[ChatContent]) -> list[ChatContent]:
+        """The contents of the last chunk, without text or thinking that repeats all chunks."""
         text = "".join(content.text or "" for content in contents)
-        thought = "".join(content.thinking or "" for content in contents)
-        again = text == self._joined(False)
-        thought_again = thought == self._joined(True)
+        thinking = "".join(content.thinking or "" for content in contents)
+        repeats_text = text == self._join_contents(False)
+        repeats_thinking = thinking == self._join_contents(True)
         return [
-            Content(
+            ChatContent(
                 content.type,
-                None if again else content.text,
-                None if thought_again else content.thinking,
+                None if repeats_text else content.text,
+                None if repeats_thinking else content.thinking,
             )
             for content in contents
         ]
 
-    def _repeats(self, calls: list[Call]) -> bool:
-        known = self._calls
-        return len(calls) == len(known) and all(
-            one.is_the_same(call) for one, call in zip(known, calls, strict=True)
+    def _repeats_calls(self, calls: list[ToolCallDelta]) -> bool:
+        known_calls = self._calls
+        return len(calls) == len(known_calls) and all(
+            known.is_repeated_by(call) for known, call in zip(known_calls, calls, strict=True)
         )
 
-    def _add_piece(self, thinking: bool, piece: str) -> None:
-        if not self._parts or self._parts[-1][0] is not thinking:
-            self._parts.append((thinking, []))
-        self._parts[-1][1].append(piece)
+    def _append_content(self, is_thinking: bool, chunk: str) -> None:
+        if not self._contents or self._contents[-1][0] is not is_thinking:
+            self._contents.append((is_thinking, []))
+        self._contents[-1][1].append(chunk)
 
-    def _joined(self, thinking: bool) -> str:
-        return "".join("".join(pieces) for kind, pieces in self._parts if kind is thinking)
+    def _join_contents(self, is_thinking: bool) -> str:
+        return "".join("".join(chunks) for flag, chunks in self._contents if flag is is_thinking)
 
-    def _call_of(self, fragment: Call, whole: bool) -> _CallInParts:
-        """The call a fragment belongs to: by id, or else the one before it."""
-        if not whole and self._calls:
-            if fragment.id:
+    def _find_or_start_call(self, delta: ToolCallDelta, is_complete: bool) -> _ToolCallAccumulator:
+        """The call that a delta belongs to: by id, or else the latest call."""
+        if not is_complete and self._calls:
+            if delta.id:
                 for call in self._calls:
-                    if call.id == fragment.id:
+                    if call.id == delta.id:
                         return call
-            elif not (fragment.function and fragment.function.name):
+            elif not (delta.function and delta.function.name):
                 return self._calls[-1]
-        self._calls.append(_CallInParts())
+        self._calls.append(_ToolCallAccumulator())
         return self._calls[-1]
 
-    def keep_named_calls(self) -> None:
-        """Drop the calls whose name has not arrived."""
+    def drop_unnamed_calls(self) -> None:
+        """Remove the tool calls that have no name."""
         self._calls = [call for call in self._calls if call.name]
 
-    def response(self) -> ModelResponse:
-        """The value that has been read."""
-        calls = self._tool_calls()
-        plan = "".join(self._plan)
-        notes = self._notes | ({"tool_plan": plan} if plan else {})
+    def build_response(self) -> ModelResponse:
+        """Build the response from what was added.
+
+        :raises ResponseParseError: a tool call has no name.
+        """
+        calls = self._build_tool_calls()
+        plan = "".join(self._plan_chunks)
+        metadata = self._metadata | ({"tool_plan": plan} if plan else {})
+        content = self._build_content(bool(calls))
         return ModelResponse(
-            message=Message(
-                Role.ASSISTANT, self._content(bool(calls)), calls, metadata=notes or EMPTY
-            ),
-            usage=usage_of(self._usage),
-            stop_reason=self.reason,
-            reasoning="".join(self._thoughts) or None,
+            message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
+            usage=parse_usage(self._usage),
+            stop_reason=self.finish_reason,
+            reasoning="".join(self._reasoning_chunks) or None,
             model=self._model,
-            response_id=self._id,
+            response_id=self._response_id,
             logprobs=None if self._logprobs is None else {"content": self._logprobs},
         )
 
-    def _content(self, calls: bool) -> str | tuple[Part, ...] | None:
-        if not any(thinking for thinking, _ in self._parts):
-            text = self._joined(False)
-            return text if text or not calls else None
-        # Thinking is in the message too: the model wants to see it again.
+    def _build_content(self, has_calls: bool) -> str | tuple[Part, ...] | None:
+        if not any(is_thinking for is_thinking, _ in self._contents):
+            text = self._join_contents(False)
+            return text if text or not has_calls else None
+        # Thinking is in the message too: the model needs to see it again.
         return tuple(
-            ThinkingPart("".join(pieces)) if thinking else TextPart("".join(pieces))
-            for thinking, pieces in self._parts
+            ThinkingPart("".join(chunks)) if is_thinking else TextPart("".join(chunks))
+            for is_thinking, chunks in self._contents
         )
 
-    def _tool_calls(self) -> tuple[ToolCall, ...]:
-        found = []
-        for position, call in enumerate(self._calls):
+    def _build_tool_calls(self) -> tuple[ToolCall, ...]:
+        tool_calls = []
+        for index, call in enumerate(self._calls):
+            arguments = call.arguments
             if not call.name:
-                body = text_of({"arguments": call.said})
-                raise ResponseParseError(f"tool call {position} has no name", body=body)
-            identity = call.id or made_id(self._id or "", position, call.name, repr(call.said))
-            found.append(tool_call(identity, call.name, call.said))
-        return distinct(found)
+                body = body_to_text({"arguments": arguments})
+                raise ResponseParseError(f"tool call {index} has no name", body=body)
+            call_id = call.id or make_tool_call_id(
+                self._response_id or "", index, call.name, repr(arguments)
+            )
+            tool_calls.append(make_tool_call(call_id, call.name, arguments))
+        return make_ids_unique(tool_calls)

@@ -1,9 +1,9 @@
-"""A ``CohereChatResponseV2`` that comes in pieces, as server-sent events.
+"""Decodes a streamed ``CohereChatResponseV2`` (Cohere's second format), sent as server-sent events.
 
-Neither Oracle's documentation nor the ``oci`` package describes the events. Who reads them agrees
-(cohere-python, pull request 718; langchain-oracle, ``providers/cohere.py``; NVIDIA NeMo-Relay, pull
-request 554) that each is a ``CohereChatResponseV2`` with some of its members, whose contents are
-pieces::
+Neither Oracle's documentation nor the ``oci`` package describes the chunks. The projects that parse
+them (cohere-python, pull request 718; langchain-oracle, ``providers/cohere.py``; NVIDIA NeMo-Relay,
+pull request 554) agree that each is a ``CohereChatResponseV2`` with some of its members, and that
+its contents are deltas::
 
     data: {"apiFormat":"COHEREV2","message":{"role":"ASSISTANT",
            "content":[{"type":"THINKING","thinking":"Hm"}]}}
@@ -12,25 +12,31 @@ pieces::
            "finishReason":"TOOL_CALL","usage":{…}}
     data: [DONE]
 
-Should the last event repeat what the pieces were, as that of Cohere's first format does, it adds
-nothing. Fragments of a call are joined by its id; one with neither id nor name continues the call
-before it. Reasoning is the thinking and the plan (``toolPlan``), in the order in which they came.
+If the last chunk repeats the content of the others, as that of Cohere's first format does, it adds
+nothing. Deltas of a tool call are matched by its id; a delta with neither id nor name belongs to
+the latest call. Reasoning is the thinking and the plan (``toolPlan``), in the order in which they
+arrive.
 """
 
 from __future__ import annotations
 
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat.cohere_stream_base import CohereDecoder
-from locus.wire.oci_chat.cohere_v2_response import Answer, Chat, CohereV2ChatParser, reader
+from locus.wire.oci_chat.cohere_v2_response import (
+    CohereChatResult,
+    ResponseAccumulator,
+    parse_response,
+    result_decoder,
+)
 
 
-class CohereV2ChatDecoder(CohereDecoder[Chat]):
+class CohereV2ChatDecoder(CohereDecoder[CohereChatResult]):
     """The ``StreamDecoder`` of Cohere's second format."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(reader, Answer())
+        super().__init__(result_decoder, ResponseAccumulator())
 
-    def read_whole(self, body: bytes) -> ModelResponse:
-        return CohereV2ChatParser().parse(body)
+    def parse_body(self, body: bytes) -> ModelResponse:
+        return parse_response(body)

@@ -1,7 +1,7 @@
-"""What every request of ``/actions/chat`` and its answer are wrapped in, whatever stands inside.
+"""The JSON that wraps every request and response of ``/actions/chat``, whatever the format inside.
 
-A request is ``ChatDetails``: a compartment, how the model is served, and the ``chatRequest``. An
-answer is ``ChatResult``: the model, and the ``chatResponse``; or it is an error, a ``code`` and a
+A request is ``ChatDetails``: a compartment, the serving mode, and the ``chatRequest``. A response
+is ``ChatResult``: the model, and the ``chatResponse``; or it is an error, with ``code`` and
 ``message``. The names are those of ``oci.generative_ai_inference.models``.
 """
 
@@ -12,31 +12,31 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.core.error_factory import make_status_error
 from locus.core.errors import ConfigurationError, ResponseParseError
+from locus.core.status_errors import make_status_error
 from locus.wire import json
-from locus.wire.json import text_of
+from locus.wire.json import body_to_text
 
-ENDPOINT: Final = "ocid1.generativeaiendpoint."
-"""How the ids of endpoints begin: models on a dedicated AI cluster."""
+ENDPOINT_OCID_PREFIX: Final = "ocid1.generativeaiendpoint."
+"""The beginning of the OCID of an endpoint: a model on a dedicated AI cluster."""
 
-_MEMBERS: Final = ("compartmentId", "servingMode", "chatRequest")
-
-
-class Written(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """A shape that is written: ``max_tokens`` as ``maxTokens``; defaults are left out."""
+_CHAT_DETAILS_MEMBERS: Final = ("compartmentId", "servingMode", "chatRequest")
 
 
-class StreamOptions(Written):
+class RequestStruct(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """A part of a request: ``max_tokens`` becomes ``maxTokens``; default values are left out."""
+
+
+class StreamOptions(RequestStruct):
     is_include_usage: bool | None = None
 
 
-class Read(json.Read, rename="camel"):
-    """A shape that is read, in the same spelling."""
+class OCIResponseStruct(json.ResponseStruct, rename="camel"):
+    """A part of a response, with the same renaming."""
 
 
-class Wrapped(Read):
-    """A ``ChatResult`` without its ``chatResponse``, which each format declares for itself."""
+class ChatResult(OCIResponseStruct):
+    """A ``ChatResult`` without its ``chatResponse``, which each format adds in a subclass."""
 
     model_id: str | None = None
     model_version: str | None = None
@@ -47,45 +47,46 @@ class Wrapped(Read):
 
 def is_endpoint(model: str) -> bool:
     """Whether ``model`` is the OCID of an endpoint on a dedicated AI cluster."""
-    return model.lower().startswith(ENDPOINT)
+    return model.lower().startswith(ENDPOINT_OCID_PREFIX)
 
 
-def serving_mode(model: str) -> dict[str, str]:
-    """How ``model`` is served: an endpoint is dedicated, a model's name or OCID on demand."""
+def build_serving_mode(model: str) -> dict[str, str]:
+    """The ``servingMode``: dedicated for an endpoint, on demand for a model's name or OCID."""
     if is_endpoint(model):
         return {"servingType": "DEDICATED", "endpointId": model}
     return {"servingType": "ON_DEMAND", "modelId": model}
 
 
-def chat_details(
+def build_chat_details(
     model: str,
-    chat_request: Written,
+    chat_request: RequestStruct,
     compartment_id: str | None = None,
     extra_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The JSON body, as plain dictionaries and lists.
+    """Build the JSON body, of builtin dictionaries and lists.
 
-    :param compartment_id: who pays; without it, whoever sends the body has to put it in.
-    :param extra_body: further members of the ``chatRequest``, which win over those there;
-        ``compartmentId`` and ``servingMode`` among them go where they belong, and a
-        ``chatRequest`` is one more mapping of such members.
-    :raises ConfigurationError: something in it has no place in JSON.
+    :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
+        add it.
+    :param extra_body: further members of the ``chatRequest``, which replace those in it.
+        ``compartmentId`` and ``servingMode`` replace those of the body, and the members of a
+        ``chatRequest`` in it count like the others.
+    :raises ConfigurationError: a value cannot be written as JSON.
     """
-    request: dict[str, Any] = msgspec.to_builtins(chat_request, enc_hook=plain)
+    request: dict[str, Any] = msgspec.to_builtins(chat_request, enc_hook=convert_mapping)
     body: dict[str, Any] = {} if compartment_id is None else {"compartmentId": compartment_id}
-    body |= {"servingMode": serving_mode(model), "chatRequest": request}
+    body |= {"servingMode": build_serving_mode(model), "chatRequest": request}
     for name, value in (extra_body or {}).items():
         if name == "chatRequest" and isinstance(value, Mapping):
             request |= value
-        elif name in _MEMBERS:
+        elif name in _CHAT_DETAILS_MEMBERS:
             body[name] = value
         else:
             request[name] = value
     return body
 
 
-def plain(value: Any) -> Any:
-    """What ``msgspec`` cannot write by itself: mappings of any kind."""
+def convert_mapping(value: Any) -> Any:
+    """``enc_hook`` for ``msgspec``, which cannot write mappings other than ``dict`` by itself."""
     if isinstance(value, Mapping):
         return dict(value)
     raise ConfigurationError(
@@ -93,31 +94,33 @@ def plain(value: Any) -> Any:
     )
 
 
-def check(result: Wrapped, body: bytes | str | Mapping[str, Any]) -> None:
-    """Refuse an answer that is an error: ``{"code", "message"}``.
+def raise_for_error(result: ChatResult, body: bytes | str | Mapping[str, Any]) -> None:
+    """Raise an error if a response is one: ``{"code", "message"}``.
 
     :raises APIStatusError: it is one.
     """
-    check_members(result.code, result.message, result.error, body)
+    raise_for_error_members(result.code, result.message, result.error, body)
 
 
-def check_members(
+def raise_for_error_members(
     code: str | int | None, message: Any, error: Any, body: bytes | str | Mapping[str, Any]
 ) -> None:
-    """The same for an event of a stream, by those of its members that may say so.
+    """Raise an error if these members of a response, or of a chunk of a stream, describe one.
 
-    Gateways before the service send an ``error`` of their own instead.
+    Gateways in front of the service send a member ``error`` of their own instead.
 
-    :raises APIStatusError: it is one.
+    :raises APIStatusError: they describe one.
     """
     if error:
         raise make_status_error(
-            text_of(body), error=error if isinstance(error, (Mapping, str)) else None
+            body_to_text(body), error_object=error if isinstance(error, (Mapping, str)) else None
         )
     if code or (isinstance(message, str) and message):
-        raise make_status_error(text_of(body))
+        raise make_status_error(body_to_text(body))
 
 
-def without(what: str, body: bytes | str | Mapping[str, Any]) -> ResponseParseError:
-    """The error for an answer that lacks ``what``, with the body quoted."""
-    return ResponseParseError(f"the answer has no {what}", body=text_of(body))
+def make_missing_member_error(
+    member: str, body: bytes | str | Mapping[str, Any]
+) -> ResponseParseError:
+    """The error for a response without ``member``; it quotes the body."""
+    return ResponseParseError(f"the response has no {member}", body=body_to_text(body))

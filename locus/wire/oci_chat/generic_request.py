@@ -1,4 +1,4 @@
-"""A conversation as a generic chat request: what every model takes but Cohere's command-r."""
+"""A conversation and its options as a ``GenericChatRequest``, for all models but command-r."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any, Final
 import attrs
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, conversation, in_order
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.chat_completions.request import id_rule, is_reasoning_model
-from locus.wire.oci_chat.envelope import StreamOptions, Written, chat_details
-from locus.wire.oci_chat.generic_tools import response_format, tool_choice, tool_definitions
-from locus.wire.oci_chat.generic_turns import ChatMessage, chat_messages
-from locus.wire.tool_call_ids import call_ids
+from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.chat_completions.request import get_id_rule, is_reasoning_model
+from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions, build_chat_details
+from locus.wire.oci_chat.generic_messages import ChatMessage, build_chat_messages
+from locus.wire.oci_chat.generic_tools import (
+    convert_response_format,
+    convert_tool_choice,
+    convert_tools,
+)
+from locus.wire.tool_call_ids import assign_call_ids
 
-_OPENAI: Final = "openai."
+_OPENAI_PREFIX: Final = "openai."
 
 
-class _GenericRequest(Written):
+class _GenericChatRequest(RequestStruct):
     api_format: str
     messages: list[ChatMessage]
     is_stream: bool | None = None
@@ -42,44 +46,52 @@ class _GenericRequest(Written):
 class GenericChatBuilder:
     """The ``RequestBuilder`` of the generic format.
 
-    :param compartment_id: who pays; without it, whoever sends the body has to put it in.
+    :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
+        add it.
     """
 
     compartment_id: str | None = None
 
     def build(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body, as plain dictionaries and lists.
+        """Build the JSON body, of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
-            ``extra_body`` are members of the ``chatRequest``, in Oracle's spelling
-            (``topK``, ``numGenerations``, ``reasoningEffort``, ``logProbs``), and win there.
-        :raises ConfigurationError: the format cannot carry something; says what and where.
+            ``extra_body`` are members of the ``chatRequest``, with Oracle's names
+            (``topK``, ``numGenerations``, ``reasoningEffort``, ``logProbs``), and replace those
+            in it.
+        :raises ConfigurationError: the format cannot represent something; says what and where.
         """
-        said = CallOptions(**options)
-        turns = in_order(conversation(messages))
-        definitions = tool_definitions(tool_schemas(tools))
-        completion = said.model.lower().startswith(_OPENAI)
-        reasoning = is_reasoning_model(said.model)
-        usage = said.stream and said.stream_usage
-        request = _GenericRequest(
+        call_options = CallOptions(**options)
+        model = call_options.model
+        conversation = order_tool_results(validate_messages(messages))
+        call_ids = assign_call_ids(conversation, get_id_rule(model))
+        definitions = convert_tools(build_tool_schemas(tools))
+        is_openai = model.lower().startswith(_OPENAI_PREFIX)
+        is_reasoning = is_reasoning_model(model)
+        include_usage = call_options.stream and call_options.stream_usage
+        # Some models reject a penalty at any value: 0 is the same as none.
+        frequency_penalty = call_options.frequency_penalty or None
+        presence_penalty = call_options.presence_penalty or None
+        request = _GenericChatRequest(
             api_format="GENERIC",
-            messages=chat_messages(turns, call_ids(turns, id_rule(said.model)), said.model),
-            is_stream=True if said.stream else None,
-            stream_options=StreamOptions(is_include_usage=True) if usage else None,
-            seed=said.seed,
-            top_p=None if reasoning else said.top_p,
-            temperature=None if reasoning else said.temperature,
-            # Some models reject a penalty at any value: 0 is the same as none.
-            frequency_penalty=None if reasoning else said.frequency_penalty or None,
-            presence_penalty=None if reasoning else said.presence_penalty or None,
-            stop=said.stop,
-            max_tokens=None if completion else said.max_tokens,
-            max_completion_tokens=said.max_tokens if completion else None,
-            response_format=response_format(said.response_format),
+            messages=build_chat_messages(conversation, call_ids, model),
+            is_stream=True if call_options.stream else None,
+            stream_options=StreamOptions(is_include_usage=True) if include_usage else None,
+            seed=call_options.seed,
+            top_p=None if is_reasoning else call_options.top_p,
+            temperature=None if is_reasoning else call_options.temperature,
+            frequency_penalty=None if is_reasoning else frequency_penalty,
+            presence_penalty=None if is_reasoning else presence_penalty,
+            stop=call_options.stop,
+            max_tokens=None if is_openai else call_options.max_tokens,
+            max_completion_tokens=call_options.max_tokens if is_openai else None,
+            response_format=convert_response_format(call_options.response_format),
             tools=definitions or None,
-            tool_choice=tool_choice(said.tool_choice, definitions) if definitions else None,
-            is_parallel_tool_calls=said.parallel_tool_calls if definitions else None,
+            tool_choice=(
+                convert_tool_choice(call_options.tool_choice, definitions) if definitions else None
+            ),
+            is_parallel_tool_calls=call_options.parallel_tool_calls if definitions else None,
         )
-        return chat_details(said.model, request, self.compartment_id, said.extra_body)
+        return build_chat_details(model, request, self.compartment_id, call_options.extra_body)

@@ -1,7 +1,8 @@
-"""A whole answer in the generic format, and what streamed ones share with it.
+"""Parses a complete response in the generic format; streams share its accumulator.
 
-It is a chat completion in Oracle's spelling, so it is read by what reads those. A choice of a whole
-answer and an event of a stream have the same members (``ChatChoice``).
+The format is OpenAI's chat completions with Oracle's names, so the accumulator is a subclass of
+that format's. A choice of a complete response and a chunk of a stream have the same members
+(``ChatChoice``).
 """
 
 from __future__ import annotations
@@ -11,33 +12,37 @@ from typing import Any, Final
 
 import attrs
 
-from locus.core.messages import Message, Part, TextPart, ThinkingPart, fresh_call_id
+from locus.core.messages import Message, Part, TextPart, ThinkingPart, generate_tool_call_id
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import json_types as openai
-from locus.wire.chat_completions.candidate import Answer as OpenAIAnswer
-from locus.wire.chat_completions.response import assemble
-from locus.wire.json import Reader
-from locus.wire.oci_chat.envelope import Read, Wrapped, check, without
-from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
+from locus.wire.chat_completions.response import combine_candidates
+from locus.wire.json import StructDecoder
+from locus.wire.oci_chat.envelope import (
+    ChatResult,
+    OCIResponseStruct,
+    make_missing_member_error,
+    raise_for_error,
+)
 
 
-class PromptDetails(Read):
+class PromptTokensDetails(OCIResponseStruct):
     cached_tokens: float | None = None
 
 
-class CompletionDetails(Read):
+class CompletionTokensDetails(OCIResponseStruct):
     reasoning_tokens: float | None = None
 
 
-class Usage(Read):
+class Usage(OCIResponseStruct):
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
 
 
-class Content(Read):
-    """A part of what is said: text, or the address of something else."""
+class ChatContent(OCIResponseStruct):
+    """A part of a message: text, or the URL of something else."""
 
     type: str | None = None
     text: str | None = None
@@ -48,47 +53,47 @@ class Content(Read):
 
     @property
     def attachment(self) -> dict[str, Any] | None:
-        """What is no text, as it came."""
+        """The part as JSON if it is not text."""
         if self.text:
             return None
-        places = {
+        members = {
             "imageUrl": self.image_url,
             "documentUrl": self.document_url,
             "videoUrl": self.video_url,
             "audioUrl": self.audio_url,
         }
-        held = {name: place for name, place in places.items() if place is not None}
-        return {"type": self.type, **held} if held else None
+        present = {name: value for name, value in members.items() if value is not None}
+        return {"type": self.type, **present} if present else None
 
 
-class Call(Read):
-    """A tool call, or a fragment of one."""
+class FunctionCall(OCIResponseStruct):
+    """A complete tool call, or a delta of one."""
 
     id: str | None = None
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
     index: int | None = None
-    """Not by the book; some gateways keep OpenAI's."""
+    """Not in Oracle's documentation; some gateways keep OpenAI's."""
 
     @property
-    def says_something(self) -> bool:
-        """Whether it is more than the empty call that ends some streams."""
+    def has_content(self) -> bool:
+        """Whether any member is set; some streams end with an empty call."""
         return bool(self.id or self.name or self.arguments)
 
 
-class Said(Read):
-    content: list[Content] | str | None = None
-    tool_calls: list[Call] | None = None
+class AssistantMessage(OCIResponseStruct):
+    content: list[ChatContent] | str | None = None
+    tool_calls: list[FunctionCall] | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
 
 
-class Choice(Read):
-    """A choice of a whole answer, or an event of a stream; or an error, whose message is text."""
+class ChatChoice(OCIResponseStruct):
+    """A choice of a complete response, a chunk of a stream, or an error, whose message is text."""
 
     index: int | None = 0
-    message: Said | str | None = None
+    message: AssistantMessage | str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
     logprobs: dict[str, Any] | None = None
@@ -97,147 +102,151 @@ class Choice(Read):
     error: Any = None
 
 
-class Chat(Read):
-    choices: list[Choice] | None = None
+class GenericChatResponse(OCIResponseStruct):
+    choices: list[ChatChoice] | None = None
     usage: Usage | None = None
 
 
-class Whole(Wrapped):
-    chat_response: Chat | None = None
+class GenericChatResult(ChatResult):
+    chat_response: GenericChatResponse | None = None
 
 
-_reader: Final = Reader(Whole)
+_result_decoder: Final = StructDecoder(GenericChatResult)
 
 
-@attrs.frozen
-class GenericChatParser:
-    """The ``ResponseParser`` of the generic format."""
+def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Parse the body of a complete response. A tool call without an id gets a new random one.
 
-    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
-        """The answer that a body holds. A tool call that came without an id gets a fresh one.
-
-        :raises APIStatusError: the body is an error object.
-        :raises ResponseParseError: it is not what the format promises.
-        """
-        whole = _reader.read(response)
-        if whole.chat_response is None:
-            check(whole, response)
-            raise without("chatResponse", response)
-        choices = whole.chat_response.choices
-        if not choices:
-            raise without("choices", response)
-        answers = []
-        for choice in sorted(choices, key=lambda choice: choice.index or 0):
-            if not isinstance(choice.message, Said):
-                raise without("message in one of its choices", response)
-            answer = Answer()
-            answer.take(choice, choice.message, whole=True)
-            answers.append(answer)
-        usage = whole.chat_response.usage or next(
-            (choice.usage for choice in choices if choice.usage), None
-        )
-        return assemble(answers, counts_of(usage), None, whole.model_id or None)
-
-    def decoder(self) -> StreamDecoder:
-        """A reader for one streamed answer."""
-        from locus.wire.oci_chat.generic_stream import GenericChatDecoder
-
-        return GenericChatDecoder()
+    :raises APIStatusError: the body is an error object.
+    :raises ResponseParseError: the body does not match the format.
+    """
+    result = _result_decoder.decode(body)
+    if result.chat_response is None:
+        raise_for_error(result, body)
+        raise make_missing_member_error("chatResponse", body)
+    choices = result.chat_response.choices
+    if not choices:
+        raise make_missing_member_error("choices", body)
+    accumulators = []
+    for choice in sorted(choices, key=lambda choice: choice.index or 0):
+        if not isinstance(choice.message, AssistantMessage):
+            raise make_missing_member_error("message in one of its choices", body)
+        accumulator = GenericCandidateAccumulator()
+        accumulator.add_choice(choice, choice.message, is_complete=True)
+        accumulators.append(accumulator)
+    usage = result.chat_response.usage or next(
+        (choice.usage for choice in choices if choice.usage), None
+    )
+    return combine_candidates(accumulators, convert_usage(usage), None, result.model_id or None)
 
 
-def counts_of(usage: Usage | None) -> openai.Usage | None:
+def convert_usage(usage: Usage | None) -> openai.Usage | None:
     """Token counts under OpenAI's names."""
     if usage is None:
         return None
-    read, spent = usage.prompt_tokens_details, usage.completion_tokens_details
+    prompt_details = usage.prompt_tokens_details
+    completion_details = usage.completion_tokens_details
     return openai.Usage(
         usage.prompt_tokens,
         usage.completion_tokens,
-        None if read is None else openai.PromptDetails(read.cached_tokens),
-        None if spent is None else openai.CompletionDetails(spent.reasoning_tokens),
+        None if prompt_details is None else openai.PromptDetails(prompt_details.cached_tokens),
+        None
+        if completion_details is None
+        else openai.CompletionDetails(completion_details.reasoning_tokens),
     )
 
 
-class Answer(OpenAIAnswer):
-    """One candidate as it is read: at once, or piece by piece."""
+class GenericCandidateAccumulator(CandidateAccumulator):
+    """Collects one choice, all at once or from a stream, and builds its value."""
 
-    __slots__ = ("attachments", "grounding")
+    __slots__ = ("attachments", "grounding_metadata")
 
     def __init__(self) -> None:
         super().__init__()
         self.attachments: list[dict[str, Any]] = []
-        self.grounding: dict[str, Any] | None = None
+        self.grounding_metadata: dict[str, Any] | None = None
 
-    def take(self, choice: Choice, said: Said | None, *, whole: bool = False) -> tuple[str, str]:
-        """Take in a choice or an event; gives the text and the reasoning that it adds."""
+    def add_choice(
+        self, choice: ChatChoice, message: AssistantMessage | None, *, is_complete: bool = False
+    ) -> tuple[str, str]:
+        """Add a choice or a chunk. Returns the text and the reasoning that it adds.
+
+        :param message: that of the choice.
+        :param is_complete: whether the choice is complete, and not a chunk of a stream.
+        """
         if choice.finish_reason:
             self.stop_reason = choice.finish_reason
         if choice.logprobs is not None:
             self.add_logprobs(choice.logprobs)
         if choice.grounding_metadata is not None:
-            self.grounding = choice.grounding_metadata
-        if said is None:
+            self.grounding_metadata = choice.grounding_metadata
+        if message is None:
             return "", ""
-        text = said.content
+        text = message.content
         if isinstance(text, list):
-            self.attachments += filter(None, (part.attachment for part in text))
-            text = "".join(part.text or "" for part in text)
-        calls = said.tool_calls or []
-        if not whole:
-            calls = self._left_of(calls)
-        return self.add(
-            openai.Said(
+            self.attachments += filter(None, (content.attachment for content in text))
+            text = "".join(content.text or "" for content in text)
+        calls = message.tool_calls or []
+        if not is_complete:
+            calls = self._add_anonymous_deltas(calls)
+        return self.add_message(
+            openai.ChoiceMessage(
                 content=text,
                 tool_calls=[
-                    openai.Call(call.index, call.id, openai.Function(call.name, call.arguments))
+                    openai.ToolCallDelta(
+                        call.index, call.id, openai.FunctionCall(call.name, call.arguments)
+                    )
                     for call in calls
                 ],
-                reasoning_content=said.reasoning_content,
-                refusal=said.refusal,
-                annotations=said.annotations,
+                reasoning_content=message.reasoning_content,
+                refusal=message.refusal,
+                annotations=message.annotations,
             ),
-            whole=whole,
+            is_complete=is_complete,
         )
 
-    def _left_of(self, calls: list[Call]) -> list[Call]:
-        """The fragments whose calls are still to be found.
+    def _add_anonymous_deltas(self, deltas: list[FunctionCall]) -> list[FunctionCall]:
+        """Add the deltas if several have neither index, id nor name; return the others.
 
-        Several at once that say neither index, id nor name belong to as many calls, in order.
+        Such deltas belong to the latest calls, one to each, in the same order.
         """
-        known = self.calls[-len(calls) :] if len(calls) > 1 else []
-        if len(known) < len(calls) or any(
-            call.index is not None or call.id or call.name for call in calls
+        calls = self.calls[-len(deltas) :] if len(deltas) > 1 else []
+        if len(calls) < len(deltas) or any(
+            delta.index is not None or delta.id or delta.name for delta in deltas
         ):
-            return [call for call in calls if call.says_something]
-        for begun, call in zip(known, calls, strict=True):
-            begun.add_function(openai.Function(None, call.arguments))
+            return [delta for delta in deltas if delta.has_content]
+        for call, delta in zip(calls, deltas, strict=True):
+            call.add_function(openai.FunctionCall(None, delta.arguments))
         return []
 
-    def candidate(self, source: str | None) -> Candidate:
-        """The value that has been read.
+    def build_candidate(self, response_id: str | None) -> Candidate:
+        """Build the candidate from everything that was added.
 
-        Nothing in an answer tells it from others, so ids that are missing are made afresh: the
-        same call in a later turn is another call.
+        A response of this API has no id. So a missing call id becomes a random one: the same call
+        in a later message is another call.
         """
         if not all(call.id for call in self.calls):
-            source = fresh_call_id()
-        made = super().candidate(source)
-        message = made.message
-        if made.reasoning is not None:
-            message = attrs.evolve(message, content=_thoughtful(message, made.reasoning))
-        notes: dict[str, Any] = {}
+            response_id = generate_tool_call_id()
+        candidate = super().build_candidate(response_id)
+        message = candidate.message
+        if candidate.reasoning is not None:
+            content = _prepend_thinking(message, candidate.reasoning)
+            message = attrs.evolve(message, content=content)
+        metadata: dict[str, Any] = {}
         if self.attachments:
-            notes["attachments"] = self.attachments
-        if self.grounding is not None:
-            notes["grounding_metadata"] = self.grounding
-        if notes:
-            message = attrs.evolve(message, metadata={**message.metadata, **notes})
-        return made if message is made.message else attrs.evolve(made, message=message)
+            metadata["attachments"] = self.attachments
+        if self.grounding_metadata is not None:
+            metadata["grounding_metadata"] = self.grounding_metadata
+        if metadata:
+            message = attrs.evolve(message, metadata={**message.metadata, **metadata})
+        return (
+            candidate if message is candidate.message else attrs.evolve(candidate, message=message)
+        )
 
 
-def _thoughtful(message: Message, reasoning: str) -> tuple[Part, ...]:
-    # In the message too: models that think before they call a tool want to see it again.
-    said = message.content
-    if not isinstance(said, tuple):
-        said = (TextPart(said),) if said else ()
-    return (ThinkingPart(reasoning), *said)
+def _prepend_thinking(message: Message, reasoning: str) -> tuple[Part, ...]:
+    # In the message too: models that think before a tool call need to see it again.
+    content = message.content
+    if not isinstance(content, tuple):
+        content = (TextPart(content),) if content else ()
+    return (ThinkingPart(reasoning), *content)

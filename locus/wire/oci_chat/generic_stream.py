@@ -1,10 +1,10 @@
-"""An answer in the generic format that comes in pieces: server-sent events.
+"""Decodes a streamed response in the generic format, sent as server-sent events.
 
-Each event is a choice with what is new in it. The one that ends a choice has its
-``finishReason``, one more may follow with the token counts, and some models end on ``[DONE]``. So
-a stream is believed at ``[DONE]``, or where every choice that has begun has its finish reason and
-the server has closed the stream in order; anything else was cut short. A call comes whole, or in
-fragments of which the first alone has id and name.
+Each chunk is a choice with what is new in it. The last chunk of a choice has its ``finishReason``.
+One more chunk may follow with the token counts, and some models end with ``[DONE]``. So a stream is
+complete at ``[DONE]``, or if every choice has its finish reason and the server has closed the
+stream normally; any other stream was cut off. A tool call arrives complete, or in deltas, of which
+only the first has an id and a name.
 """
 
 from __future__ import annotations
@@ -13,88 +13,94 @@ from typing import Final
 
 import msgspec
 
-from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.response import assemble
-from locus.wire.json import Reader
-from locus.wire.oci_chat.envelope import check_members
+from locus.wire.chat_completions.response import combine_candidates
+from locus.wire.json import StructDecoder
+from locus.wire.oci_chat.envelope import raise_for_error_members
 from locus.wire.oci_chat.generic_response import (
-    Answer,
-    Choice,
-    GenericChatParser,
+    ChatChoice,
+    GenericCandidateAccumulator,
     Usage,
-    counts_of,
+    convert_usage,
+    parse_response,
 )
 from locus.wire.stream_decoder import StreamDecoder
-from locus.wire.stream_framing import ServerSentEvents
+from locus.wire.stream_framing import SSEFraming
 
-_reader: Final = Reader(Choice)
-_decode: Final = _reader.decode
+_chunk_decoder: Final = StructDecoder(ChatChoice)
+_decode: Final = _chunk_decoder.decode_strict
 
 
 class GenericChatDecoder(StreamDecoder):
     """The ``StreamDecoder`` of the generic format."""
 
-    __slots__ = ("_answers", "_first", "_usage")
+    __slots__ = ("_accumulators", "_first", "_usage")
 
     def __init__(self) -> None:
-        super().__init__(ServerSentEvents())
-        self._first = Answer()
-        self._answers = {0: self._first}
+        super().__init__(SSEFraming())
+        self._first = GenericCandidateAccumulator()
+        self._accumulators = {0: self._first}
         self._usage: Usage | None = None
 
     @property
-    def complete(self) -> bool:
-        return all(answer.stop_reason is not None for answer in self._answers.values())
+    def is_complete(self) -> bool:
+        return all(
+            accumulator.stop_reason is not None for accumulator in self._accumulators.values()
+        )
 
-    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
-            event = _decode(frame)
+            chunk = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             if frame.strip() == b"[DONE]":
                 events.append(self.finish())
                 return
-            event = _reader.read(frame)
-        said = event.message
-        if event.code or event.error or isinstance(said, str):
-            check_members(event.code, said, event.error, frame)
+            chunk = _chunk_decoder.decode(frame)
+        message = chunk.message
+        if chunk.code or chunk.error or isinstance(message, str):
+            raise_for_error_members(chunk.code, message, chunk.error, frame)
             return
-        if event.usage is not None:
-            self._usage = event.usage
-            if said is None and not event.finish_reason:
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+            if message is None and not chunk.finish_reason:
                 return
-        index = event.index or 0
-        answer = self._first if index == 0 else self._answers.setdefault(index, Answer())
+        index = chunk.index or 0
+        accumulator = (
+            self._first
+            if index == 0
+            else self._accumulators.setdefault(index, GenericCandidateAccumulator())
+        )
         if (
-            said is not None
-            and isinstance(said.content, list)
-            and len(said.content) == 1
+            message is not None
+            and isinstance(message.content, list)
+            and len(message.content) == 1
             and not (
-                said.tool_calls
-                or said.reasoning_content
-                or said.refusal
-                or said.annotations
-                or event.finish_reason
-                or event.logprobs is not None
-                or event.grounding_metadata is not None
+                message.tool_calls
+                or message.reasoning_content
+                or message.refusal
+                or message.annotations
+                or chunk.finish_reason
+                or chunk.logprobs is not None
+                or chunk.grounding_metadata is not None
             )
-            and (text := said.content[0].text)
-        ):  # nearly always: what `take` would do with text alone, in a third of the time
-            answer.text.append(text)
-            thought = ""
+            and (text := message.content[0].text)
+        ):  # nearly always: the same as `add_choice` for a chunk of text, in a third of the time
+            accumulator.text_chunks.append(text)
+            reasoning = ""
         else:
-            text, thought = answer.take(event, said)
-        if (text or thought) and answer is self._first:
-            events.append(chunk_event(text, thought))
+            text, reasoning = accumulator.add_choice(chunk, message)
+        if (text or reasoning) and accumulator is self._first:
+            events.append(make_chunk_event(text, reasoning))
 
-    def read_whole(self, body: bytes) -> ModelResponse:
-        return GenericChatParser().parse(body)
+    def parse_body(self, body: bytes) -> ModelResponse:
+        return parse_response(body)
 
-    def whole(self) -> ModelResponse:
-        answers = [self._answers[index] for index in sorted(self._answers)]
-        return assemble(answers, counts_of(self._usage), None, None)
+    def build_response(self) -> ModelResponse:
+        accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
+        return combine_candidates(accumulators, convert_usage(self._usage), None, None)
 
-    def partial(self) -> ModelResponse:
-        for answer in self._answers.values():
-            answer.keep_named_calls()
-        return self.whole()
+    def build_partial_response(self) -> ModelResponse:
+        for accumulator in self._accumulators.values():
+            accumulator.drop_unnamed_calls()
+        return self.build_response()

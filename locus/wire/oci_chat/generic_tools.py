@@ -1,6 +1,6 @@
-"""Tools, the choice among them and the answer's format, from OpenAI's spelling to Oracle's.
+"""Converts tools, ``tool_choice`` and ``response_format`` from OpenAI's format to Oracle's.
 
-What is written in Oracle's spelling already (``{"type": "FUNCTION", …}``) goes as it is.
+A value that is in Oracle's format already (``{"type": "FUNCTION", …}``) is sent unchanged.
 """
 
 from __future__ import annotations
@@ -10,68 +10,73 @@ from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
 
-_REFERENCE: Final = "#/$defs/"
+_POINTER_PREFIX: Final = "#/$defs/"
 
 
-def tool_definitions(schemas: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The tools. There is no place for ``strict``, which is left out.
+def convert_tools(schemas: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The tools in Oracle's format, which has no member for ``strict``: it is left out.
 
-    :raises ConfigurationError: one is no function; says which.
+    :raises ConfigurationError: one is not a function; says which.
     """
-    return [_definition(position, schema) for position, schema in enumerate(schemas)]
+    return [_convert_tool(index, schema) for index, schema in enumerate(schemas)]
 
 
-def _definition(position: int, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _convert_tool(index: int, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     match schema:
         case {"type": "FUNCTION", "name": str()}:
             return schema
         case {"function": Mapping() as function} if schema.get("type", "function") == "function":
-            found = {"type": "FUNCTION", "name": function["name"]}
+            definition = {"type": "FUNCTION", "name": function["name"]}
             if function.get("description") is not None:
-                found["description"] = function["description"]
+                definition["description"] = function["description"]
             if function.get("parameters") is not None:
-                found["parameters"] = inlined(function["parameters"])
-            return found
+                definition["parameters"] = inline_definitions(function["parameters"])
+            return definition
     raise ConfigurationError(
-        f"tools[{position}] is of the type {schema.get('type')!r}; OCI takes functions only"
+        f"tools[{index}] is of the type {schema.get('type')!r}; OCI takes functions only"
     )
 
 
-def inlined(schema: Any) -> Any:
-    """A JSON Schema with its definitions put where it refers to them.
+def inline_definitions(schema: Any) -> Any:
+    """A JSON Schema in which every reference is replaced by the definition it refers to.
 
-    Oracle's own clients do so, for the models behind the service do not all follow references. A
-    schema that refers to itself, or to elsewhere, stays as it is.
+    Oracle's own clients do so, because not all models behind the service follow references. A
+    recursive schema, or one that refers to somewhere else, stays as it is.
     """
     if not isinstance(schema, Mapping) or not isinstance(schema.get("$defs"), Mapping):
         return schema
     try:
-        return _inlined({name: part for name, part in schema.items() if name != "$defs"}, schema)
+        return _inline({name: value for name, value in schema.items() if name != "$defs"}, schema)
     except (LookupError, RecursionError):
         return schema
 
 
-def _inlined(value: Any, root: Mapping[str, Any], inside: tuple[str, ...] = ()) -> Any:
+def _inline(value: Any, root: Mapping[str, Any], open_names: tuple[str, ...] = ()) -> Any:
+    """Inline the references in ``value``.
+
+    :param open_names: the definitions that ``value`` is part of.
+    :raises LookupError: a reference is recursive, or not to one of the definitions.
+    """
     if isinstance(value, Mapping):
         reference = value.get("$ref")
         if isinstance(reference, str):
-            name = reference.removeprefix(_REFERENCE)
-            if name == reference or name in inside:
+            name = reference.removeprefix(_POINTER_PREFIX)
+            if name == reference or name in open_names:
                 raise LookupError(reference)
-            beside = {key: part for key, part in value.items() if key != "$ref"}
-            return _inlined({**root["$defs"][name], **beside}, root, (*inside, name))
-        return {key: _inlined(part, root, inside) for key, part in value.items()}
+            siblings = {key: member for key, member in value.items() if key != "$ref"}
+            return _inline({**root["$defs"][name], **siblings}, root, (*open_names, name))
+        return {key: _inline(member, root, open_names) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_inlined(part, root, inside) for part in value]
+        return [_inline(item, root, open_names) for item in value]
     return value
 
 
-def tool_choice(
+def convert_tool_choice(
     choice: str | Mapping[str, Any] | None, definitions: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any] | None:
-    """Which tool the model has to call, or whether any.
+    """The ``toolChoice``.
 
-    :raises ConfigurationError: it is none of the tools.
+    :raises ConfigurationError: it names none of the tools.
     """
     if isinstance(choice, Mapping) and str(choice.get("type")).isupper():
         return choice
@@ -93,26 +98,32 @@ def tool_choice(
     )
 
 
-def response_format(wanted: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What the answer's text has to be.
+def convert_response_format(
+    response_format: Mapping[str, Any] | None,
+) -> Mapping[str, Any] | None:
+    """The ``responseFormat``.
 
-    :raises ConfigurationError: it is none of the formats there are.
+    :raises ConfigurationError: its type is unknown.
     """
-    match wanted:
+    match response_format:
         case None:
             return None
         case {"type": "TEXT" | "JSON_OBJECT" | "JSON_SCHEMA"}:
-            return wanted
+            return response_format
         case {"type": "text"}:
             return {"type": "TEXT"}
         case {"type": "json_object"}:
             return {"type": "JSON_OBJECT"}
-        case {"type": "json_schema", "json_schema": Mapping() as said}:
+        case {"type": "json_schema", "json_schema": Mapping() as json_schema}:
             names = {"name": "name", "description": "description", "schema": "schema"}
             names["strict"] = "isStrict"
-            schema = {names[name]: said[name] for name in names if said.get(name) is not None}
-            return {"type": "JSON_SCHEMA", "jsonSchema": schema}
+            converted = {
+                names[name]: json_schema[name]
+                for name in names
+                if json_schema.get(name) is not None
+            }
+            return {"type": "JSON_SCHEMA", "jsonSchema": converted}
     raise ConfigurationError(
         "response_format is OpenAI's {'type': 'json_schema', 'json_schema': {…}}, "
-        f"{{'type': 'json_object'}} or {{'type': 'text'}}, not {wanted!r}"
+        f"{{'type': 'json_object'}} or {{'type': 'text'}}, not {response_format!r}"
     )

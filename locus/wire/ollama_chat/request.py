@@ -1,9 +1,9 @@
-"""A conversation as the JSON body of ``POST /api/chat``.
+"""A conversation and its options as the JSON body of ``POST /api/chat``.
 
-Ollama's messages are flatter than others': text, a list of images beside it, and tool calls whose
-arguments are an object. Most of its prompt templates show the model no tool call ids, so that the
-order of the results is all that says which call they answer: they are put in the order of the
-calls, right behind them.
+Ollama's messages are flatter than those of other APIs: a text, a list of images beside it, and tool
+calls whose arguments are an object. Most of its prompt templates do not show tool call ids to the
+model, so that only the order of the results says which call they belong to. So the results are sent
+directly after the calls, in the order of the calls.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ import attrs
 import msgspec
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, Place, Turn, conversation, in_order
+from locus.core.conversation import (
+    IndexedMessage,
+    Messages,
+    ToolCallPosition,
+    order_tool_results,
+    validate_messages,
+)
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.data_urls import in_address
-from locus.wire.encoding import arguments_object, open_thinking
-from locus.wire.tool_call_ids import ANY, call_ids
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.data_urls import parse_data_url
+from locus.wire.encoding import build_arguments_object, join_unsigned_thinking
+from locus.wire.tool_call_ids import ANY_ID_RULE, assign_call_ids
 
-OPTIONS: Final[Mapping[str, str]] = {
+RUNTIME_OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",
     "temperature": "temperature",
     "top_p": "top_p",
@@ -36,35 +42,35 @@ OPTIONS: Final[Mapping[str, str]] = {
 """Ollama's runtime options that Locus has a keyword for, and the keyword."""
 
 
-class _Shape(msgspec.Struct, omit_defaults=True):
-    """A part of the body; members at their default are left out."""
+class _RequestStruct(msgspec.Struct, omit_defaults=True):
+    """A part of the body; members that have their default value are left out."""
 
 
-class _Function(_Shape):
+class _FunctionCall(_RequestStruct):
     name: str
     arguments: Mapping[str, Any]
 
 
-class _Call(_Shape):
-    function: _Function
+class _ToolCall(_RequestStruct):
+    function: _FunctionCall
     id: str
 
 
-class _Message(_Shape):
+class _Message(_RequestStruct):
     role: str
     content: str
     thinking: str | None = None
     images: list[str] | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_ToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
 
-class _Request(_Shape):
+class _Request(_RequestStruct):
     model: str
     messages: list[_Message]
     stream: bool
-    """Always said: the server streams where it is left out."""
+    """Always sent: the server streams if it is left out."""
     tools: Sequence[Mapping[str, Any]] = ()
     format: str | Mapping[str, Any] | None = None
     options: Mapping[str, Any] | None = None
@@ -72,43 +78,45 @@ class _Request(_Shape):
 
 @attrs.frozen
 class OllamaChatBuilder:
-    """The ``RequestBuilder`` of Ollama's chat format."""
+    """The ``RequestBuilder`` of Ollama's chat API."""
 
     def build(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body, as plain dictionaries and lists.
+        """Build the JSON body, of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
-            ``extra_body`` win over Locus's own; those of its ``options`` do so one by one.
-        :raises ConfigurationError: the format cannot carry something; says what and where.
+            ``extra_body`` replace Locus's own; those of its ``options`` are merged singly.
+        :raises ConfigurationError: the format cannot represent something; says what and where.
         """
-        said = CallOptions(**options)
-        schemas = _offered(said, tool_schemas(tools))
+        call_options = CallOptions(**options)
+        tool_schemas = _select_tools(call_options, build_tool_schemas(tools))
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
-                model=said.model,
-                messages=_messages(in_order(conversation(messages))),
-                stream=said.stream,
-                tools=schemas,
-                format=_format(said.response_format),
-                options=_runtime(said) or None,
+                model=call_options.model,
+                messages=_build_messages(order_tool_results(validate_messages(messages))),
+                stream=call_options.stream,
+                tools=tool_schemas,
+                format=_build_format(call_options.response_format),
+                options=_build_runtime_options(call_options) or None,
             ),
-            enc_hook=_plain,
+            enc_hook=_convert_mapping,
         )
-        return merged(body, said.extra_body)
+        return merge_extra_body(body, call_options.extra_body)
 
 
-def merged(body: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``body`` with the members of ``extra``, and with those of both their ``options``."""
-    both = {**body, **(extra or {})}
-    ours, theirs = body.get("options"), (extra or {}).get("options")
+def merge_extra_body(
+    body: Mapping[str, Any], extra_body: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """``body`` with the members of ``extra_body``. The members of ``options`` are merged singly."""
+    merged = {**body, **(extra_body or {})}
+    ours, theirs = body.get("options"), (extra_body or {}).get("options")
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        both["options"] = {**ours, **theirs}
-    return both
+        merged["options"] = {**ours, **theirs}
+    return merged
 
 
-def _plain(value: Any) -> Any:
+def _convert_mapping(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no place in JSON")
@@ -117,31 +125,31 @@ def _plain(value: Any) -> Any:
 # Options.
 
 
-def _runtime(said: CallOptions) -> dict[str, Any]:
-    values = {name: getattr(said, keyword) for name, keyword in OPTIONS.items()}
+def _build_runtime_options(call_options: CallOptions) -> dict[str, Any]:
+    values = {name: getattr(call_options, keyword) for name, keyword in RUNTIME_OPTIONS.items()}
     return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
-def _offered(
-    said: CallOptions, schemas: tuple[Mapping[str, Any], ...]
+def _select_tools(
+    call_options: CallOptions, schemas: tuple[Mapping[str, Any], ...]
 ) -> tuple[Mapping[str, Any], ...]:
-    """The tools to send. The API has no ``tool_choice``: not to offer them is all it can do."""
-    if said.tool_choice == "none":
+    """The tools to send. The API has no ``tool_choice``: for ``"none"``, none are sent."""
+    if call_options.tool_choice == "none":
         return ()
-    if said.tool_choice not in (None, "auto"):
+    if call_options.tool_choice not in (None, "auto"):
         raise ConfigurationError(
-            f"tool_choice={said.tool_choice!r}: Ollama cannot be made to call a tool, only kept "
-            "from it; it takes 'auto' and 'none'"
+            f"tool_choice={call_options.tool_choice!r}: Ollama can prevent tool calls, but not "
+            "force them; it takes 'auto' and 'none'"
         )
-    if schemas and said.parallel_tool_calls is False:
+    if schemas and call_options.parallel_tool_calls is False:
         raise ConfigurationError(
-            "parallel_tool_calls=False: Ollama cannot be kept from calling several tools at once"
+            "parallel_tool_calls=False: Ollama cannot disable calling several tools at once"
         )
     return schemas
 
 
-def _format(wanted: Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
-    match wanted:
+def _build_format(response_format: Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
+    match response_format:
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
@@ -150,85 +158,90 @@ def _format(wanted: Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
             return schema
     raise ConfigurationError(
         'response_format is {"type": "json_schema", "json_schema": {"name": …, "schema": {…}}}, '
-        f'{{"type": "json_object"}} or {{"type": "text"}}, not {wanted!r}'
+        f'{{"type": "json_object"}} or {{"type": "text"}}, not {response_format!r}'
     )
 
 
 # Messages.
 
 
-def _messages(turns: Sequence[Turn]) -> list[_Message]:
-    ids = call_ids(turns, ANY)
-    said = {turn.position: turn.message for turn in turns}
-    found: list[_Message] = []
-    results: list[Turn] = []  # in a row, to be put in the order of their calls
+def _build_messages(conversation: Sequence[IndexedMessage]) -> list[_Message]:
+    call_ids = assign_call_ids(conversation, ANY_ID_RULE)
+    by_position = {indexed.position: indexed.message for indexed in conversation}
+    messages: list[_Message] = []
+    results: list[IndexedMessage] = []  # consecutive ones, to be sorted by their calls
 
-    def put_results() -> None:
-        for turn in sorted(results, key=lambda turn: turn.answers or ()):
-            made, at = turn.answers or (0, 0)
-            found.append(_result(turn, said[made].tool_calls[at].name, ids[made, at]))
+    def append_results() -> None:
+        for result in sorted(results, key=lambda indexed: indexed.call_position or ()):
+            position, index = result.call_position or (0, 0)
+            tool_name = by_position[position].tool_calls[index].name
+            messages.append(_build_tool_message(result, tool_name, call_ids[position, index]))
         results.clear()
 
-    for turn in turns:
-        if turn.answers is not None:
-            results.append(turn)
+    for indexed in conversation:
+        if indexed.call_position is not None:
+            results.append(indexed)
             continue
-        put_results()
-        found.append(_said(turn.position, turn.message, ids))
-    put_results()
-    return found
+        append_results()
+        messages.append(_build_message(indexed.position, indexed.message, call_ids))
+    append_results()
+    return messages
 
 
-def _result(turn: Turn, tool: str, identity: str) -> _Message:
+def _build_tool_message(indexed: IndexedMessage, tool_name: str, call_id: str) -> _Message:
     return _Message(
         role="tool",
-        content=turn.message.text,
-        images=_images(turn.position, turn.message),
-        tool_name=turn.message.name or tool,
-        tool_call_id=identity,
+        content=indexed.message.text,
+        images=_encode_images(indexed.position, indexed.message),
+        tool_name=indexed.message.name or tool_name,
+        tool_call_id=call_id,
     )
 
 
-def _said(position: int, message: Message, ids: Mapping[Place, str]) -> _Message:
+def _build_message(
+    position: int, message: Message, call_ids: Mapping[ToolCallPosition, str]
+) -> _Message:
     return _Message(
         role=str(message.role),
-        # A refusal has no place of its own here; it is what the assistant said.
+        # The format has no member for a refusal: it becomes part of the assistant's text.
         content="\n\n".join(filter(None, (message.text, message.refusal))),
-        thinking=open_thinking(message),
-        images=_images(position, message),
+        thinking=join_unsigned_thinking(message),
+        images=_encode_images(position, message),
         tool_calls=[
-            _call(f"messages[{position}].tool_calls[{at}]", call, ids[position, at])
-            for at, call in enumerate(message.tool_calls)
+            _build_tool_call(
+                f"messages[{position}].tool_calls[{index}]", call, call_ids[position, index]
+            )
+            for index, call in enumerate(message.tool_calls)
         ]
         or None,
     )
 
 
-def _call(where: str, call: ToolCall, identity: str) -> _Call:
-    arguments = arguments_object(where, call, _plain)
-    return _Call(function=_Function(call.name, arguments), id=identity)
+def _build_tool_call(path: str, call: ToolCall, call_id: str) -> _ToolCall:
+    arguments = build_arguments_object(path, call, _convert_mapping)
+    return _ToolCall(function=_FunctionCall(call.name, arguments), id=call_id)
 
 
-def _images(position: int, message: Message) -> list[str] | None:
+def _encode_images(position: int, message: Message) -> list[str] | None:
     if not isinstance(message.content, tuple):
         return None
-    parts = [part for part in message.content if isinstance(part, ImagePart)]
-    return [base64.b64encode(_bytes(position, part)).decode() for part in parts] or None
+    images = [part for part in message.content if isinstance(part, ImagePart)]
+    return [base64.b64encode(_get_image_data(position, image)).decode() for image in images] or None
 
 
-def _bytes(position: int, part: ImagePart) -> bytes:
-    if part.data is not None:
-        return part.data
-    url = part.url or ""
+def _get_image_data(position: int, image: ImagePart) -> bytes:
+    if image.data is not None:
+        return image.data
+    url = image.url or ""
     try:
-        held = in_address(url)
-    except ValueError as why:
+        parsed = parse_data_url(url)
+    except ValueError as exc:
         raise ConfigurationError(
-            f"messages[{position}]: the data: address of an image cannot be read: {why}"
-        ) from why
-    if held is None:
+            f"messages[{position}]: the data: URL of an image cannot be read: {exc}"
+        ) from exc
+    if parsed is None:
         raise ConfigurationError(
-            f"messages[{position}]: Ollama does not fetch images, it takes their bytes: load "
+            f"messages[{position}]: Ollama does not fetch images, it needs their bytes: load "
             f"{url!r} and pass ImagePart(data=…, media_type=…)"
         )
-    return held[1]
+    return parsed[1]

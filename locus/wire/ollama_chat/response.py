@@ -1,7 +1,7 @@
-"""A whole answer of ``POST /api/chat``, and what streamed ones share with it.
+"""Parses a complete response of ``POST /api/chat``; streams share its accumulator.
 
-The server makes a whole answer by joining the pieces of a stream: texts and lists one after the
-other, everything else from the last piece. So one reader does for both.
+The server makes a complete response by joining the chunks of a stream: texts and lists are
+appended, everything else is from the last chunk. So one accumulator serves both.
 """
 
 from __future__ import annotations
@@ -11,43 +11,42 @@ from typing import Any, Final
 
 import attrs
 
-from locus.core.error_factory import make_status_error
 from locus.core.errors import ResponseParseError, StreamInterruptedError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.decoding import made_id, token_counts, tool_call
-from locus.wire.json import Read, Reader, text_of
-from locus.wire.stream_decoder import StreamDecoder
+from locus.core.status_errors import make_status_error
+from locus.wire.decoding import build_usage, make_tool_call, make_tool_call_id
+from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
 
 
-class Function(Read):
+class FunctionCall(ResponseStruct):
     name: str | None = None
     arguments: Any = None
-    """An object by the book; some models' templates make it text."""
+    """An object according to the documentation; with some models' templates it is text."""
 
 
-class Call(Read):
+class ChatToolCall(ResponseStruct):
     id: str | None = None
-    """Newer servers send one."""
-    function: Function | None = None
+    """Only newer servers send one."""
+    function: FunctionCall | None = None
 
 
-class Said(Read):
-    """The ``message`` of an answer, or of a piece of one."""
+class ChatMessage(ResponseStruct):
+    """The ``message`` of a response, or of a chunk."""
 
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: list[ChatToolCall] | None = None
     images: list[Any] | None = None
 
 
-class Chat(Read):
-    """A whole answer, or a piece of one; or an error."""
+class ChatResponse(ResponseStruct):
+    """A complete response, a chunk of a stream, or an error object."""
 
     model: str | None = None
     created_at: Any = None
-    message: Said | None = None
+    message: ChatMessage | None = None
     done: bool | None = None
     done_reason: str | None = None
     prompt_eval_count: float | None = None
@@ -58,144 +57,152 @@ class Chat(Read):
     status: Any = None
 
 
-reader: Final = Reader(Chat)
+response_decoder: Final = StructDecoder(ChatResponse)
 
 
-@attrs.frozen
-class OllamaChatParser:
-    """The ``ResponseParser`` of Ollama's chat format."""
+def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Parse the body of a complete response.
 
-    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
-        """The answer that a body holds.
-
-        :raises APIStatusError: the body is an error object.
-        :raises ResponseParseError: it is not what the format promises.
-        :raises StreamInterruptedError: the server itself says that there should be more.
-        """
-        chat = reader.read(response)
-        check(chat, response)
-        if chat.message is None:
-            raise ResponseParseError("the answer has no message", body=text_of(response))
-        answer = Answer()
-        answer.add(chat)
-        if chat.done is False:
-            answer.keep_named_calls()
-            raise StreamInterruptedError(
-                "the server ended the answer before it was complete", partial=answer.response()
-            )
-        return answer.response()
-
-    def decoder(self) -> StreamDecoder:
-        """A reader for one streamed answer."""
-        from locus.wire.ollama_chat.stream import OllamaChatDecoder
-
-        return OllamaChatDecoder()
-
-
-def check(chat: Chat, body: bytes | str | Mapping[str, Any]) -> None:
-    """Refuse an answer, or a piece of one, that is an error object.
-
-    The server means 500 where it says no ``status``: that is what the same error has outside.
+    :raises APIStatusError: the body is an error object.
+    :raises ResponseParseError: the body does not match the format.
+    :raises StreamInterruptedError: the body itself says that the response is incomplete.
     """
-    if chat.error:
-        status = chat.status if isinstance(chat.status, int) and chat.status >= 400 else 500
-        error = chat.error
+    chat_response = response_decoder.decode(body)
+    raise_for_error(chat_response, body)
+    if chat_response.message is None:
+        raise ResponseParseError("the response has no message", body=body_to_text(body))
+    accumulator = ResponseAccumulator()
+    accumulator.add_chunk(chat_response)
+    if chat_response.done is False:
+        accumulator.drop_unnamed_calls()
+        raise StreamInterruptedError(
+            "the server ended the response before it was complete",
+            partial=accumulator.build_response(),
+        )
+    return accumulator.build_response()
+
+
+def raise_for_error(chunk: ChatResponse, body: bytes | str | Mapping[str, Any]) -> None:
+    """Raise an ``APIStatusError`` if a response, or a chunk of a stream, is an error object.
+
+    An error without a ``status`` is a 500: outside of a stream the server sends it with that one.
+    """
+    if chunk.error:
+        status = chunk.status if isinstance(chunk.status, int) and chunk.status >= 400 else 500
+        error = chunk.error
         if not isinstance(error, Mapping):
             error = {"message": error, "code": status}
-        raise make_status_error(text_of(body), error=error)
+        raise make_status_error(body_to_text(body), error_object=error)
 
 
-class Answer:
-    """An answer as it is read: at once, or piece by piece."""
+class ResponseAccumulator:
+    """Collects the chunks of a response, or a complete one, and builds its value."""
 
-    __slots__ = ("_calls", "_images", "_last", "_logprobs", "_model", "_text", "_thinking")
+    __slots__ = (
+        "_calls",
+        "_images",
+        "_last_chunk",
+        "_logprobs",
+        "_model",
+        "_text_chunks",
+        "_thinking_chunks",
+    )
 
     def __init__(self) -> None:
-        self._text: list[str] = []
-        self._thinking: list[str] = []
-        self._calls: list[Call] = []
+        self._text_chunks: list[str] = []
+        self._thinking_chunks: list[str] = []
+        self._calls: list[ChatToolCall] = []
         self._images: list[Any] = []
         self._logprobs: list[Any] | None = None
         self._model: str | None = None
-        self._last = Chat()
+        self._last_chunk = ChatResponse()
 
-    def add(self, chat: Chat) -> tuple[str, str]:
-        """Take in a piece; gives the text and the thinking that it adds."""
-        self._last = chat
-        if chat.model:
-            self._model = chat.model
-        if chat.logprobs is not None:
-            self._logprobs = (self._logprobs or []) + chat.logprobs
-        said = chat.message
-        if said is None:
+    def add_chunk(self, chunk: ChatResponse) -> tuple[str, str]:
+        """Add a chunk. Returns the text and the thinking that it adds."""
+        self._last_chunk = chunk
+        if chunk.model:
+            self._model = chunk.model
+        if chunk.logprobs is not None:
+            self._logprobs = (self._logprobs or []) + chunk.logprobs
+        message = chunk.message
+        if message is None:
             return "", ""
-        text, thought = said.content or "", said.thinking or ""
+        text, thinking = message.content or "", message.thinking or ""
         if text:
-            self._text.append(text)
-        if thought:
-            self._thinking.append(thought)
-        if said.tool_calls:
-            self._calls += said.tool_calls
-        if said.images:
-            self._images += said.images
-        return text, thought
+            self._text_chunks.append(text)
+        if thinking:
+            self._thinking_chunks.append(thinking)
+        if message.tool_calls:
+            self._calls += message.tool_calls
+        if message.images:
+            self._images += message.images
+        return text, thinking
 
-    def keep_named_calls(self) -> None:
-        """Drop the calls whose name has not arrived."""
+    def drop_unnamed_calls(self) -> None:
+        """Remove the tool calls that have no name."""
         self._calls = [call for call in self._calls if call.function and call.function.name]
 
-    def response(self) -> ModelResponse:
-        """The value that has been read."""
-        last, thinking = self._last, "".join(self._thinking) or None
+    def build_response(self) -> ModelResponse:
+        """Build the response from what was added.
+
+        :raises ResponseParseError: a tool call has no name.
+        """
+        last_chunk, thinking = self._last_chunk, "".join(self._thinking_chunks) or None
         return ModelResponse(
-            message=self._message(thinking),
-            usage=_usage(last),
-            stop_reason=last.done_reason or None,
+            message=self._build_message(thinking),
+            usage=_build_usage(last_chunk),
+            stop_reason=last_chunk.done_reason or None,
             reasoning=thinking,
             model=self._model,
             logprobs=None if self._logprobs is None else {"content": self._logprobs},
         )
 
-    def _message(self, thinking: str | None) -> Message:
-        text = "".join(self._text)
-        calls = _tool_calls(self._calls, f"{self._last.created_at}\0{self._last.total_duration}")
+    def _build_message(self, thinking: str | None) -> Message:
+        text = "".join(self._text_chunks)
+        response_key = f"{self._last_chunk.created_at}\0{self._last_chunk.total_duration}"
+        calls = _build_tool_calls(self._calls, response_key)
         content: str | tuple[Part, ...] | None = text if text or not calls else None
         if thinking is not None:
-            # In the message too: models that think before they call a tool want to see it again.
-            thought = ThinkingPart(thinking)
-            content = (thought, TextPart(text)) if text else (thought,)
-        notes = {"images": self._images} if self._images else EMPTY
-        return Message(Role.ASSISTANT, content, calls, metadata=notes)
+            # In the message too: models that think before a tool call need to see it again.
+            thinking_part = ThinkingPart(thinking)
+            content = (thinking_part, TextPart(text)) if text else (thinking_part,)
+        metadata = {"images": self._images} if self._images else EMPTY
+        return Message(Role.ASSISTANT, content, calls, metadata=metadata)
 
 
-def _usage(last: Chat) -> Mapping[str, int]:
-    """Token counts under Locus's names. A server that has the prompt in its cache may give none."""
-    return token_counts(prompt_tokens=last.prompt_eval_count, completion_tokens=last.eval_count)
+def _build_usage(last_chunk: ChatResponse) -> Mapping[str, int]:
+    """Token counts under Locus's names. If the prompt was cached, the server may leave some out."""
+    return build_usage(
+        prompt_tokens=last_chunk.prompt_eval_count, completion_tokens=last_chunk.eval_count
+    )
 
 
 # Tool calls.
 
 
-def _tool_calls(calls: Sequence[Call], source: str) -> tuple[ToolCall, ...]:
-    """The calls, each with an id of its own; ``source`` is what tells this answer from others."""
-    found: list[ToolCall] = []
+def _build_tool_calls(calls: Sequence[ChatToolCall], response_key: str) -> tuple[ToolCall, ...]:
+    """The tool calls, each with a unique id.
+
+    :param response_key: text that is different for each response, to make ids from.
+    """
+    tool_calls: list[ToolCall] = []
     seen: set[str] = set()
-    for position, call in enumerate(calls):
-        made = _tool_call(position, call, source)
-        while made.id in seen:
-            made = attrs.evolve(made, id=f"{made.id}_{position}")
-        seen.add(made.id)
-        found.append(made)
-    return tuple(found)
+    for index, call in enumerate(calls):
+        tool_call = _build_tool_call(index, call, response_key)
+        while tool_call.id in seen:
+            tool_call = attrs.evolve(tool_call, id=f"{tool_call.id}_{index}")
+        seen.add(tool_call.id)
+        tool_calls.append(tool_call)
+    return tuple(tool_calls)
 
 
-def _tool_call(position: int, call: Call, source: str) -> ToolCall:
+def _build_tool_call(index: int, call: ChatToolCall, response_key: str) -> ToolCall:
     function = call.function
     if function is None or not function.name:
         arguments = None if function is None else function.arguments
         raise ResponseParseError(
-            f"tool call {position} has no name", body=text_of({"arguments": arguments})
+            f"tool call {index} has no name", body=body_to_text({"arguments": arguments})
         )
     name, arguments = function.name, function.arguments
-    identity = call.id or made_id(source, position, name, repr(arguments))
-    return tool_call(identity, name, arguments)
+    call_id = call.id or make_tool_call_id(response_key, index, name, repr(arguments))
+    return make_tool_call(call_id, name, arguments)

@@ -1,6 +1,6 @@
-"""An answer of ``POST /api/chat`` that comes in pieces, a line of JSON each.
+"""Decodes a streamed response of ``POST /api/chat``: one JSON chunk per line.
 
-The last piece says ``"done": true``. A stream without it was cut short, whatever else came.
+The last chunk has ``"done": true``. A stream without it was cut off, whatever else it contains.
 """
 
 from __future__ import annotations
@@ -9,47 +9,52 @@ from typing import Final
 
 import msgspec
 
-from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.ollama_chat.response import Answer, OllamaChatParser, check, reader
+from locus.wire.ollama_chat.response import (
+    ResponseAccumulator,
+    parse_response,
+    raise_for_error,
+    response_decoder,
+)
 from locus.wire.stream_decoder import StreamDecoder
-from locus.wire.stream_framing import JSONLines
+from locus.wire.stream_framing import NDJSONFraming
 
-_decode: Final = reader.decode
+_decode: Final = response_decoder.decode_strict
 
 
 class OllamaChatDecoder(StreamDecoder):
-    """The ``StreamDecoder`` of Ollama's chat format."""
+    """The ``StreamDecoder`` of Ollama's chat API."""
 
-    __slots__ = ("_answer",)
+    __slots__ = ("_accumulator",)
 
     def __init__(self) -> None:
-        super().__init__(JSONLines())
-        self._answer = Answer()
+        super().__init__(NDJSONFraming())
+        self._accumulator = ResponseAccumulator()
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         return False
 
-    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
-            chat = _decode(frame)
+            chunk = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            chat = reader.read(frame)
-        if chat.error:
-            check(chat, frame)
-        text, thought = self._answer.add(chat)
-        if text or thought:
-            events.append(chunk_event(text, thought))
-        if chat.done:
+            chunk = response_decoder.decode(frame)
+        if chunk.error:
+            raise_for_error(chunk, frame)
+        text, thinking = self._accumulator.add_chunk(chunk)
+        if text or thinking:
+            events.append(make_chunk_event(text, thinking))
+        if chunk.done:
             events.append(self.finish())
 
-    def read_whole(self, body: bytes) -> ModelResponse:
-        return OllamaChatParser().parse(body)
+    def parse_body(self, body: bytes) -> ModelResponse:
+        return parse_response(body)
 
-    def whole(self) -> ModelResponse:
-        return self._answer.response()
+    def build_response(self) -> ModelResponse:
+        return self._accumulator.build_response()
 
-    def partial(self) -> ModelResponse:
-        self._answer.keep_named_calls()
-        return self._answer.response()
+    def build_partial_response(self) -> ModelResponse:
+        self._accumulator.drop_unnamed_calls()
+        return self._accumulator.build_response()

@@ -1,8 +1,9 @@
-"""What a model may answer, as a grammar of llguidance: words, or calls of its tools.
+"""Builds the llguidance grammar that restricts a model's output to text or tool calls.
 
-llama.cpp drops a grammar that llguidance cannot read, and says so to nobody but its log. So of a
-schema no more goes into the grammar than what it reads for certain: the shape of the values, and
-not their bounds, patterns and formats. Whoever runs the tool checks those.
+llama.cpp ignores a grammar that llguidance cannot parse, and reports that only in its log. So a
+JSON Schema goes into the grammar without the keywords that llguidance may not support: the
+structure of the values stays, their bounds, patterns and formats are left out. Whoever runs the
+tool validates those.
 """
 
 from __future__ import annotations
@@ -13,137 +14,147 @@ from typing import Any, Final
 from locus.core.frozendict import EMPTY
 from locus.wire.json import encode
 
-OPEN: Final = "<tool_call>"
-CLOSE: Final = "</tool_call>"
-HEAD: Final = f'{OPEN}{{"name": '
-MIDDLE: Final = ', "arguments": '
-TAIL: Final = f"}}{CLOSE}"
-"""A call is written head, name, middle, arguments, tail; the name and the arguments as JSON. It is
-all in one line, so that a stop string may be the end of a line."""
+CALL_START: Final = "<tool_call>"
+CALL_END: Final = "</tool_call>"
+BEFORE_NAME: Final = f'{CALL_START}{{"name": '
+BEFORE_ARGUMENTS: Final = ', "arguments": '
+AFTER_ARGUMENTS: Final = f"}}{CALL_END}"
+"""A tool call is written as BEFORE_NAME, name, BEFORE_ARGUMENTS, arguments, AFTER_ARGUMENTS; the
+name and the arguments are JSON. All is on one line, so that a stop string may be a line end."""
 
-_TEXT: Final = f"/(.|\\n)*/ & ~/(.|\\n)*{OPEN}(.|\\n)*/"
-"""Words: any text that holds no call."""
+_TEXT: Final = f"/(.|\\n)*/ & ~/(.|\\n)*{CALL_START}(.|\\n)*/"
+"""Any text that contains no tool call."""
 
-_STYLE: Final = {
-    # Small models would fill the page with white space where any is allowed.
+_JSON_STYLE: Final = {
+    # Small models would fill the page with white space if any is allowed.
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
     "lenient": True,
 }
 
-_TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
-_NO_ARGUMENTS: Final = {"type": "object", "properties": {}, "additionalProperties": False}
+_JSON_TYPES: Final = frozenset(
+    {"string", "number", "integer", "boolean", "object", "array", "null"}
+)
+_NO_PARAMETERS: Final = {"type": "object", "properties": {}, "additionalProperties": False}
 """OpenAI: "Omitting ``parameters`` defines a function with an empty parameter list."""
 
 
-def grammar(
+def build_grammar(
     functions: Sequence[Mapping[str, Any]],
     *,
-    several: bool = False,
-    words: bool = True,
+    parallel_calls: bool = False,
+    allow_text: bool = True,
     schema: Mapping[str, Any] | None = None,
 ) -> str:
-    """The grammar of an answer.
+    """Build the grammar of a response.
 
-    :param functions: what may be called: plain dictionaries.
-    :param several: whether an answer may hold more than one call.
-    :param words: whether it may be words.
-    :param schema: what words have to fit, if anything.
+    :param functions: the functions that the model may call, as builtin dictionaries.
+    :param parallel_calls: whether a response may contain more than one call.
+    :param allow_text: whether a response may be text.
+    :param schema: the JSON Schema that the text has to match, if any.
     """
     rules = ["%llguidance {}"]
     start = []
     if functions:
-        start.append("call+" if several else "call")
-        named = [f"call_{at}" for at in range(len(functions))]
-        rules.append(f"call: {' | '.join(named)}")
-        for name, function in zip(named, functions, strict=True):
-            head = f"{HEAD}{_written(function['name'])}{MIDDLE}"
-            rules.append(f"{name}: {_written(head)} {_json(arguments(function))} {_written(TAIL)}")
-    if words:
+        start.append("call+" if parallel_calls else "call")
+        rule_names = [f"call_{index}" for index in range(len(functions))]
+        rules.append(f"call: {' | '.join(rule_names)}")
+        for rule_name, function in zip(rule_names, functions, strict=True):
+            head = _encode_text(f"{BEFORE_NAME}{_encode_text(function['name'])}{BEFORE_ARGUMENTS}")
+            parameters = _build_json_rule(get_parameters_schema(function))
+            rules.append(f"{rule_name}: {head} {parameters} {_encode_text(AFTER_ARGUMENTS)}")
+    if allow_text:
         start.append("words")
-        rules.append(f"words: {'TEXT' if schema is None else _json(schema)}")
+        rules.append(f"words: {'TEXT' if schema is None else _build_json_rule(schema)}")
         rules += [f"TEXT: {_TEXT}"] if schema is None else []
     return "\n".join([*rules, f"start: {' | '.join(start)}"])
 
 
-def arguments(function: Mapping[str, Any]) -> Any:
-    """The schema of a function's arguments."""
+def get_parameters_schema(function: Mapping[str, Any]) -> Any:
+    """The JSON Schema of a function's parameters."""
     schema = function.get("parameters")
-    return _NO_ARGUMENTS if schema is None else schema
+    return _NO_PARAMETERS if schema is None else schema
 
 
-def _json(schema: Any) -> str:
-    return f"%json {_written({**shape(schema), 'x-guidance': _STYLE})}"
+def _build_json_rule(schema: Any) -> str:
+    return f"%json {_encode_text({**simplify_schema(schema), 'x-guidance': _JSON_STYLE})}"
 
 
-def _written(value: Any) -> str:
+def _encode_text(value: Any) -> str:
     return encode(value).decode()
 
 
-def shape(schema: Any) -> dict[str, Any]:
-    """The shape that a schema asks for, in a schema that llguidance can read."""
+def simplify_schema(schema: Any) -> dict[str, Any]:
+    """A JSON Schema reduced to the keywords that llguidance supports."""
     if not isinstance(schema, Mapping):
         return {}
-    places = {place: schema.get(place) for place in ("$defs", "definitions")}
-    defined = {
-        f"#/{place}/{name}"
-        for place, members in places.items()
+    definitions = {keyword: schema.get(keyword) for keyword in ("$defs", "definitions")}
+    pointers = {
+        f"#/{keyword}/{name}"
+        for keyword, members in definitions.items()
         if isinstance(members, Mapping)
         for name in members
-        if not {"/", "~", "%"} & set(name)  # which a pointer would have to write in other words
+        if not {"/", "~", "%"} & set(name)  # which a JSON pointer would have to escape
     }
-    found = _shape(schema, defined | {"#"})
-    for place, members in places.items():
+    simplified = _simplify(schema, pointers | {"#"})
+    for keyword, members in definitions.items():
         if isinstance(members, Mapping):
-            kept = [name for name in members if f"#/{place}/{name}" in defined]
-            found[place] = {name: _shape(members[name], defined | {"#"}) for name in kept}
-    return found
+            names = [name for name in members if f"#/{keyword}/{name}" in pointers]
+            simplified[keyword] = {
+                name: _simplify(members[name], pointers | {"#"}) for name in names
+            }
+    return simplified
 
 
-def _shape(schema: Any, defined: Collection[str]) -> dict[str, Any]:
+def _simplify(schema: Any, pointers: Collection[str]) -> dict[str, Any]:
+    """Simplify a subschema. ``pointers`` are the references that can be resolved."""
     if not isinstance(schema, Mapping):
-        return {}  # True: anything. False is looked for where it stands.
+        return {}  # True: any value. False is handled by whoever holds this schema.
     pointer = schema.get("$ref")
-    if isinstance(pointer, str) and pointer in defined:
+    if isinstance(pointer, str) and pointer in pointers:
         return {"$ref": pointer}
-    for several in ("anyOf", "oneOf", "allOf"):
-        parts = schema.get(several)
-        if isinstance(parts, list) and parts:
-            if several != "allOf":
-                return {"anyOf": [_shape(part, defined) for part in parts]}
-            if len(parts) == 1:
-                return _shape(parts[0], defined)
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        subschemas = schema.get(keyword)
+        if isinstance(subschemas, list) and subschemas:
+            if keyword != "allOf":
+                return {"anyOf": [_simplify(subschema, pointers) for subschema in subschemas]}
+            if len(subschemas) == 1:
+                return _simplify(subschemas[0], pointers)
     if "const" in schema:
         return {"const": schema["const"]}
     if isinstance(schema.get("enum"), list) and schema["enum"]:
         return {"enum": schema["enum"]}
-    return _typed(schema, defined)
+    return _simplify_by_type(schema, pointers)
 
 
-def _typed(schema: Mapping[str, Any], defined: Collection[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    kinds = schema.get("type")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if isinstance(kinds, list) and kinds and _TYPES.issuperset(map(str, kinds)):
-        found["type"] = kinds[0] if len(kinds) == 1 else kinds
-    members = schema.get("properties")
-    members = members if isinstance(members, Mapping) else EMPTY
-    kept = {name: member for name, member in members.items() if member is not False}
-    if kept:
-        found["properties"] = {name: _shape(member, defined) for name, member in kept.items()}
-    other = schema.get("additionalProperties")
-    if isinstance(other, bool):
-        found["additionalProperties"] = other
-    elif other is not None:
-        found["additionalProperties"] = _shape(other, defined)
+def _simplify_by_type(schema: Mapping[str, Any], pointers: Collection[str]) -> dict[str, Any]:
+    simplified: dict[str, Any] = {}
+    types = schema.get("type")
+    types = [types] if isinstance(types, str) else types
+    if isinstance(types, list) and types and _JSON_TYPES.issuperset(map(str, types)):
+        simplified["type"] = types[0] if len(types) == 1 else types
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, Mapping) else EMPTY
+    allowed = {name: member for name, member in properties.items() if member is not False}
+    if allowed:
+        simplified["properties"] = {
+            name: _simplify(member, pointers) for name, member in allowed.items()
+        }
+    additional = schema.get("additionalProperties")
+    if isinstance(additional, bool):
+        simplified["additionalProperties"] = additional
+    elif additional is not None:
+        simplified["additionalProperties"] = _simplify(additional, pointers)
     required = schema.get("required")
     if isinstance(required, list):
-        found["required"] = [name for name in required if name in kept or other is not False]
-    for name in ("items", "prefixItems"):
-        held = schema.get(name)
-        if isinstance(held, list):
-            found["prefixItems"] = [_shape(member, defined) for member in held]
-        elif held is not None:
-            found[name] = _shape(held, defined)
-    return found
+        simplified["required"] = [
+            name for name in required if name in allowed or additional is not False
+        ]
+    for keyword in ("items", "prefixItems"):
+        items = schema.get(keyword)
+        if isinstance(items, list):
+            simplified["prefixItems"] = [_simplify(member, pointers) for member in items]
+        elif items is not None:
+            simplified[keyword] = _simplify(items, pointers)
+    return simplified

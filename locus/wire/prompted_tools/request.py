@@ -1,4 +1,4 @@
-"""A call of a model with tools, in words: what to send in its place."""
+"""Rewrites a call with tools as one without: the tools become text of the conversation."""
 
 from __future__ import annotations
 
@@ -9,217 +9,239 @@ import attrs
 import msgspec
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, Place, conversation, in_order
+from locus.core.conversation import (
+    Messages,
+    ToolCallPosition,
+    order_tool_results,
+    validate_messages,
+)
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Content, Message, Part, Role, TextPart, ToolCall
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.chat_completions.request import arguments_of, plain, tool_choice_of
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.chat_completions.request import (
+    build_tool_choice,
+    convert_mapping,
+    encode_arguments,
+)
 from locus.wire.json import encode
-from locus.wire.prompted_tools.grammar import HEAD, MIDDLE, TAIL, grammar
+from locus.wire.prompted_tools.grammar import (
+    AFTER_ARGUMENTS,
+    BEFORE_ARGUMENTS,
+    BEFORE_NAME,
+    build_grammar,
+)
 
-_TOLD: Final = (
+_TOOL_INSTRUCTIONS: Final = (
     "You have these tools:\n{tools}\n\n"
     "To call one, answer with nothing but\n"
-    f"{HEAD.replace('{', '{{')}" + '"the tool"' + f"{MIDDLE}" + "{{...}}"
-    f"{TAIL.replace('}', '}}')}\n"
+    f"{BEFORE_NAME.replace('{', '{{')}" + '"the tool"' + f"{BEFORE_ARGUMENTS}" + "{{...}}"
+    f"{AFTER_ARGUMENTS.replace('}', '}}')}\n"
     "Otherwise answer in {form}."
 )
-_GO_ON: Final = "If you need no other tool, answer my question in {form}."
-_ANSWER: Final = "Answer my question in {form}."
+_CONTINUE_INSTRUCTION: Final = "If you need no other tool, answer my question in {form}."
+_ANSWER_INSTRUCTION: Final = "Answer my question in {form}."
 
-_SHORT: Final = 200
-"""How many characters of arguments are repeated with their result."""
+_MAX_SHOWN_ARGUMENTS: Final = 200
+"""Up to how many characters the arguments of a call are repeated with its result."""
 
-_OTHER_GRAMMARS: Final = ("grammar", "json_schema", "response_format")
-"""Members of the request that hold the answer to something, of which llama.cpp takes one."""
+_GRAMMAR_MEMBERS: Final = ("grammar", "json_schema", "response_format")
+"""The request members that restrict the output. llama.cpp accepts only one of them."""
 
 
 @attrs.frozen
-class InWords:
-    """A call with tools as one without.
+class PromptedRequest:
+    """A call with tools, rewritten as one without.
 
-    :param messages: the conversation, made of text alone.
+    :param messages: the conversation, without tool calls and tool messages.
     :param options: the fields of :class:`~locus.core.call_options.CallOptions`.
-    :param calls: whether the answer may be a call, written as text.
+    :param expects_calls: whether the response may contain tool calls, written as text.
     """
 
     messages: Sequence[Message]
     options: Mapping[str, Any]
-    calls: bool
+    expects_calls: bool
 
 
-def in_words(
+def build_prompted_request(
     messages: Messages,
-    tools: Sequence[Tool] | None,
+    tools: Sequence[ToolLike] | None,
     options: Mapping[str, Any],
     *,
     system_role: bool = True,
-) -> InWords:
-    """What to send in place of ``messages``, ``tools`` and ``options``.
+) -> PromptedRequest:
+    """Rewrite ``messages``, ``tools`` and ``options`` for a model without tool support.
 
-    An answer holds one call, unless ``parallel_tool_calls`` is True: small models find no end.
+    A response contains one tool call, unless ``parallel_tool_calls`` is True: small models do not
+    stop calling.
 
-    :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The grammar goes
-    into ``extra_body``, where the caller's own wins.
-    :param system_role: whether the model takes system messages; if not, the user tells it.
-    :raises ConfigurationError: a tool is no function, ``tool_choice`` is none of them, or no call
-        could be written because of a stop string.
+    :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The grammar is
+        added to ``extra_body``, unless the caller's ``extra_body`` has one.
+    :param system_role: whether the model supports system messages. If not, the tools are described
+        in the user's message.
+    :raises ConfigurationError: a tool is not a function, ``tool_choice`` matches none of the tools,
+        or a stop string would end every tool call.
     """
-    said = CallOptions(**options)
-    functions = _offered(tool_schemas(tools), said.tool_choice)
-    schema = _schema_of(said.response_format)
+    call_options = CallOptions(**options)
+    functions = _select_functions(build_tool_schemas(tools), call_options.tool_choice)
+    schema = _get_response_schema(call_options.response_format)
     form = "words" if schema is None else "JSON"
-    turns = conversation(messages)
-    told = _without_calls(turns, (_GO_ON if functions else _ANSWER).format(form=form))
-    rest: dict[str, Any] = {**options, "tool_choice": None, "parallel_tool_calls": None}
-    body = said.extra_body or EMPTY
-    held = not any(name in body for name in _OTHER_GRAMMARS)
+    instruction = (_CONTINUE_INSTRUCTION if functions else _ANSWER_INSTRUCTION).format(form=form)
+    prompt = _replace_tool_messages(validate_messages(messages), instruction)
+    new_options: dict[str, Any] = {**options, "tool_choice": None, "parallel_tool_calls": None}
+    extra_body = call_options.extra_body or EMPTY
+    needs_grammar = not any(name in extra_body for name in _GRAMMAR_MEMBERS)
     if functions:
-        _check_stop(said.stop)
-        listed = "\n".join(encode(function).decode() for function in functions)
-        told = _with_instructions(told, _TOLD.format(tools=listed, form=form), system_role)
-        if held:
-            rest["response_format"] = None  # the grammar holds it
-            body = {
-                "grammar": grammar(
+        _check_stop_strings(call_options.stop)
+        tool_list = "\n".join(encode(function).decode() for function in functions)
+        instructions = _TOOL_INSTRUCTIONS.format(tools=tool_list, form=form)
+        prompt = _add_instructions(prompt, instructions, system_role)
+        if needs_grammar:
+            new_options["response_format"] = None  # it is part of the grammar
+            extra_body = {
+                "grammar": build_grammar(
                     functions,
-                    several=bool(said.parallel_tool_calls),
-                    words=said.tool_choice in (None, "auto"),
+                    parallel_calls=bool(call_options.parallel_tool_calls),
+                    allow_text=call_options.tool_choice in (None, "auto"),
                     schema=schema,
                 ),
-                **body,
+                **extra_body,
             }
-    elif held and schema is None:  # or it would go on as it has begun
-        body = {"grammar": grammar(()), **body}
-    return InWords(told, {**rest, "extra_body": body or None}, bool(functions))
+    elif needs_grammar and schema is None:  # or the model might imitate earlier tool calls
+        extra_body = {"grammar": build_grammar(()), **extra_body}
+    return PromptedRequest(
+        prompt, {**new_options, "extra_body": extra_body or None}, bool(functions)
+    )
 
 
-def _with_instructions(messages: list[Message], text: str, system_role: bool) -> list[Message]:
-    """The conversation with ``text`` in front: behind the system's own words, before the user's."""
+def _add_instructions(messages: list[Message], text: str, system_role: bool) -> list[Message]:
+    """The conversation with ``text`` at its beginning, after the text of a system message."""
     first, *others = messages
     if not system_role:
         if first.role is Role.USER:
-            return [attrs.evolve(first, content=_behind(f"{text}\n\n", first.content)), *others]
+            content = _prepend_text(f"{text}\n\n", first.content)
+            return [attrs.evolve(first, content=content), *others]
         return [Message.user(text), *messages]
     if first.role is Role.SYSTEM:
         return [Message.system(f"{first.text}\n\n{text}"), *others]
     return [Message.system(text), *messages]
 
 
-def _offered(
-    schemas: Sequence[Mapping[str, Any]], choice: str | Mapping[str, Any] | None
+def _select_functions(
+    schemas: Sequence[Mapping[str, Any]], tool_choice: str | Mapping[str, Any] | None
 ) -> list[Mapping[str, Any]]:
-    """The functions that the model may call, in dictionaries and lists of JSON."""
+    """The functions that the model may call, as builtin dictionaries and lists."""
     functions = []
-    for position, schema in enumerate(schemas):
+    for index, schema in enumerate(schemas):
         function = schema.get("function")
         if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
             raise ConfigurationError(
-                f"tools[{position}] is of type {schema.get('type')!r}; the model is told of its "
-                "tools in words, which goes for functions only"
+                f"tools[{index}] is of type {schema.get('type')!r}; this model's tools are "
+                "described in the prompt, which works for functions only"
             )
         try:
-            functions.append(msgspec.to_builtins(function, enc_hook=plain))
-        except (TypeError, ValueError, RecursionError) as why:
-            raise ConfigurationError(f"tools[{position}] is no JSON: {why}") from why
-    choice = tool_choice_of(choice, schemas) if schemas else None
-    if choice == "none":
+            functions.append(msgspec.to_builtins(function, enc_hook=convert_mapping))
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise ConfigurationError(f"tools[{index}] is no JSON: {exc}") from exc
+    tool_choice = build_tool_choice(tool_choice, schemas) if schemas else None
+    if tool_choice == "none":
         return []
-    if not isinstance(choice, Mapping):
+    if not isinstance(tool_choice, Mapping):
         return functions
-    named = choice.get("function")
-    name = named.get("name") if isinstance(named, Mapping) else None
-    chosen = [function for function in functions if function["name"] == name]
-    if not chosen:
+    chosen = tool_choice.get("function")
+    name = chosen.get("name") if isinstance(chosen, Mapping) else None
+    selected = [function for function in functions if function["name"] == name]
+    if not selected:
         raise ConfigurationError(
-            f"tool_choice={dict(choice)!r} names none of the tools of this call "
+            f"tool_choice={dict(tool_choice)!r} names none of the tools of this call "
             f"({', '.join(function['name'] for function in functions)})"
         )
-    return chosen
+    return selected
 
 
-def _check_stop(stop: Sequence[str]) -> None:
-    for said in stop:
-        if said and any(said in part for part in (HEAD, MIDDLE, TAIL)):
+def _check_stop_strings(stop: Sequence[str]) -> None:
+    delimiters = (BEFORE_NAME, BEFORE_ARGUMENTS, AFTER_ARGUMENTS)
+    for stop_string in stop:
+        if stop_string and any(stop_string in delimiter for delimiter in delimiters):
             raise ConfigurationError(
-                f"stop={said!r} would end every call in its middle: the model is told to write "
-                f"{HEAD}…{MIDDLE}…{TAIL}"
+                f"stop={stop_string!r} would end every call in its middle: the model is told to "
+                f"write {BEFORE_NAME}…{BEFORE_ARGUMENTS}…{AFTER_ARGUMENTS}"
             )
 
 
-def _without_calls(messages: tuple[Message, ...], then: str) -> list[Message]:
-    """The conversation with its calls and results as text, and behind the results what to do next.
+def _replace_tool_messages(messages: tuple[Message, ...], instruction: str) -> list[Message]:
+    """The conversation with tool calls and results as text; ``instruction`` follows the results.
 
-    Results go into one message of the user's, together with what the user says next: the
-    templates of many such models want the two sides to take turns.
+    The results go into one user message, together with the text of a user message that follows:
+    the templates of many such models require that user and assistant alternate.
     """
-    said: list[Message] = []
+    prompt: list[Message] = []
     results: list[str] = []
-    asked: dict[Place | None, ToolCall] = {}
-    for turn in in_order(messages):
-        position, message = turn.position, turn.message
+    calls: dict[ToolCallPosition | None, ToolCall] = {}
+    for indexed in order_tool_results(messages):
+        position, message = indexed.position, indexed.message
         if message.role is Role.TOOL:
-            call = asked.get(turn.answers)
-            who = _shown(call) if call else message.name or "the tool"
-            results.append(f"The result of {who} is: {message.text}")
+            call = calls.get(indexed.call_position)
+            name = _describe_call(call) if call else message.name or "the tool"
+            results.append(f"The result of {name} is: {message.text}")
             continue
         if results:
-            told = "\n\n".join(results)
+            results_text = "\n\n".join(results)
             results = []
             if message.role is Role.USER:
-                message = attrs.evolve(message, content=_behind(f"{told}\n\n", message.content))
+                content = _prepend_text(f"{results_text}\n\n", message.content)
+                message = attrs.evolve(message, content=content)
             else:
-                said.append(Message.user(f"{told}\n\n{then}"))
+                prompt.append(Message.user(f"{results_text}\n\n{instruction}"))
         if message.tool_calls:
-            asked |= {(position, at): call for at, call in enumerate(message.tool_calls)}
-            message = _with_calls_written(position, message)
-        said.append(message)
+            calls |= {(position, index): call for index, call in enumerate(message.tool_calls)}
+            message = _write_calls_as_text(position, message)
+        prompt.append(message)
     if results:
-        said.append(Message.user("\n\n".join([*results, then])))
-    return said
+        prompt.append(Message.user("\n\n".join([*results, instruction])))
+    return prompt
 
 
-def _with_calls_written(position: int, message: Message) -> Message:
-    written = "".join(
-        _written(f"messages[{position}].tool_calls[{at}]", call)
-        for at, call in enumerate(message.tool_calls)
+def _write_calls_as_text(position: int, message: Message) -> Message:
+    calls_text = "".join(
+        _format_call(f"messages[{position}].tool_calls[{index}]", call)
+        for index, call in enumerate(message.tool_calls)
     )
-    text = f"{message.text}\n{written}" if message.text else written
+    text = f"{message.text}\n{calls_text}" if message.text else calls_text
     return attrs.evolve(message, content=text, tool_calls=())
 
 
-def _behind(text: str, content: Content) -> str | tuple[Part, ...]:
+def _prepend_text(text: str, content: Content) -> str | tuple[Part, ...]:
     if content is None or isinstance(content, str):
         return text + (content or "")
     return (TextPart(text), *content)
 
 
-def _written(where: str, call: ToolCall) -> str:
-    """A call as the model itself would have written it."""
+def _format_call(path: str, call: ToolCall) -> str:
+    """A tool call as the model itself would have written it."""
     name = encode(call.name).decode()
-    return f"{HEAD}{name}{MIDDLE}{arguments_of(where, call)}{TAIL}"
+    return f"{BEFORE_NAME}{name}{BEFORE_ARGUMENTS}{encode_arguments(path, call)}{AFTER_ARGUMENTS}"
 
 
-def _shown(call: ToolCall) -> str:
-    """A call in few words, by which its result is known from those of others."""
-    said = ", ".join(
+def _describe_call(call: ToolCall) -> str:
+    """A short description of a call, to say which call a result belongs to."""
+    arguments = ", ".join(
         value if isinstance(value, str) else encode(value).decode()
         for value in call.arguments.values()
     )
-    return f"{call.name}({said})" if len(said) <= _SHORT else call.name
+    return f"{call.name}({arguments})" if len(arguments) <= _MAX_SHOWN_ARGUMENTS else call.name
 
 
-def _schema_of(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The schema that an answer in words has to fit; None where any words will do."""
-    kind = (response_format or EMPTY).get("type")
-    if kind == "json_object":
+def _get_response_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The JSON Schema that a text response has to match; None if any text will do."""
+    type_ = (response_format or EMPTY).get("type")
+    if type_ == "json_object":
         return {"type": "object"}
-    if kind != "json_schema":
+    if type_ != "json_schema":
         return None
-    named = (response_format or EMPTY).get("json_schema")
-    schema = named.get("schema") if isinstance(named, Mapping) else None
+    json_schema = (response_format or EMPTY).get("json_schema")
+    schema = json_schema.get("schema") if isinstance(json_schema, Mapping) else None
     if not isinstance(schema, Mapping):
         return EMPTY
-    found: Mapping[str, Any] = msgspec.to_builtins(schema, enc_hook=plain)
-    return found
+    builtin_schema: Mapping[str, Any] = msgspec.to_builtins(schema, enc_hook=convert_mapping)
+    return builtin_schema

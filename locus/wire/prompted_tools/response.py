@@ -1,8 +1,9 @@
-"""Calls that a model has written into its text, read out of it: at once, or as the text arrives.
+"""Parses tool calls from generated text, complete or streamed.
 
-Text that does not begin as a call goes out as it comes. Text that does is kept back until the
-answer is complete, since it is none of what the model says. Whatever is no call after all stays in
-the answer as text, but for the beginning of one that was cut off before it had a name.
+Streamed text that does not begin with a tool call is emitted as it arrives. Text that does is held
+back until the response is complete, since a tool call is not part of the visible text. Whatever
+turns out not to be a tool call stays in the response as text, except for the beginning of a call
+that was cut off before it had a name.
 """
 
 from __future__ import annotations
@@ -18,137 +19,145 @@ from locus.core.errors import APIError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, ToolCall
 from locus.core.response import Candidate, ModelResponse
-from locus.wire.decoding import made_id
-from locus.wire.prompted_tools.grammar import CLOSE, OPEN
-from locus.wire.stream_decoder import last_event
+from locus.wire.decoding import make_tool_call_id
+from locus.wire.prompted_tools.grammar import CALL_END, CALL_START
+from locus.wire.stream_decoder import make_final_event
 
-_HEAD: Final = re.compile(
+_CALL_HEAD: Final = re.compile(
     r'<tool_call>\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*', re.DOTALL
 )
-_CUT: Final = "|".join(CLOSE[:end] for end in range(len(CLOSE)))
-_TAIL: Final = re.compile(rf"\s*\}}\s*(?:{CLOSE}\s*|(?:{_CUT})\Z)")
-_whole_value: Final = json.JSONDecoder(strict=False).raw_decode
+_CALL_END_PREFIXES: Final = "|".join(CALL_END[:end] for end in range(len(CALL_END)))
+_CALL_TAIL: Final = re.compile(rf"\s*\}}\s*(?:{CALL_END}\s*|(?:{_CALL_END_PREFIXES})\Z)")
+_decode_json_value: Final = json.JSONDecoder(strict=False).raw_decode
 
 
-def with_calls(response: ModelResponse) -> ModelResponse:
-    """The answer, with the calls that its text makes."""
-    source = response.response_id or ""
+def extract_tool_calls(response: ModelResponse) -> ModelResponse:
+    """The response with the tool calls in its text as ``tool_calls``."""
+    response_id = response.response_id or ""
     candidates = tuple(
-        attrs.evolve(candidate, message=_calling(candidate, f"{source} {at or ''}"))
-        for at, candidate in enumerate(response.candidates)
+        attrs.evolve(
+            candidate, message=_extract_from_candidate(candidate, f"{response_id} {index or ''}")
+        )
+        for index, candidate in enumerate(response.candidates)
     )
-    message = candidates[0].message if candidates else _calling(response, f"{source} ")
+    message = (
+        candidates[0].message
+        if candidates
+        else _extract_from_candidate(response, f"{response_id} ")
+    )
     return attrs.evolve(response, message=message, candidates=candidates)
 
 
-def _calling(answer: ModelResponse | Candidate, source: str) -> Message:
-    message = answer.message
-    said = message.content
-    if not isinstance(said, str) or not said.startswith(OPEN):
+def _extract_from_candidate(candidate: ModelResponse | Candidate, source: str) -> Message:
+    message = candidate.message
+    text = message.content
+    if not isinstance(text, str) or not text.startswith(CALL_START):
         return message
-    calls, rest = calls_in(said, source)
-    if answer.stop_reason == "length" and rest.startswith(OPEN):
-        rest = ""  # the beginning of a call of who knows what; nothing that was said
+    calls, rest = parse_tool_calls(text, source)
+    if candidate.stop_reason == "length" and rest.startswith(CALL_START):
+        rest = ""  # the beginning of a call without a name, and no visible text
     if not calls:
         return attrs.evolve(message, content=rest)
     return attrs.evolve(message, content=rest or None, tool_calls=(*message.tool_calls, *calls))
 
 
-def calls_in(text: str, source: str) -> tuple[list[ToolCall], str]:
-    """The calls with which ``text`` begins, and the text behind them.
+def parse_tool_calls(text: str, source: str) -> tuple[list[ToolCall], str]:
+    """The tool calls at the beginning of ``text``, and the text after them.
 
-    One that was cut short, or whose arguments are no JSON, has the rest of the text as its
+    If a call was cut off or its arguments are not valid JSON, the rest of the text becomes its
     ``malformed_arguments``.
 
-    :param source: names the answer; ids of calls are made from it, so that they are the same
-        however often it is read.
+    :param source: identifies the response. Call ids are computed from it, so that they are the same
+        each time the response is parsed.
     """
     calls: list[ToolCall] = []
-    rest = 0
-    while head := _HEAD.match(text, rest):
-        name = _name(head[1])
+    end = 0
+    while head := _CALL_HEAD.match(text, end):
+        name = _decode_name(head[1])
         if name is None:
             break
         try:
-            tail = _TAIL.match(text, _whole_value(text, head.end())[1])
+            tail = _CALL_TAIL.match(text, _decode_json_value(text, head.end())[1])
         except (ValueError, RecursionError):
             tail = None
-        rest = len(text) if tail is None else tail.end()
-        arguments = text[head.end() : rest if tail is None else tail.start()]
-        identity = made_id(source, len(calls), name, arguments)
-        calls.append(ToolCall.from_json(identity, name, arguments))
-    return calls, text[rest:]
+        end = len(text) if tail is None else tail.end()
+        arguments = text[head.end() : end if tail is None else tail.start()]
+        call_id = make_tool_call_id(source, len(calls), name, arguments)
+        calls.append(ToolCall.from_json(call_id, name, arguments))
+    return calls, text[end:]
 
 
-def _name(written: str) -> str | None:
+def _decode_name(json_text: str) -> str | None:
     try:
-        name: str = json.loads(written, strict=False)
+        name: str = json.loads(json_text, strict=False)
     except ValueError:
         return None
     return name or None
 
 
-class CallsInText:
-    """Reads a streamed answer by way of another decoder, and the calls out of its text."""
+class PromptedToolsDecoder:
+    """Decodes a streamed response with another decoder, and parses tool calls from its text."""
 
-    __slots__ = ("_decoder", "_held", "_speaks")
+    __slots__ = ("_decoder", "_held_text", "_is_text")
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._held = ""
-        self._speaks = False  # it was seen to be no call, so the text goes out as it comes
+        self._held_text = ""
+        self._is_text = False
+        """Whether the response has turned out not to begin with a tool call."""
 
     @property
     def done(self) -> bool:
-        """Whether the answer is complete."""
+        """Whether the response is complete."""
         return self._decoder.done
 
     @property
     def failure(self) -> APIError | None:
-        """What went wrong, to be raised after the events given so far."""
+        """The error to be raised after the events so far, if there is one."""
         failure = self._decoder.failure
         if failure is not None and failure.partial is not None:
-            failure.partial = with_calls(failure.partial)
+            failure.partial = extract_tool_calls(failure.partial)
         return failure
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
         """The events that ``data`` completes."""
-        return self._seen(self._decoder.feed(data))
+        return self._filter_events(self._decoder.feed(data))
 
     def close(self) -> list[ModelChunkEvent]:
-        """The events left once the server has closed the stream in order."""
-        return self._seen(self._decoder.close())
+        """The remaining events, once the server has closed the stream normally."""
+        return self._filter_events(self._decoder.close())
 
-    def interrupted(self, where: str) -> StreamInterruptedError:
-        """The error for a stream that was cut, with what had arrived."""
-        error = self._decoder.interrupted(where)
-        error.partial = None if error.partial is None else with_calls(error.partial)
+    def interrupted(self, detail: str) -> StreamInterruptedError:
+        """The error for a stream that was cut off, with the partial response."""
+        error = self._decoder.interrupted(detail)
+        error.partial = None if error.partial is None else extract_tool_calls(error.partial)
         return error
 
-    def _seen(self, events: list[ModelChunkEvent]) -> list[ModelChunkEvent]:
-        shown = []
+    def _filter_events(self, events: list[ModelChunkEvent]) -> list[ModelChunkEvent]:
+        """The events without the text that is or may become a tool call."""
+        filtered = []
         for event in events:
             if event.done:
-                shown.append(self._last(event))
-            elif event.content and not self._speaks:
-                self._held += event.content
-                event = attrs.evolve(event, content=self._released())
+                filtered.append(self._build_final_event(event))
+            elif event.content and not self._is_text:
+                self._held_text += event.content
+                event = attrs.evolve(event, content=self._release_text())
                 if event.content or event.reasoning:
-                    shown.append(event)
+                    filtered.append(event)
             else:
-                shown.append(event)
-        return shown
+                filtered.append(event)
+        return filtered
 
-    def _released(self) -> str | None:
-        """What was kept back, once it is seen to be no call."""
-        if self._held.startswith(OPEN) or OPEN.startswith(self._held):
+    def _release_text(self) -> str | None:
+        """The text that was held back, if it cannot be a tool call."""
+        if self._held_text.startswith(CALL_START) or CALL_START.startswith(self._held_text):
             return None
-        self._speaks = True
-        return self._held
+        self._is_text = True
+        return self._held_text
 
-    def _last(self, event: ModelChunkEvent) -> ModelChunkEvent:
+    def _build_final_event(self, event: ModelChunkEvent) -> ModelChunkEvent:
         if event.response is None:
             return event
-        whole = with_calls(event.response)
-        content = event.content if self._speaks else whole.content or None
-        return last_event(whole, content, event.reasoning)
+        response = extract_tool_calls(event.response)
+        content = event.content if self._is_text else response.content or None
+        return make_final_event(response, content, event.reasoning)

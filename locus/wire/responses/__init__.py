@@ -1,14 +1,14 @@
-"""OpenAI's responses format, in both directions. Pure: JSON in, values out.
+"""OpenAI's responses format: builds requests, parses responses, decodes streams. No I/O.
 
-``request`` turns a conversation into the JSON body, ``answer`` reads a whole answer, ``stream``
-reads one that comes in pieces. ``items`` is what those share: the items that an answer is made of,
-and how a turn that a message cannot repeat goes back as it came. OpenAI documents the format under
-"Responses" in its API reference; the types of its SDK (``openai.types.responses``) are the
-authority on names.
+``request`` builds the JSON body from a conversation, ``response`` parses a complete response,
+``stream`` decodes a streamed one, and ``parser`` joins those two. ``output_items`` translates the
+items of a response, and keeps those that a message cannot express, so that ``input_items`` can send
+them back unchanged. OpenAI documents the format under "Responses" in its API reference. All names
+follow the types of its SDK (``openai.types.responses``).
 """
 
+from locus.wire.responses.parser import ResponsesParser
 from locus.wire.responses.request import ResponsesBuilder
-from locus.wire.responses.response import ResponsesParser
 from locus.wire.responses.stream import ResponsesDecoder
 
 __all__ = ["ResponsesBuilder", "ResponsesDecoder", "ResponsesParser"]

@@ -1,8 +1,8 @@
-"""A conversation as the JSON body of ``POST /responses``.
+"""Builds the JSON body of ``POST /responses`` from a conversation.
 
-What the API has no parameter for: ``stop`` is refused, because an answer that runs on where it
-should have ended is another answer; ``seed`` and the penalties, which only ever were wishes, are
-left out, and so is the name of a user.
+The API lacks some parameters. ``stop`` raises an error, because a response that goes on after a
+stop sequence is a different response. ``seed`` and the penalties, which are hints only, are left
+out, and so is a user's ``name``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import attrs
 import msgspec
 
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, conversation, in_order
+from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
-from locus.core.tool_schemas import Tool, tool_schemas
-from locus.wire.chat_completions.request import is_reasoning_model
-from locus.wire.responses.items import holds_items
-from locus.wire.responses.response import STATE
-from locus.wire.responses.turns import input_items, plain
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.chat_completions.request import convert_mapping, is_reasoning_model
+from locus.wire.responses.input_items import build_input_items
+from locus.wire.responses.output_items import has_native_items
+from locus.wire.responses.response import STATE_KEY
 
-ENCRYPTED: Final = "reasoning.encrypted_content"
-"""What ``include`` names to get reasoning that no server has to keep."""
+ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
+"""The value of ``include`` that asks for encrypted reasoning, which no server has to store."""
 
 
 class _Text(msgspec.Struct):
@@ -51,164 +51,183 @@ class _Request(msgspec.Struct, omit_defaults=True):
 class ResponsesBuilder:
     """The ``RequestBuilder`` of the responses format.
 
-    :param store: whether the server keeps the conversation. Then ``provider_state`` says which
-        answer comes before, and only the messages after the last one of the assistant are sent.
-        Otherwise every request has the whole conversation, whatever ``provider_state`` says.
-    :param sealed: whether encrypted reasoning is asked for and goes back to the server.
+    :param store: whether the server stores the conversation. Then ``provider_state`` names the
+        previous response, and only the messages after the assistant's last message are sent.
+        Otherwise every request holds the complete conversation, and ``provider_state`` is ignored.
+    :param encrypted_reasoning: whether encrypted reasoning is requested and sent back to the
+        server.
     """
 
     store: bool = True
-    sealed: bool = True
+    encrypted_reasoning: bool = True
 
     def build(
-        self, messages: Messages, tools: Sequence[Tool] | None = None, **options: Any
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body, as plain dictionaries and lists.
+        """Build the JSON body, out of dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
-            ``extra_body`` win over Locus's own; those of its ``text`` do so one by one, and its
+            ``extra_body`` replace Locus's own. Its ``text`` is merged member by member, and its
             ``include`` is added to Locus's.
-        :raises ConfigurationError: the format cannot carry something; says what and where.
+        :raises ConfigurationError: the format cannot express something; the error names it and
+            its position.
         """
-        said = CallOptions(**options)
-        if said.stop:
+        call_options = CallOptions(**options)
+        if call_options.stop:
             raise ConfigurationError(
-                f"stop={list(said.stop)!r}: the responses API has no stop sequences"
+                f"stop={list(call_options.stop)!r}: the responses API has no stop sequences"
             )
-        extra = said.extra_body or {}
-        store = bool(extra.get("store", self.store))
-        if extra.get(STATE) and not store:
+        extra_body = call_options.extra_body or {}
+        store = bool(extra_body.get("store", self.store))
+        if extra_body.get(STATE_KEY) and not store:
             raise ConfigurationError(
-                f"extra_body[{STATE!r}] names an answer that the server keeps, and with "
-                "store=False it keeps none: leave it out, the conversation is sent whole"
+                f"extra_body[{STATE_KEY!r}] names a response that the server stores, and with "
+                "store=False it stores none: leave it out, the complete conversation is sent"
             )
-        before = _previous(said.provider_state) if store else None
-        turns = conversation(messages, holds_items, continues=before is not None)
-        after = -1 if before is None else _last_answer(turns)
-        offered = tuple(_tool(schema) for schema in tool_schemas(tools))
-        reasoning = is_reasoning_model(said.model)
-        wanted = said.response_format
+        previous_id = _get_previous_response_id(call_options.provider_state) if store else None
+        conversation = validate_messages(
+            messages, has_native_items, server_has_history=previous_id is not None
+        )
+        last_sent = -1 if previous_id is None else _find_last_assistant_message(conversation)
+        flat_tools = tuple(_flatten_tool(schema) for schema in build_tool_schemas(tools))
+        reasoning = is_reasoning_model(call_options.model)
+        response_format = call_options.response_format
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
-                model=said.model,
-                input=input_items(in_order(turns), after, sealed=self.sealed),
+                model=call_options.model,
+                input=build_input_items(
+                    order_tool_results(conversation),
+                    last_sent,
+                    encrypted_reasoning=self.encrypted_reasoning,
+                ),
                 store=store,
-                previous_response_id=before,
-                max_output_tokens=said.max_tokens,
-                temperature=None if reasoning else said.temperature,
-                top_p=None if reasoning else said.top_p,
-                text=None if wanted is None else _Text(_format(wanted)),
-                tools=offered,
-                tool_choice=_tool_choice(said.tool_choice, offered) if offered else None,
-                parallel_tool_calls=said.parallel_tool_calls if offered else None,
-                include=(ENCRYPTED,) if reasoning and self.sealed and not store else (),
-                stream=True if said.stream else None,
+                previous_response_id=previous_id,
+                max_output_tokens=call_options.max_tokens,
+                temperature=None if reasoning else call_options.temperature,
+                top_p=None if reasoning else call_options.top_p,
+                text=None
+                if response_format is None
+                else _Text(_build_text_format(response_format)),
+                tools=flat_tools,
+                tool_choice=_build_tool_choice(call_options.tool_choice, flat_tools)
+                if flat_tools
+                else None,
+                parallel_tool_calls=call_options.parallel_tool_calls if flat_tools else None,
+                include=(ENCRYPTED_REASONING,)
+                if reasoning and self.encrypted_reasoning and not store
+                else (),
+                stream=True if call_options.stream else None,
             ),
-            enc_hook=plain,
+            enc_hook=convert_mapping,
         )
-        return _merged(body, extra)
+        return _merge_extra_body(body, extra_body)
 
 
-def _merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    both = {**body, **extra}
-    ours, theirs = body.get("text"), extra.get("text")
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        both["text"] = {**ours, **theirs}
-    if "include" in body and isinstance(extra.get("include"), (list, tuple)):
-        both["include"] = list(dict.fromkeys([*body["include"], *extra["include"]]))
-    return both
+def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**body, **extra_body}
+    body_text, extra_text = body.get("text"), extra_body.get("text")
+    if isinstance(body_text, Mapping) and isinstance(extra_text, Mapping):
+        merged["text"] = {**body_text, **extra_text}
+    if "include" in body and isinstance(extra_body.get("include"), (list, tuple)):
+        merged["include"] = list(dict.fromkeys([*body["include"], *extra_body["include"]]))
+    return merged
 
 
-# The conversation that the server keeps.
+# The conversation that the server stores.
 
 
-def _previous(state: Mapping[str, Any] | None) -> str | None:
+def _get_previous_response_id(state: Mapping[str, Any] | None) -> str | None:
     if not state:
         return None
-    before = state.get(STATE)
-    if not isinstance(before, str) or not before:
+    previous_id = state.get(STATE_KEY)
+    if not isinstance(previous_id, str) or not previous_id:
         raise ConfigurationError(
-            f"provider_state is what an answer of this API had there, {{{STATE!r}: 'resp_…'}}; "
-            f"not {dict(state)!r}"
+            "provider_state is what a response of this API had there, "
+            f"{{{STATE_KEY!r}: 'resp_…'}}; not {dict(state)!r}"
         )
-    return before
+    return previous_id
 
 
-def _last_answer(turns: Sequence[Message]) -> int:
-    """The position of the assistant's last message; what stands after it is new to the server."""
-    positions = [at for at, turn in enumerate(turns) if turn.role is Role.ASSISTANT]
+def _find_last_assistant_message(messages: Sequence[Message]) -> int:
+    """The position of the assistant's last message. The messages after it are new to the server."""
+    positions = [
+        position for position, message in enumerate(messages) if message.role is Role.ASSISTANT
+    ]
     last = positions[-1] if positions else -1
-    if last == len(turns) - 1:
+    if last == len(messages) - 1:
         raise ConfigurationError(
-            f"messages[{last}] is the answer that provider_state= stands for, and nothing comes "
-            "after it: there is nothing new to send"
+            f"messages[{last}] is the response that provider_state= stands for, and no message "
+            "follows it: there is nothing new to send"
         )
     return last
 
 
-# Tools, and the shape of the answer.
+# Tools, and the format of the response.
 
-_NOTHING: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+_NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 
 
-def _tool(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool in OpenAI's older format as this one has it: flat. Other kinds are its own already."""
-    kind = schema.get("type", "function")
-    inner = schema.get(kind)
+def _flatten_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a tool from the nested form of chat completions. Other tools stay unchanged."""
+    tool_type = schema.get("type", "function")
+    inner = schema.get(tool_type)
     if not isinstance(inner, Mapping):
         return dict(schema)
-    flat = {"type": kind, **{name: value for name, value in inner.items() if value is not None}}
-    if kind == "function":
-        flat.setdefault("parameters", _NOTHING)
-        flat.setdefault("strict", False)  # what the older format means where it says nothing
+    flat = {
+        "type": tool_type,
+        **{name: value for name, value in inner.items() if value is not None},
+    }
+    if tool_type == "function":
+        flat.setdefault("parameters", _NO_PARAMETERS)
+        flat.setdefault("strict", False)  # the default of chat completions
     grammar = flat.get("format")
     if isinstance(grammar, Mapping) and isinstance(grammar.get("grammar"), Mapping):
         flat["format"] = {"type": "grammar", **grammar["grammar"]}
     return flat
 
 
-def _tool_choice(
-    choice: str | Mapping[str, Any] | None, offered: Sequence[Mapping[str, Any]]
+def _build_tool_choice(
+    choice: str | Mapping[str, Any] | None, flat_tools: Sequence[Mapping[str, Any]]
 ) -> str | Mapping[str, Any] | None:
     if isinstance(choice, Mapping):
-        kind = choice.get("type")
-        inner = choice.get(kind) if isinstance(kind, str) else None
+        tool_type = choice.get("type")
+        inner = choice.get(tool_type) if isinstance(tool_type, str) else None
         if not isinstance(inner, Mapping):
             return choice
-        flat = {"type": kind, **inner}
+        flat = {"type": tool_type, **inner}
         if isinstance(flat.get("tools"), (list, tuple)):  # of allowed_tools
-            flat["tools"] = [_named(tool) for tool in flat["tools"]]
+            flat["tools"] = [_flatten_tool_reference(tool) for tool in flat["tools"]]
         return flat
     if choice is None or choice in ("auto", "none", "required"):
         return choice
-    for tool in offered:
+    for tool in flat_tools:
         if tool.get("name") == choice:
             return {"type": tool["type"], "name": choice}
-    names = ", ".join(str(tool["name"]) for tool in offered if "name" in tool)
+    names = ", ".join(str(tool["name"]) for tool in flat_tools if "name" in tool)
     raise ConfigurationError(
         f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of a "
         f"tool of this call ({names or 'there are none'})"
     )
 
 
-def _named(tool: Any) -> Any:
-    kind = tool.get("type") if isinstance(tool, Mapping) else None
-    inner = tool.get(kind) if isinstance(kind, str) else None
-    return {"type": kind, **inner} if isinstance(inner, Mapping) else tool
+def _flatten_tool_reference(tool: Any) -> Any:
+    tool_type = tool.get("type") if isinstance(tool, Mapping) else None
+    inner = tool.get(tool_type) if isinstance(tool_type, str) else None
+    return {"type": tool_type, **inner} if isinstance(inner, Mapping) else tool
 
 
-def _format(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``response_format`` as ``text.format``: what the older format nests is flat here."""
-    if wanted.get("type") != "json_schema":
-        return wanted
-    inner = wanted.get("json_schema", wanted)
+def _build_text_format(response_format: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Convert ``response_format`` to ``text.format``, which is not nested."""
+    if response_format.get("type") != "json_schema":
+        return response_format
+    inner = response_format.get("json_schema", response_format)
     if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
         raise ConfigurationError(
             'response_format lacks its schema: {"type": "json_schema", "json_schema": '
             '{"name": …, "schema": {…}}}'
         )
-    known = ("name", "schema", "description", "strict")
+    members = ("name", "schema", "description", "strict")
     return {
         "type": "json_schema",
-        **{name: inner[name] for name in known if inner.get(name) is not None},
+        **{name: inner[name] for name in members if inner.get(name) is not None},
     }

@@ -1,180 +1,184 @@
-"""A whole answer of ``POST /responses``, and what streamed ones share with it."""
+"""Parses a complete response of ``POST /responses``; streams share most functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-import attrs
-
-from locus.core.error_factory import make_status_error
 from locus.core.errors import APIStatusError, ResponseParseError
 from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import Message, RefusalPart, Role, TextPart
 from locus.core.response import ModelResponse
-from locus.wire.decoding import token_counts
-from locus.wire.json import Read, Reader, text_of
-from locus.wire.responses.items import KEPT, Item, Output, read, to_keep
-from locus.wire.stream_decoder import StreamDecoder
+from locus.core.status_errors import make_status_error
+from locus.wire.decoding import build_usage
+from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.responses.output_items import (
+    NATIVE_ITEMS_KEY,
+    Item,
+    ParsedOutput,
+    parse_items,
+    select_native_items,
+)
 
-STATE: Final = "previous_response_id"
-"""The one member of ``provider_state``: which answer, kept by the server, comes before."""
+STATE_KEY: Final = "previous_response_id"
+"""The only member of ``provider_state``: the id of the previous response, stored by the server."""
 
-_OF_THE_REQUEST: Final = ("invalid_", "image_", "empty_image", "unsupported_image", "failed_to_dow")
-"""How the codes begin that blame the request."""
+_INVALID_REQUEST_PREFIXES: Final = (
+    "invalid_",
+    "image_",
+    "empty_image",
+    "unsupported_image",
+    "failed_to_dow",
+)
+"""Prefixes of error codes which mean that the request was wrong."""
 
 
-class InputDetails(Read):
+class InputTokensDetails(ResponseStruct):
     cached_tokens: float | None = None
     cache_write_tokens: float | None = None
 
 
-class OutputDetails(Read):
+class OutputTokensDetails(ResponseStruct):
     reasoning_tokens: float | None = None
 
 
-class Usage(Read):
+class Usage(ResponseStruct):
     input_tokens: float | None = None
     output_tokens: float | None = None
-    input_tokens_details: InputDetails | None = None
-    output_tokens_details: OutputDetails | None = None
+    input_tokens_details: InputTokensDetails | None = None
+    output_tokens_details: OutputTokensDetails | None = None
 
 
-class Incomplete(Read):
+class IncompleteDetails(ResponseStruct):
     reason: str | None = None
 
 
-class Whole(Read):
-    """A whole answer; or, where it failed, an error."""
+class ResponseObject(ResponseStruct):
+    """A complete response; or, where it failed, an error."""
 
     id: str | None = None
     model: str | None = None
     status: str | None = None
     output: list[dict[str, Any]] | None = None
     usage: Usage | None = None
-    incomplete_details: Incomplete | None = None
+    incomplete_details: IncompleteDetails | None = None
     store: bool | None = None
     error: Any = None
 
 
-reader: Final = Reader(Whole)
+response_decoder: Final = StructDecoder(ResponseObject)
 
-Refusal: TypeAlias = Callable[..., APIStatusError]
-"""Makes the error of a refusal: :func:`locus.core.error_factory.refused`, or a provider's own."""
-
-
-@attrs.frozen
-class ResponsesParser:
-    """The ``ResponseParser`` of the responses format.
-
-    :param store: whether the server keeps the answers: then each has a ``provider_state``.
-    :param refusal: the error for an error object inside an answer.
-    """
-
-    store: bool = True
-    refusal: Refusal = make_status_error
-
-    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
-        """The answer that a body holds.
-
-        :raises APIStatusError: the answer failed, or the body is an error object.
-        :raises ResponseParseError: it is not what the format promises.
-        """
-        return response_of(reader.read(response), response, self.store, self.refusal)
-
-    def decoder(self) -> StreamDecoder:
-        """A reader for one streamed answer."""
-        from locus.wire.responses.stream import ResponsesDecoder
-
-        return ResponsesDecoder(self.store, self.refusal)
+StatusErrorFactory: TypeAlias = Callable[..., APIStatusError]
+"""Makes the exception for an error body: :func:`locus.core.status_errors.make_status_error`, or a
+function of a provider with the same parameters."""
 
 
-def response_of(
-    whole: Whole,
+def parse_response(
     body: bytes | str | Mapping[str, Any],
-    store: bool,
-    refusal: Refusal = make_status_error,
+    store: bool = True,
+    error_factory: StatusErrorFactory = make_status_error,
 ) -> ModelResponse:
-    """The answer in a decoded body; ``body`` is quoted in errors."""
-    check(whole, body, refusal)
-    if whole.output is None:
-        text = text_of(body)
-        if '"message"' in text:  # gateways that name an error by nothing else
-            raise refusal(text)
-        raise ResponseParseError("the answer has no output", body=text)
+    """Parse the body of a complete response.
+
+    :param store: whether the server stores the response. Then it has a ``provider_state``.
+    :raises APIStatusError: the response failed, or the body is an error object.
+    :raises ResponseParseError: the body does not follow the format.
+    """
+    response = response_decoder.decode(body)
+    raise_for_error(response, body, error_factory)
+    if response.output is None:
+        text = body_to_text(body)
+        if '"message"' in text:  # some gateways send an error object with no other known member
+            raise error_factory(text)
+        raise ResponseParseError("the response has no output", body=text)
     try:
-        return assemble(whole, read(whole.output), whole.output, store)
-    except ResponseParseError as error:
-        error.body = text_of(body)[:2000]
+        return build_model_response(response, parse_items(response.output), response.output, store)
+    except ResponseParseError as exc:
+        exc.body = body_to_text(body)[:2000]
         raise
 
 
-def check(whole: Whole, body: bytes | str | Mapping[str, Any], refusal: Refusal) -> None:
-    """Refuse an answer that failed, or that is no answer but an error object."""
-    if whole.error or whole.status == "failed":
-        raise failure(whole.error or {"message": "the answer failed"}, body, refusal)
+def raise_for_error(
+    response: ResponseObject,
+    body: bytes | str | Mapping[str, Any],
+    error_factory: StatusErrorFactory,
+) -> None:
+    """Raise an ``APIStatusError`` if the response failed, or if it is an error object."""
+    if response.error or response.status == "failed":
+        raise make_response_error(
+            response.error or {"message": "the response failed"}, body, error_factory
+        )
 
 
-def failure(
-    error: Any, body: bytes | str | Mapping[str, Any], refusal: Refusal = make_status_error
+def make_response_error(
+    error: Any,
+    body: bytes | str | Mapping[str, Any],
+    error_factory: StatusErrorFactory = make_status_error,
 ) -> APIStatusError:
-    """The error that an error object of this format stands for."""
+    """Make the exception for an error object of this format."""
     code = error.get("code") if isinstance(error, Mapping) else None
-    if isinstance(code, str) and code.startswith(_OF_THE_REQUEST):
+    if isinstance(code, str) and code.startswith(_INVALID_REQUEST_PREFIXES):
         error = {**error, "type": "invalid_request_error"}
-    return refusal(text_of(body), error=error)
+    return error_factory(body_to_text(body), error_object=error)
 
 
-def assemble(
-    whole: Whole, output: Output, items: list[Item], store: bool, *, unfinished: bool = False
+def build_model_response(
+    response: ResponseObject,
+    output: ParsedOutput,
+    items: list[Item],
+    store: bool,
+    *,
+    is_partial: bool = False,
 ) -> ModelResponse:
-    """The response, from what stands around the items and what they say.
+    """Build the ``ModelResponse`` from the response object and the parsed output.
 
-    :param items: those to keep where the message cannot repeat them.
-    :param unfinished: whether the rest has not arrived; such an answer has no state.
+    :param items: the output items; they are stored on the message if it cannot express them.
+    :param is_partial: whether the stream was interrupted. Then there is no ``provider_state``.
     """
-    notes: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     if output.annotations:
-        notes["annotations"] = output.annotations
-    kept = to_keep(items, output)
-    if kept:
-        notes[KEPT] = kept
+        metadata["annotations"] = output.annotations
+    native_items = select_native_items(items, output)
+    if native_items:
+        metadata[NATIVE_ITEMS_KEY] = native_items
     state = None
-    if store and whole.store is not False and whole.id and not unfinished:
-        state = FrozenDict({STATE: whole.id})
+    if store and response.store is not False and response.id and not is_partial:
+        state = FrozenDict({STATE_KEY: response.id})
     return ModelResponse(
-        message=Message(Role.ASSISTANT, _content(output), output.calls, metadata=notes or EMPTY),
-        usage=usage_of(whole.usage),
-        stop_reason=_stop_reason(whole),
+        message=Message(
+            Role.ASSISTANT, _build_content(output), output.calls, metadata=metadata or EMPTY
+        ),
+        usage=parse_usage(response.usage),
+        stop_reason=_get_stop_reason(response),
         provider_state=state,
         reasoning=output.reasoning or None,
-        model=whole.model or None,
-        response_id=whole.id or None,
+        model=response.model or None,
+        response_id=response.id or None,
         logprobs={"content": output.logprobs} if output.logprobs else None,
     )
 
 
-def _content(output: Output) -> Any:
+def _build_content(output: ParsedOutput) -> Any:
     if output.refusal:
         refusal = RefusalPart(output.refusal)
         return (TextPart(output.text), refusal) if output.text else (refusal,)
     return output.text if output.text or not output.calls else None
 
 
-def _stop_reason(whole: Whole) -> str | None:
-    reason = whole.incomplete_details.reason if whole.incomplete_details else None
-    return (reason if whole.status == "incomplete" else None) or whole.status or None
+def _get_stop_reason(response: ResponseObject) -> str | None:
+    reason = response.incomplete_details.reason if response.incomplete_details else None
+    return (reason if response.status == "incomplete" else None) or response.status or None
 
 
-def usage_of(usage: Usage | None) -> Mapping[str, int]:
-    """Token counts under Locus's names."""
+def parse_usage(usage: Usage | None) -> Mapping[str, int]:
+    """Translate token counts to Locus's names."""
     if usage is None:
         return EMPTY
-    taken, spent = usage.input_tokens_details, usage.output_tokens_details
-    return token_counts(
+    input_details, output_details = usage.input_tokens_details, usage.output_tokens_details
+    return build_usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
-        cached_tokens=taken.cached_tokens if taken else None,
-        cache_creation_input_tokens=taken.cache_write_tokens if taken else None,
-        reasoning_tokens=spent.reasoning_tokens if spent else None,
+        cached_tokens=input_details.cached_tokens if input_details else None,
+        cache_creation_input_tokens=input_details.cache_write_tokens if input_details else None,
+        reasoning_tokens=output_details.reasoning_tokens if output_details else None,
     )

@@ -1,13 +1,13 @@
-"""An answer of ``POST /responses`` that comes in pieces.
+"""Decodes a streamed response of ``POST /responses``.
 
-The events are named after what they do: ``response.created`` at first, then for each item of the
-answer ``output_item.added``, its deltas and what they come to, and ``output_item.done`` with the
-whole item. The end is ``response.completed``, ``.incomplete`` or ``.failed``, with the answer;
-a stream without one of these was cut short. Events of the server's own tools, and of kinds that do
-not exist yet, are passed over: what they tell is in the items.
+The first event is ``response.created``. For each item of the response there are
+``output_item.added``, the item's deltas, the full text of each part, and ``output_item.done`` with
+the complete item. The last event is ``response.completed``, ``.incomplete`` or ``.failed``, with
+the complete response; a stream without one of these was interrupted. Events of the server's own
+tools, and of types that are not known yet, are ignored: the items contain their results.
 
-What has been handed out counts: where the pieces and the whole answer do not agree, which no server
-should let happen, the text is that of the pieces.
+The caller has already received the deltas. Should the deltas and the complete response differ,
+which would be a fault of the server, the text of the deltas is used.
 """
 
 from __future__ import annotations
@@ -17,33 +17,32 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from locus.core.error_factory import make_status_error
 from locus.core.errors import ResponseParseError
-from locus.core.events import ModelChunkEvent, chunk_event
+from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.json import Read, Reader, text_of
-from locus.wire.responses.items import (
-    PARAGRAPH,
-    CallItem,
+from locus.core.status_errors import make_status_error
+from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.responses.output_items import (
+    REASONING_SEPARATOR,
     Item,
-    read,
-    shape_of,
+    ToolCallItem,
+    parse_item,
+    parse_items,
 )
 from locus.wire.responses.response import (
-    Refusal,
-    Whole,
-    assemble,
-    check,
-    failure,
-    reader,
-    response_of,
+    ResponseObject,
+    StatusErrorFactory,
+    build_model_response,
+    make_response_error,
+    parse_response,
+    raise_for_error,
 )
-from locus.wire.responses.text_accumulator import Index, Place, Strand
+from locus.wire.responses.text_accumulator import ItemKey, PartIndex, TextAccumulator
 from locus.wire.stream_decoder import StreamDecoder
-from locus.wire.stream_framing import ServerSentEvents
+from locus.wire.stream_framing import SSEFraming
 
 
-class Event(Read):
+class Event(ResponseStruct):
     type: str | None = None
     delta: Any = None
     output_index: int | None = None
@@ -56,245 +55,271 @@ class Event(Read):
     refusal: Any = None
     item: dict[str, Any] | None = None
     part: dict[str, Any] | None = None
-    response: Whole | None = None
+    response: ResponseObject | None = None
     error: Any = None
     message: Any = None
     code: Any = None
 
     @property
-    def place(self) -> Place:
-        """The item that this event is about."""
+    def item_key(self) -> ItemKey:
+        """The key of the item that this event belongs to."""
         return self.item_id if self.output_index is None else self.output_index
 
 
-class _Kind(Read):
+class _TypeOnly(ResponseStruct):
     type: str | None = None
 
 
-_reader: Final = Reader(Event)
-_decode: Final = _reader.decode
-_kind: Final = Reader(_Kind)
+_event_decoder: Final = StructDecoder(Event)
+_decode: Final = _event_decoder.decode_strict
+_type_decoder: Final = StructDecoder(_TypeOnly)
 
 
 class ResponsesDecoder(StreamDecoder):
     """The ``StreamDecoder`` of the responses format."""
 
     __slots__ = (
-        "_begun_as",
+        "_argument_chunks",
+        "_created_response",
+        "_error_factory",
         "_items",
-        "_pieces",
+        "_reasoning",
         "_refusal",
-        "_refuse",
         "_response",
         "_store",
         "_text",
-        "_thought",
     )
 
-    def __init__(self, store: bool = True, refuse: Refusal = make_status_error) -> None:
-        super().__init__(ServerSentEvents())
+    def __init__(
+        self, store: bool = True, error_factory: StatusErrorFactory = make_status_error
+    ) -> None:
+        super().__init__(SSEFraming())
         self._store = store
-        self._refuse = refuse
-        self._begun_as = Whole()
-        self._items: dict[Place, Item] = {}
-        self._pieces: dict[Place, list[str]] = {}
-        """What has arrived of the arguments of calls that are not whole."""
-        self._text = Strand()
-        self._thought = Strand(PARAGRAPH)
-        self._refusal = Strand()
+        self._error_factory = error_factory
+        self._created_response = ResponseObject()
+        self._items: dict[ItemKey, Item] = {}
+        self._argument_chunks: dict[ItemKey, list[str]] = {}
+        """The arguments received so far, for calls that are not complete."""
+        self._text = TextAccumulator()
+        self._reasoning = TextAccumulator(REASONING_SEPARATOR)
+        self._refusal = TextAccumulator()
         self._response: ModelResponse | None = None
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         return False  # every server of this format sends its end marker
 
-    def read(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             event = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]":  # gateways that know OpenAI's older format best
+            if frame.strip() == b"[DONE]":  # some gateways end the stream like chat completions
                 return
             try:
-                event = _reader.read(frame)
+                event = _event_decoder.decode(frame)
             except ResponseParseError:
-                if _kind.read(frame).type in (None, *HANDLED):
+                if _type_decoder.decode(frame).type in (None, *HANDLED_EVENTS):
                     raise
                 return
-        kind = event.type
-        if kind == "response.output_text.delta":  # nearly always
-            piece = event.delta
-            if piece.__class__ is str and piece:
-                place = event.output_index
-                key = (event.item_id if place is None else place, event.content_index or 0)
+        event_type = event.type
+        if event_type == "response.output_text.delta":  # nearly always
+            delta = event.delta
+            if delta.__class__ is str and delta:
+                output_index = event.output_index
+                key = (
+                    event.item_id if output_index is None else output_index,
+                    event.content_index or 0,
+                )
                 text = self._text
                 if key == text.key:
-                    text.run.append(piece)
+                    text.run.append(delta)
                 else:
-                    text.add(key, piece)
-                events.append(chunk_event(piece))
+                    text.add(key, delta)
+                events.append(make_chunk_event(delta))
             return
-        handler = _HANDLERS.get(kind or "")
+        handler = _HANDLERS.get(event_type or "")
         if handler is not None:
             handler(self, event, frame, events)
-        elif kind is None and (event.error or event.message):
-            raise failure(
-                event.error or {"message": event.message, "code": event.code}, frame, self._refuse
+        elif event_type is None and (event.error or event.message):
+            raise make_response_error(
+                event.error or {"message": event.message, "code": event.code},
+                frame,
+                self._error_factory,
             )
 
-    def read_whole(self, body: bytes) -> ModelResponse:
-        return response_of(reader.read(body), body, self._store, self._refuse)
+    def parse_body(self, body: bytes) -> ModelResponse:
+        return parse_response(body, self._store, self._error_factory)
 
-    def whole(self) -> ModelResponse:
-        return self._response or self.partial()
+    def build_response(self) -> ModelResponse:
+        return self._response or self.build_partial_response()
 
-    def partial(self) -> ModelResponse:
-        output = read(self._arrived(), unfinished=True)
-        output.text, output.reasoning = self._text.said(), self._thought.said()
-        output.refusal = self._refusal.said()
-        return assemble(self._begun_as, output, [], self._store, unfinished=True)
+    def build_partial_response(self) -> ModelResponse:
+        output = parse_items(self._collect_items(), skip_unnamed_calls=True)
+        output.text, output.reasoning = self._text.get_text(), self._reasoning.get_text()
+        output.refusal = self._refusal.get_text()
+        return build_model_response(
+            self._created_response, output, [], self._store, is_partial=True
+        )
 
-    # Handlers, one for each event that tells something.
+    # Handlers, one for each type of event that is not ignored.
 
-    def _begin(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        begun, before = event.response, self._begun_as
-        if begun is not None:
-            check(begun, frame, self._refuse)
-            self._begun_as = Whole(id=begun.id or before.id, model=begun.model or before.model)
+    def _on_created(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        created, previous = event.response, self._created_response
+        if created is not None:
+            raise_for_error(created, frame, self._error_factory)
+            self._created_response = ResponseObject(
+                id=created.id or previous.id, model=created.model or previous.model
+            )
 
-    def _item(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def _on_output_item(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         item = event.item
         if item is None:
             return
-        place: Place = event.output_index
-        if place is None:
-            named = item.get("id")
-            place = named if isinstance(named, str) else event.item_id
-        shape = shape_of(item)
-        self._items[place] = item
+        item_key: ItemKey = event.output_index
+        if item_key is None:
+            item_id = item.get("id")
+            item_key = item_id if isinstance(item_id, str) else event.item_id
+        parsed_item = parse_item(item)
+        self._items[item_key] = item
         if event.type == "response.output_item.added":
             return
-        said = read([item], unfinished=True)
-        self._refusal.settle(place, None, said.refusal)
-        text = self._text.settle(place, None, said.text)
-        _tell(text, self._thought.settle(place, None, said.reasoning), events)
-        if isinstance(shape, CallItem) and (shape.arguments or shape.input):
-            self._pieces.pop(place, None)
+        output = parse_items([item], skip_unnamed_calls=True)
+        self._refusal.finish_part(item_key, None, output.refusal)
+        text = self._text.finish_part(item_key, None, output.text)
+        _append_event(text, self._reasoning.finish_part(item_key, None, output.reasoning), events)
+        if isinstance(parsed_item, ToolCallItem) and (parsed_item.arguments or parsed_item.input):
+            self._argument_chunks.pop(item_key, None)
 
-    def _part(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        """A part that begins, perhaps with some of its text, or that is whole."""
+    def _on_content_part(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        """A content part that starts, perhaps with some text, or that is complete."""
         part = event.part or {}
         if part.get("type") == "reasoning_text":
-            self._think(event, f"content {event.content_index or 0}", events)
+            self._add_reasoning(event, f"content {event.content_index or 0}", events)
             return
-        _hear(self._refusal, event, event.content_index or 0, part.get("refusal"))
-        _tell(_hear(self._text, event, event.content_index or 0, part.get("text")), "", events)
+        _add_text(self._refusal, event, event.content_index or 0, part.get("refusal"))
+        _append_event(
+            _add_text(self._text, event, event.content_index or 0, part.get("text")), "", events
+        )
 
-    def _text_done(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        _tell(_hear(self._text, event, event.content_index or 0, event.text), "", events)
+    def _on_text_done(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        _append_event(
+            _add_text(self._text, event, event.content_index or 0, event.text), "", events
+        )
 
-    def _refused(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        _hear(self._refusal, event, event.content_index or 0, event.delta or event.refusal)
+    def _on_refusal(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        _add_text(self._refusal, event, event.content_index or 0, event.delta or event.refusal)
 
-    def _summary(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        self._think(event, f"summary {event.summary_index or 0}", events)
+    def _on_reasoning_summary(
+        self, event: Event, frame: bytes, events: list[ModelChunkEvent]
+    ) -> None:
+        self._add_reasoning(event, f"summary {event.summary_index or 0}", events)
 
-    def _reasoning(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        self._think(event, f"content {event.content_index or 0}", events)
+    def _on_reasoning_text(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        self._add_reasoning(event, f"content {event.content_index or 0}", events)
 
-    def _think(self, event: Event, index: str, events: list[ModelChunkEvent]) -> None:
-        said = event.part.get("text") if event.part else event.delta or event.text
-        _tell("", _hear(self._thought, event, index, said), events)
+    def _add_reasoning(self, event: Event, part_index: str, events: list[ModelChunkEvent]) -> None:
+        text = event.part.get("text") if event.part else event.delta or event.text
+        _append_event("", _add_text(self._reasoning, event, part_index, text), events)
 
-    def _arguments(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+    def _on_arguments(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         if isinstance(event.delta, str):
-            self._pieces.setdefault(event.place, []).append(event.delta)
-        whole = event.arguments or event.input
-        if isinstance(whole, str):
-            self._pieces[event.place] = [whole]
+            self._argument_chunks.setdefault(event.item_key, []).append(event.delta)
+        arguments = event.arguments or event.input
+        if isinstance(arguments, str):
+            self._argument_chunks[event.item_key] = [arguments]
 
-    def _end(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        whole = event.response
-        if whole is None:
-            raise ResponseParseError("the answer ends without itself", body=text_of(frame))
-        whole.status = whole.status or str(event.type).removeprefix("response.")
-        check(whole, frame, self._refuse)
-        whole.id, whole.model = whole.id or self._begun_as.id, whole.model or self._begun_as.model
-        items = whole.output or self._arrived()  # some gateways empty it
+    def _on_end(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        response = event.response
+        if response is None:
+            raise ResponseParseError("the last event has no response", body=body_to_text(frame))
+        response.status = response.status or str(event.type).removeprefix("response.")
+        raise_for_error(response, frame, self._error_factory)
+        response.id, response.model = (
+            response.id or self._created_response.id,
+            response.model or self._created_response.model,
+        )
+        items = response.output or self._collect_items()  # some gateways send an empty list
         try:
-            output = read(items)
-        except ResponseParseError as error:
-            error.body = text_of(frame)[:2000]
+            output = parse_items(items)
+        except ResponseParseError as exc:
+            exc.body = body_to_text(frame)[:2000]
             raise
-        output.text, text, agree = self._text.agree(output.text)
-        output.reasoning, thought, _ = self._thought.agree(output.reasoning)
-        output.refusal = output.refusal or self._refusal.said()
-        self._response = assemble(whole, output, items if agree else [], self._store)
-        _tell(text, thought, events)
+        output.text, text, is_consistent = self._text.reconcile(output.text)
+        output.reasoning, reasoning, _ = self._reasoning.reconcile(output.reasoning)
+        output.refusal = output.refusal or self._refusal.get_text()
+        self._response = build_model_response(
+            response, output, items if is_consistent else [], self._store
+        )
+        _append_event(text, reasoning, events)
         events.append(self.finish())
 
-    def _fails(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        said = {"code": event.code, "message": event.message or "no explanation"}
-        raise failure(event.error or said, frame, self._refuse)
+    def _on_error(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        error = {"code": event.code, "message": event.message or "no explanation"}
+        raise make_response_error(event.error or error, frame, self._error_factory)
 
-    # What has arrived.
-
-    def _arrived(self) -> list[Item]:
-        """The items so far, calls with what has arrived of their arguments."""
-        numbered = all(isinstance(place, int) for place in self._items)
-        places = sorted(self._items, key=_number) if numbered else list(self._items)
-        found = []
-        for place in places:
-            item, pieces = self._items[place], self._pieces.get(place)
-            if pieces is not None:
+    def _collect_items(self) -> list[Item]:
+        """The items received so far; calls have the arguments received so far."""
+        has_indexes = all(isinstance(key, int) for key in self._items)
+        item_keys = sorted(self._items, key=_to_sort_key) if has_indexes else list(self._items)
+        items = []
+        for item_key in item_keys:
+            item, chunks = self._items[item_key], self._argument_chunks.get(item_key)
+            if chunks is not None:
                 name = "input" if item.get("type") == "custom_tool_call" else "arguments"
-                item = {**item, name: "".join(pieces)}
-            found.append(item)
-        return found
+                item = {**item, name: "".join(chunks)}
+            items.append(item)
+        return items
 
 
-def _hear(strand: Strand, event: Event, index: Index, said: object) -> str:
-    """Take in a piece, or a part that is whole; gives what it adds."""
+def _add_text(
+    accumulator: TextAccumulator, event: Event, part_index: PartIndex, text: object
+) -> str:
+    """Add a delta, or the full text of a part; returns the text that is new."""
     if str(event.type).endswith("done"):
-        return strand.settle(event.place, index, said)
-    return strand.add((event.place, index), said) if isinstance(said, str) and said else ""
+        return accumulator.finish_part(event.item_key, part_index, text)
+    return (
+        accumulator.add((event.item_key, part_index), text)
+        if isinstance(text, str) and text
+        else ""
+    )
 
 
-def _tell(text: str, thought: str, events: list[ModelChunkEvent]) -> None:
-    if text or thought:
-        events.append(chunk_event(text, thought))
+def _append_event(text: str, reasoning: str, events: list[ModelChunkEvent]) -> None:
+    if text or reasoning:
+        events.append(make_chunk_event(text, reasoning))
 
 
-def _number(place: Place) -> int:
-    return place if isinstance(place, int) else 0
+def _to_sort_key(item_key: ItemKey) -> int:
+    return item_key if isinstance(item_key, int) else 0
 
 
 _Handler: TypeAlias = Callable[[ResponsesDecoder, Event, bytes, list[ModelChunkEvent]], None]
 
 _HANDLERS: Final[Mapping[str, _Handler]] = {
-    "response.created": ResponsesDecoder._begin,
-    "response.queued": ResponsesDecoder._begin,
-    "response.in_progress": ResponsesDecoder._begin,
-    "response.output_item.added": ResponsesDecoder._item,
-    "response.output_item.done": ResponsesDecoder._item,
-    "response.content_part.added": ResponsesDecoder._part,
-    "response.content_part.done": ResponsesDecoder._part,
-    "response.output_text.done": ResponsesDecoder._text_done,
-    "response.refusal.delta": ResponsesDecoder._refused,
-    "response.refusal.done": ResponsesDecoder._refused,
-    "response.reasoning_summary_part.added": ResponsesDecoder._summary,
-    "response.reasoning_summary_part.done": ResponsesDecoder._summary,
-    "response.reasoning_summary_text.delta": ResponsesDecoder._summary,
-    "response.reasoning_summary_text.done": ResponsesDecoder._summary,
-    "response.reasoning_text.delta": ResponsesDecoder._reasoning,
-    "response.reasoning_text.done": ResponsesDecoder._reasoning,
-    "response.function_call_arguments.delta": ResponsesDecoder._arguments,
-    "response.function_call_arguments.done": ResponsesDecoder._arguments,
-    "response.custom_tool_call_input.delta": ResponsesDecoder._arguments,
-    "response.custom_tool_call_input.done": ResponsesDecoder._arguments,
-    "response.completed": ResponsesDecoder._end,
-    "response.incomplete": ResponsesDecoder._end,
-    "response.failed": ResponsesDecoder._end,
-    "error": ResponsesDecoder._fails,
+    "response.created": ResponsesDecoder._on_created,
+    "response.queued": ResponsesDecoder._on_created,
+    "response.in_progress": ResponsesDecoder._on_created,
+    "response.output_item.added": ResponsesDecoder._on_output_item,
+    "response.output_item.done": ResponsesDecoder._on_output_item,
+    "response.content_part.added": ResponsesDecoder._on_content_part,
+    "response.content_part.done": ResponsesDecoder._on_content_part,
+    "response.output_text.done": ResponsesDecoder._on_text_done,
+    "response.refusal.delta": ResponsesDecoder._on_refusal,
+    "response.refusal.done": ResponsesDecoder._on_refusal,
+    "response.reasoning_summary_part.added": ResponsesDecoder._on_reasoning_summary,
+    "response.reasoning_summary_part.done": ResponsesDecoder._on_reasoning_summary,
+    "response.reasoning_summary_text.delta": ResponsesDecoder._on_reasoning_summary,
+    "response.reasoning_summary_text.done": ResponsesDecoder._on_reasoning_summary,
+    "response.reasoning_text.delta": ResponsesDecoder._on_reasoning_text,
+    "response.reasoning_text.done": ResponsesDecoder._on_reasoning_text,
+    "response.function_call_arguments.delta": ResponsesDecoder._on_arguments,
+    "response.function_call_arguments.done": ResponsesDecoder._on_arguments,
+    "response.custom_tool_call_input.delta": ResponsesDecoder._on_arguments,
+    "response.custom_tool_call_input.done": ResponsesDecoder._on_arguments,
+    "response.completed": ResponsesDecoder._on_end,
+    "response.incomplete": ResponsesDecoder._on_end,
+    "response.failed": ResponsesDecoder._on_end,
+    "error": ResponsesDecoder._on_error,
 }
-HANDLED: Final = frozenset({"response.output_text.delta", *_HANDLERS})
-"""The events that tell something. All others are passed over."""
+HANDLED_EVENTS: Final = frozenset({"response.output_text.delta", *_HANDLERS})
+"""The types of events that are read. All others are ignored."""

@@ -1,77 +1,82 @@
-"""What a streamed answer says in one voice, in pieces, and then again in parts and items."""
+"""Accumulates the text of a stream that sends deltas, then full parts, then complete items."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-Place: TypeAlias = int | str | None
-"""Where an item stands in the output; its id, where a server does not number them."""
-Index: TypeAlias = int | str | None
-"""Where a part stands in its item."""
+ItemKey: TypeAlias = int | str | None
+"""The index of an item in the output, or its id where a server sends no index."""
+PartIndex: TypeAlias = int | str | None
+"""The index of a part in its item."""
 
 
-class Strand:
-    """The text, the reasoning, or the refusal of an answer.
+class TextAccumulator:
+    """Accumulates the text, the reasoning, or the refusal of a response.
 
-    Pieces are kept in the order of their arrival, in runs of one part, and ``joint`` stands
-    between two runs.
+    Deltas are stored in the order in which they arrive. Consecutive deltas of one part form a run;
+    the full text is the runs joined by ``separator``.
     """
 
-    __slots__ = ("_items", "_joint", "_place", "_runs", "_settled", "key", "run")
+    __slots__ = ("_completed", "_item_key", "_items", "_runs", "_separator", "key", "run")
 
-    def __init__(self, joint: str = "") -> None:
-        self._joint = joint
+    def __init__(self, separator: str = "") -> None:
+        self._separator = separator
         self._runs: list[list[str]] = []
-        self._items: dict[Place, list[tuple[Index, list[str]]]] = {}
-        self._settled: set[tuple[Place, Index]] = set()
-        self._place: Place = None
-        self.key: tuple[Place, Index] | None = None
-        """The part that is being said; None where the last one is whole."""
+        self._items: dict[ItemKey, list[tuple[PartIndex, list[str]]]] = {}
+        self._completed: set[tuple[ItemKey, PartIndex]] = set()
+        self._item_key: ItemKey = None
+        self.key: tuple[ItemKey, PartIndex] | None = None
+        """The part that deltas are arriving for; None after a part was completed."""
         self.run: list[str] = []
-        """The pieces of the last run."""
+        """The deltas of the last run."""
 
-    def add(self, key: tuple[Place, Index], piece: str) -> str:
-        """Take in a piece that is not empty; gives what it adds to the whole."""
-        joint = ""
+    def add(self, key: tuple[ItemKey, PartIndex], delta: str) -> str:
+        """Add a delta that is not empty; returns what it adds to the full text."""
+        separator = ""
         if key != self.key:
-            joint = self._joint if self._runs else ""
-            self.key, self._place, self.run = key, key[0], []
+            separator = self._separator if self._runs else ""
+            self.key, self._item_key, self.run = key, key[0], []
             self._runs.append(self.run)
             self._items.setdefault(key[0], []).append((key[1], self.run))
-        self.run.append(piece)
-        return joint + piece
+        self.run.append(delta)
+        return separator + delta
 
-    def settle(self, place: Place, index: Index, whole: object) -> str:
-        """Take in a part that has come whole; gives what that adds to its pieces.
+    def finish_part(self, item_key: ItemKey, part_index: PartIndex, full_text: object) -> str:
+        """Add the full text of a part; returns what is new in comparison to its deltas.
 
-        :param index: None for an item with all its parts.
+        :param part_index: None for the text of an item, with all its parts.
         """
-        key = (place, index)
+        key = (item_key, part_index)
         if key == self.key:
-            self.key = None  # where parts are not numbered, the next piece is of another one
-        if not isinstance(whole, str) or not whole or key in self._settled:
+            self.key = None  # where parts have no index, the next delta belongs to another part
+        if not isinstance(full_text, str) or not full_text or key in self._completed:
             return ""
-        self._settled.add(key)
-        runs = ["".join(run) for at, run in self._items.get(place, ()) if index in (None, at)]
-        have = ("" if index is not None else self._joint).join(runs)
-        rest = whole[len(have) :] if whole.startswith(have) else ""
+        self._completed.add(key)
+        runs = [
+            "".join(run)
+            for index, run in self._items.get(item_key, ())
+            if part_index in (None, index)
+        ]
+        received = ("" if part_index is not None else self._separator).join(runs)
+        rest = full_text[len(received) :] if full_text.startswith(received) else ""
         if not rest:
             return ""
-        if have and self._place == place:
-            self.run.append(rest)  # of an item: with the joints that are in it
+        if received and self._item_key == item_key:
+            self.run.append(rest)  # the text of an item contains its separators
             return rest
-        return self.add(key, rest.removeprefix(self._joint) if have else rest)
+        return self.add(key, rest.removeprefix(self._separator) if received else rest)
 
-    def said(self) -> str:
-        """All of it."""
-        return self._joint.join("".join(run) for run in self._runs)
+    def get_text(self) -> str:
+        """The full text."""
+        return self._separator.join("".join(run) for run in self._runs)
 
-    def agree(self, whole: str) -> tuple[str, str, bool]:
-        """What counts of all pieces and of ``whole``, what of it is new, and whether they agree.
+    def reconcile(self, final_text: str) -> tuple[str, str, bool]:
+        """Compare the deltas with ``final_text``.
 
-        What has been handed out counts.
+        Returns the text to use, the part of it that is new, and whether the two agree. If they do
+        not, the deltas are used, because the caller has already received them.
         """
-        said = self.said()
-        if whole.startswith(said):
-            return whole, whole[len(said) :], True
-        return said, "", False
+        received = self.get_text()
+        if final_text.startswith(received):
+            return final_text, final_text[len(received) :], True
+        return received, "", False

@@ -1,4 +1,4 @@
-"""What is sent to ask for a type: the schema, and what strict mode makes of it."""
+"""The ``response_format`` of a type: its schema, with and without strict mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from locus.core.errors import ConfigurationError
 from locus.core.structured import build_response_format, parse_structured
-from locus.core.structured.strict_schema import to_strict
+from locus.core.structured.strict_schema import to_strict_schema
 
 T = TypeVar("T")
 
@@ -71,18 +71,18 @@ class Loose(TypedDict):
     maybe: NotRequired[str]
 
 
-def schema(type: Any, strict: bool = True) -> dict[str, Any]:
+def build_schema(type: Any, strict: bool = True) -> dict[str, Any]:
     return build_response_format(type, strict)["json_schema"]["schema"]
 
 
 def test_the_format_is_openais() -> None:
-    said = build_response_format(Item)
-    assert said["type"] == "json_schema"
-    assert said["json_schema"].keys() == {"name", "schema", "strict"}
-    assert said["json_schema"]["name"] == "Item"
-    assert said["json_schema"]["strict"] is True
+    response_format = build_response_format(Item)
+    assert response_format["type"] == "json_schema"
+    assert response_format["json_schema"].keys() == {"name", "schema", "strict"}
+    assert response_format["json_schema"]["name"] == "Item"
+    assert response_format["json_schema"]["strict"] is True
     assert build_response_format(Item, strict=False)["json_schema"]["strict"] is False
-    assert msgspec.json.decode(msgspec.json.encode(said)) == said
+    assert msgspec.json.decode(msgspec.json.encode(response_format)) == response_format
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,14 @@ def test_the_format_is_openais() -> None:
         (Item, "?", "answer"),
     ],
 )
-def test_the_name_keeps_to_what_openai_takes(type: Any, name: str | None, expected: str) -> None:
+def test_the_name_has_only_characters_that_openai_accepts(
+    type: Any, name: str | None, expected: str
+) -> None:
     assert build_response_format(type, name=name)["json_schema"]["name"] == expected
 
 
-def test_strict_mode_requires_every_member_and_takes_no_others() -> None:
-    assert schema(Order) == {
+def test_strict_mode_requires_every_member_and_forbids_others() -> None:
+    assert build_schema(Order) == {
         "type": "object",
         "properties": {
             "items": {"type": "array", "items": {"$ref": "#/$defs/Item"}, "minItems": 1},
@@ -137,7 +139,7 @@ ITEM = {
 
 
 def test_without_strict_mode_defaults_stay_optional() -> None:
-    loose = schema(Order, strict=False)
+    loose = build_schema(Order, strict=False)
     assert loose["required"] == ["items", "best"]
     assert loose["properties"]["count"] == {"type": "integer", "default": 1}
     assert loose["properties"]["best"] == {
@@ -151,37 +153,37 @@ def test_without_strict_mode_defaults_stay_optional() -> None:
 @pytest.mark.parametrize(
     "type", [int, str, list[int], Item | None, Item | Loose, Size, Literal["a"], tuple[int, int]]
 )
-def test_what_is_no_object_is_asked_for_as_the_member_value_of_one(type: Any, strict: bool) -> None:
-    found = schema(type, strict)
-    assert found["type"] == "object"
-    assert found["required"] == ["value"]
-    assert list(found["properties"]) == ["value"]
+def test_a_type_that_is_no_object_is_wrapped_as_the_member_value(type: Any, strict: bool) -> None:
+    schema = build_schema(type, strict)
+    assert schema["type"] == "object"
+    assert schema["required"] == ["value"]
+    assert list(schema["properties"]) == ["value"]
 
 
-def test_a_class_may_speak_of_itself() -> None:
-    found = schema(Node)
+def test_a_class_may_refer_to_itself() -> None:
+    schema = build_schema(Node)
     node = {"$ref": "#/$defs/Node"}
-    follows = {"anyOf": [node, {"type": "null"}], "description": "what follows"}
-    assert found["properties"]["next"] == follows
-    twin = found["properties"]["twin"]
+    next_node = {"anyOf": [node, {"type": "null"}], "description": "what follows"}
+    assert schema["properties"]["next"] == next_node
+    twin = schema["properties"]["twin"]
     assert twin["description"] == "the same again"
     assert twin["properties"]["twin"] == {"anyOf": [node], "description": "the same again"}
-    assert found["$defs"].keys() == {"Node"}
+    assert schema["$defs"].keys() == {"Node"}
 
 
-def test_type_variables_are_filled_in_also_where_they_are_inherited() -> None:
-    assert schema(Pair[str])["properties"]["second"]["items"] == {"type": "string"}
-    measured = schema(Measured[float])["properties"]
+def test_type_variables_are_replaced_also_if_they_are_inherited() -> None:
+    assert build_schema(Pair[str])["properties"]["second"]["items"] == {"type": "string"}
+    measured = build_schema(Measured[float])["properties"]
     assert measured["first"] == {"type": "array", "items": {"type": "number"}}
     assert measured["unit"] == {"type": "string", "description": 'SI (default: "m")'}
 
 
-def test_two_types_of_one_name_get_two_definitions() -> None:
-    found = schema(tuple[Pair[int], Pair[str], OtherItem, Item], strict=False)
-    rows = [part["$ref"] for part in found["properties"]["value"]["prefixItems"]]
-    assert rows == [f"#/$defs/{name}" for name in ("Pair_int", "Pair_str", "Item", "Item_2")]
-    assert found["$defs"]["Item"]["properties"].keys() == {"other"}
-    assert found["$defs"]["Item_2"]["properties"].keys() == {"name", "price", "size"}
+def test_two_types_with_one_name_get_two_definitions() -> None:
+    schema = build_schema(tuple[Pair[int], Pair[str], OtherItem, Item], strict=False)
+    references = [item["$ref"] for item in schema["properties"]["value"]["prefixItems"]]
+    assert references == [f"#/$defs/{name}" for name in ("Pair_int", "Pair_str", "Item", "Item_2")]
+    assert schema["$defs"]["Item"]["properties"].keys() == {"other"}
+    assert schema["$defs"]["Item_2"]["properties"].keys() == {"name", "price", "size"}
 
 
 OtherItem = attrs.make_class("Item", {"other": attrs.field(type=int)})
@@ -189,15 +191,15 @@ Inside = msgspec.defstruct("Inside", [("deep", int)])
 AsItem = msgspec.defstruct("Item", [("inside", list[Inside])])
 
 
-def test_definitions_of_others_make_room_for_each_other() -> None:
-    found = schema(tuple[Item, AsItem, AsItem], strict=False)
+def test_definitions_of_msgspec_are_merged_under_unique_names() -> None:
+    schema = build_schema(tuple[Item, AsItem, AsItem], strict=False)
     first, second, _ = (
-        found["$defs"][part["$ref"].removeprefix("#/$defs/")]
-        for part in found["properties"]["value"]["prefixItems"]
+        schema["$defs"][item["$ref"].removeprefix("#/$defs/")]
+        for item in schema["properties"]["value"]["prefixItems"]
     )
     assert first["properties"].keys() == {"name", "price", "size"}
     assert second["properties"]["inside"]["items"] == {"$ref": "#/$defs/Inside"}
-    assert found["$defs"]["Inside"]["properties"] == {"deep": {"type": "integer"}}
+    assert schema["$defs"]["Inside"]["properties"] == {"deep": {"type": "integer"}}
 
 
 Score = NewType("Score", Annotated[int, msgspec.Meta(ge=0, description="points")])
@@ -215,8 +217,8 @@ class Varied(Generic[T, Bounded, Either]):
     old: Any = attrs.field(default=None, metadata={"description": 5})
 
 
-def test_new_types_and_open_type_variables_are_what_they_stand_for() -> None:
-    assert schema(Varied, strict=False)["properties"] == {
+def test_new_types_and_unbound_type_variables_are_resolved() -> None:
+    assert build_schema(Varied, strict=False)["properties"] == {
         "free": {},
         "bounded": {"type": "integer"},
         "either": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
@@ -232,42 +234,46 @@ def test_new_types_and_open_type_variables_are_what_they_stand_for() -> None:
     }
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements came with Python 3.12")
-def test_a_named_type_may_speak_of_itself() -> None:
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements need Python 3.12")
+def test_a_type_alias_may_refer_to_itself() -> None:
     module = ModuleType("aliases")
     exec("type Tree[T] = T | list[Tree[T]]\ntype Ints = Tree[int]", module.__dict__)
-    found = schema(module.Ints)
-    assert found["properties"]["value"] == {"$ref": "#/$defs/Ints"}
-    tree = found["$defs"]["Tree_int"]
+    schema = build_schema(module.Ints)
+    assert schema["properties"]["value"] == {"$ref": "#/$defs/Ints"}
+    tree = schema["$defs"]["Tree_int"]
     assert tree["anyOf"][1] == {"type": "array", "items": {"$ref": "#/$defs/Tree_int"}}
     assert parse_structured("[1, [2, []]]", module.Ints).unwrap() == [1, [2, []]]
-    assert "$[1]: a whole number or" in str(parse_structured('[1, "x"]', module.Ints).error)
+    assert "$[1]: expected an integer or" in str(parse_structured('[1, "x"]', module.Ints).error)
 
 
-def test_what_a_typed_dict_may_leave_out_is_nullable_in_strict_mode() -> None:
-    assert schema(Loose)["required"] == ["needed", "maybe"]
-    assert schema(Loose)["properties"]["maybe"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
-    assert schema(Loose, strict=False)["required"] == ["needed"]
-    assert schema(Loose, strict=False)["properties"]["maybe"] == {"type": "string"}
+def test_an_optional_key_of_a_typed_dict_is_nullable_in_strict_mode() -> None:
+    assert build_schema(Loose)["required"] == ["needed", "maybe"]
+    assert build_schema(Loose)["properties"]["maybe"] == {
+        "anyOf": [{"type": "string"}, {"type": "null"}]
+    }
+    assert build_schema(Loose, strict=False)["required"] == ["needed"]
+    assert build_schema(Loose, strict=False)["properties"]["maybe"] == {"type": "string"}
 
 
-def test_what_strict_mode_does_not_check_is_said_in_words() -> None:
-    short = Annotated[str, msgspec.Meta(max_length=5, description="A code.", pattern="^(?!x)")]
-    code = schema(list[short])["properties"]["value"]["items"]
+def test_keywords_that_strict_mode_does_not_support_move_into_the_description() -> None:
+    short_string = Annotated[
+        str, msgspec.Meta(max_length=5, description="A code.", pattern="^(?!x)")
+    ]
+    code = build_schema(list[short_string])["properties"]["value"]["items"]
     assert code.keys() == {"type", "description"}
     assert code["description"] == 'A code. (maxLength: 5; pattern: "^(?!x)")'
-    assert schema(list[bytes])["properties"]["value"]["items"] == {
+    assert build_schema(list[bytes])["properties"]["value"]["items"] == {
         "type": "string",
         "description": '(contentEncoding: "base64")',
     }
 
 
-def test_what_keys_may_be_is_said_where_json_can_say_it() -> None:
-    assert schema(dict[Size, int], strict=False)["propertyNames"] == {"$ref": "#/$defs/Size"}
-    assert schema(dict[datetime.date, int], strict=False)["propertyNames"]["format"] == "date"
-    assert "propertyNames" not in schema(dict[int, int], strict=False)
+def test_the_type_of_keys_is_in_the_schema_if_json_schema_can_express_it() -> None:
+    assert build_schema(dict[Size, int], strict=False)["propertyNames"] == {"$ref": "#/$defs/Size"}
+    assert build_schema(dict[datetime.date, int], strict=False)["propertyNames"]["format"] == "date"
+    assert "propertyNames" not in build_schema(dict[int, int], strict=False)
     days = Annotated[dict[str, int], msgspec.Meta(min_length=1, max_length=7)]
-    assert schema(days, strict=False) == {
+    assert build_schema(days, strict=False) == {
         "type": "object",
         "additionalProperties": {"type": "integer"},
         "minProperties": 1,
@@ -275,16 +281,16 @@ def test_what_keys_may_be_is_said_where_json_can_say_it() -> None:
     }
 
 
-def test_what_strict_mode_checks_stays() -> None:
+def test_keywords_that_strict_mode_supports_stay() -> None:
     number = Annotated[int, msgspec.Meta(ge=1, lt=9, multiple_of=2)]
-    assert schema(list[number])["properties"]["value"]["items"] == {
+    assert build_schema(list[number])["properties"]["value"]["items"] == {
         "type": "integer",
         "minimum": 1,
         "exclusiveMaximum": 9,
         "multipleOf": 2,
     }
-    when = schema(list[datetime.datetime])["properties"]["value"]["items"]
-    assert when == {"type": "string", "format": "date-time"}
+    date_time = build_schema(list[datetime.datetime])["properties"]["value"]["items"]
+    assert date_time == {"type": "string", "format": "date-time"}
 
 
 @attrs.frozen
@@ -295,13 +301,13 @@ class Tagged:
 @attrs.frozen
 class Anything:
     inner: list[Tagged]
-    what: Any = None
+    value: Any = None
 
 
 @pytest.mark.parametrize(
-    ("type", "where", "instead"),
+    ("type", "message_start", "solution"),
     [
-        (Tagged, "Tagged.tags has keys that are not known beforehand", "list of classes"),
+        (Tagged, "Tagged.tags has keys that are not known in advance", "list of classes"),
         (list[Tagged], "Tagged.tags has keys", "list of classes"),
         (dict[str, int], "dict[str, int] has keys", "strict=False"),
         (list[Any], "list[Any].value[] may be anything", "give it a type"),
@@ -309,17 +315,17 @@ class Anything:
         (tuple[int, str], "tuple[int, str].value has the keyword prefixItems", "class"),
     ],
 )
-def test_what_strict_mode_cannot_say_is_refused_with_its_place(
-    type: Any, where: str, instead: str
+def test_what_strict_mode_cannot_express_is_an_error_with_its_path(
+    type: Any, message_start: str, solution: str
 ) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError) as exc_info:
         build_response_format(type)
-    assert str(caught.value).startswith(where)
-    assert instead in str(caught.value)
+    assert str(exc_info.value).startswith(message_start)
+    assert solution in str(exc_info.value)
     build_response_format(type, strict=False)
 
 
-def test_a_schema_beyond_the_limits_of_strict_mode_is_refused() -> None:
+def test_a_schema_beyond_the_limits_of_strict_mode_is_an_error() -> None:
     many = enum.Enum("Many", {f"m{number}": number for number in range(1001)})
     with pytest.raises(ConfigurationError, match="more than 1000 enum values"):
         build_response_format(many)
@@ -331,20 +337,22 @@ def test_a_schema_beyond_the_limits_of_strict_mode_is_refused() -> None:
     build_response_format(deep, strict=False)
 
 
-def test_a_schema_of_too_many_members_is_refused() -> None:
+def test_a_schema_with_too_many_members_is_an_error() -> None:
     properties = {f"m{number}": {"type": "null"} for number in range(5001)}
     with pytest.raises(ConfigurationError, match="T has more than 5000 members"):
-        to_strict({"type": "object", "properties": properties}, "T")
+        to_strict_schema({"type": "object", "properties": properties}, "T")
 
 
-def test_keywords_of_other_makers_are_told_in_strict_modes_own_words_or_refused() -> None:
+def test_schemas_of_other_libraries_are_converted_to_the_subset() -> None:
     properties = {
         "one": {"oneOf": [{"const": 1}, {"enum": [None, "x"]}], "discriminator": {}},
         "all": {"allOf": [{"$ref": "#/$defs/A"}], "default": None, "deprecated": True},
         "object": {"type": "object", "properties": {}, "additionalProperties": True},
     }
-    parts = {"A": {"type": "string", "format": "uri"}}
-    assert to_strict({"type": "object", "properties": properties, "$defs": parts}, "T") == {
+    definitions = {"A": {"type": "string", "format": "uri"}}
+    assert to_strict_schema(
+        {"type": "object", "properties": properties, "$defs": definitions}, "T"
+    ) == {
         "type": "object",
         "properties": {
             "one": {
@@ -371,23 +379,25 @@ def test_keywords_of_other_makers_are_told_in_strict_modes_own_words_or_refused(
 
 
 @pytest.mark.parametrize(
-    ("part", "said"),
+    ("member_schema", "message_start"),
     [
         ({"allOf": [{}, {}]}, "T.x has the keyword allOf"),
         ({"not": {}}, "T.x has the keyword not"),
         ({"type": "array"}, r"T.x[] may be anything"),
-        ({"description": "what"}, "T.x may be anything"),
+        ({"description": "any"}, "T.x may be anything"),
         ({"type": "object"}, "T.x has keys"),
         (True, "T.x may be anything"),
     ],
 )
-def test_what_another_maker_says_that_strict_mode_cannot_is_refused(part: Any, said: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        to_strict({"type": "object", "properties": {"x": part}}, "T")
-    assert str(caught.value).startswith(said)
+def test_keywords_of_other_libraries_that_strict_mode_cannot_express_are_an_error(
+    member_schema: Any, message_start: str
+) -> None:
+    with pytest.raises(ConfigurationError) as exc_info:
+        to_strict_schema({"type": "object", "properties": {"x": member_schema}}, "T")
+    assert str(exc_info.value).startswith(message_start)
 
 
-class Lost:
+class Unsupported:
     pass
 
 
@@ -398,36 +408,41 @@ class Unresolved:
 
 @attrs.frozen
 class Holder:
-    lost: list[Lost]
+    items: list[Unsupported]
 
 
-class Odd(enum.Enum):
+class TupleValues(enum.Enum):
     PAIR = (1, 2)
 
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(
-    ("type", "said"),
+    ("type", "message"),
     [
-        (Holder, "Holder.lost[]: JSON has no form for Lost"),
+        (Holder, "Holder.items[]: JSON has no form for Unsupported"),
         (Unresolved, "Unresolved: name 'Missing' is not defined"),
-        (list[Odd], "list[Odd][]: JSON has no form for <Odd.PAIR: (1, 2)>"),
+        (
+            list[TupleValues],
+            "list[TupleValues][]: JSON has no form for <TupleValues.PAIR: (1, 2)>",
+        ),
         (complex, "complex: JSON has no form for complex"),
         (Annotated[str, msgspec.Meta(ge=1)], "JSON has no form"),
         ("Order", "JSON has no form"),
     ],
 )
-def test_what_json_cannot_say_is_refused_with_its_place(type: Any, said: str, strict: bool) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+def test_a_type_that_json_has_no_form_for_is_an_error_with_its_path(
+    type: Any, message: str, strict: bool
+) -> None:
+    with pytest.raises(ConfigurationError) as exc_info:
         build_response_format(type, strict)
-    assert said in str(caught.value)
+    assert message in str(exc_info.value)
 
 
 class Floor(enum.IntEnum):
     GROUND = 0
 
 
-def test_keys_that_are_numbers_are_described_as_the_text_they_are() -> None:
+def test_keys_that_are_numbers_are_strings_in_the_schema() -> None:
     schema = build_response_format(dict[Floor, int], strict=False)["json_schema"]["schema"]
     assert schema["propertyNames"] == {"$ref": "#/$defs/Floor"}
     assert schema["$defs"] == {"Floor": {"type": "string", "enum": ["0"]}}

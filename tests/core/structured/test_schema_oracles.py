@@ -1,4 +1,4 @@
-"""The schemas, judged by others: the ``jsonschema`` package, and a second reading of the guide."""
+"""The schemas, checked by the ``jsonschema`` package and by an independent check of strict mode."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import pytest
 from hypothesis import given
 
 from locus.core.structured import build_response_format, parse_structured
-from tests.support.structured_types import Typed, valued
+from tests.support.structured_types import TypeCase, values_with_type
 
 jsonschema = pytest.importorskip("jsonschema")
 
 
-def schema_of(of: Typed, strict: bool) -> dict[str, Any]:
-    schema = build_response_format(of.hint, strict)["json_schema"]["schema"]
+def build_schema(type_case: TypeCase, strict: bool) -> dict[str, Any]:
+    schema = build_response_format(type_case.hint, strict)["json_schema"]["schema"]
     assert isinstance(schema, dict)
     return schema
 
 
-@given(valued())
-def test_the_schema_accepts_the_json_bare_or_as_the_member_value(
-    case: tuple[Typed, Any, str],
+@given(values_with_type())
+def test_the_schema_accepts_the_json_unwrapped_or_wrapped(
+    case: tuple[TypeCase, Any, str],
 ) -> None:
-    of, value, text = case
-    schema = schema_of(of, strict=False)
+    type_case, value, text = case
+    schema = build_schema(type_case, strict=False)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    plain = json.loads(text)
-    wrapped = {"value": plain}
-    assert validator.is_valid(plain) or validator.is_valid(wrapped)
-    if validator.is_valid(wrapped) and not validator.is_valid(plain):
-        assert parse_structured(json.dumps(wrapped), of.hint).unwrap() == value
+    raw = json.loads(text)
+    wrapped = {"value": raw}
+    assert validator.is_valid(raw) or validator.is_valid(wrapped)
+    if validator.is_valid(wrapped) and not validator.is_valid(raw):
+        assert parse_structured(json.dumps(wrapped), type_case.hint).unwrap() == value
 
 
-# Strict mode, by a reading of OpenAI's guide that is not ours.
+# The rules of OpenAI's guide for strict mode, implemented a second time.
 
 _ALLOWED = {
     "object": {"properties", "required", "additionalProperties"},
@@ -50,12 +50,12 @@ _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4"
 
 
 def assert_strict(schema: Any) -> None:
-    """The guide's rules, for a whole schema."""
+    """Check a complete schema by the rules of the guide."""
     assert schema["type"] == "object"
     names = schema.get("$defs", {}).keys()
     root = {key: value for key, value in schema.items() if key != "$defs"}
-    for part in (root, *schema.get("$defs", {}).values()):
-        _assert_strict(part, names)
+    for definition in (root, *schema.get("$defs", {}).values()):
+        _assert_strict(definition, names)
 
 
 def _assert_strict(schema: dict[str, Any], names: Any) -> None:
@@ -66,8 +66,8 @@ def _assert_strict(schema: dict[str, Any], names: Any) -> None:
     keywords = schema.keys() - {"description", "title"}
     if "anyOf" in schema:
         assert keywords == {"anyOf"}
-        for part in schema["anyOf"]:
-            _assert_strict(part, names)
+        for member in schema["anyOf"]:
+            _assert_strict(member, names)
         return
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     allowed = set().union(*(_ALLOWED[name] for name in types))
@@ -75,44 +75,45 @@ def _assert_strict(schema: dict[str, Any], names: Any) -> None:
     if types == ["object"]:
         assert schema["additionalProperties"] is False
         assert schema["required"] == list(schema["properties"])
-        for part in schema["properties"].values():
-            _assert_strict(part, names)
+        for member in schema["properties"].values():
+            _assert_strict(member, names)
     if types == ["array"]:
         _assert_strict(schema["items"], names)
     assert schema.get("format", "date") in _FORMATS
 
 
-@given(valued())
-def test_the_strict_schema_keeps_to_the_subset_and_accepts_the_whole_value(
-    case: tuple[Typed, Any, str],
+@given(values_with_type())
+def test_the_strict_schema_is_in_the_subset_and_accepts_the_value(
+    case: tuple[TypeCase, Any, str],
 ) -> None:
-    of, _, text = case
-    if not of.sayable:
+    type_case, _, text = case
+    if not type_case.supports_strict:
         return
-    schema = schema_of(of, strict=True)
+    schema = build_schema(type_case, strict=True)
     assert_strict(schema)
-    plain = json.loads(text)
+    raw = json.loads(text)
+    definitions = schema.get("$defs", {})
     validator = jsonschema.Draft202012Validator(schema)
-    whole = filled_up(plain, schema, schema.get("$defs", {}))
-    wrapped = {
-        "value": filled_up(plain, schema["properties"].get("value", {}), schema.get("$defs", {}))
-    }
-    assert validator.is_valid(whole) or validator.is_valid(wrapped)
+    complete = add_nulls(raw, schema, definitions)
+    wrapped = {"value": add_nulls(raw, schema["properties"].get("value", {}), definitions)}
+    assert validator.is_valid(complete) or validator.is_valid(wrapped)
 
 
-def filled_up(plain: Any, schema: dict[str, Any], parts: dict[str, Any]) -> Any:
-    """The JSON with null where strict mode wants what a ``TypedDict`` may leave out."""
+def add_nulls(raw: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
+    """The JSON with null for each absent key of a ``TypedDict``, which strict mode requires."""
     if "$ref" in schema:
-        return filled_up(plain, parts[schema["$ref"].removeprefix("#/$defs/")], parts)
-    for one in schema.get("anyOf", ()):
-        full = filled_up(plain, one, parts)
-        if jsonschema.Draft202012Validator({**one, "$defs": parts}).is_valid(full):
-            return full
-    if isinstance(plain, list) and isinstance(schema.get("items"), dict):
-        return [filled_up(item, schema["items"], parts) for item in plain]
-    if isinstance(plain, dict) and "properties" in schema:
+        definition = definitions[schema["$ref"].removeprefix("#/$defs/")]
+        return add_nulls(raw, definition, definitions)
+    for member in schema.get("anyOf", ()):
+        complete = add_nulls(raw, member, definitions)
+        validator = jsonschema.Draft202012Validator({**member, "$defs": definitions})
+        if validator.is_valid(complete):
+            return complete
+    if isinstance(raw, list) and isinstance(schema.get("items"), dict):
+        return [add_nulls(item, schema["items"], definitions) for item in raw]
+    if isinstance(raw, dict) and "properties" in schema:
         return {
-            name: filled_up(plain[name], part, parts) if name in plain else None
-            for name, part in schema["properties"].items()
+            name: add_nulls(raw[name], member, definitions) if name in raw else None
+            for name, member in schema["properties"].items()
         }
-    return plain
+    return raw

@@ -1,4 +1,4 @@
-"""When a run ends: each condition, and the algebra that combines them."""
+"""The termination conditions, and their combinations by ``|`` and ``&``."""
 
 from __future__ import annotations
 
@@ -28,112 +28,136 @@ from locus.core.termination import (
 )
 
 
-def snapshot(
+def make_snapshot(
     message: Message | None = None,
     *,
     elapsed: float = 0.0,
-    before: AgentState | None = None,
+    initial_state: AgentState | None = None,
     **state: Any,
 ) -> RunSnapshot:
-    return RunSnapshot(AgentState(**state), elapsed=elapsed, message=message, before=before)
+    return RunSnapshot(
+        AgentState(**state), elapsed=elapsed, message=message, initial_state=initial_state
+    )
 
 
-def calls(*names: str) -> Message:
-    return Message.assistant(None, [ToolCall(f"call_{at}", name) for at, name in enumerate(names)])
+def make_calls(*names: str) -> Message:
+    return Message.assistant(
+        None, [ToolCall(f"call_{index}", name) for index, name in enumerate(names)]
+    )
 
 
-def ran(*names: str) -> tuple[ToolExecution, ...]:
-    return tuple(ToolExecution(name, f"call_{at}") for at, name in enumerate(names))
+def make_executions(*names: str) -> tuple[ToolExecution, ...]:
+    return tuple(ToolExecution(name, f"call_{index}") for index, name in enumerate(names))
 
 
 def is_late(run: RunSnapshot) -> bool:
     return run.elapsed > 5
 
 
-def says_why(run: RunSnapshot) -> str | None:
-    return "it took its time" if run.elapsed > 5 else None
+def explain_lateness(run: RunSnapshot) -> str | None:
+    return "it took too long" if run.elapsed > 5 else None
 
 
-FIRST = AgentState(
+EARLIER_STATE = AgentState(
     iteration=7,
     usage={"prompt_tokens": 500, "completion_tokens": 50},
-    tool_executions=ran("search"),
+    tool_executions=make_executions("search"),
 )
 
 
-# -- the leaves --------------------------------------------------------------------------------
+# -- single conditions ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("condition", "goes_on", "stops", "reason"),
+    ("condition", "unmet", "met", "reason"),
     [
-        (MaxIterations(3), snapshot(iteration=2), snapshot(iteration=3), "MaxIterations(3)"),
+        (
+            MaxIterations(3),
+            make_snapshot(iteration=2),
+            make_snapshot(iteration=3),
+            "MaxIterations(3)",
+        ),
         (
             TokenLimit(100),
-            snapshot(usage={"prompt_tokens": 90, "completion_tokens": 9}),
-            snapshot(usage={"prompt_tokens": 90, "completion_tokens": 10}),
+            make_snapshot(usage={"prompt_tokens": 90, "completion_tokens": 9}),
+            make_snapshot(usage={"prompt_tokens": 90, "completion_tokens": 10}),
             "TokenLimit(100)",
         ),
         (
             TokenLimit(prompt=100),
-            snapshot(usage={"prompt_tokens": 99, "completion_tokens": 500}),
-            snapshot(usage={"prompt_tokens": 100}),
+            make_snapshot(usage={"prompt_tokens": 99, "completion_tokens": 500}),
+            make_snapshot(usage={"prompt_tokens": 100}),
             "TokenLimit(prompt=100)",
         ),
         (
             TokenLimit(1000, completion=100),
-            snapshot(usage={"prompt_tokens": 500, "completion_tokens": 99}),
-            snapshot(usage={"completion_tokens": 100}),
+            make_snapshot(usage={"prompt_tokens": 500, "completion_tokens": 99}),
+            make_snapshot(usage={"completion_tokens": 100}),
             "TokenLimit(1000, completion=100)",
         ),
-        (TimeLimit(1.5), snapshot(elapsed=1.4), snapshot(elapsed=1.5), "TimeLimit(1.5)"),
-        (NoToolCalls(), snapshot(calls("f")), snapshot(Message.assistant("x")), "NoToolCalls()"),
-        (NoToolCalls(), snapshot(None), snapshot(Message.assistant("x")), "NoToolCalls()"),
-        (ToolCalled("f"), snapshot(calls("g")), snapshot(calls("g", "f")), "ToolCalled('f')"),
+        (TimeLimit(1.5), make_snapshot(elapsed=1.4), make_snapshot(elapsed=1.5), "TimeLimit(1.5)"),
+        (
+            NoToolCalls(),
+            make_snapshot(make_calls("f")),
+            make_snapshot(Message.assistant("x")),
+            "NoToolCalls()",
+        ),
+        (
+            NoToolCalls(),
+            make_snapshot(None),
+            make_snapshot(Message.assistant("x")),
+            "NoToolCalls()",
+        ),
         (
             ToolCalled("f"),
-            snapshot(tool_executions=ran("g")),
-            snapshot(calls("g"), tool_executions=ran("f", "g")),
+            make_snapshot(make_calls("g")),
+            make_snapshot(make_calls("g", "f")),
+            "ToolCalled('f')",
+        ),
+        (
+            ToolCalled("f"),
+            make_snapshot(tool_executions=make_executions("g")),
+            make_snapshot(make_calls("g"), tool_executions=make_executions("f", "g")),
             "ToolCalled('f')",
         ),
         (
             ConfidenceMet(0.8),
-            snapshot(confidence=0.79),
-            snapshot(confidence=0.8),
+            make_snapshot(confidence=0.79),
+            make_snapshot(confidence=0.8),
             "ConfidenceMet(0.8)",
         ),
         (
             TextMention("DONE"),
-            snapshot(Message.assistant("I am done.")),
-            snapshot(Message.assistant(["It is ", "ABANDONED"])),
+            make_snapshot(Message.assistant("I am done.")),
+            make_snapshot(Message.assistant(["It is ", "ABANDONED"])),
             "TextMention('DONE')",
         ),
         (
             TextMention("strasse", case_sensitive=False),
-            snapshot(None),
-            snapshot(Message.assistant("Die STRAßE")),
+            make_snapshot(None),
+            make_snapshot(Message.assistant("Die STRAßE")),
             "TextMention('strasse', case_sensitive=False)",
         ),
         (
             CustomCondition(is_late),
-            snapshot(elapsed=5),
-            snapshot(elapsed=6),
+            make_snapshot(elapsed=5),
+            make_snapshot(elapsed=6),
             "CustomCondition(is_late)",
         ),
         (
-            CustomCondition(says_why, "patience"),
-            snapshot(elapsed=5),
-            snapshot(elapsed=6),
-            "CustomCondition(patience): it took its time",
+            CustomCondition(explain_lateness, "lateness"),
+            make_snapshot(elapsed=5),
+            make_snapshot(elapsed=6),
+            "CustomCondition(lateness): it took too long",
         ),
     ],
     ids=repr,
 )
-def test_a_condition_fires_where_it_should_and_names_itself(
-    condition: TerminationCondition, goes_on: RunSnapshot, stops: RunSnapshot, reason: str
+def test_a_condition_is_met_at_its_limit_and_is_the_reason(
+    condition: TerminationCondition, unmet: RunSnapshot, met: RunSnapshot, reason: str
 ) -> None:
-    assert condition.check(goes_on) is None
-    assert condition.check(stops) == reason
+    assert condition.check(unmet) is None
+    assert condition.check(met) == reason
 
 
 @pytest.mark.parametrize(
@@ -141,22 +165,22 @@ def test_a_condition_fires_where_it_should_and_names_itself(
     [MaxIterations(3), TokenLimit(100), TokenLimit(prompt=100), ToolCalled("search")],
     ids=repr,
 )
-def test_what_earlier_runs_of_the_thread_did_does_not_count(
+def test_earlier_runs_of_the_thread_do_not_count(
     condition: TerminationCondition,
 ) -> None:
-    same = RunSnapshot(FIRST, before=FIRST)
-    assert condition.check(same) is None
-    assert condition.check(RunSnapshot(FIRST)) == repr(condition)
-    went_on = FIRST.evolve(
+    unchanged = RunSnapshot(EARLIER_STATE, initial_state=EARLIER_STATE)
+    assert condition.check(unchanged) is None
+    assert condition.check(RunSnapshot(EARLIER_STATE)) == repr(condition)
+    continued = EARLIER_STATE.evolve(
         iteration=10,
         usage={"prompt_tokens": 600, "completion_tokens": 60},
-        tool_executions=ran("search", "search"),
+        tool_executions=make_executions("search", "search"),
     )
-    assert condition.check(RunSnapshot(went_on, before=FIRST)) == repr(condition)
+    assert condition.check(RunSnapshot(continued, initial_state=EARLIER_STATE)) == repr(condition)
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "named"),
+    ("make_condition", "error", "pattern"),
     [
         (lambda: MaxIterations(0), ConfigurationError, "limit.*from 1; not 0"),
         (lambda: MaxIterations(True), ConfigurationError, "not True"),
@@ -180,12 +204,12 @@ def test_what_earlier_runs_of_the_thread_did_does_not_count(
         (lambda: MaxIterations(3) or TimeLimit(5), TypeError, "with | and &"),
     ],
 )
-def test_what_makes_no_sense_is_refused_when_it_is_made(make: Any, error: Any, named: str) -> None:
-    with pytest.raises(error, match=named.replace("|", r"\|")):
-        make()
+def test_invalid_arguments_are_errors(make_condition: Any, error: Any, pattern: str) -> None:
+    with pytest.raises(error, match=pattern.replace("|", r"\|")):
+        make_condition()
 
 
-def test_an_async_function_is_no_condition() -> None:
+def test_an_async_function_is_an_error() -> None:
     async def late(run: RunSnapshot) -> bool:
         return True
 
@@ -193,20 +217,20 @@ def test_an_async_function_is_no_condition() -> None:
         CustomCondition(late)  # type: ignore[arg-type]
     hidden: Any = CustomCondition(lambda run: late(run))  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match="not coroutine"):
-        hidden.check(snapshot())
+        hidden.check(make_snapshot())
 
 
-def test_a_function_that_gives_no_verdict_is_an_error_and_not_a_yes() -> None:
+def test_a_function_that_returns_another_type_is_an_error() -> None:
     condition = CustomCondition(lambda run: run.iterations)
     with pytest.raises(TypeError, match=r"CustomCondition\(<lambda>\) must give a bool.*not int"):
-        condition.check(snapshot(iteration=3))
+        condition.check(make_snapshot(iteration=3))
 
 
-def test_an_empty_reason_goes_on() -> None:
-    assert CustomCondition(lambda run: "").check(snapshot()) is None
+def test_an_empty_reason_continues() -> None:
+    assert CustomCondition(lambda run: "").check(make_snapshot()) is None
 
 
-def test_what_a_function_raises_passes_through() -> None:
+def test_an_exception_of_a_function_is_not_caught() -> None:
     class Broken(Exception):
         pass
 
@@ -215,10 +239,10 @@ def test_what_a_function_raises_passes_through() -> None:
 
     condition = (CustomCondition(check) & MaxIterations(1)) | MaxIterations(1)
     with pytest.raises(Broken):
-        condition.check(snapshot(iteration=1))
+        condition.check(make_snapshot(iteration=1))
 
 
-# -- the algebra -------------------------------------------------------------------------------
+# -- combinations --------------------------------------------------------------------------------
 
 NAMES = "abcdef"
 Tree = Any  # a name, or ("|" or "&", left, right)
@@ -228,69 +252,77 @@ TREES: st.SearchStrategy[Tree] = st.recursive(
     lambda inner: st.tuples(st.sampled_from("|&"), inner, inner),
     max_leaves=12,
 )
-WORLDS = st.sets(st.sampled_from(NAMES))
+CALLED_TOOLS = st.sets(st.sampled_from(NAMES))
 
 
-def built(tree: Tree) -> TerminationCondition:
+def build_condition(tree: Tree) -> TerminationCondition:
     if isinstance(tree, str):
         return ToolCalled(tree)
-    sign, left, right = tree
-    return built(left) | built(right) if sign == "|" else built(left) & built(right)
+    operator, left, right = tree
+    return (
+        build_condition(left) | build_condition(right)
+        if operator == "|"
+        else build_condition(left) & build_condition(right)
+    )
 
 
-def holds(tree: Tree, world: set[str]) -> bool:
+def evaluate(tree: Tree, called_tools: set[str]) -> bool:
     if isinstance(tree, str):
-        return tree in world
-    sign, left, right = tree
-    either = (holds(left, world), holds(right, world))
-    return any(either) if sign == "|" else all(either)
+        return tree in called_tools
+    operator, left, right = tree
+    results = (evaluate(left, called_tools), evaluate(right, called_tools))
+    return any(results) if operator == "|" else all(results)
 
 
-def fires(condition: TerminationCondition, world: set[str]) -> bool:
-    return condition.check(snapshot(calls(*world))) is not None
+def is_met(condition: TerminationCondition, called_tools: set[str]) -> bool:
+    return condition.check(make_snapshot(make_calls(*called_tools))) is not None
 
 
-@given(TREES, WORLDS)
-def test_a_combination_fires_as_its_truth_table_says(tree: Tree, world: set[str]) -> None:
-    assert fires(built(tree), world) == holds(tree, world)
-
-
-@given(TREES, WORLDS)
-def test_the_reason_names_leaves_that_fired_and_that_are_enough(
-    tree: Tree, world: set[str]
+@given(TREES, CALLED_TOOLS)
+def test_a_combination_is_evaluated_as_a_boolean_expression(
+    tree: Tree, called_tools: set[str]
 ) -> None:
-    reason = built(tree).check(snapshot(calls(*world)))
+    assert is_met(build_condition(tree), called_tools) == evaluate(tree, called_tools)
+
+
+@given(TREES, CALLED_TOOLS)
+def test_the_reason_names_conditions_that_are_met_and_sufficient(
+    tree: Tree, called_tools: set[str]
+) -> None:
+    reason = build_condition(tree).check(make_snapshot(make_calls(*called_tools)))
     if reason is not None:
-        named = {leaf for leaf in NAMES if f"ToolCalled({leaf!r})" in reason}
-        assert named
-        assert named <= world
-        assert holds(tree, named)
+        pattern = {leaf for leaf in NAMES if f"ToolCalled({leaf!r})" in reason}
+        assert pattern
+        assert pattern <= called_tools
+        assert evaluate(tree, pattern)
 
 
-@given(TREES, TREES, TREES, WORLDS)
-def test_the_laws_of_the_algebra(one: Tree, two: Tree, three: Tree, world: set[str]) -> None:
-    a, b, c = built(one), built(two), built(three)
+@given(TREES, TREES, TREES, CALLED_TOOLS)
+def test_the_laws_of_boolean_algebra(
+    one: Tree, two: Tree, three: Tree, called_tools: set[str]
+) -> None:
+    a, b, c = build_condition(one), build_condition(two), build_condition(three)
     assert (a | b) | c == a | (b | c)
     assert (a & b) & c == a & (b & c)
     assert a | a == a
     assert a & a == a
     assert hash((a | b) | c) == hash(a | (b | c))
-    assert fires(a | b, world) == fires(b | a, world)
-    assert fires(a & b, world) == fires(b & a, world)
-    assert fires(a & (b | c), world) == fires((a & b) | (a & c), world)
-    assert fires(a | (a & b), world) == fires(a, world)
+    assert is_met(a | b, called_tools) == is_met(b | a, called_tools)
+    assert is_met(a & b, called_tools) == is_met(b & a, called_tools)
+    assert is_met(a & (b | c), called_tools) == is_met((a & b) | (a & c), called_tools)
+    assert is_met(a | (a & b), called_tools) == is_met(a, called_tools)
 
 
 @given(TREES)
-def test_a_combination_is_a_value(tree: Tree) -> None:
-    condition = built(tree)
-    assert built(tree) == condition
-    assert hash(built(tree)) == hash(condition)
+def test_a_combination_is_hashable_picklable_and_has_an_exact_repr(tree: Tree) -> None:
+    condition = build_condition(tree)
+    assert build_condition(tree) == condition
+    assert hash(build_condition(tree)) == hash(condition)
     assert pickle.loads(pickle.dumps(condition)) == condition
     assert eval(repr(condition)) == condition
 
 
-def test_a_combination_is_written_as_in_code() -> None:
+def test_the_repr_of_a_combination_has_its_parentheses() -> None:
     condition = MaxIterations(3) | (TokenLimit(100) & ToolCalled("x"))
     assert repr(condition) == "MaxIterations(3) | (TokenLimit(100) & ToolCalled('x'))"
     assert repr((MaxIterations(3) | NoToolCalls()) & TimeLimit(60)) == (
@@ -298,32 +330,37 @@ def test_a_combination_is_written_as_in_code() -> None:
     )
 
 
-def test_the_reason_of_both_names_both_and_of_either_the_first_that_fired() -> None:
+def test_the_reason_names_all_conditions_of_and_but_the_first_of_or() -> None:
     condition = MaxIterations(3) | (TokenLimit(100) & ToolCalled("x")) | NoToolCalls()
-    used = {"prompt_tokens": 100}
-    both = snapshot(calls("x"), iteration=1, usage=used)
-    assert condition.check(both) == "TokenLimit(100) and ToolCalled('x')"
-    assert condition.check(snapshot(calls("x"), iteration=3, usage=used)) == "MaxIterations(3)"
-    assert condition.check(snapshot(calls("y"), usage=used)) is None
+    usage = {"prompt_tokens": 100}
+    met_by_both = make_snapshot(make_calls("x"), iteration=1, usage=usage)
+    assert condition.check(met_by_both) == "TokenLimit(100) and ToolCalled('x')"
+    assert (
+        condition.check(make_snapshot(make_calls("x"), iteration=3, usage=usage))
+        == "MaxIterations(3)"
+    )
+    assert condition.check(make_snapshot(make_calls("y"), usage=usage)) is None
 
 
-def test_a_condition_of_the_callers_own_function_is_a_value_too() -> None:
-    condition = CustomCondition(is_late) | CustomCondition(says_why, name="patience")
-    assert condition == CustomCondition(is_late, "is_late") | CustomCondition(says_why, "patience")
-    thawed = pickle.loads(pickle.dumps(CustomCondition(says_why)))
-    assert thawed == CustomCondition(says_why)
-    assert hash(thawed) == hash(CustomCondition(says_why))
+def test_a_custom_condition_is_hashable_and_picklable() -> None:
+    condition = CustomCondition(is_late) | CustomCondition(explain_lateness, name="lateness")
+    assert condition == CustomCondition(is_late, "is_late") | CustomCondition(
+        explain_lateness, "lateness"
+    )
+    unpickled = pickle.loads(pickle.dumps(CustomCondition(explain_lateness)))
+    assert unpickled == CustomCondition(explain_lateness)
+    assert hash(unpickled) == hash(CustomCondition(explain_lateness))
     assert MaxIterations(3) != MaxIterations(4)
     assert MaxIterations(3) != TimeLimit(3)
     with pytest.raises(AttributeError):
         condition.conditions = ()  # type: ignore[attr-defined]
 
 
-def test_a_class_of_the_callers_own_joins_in() -> None:
+def test_a_subclass_of_the_caller_can_be_combined() -> None:
     class Never(TerminationCondition):
-        def check(self, snapshot: RunSnapshot) -> str | None:
+        def check(self, make_snapshot: RunSnapshot) -> str | None:
             return None
 
     never = Never()
-    assert (never | MaxIterations(1)).check(snapshot(iteration=1)) == "MaxIterations(1)"
-    assert (never & MaxIterations(1)).check(snapshot(iteration=1)) is None
+    assert (never | MaxIterations(1)).check(make_snapshot(iteration=1)) == "MaxIterations(1)"
+    assert (never & MaxIterations(1)).check(make_snapshot(iteration=1)) is None

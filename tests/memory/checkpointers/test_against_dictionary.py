@@ -1,4 +1,4 @@
-"""Every checkpointer against a dictionary: in whatever order things are done, both say the same."""
+"""Compares every checkpointer with a dictionary, after any sequence of operations."""
 
 from __future__ import annotations
 
@@ -12,83 +12,102 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory import MemoryCheckpointer
-from tests.memory.checkpointers.every_checkpointer import MAKERS, Make
+from tests.memory.checkpointers.checkpointer_factories import FACTORIES, Factory
 from tests.support.strategies.conversations import conversations
 from tests.support.strategies.states import executions, states
 
 
-class Model(RuleBasedStateMachine):
-    """Two checkpointers at one place and a dictionary see the same."""
+class CheckpointerMachine(RuleBasedStateMachine):
+    """Two checkpointers at one path have the same states as a dictionary."""
 
-    make: Make
+    factory: Factory
     path: Path
 
     @initialize()
-    def begin(self) -> None:
-        first = self.make(self.path)
-        second = first if isinstance(first, MemoryCheckpointer) else self.make(self.path)
-        self.both = [first, second]
-        for thread in first.threads():  # of the example before
-            first.delete(thread)
-        self.model: dict[str, AgentState] = {}
+    def open_checkpointers(self) -> None:
+        first = self.factory(self.path)
+        second = first if isinstance(first, MemoryCheckpointer) else self.factory(self.path)
+        self.instances = [first, second]
+        for thread_id in first.list_thread_ids():  # of the previous example
+            first.delete(thread_id)
+        self.expected: dict[str, AgentState] = {}
 
-    names = st.sampled_from(["a", "A", "a/b"])
-    which = st.integers(0, 1)
+    thread_ids = st.sampled_from(["a", "A", "a/b"])
+    index = st.integers(0, 1)
 
-    @rule(name=names, which=which, state=states())
-    def save(self, name: str, which: int, state: AgentState) -> None:
-        self.both[which].save(name, state)
-        self.model[name] = state
+    @rule(thread_id=thread_ids, index=index, state=states())
+    def save(self, thread_id: str, index: int, state: AgentState) -> None:
+        self.instances[index].save(thread_id, state)
+        self.expected[thread_id] = state
 
-    @rule(name=names, which=which, more=conversations(), ran=st.lists(executions(), max_size=2))
-    def go_on(
-        self, name: str, which: int, more: tuple[Message, ...], ran: list[ToolExecution]
+    @rule(
+        thread_id=thread_ids,
+        index=index,
+        messages=conversations(),
+        new_executions=st.lists(executions(), max_size=2),
+    )
+    def extend(
+        self,
+        thread_id: str,
+        index: int,
+        messages: tuple[Message, ...],
+        new_executions: list[ToolExecution],
     ) -> None:
-        state = self.model.get(name, AgentState()).with_messages(*more).with_execution(*ran)
-        self.both[which].save(name, state)
-        self.model[name] = state
-
-    @rule(name=names, which=which, keep=st.integers(0, 5))
-    def cut(self, name: str, which: int, keep: int) -> None:
-        state = self.model.get(name, AgentState())
-        state = state.evolve(
-            messages=state.messages[-keep:], tool_executions=state.tool_executions[:keep]
+        state = (
+            self.expected.get(thread_id, AgentState())
+            .with_messages(*messages)
+            .with_execution(*new_executions)
         )
-        self.both[which].save(name, state)
-        self.model[name] = state
+        self.instances[index].save(thread_id, state)
+        self.expected[thread_id] = state
 
-    @rule(name=names, which=which)
-    def load(self, name: str, which: int) -> None:
-        state = self.both[which].load(name)
-        assert state == self.model.get(name)
-        if state is not None:  # goes on with what was loaded
-            self.model[name] = state
+    @rule(thread_id=thread_ids, index=index, count=st.integers(0, 5))
+    def shorten(self, thread_id: str, index: int, count: int) -> None:
+        state = self.expected.get(thread_id, AgentState())
+        state = state.evolve(
+            messages=state.messages[-count:], tool_executions=state.tool_executions[:count]
+        )
+        self.instances[index].save(thread_id, state)
+        self.expected[thread_id] = state
 
-    @rule(name=names, which=which)
-    def delete(self, name: str, which: int) -> None:
-        self.both[which].delete(name)
-        self.model.pop(name, None)
+    @rule(thread_id=thread_ids, index=index)
+    def load(self, thread_id: str, index: int) -> None:
+        state = self.instances[index].load(thread_id)
+        assert state == self.expected.get(thread_id)
+        if state is not None:  # continue with the loaded state
+            self.expected[thread_id] = state
 
-    @rule(which=which)
-    def list_all(self, which: int) -> None:
-        assert self.both[which].threads() == tuple(sorted(self.model))
+    @rule(thread_id=thread_ids, index=index)
+    def delete(self, thread_id: str, index: int) -> None:
+        self.instances[index].delete(thread_id)
+        self.expected.pop(thread_id, None)
 
-    @rule(which=which)
-    def close(self, which: int) -> None:
-        self.both[which].close()
+    @rule(index=index)
+    def list_thread_ids(self, index: int) -> None:
+        assert self.instances[index].list_thread_ids() == tuple(sorted(self.expected))
+
+    @rule(index=index)
+    def close(self, index: int) -> None:
+        self.instances[index].close()
 
     def teardown(self) -> None:
-        for name, state in self.model.items():
-            for checkpointer in self.both:
-                assert checkpointer.load(name) == state
+        for thread_id, state in self.expected.items():
+            for checkpointer in self.instances:
+                assert checkpointer.load(thread_id) == state
         for checkpointer in getattr(self, "both", ()):
             checkpointer.close()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", MAKERS)
-def test_any_order_of_doing_things_gives_what_a_dictionary_gives(kind: str, tmp_path: Path) -> None:
-    machine = type("Machine", (Model,), {"make": staticmethod(MAKERS[kind]), "path": tmp_path})
+@pytest.mark.parametrize("backend", FACTORIES)
+def test_any_sequence_of_operations_gives_the_same_as_a_dictionary(
+    backend: str, tmp_path: Path
+) -> None:
+    machine = type(
+        "Machine",
+        (CheckpointerMachine,),
+        {"factory": staticmethod(FACTORIES[backend]), "path": tmp_path},
+    )
     run_state_machine_as_test(
         machine, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
     )

@@ -1,4 +1,4 @@
-"""What every checkpointer promises, tried on each of them."""
+"""The contract of ``BaseCheckpointer``, tested with every checkpointer."""
 
 from __future__ import annotations
 
@@ -22,63 +22,63 @@ from locus.memory import (
     MemoryCheckpointer,
     SQLiteCheckpointer,
 )
-from tests.memory.checkpointers.every_checkpointer import DURABLE, MAKERS
+from tests.memory.checkpointers.checkpointer_factories import DURABLE_BACKENDS, FACTORIES
 from tests.support.samples import EVERYTHING
 from tests.support.strategies.states import states, thread_ids
 
 
-@pytest.fixture(params=list(MAKERS))
-def kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=list(FACTORIES))
+def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def checkpointer(kind: str, tmp_path: Path) -> Iterator[BaseCheckpointer]:
-    with MAKERS[kind](tmp_path) as made:
-        yield made
+def checkpointer(backend: str, tmp_path: Path) -> Iterator[BaseCheckpointer]:
+    with FACTORIES[backend](tmp_path) as instance:
+        yield instance
 
 
-def said(*words: str, **fields: Any) -> AgentState:
-    return AgentState(tuple(Message.user(word) for word in words), **fields)
+def make_state(*texts: str, **fields: Any) -> AgentState:
+    return AgentState(tuple(Message.user(text) for text in texts), **fields)
 
 
 # -- save, load, delete ------------------------------------------------------------------------
 
 
-def test_a_thread_that_was_never_saved_is_none(checkpointer: BaseCheckpointer) -> None:
+def test_a_thread_without_checkpoint_is_loaded_as_none(checkpointer: BaseCheckpointer) -> None:
     assert checkpointer.load("a") is None
-    assert checkpointer.threads() == ()
+    assert checkpointer.list_thread_ids() == ()
     checkpointer.delete("a")
 
 
 def test_the_last_saved_state_is_loaded(checkpointer: BaseCheckpointer) -> None:
-    checkpointer.save("a", said("x"))
+    checkpointer.save("a", make_state("x"))
     checkpointer.save("b", EVERYTHING)
-    checkpointer.save("a", said("x", "y"))
-    assert checkpointer.load("a") == said("x", "y")
+    checkpointer.save("a", make_state("x", "y"))
+    assert checkpointer.load("a") == make_state("x", "y")
     assert checkpointer.load("b") == EVERYTHING
-    assert checkpointer.threads() == ("a", "b")
+    assert checkpointer.list_thread_ids() == ("a", "b")
 
 
-def test_a_deleted_thread_is_gone_and_may_come_again(checkpointer: BaseCheckpointer) -> None:
-    checkpointer.save("a", said("x", "y"))
-    checkpointer.save("b", said("z"))
+def test_a_deleted_thread_can_be_saved_again(checkpointer: BaseCheckpointer) -> None:
+    checkpointer.save("a", make_state("x", "y"))
+    checkpointer.save("b", make_state("z"))
     checkpointer.delete("a")
     checkpointer.delete("a")
     assert checkpointer.load("a") is None
-    assert checkpointer.threads() == ("b",)
-    checkpointer.save("a", said("x"))
-    assert checkpointer.load("a") == said("x")
+    assert checkpointer.list_thread_ids() == ("b",)
+    checkpointer.save("a", make_state("x"))
+    assert checkpointer.load("a") == make_state("x")
 
 
 def test_an_empty_state_is_a_checkpoint(checkpointer: BaseCheckpointer) -> None:
     checkpointer.save("a", AgentState())
     assert checkpointer.load("a") == AgentState()
-    assert checkpointer.threads() == ("a",)
+    assert checkpointer.list_thread_ids() == ("a",)
 
 
 @pytest.mark.parametrize(
-    "then",
+    "new_texts",
     [
         (),
         ("x",),
@@ -91,202 +91,206 @@ def test_an_empty_state_is_a_checkpoint(checkpointer: BaseCheckpointer) -> None:
         ("x", "x", "y", "z"),
     ],
 )
-def test_a_history_that_does_not_go_on_from_the_last_one_replaces_it(
-    checkpointer: BaseCheckpointer, then: tuple[str, ...]
+def test_a_history_that_does_not_continue_the_saved_one_replaces_it(
+    checkpointer: BaseCheckpointer, new_texts: tuple[str, ...]
 ) -> None:
-    ran = tuple(ToolExecution("f", word) for word in then)
-    checkpointer.save("a", said("x", "y", "z", tool_executions=(ToolExecution("f", "x"),)))
-    checkpointer.save("a", said(*then, tool_executions=ran))
-    assert checkpointer.load("a") == said(*then, tool_executions=ran)
-    checkpointer.save("a", said(*then, "end"))
-    assert checkpointer.load("a") == said(*then, "end")
+    executions = tuple(ToolExecution("f", text) for text in new_texts)
+    checkpointer.save("a", make_state("x", "y", "z", tool_executions=(ToolExecution("f", "x"),)))
+    checkpointer.save("a", make_state(*new_texts, tool_executions=executions))
+    assert checkpointer.load("a") == make_state(*new_texts, tool_executions=executions)
+    checkpointer.save("a", make_state(*new_texts, "end"))
+    assert checkpointer.load("a") == make_state(*new_texts, "end")
 
 
-def test_what_is_equal_to_python_but_not_to_json_is_kept_apart(
+def test_values_that_are_equal_in_python_but_not_in_json_differ(
     checkpointer: BaseCheckpointer,
 ) -> None:
     for value in (1, True, 1.0):
         checkpointer.save("a", AgentState((Message.user("x", metadata={"a": value}),)))
-        found = checkpointer.load("a")
-        assert found is not None
-        assert type(found.messages[0].metadata["a"]) is type(value)
+        loaded = checkpointer.load("a")
+        assert loaded is not None
+        assert type(loaded.messages[0].metadata["a"]) is type(value)
 
 
-def test_a_state_that_json_cannot_say_is_refused_and_the_one_before_stays(
+def test_a_state_that_json_cannot_represent_is_an_error_and_not_saved(
     checkpointer: BaseCheckpointer,
 ) -> None:
-    checkpointer.save("a", said("x"))
-    for bad in (
-        said("x", metadata={"a": object()}),
-        said("x").with_messages(Message.user("y", metadata={"a": b"x"})),
-        said("x").with_execution(ToolExecution("f", "1", {"a": {1}})),
+    checkpointer.save("a", make_state("x"))
+    for invalid in (
+        make_state("x", metadata={"a": object()}),
+        make_state("x").with_messages(Message.user("y", metadata={"a": b"x"})),
+        make_state("x").with_execution(ToolExecution("f", "1", {"a": {1}})),
     ):
         with pytest.raises(ConfigurationError, match="cannot be saved as JSON"):
-            checkpointer.save("a", bad)
-        assert checkpointer.load("a") == said("x")
-    checkpointer.save("a", said("x", "y"))
-    assert checkpointer.load("a") == said("x", "y")
+            checkpointer.save("a", invalid)
+        assert checkpointer.load("a") == make_state("x")
+    checkpointer.save("a", make_state("x", "y"))
+    assert checkpointer.load("a") == make_state("x", "y")
 
 
 @pytest.mark.parametrize("thread_id", ["", None, 3, b"a"])
-def test_what_is_no_thread_id_is_refused_by_all_methods(
+def test_an_invalid_thread_id_is_an_error_of_all_methods(
     checkpointer: BaseCheckpointer, thread_id: Any
 ) -> None:
     error = ValueError if thread_id == "" else TypeError
-    for method in (checkpointer.load, checkpointer.delete, checkpointer.claim):
+    for method in (checkpointer.load, checkpointer.delete, checkpointer.lock_thread):
         with pytest.raises(error, match="thread_id"):
             method(thread_id)
     with pytest.raises(error, match="thread_id"):
         checkpointer.save(thread_id, AgentState())
 
 
-def test_what_is_no_state_is_refused(checkpointer: BaseCheckpointer) -> None:
-    bad: Any = {"messages": ()}
+def test_another_class_than_agent_state_is_an_error(checkpointer: BaseCheckpointer) -> None:
+    invalid: Any = {"messages": ()}
     with pytest.raises(TypeError, match="is an AgentState, not dict"):
-        checkpointer.save("a", bad)
+        checkpointer.save("a", invalid)
     assert checkpointer.load("a") is None
 
 
-def test_nobody_alters_a_checkpoint_from_outside(checkpointer: BaseCheckpointer) -> None:
-    notes = {"a": [1]}
-    state = said("x", metadata=notes).with_messages(
-        Message.user("y", metadata=notes), Message.assistant(None, [ToolCall("1", "f", notes)])
-    )
-    state = state.with_execution(ToolExecution("f", "1", notes))
-    checkpointer.save("a", state)
-    notes["a"].append(2)
-    for _ in range(2):
-        found = checkpointer.load("a")
-        assert found is not None
-        kept = (
-            found.metadata,
-            found.messages[1].metadata,
-            found.messages[2].tool_calls[0].arguments,
-            found.tool_executions[0].arguments,
-        )
-        assert kept == ({"a": [1]},) * 4
-        for each in kept:
-            each["a"].append(3)
-
-
-def test_what_json_has_no_word_for_comes_back_as_json_has_it(
+def test_changing_a_saved_or_loaded_value_does_not_change_the_checkpoint(
     checkpointer: BaseCheckpointer,
 ) -> None:
-    checkpointer.save("a", said("x", metadata={"a": (1, 2)}))
-    found = checkpointer.load("a")
-    assert found is not None
-    assert found.metadata == {"a": [1, 2]}
+    data = {"a": [1]}
+    state = make_state("x", metadata=data).with_messages(
+        Message.user("y", metadata=data), Message.assistant(None, [ToolCall("1", "f", data)])
+    )
+    state = state.with_execution(ToolExecution("f", "1", data))
+    checkpointer.save("a", state)
+    data["a"].append(2)
+    for _ in range(2):
+        loaded = checkpointer.load("a")
+        assert loaded is not None
+        mappings = (
+            loaded.metadata,
+            loaded.messages[1].metadata,
+            loaded.messages[2].tool_calls[0].arguments,
+            loaded.tool_executions[0].arguments,
+        )
+        assert mappings == ({"a": [1]},) * 4
+        for mapping in mappings:
+            mapping["a"].append(3)
 
 
-def test_both_halves_of_a_pair_are_not_the_character_they_stand_for(
+def test_a_tuple_is_loaded_as_a_list(
+    checkpointer: BaseCheckpointer,
+) -> None:
+    checkpointer.save("a", make_state("x", metadata={"a": (1, 2)}))
+    loaded = checkpointer.load("a")
+    assert loaded is not None
+    assert loaded.metadata == {"a": [1, 2]}
+
+
+def test_two_surrogate_halves_are_not_loaded_as_one_character(
     checkpointer: BaseCheckpointer,
 ) -> None:
     split, one = "\ud83d\ude00", "\U0001f600"
     for name in (split, one):
-        with checkpointer.claim(name):
-            checkpointer.save(name, said(name, split, one, metadata={name: split}))
+        with checkpointer.lock_thread(name):
+            checkpointer.save(name, make_state(name, split, one, metadata={name: split}))
     for name in (split, one):
-        assert checkpointer.load(name) == said(name, split, one, metadata={name: split})
-    assert checkpointer.threads() == (split, one)
+        assert checkpointer.load(name) == make_state(name, split, one, metadata={name: split})
+    assert checkpointer.list_thread_ids() == (split, one)
 
 
-@pytest.mark.parametrize("kind", [FileCheckpointer, SQLiteCheckpointer])
-def test_a_path_that_no_file_system_has_is_refused(kind: Any) -> None:
+@pytest.mark.parametrize("backend", [FileCheckpointer, SQLiteCheckpointer])
+def test_a_path_with_a_null_character_is_an_error(backend: Any) -> None:
     with pytest.raises(ConfigurationError, match="null character"):
-        kind("a\0b")
+        backend("a\0b")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(state=states(), thread_id=thread_ids())
 @example(state=EVERYTHING, thread_id="../../etc/passwd")
 def test_any_state_is_loaded_equal_under_any_name(
-    kind: str, tmp_path: Path, state: AgentState, thread_id: str
+    backend: str, tmp_path: Path, state: AgentState, thread_id: str
 ) -> None:
-    with MAKERS[kind](tmp_path) as checkpointer:
+    with FACTORIES[backend](tmp_path) as checkpointer:
         checkpointer.save(thread_id, state)
-        if kind in DURABLE:
-            checkpointer = pickle.loads(pickle.dumps(checkpointer))  # which knows nothing yet
-        with checkpointer, checkpointer.claim(thread_id):
+        if backend in DURABLE_BACKENDS:
+            checkpointer = pickle.loads(pickle.dumps(checkpointer))  # without cached states
+        with checkpointer, checkpointer.lock_thread(thread_id):
             assert checkpointer.load(thread_id) == state
-            assert thread_id in checkpointer.threads()
+            assert thread_id in checkpointer.list_thread_ids()
             checkpointer.delete(thread_id)
-            assert thread_id not in checkpointer.threads()
+            assert thread_id not in checkpointer.list_thread_ids()
 
 
-def test_names_that_file_systems_confuse_are_threads_of_their_own(
+def test_ids_that_file_systems_do_not_distinguish_are_separate_threads(
     checkpointer: BaseCheckpointer, tmp_path: Path
 ) -> None:
     names = ["a", "A", "é", "e\u0301", "a/b", "a\\b", "a b", "a-b", "../a", "a\x00b", "a\x00c"]
     names += ["a" * 5000, "a" * 5001, "\ud800", "\udfff", ".", "..", "con"]
     for name in names:
-        checkpointer.save(name, said(name))
-    assert checkpointer.threads() == tuple(sorted(names))
+        checkpointer.save(name, make_state(name))
+    assert checkpointer.list_thread_ids() == tuple(sorted(names))
     for name in names:
-        assert checkpointer.load(name) == said(name)
+        assert checkpointer.load(name) == make_state(name)
     outside = {path.name.partition(".")[0].partition("-")[0] for path in tmp_path.iterdir()}
     assert outside <= {"saved"}
 
 
-# -- opened, closed, pickled -------------------------------------------------------------------
+# -- closing and pickling ----------------------------------------------------------------------
 
 
 def test_a_closed_checkpointer_may_be_used_again(checkpointer: BaseCheckpointer) -> None:
-    checkpointer.save("a", said("x"))
+    checkpointer.save("a", make_state("x"))
     checkpointer.close()
     checkpointer.close()
-    assert checkpointer.load("a") == said("x")
-    checkpointer.save("a", said("x", "y"))
+    assert checkpointer.load("a") == make_state("x")
+    checkpointer.save("a", make_state("x", "y"))
     with checkpointer as same:
         assert same is checkpointer
-    assert checkpointer.load("a") == said("x", "y")
+    assert checkpointer.load("a") == make_state("x", "y")
 
 
-@pytest.mark.parametrize("kind", DURABLE)
-def test_pickled_and_copied_it_reads_the_same_checkpoints(
+@pytest.mark.parametrize("backend", DURABLE_BACKENDS)
+def test_a_pickled_or_copied_checkpointer_has_the_same_checkpoints(
     checkpointer: BaseCheckpointer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    checkpointer.save("a", said("x"))
+    checkpointer.save("a", make_state("x"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    for other in (pickle.loads(pickle.dumps(checkpointer)), copy.copy(checkpointer)):
-        assert type(other) is type(checkpointer)
-        assert repr(other) == repr(checkpointer)
-        with other:
-            assert other.load("a") == said("x")
+    for copied in (pickle.loads(pickle.dumps(checkpointer)), copy.copy(checkpointer)):
+        assert type(copied) is type(checkpointer)
+        assert repr(copied) == repr(checkpointer)
+        with copied:
+            assert copied.load("a") == make_state("x")
 
 
-def test_a_checkpointer_in_memory_is_not_pickled() -> None:
+def test_pickling_a_memory_checkpointer_is_an_error() -> None:
     with pytest.raises(TypeError, match="SQLiteCheckpointer"):
         pickle.dumps(MemoryCheckpointer())
 
 
-@pytest.mark.parametrize("kind", DURABLE)
-def test_a_relative_path_stays_where_it_was(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("backend", DURABLE_BACKENDS)
+def test_a_relative_path_is_made_absolute(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with MAKERS[kind](Path("deep/down")) as checkpointer:
+    with FACTORIES[backend](Path("deep/down")) as checkpointer:
         (tmp_path / "other").mkdir()
         monkeypatch.chdir(tmp_path / "other")
-        checkpointer.save("a", said("x"))
+        checkpointer.save("a", make_state("x"))
         assert (tmp_path / "deep/down").is_dir()
         assert not list(Path().iterdir())
 
 
-def test_the_repr_says_where(checkpointer: BaseCheckpointer, kind: str, tmp_path: Path) -> None:
-    checkpointer.save("a", said("x"))
-    where = {
+def test_the_repr_has_the_path(
+    checkpointer: BaseCheckpointer, backend: str, tmp_path: Path
+) -> None:
+    checkpointer.save("a", make_state("x"))
+    expected = {
         "memory": "<MemoryCheckpointer, 1 threads>",
         "file": f"FileCheckpointer({str(tmp_path / 'saved')!r})",
         "sqlite": f"SQLiteCheckpointer({str(tmp_path / 'saved.db')!r})",
     }
-    assert repr(checkpointer) == where[kind]
+    assert repr(checkpointer) == expected[backend]
 
 
-# -- many at once ------------------------------------------------------------------------------
+# -- concurrency --------------------------------------------------------------------------------
 
 
-def test_threads_of_a_process_save_at_once(checkpointer: BaseCheckpointer) -> None:
+def test_threads_of_a_process_save_concurrently(checkpointer: BaseCheckpointer) -> None:
     start = threading.Barrier(8)
 
     def work(number: int) -> None:
@@ -299,14 +303,14 @@ def test_threads_of_a_process_save_at_once(checkpointer: BaseCheckpointer) -> No
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert len(checkpointer.threads()) == 8
+    assert len(checkpointer.list_thread_ids()) == 8
 
 
-def test_savers_of_one_thread_leave_one_of_their_states_whole(
+def test_concurrent_saves_of_one_thread_leave_one_complete_state(
     checkpointer: BaseCheckpointer,
 ) -> None:
-    """Nobody has claimed it: the last one wins, and no mixture is ever seen."""
-    all_states = [said(*[f"{number}"] * (number + 1)) for number in range(6)]
+    """Without a lock the last save wins, and no mixture of two states is loaded."""
+    all_states = [make_state(*[f"{number}"] * (number + 1)) for number in range(6)]
     start = threading.Barrier(7)
 
     def work(state: AgentState) -> None:

@@ -1,4 +1,4 @@
-"""Processes that are killed while they save: what was acknowledged is there, and whole."""
+"""Processes that are killed while they save: every acknowledged checkpoint can be loaded."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runtimes import ROOT
+from tests.support.subprocess_scripts import PROJECT_ROOT
 
 KILLS = 300
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills by SIGKILL, and forks")
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_every_acknowledged_checkpoint_outlives_a_kill(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_every_acknowledged_checkpoint_survives_a_kill(backend: str, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-W",
         "error",
         "-m",
         "tests.memory.checkpointers.crash_saver",
-        kind,
+        backend,
         str(tmp_path),
     ]
-    done = subprocess.run(
-        [*command, str(KILLS)], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    completed = subprocess.run(
+        [*command, str(KILLS)],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    kills, saved = map(int, done.stdout.split())
+    assert (completed.returncode, completed.stderr) == (0, "")
+    kills, saved = map(int, completed.stdout.split())
     assert kills == KILLS
-    assert saved > KILLS / 3  # else they were killed before there was anything to lose
+    assert saved > KILLS / 3  # otherwise they were killed too early

@@ -1,4 +1,4 @@
-"""A database that is not what it was, or not where: removed, replaced, newer, linked, shut."""
+"""A database that was removed, replaced or migrated, is linked or read-only; and forks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from locus.memory import (
     ThreadBusyError,
 )
 from locus.memory.checkpointers import sqlite_schema
-from tests.support.runtimes import ROOT
+from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS
 
 
 @pytest.fixture
@@ -31,53 +32,53 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "saved.db"
 
 
-def said(*words: str) -> AgentState:
-    return AgentState(tuple(Message.user(word) for word in words))
+def make_state(*texts: str) -> AgentState:
+    return AgentState(tuple(Message.user(text) for text in texts))
 
 
-def remove(path: Path) -> None:
+def remove_database(path: Path) -> None:
     for end in ("", "-wal", "-shm"):
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 
-def anew(path: Path) -> AgentState | None:
-    """What a process that knows nothing yet finds."""
+def load_anew(path: Path) -> AgentState | None:
+    """Load the thread with a new checkpointer, which has no cached state."""
     with SQLiteCheckpointer(path) as other:
         return other.load("a")
 
 
-def test_nothing_is_acknowledged_into_a_file_that_was_removed(path: Path) -> None:
+def test_a_removed_file_is_created_again(path: Path) -> None:
     with SQLiteCheckpointer(path) as checkpointer:
-        state = said("x")
+        state = make_state("x")
         checkpointer.save("a", state)
-        remove(path)
+        remove_database(path)
         assert checkpointer.load("a") is None
-        remove(path)
+        remove_database(path)
         state = state.with_messages(Message.user("y"))
         checkpointer.save("a", state)
-        assert anew(path) == state
+        assert load_anew(path) == state
 
 
-def test_nothing_is_acknowledged_into_a_file_that_was_replaced(path: Path, tmp_path: Path) -> None:
+def test_a_replaced_file_is_used_instead_of_the_old_one(path: Path, tmp_path: Path) -> None:
     with SQLiteCheckpointer(path) as checkpointer:
-        checkpointer.save("a", said("x"))
+        checkpointer.save("a", make_state("x"))
         checkpointer.close()
         shutil.copy(path, tmp_path / "copy")
-        state = said("x", "y")
+        state = make_state("x", "y")
         checkpointer.save("a", state)
-        remove(path)
+        remove_database(path)
         os.replace(tmp_path / "copy", path)
-        assert checkpointer.load("a") == said("x")
+        assert checkpointer.load("a") == make_state("x")
         state = state.with_messages(Message.user("z"))
         checkpointer.save("a", state)
-        assert anew(path) == state
+        assert load_anew(path) == state
 
 
-def test_a_connection_does_not_outlive_the_version_of_its_tables(
+def test_a_connection_is_not_reused_after_a_migration(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SQLiteCheckpointer(path) as checkpointer:
-        checkpointer.save("a", said("x"))
+        checkpointer.save("a", make_state("x"))
         with monkeypatch.context() as newer:
             newer.setattr(
                 sqlite_schema,
@@ -85,14 +86,14 @@ def test_a_connection_does_not_outlive_the_version_of_its_tables(
                 [*sqlite_schema.MIGRATIONS, ("UPDATE checkpoints SET seal = x''",)],
             )
             with SQLiteCheckpointer(path) as other:
-                other.threads()
-        for use in (
+                other.list_thread_ids()
+        for method in (
             lambda: checkpointer.load("a"),
-            lambda: checkpointer.save("a", said("y")),
-            checkpointer.threads,
+            lambda: checkpointer.save("a", make_state("y")),
+            checkpointer.list_thread_ids,
         ):
             with pytest.raises(CheckpointVersionError, match="format 2"):
-                use()
+                method()
 
 
 @pytest.mark.parametrize(
@@ -106,58 +107,58 @@ def test_a_connection_does_not_outlive_the_version_of_its_tables(
         "UPDATE checkpoint_format SET version = 1.5",
     ],
 )
-def test_a_version_that_is_none_is_damage(path: Path, sql: str) -> None:
+def test_an_invalid_version_is_damage(path: Path, sql: str) -> None:
     with SQLiteCheckpointer(path) as checkpointer:
-        checkpointer.save("a", said("x"))
+        checkpointer.save("a", make_state("x"))
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute(sql)
-        for use in (lambda: checkpointer.load("a"), lambda: anew(path)):
+        for method in (lambda: checkpointer.load("a"), lambda: load_anew(path)):
             with pytest.raises(CheckpointError, match=r"saved\.db is damaged: .*checkpoint_format"):
-                use()
+                method()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
-def test_whoever_comes_by_a_link_wants_the_same_claim(path: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need permissions there")
+def test_a_path_with_a_symbolic_link_has_the_same_locks(path: Path, tmp_path: Path) -> None:
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(path)
     one, other = SQLiteCheckpointer(path), SQLiteCheckpointer(link)
     for first, second in ((one, other), (other, one)):
-        with first.claim("a"), pytest.raises(ThreadBusyError), second.claim("a"):
+        with first.lock_thread("a"), pytest.raises(ThreadBusyError), second.lock_thread("a"):
             pass
     assert os.listdir(link.parent) == ["link.db"]
 
 
-READS = """
-import os, sys, urllib.parse  # all that is needed later, when it may not be readable any more
+READER_SCRIPT = """
+import os, sys, urllib.parse  # imported now: later they may not be readable
 from locus.memory import CheckpointError, SQLiteCheckpointer
 import locus.core.state_json
 from locus.core.state import AgentState
 AgentState.from_json(AgentState().to_json())
 if os.getuid() == 0: os.setuid(65534)
 checkpointer = SQLiteCheckpointer(sys.argv[1])
-print([message.text for message in checkpointer.load("a").messages], checkpointer.threads())
+print([message.text for message in checkpointer.load("a").messages], checkpointer.list_thread_ids())
 try: checkpointer.save("a", AgentState())
-except CheckpointError as why: print("readonly" in str(why))
+except CheckpointError as exc: print("readonly" in str(exc))
 input()
 print([message.text for message in checkpointer.load("a").messages])
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs modes of files")
-def test_a_database_that_cannot_be_written_can_be_read() -> None:
-    # In a directory that anybody may pass through, which those of pytest are not.
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs file permissions")
+def test_a_read_only_database_can_be_loaded() -> None:
+    # In a directory that other users may enter, unlike those of pytest.
     import tempfile
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "saved.db"
         with SQLiteCheckpointer(path) as checkpointer:
-            checkpointer.save("a", said("x"))
+            checkpointer.save("a", make_state("x"))
         path.chmod(0o444)
         path.parent.chmod(0o555)
         reader = subprocess.Popen(
-            [sys.executable, "-c", READS, path],
-            cwd=ROOT,
+            [sys.executable, "-c", READER_SCRIPT, path],
+            cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -168,45 +169,45 @@ def test_a_database_that_cannot_be_written_can_be_read() -> None:
             path.parent.chmod(0o755)
             path.chmod(0o644)
             with SQLiteCheckpointer(path) as checkpointer:
-                checkpointer.save("a", said("x", "y"))
-            said_then, _ = reader.communicate("\n", timeout=20)
+                checkpointer.save("a", make_state("x", "y"))
+            second_output, _ = reader.communicate("\n", timeout=HANG_SECONDS)
         finally:
             reader.kill()
             reader.wait()
         assert first == ["['x'] ('a',)\n", "True\n"]
-        assert said_then == "['x', 'y']\n"
+        assert second_output == "['x', 'y']\n"
 
 
-def test_a_directory_is_no_database_and_says_so(tmp_path: Path) -> None:
+def test_a_directory_is_not_a_database(tmp_path: Path) -> None:
     checkpointer = SQLiteCheckpointer(tmp_path / "saved")
     (tmp_path / "saved").mkdir()
     with pytest.raises(CheckpointError, match="it is a directory"):
         checkpointer.load("a")
-    with pytest.raises(CheckpointError, match="it is a directory"), checkpointer.claim("a"):
+    with pytest.raises(CheckpointError, match="it is a directory"), checkpointer.lock_thread("a"):
         pass
     assert os.listdir(tmp_path) == ["saved"]
 
 
 @pytest.mark.parametrize("timeout", ["1", None, True, -1, float("nan"), float("inf"), 1e12])
-def test_a_timeout_that_is_none_is_refused(path: Path, timeout: Any) -> None:
+def test_an_invalid_timeout_is_an_error(path: Path, timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout is a number of seconds"):
         SQLiteCheckpointer(path, timeout=timeout)
 
 
-FORKS = """
+FORK_SCRIPT = """
 import os, signal, sys, threading, warnings
 from locus.core.state import AgentState
 from locus.memory import SQLiteCheckpointer
 warnings.simplefilter("ignore", DeprecationWarning)
-signal.alarm(20)  # a fork that hangs is to be a failure, not a wait
+signal.alarm(20)  # a fork that hangs fails the test
 checkpointer = SQLiteCheckpointer(sys.argv[1])
 done = threading.Event()
 def save(name):
     while not done.is_set():
         checkpointer.save(name, AgentState())
 savers = [threading.Thread(target=save, args=(name,)) for name in "abc"]
-for each in savers: each.start()
-while checkpointer.threads() != ("a", "b", "c"): pass
+for saver in savers: saver.start()
+while checkpointer.list_thread_ids() != ("a", "b", "c"): pass
 for number in range(3):
     child = os.fork()
     if not child:
@@ -214,14 +215,20 @@ for number in range(3):
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 done.set()
-for each in savers: each.join()
-print(checkpointer.threads())
+for saver in savers: saver.join()
+print(checkpointer.list_thread_ids())
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_does_not_wait_for_threads_that_never_pause(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, path], cwd=ROOT, capture_output=True, text=True, timeout=30
+def test_a_fork_does_not_wait_for_threads_that_save_all_the_time(path: Path) -> None:
+    completed = subprocess.run(
+        [sys.executable, "-c", FORK_SCRIPT, path],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
-    assert done.stdout == "('a', 'b', 'c', 'child 0', 'child 1', 'child 2')\n", done.stderr
+    assert completed.stdout == "('a', 'b', 'c', 'child 0', 'child 1', 'child 2')\n", (
+        completed.stderr
+    )

@@ -1,4 +1,4 @@
-"""What is particular to checkpoints in SQLite: a step writes what is new, and versions move up."""
+"""``SQLiteCheckpointer``: incremental saving, migrations, damage, and connections."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkpointer(path: Path) -> Iterator[SQLiteCheckpointer]:
-    with SQLiteCheckpointer(path) as made:
-        yield made
+    with SQLiteCheckpointer(path) as instance:
+        yield instance
 
 
-def said(*words: str) -> AgentState:
-    return AgentState(tuple(Message.user(word) for word in words))
+def make_state(*texts: str) -> AgentState:
+    return AgentState(tuple(Message.user(text) for text in texts))
 
 
-def ask(path: Path, sql: str, *values: Any) -> list[Any]:
+def run_sql(path: Path, sql: str, *values: Any) -> list[Any]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         return db.execute(sql, values).fetchall()
 
 
-@pytest.mark.parametrize("where", ["", ":memory:"])
-def test_a_database_in_memory_is_refused_with_what_to_use(where: str) -> None:
+@pytest.mark.parametrize("location", ["", ":memory:"])
+def test_a_database_in_memory_is_an_error_that_names_the_alternative(location: str) -> None:
     with pytest.raises(ConfigurationError, match=r"MemoryCheckpointer\(\)"):
-        SQLiteCheckpointer(where)
+        SQLiteCheckpointer(location)
 
 
-def test_what_is_acknowledged_is_on_the_disk(checkpointer: SQLiteCheckpointer) -> None:
+def test_a_saved_checkpoint_is_on_the_disk(checkpointer: SQLiteCheckpointer) -> None:
     """2 is FULL: in WAL mode a commit waits for the disk."""
     with checkpointer._connection("read") as db:
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -58,19 +58,19 @@ def test_what_is_acknowledged_is_on_the_disk(checkpointer: SQLiteCheckpointer) -
 # -- versions ----------------------------------------------------------------------------------
 
 
-def test_samples_of_the_first_version_are_read_and_gone_on_with(path: Path) -> None:
+def test_samples_of_the_first_version_are_loaded_and_extended(path: Path) -> None:
     shutil.copy(HERE / "checkpoints-v1.db", path)
     with SQLiteCheckpointer(path) as checkpointer:
-        assert checkpointer.threads() == ("every/thing", "minimal")
+        assert checkpointer.list_thread_ids() == ("every/thing", "minimal")
         assert checkpointer.load("minimal") == MINIMAL
         state = checkpointer.load("every/thing")
         assert state == EVERYTHING
-        more = state.with_messages(Message.user("x"))
-        checkpointer.save("every/thing", more)
-        assert checkpointer.load("every/thing") == more
+        extended = state.with_messages(Message.user("x"))
+        checkpointer.save("every/thing", extended)
+        assert checkpointer.load("every/thing") == extended
 
 
-def test_rows_say_what_they_said_in_the_first_version(
+def test_the_rows_are_those_of_the_first_version(
     path: Path, checkpointer: SQLiteCheckpointer
 ) -> None:
     checkpointer.save("every/thing", EVERYTHING)
@@ -79,109 +79,108 @@ def test_rows_say_what_they_said_in_the_first_version(
         "SELECT thread_id, state, messages, executions, seal FROM checkpoints ORDER BY id",
         "SELECT * FROM checkpoint_items ORDER BY checkpoint, kind, position",
     ):
-        assert ask(path, sql) == ask(HERE / "checkpoints-v1.db", sql)
+        assert run_sql(path, sql) == run_sql(HERE / "checkpoints-v1.db", sql)
 
 
-MORE = (
+NEW_MIGRATION = (
     "ALTER TABLE checkpoints ADD COLUMN mood TEXT DEFAULT 'good'",
     "UPDATE checkpoint_items SET body = replace(body, 'Hello', 'Bye')",
 )
 
 
-def test_an_older_database_is_brought_up_to_date_once(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_database_is_migrated_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(HERE / "checkpoints-v1.db", path)
-    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", [*sqlite_schema.MIGRATIONS, MORE])
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", [*sqlite_schema.MIGRATIONS, NEW_MIGRATION])
     with ThreadPoolExecutor(4) as pool:
-        many = [SQLiteCheckpointer(path) for _ in range(4)]
-        found = list(pool.map(lambda each: each.threads(), many))
-        for each in many:
-            each.close()
-    assert found == [("every/thing", "minimal")] * 4
-    assert ask(path, "SELECT version FROM checkpoint_format") == [(2,)]
-    assert ask(path, "SELECT DISTINCT mood FROM checkpoints") == [("good",)]
+        instances = [SQLiteCheckpointer(path) for _ in range(4)]
+        loaded = list(pool.map(lambda instance: instance.list_thread_ids(), instances))
+        for instance in instances:
+            instance.close()
+    assert loaded == [("every/thing", "minimal")] * 4
+    assert run_sql(path, "SELECT version FROM checkpoint_format") == [(2,)]
+    assert run_sql(path, "SELECT DISTINCT mood FROM checkpoints") == [("good",)]
 
 
-def test_bringing_up_to_date_happens_whole_or_not_at_all(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_migration_is_atomic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(HERE / "checkpoints-v1.db", path)
     with monkeypatch.context() as patched:
         patched.setattr(
-            sqlite_schema, "MIGRATIONS", [*sqlite_schema.MIGRATIONS, (MORE[0], "NO SQL")]
+            sqlite_schema, "MIGRATIONS", [*sqlite_schema.MIGRATIONS, (NEW_MIGRATION[0], "NO SQL")]
         )
         with SQLiteCheckpointer(path) as checkpointer, pytest.raises(CheckpointError, match="NO"):
             checkpointer.load("minimal")
     with SQLiteCheckpointer(path) as checkpointer:
         assert checkpointer.load("minimal") == MINIMAL
-    assert "mood" not in str(ask(path, "SELECT sql FROM sqlite_master"))
+    assert "mood" not in str(run_sql(path, "SELECT sql FROM sqlite_master"))
 
 
-def test_a_newer_database_is_an_error_that_says_so(
-    path: Path, checkpointer: SQLiteCheckpointer
-) -> None:
-    checkpointer.save("a", said("x"))
+def test_a_newer_database_is_a_version_error(path: Path, checkpointer: SQLiteCheckpointer) -> None:
+    checkpointer.save("a", make_state("x"))
     checkpointer.close()
-    ask(path, "UPDATE checkpoint_format SET version = 2")
-    for use in (lambda: checkpointer.load("a"), lambda: checkpointer.save("a", said("y"))):
+    run_sql(path, "UPDATE checkpoint_format SET version = 2")
+    for method in (lambda: checkpointer.load("a"), lambda: checkpointer.save("a", make_state("y"))):
         with pytest.raises(CheckpointVersionError, match=r"format 2.*up to 1.*newer"):
-            use()
-    ask(path, "UPDATE checkpoint_format SET version = 1")
-    assert checkpointer.load("a") == said("x")
+            method()
+    run_sql(path, "UPDATE checkpoint_format SET version = 1")
+    assert checkpointer.load("a") == make_state("x")
 
 
-def test_a_state_of_a_newer_format_is_an_error_that_says_so(
+def test_a_state_in_a_newer_format_is_a_version_error(
     path: Path, checkpointer: SQLiteCheckpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("locus.core.state_json.VERSION", 2)
-        checkpointer.save("a", said("x"))
-    with pytest.raises(CheckpointVersionError, match=r"format 2.*up to 1.*newer") as caught:
+        patched.setattr("locus.core.state_json.FORMAT_VERSION", 2)
+        checkpointer.save("a", make_state("x"))
+    with pytest.raises(CheckpointVersionError, match=r"format 2.*up to 1.*newer") as exc_info:
         checkpointer.load("a")
-    assert caught.value.thread_id == "a"
+    assert exc_info.value.thread_id == "a"
 
 
-def test_the_database_may_hold_other_tables(path: Path) -> None:
-    ask(path, "CREATE TABLE orders (id INTEGER)")
-    ask(path, "PRAGMA user_version = 77")
+def test_the_database_may_have_other_tables(path: Path) -> None:
+    run_sql(path, "CREATE TABLE orders (id INTEGER)")
+    run_sql(path, "PRAGMA user_version = 77")
     with SQLiteCheckpointer(path) as checkpointer:
-        checkpointer.save("a", said("x"))
-        assert checkpointer.load("a") == said("x")
-    assert ask(path, "PRAGMA user_version") == [(77,)]
+        checkpointer.save("a", make_state("x"))
+        assert checkpointer.load("a") == make_state("x")
+    assert run_sql(path, "PRAGMA user_version") == [(77,)]
 
 
-# -- what a step writes ------------------------------------------------------------------------
+# -- incremental saving ------------------------------------------------------------------------
 
 
-def test_a_step_writes_only_what_is_new(path: Path, checkpointer: SQLiteCheckpointer) -> None:
+def test_a_save_writes_only_the_new_items(path: Path, checkpointer: SQLiteCheckpointer) -> None:
     rows = "SELECT kind, position, rowid FROM checkpoint_items ORDER BY kind, position"
-    checkpointer.save("a", said("x", "y"))
-    before = ask(path, rows)
-    state = said("x", "y", "z").with_execution(ToolExecution("f", "1"))  # equal, not the same
+    checkpointer.save("a", make_state("x", "y"))
+    before = run_sql(path, rows)
+    state = make_state("x", "y", "z").with_execution(
+        ToolExecution("f", "1")
+    )  # equal, but not identical
     checkpointer.save("a", state)
-    assert [kind_position[:2] for kind_position in ask(path, rows)] == [
+    assert [kind_position[:2] for kind_position in run_sql(path, rows)] == [
         (0, 0), (0, 1), (0, 2), (1, 0),
     ]  # fmt: skip
-    assert ask(path, rows)[:2] == before
-    ask(path, "CREATE TRIGGER touched BEFORE DELETE ON checkpoint_items BEGIN SELECT RAISE(ABORT,"
-        " 'a row was written again'); END")  # fmt: skip
+    assert run_sql(path, rows)[:2] == before
+    run_sql(
+        path,
+        "CREATE TRIGGER touched BEFORE DELETE ON checkpoint_items "
+        "BEGIN SELECT RAISE(ABORT, 'a row was written again'); END",
+    )
     for number in range(3):
         state = state.with_messages(Message.user(str(number)))
         checkpointer.save("a", state)
-    with SQLiteCheckpointer(path) as other:  # goes on with what it has loaded, or been given
-        found = other.load("a")
-        assert found is not None
-        other.save("a", found.with_messages(Message.user("end")))
+    with SQLiteCheckpointer(path) as other:  # continues the state that it loaded
+        loaded = other.load("a")
+        assert loaded is not None
+        other.save("a", loaded.with_messages(Message.user("end")))
     checkpointer.save("a", state.with_messages(Message.user("end"), Message.user("of all")))
     assert checkpointer.load("a") == state.with_messages(
         Message.user("end"), Message.user("of all")
     )
     with pytest.raises(CheckpointError, match="written again"):
-        checkpointer.save("a", said("x"))
+        checkpointer.save("a", make_state("x"))
 
 
-def step(state: AgentState) -> AgentState:
+def add_step(state: AgentState) -> AgentState:
     number = state.iteration
     return state.with_messages(
         Message.assistant("I look." * 10, [ToolCall(f"call_{number}", "f", {"n": number})]),
@@ -190,32 +189,32 @@ def step(state: AgentState) -> AgentState:
 
 
 @pytest.mark.slow
-def test_the_thousandth_step_costs_what_the_tenth_did(checkpointer: SQLiteCheckpointer) -> None:
+def test_the_thousandth_save_takes_as_long_as_the_tenth(checkpointer: SQLiteCheckpointer) -> None:
     state = AgentState()
     times = []
     gc.disable()
     try:
         for _ in range(1000):
-            state = step(state)
+            state = add_step(state)
             start = time.process_time()
             checkpointer.save("a", state)
             times.append(time.process_time() - start)
     finally:
         gc.enable()
     early, late = sorted(times[5:45]), sorted(times[-40:])
-    # To write all of it anew would be a factor of a hundred.
+    # Writing the complete state would take a hundred times as long.
     assert late[len(late) // 2] < 3 * early[len(early) // 2]
 
 
-def test_many_threads_are_not_all_kept_in_memory(
+def test_only_the_latest_states_are_cached(
     checkpointer: SQLiteCheckpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("locus.memory.checkpointers.sqlite._MAX_KNOWN", 3)
+    monkeypatch.setattr("locus.memory.checkpointers.sqlite._MAX_CACHED_STATES", 3)
     for number in range(10):
-        checkpointer.save(str(number), said("x"))
-    assert list(checkpointer._known) == ["7", "8", "9"]
-    checkpointer.save("1", said("x", "y"))
-    assert checkpointer.load("1") == said("x", "y")
+        checkpointer.save(str(number), make_state("x"))
+    assert list(checkpointer._cached_states) == ["7", "8", "9"]
+    checkpointer.save("1", make_state("x", "y"))
+    assert checkpointer.load("1") == make_state("x", "y")
 
 
 # -- damage ------------------------------------------------------------------------------------
@@ -240,32 +239,32 @@ def test_many_threads_are_not_all_kept_in_memory(
         "FROM checkpoint_items WHERE position = 0",
     ],
 )
-def test_rows_that_were_damaged_are_never_read_as_a_state(
+def test_damaged_rows_are_never_loaded_as_a_state(
     path: Path, checkpointer: SQLiteCheckpointer, sql: str
 ) -> None:
     checkpointer.save("a", EVERYTHING)
-    ask(path, sql)
+    run_sql(path, sql)
     name = "b" if "thread_id" in sql else "a"
-    with pytest.raises(CheckpointError, match=r"is damaged: .*Restore the database") as caught:
+    with pytest.raises(CheckpointError, match=r"is damaged: .*Restore the database") as exc_info:
         checkpointer.load(name)
-    assert caught.value.thread_id == name
+    assert exc_info.value.thread_id == name
     checkpointer.delete(name)
     assert checkpointer.load(name) is None
-    assert ask(path, "SELECT count(*) FROM checkpoint_items") == [(0,)]
+    assert run_sql(path, "SELECT count(*) FROM checkpoint_items") == [(0,)]
 
 
-def test_a_state_that_reads_wrong_is_damage(path: Path, checkpointer: SQLiteCheckpointer) -> None:
-    """As one with a kind of part that nobody here knows."""
-    checkpointer.save("a", said("x"))
+def test_an_invalid_state_is_damage(path: Path, checkpointer: SQLiteCheckpointer) -> None:
+    """Such as one with an unknown type of content part."""
+    checkpointer.save("a", make_state("x"))
     part = '{"role":"user","content":[{"type":"smell"}]}'
-    from locus.memory.checkpointers.incremental import NO_SEAL, next_seal
-    from locus.memory.checkpointers.sqlite import _seal
+    from locus.memory.checkpointers.incremental import EMPTY_DIGEST, extend_digest
+    from locus.memory.checkpointers.sqlite import _compute_checkpoint_digest
 
-    ((state,),) = ask(path, "SELECT state FROM checkpoints")
-    last = next_seal(NO_SEAL, part.encode())
-    ask(path, "UPDATE checkpoint_items SET body = ?, seal = ?", part, last)
-    seal = _seal("a", state.encode(), 1, 0, last + NO_SEAL)
-    ask(path, "UPDATE checkpoints SET seal = ?", seal)
+    ((state,),) = run_sql(path, "SELECT state FROM checkpoints")
+    last = extend_digest(EMPTY_DIGEST, part.encode())
+    run_sql(path, "UPDATE checkpoint_items SET body = ?, seal = ?", part, last)
+    digest = _compute_checkpoint_digest("a", state.encode(), 1, 0, last + EMPTY_DIGEST)
+    run_sql(path, "UPDATE checkpoints SET seal = ?", digest)
     with pytest.raises(CheckpointError, match=r"is damaged: .*a part is an object"):
         checkpointer.load("a")
 
@@ -275,74 +274,74 @@ def test_a_damaged_database_is_an_error_that_names_it(path: Path, damage: str) -
     with SQLiteCheckpointer(path) as checkpointer:
         for number in range(20):
             checkpointer.save(str(number), EVERYTHING)
-    whole = path.read_bytes()
-    half = len(whole) // 2
+    content = path.read_bytes()
+    middle = len(content) // 2
     path.write_bytes(
-        {"text": b"not a database\n" * 400, "half": whole[:half], "zeros": bytes(len(whole))}[
+        {"text": b"not a database\n" * 400, "half": content[:middle], "zeros": bytes(len(content))}[
             damage
         ]
     )
-    failed = []
+    error_messages = []
     with SQLiteCheckpointer(path) as checkpointer:
         for number in range(20):
             try:
                 assert checkpointer.load(str(number)) == EVERYTHING
-            except CheckpointError as error:
-                failed.append(str(error))
-    assert failed
-    assert all(str(path) in words for words in failed)
+            except CheckpointError as exc:
+                error_messages.append(str(exc))
+    assert error_messages
+    assert all(str(path) in texts for texts in error_messages)
 
 
-# -- others at the same database ---------------------------------------------------------------
+# -- concurrency -------------------------------------------------------------------------------
 
 
-def test_a_writer_waits_as_long_as_it_was_told(path: Path) -> None:
+def test_a_writer_waits_for_its_timeout(path: Path) -> None:
     with SQLiteCheckpointer(path, timeout=0.2) as checkpointer:
-        checkpointer.save("a", said("x"))
+        checkpointer.save("a", make_state("x"))
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(CheckpointError, match=r"'a' cannot be saved in .*locked"):
-                checkpointer.save("a", said("y"))
-            assert checkpointer.load("a") == said("x")  # readers do not wait
+                checkpointer.save("a", make_state("y"))
+            assert checkpointer.load("a") == make_state("x")  # readers do not wait
             other.execute("ROLLBACK")
-        checkpointer.save("a", said("y"))
-        assert checkpointer.load("a") == said("y")
+        checkpointer.save("a", make_state("y"))
+        assert checkpointer.load("a") == make_state("y")
 
 
-def test_many_open_one_new_database_at_once(path: Path) -> None:
+def test_many_checkpointers_create_one_database_concurrently(path: Path) -> None:
     def work(number: int) -> AgentState | None:
         with SQLiteCheckpointer(path) as checkpointer:
-            checkpointer.save(str(number), said(str(number)))
+            checkpointer.save(str(number), make_state(str(number)))
             return checkpointer.load(str(number))
 
     with ThreadPoolExecutor(12) as pool:
-        assert list(pool.map(work, range(12))) == [said(str(number)) for number in range(12)]
+        assert list(pool.map(work, range(12))) == [make_state(str(number)) for number in range(12)]
 
 
-def test_connections_are_used_again_and_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[sqlite3.Connection] = []
-    connect = sqlite_schema.connect
+def test_connections_are_reused_and_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite_schema.connect_and_migrate
 
-    def note(*args: Any) -> sqlite3.Connection:
-        opened.append(connect(*args))
-        return opened[-1]
+    def record_connection(*args: Any) -> sqlite3.Connection:
+        connections.append(connect(*args))
+        return connections[-1]
 
-    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect", note)
+    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect_and_migrate", record_connection)
     checkpointer = SQLiteCheckpointer(path)
     for number in range(5):
-        checkpointer.save(str(number), said("x"))
+        checkpointer.save(str(number), make_state("x"))
         checkpointer.load(str(number))
-    assert len(opened) == 1
+    assert len(connections) == 1
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(checkpointer.load, [str(number % 5) for number in range(50)]))
-    del checkpointer  # without having been closed: no warning, and nothing left open
+    del checkpointer  # not closed before: no warning, and no open connection
     gc.collect()
-    for connection in opened:
+    for connection in connections:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
 
 
-def test_a_connection_that_is_in_use_when_others_are_closed_is_closed_afterwards(
+def test_a_connection_in_use_during_close_is_closed_after_its_use(
     path: Path, checkpointer: SQLiteCheckpointer
 ) -> None:
     with checkpointer._connection("read") as db:

@@ -1,4 +1,4 @@
-"""Claims: one run at a time on a thread, and none that outlives its process."""
+"""``lock_thread``: one holder at a time, in all threads, tasks and processes."""
 
 from __future__ import annotations
 
@@ -28,31 +28,32 @@ from locus.memory import (
     SQLiteCheckpointer,
     ThreadBusyError,
 )
-from tests.support.runtimes import ROOT
+from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
-def make(kind: str, path: Path) -> BaseCheckpointer:
-    if kind == "memory":
+def make_checkpointer(backend: str, path: Path) -> BaseCheckpointer:
+    if backend == "memory":
         return MemoryCheckpointer()
-    return FileCheckpointer(path) if kind == "file" else SQLiteCheckpointer(path / "a.db")
+    return FileCheckpointer(path) if backend == "file" else SQLiteCheckpointer(path / "a.db")
 
 
 @pytest.fixture(params=["memory", "file", "sqlite"])
-def kind(request: pytest.FixtureRequest) -> str:
+def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def checkpointer(kind: str, tmp_path: Path) -> Iterator[BaseCheckpointer]:
-    with make(kind, tmp_path) as made:
-        yield made
+def checkpointer(backend: str, tmp_path: Path) -> Iterator[BaseCheckpointer]:
+    with make_checkpointer(backend, tmp_path) as instance:
+        yield instance
 
 
 def is_free(checkpointer: BaseCheckpointer, thread_id: str = "a") -> bool:
     try:
-        with checkpointer.claim(thread_id):
+        with checkpointer.lock_thread(thread_id):
             return True
     except ThreadBusyError:
         return False
@@ -61,39 +62,43 @@ def is_free(checkpointer: BaseCheckpointer, thread_id: str = "a") -> bool:
 # -- in one process ----------------------------------------------------------------------------
 
 
-def test_a_second_claim_is_an_error_that_names_the_thread(checkpointer: BaseCheckpointer) -> None:
-    with checkpointer.claim("order 7"):
+def test_a_second_lock_is_an_error_that_names_the_thread(checkpointer: BaseCheckpointer) -> None:
+    with checkpointer.lock_thread("order 7"):
         with (
-            pytest.raises(ThreadBusyError, match=r"'order 7' is busy.*in this process") as caught,
-            checkpointer.claim("order 7"),
+            pytest.raises(ThreadBusyError, match=r"'order 7' is busy.*in this process") as exc_info,
+            checkpointer.lock_thread("order 7"),
         ):
             pass
-        assert caught.value.thread_id == "order 7"
-        assert isinstance(caught.value, LocusError)
-        again = pickle.loads(pickle.dumps(caught.value))
-        assert (again.thread_id, str(again)) == ("order 7", str(caught.value))
+        assert exc_info.value.thread_id == "order 7"
+        assert isinstance(exc_info.value, LocusError)
+        unpickled = pickle.loads(pickle.dumps(exc_info.value))
+        assert (unpickled.thread_id, str(unpickled)) == ("order 7", str(exc_info.value))
     assert is_free(checkpointer, "order 7")
 
 
-def test_other_threads_and_other_work_go_on_meanwhile(checkpointer: BaseCheckpointer) -> None:
-    with checkpointer.claim("a"), checkpointer.claim("b"), checkpointer.claim("A"):
+def test_other_threads_and_operations_are_not_locked(checkpointer: BaseCheckpointer) -> None:
+    with (
+        checkpointer.lock_thread("a"),
+        checkpointer.lock_thread("b"),
+        checkpointer.lock_thread("A"),
+    ):
         checkpointer.save("a", AgentState(iteration=1))
         assert checkpointer.load("a") == AgentState(iteration=1)
-        assert checkpointer.threads() == ("a",)
+        assert checkpointer.list_thread_ids() == ("a",)
         checkpointer.delete("a")
         checkpointer.close()
         assert not is_free(checkpointer)
     assert is_free(checkpointer)
 
 
-def test_a_claim_begins_where_with_does_and_ends_after_an_error(
+def test_the_lock_is_acquired_on_entering_and_released_after_an_error(
     checkpointer: BaseCheckpointer,
 ) -> None:
-    claim = checkpointer.claim("a")
+    lock = checkpointer.lock_thread("a")
     assert is_free(checkpointer)
 
     def fail() -> None:
-        with claim:
+        with lock:
             assert not is_free(checkpointer)
             raise KeyError
 
@@ -102,299 +107,313 @@ def test_a_claim_begins_where_with_does_and_ends_after_an_error(
     assert is_free(checkpointer)
 
 
-def test_a_claim_may_end_in_another_thread(checkpointer: BaseCheckpointer) -> None:
-    claim = checkpointer.claim("a")
+def test_a_lock_may_be_released_in_another_thread(checkpointer: BaseCheckpointer) -> None:
+    lock = checkpointer.lock_thread("a")
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
-        one.submit(claim.__enter__).result()
+        one.submit(lock.__enter__).result()
         assert not other.submit(is_free, checkpointer).result()
-        other.submit(claim.__exit__, None, None, None).result()
+        other.submit(lock.__exit__, None, None, None).result()
         assert one.submit(is_free, checkpointer).result()
 
 
-def test_of_many_threads_one_has_the_claim(checkpointer: BaseCheckpointer) -> None:
-    inside = 0
-    most = 0
-    won = 0
+def test_only_one_of_many_threads_has_the_lock(checkpointer: BaseCheckpointer) -> None:
+    holders = 0
+    max_holders = 0
+    acquired = 0
     start = threading.Barrier(8)
 
     def work() -> None:
-        nonlocal inside, most, won
+        nonlocal holders, max_holders, acquired
         start.wait()
         for _ in range(30):
             try:
-                with checkpointer.claim("a"):
-                    inside += 1
-                    most = max(most, inside)
-                    won += 1
+                with checkpointer.lock_thread("a"):
+                    holders += 1
+                    max_holders = max(max_holders, holders)
+                    acquired += 1
                     time.sleep(0.0005)
-                    inside -= 1
+                    holders -= 1
             except ThreadBusyError:
                 time.sleep(0.0005)
 
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work) for _ in range(8)]:
             done.result()
-    assert (most, inside) == (1, 0)
-    assert won > 0
+    assert (max_holders, holders) == (1, 0)
+    assert acquired > 0
 
 
-def test_of_two_tasks_one_has_the_claim(checkpointer: BaseCheckpointer, anyio_backend: str) -> None:
-    lost: list[str] = []
+def test_only_one_of_two_tasks_has_the_lock(
+    checkpointer: BaseCheckpointer, anyio_backend: str
+) -> None:
+    rejected: list[str] = []
 
-    async def run(name: str, one_lost: anyio.Event) -> None:
-        claim = checkpointer.claim("a")
+    async def run(name: str, one_rejected: anyio.Event) -> None:
+        lock = checkpointer.lock_thread("a")
         try:
-            await anyio.to_thread.run_sync(claim.__enter__)
+            await anyio.to_thread.run_sync(lock.__enter__)
         except ThreadBusyError:
-            lost.append(name)
-            one_lost.set()
+            rejected.append(name)
+            one_rejected.set()
             return
-        await one_lost.wait()
-        await anyio.to_thread.run_sync(claim.__exit__, None, None, None)
+        await one_rejected.wait()
+        await anyio.to_thread.run_sync(lock.__exit__, None, None, None)
 
     async def main() -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANG_SECONDS):
             async with anyio.create_task_group() as group:
-                one_lost = anyio.Event()
-                group.start_soon(run, "first", one_lost)
-                group.start_soon(run, "second", one_lost)
+                one_rejected = anyio.Event()
+                group.start_soon(run, "first", one_rejected)
+                group.start_soon(run, "second", one_rejected)
 
     anyio.run(main, backend=anyio_backend)
-    assert len(lost) == 1
+    assert len(rejected) == 1
     assert is_free(checkpointer)
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_two_checkpointers_at_one_place_know_of_each_other(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_two_checkpointers_at_one_path_share_their_locks(backend: str, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real", target_is_directory=True)
-    first, second = make(kind, tmp_path / "real"), make(kind, tmp_path / "link")
-    with first.claim("a"):
+    first, second = (
+        make_checkpointer(backend, tmp_path / "real"),
+        make_checkpointer(backend, tmp_path / "link"),
+    )
+    with first.lock_thread("a"):
         assert not is_free(second)
     assert is_free(second)
 
 
-def test_checkpointers_in_memory_know_nothing_of_each_other() -> None:
+def test_memory_checkpointers_do_not_share_their_locks() -> None:
     first, second = MemoryCheckpointer(), MemoryCheckpointer()
-    with first.claim("a"):
+    with first.lock_thread("a"):
         assert is_free(second)
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_no_lock_files_are_left_and_none_is_taken_for_a_checkpoint(
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_lock_files_are_removed_and_are_not_listed_as_checkpoints(
     checkpointer: BaseCheckpointer, tmp_path: Path
 ) -> None:
-    with checkpointer.claim("a"):
+    with checkpointer.lock_thread("a"):
         assert len(list(tmp_path.rglob("*.lock"))) == 1
-        assert checkpointer.threads() == ()
+        assert checkpointer.list_thread_ids() == ()
     assert not list(tmp_path.rglob("*.lock"))
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_lock_file_that_is_removed_meanwhile_ends_nobody_elses_claim(
-    kind: str, checkpointer: BaseCheckpointer, tmp_path: Path
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_releasing_a_removed_lock_file_does_not_release_the_next_lock(
+    backend: str, checkpointer: BaseCheckpointer, tmp_path: Path
 ) -> None:
-    """Somebody tidies up: the claim is lost, but its end must not free the one that came after."""
-    first = checkpointer.claim("a")
+    """Another program removes the file: releasing the lost lock must not free the next."""
+    first = checkpointer.lock_thread("a")
     first.__enter__()
     (lock,) = tmp_path.rglob("*.lock")
     lock.unlink()
-    with process(kind, tmp_path, HOLD):
+    with run_process(backend, tmp_path, HOLD_LOCK_SCRIPT):
         first.__exit__(None, None, None)
         assert not is_free(checkpointer)
     assert is_free(checkpointer)
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_place_that_cannot_be_locked_is_an_error_that_says_why(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_a_path_that_cannot_be_locked_is_an_error(backend: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    checkpointer = make(kind, tmp_path / "file" / "below")
+    checkpointer = make_checkpointer(backend, tmp_path / "file" / "below")
     with (
-        pytest.raises(CheckpointError, match="'a' cannot be claimed") as caught,
-        checkpointer.claim("a"),
+        pytest.raises(CheckpointError, match="'a' cannot be locked") as exc_info,
+        checkpointer.lock_thread("a"),
     ):
         pass
-    assert caught.value.thread_id == "a"
+    assert exc_info.value.thread_id == "a"
 
 
 # -- between processes -------------------------------------------------------------------------
 
-BEGIN = """
+SETUP_SCRIPT = """
 import os, signal, sys, time
-def give_up_in(seconds):  # a deadlock is to be a failure, not a wait
+def exit_after(seconds):  # a deadlock fails the test
     if hasattr(signal, "alarm"):
         signal.alarm(seconds)
-give_up_in(30)
+exit_after(60)
 from pathlib import Path
 from locus.memory import FileCheckpointer, SQLiteCheckpointer, ThreadBusyError
-kind, path = sys.argv[1], Path(sys.argv[2])
-saver = FileCheckpointer(path) if kind == "file" else SQLiteCheckpointer(path / "a.db")
-def say(*words): os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+backend, path = sys.argv[1], Path(sys.argv[2])
+checkpointer = FileCheckpointer(path) if backend == "file" else SQLiteCheckpointer(path / "a.db")
+def write_line(*values): os.write(1, (" ".join(map(str, values)) + "\\n").encode())
 def is_free():
     try:
-        with saver.claim("a"):
+        with checkpointer.lock_thread("a"):
             return True
     except ThreadBusyError:
         return False
 """
-HOLD = """
-with saver.claim("a"):
-    say("held by", os.getpid())
+HOLD_LOCK_SCRIPT = """
+with checkpointer.lock_thread("a"):
+    write_line("held by", os.getpid())
     sys.stdin.read()
 """
 
 
 @contextmanager
-def process(kind: str, path: Path, code: str) -> Iterator[subprocess.Popen[str]]:
+def run_process(backend: str, path: Path, code: str) -> Iterator[subprocess.Popen[str]]:
     """Runs ``code``, and waits for its first line."""
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", BEGIN + code, kind, str(path)],
-        cwd=ROOT,
+        [sys.executable, "-W", "error", "-c", SETUP_SCRIPT + code, backend, str(path)],
+        cwd=PROJECT_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as child:
         assert child.stdout is not None
         try:
-            child.said = child.stdout.readline().split()  # type: ignore[attr-defined]
+            child.first_line = child.stdout.readline().split()  # type: ignore[attr-defined]
             yield child
         finally:
             child.kill()
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_claim_holds_against_other_processes_and_dies_with_its_own(
-    kind: str, checkpointer: BaseCheckpointer, tmp_path: Path
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_a_lock_excludes_other_processes_and_ends_with_its_process(
+    backend: str, checkpointer: BaseCheckpointer, tmp_path: Path
 ) -> None:
-    with process(kind, tmp_path, HOLD) as other:
-        with pytest.raises(ThreadBusyError, match=f"process {other.pid}"), checkpointer.claim("a"):
+    with run_process(backend, tmp_path, HOLD_LOCK_SCRIPT) as other:
+        with (
+            pytest.raises(ThreadBusyError, match=f"process {other.pid}"),
+            checkpointer.lock_thread("a"),
+        ):
             pass
         assert is_free(checkpointer, "b")
         other.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-        other.wait(10)
+        other.wait(HANG_SECONDS)
         assert is_free(checkpointer)
-    assert not list(tmp_path.rglob("*.lock"))  # what the dead one had left, too
+    assert not list(tmp_path.rglob("*.lock"))  # that of the killed process is removed, too
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_of_many_processes_one_has_the_claim(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_only_one_of_many_processes_has_the_lock(backend: str, tmp_path: Path) -> None:
     code = """
-    say("ready")
+    write_line("ready")
     sys.stdin.readline()
-    count, until = path / "count", time.monotonic() + 0.7
-    won = 0
-    while time.monotonic() < until:
+    count, acquired = path / "count", 0
+    while acquired < 30:
         try:
-            with saver.claim("a"):
+            with checkpointer.lock_thread("a"):
                 number = int(count.read_text() or 0)
-                count.write_text(str(number + 1))  # which two at once would get wrong
-                won += 1
+                # They compete: the first one waits until both others have failed to get the lock.
+                while number == 0 and len(list(path.glob("rejected-*"))) < 2:
+                    time.sleep(0.001)
+                count.write_text(str(number + 1))  # two processes at once would lose counts
+                acquired += 1
         except ThreadBusyError:
+            (path / f"rejected-{os.getpid()}").touch()
             time.sleep(0.0002)
-    say(won)
+    write_line("done")
     """
     code = "\n".join(line[4:] for line in code.splitlines())
     (tmp_path / "count").write_text("")
     with (
-        process(kind, tmp_path, code) as one,
-        process(kind, tmp_path, code) as two,
-        process(kind, tmp_path, code) as three,
+        run_process(backend, tmp_path, code) as one,
+        run_process(backend, tmp_path, code) as two,
+        run_process(backend, tmp_path, code) as three,
     ):
         for child in (one, two, three):
             assert child.stdin is not None
             child.stdin.write("go\n")
             child.stdin.flush()
-        won = [int(child.stdout.readline()) for child in (one, two, three) if child.stdout]
-    assert sum(won) == int((tmp_path / "count").read_text())
-    assert sum(n > 0 for n in won) >= 2  # else they have not met
+        for child in (one, two, three):
+            assert child.stdout is not None
+            assert child.stdout.readline() == "done\n"
+    assert (tmp_path / "count").read_text() == "90"
 
 
 # -- forks -------------------------------------------------------------------------------------
 
 
 @forks
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_forked_child_neither_has_nor_ends_its_parents_claim(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_a_forked_child_neither_has_nor_releases_its_parents_lock(
+    backend: str, tmp_path: Path
+) -> None:
     code = """
-with saver.claim("a"):
+with checkpointer.lock_thread("a"):
     child = os.fork()
     if child:
         os.waitpid(child, 0)
-        say("child has ended")
+        write_line("child has ended")
         sys.stdin.readline()
     else:
-        found = "taken" if not is_free() else "free"
+        inside = "locked" if not is_free() else "free"
 if not child:  # it has left the `with` block of its parent
-    (path / "child").write_text(found + (" taken" if not is_free() else " free"))
+    (path / "child").write_text(inside + (" locked" if not is_free() else " free"))
 else:
-    say("free" if is_free() else "taken")
+    write_line("free" if is_free() else "locked")
 """
-    with process(kind, tmp_path, code) as parent:
-        assert parent.said == ["child", "has", "ended"]  # type: ignore[attr-defined]
-        assert (tmp_path / "child").read_text() == "taken taken"
-        with make(kind, tmp_path) as mine:
-            assert not is_free(mine)
-        out, _ = parent.communicate("go\n", timeout=10)
-    assert out == "free\n"
+    with run_process(backend, tmp_path, code) as parent:
+        assert parent.first_line == ["child", "has", "ended"]  # type: ignore[attr-defined]
+        assert (tmp_path / "child").read_text() == "locked locked"
+        with make_checkpointer(backend, tmp_path) as new_checkpointer:
+            assert not is_free(new_checkpointer)
+        output, _ = parent.communicate("go\n", timeout=HANG_SECONDS)
+    assert output == "free\n"
 
 
 @forks
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_forked_child_does_not_keep_the_claim_of_a_parent_that_dies(
-    kind: str, tmp_path: Path
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_a_forked_child_does_not_keep_the_lock_of_a_killed_parent(
+    backend: str, tmp_path: Path
 ) -> None:
     code = """
-with saver.claim("a"):
+with checkpointer.lock_thread("a"):
     if os.fork():
         sys.stdin.read()
     else:
-        say("child", os.getpid())
+        write_line("child", os.getpid())
         while True:
             time.sleep(1)
 """
-    with process(kind, tmp_path, code) as parent:
-        child = int(parent.said[1])  # type: ignore[attr-defined]
+    with run_process(backend, tmp_path, code) as parent:
+        child = int(parent.first_line[1])  # type: ignore[attr-defined]
         try:
-            with make(kind, tmp_path) as mine:
-                assert not is_free(mine)
+            with make_checkpointer(backend, tmp_path) as new_checkpointer:
+                assert not is_free(new_checkpointer)
                 parent.kill()
-                parent.wait(10)
-                assert is_free(mine)
+                parent.wait(HANG_SECONDS)
+                assert is_free(new_checkpointer)
         finally:
             os.kill(child, signal.SIGKILL)
 
 
 @forks
-@pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_forked_child_has_claims_and_connections_of_its_own(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["file", "sqlite"])
+def test_a_forked_child_has_its_own_locks_and_connections(backend: str, tmp_path: Path) -> None:
     code = """
 from locus.core.state import AgentState
 import threading
-saver.save("a", AgentState(iteration=1))
+checkpointer.save("a", AgentState(iteration=1))
 stop = threading.Event()
-def keep_busy():  # so that there is a lock which somebody has when the child begins
+def keep_busy():  # so that a lock is held when the child starts
     while not stop.is_set():
-        with saver.claim("b"):
-            saver.save("b", AgentState())
+        with checkpointer.lock_thread("b"):
+            checkpointer.save("b", AgentState())
 busy = threading.Thread(target=keep_busy)
 busy.start()
 import warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # to fork beside threads
+warnings.simplefilter("ignore", DeprecationWarning)  # for a fork with running threads
 for number in range(2, 22):
     child = os.fork()
     if not child:
-        give_up_in(20)
-        with saver.claim("a"):
-            assert saver.load("a").iteration == number - 1
-            saver.save("a", AgentState(iteration=number))
+        exit_after(60)
+        with checkpointer.lock_thread("a"):
+            assert checkpointer.load("a").iteration == number - 1
+            checkpointer.save("a", AgentState(iteration=number))
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert saver.load("a").iteration == number
+    assert checkpointer.load("a").iteration == number
 stop.set()
 busy.join()
-saver.close()
-say("well", "done")
+checkpointer.close()
+write_line("well", "done")
 """
-    with process(kind, tmp_path, code) as parent:
-        assert parent.said == ["well", "done"]  # type: ignore[attr-defined]
-        assert parent.wait(10) == 0
+    with run_process(backend, tmp_path, code) as parent:
+        assert parent.first_line == ["well", "done"]  # type: ignore[attr-defined]
+        assert parent.wait(HANG_SECONDS) == 0

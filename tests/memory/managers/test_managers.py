@@ -1,4 +1,4 @@
-"""Conversations kept within bounds: whatever is dropped, no call loses its result."""
+"""Sliding windows and truncation: no manager separates a tool call from its result."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from locus.memory import (
     TruncatingManager,
 )
 from locus.memory.managers import estimate_tokens
-from locus.memory.managers.tool_rounds import indispensable, newest
+from locus.memory.managers.message_groups import find_required_groups, select_newest_groups
 from tests.memory.managers.conversations import check_shortened, long_conversations
 from tests.support.strategies import conversations, texts
 
 BUDGETS = st.none() | st.integers(0, 12)
 SYSTEM = Message.system("Be brief.")
-ASKED = Message.user("How is Rome?")
-CALLED = Message.assistant(None, [ToolCall("a", "weather"), ToolCall("b", "news")])
+QUESTION = Message.user("How is Rome?")
+TOOL_CALLS = Message.assistant(None, [ToolCall("a", "weather"), ToolCall("b", "news")])
 RESULTS = [Message.tool(ToolResult(id, "weather", "fine")) for id in "ab"]
 ANSWER = Message.assistant("Fine.")
-FOLLOWED = Message.user("And Oslo?")
-WHOLE = (SYSTEM, ASKED, CALLED, *RESULTS, ANSWER, FOLLOWED)
+FOLLOW_UP = Message.user("And Oslo?")
+CONVERSATION = (SYSTEM, QUESTION, TOOL_CALLS, *RESULTS, ANSWER, FOLLOW_UP)
 
 
-def length(message: Message) -> int:
+def count_tokens(message: Message) -> int:
     return 1 + len(message.text) + 5 * len(message.tool_calls)
 
 
@@ -51,133 +51,146 @@ def length(message: Message) -> int:
 
 
 @given(long_conversations(), BUDGETS, st.none() | st.integers(0, 300))
-def test_a_window_of_any_size_is_a_conversation(
-    turns: tuple[Message, ...], messages: int | None, tokens: int | None
+def test_a_window_of_any_size_is_a_valid_conversation(
+    conversation: tuple[Message, ...], max_messages: int | None, max_tokens: int | None
 ) -> None:
-    assume(messages is not None or tokens is not None)
-    manager = SlidingWindowManager(messages, tokens, counter=length)
-    window = manager.apply(turns)
-    check_shortened(turns, window)
+    assume(max_messages is not None or max_tokens is not None)
+    manager = SlidingWindowManager(max_messages, max_tokens, counter=count_tokens)
+    window = manager.apply(conversation)
+    check_shortened(conversation, window)
     assert manager.apply(window) == window
 
 
 @given(conversations(max_rounds=2), st.integers(0, 8))
 @settings(max_examples=20)
-def test_a_window_keeps_whatever_messages_hold(turns: tuple[Message, ...], size: int) -> None:
-    turns = tuple(map(attrs.evolve, turns))  # each an object of its own
-    check_shortened(turns, SlidingWindowManager(size).apply(turns))
+def test_a_window_accepts_messages_with_any_content(
+    conversation: tuple[Message, ...], size: int
+) -> None:
+    conversation = tuple(map(attrs.evolve, conversation))  # separate objects
+    check_shortened(conversation, SlidingWindowManager(size).apply(conversation))
 
 
 @given(long_conversations(), BUDGETS, st.none() | st.integers(0, 300))
-def test_a_window_is_within_its_budget_or_the_least_there_is(
-    turns: tuple[Message, ...], messages: int | None, tokens: int | None
+def test_a_window_is_within_its_budget_or_the_minimum(
+    conversation: tuple[Message, ...], max_messages: int | None, max_tokens: int | None
 ) -> None:
-    assume(messages is not None or tokens is not None)
-    manager = SlidingWindowManager(messages, tokens, counter=length)
-    window = manager.apply(turns)
-    least = SlidingWindowManager(0).apply(turns)
-    too_long = len(window) > (math.inf if messages is None else messages)
-    too_long |= sum(map(length, window)) > (math.inf if tokens is None else tokens)
+    assume(max_messages is not None or max_tokens is not None)
+    manager = SlidingWindowManager(max_messages, max_tokens, counter=count_tokens)
+    window = manager.apply(conversation)
+    minimum = SlidingWindowManager(0).apply(conversation)
+    too_long = len(window) > (math.inf if max_messages is None else max_messages)
+    too_long |= sum(map(count_tokens, window)) > (math.inf if max_tokens is None else max_tokens)
     if too_long:
-        assert window == least
-    assert {id(message) for message in least} <= {id(message) for message in window}
+        assert window == minimum
+    assert {id(message) for message in minimum} <= {id(message) for message in window}
 
 
 @given(long_conversations(), st.integers(0, 12))
-def test_a_conversation_that_fits_stays_whole(turns: tuple[Message, ...], more: int) -> None:
-    assert SlidingWindowManager(len(turns) + more).apply(turns) == turns
-    tokens = sum(map(estimate_tokens, turns))
-    assert SlidingWindowManager(max_tokens=tokens + more).apply(list(turns)) == turns
-
-
-@given(long_conversations(), st.integers(0, 12))
-def test_a_window_that_drops_something_begins_with_the_user_if_it_can(
-    turns: tuple[Message, ...], size: int
+def test_a_conversation_that_fits_is_unchanged(
+    conversation: tuple[Message, ...], extra: int
 ) -> None:
-    window = SlidingWindowManager(size).apply(turns)
-    if len(window) < len(turns):
-        first = next((turn for turn in window if turn.role is not Role.SYSTEM), None)
-        users = [at for at, turn in enumerate(turns) if turn.role is Role.USER]
-        calls = [at for at, turn in enumerate(turns) if turn.role is Role.ASSISTANT][-1:]
+    assert SlidingWindowManager(len(conversation) + extra).apply(conversation) == conversation
+    max_tokens = sum(map(estimate_tokens, conversation))
+    assert (
+        SlidingWindowManager(max_tokens=max_tokens + extra).apply(list(conversation))
+        == conversation
+    )
+
+
+@given(long_conversations(), st.integers(0, 12))
+def test_a_window_that_drops_messages_begins_with_the_user_if_possible(
+    conversation: tuple[Message, ...], size: int
+) -> None:
+    window = SlidingWindowManager(size).apply(conversation)
+    if len(window) < len(conversation):
+        first = next((message for message in window if message.role is not Role.SYSTEM), None)
+        users = [
+            position for position, message in enumerate(conversation) if message.role is Role.USER
+        ]
+        calls = [
+            position
+            for position, message in enumerate(conversation)
+            if message.role is Role.ASSISTANT
+        ][-1:]
         if users and not (calls and calls[0] < users[0]):
             assert first is not None
             assert first.role is Role.USER
 
 
 @pytest.mark.parametrize(
-    ("size", "left"),
+    ("size", "expected"),
     [
-        (0, [SYSTEM, FOLLOWED]),
-        (2, [SYSTEM, FOLLOWED]),
-        (3, [SYSTEM, FOLLOWED]),  # the answer alone would begin with the assistant
-        (6, [SYSTEM, FOLLOWED]),
-        (7, WHOLE),
+        (0, [SYSTEM, FOLLOW_UP]),
+        (2, [SYSTEM, FOLLOW_UP]),
+        (3, [SYSTEM, FOLLOW_UP]),  # the answer alone would begin with the assistant
+        (6, [SYSTEM, FOLLOW_UP]),
+        (7, CONVERSATION),
     ],
 )
-def test_a_window_drops_whole_rounds_and_answers_without_their_question(
-    size: int, left: Any
+def test_a_window_drops_complete_groups_and_answers_without_their_question(
+    size: int, expected: Any
 ) -> None:
-    assert SlidingWindowManager(size).apply(WHOLE) == tuple(left)
+    assert SlidingWindowManager(size).apply(CONVERSATION) == tuple(expected)
 
 
-def test_a_round_that_the_model_has_not_read_stays_with_its_question_at_any_budget() -> None:
-    old = (Message.user("Hello"), Message.assistant("Hi."))
-    turns = (SYSTEM, *old, ASKED, CALLED, *RESULTS)
-    assert SlidingWindowManager(1).apply(turns) == (SYSTEM, ASKED, CALLED, *RESULTS)
-    guided = (*turns, Message.user("Think again."))
-    assert SlidingWindowManager(max_tokens=1).apply(guided) == (SYSTEM, *guided[3:])
+def test_unread_tool_results_and_their_question_are_kept_at_any_budget() -> None:
+    earlier = (Message.user("Hello"), Message.assistant("Hi."))
+    conversation = (SYSTEM, *earlier, QUESTION, TOOL_CALLS, *RESULTS)
+    assert SlidingWindowManager(1).apply(conversation) == (SYSTEM, QUESTION, TOOL_CALLS, *RESULTS)
+    with_guidance = (*conversation, Message.user("Think again."))
+    assert SlidingWindowManager(max_tokens=1).apply(with_guidance) == (SYSTEM, *with_guidance[3:])
 
 
-def test_in_a_long_run_the_question_stays_and_the_newest_rounds() -> None:
-    rounds = [
+def test_in_a_long_run_the_question_and_the_newest_groups_are_kept() -> None:
+    groups = [
         (
-            Message.assistant(None, [ToolCall(f"c{at}", "f")]),
-            Message.tool(ToolResult(f"c{at}", "f", "y")),
+            Message.assistant(None, [ToolCall(f"c{position}", "f")]),
+            Message.tool(ToolResult(f"c{position}", "f", "y")),
         )
-        for at in range(20)
+        for position in range(20)
     ]
-    turns = (SYSTEM, ASKED, *(message for found in rounds for message in found))
-    assert SlidingWindowManager(7).apply(turns) == (SYSTEM, ASKED, *turns[-4:])
+    conversation = (SYSTEM, QUESTION, *(message for group in groups for message in group))
+    assert SlidingWindowManager(7).apply(conversation) == (SYSTEM, QUESTION, *conversation[-4:])
 
 
-def test_a_result_that_answers_no_call_is_refused_by_position() -> None:
+def test_a_result_without_a_call_is_an_error_with_its_index() -> None:
     with pytest.raises(ConfigurationError, match=r"messages\[1\].*'a'"):
-        SlidingWindowManager(1).apply((SYSTEM, RESULTS[0], ASKED))
+        SlidingWindowManager(1).apply((SYSTEM, RESULTS[0], QUESTION))
 
 
-def test_nothing_but_instructions_is_left_alone() -> None:
+def test_the_minimum_of_a_conversation_without_user_messages() -> None:
     assert SlidingWindowManager(0).apply((SYSTEM, SYSTEM)) == (SYSTEM, SYSTEM)
     assert SlidingWindowManager(0).apply(()) == ()
     assert SlidingWindowManager(0).apply((ANSWER,)) == (ANSWER,)
 
 
-def test_a_window_on_a_long_conversation_costs_what_the_window_holds() -> None:
-    counted = []
+def test_a_window_counts_the_tokens_of_few_other_messages() -> None:
+    counted_messages = []
 
     def counter(message: Message) -> int:
-        counted.append(message)
+        counted_messages.append(message)
         return 1
 
-    turns = (*((ASKED, CALLED, *RESULTS) * 2_500), FOLLOWED)
-    window = SlidingWindowManager(max_tokens=40, counter=counter).apply(turns)
-    assert len(window) == 37  # what else would fit is a round without its question
-    assert len(counted) < 60
+    conversation = (*((QUESTION, TOOL_CALLS, *RESULTS) * 2_500), FOLLOW_UP)
+    window = SlidingWindowManager(max_tokens=40, counter=counter).apply(conversation)
+    assert len(window) == 37  # the other groups that fit have no question
+    assert len(counted_messages) < 60
 
 
-def test_no_more_of_a_long_conversation_is_read_than_its_window() -> None:
-    read = set()
+def test_few_messages_outside_of_the_window_are_read() -> None:
+    read_positions = set()
 
-    class Read(list[Message]):
-        def __getitem__(self, at: Any) -> Any:
-            read.add(at)
-            return super().__getitem__(at)
+    class RecordingList(list[Message]):
+        def __getitem__(self, position: Any) -> Any:
+            read_positions.add(position)
+            return super().__getitem__(position)
 
-    turns = Read((ASKED, CALLED, *RESULTS) * 2_500)
-    needed = indispensable(turns, 0)
-    assert needed == [(9_997, 9_998, 9_999), (9_996,)]
-    room = iter([True] * 4 + [False])
-    assert len(newest(turns, 0, needed, lambda found: next(room))) == 6
-    assert min(read) > 9_980
+    conversation = RecordingList((QUESTION, TOOL_CALLS, *RESULTS) * 2_500)
+    required = find_required_groups(conversation, 0)
+    assert required == [(9_997, 9_998, 9_999), (9_996,)]
+    answers = iter([True] * 4 + [False])
+    assert len(select_newest_groups(conversation, 0, required, lambda group: next(answers))) == 6
+    assert min(read_positions) > 9_980
 
 
 def test_the_estimate_counts_text_calls_and_images() -> None:
@@ -191,104 +204,120 @@ def test_the_estimate_counts_text_calls_and_images() -> None:
     assert estimate_tokens(Message.assistant(None, [odd])) > 4
 
 
-# -- cutting -----------------------------------------------------------------------------------
+# -- truncating --------------------------------------------------------------------------------
 
 
 @given(long_conversations(), st.integers(100, 400), st.integers(100, 400), st.data())
-def test_cutting_keeps_every_message_and_is_done_once(
-    turns: tuple[Message, ...], chars: int, result: int, data: st.DataObject
+def test_truncating_keeps_every_message_and_is_idempotent(
+    conversation: tuple[Message, ...], max_chars: int, max_result_chars: int, data: st.DataObject
 ) -> None:
-    longer = st.integers(1, 40)
-    turns = tuple(
-        attrs.evolve(turn, content=turn.content * data.draw(longer)) if turn.content else turn
-        for turn in turns
+    factors = st.integers(1, 40)
+    conversation = tuple(
+        attrs.evolve(message, content=message.content * data.draw(factors))
+        if message.content
+        else message
+        for message in conversation
     )
-    manager = TruncatingManager(chars, result)
-    cut = manager.apply(turns)
-    assert len(cut) == len(turns)
-    last = max((at for at, turn in enumerate(turns) if turn.role is Role.USER), default=None)
-    for at, (before, after) in enumerate(zip(turns, cut, strict=True)):
+    manager = TruncatingManager(max_chars, max_result_chars)
+    shortened = manager.apply(conversation)
+    assert len(shortened) == len(conversation)
+    last = max(
+        (position for position, message in enumerate(conversation) if message.role is Role.USER),
+        default=None,
+    )
+    for position, (before, after) in enumerate(zip(conversation, shortened, strict=True)):
         assert attrs.evolve(after, content=None) == attrs.evolve(before, content=None)
-        limit = result if before.role is Role.TOOL else chars
-        if before.role is Role.SYSTEM or at == last or len(before.text) <= limit:
+        limit = max_result_chars if before.role is Role.TOOL else max_chars
+        if before.role is Role.SYSTEM or position == last or len(before.text) <= limit:
             assert after is before
         else:
             assert len(after.text) <= limit
             assert "characters cut" in after.text
-            assert others(after) == others(before)
-    assert manager.apply(cut) == cut
+            assert get_other_parts(after) == get_other_parts(before)
+    assert manager.apply(shortened) == shortened
 
 
-def others(message: Message) -> list[Any]:
-    """The parts that are no text."""
+def get_other_parts(message: Message) -> list[Any]:
+    """The parts other than text."""
     if not isinstance(message.content, tuple):
         return []
     return [part for part in message.content if not isinstance(part, TextPart)]
 
 
 @given(texts(min_size=1, max_size=60).map(lambda text: text * 20), st.integers(100, 200))
-def test_a_cut_says_how_much_is_gone_and_loses_no_more(text: str, limit: int) -> None:
-    said = TruncatingManager(limit).apply([Message.assistant(text)])[0].text
+def test_the_note_has_the_exact_number_of_cut_characters(text: str, limit: int) -> None:
+    shortened_text = TruncatingManager(limit).apply([Message.assistant(text)])[0].text
     if len(text) <= limit:
-        assert said == text
+        assert shortened_text == text
         return
-    note = said[said.index("\n[… ") : said.index(" cut …]\n") + len(" cut …]\n")]
-    head, tail = said.split(note, 1)
+    note = shortened_text[
+        shortened_text.index("\n[… ") : shortened_text.index(" cut …]\n") + len(" cut …]\n")
+    ]
+    head, tail = shortened_text.split(note, 1)
     assert text.startswith(head)
     assert text.endswith(tail)
-    gone = int(note.split()[1].replace(",", ""))
-    assert len(head) + gone + len(tail) == len(text)
-    assert len(said) <= limit
-    assert len(said) >= limit - 70  # whole clusters, and room for the note
+    cut_count = int(note.split()[1].replace(",", ""))
+    assert len(head) + cut_count + len(tail) == len(text)
+    assert len(shortened_text) <= limit
+    assert (
+        len(shortened_text) >= limit - 70
+    )  # clusters are not split, and the note is reserved in full length
 
 
 @pytest.mark.parametrize(
     "cluster", ["e\u0301", "👩\u200d👩\u200d👧", "👍🏽", "❤\ufe0f", "\r\n", "𝄞"]
 )
-def test_a_cut_does_not_fall_into_what_a_reader_sees_as_one_character(cluster: str) -> None:
+def test_no_grapheme_cluster_is_split(cluster: str) -> None:
     for shift in range(len(cluster)):
         text = "x" * shift + cluster * 200 + "x" * (len(cluster) - shift)
-        said = TruncatingManager(120).apply([Message.assistant(text)])[0].text
-        head, tail = said.split("\n[…", 1)[0], said.split("…]\n", 1)[1]
+        shortened_text = TruncatingManager(120).apply([Message.assistant(text)])[0].text
+        head, tail = shortened_text.split("\n[…", 1)[0], shortened_text.split("…]\n", 1)[1]
         assert head == "x" * shift + cluster * head.count(cluster)
         assert tail == cluster * tail.count(cluster) + "x" * (len(cluster) - shift)
 
 
-def test_a_surrogate_pair_and_a_pile_of_marks_are_cut_within_bounds() -> None:
+def test_surrogate_pairs_are_not_split_and_very_long_clusters_are() -> None:
     pairs = TruncatingManager(101).apply([Message.assistant("\ud83d\ude00" * 200)])[0].text
     assert not pairs.split("\n[…")[0].endswith("\ud83d")
     assert not pairs.split("…]\n")[1].startswith("\ude00")
-    piled = TruncatingManager(200).apply([Message.assistant("e" + "\u0301" * 500)])[0].text
-    assert 100 < len(piled) <= 200
+    shortened_marks = (
+        TruncatingManager(200).apply([Message.assistant("e" + "\u0301" * 500)])[0].text
+    )
+    assert 100 < len(shortened_marks) <= 200
 
 
-def test_text_in_parts_is_cut_as_a_whole_around_what_is_no_text() -> None:
+def test_the_text_of_all_parts_is_cut_together_and_other_parts_are_kept() -> None:
     image = ImagePart(url="https://example.com/a.png")
     parts = ["a" * 80, image, "b" * 80, RefusalPart("no" * 200), "c" * 80]
     message = Message.assistant(parts)
-    cut = TruncatingManager(100).apply([message])[0]
-    assert isinstance(cut.content, tuple)
-    assert [type(part) for part in cut.content] == [TextPart, ImagePart, RefusalPart, TextPart]
-    assert cut.text.count("characters cut") == 1
-    assert cut.text.startswith("a" * 30)
-    assert cut.text.endswith("c" * 30)
-    assert len(cut.text) <= 100
+    shortened = TruncatingManager(100).apply([message])[0]
+    assert isinstance(shortened.content, tuple)
+    assert [type(part) for part in shortened.content] == [
+        TextPart,
+        ImagePart,
+        RefusalPart,
+        TextPart,
+    ]
+    assert shortened.text.count("characters cut") == 1
+    assert shortened.text.startswith("a" * 30)
+    assert shortened.text.endswith("c" * 30)
+    assert len(shortened.text) <= 100
 
 
 def test_arguments_of_calls_are_never_cut() -> None:
     call = ToolCall("a", "write", {"text": "x" * 5_000})
-    ill = ToolCall("b", "write", malformed_arguments="y" * 5_000)
-    turns = (ASKED, Message.assistant("z" * 5_000, [call, ill]))
-    cut = TruncatingManager(100).apply(turns)[1]
-    assert cut.tool_calls == (call, ill)
-    assert len(cut.text) <= 100
+    malformed = ToolCall("b", "write", malformed_arguments="y" * 5_000)
+    conversation = (QUESTION, Message.assistant("z" * 5_000, [call, malformed]))
+    shortened = TruncatingManager(100).apply(conversation)[1]
+    assert shortened.tool_calls == (call, malformed)
+    assert len(shortened.text) <= 100
 
 
-# -- what all of them are ----------------------------------------------------------------------
+# -- all managers ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "named"),
+    ("make_manager", "error", "pattern"),
     [
         (lambda: SlidingWindowManager(), ConfigurationError, "max_messages= or max_tokens="),
         (lambda: SlidingWindowManager(-1), ConfigurationError, "from 0; not -1"),
@@ -304,9 +333,9 @@ def test_arguments_of_calls_are_never_cut() -> None:
         (lambda: SummarizingManager("nobody:x"), ConfigurationError, "nobody"),
     ],
 )
-def test_what_makes_no_sense_is_refused_when_it_is_made(make: Any, error: Any, named: str) -> None:
-    with pytest.raises(error, match=named):
-        make()
+def test_invalid_arguments_are_errors(make_manager: Any, error: Any, pattern: str) -> None:
+    with pytest.raises(error, match=pattern):
+        make_manager()
 
 
 @pytest.mark.parametrize(
@@ -318,24 +347,26 @@ def test_what_makes_no_sense_is_refused_when_it_is_made(make: Any, error: Any, n
     ],
     ids=lambda manager: type(manager).__name__,
 )
-def test_a_manager_is_a_value(manager: ConversationManager, monkeypatch: Any) -> None:
-    thawed = pickle.loads(pickle.dumps(manager))
-    assert thawed == manager
-    assert hash(thawed) == hash(manager)
+def test_a_manager_is_hashable_and_picklable(
+    manager: ConversationManager, monkeypatch: Any
+) -> None:
+    unpickled = pickle.loads(pickle.dumps(manager))
+    assert unpickled == manager
+    assert hash(unpickled) == hash(manager)
     assert type(manager).__name__ in repr(manager)
 
 
-def test_one_of_the_callers_own_needs_apply_alone() -> None:
+def test_a_subclass_needs_only_apply() -> None:
     class LastThree(ConversationManager):
         def apply(self, messages: Any) -> tuple[Message, ...]:
             return tuple(messages)[-3:]
 
-    effects = LastThree().reduce(WHOLE)
-    with pytest.raises(StopIteration) as done:
-        next(effects)
-    assert done.value.value == WHOLE[-3:]
-    assert LastThree().apply_sync(WHOLE) == WHOLE[-3:]
-    assert not LastThree.rewrites
+    reduction = LastThree().reduce(CONVERSATION)
+    with pytest.raises(StopIteration) as stop:
+        next(reduction)
+    assert stop.value.value == CONVERSATION[-3:]
+    assert LastThree().apply_sync(CONVERSATION) == CONVERSATION[-3:]
+    assert not LastThree.replaces_history
 
 
 @pytest.mark.parametrize(
@@ -347,7 +378,7 @@ def test_one_of_the_callers_own_needs_apply_alone() -> None:
     ],
     ids=lambda manager: type(manager).__name__,
 )
-def test_a_text_or_one_message_is_a_conversation(manager: Any) -> None:
+def test_a_string_or_one_message_is_a_conversation(manager: Any) -> None:
     assert manager.apply("Hello") == (Message.user("Hello"),)
     assert manager.apply(Message.user("Hello")) == (Message.user("Hello"),)
     with pytest.raises(TypeError, match="a conversation holds Message, not str"):
@@ -356,15 +387,15 @@ def test_a_text_or_one_message_is_a_conversation(manager: Any) -> None:
         manager.apply(None)
 
 
-def test_the_error_of_a_tool_is_cut_where_it_is_sent_too() -> None:
+def test_the_error_of_a_tool_in_the_metadata_is_cut_too() -> None:
     manager = TruncatingManager(100)
     call = ToolCall("1", "f")
-    asked = (Message.user("x"), Message.assistant(None, [call]))
+    question_and_call = (Message.user("x"), Message.assistant(None, [call]))
     failed = Message.tool(ToolResult("1", "f", "", "no " * 100))
-    cut = manager.apply((*asked, failed))[-1]
-    assert len(cut.text) <= 100
-    assert len(cut.metadata["error"]) <= 100
-    assert "characters cut" in cut.metadata["error"]
-    assert manager.apply((*asked, cut))[-1] == cut
-    own = Message.user("y", metadata={"error": "no " * 100})
-    assert manager.apply((own, *asked, cut))[0] == own
+    shortened = manager.apply((*question_and_call, failed))[-1]
+    assert len(shortened.text) <= 100
+    assert len(shortened.metadata["error"]) <= 100
+    assert "characters cut" in shortened.metadata["error"]
+    assert manager.apply((*question_and_call, shortened))[-1] == shortened
+    user_message = Message.user("y", metadata={"error": "no " * 100})
+    assert manager.apply((user_message, *question_and_call, shortened))[0] == user_message

@@ -1,4 +1,4 @@
-"""Facts that outlive a run: two stores that behave as one dictionary does, and one on disk."""
+"""The memory stores: compared with dictionaries, and the SQLite file."""
 
 from __future__ import annotations
 
@@ -34,37 +34,38 @@ from hypothesis.stateful import (
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.memory import InMemoryStore, MemoryStore, MemoryStoreError, SQLiteStore
-from tests.support.runtimes import ROOT
 from tests.support.strategies import json_values, texts
+from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS
 
-KINDS = ["memory", "sqlite"]
-
-
-def made(kind: str, directory: Path | str) -> MemoryStore:
-    return InMemoryStore() if kind == "memory" else SQLiteStore(Path(directory) / "facts.db")
+BACKENDS = ["memory", "sqlite"]
 
 
-@pytest.fixture(params=KINDS)
+def make_store(backend: str, directory: Path | str) -> MemoryStore:
+    return InMemoryStore() if backend == "memory" else SQLiteStore(Path(directory) / "facts.db")
+
+
+@pytest.fixture(params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemoryStore]:
-    with made(request.param, tmp_path) as found:
-        yield found
+    with make_store(request.param, tmp_path) as opened:
+        yield opened
 
 
-# -- as a dictionary ---------------------------------------------------------------------------
+# -- compared with dictionaries ----------------------------------------------------------------
 
 NAMESPACES = st.sampled_from(["ada", ("ada",), ("ada", "x"), ("ada", "x\u2028"), 'a"]', "\x00"])
 KEYS = st.sampled_from(["k", "K", "key\n", "é", "e\u0301", "\x00", " "]) | texts(min_size=1)
 
 
-class Against(RuleBasedStateMachine):
-    """A store beside dictionaries of dictionaries, in which the last put is remembered as well."""
+class StoreMachine(RuleBasedStateMachine):
+    """Compares a store with nested dictionaries, and with a list of its put() calls."""
 
-    kind = ""
+    backend = ""
 
     @initialize()
     def begin(self) -> None:
         self.directory = tempfile.TemporaryDirectory(prefix="facts")
-        self.store = made(self.kind, self.directory.name)
+        self.store = make_store(self.backend, self.directory.name)
         self.facts: dict[tuple[str, ...], dict[str, Any]] = {}
         self.puts: list[tuple[tuple[str, ...], str]] = []
 
@@ -78,7 +79,7 @@ class Against(RuleBasedStateMachine):
         path = (namespace,) if isinstance(namespace, str) else namespace
         self.store.put(namespace, key, value)
         self.facts.setdefault(path, {})[key] = value
-        self.forget(path, key)
+        self.remove_put(path, key)
         self.puts.append((path, key))
 
     @rule(namespace=NAMESPACES, key=KEYS)
@@ -91,42 +92,42 @@ class Against(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         path, key = data.draw(st.sampled_from([*self.puts, (("ada",), "never")]))
-        there = key in self.facts.get(path, {})
-        assert self.store.delete(path, key) is there
-        if there:
+        existed = key in self.facts.get(path, {})
+        assert self.store.delete(path, key) is existed
+        if existed:
             del self.facts[path][key]
             if not self.facts[path]:
                 del self.facts[path]
-            self.forget(path, key)
+            self.remove_put(path, key)
 
     @rule()
-    def move(self) -> None:
+    def pickle_store(self) -> None:
         self.store.close()
         self.store = pickle.loads(pickle.dumps(self.store))
 
     @rule(namespace=NAMESPACES, limit=st.integers(1, 4))
     def search(self, namespace: Any, limit: int) -> None:
         path = (namespace,) if isinstance(namespace, str) else namespace
-        latest = [key for of, key in reversed(self.puts) if of == path]
-        found = self.store.search(namespace, limit=limit)
-        assert [item.key for item in found] == latest[:limit]
+        latest_keys = [key for of, key in reversed(self.puts) if of == path]
+        opened = self.store.search(namespace, limit=limit)
+        assert [item.key for item in opened] == latest_keys[:limit]
 
     @invariant()
-    def holds_the_same(self) -> None:
+    def check_equal(self) -> None:
         if not hasattr(self, "store"):
             return
-        assert self.store.namespaces() == tuple(sorted(self.facts))
+        assert self.store.list_namespaces() == tuple(sorted(self.facts))
         for path, facts in self.facts.items():
             items = self.store.list(path)
             assert [(item.key, item.value) for item in items] == list(facts.items())
 
-    def forget(self, path: tuple[str, ...], key: str) -> None:
+    def remove_put(self, path: tuple[str, ...], key: str) -> None:
         self.puts = [put for put in self.puts if put != (path, key)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_store_holds_what_dictionaries_would(kind: str) -> None:
-    machine = type("Machine", (Against,), {"kind": kind})
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_store_has_the_same_facts_as_dictionaries(backend: str) -> None:
+    machine = type("Machine", (StoreMachine,), {"backend": backend})
     examples = settings(max_examples=20, stateful_step_count=12, deadline=None)
     run_state_machine_as_test(machine, settings=examples)
 
@@ -135,7 +136,7 @@ def test_a_store_holds_what_dictionaries_would(kind: str) -> None:
 
 
 @given(json_values())
-def test_any_json_comes_back_equal_and_as_a_copy(value: Any) -> None:
+def test_any_json_value_is_loaded_equal_and_as_a_copy(value: Any) -> None:
     store = InMemoryStore()
     store.put("n", "k", value)
     assert store.get("n", "k") == value
@@ -144,7 +145,7 @@ def test_any_json_comes_back_equal_and_as_a_copy(value: Any) -> None:
         assert store.get("n", "k") is not store.get("n", "k")
 
 
-def test_changing_what_was_put_or_got_changes_nothing(store: MemoryStore) -> None:
+def test_changing_a_stored_or_loaded_value_does_not_change_the_fact(store: MemoryStore) -> None:
     value: dict[str, Any] = {"list": [1]}
     store.put("n", "k", value)
     value["list"].append(2)
@@ -153,17 +154,19 @@ def test_changing_what_was_put_or_got_changes_nothing(store: MemoryStore) -> Non
     assert store.get("n", "k") == {"list": [1]}
 
 
-def test_tuples_and_frozen_mappings_come_back_as_json_has_them(store: MemoryStore) -> None:
+def test_tuples_and_frozen_mappings_are_loaded_as_lists_and_dictionaries(
+    store: MemoryStore,
+) -> None:
     store.put("n", "k", FrozenDict({"a": (1, (2,)), "b": IntEnum("Few", "ONE")(1), "c": 10**30}))
     assert store.get("n", "k") == {"a": [1, [2]], "b": 1, "c": 10**30}
 
 
-LOOP: list[Any] = []
-LOOP.append(LOOP)
+RECURSIVE: list[Any] = []
+RECURSIVE.append(RECURSIVE)
 
 
 @pytest.mark.parametrize(
-    ("value", "error", "named"),
+    ("value", "error", "pattern"),
     [
         (object(), TypeError, "value is object"),
         ({"a": [1, {2}]}, TypeError, r"value\['a'\]\[1\] is set"),
@@ -174,16 +177,16 @@ LOOP.append(LOOP)
         ([math.inf], ConfigurationError, r"value\[0\] is inf"),
         ("\ud800", ConfigurationError, "surrogate"),
         ({"\ud800": 1}, ConfigurationError, "a key of value.*surrogate"),
-        (LOOP, ConfigurationError, "contains itself"),
+        (RECURSIVE, ConfigurationError, "contains itself"),
         (10**5000, ConfigurationError, "cannot be written as JSON"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isascii() else "value",
 )
-def test_what_is_not_json_is_refused_and_the_old_value_stays(
-    store: MemoryStore, value: Any, error: Any, named: str
+def test_a_value_that_is_not_json_is_an_error_and_the_old_value_is_kept(
+    store: MemoryStore, value: Any, error: Any, pattern: str
 ) -> None:
     store.put("n", "k", "old")
-    with pytest.raises(error, match=named):
+    with pytest.raises(error, match=pattern):
         store.put("n", "k", value)
     assert store.get("n", "k") == "old"
 
@@ -203,7 +206,7 @@ def test_what_is_not_json_is_refused_and_the_old_value_stays(
         ("n", "\ud800", ConfigurationError),
     ],
 )
-def test_names_that_are_no_names_are_refused_by_every_method(
+def test_an_invalid_namespace_or_key_is_an_error_of_every_method(
     store: MemoryStore, namespace: Any, key: Any, error: Any
 ) -> None:
     with pytest.raises(error):
@@ -213,10 +216,10 @@ def test_names_that_are_no_names_are_refused_by_every_method(
     with pytest.raises(error):
         store.delete(namespace, key)
     if namespace != "n":
-        for read in (store.list, store.search, store.render):
+        for parsed in (store.list, store.search, store.render):
             with pytest.raises(error):
-                read(namespace)
-    assert store.namespaces() == ()
+                parsed(namespace)
+    assert store.list_namespaces() == ()
 
 
 def test_a_namespace_does_not_contain_another(store: MemoryStore) -> None:
@@ -225,41 +228,41 @@ def test_a_namespace_does_not_contain_another(store: MemoryStore) -> None:
     store.put("ada/work", "k", 3)
     assert [store.get(name, "k") for name in ("ada", ("ada", "work"), "ada/work")] == [1, 2, 3]
     assert len(store.list("ada")) == 1
-    assert store.namespaces() == (("ada",), ("ada", "work"), ("ada/work",))
+    assert store.list_namespaces() == (("ada",), ("ada", "work"), ("ada/work",))
 
 
-def test_a_fact_says_when_it_came_and_when_it_changed(store: MemoryStore) -> None:
-    began = datetime.now(UTC) - timedelta(milliseconds=1)
+def test_a_fact_has_the_times_of_its_creation_and_update(store: MemoryStore) -> None:
+    start = datetime.now(UTC) - timedelta(milliseconds=1)
     store.put("n", "k", 1)
     time.sleep(0.002)
     store.put("n", "k", 2)
-    item = store.item("n", "k")
+    item = store.get_item("n", "k")
     assert item is not None
-    assert began <= item.created_at < item.updated_at <= datetime.now(UTC)
+    assert start <= item.created_at < item.updated_at <= datetime.now(UTC)
     assert (item.namespace, item.key, item.value) == (("n",), "k", 2)
-    assert store.item("n", "other") is None
+    assert store.get_item("n", "other") is None
     hash(item)
 
 
 # -- search and the system prompt --------------------------------------------------------------
 
 
-def test_a_search_finds_every_word_in_key_or_value_in_any_case(store: MemoryStore) -> None:
+def test_a_search_matches_every_word_in_key_or_value_in_any_case(store: MemoryStore) -> None:
     store.put("n", "Home town", "Straßburg")
     store.put("n", "pets", [{"cat": "Müsli"}, 3])
     store.put("n", "town of work", "Kehl")
 
-    def found(query: str | None, limit: int = 10) -> list[str]:
+    def opened(query: str | None, limit: int = 10) -> list[str]:
         return [item.key for item in store.search("n", query, limit=limit)]
 
-    assert found("TOWN") == ["town of work", "Home town"]
-    assert found("strassburg home") == ["Home town"]
-    assert found("müsli CAT") == ["pets"]
-    assert found("town cat") == []
-    assert found(None) == found("  ") == ["town of work", "pets", "Home town"]
-    assert found(None, limit=1) == ["town of work"]
+    assert opened("TOWN") == ["town of work", "Home town"]
+    assert opened("strassburg home") == ["Home town"]
+    assert opened("müsli CAT") == ["pets"]
+    assert opened("town cat") == []
+    assert opened(None) == opened("  ") == ["town of work", "pets", "Home town"]
+    assert opened(None, limit=1) == ["town of work"]
     store.put("n", "Home town", "Straßburg")
-    assert found("town", limit=1) == ["Home town"]
+    assert opened("town", limit=1) == ["Home town"]
     for limit in (0, -1, True, 1.5):
         with pytest.raises(ConfigurationError, match="limit"):
             store.search("n", limit=limit)  # type: ignore[arg-type]
@@ -267,7 +270,7 @@ def test_a_search_finds_every_word_in_key_or_value_in_any_case(store: MemoryStor
         store.search("n", 5)  # type: ignore[arg-type]
 
 
-def test_the_block_for_the_system_prompt_is_stable_and_says_what_it_leaves_out(
+def test_the_block_for_the_system_prompt_is_stable_and_counts_omitted_facts(
     store: MemoryStore,
 ) -> None:
     assert store.render("n") == ""
@@ -295,21 +298,21 @@ def test_no_key_or_value_breaks_out_of_its_line(facts: dict[str, Any]) -> None:
     lines = block.splitlines()
     assert len(lines) == len(facts) + 1
     assert not set("\x7f\x1b\u202e") & set(block)
-    read = json.loads("{" + ",".join(line.removeprefix("- ") for line in lines[1:]) + "}")
-    assert read == facts
+    parsed = json.loads("{" + ",".join(line.removeprefix("- ") for line in lines[1:]) + "}")
+    assert parsed == facts
 
 
-# -- many at once ------------------------------------------------------------------------------
+# -- concurrency -------------------------------------------------------------------------------
 
 
 def test_many_threads_lose_nothing(store: MemoryStore) -> None:
     start = threading.Barrier(4)
 
-    def write(me: int) -> None:
+    def write(writer_id: int) -> None:
         start.wait()
-        for at in range(10):
-            store.put("n", f"{me}-{at}", at)
-            store.put("n", "shared", me)
+        for index in range(10):
+            store.put("n", f"{writer_id}-{index}", index)
+            store.put("n", "shared", writer_id)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
@@ -317,14 +320,14 @@ def test_many_threads_lose_nothing(store: MemoryStore) -> None:
     assert store.search("n", limit=100)[0].key == "shared"
 
 
-WRITER = """
+WRITER_SCRIPT = """
 import sys
 from locus.memory import SQLiteStore
-store, me = SQLiteStore(sys.argv[1]), sys.argv[2]
+store, writer_id = SQLiteStore(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
-for at in range(25):
-    store.put("n", f"{me}-{at}", at)
+for index in range(25):
+    store.put("n", f"{writer_id}-{index}", index)
 """
 
 
@@ -332,13 +335,13 @@ def test_two_processes_that_write_to_a_new_file_lose_nothing(tmp_path: Path) -> 
     path = tmp_path / "facts.db"
     writers = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", WRITER, str(path), str(me)],
-            cwd=ROOT,
+            [sys.executable, "-W", "error", "-c", WRITER_SCRIPT, str(path), str(writer_id)],
+            cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for me in range(2)
+        for writer_id in range(2)
     ]
     for writer in writers:
         assert writer.stdout is not None
@@ -348,21 +351,21 @@ def test_two_processes_that_write_to_a_new_file_lose_nothing(tmp_path: Path) -> 
         writer.stdin.write("go\n")
         writer.stdin.flush()
     for writer in writers:
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=HANG_SECONDS)
         assert writer.returncode == 0
-    expected = {f"{me}-{at}" for me in range(2) for at in range(25)}
+    expected = {f"{writer_id}-{index}" for writer_id in range(2) for index in range(25)}
     assert {item.key for item in SQLiteStore(path).list("n")} == expected
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_store_works_on_both_sides_of_a_fork(tmp_path: Path) -> None:
+def test_a_store_works_in_a_forked_child_and_its_parent(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "facts.db")
     store.put("n", "before", 1)
     child = multiprocessing.get_context("fork").Process(target=store.put, args=("n", "child", 2))
     child.start()
     store.put("n", "parent", 3)
-    child.join(30)
+    child.join(HANG_SECONDS)
     assert child.exitcode == 0
     assert {item.key: item.value for item in store.list("n")} == {
         "before": 1,
@@ -374,7 +377,7 @@ def test_a_store_works_on_both_sides_of_a_fork(tmp_path: Path) -> None:
 # -- the file ----------------------------------------------------------------------------------
 
 
-def test_facts_outlive_the_store_and_share_their_file(tmp_path: Path) -> None:
+def test_facts_are_durable_and_the_file_may_have_other_tables(tmp_path: Path) -> None:
     path = tmp_path / "facts.db"
     SQLiteStore(path).put("n", "k", {"a": 1})
     connection = sqlite3.connect(path)
@@ -387,7 +390,9 @@ def test_facts_outlive_the_store_and_share_their_file(tmp_path: Path) -> None:
     assert SQLiteStore(str(path)).get("n", "k") == {"a": 1}
 
 
-def test_a_store_on_disk_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sqlite_store_is_hashable_picklable_and_has_an_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     store = SQLiteStore("facts.db")
     assert store == SQLiteStore(tmp_path / "facts.db")
@@ -400,12 +405,12 @@ def test_a_store_on_disk_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("path", ["", ":memory:", b"x"])
-def test_a_path_that_is_no_file_is_refused(path: Any) -> None:
+def test_a_path_that_is_no_file_is_an_error(path: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"InMemoryStore\(\)"):
         SQLiteStore(path)
 
 
-def test_a_file_that_cannot_be_used_is_said_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is its directory there"):
         SQLiteStore(tmp_path / "nowhere" / "facts.db").put("n", "k", 1)
     (tmp_path / "text.db").write_text("this is no database, whatever its name says" * 40)
@@ -413,17 +418,17 @@ def test_a_file_that_cannot_be_used_is_said_so(tmp_path: Path) -> None:
         SQLiteStore(tmp_path / "text.db").get("n", "k")
 
 
-def test_a_file_in_use_is_waited_for(tmp_path: Path) -> None:
+def test_a_writer_waits_for_another(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "facts.db")
     store.put("n", "k", 1)
     writer = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
     try:
         writer.execute("BEGIN IMMEDIATE")
-        later = threading.Timer(0.2, writer.execute, ("COMMIT",))
-        later.start()
-        assert store.get("n", "k") == 1  # readers go on
+        timer = threading.Timer(0.2, writer.execute, ("COMMIT",))
+        timer.start()
+        assert store.get("n", "k") == 1  # readers do not wait
         store.put("n", "k", 2)
-        later.join()
+        timer.join()
     finally:
         writer.close()
     assert store.get("n", "k") == 2
@@ -448,13 +453,13 @@ def test_damage_is_an_error_of_the_store_that_names_the_file(tmp_path: Path, sql
         connection.executescript(sql)
     finally:
         connection.close()
-    for read in (lambda: store.get("n", "k"), lambda: store.list("n"), lambda: store.render("n")):
+    for parsed in (lambda: store.get("n", "k"), lambda: store.list("n"), lambda: store.render("n")):
         with pytest.raises(MemoryStoreError, match=r"facts\.db"):
-            read()
+            parsed()
 
 
 @pytest.mark.parametrize("name", ["{", "[1]", "7", "[]"])
-def test_a_namespace_that_is_damaged_is_said_so(tmp_path: Path, name: str) -> None:
+def test_a_damaged_namespace_is_an_error(tmp_path: Path, name: str) -> None:
     store = SQLiteStore(tmp_path / "facts.db")
     store.put("n", "k", 1)
     connection = sqlite3.connect(store.path, isolation_level=None)
@@ -463,30 +468,32 @@ def test_a_namespace_that_is_damaged_is_said_so(tmp_path: Path, name: str) -> No
     finally:
         connection.close()
     with pytest.raises(MemoryStoreError, match=r"a namespace in .*facts\.db"):
-        store.namespaces()
+        store.list_namespaces()
 
 
-def test_a_path_with_a_null_character_is_refused() -> None:
+def test_a_path_with_a_null_character_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="null character"):
         SQLiteStore("a\0b")
 
 
-READS = """
-import os, sys, urllib.parse  # all that is needed later, when it may not be readable any more
+READER_SCRIPT = """
+import os, sys, urllib.parse  # imported now: later they may not be readable
 from locus.memory import InMemoryStore, MemoryStoreError, SQLiteStore
 InMemoryStore().put("ada", "likes", "tea")
 if os.getuid() == 0: os.setuid(65534)
 store = SQLiteStore(sys.argv[1])
-try: print(store.get("ada", "likes"), [one.key for one in store.items("ada")], store.namespaces())
+try:
+    keys = [item.key for item in store.iter_items("ada")]
+    print(store.get("ada", "likes"), keys, store.list_namespaces())
 except MemoryStoreError: print("unreadable")
 try: store.put("ada", "likes", "coffee")
-except MemoryStoreError as why: print("readonly" in str(why))
+except MemoryStoreError as exc: print("readonly" in str(exc))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs modes of files")
-def test_facts_that_cannot_be_written_can_be_read() -> None:
-    # In a directory that anybody may pass through, which those of pytest are not.
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs file permissions")
+def test_facts_in_a_read_only_file_can_be_read() -> None:
+    # In a directory that other users may enter, unlike those of pytest.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "facts.db"
         SQLiteStore(path).put("ada", "likes", "tea")
@@ -494,20 +501,20 @@ def test_facts_that_cannot_be_written_can_be_read() -> None:
         path.chmod(0o444)
         path.parent.chmod(0o555)
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", READS, path],
-                cwd=ROOT,
+            completed = subprocess.run(
+                [sys.executable, "-c", READER_SCRIPT, path],
+                cwd=PROJECT_ROOT,
                 stdout=subprocess.PIPE,
                 text=True,
-                timeout=30,
+                timeout=HANG_SECONDS,
                 check=False,
             )
         finally:
             path.parent.chmod(0o755)
-        assert done.stdout == "tea ['likes'] (('ada',),)\nTrue\n"
+        assert completed.stdout == "tea ['likes'] (('ada',),)\nTrue\n"
 
 
-DIES = """
+KILLED_WRITER_SCRIPT = """
 import os, signal, sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 db.execute("PRAGMA journal_mode = DELETE")
@@ -517,29 +524,34 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs modes of files")
-def test_facts_that_a_writer_left_half_written_are_not_read_by_who_cannot_mend_them() -> None:
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs file permissions")
+def test_an_incomplete_transaction_is_an_error_for_a_process_that_cannot_write() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "facts.db"
         store = SQLiteStore(path)
-        for n in range(60):
-            store.put("ada", str(n), "x" * 3000)
-        subprocess.run([sys.executable, "-c", DIES, path], cwd=ROOT, timeout=30, check=False)
+        for number in range(60):
+            store.put("ada", str(number), "x" * 3000)
+        subprocess.run(
+            [sys.executable, "-c", KILLED_WRITER_SCRIPT, path],
+            cwd=PROJECT_ROOT,
+            timeout=HANG_SECONDS,
+            check=False,
+        )
         assert path.with_name("facts.db-journal").stat().st_size > 0
         for file in (path, path.with_name("facts.db-journal")):
             file.chmod(0o444)
         path.parent.chmod(0o555)
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", READS, path],
-                cwd=ROOT,
+            completed = subprocess.run(
+                [sys.executable, "-c", READER_SCRIPT, path],
+                cwd=PROJECT_ROOT,
                 stdout=subprocess.PIPE,
                 text=True,
-                timeout=30,
+                timeout=HANG_SECONDS,
                 check=False,
             )
         finally:
             path.parent.chmod(0o755)
             path.chmod(0o644)
-        assert done.stdout.startswith("unreadable\n")
-        assert store.get("ada", "0") == "x" * 3000  # whoever may write rolls it back
+        assert completed.stdout.startswith("unreadable\n")
+        assert store.get("ada", "0") == "x" * 3000  # a process that may write rolls it back

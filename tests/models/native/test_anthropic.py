@@ -1,4 +1,4 @@
-"""``AnthropicModel``: what it is told, what it sends, and what it learns from a refusal."""
+"""``AnthropicModel``: its options, its requests, and its fallbacks after an error."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ from locus.models.base import ModelProtocol
 from locus.models.native.anthropic import AnthropicConfig, AnthropicModel
 from locus.testing.loopback_server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
-from tests.support import runtimes
-from tests.support.runtimes import Runtime, text
-from tests.support.servers import anthropic_server
+from tests.support.anthropic_responses import RESPOND_TOOL_NAME
+from tests.support.chat_replies import join_text
+from tests.support.runtimes import Runtime
 from tests.support.servers.anthropic_server import (
-    AS_JSON,
-    KEY,
-    LOOK,
+    API_KEY,
+    LOOK_TOOL,
+    PLACE_RESPONSE_FORMAT,
     SCHEMA,
     TEXT,
+    TEXT_CHUNKS,
     USAGE,
-    WORDS,
-    model_of,
-    refusal,
-    streamed,
-    whole,
+    build_error_reply,
+    build_reply,
+    build_stream_reply,
+    make_model,
 )
-from tests.support.wire_json.anthropic_json import RESPOND, delta, start, stop
-from tests.support.wire_json.chat_json import check_law
+from tests.support.wire_json.anthropic_json import (
+    make_block_delta,
+    make_block_start,
+    make_block_stop,
+)
+from tests.support.wire_json.chat_json import check_streaming_law
 
-backend, no_leaks, runtime = runtimes.backend, runtimes.no_leaks, runtimes.runtime
-environment, server = anthropic_server.environment, anthropic_server.server
-pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
+pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
 
-# -- what it is told ---------------------------------------------------------------------------
+# -- options -----------------------------------------------------------------------------------
 
 
 def test_the_defaults() -> None:
-    model = AnthropicModel(api_key=KEY)
+    model = AnthropicModel(api_key=API_KEY)
     assert model.config == AnthropicConfig(
         model="claude-sonnet-4-20250514",
-        api_key=KEY,
+        api_key=API_KEY,
         base_url="https://api.anthropic.com",
         max_tokens=4096,
         temperature=0.7,
@@ -68,22 +70,22 @@ def test_the_defaults() -> None:
     assert isinstance(model.response_parser, AnthropicMessagesParser)
 
 
-def test_the_environment_is_read_as_the_sdk_reads_it(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("ANTHROPIC_AUTH_TOKEN", "token")
-    assert AnthropicModel().config.credentials() == {"authorization": "Bearer token"}
-    environment.setenv("ANTHROPIC_API_KEY", KEY)
-    environment.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9/")
+def test_the_environment_is_read_as_the_sdk_reads_it(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ANTHROPIC_AUTH_TOKEN", "token")
+    assert AnthropicModel().config.build_credential_headers() == {"authorization": "Bearer token"}
+    clean_environment.setenv("ANTHROPIC_API_KEY", API_KEY)
+    clean_environment.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9/")
     model = AnthropicModel()
-    assert model.config.credentials() == {"x-api-key": KEY}
+    assert model.config.build_credential_headers() == {"x-api-key": API_KEY}
     assert model.config.base_url == "http://127.0.0.1:9"
-    said = AnthropicModel(api_key="mine", base_url="http://127.0.0.1:8")
-    assert (said.config.api_key, said.config.base_url) == ("mine", "http://127.0.0.1:8")
+    options = AnthropicModel(api_key="mine", base_url="http://127.0.0.1:8")
+    assert (options.config.api_key, options.config.base_url) == ("mine", "http://127.0.0.1:8")
     token = AnthropicModel(auth_token="mine")
-    assert token.config.credentials() == {"authorization": "Bearer mine"}
+    assert token.config.build_credential_headers() == {"authorization": "Bearer mine"}
 
 
 @pytest.mark.parametrize(
-    ("kw", "kind", "message"),
+    ("kw", "error_class", "message"),
     [
         ({"api_kee": "x"}, TypeError, "did you mean 'api_key'"),
         ({"seed": 1}, TypeError, "unknown keyword 'seed'"),
@@ -95,32 +97,32 @@ def test_the_environment_is_read_as_the_sdk_reads_it(environment: pytest.MonkeyP
         ({"max_tokens": 0}, ConfigurationError, "max_tokens must be more than 0"),
     ],
 )
-def test_what_cannot_work_is_refused(kw: Any, kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message):
+def test_invalid_options_are_errors(kw: Any, error_class: type[Exception], message: str) -> None:
+    with pytest.raises(error_class, match=message):
         AnthropicModel(**kw)
 
 
-def test_a_key_is_wanted_by_anthropic_and_by_nobody_else(
+def test_a_key_is_needed_for_anthropics_own_server_only(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    for ask in (runtime.ask, runtime.stream):
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(ConfigurationError, match="set ANTHROPIC_API_KEY"):
-            ask(AnthropicModel(), "hello")
-    server.always(whole())
-    assert runtime.ask(AnthropicModel(base_url=server.url), "hello").content == TEXT
+            call_model(AnthropicModel(), "hello")
+    server.always(build_reply())
+    assert runtime.complete(AnthropicModel(base_url=server.url), "hello").content == TEXT
     assert "x-api-key" not in server.requests[-1].headers
 
 
-def test_models_are_values_and_keep_their_key_to_themselves() -> None:
-    model = AnthropicModel(api_key=KEY, thinking=2000, prompt_cache=True)
-    same = AnthropicModel(api_key=KEY, thinking=2000, prompt_cache=True)
+def test_models_are_compared_by_value_and_do_not_show_their_key() -> None:
+    model = AnthropicModel(api_key=API_KEY, thinking=2000, prompt_cache=True)
+    same = AnthropicModel(api_key=API_KEY, thinking=2000, prompt_cache=True)
     assert model == same == pickle.loads(pickle.dumps(model))
     assert len({model, same, model.copy(thinking=None)}) == 2
-    assert KEY not in repr(model)
+    assert API_KEY not in repr(model)
 
 
-def test_a_copy_is_built_by_what_it_was_told() -> None:
-    model = AnthropicModel(api_key=KEY)
+def test_a_copy_updates_its_builder() -> None:
+    model = AnthropicModel(api_key=API_KEY)
 
     def flags(model: AnthropicModel) -> tuple[Any, Any]:
         builder = model.request_builder
@@ -131,45 +133,47 @@ def test_a_copy_is_built_by_what_it_was_told() -> None:
     cached = model.copy(prompt_cache=True)
     assert flags(cached) == (True, None)
     assert flags(cached.copy(temperature=0)) == (True, None)
-    assert flags(cached.bind_tools([LOOK])) == (True, None)
+    assert flags(cached.bind_tools([LOOK_TOOL])) == (True, None)
     assert flags(cached.copy(thinking="adaptive")) == (True, "adaptive")
     assert cached.copy(prompt_cache=False) == model
     mine = AnthropicModel(
-        api_key=KEY, thinking=5, request_builder=AnthropicMessagesBuilder(prompt_cache=True)
+        api_key=API_KEY, thinking=5, request_builder=AnthropicMessagesBuilder(prompt_cache=True)
     )
     assert flags(mine) == (True, "enabled")
     assert flags(mine.copy(thinking=None)) == (True, None)
 
 
-def test_a_builder_of_the_callers_own_is_left_alone(server: LoopbackServer) -> None:
+def test_a_custom_builder_is_not_changed(server: LoopbackServer) -> None:
     class Mine:
         def build(self, messages: Any, tools: Any = None, **options: Any) -> dict[str, Any]:
             return {"mine": options["max_tokens"]}
 
-    server.always(refusal(400, "invalid_request_error", "temperature is deprecated"), whole())
-    model = model_of(server, request_builder=Mine(), prompt_cache=True).copy(max_tokens=3)
+    server.always(
+        build_error_reply(400, "invalid_request_error", "temperature is deprecated"), build_reply()
+    )
+    model = make_model(server, request_builder=Mine(), prompt_cache=True).copy(max_tokens=3)
     with pytest.raises(BadRequestError):
         model.complete_sync("hello")
     assert server.requests[-1].json() == {"mine": 3}
 
 
-# -- what it sends -----------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
-def test_it_answers_whole_and_streamed(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole(), streamed())
-    model = model_of(server)
-    answer = runtime.ask(model, "hello")
-    found = runtime.stream(model, "hello")
-    assert [event.content for event in found[:-1]] == list(WORDS)
-    assert check_law(found) == answer
-    assert (answer.content, answer.usage, answer.finish_reason) == (TEXT, USAGE, "stop")
-    assert (answer.model, answer.response_id) == ("claude-1-loop-20250101", "msg_1")
-    server.always(whole())
-    assert runtime.invoke(model, "hello") == answer.message
+def test_it_responds_complete_and_streamed(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply(), build_stream_reply())
+    model = make_model(server)
+    response = runtime.complete(model, "hello")
+    events = runtime.collect_events(model, "hello")
+    assert [event.content for event in events[:-1]] == list(TEXT_CHUNKS)
+    assert check_streaming_law(events) == response
+    assert (response.content, response.usage, response.finish_reason) == (TEXT, USAGE, "stop")
+    assert (response.model, response.response_id) == ("claude-1-loop-20250101", "msg_1")
+    server.always(build_reply())
+    assert runtime.invoke(model, "hello") == response.message
     for request in server.requests:
         assert (request.method, request.path) == ("POST", "/v1/messages")
-        assert request.headers["x-api-key"] == KEY
+        assert request.headers["x-api-key"] == API_KEY
         assert request.headers["anthropic-version"] == "2023-06-01"
         assert request.headers["content-type"] == "application/json"
     assert server.requests[0].json() == {
@@ -181,43 +185,46 @@ def test_it_answers_whole_and_streamed(server: LoopbackServer, runtime: Runtime)
     assert server.requests[1].json()["stream"] is True
 
 
-def test_tools_are_used_over_turns_with_the_thinking_that_led_to_them(
+def test_tool_calls_are_sent_back_with_their_thinking(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     blocks = [
-        {"type": "thinking", "thinking": "I must look.", "signature": "seal"},
+        {"type": "thinking", "thinking": "I must look.", "signature": "signature"},
         {"type": "redacted_thinking", "data": "dark"},
         {"type": "text", "text": "Looking."},
         {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"at": "Zürich"}},
         {"type": "tool_use", "id": "toolu_2", "name": "look", "input": {}},
     ]
-    pieces = [
-        start(0, type="thinking", thinking="", signature=""),
-        delta(0, type="thinking_delta", thinking="I must "),
-        delta(0, type="thinking_delta", thinking="look."),
-        delta(0, type="signature_delta", signature="seal"),
-        stop(0),
-        start(1, **blocks[1]),
-        stop(1),
-        start(2, type="text", text=""),
-        delta(2, type="text_delta", text="Looking."),
-        stop(2),
-        start(3, **{**blocks[3], "input": {}}),
-        delta(3, type="input_json_delta", partial_json=""),
-        delta(3, type="input_json_delta", partial_json='{"at": "Zü'),
-        delta(3, type="input_json_delta", partial_json='rich"}'),
-        stop(3),
-        start(4, **blocks[4]),
-        stop(4),
+    stream_events = [
+        make_block_start(0, type="thinking", thinking="", signature=""),
+        make_block_delta(0, type="thinking_delta", thinking="I must "),
+        make_block_delta(0, type="thinking_delta", thinking="look."),
+        make_block_delta(0, type="signature_delta", signature="signature"),
+        make_block_stop(0),
+        make_block_start(1, **blocks[1]),
+        make_block_stop(1),
+        make_block_start(2, type="text", text=""),
+        make_block_delta(2, type="text_delta", text="Looking."),
+        make_block_stop(2),
+        make_block_start(3, **{**blocks[3], "input": {}}),
+        make_block_delta(3, type="input_json_delta", partial_json=""),
+        make_block_delta(3, type="input_json_delta", partial_json='{"at": "Zü'),
+        make_block_delta(3, type="input_json_delta", partial_json='rich"}'),
+        make_block_stop(3),
+        make_block_start(4, **blocks[4]),
+        make_block_stop(4),
     ]
-    model = model_of(server, thinking=2000).bind_tools([LOOK])
-    server.enqueue(whole(*blocks, reason="tool_use"), streamed(*pieces, reason="tool_use"))
-    first = runtime.ask(model, "where?")
-    assert check_law(runtime.stream(model, "where?")) == first
+    model = make_model(server, thinking=2000).bind_tools([LOOK_TOOL])
+    server.enqueue(
+        build_reply(*blocks, reason="tool_use"),
+        build_stream_reply(*stream_events, reason="tool_use"),
+    )
+    first = runtime.complete(model, "where?")
+    assert check_streaming_law(runtime.collect_events(model, "where?")) == first
     assert first.reasoning == "I must look."
     assert first.finish_reason == "tool_calls"
     assert first.message.content == (
-        ThinkingPart("I must look.", "seal"),
+        ThinkingPart("I must look.", "signature"),
         ThinkingPart(redacted="dark"),
         TextPart("Looking."),
     )
@@ -225,9 +232,9 @@ def test_tools_are_used_over_turns_with_the_thinking_that_led_to_them(
         ToolCall("toolu_1", "look", {"at": "Zürich"}),
         ToolCall("toolu_2", "look"),
     )
-    server.enqueue(whole())
+    server.enqueue(build_reply())
     results = [Message.tool(ToolResult(call.id, call.name, "there")) for call in first.tool_calls]
-    runtime.ask(model, [Message.user("where?"), first.message, *results])
+    runtime.complete(model, [Message.user("where?"), first.message, *results])
     body = server.requests[-1].json()
     assert body["messages"][1] == {"role": "assistant", "content": blocks}
     assert [block["tool_use_id"] for block in body["messages"][2]["content"]] == [
@@ -238,52 +245,67 @@ def test_tools_are_used_over_turns_with_the_thinking_that_led_to_them(
     assert "temperature" not in body
 
 
-def test_a_structured_answer_is_its_text(server: LoopbackServer, runtime: Runtime) -> None:
-    respond = {"type": "tool_use", "id": "t", "name": RESPOND, "input": {"city": "Zürich"}}
-    pieces = [
-        start(**{**respond, "input": {}}),
-        delta(type="input_json_delta", partial_json='{ "city": '),
-        delta(type="input_json_delta", partial_json='"Z\\u00fcrich"}'),
-        stop(),
+def test_a_structured_response_is_text(server: LoopbackServer, runtime: Runtime) -> None:
+    respond = {
+        "type": "tool_use",
+        "id": "t",
+        "name": RESPOND_TOOL_NAME,
+        "input": {"city": "Zürich"},
+    }
+    stream_events = [
+        make_block_start(**{**respond, "input": {}}),
+        make_block_delta(type="input_json_delta", partial_json='{ "city": '),
+        make_block_delta(type="input_json_delta", partial_json='"Z\\u00fcrich"}'),
+        make_block_stop(),
     ]
-    server.always(whole(respond, reason="tool_use"), streamed(*pieces, reason="tool_use"))
-    model = model_of(server)
-    answer = runtime.ask(model, "where?", response_format=AS_JSON)
-    assert check_law(runtime.stream(model, "where?", response_format=AS_JSON)) == answer
-    assert (answer.content, answer.tool_calls) == ('{"city":"Zürich"}', ())
-    assert (answer.stop_reason, answer.finish_reason) == ("tool_use", "stop")
+    server.always(
+        build_reply(respond, reason="tool_use"),
+        build_stream_reply(*stream_events, reason="tool_use"),
+    )
+    model = make_model(server)
+    response = runtime.complete(model, "where?", response_format=PLACE_RESPONSE_FORMAT)
+    assert (
+        check_streaming_law(
+            runtime.collect_events(model, "where?", response_format=PLACE_RESPONSE_FORMAT)
+        )
+        == response
+    )
+    assert (response.content, response.tool_calls) == ('{"city":"Zürich"}', ())
+    assert (response.stop_reason, response.finish_reason) == ("tool_use", "stop")
     body = server.requests[0].json()
-    assert body["tool_choice"]["name"] == RESPOND
+    assert body["tool_choice"]["name"] == RESPOND_TOOL_NAME
 
 
 def test_prompt_caching(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = model_of(server, prompt_cache=True)
-    answer = runtime.ask(model, [Message.system("be brief"), Message.user("hello")], [LOOK])
-    assert answer.usage["cache_read_input_tokens"] == 3
-    assert answer.usage["cache_creation_input_tokens"] == 2
+    server.always(build_reply())
+    model = make_model(server, prompt_cache=True)
+    response = runtime.complete(
+        model, [Message.system("be brief"), Message.user("hello")], [LOOK_TOOL]
+    )
+    assert response.usage["cache_read_input_tokens"] == 3
+    assert response.usage["cache_creation_input_tokens"] == 2
     body = server.requests[0].json()
     assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
     assert body["tools"][0]["cache_control"] == {"type": "ephemeral"}
 
 
-def test_a_newer_version_of_the_api_gets_no_temperature(
+def test_a_newer_version_of_the_api_is_sent_no_temperature(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    server.always(whole())
+    server.always(build_reply())
     newer = {"anthropic-version": "2026-10-21"}
-    runtime.ask(model_of(server, api_version="2026-10-21"), "hello")
-    runtime.ask(model_of(server), "hello", extra_headers=newer)
+    runtime.complete(make_model(server, api_version="2026-10-21"), "hello")
+    runtime.complete(make_model(server), "hello", extra_headers=newer)
     for request in server.requests:
         assert request.headers["anthropic-version"] == "2026-10-21"
         assert not {"temperature", "top_p"} & request.json().keys()
 
 
 def test_keywords_of_a_call_override_the_config(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole(), streamed())
-    model = model_of(server, stop_sequences=["A"], max_tokens=5)
-    for ask in (runtime.ask, runtime.stream):
-        ask(
+    server.always(build_reply(), build_stream_reply())
+    model = make_model(server, stop_sequences=["A"], max_tokens=5)
+    for call_model in (runtime.complete, runtime.collect_events):
+        call_model(
             model,
             "hello",
             max_tokens=7,
@@ -299,11 +321,11 @@ def test_keywords_of_a_call_override_the_config(server: LoopbackServer, runtime:
         assert (body["stop_sequences"], "seed" in body) == (["B"], False)
         assert request.headers["anthropic-beta"] == "x"
     with pytest.raises(TypeError, match="did you mean 'max_tokens'"):
-        runtime.ask(model, "hello", max_token=5)
+        runtime.complete(model, "hello", max_token=5)
 
 
 @pytest.mark.parametrize(
-    ("config", "bound", "said", "sent"),
+    ("config", "bound", "options", "sent"),
     [
         ({}, {}, {}, {"temperature": 0.7}),
         ({"top_p": 0.5}, {}, {}, {"top_p": 0.5}),
@@ -319,87 +341,93 @@ def test_keywords_of_a_call_override_the_config(server: LoopbackServer, runtime:
         ({}, {}, {"temperature": 0.2, "top_p": 0.5}, {"temperature": 0.2}),
     ],
 )
-def test_of_temperature_and_top_p_the_one_that_was_asked_for_is_sent(
-    server: LoopbackServer, config: Any, bound: Any, said: Any, sent: Any
+def test_of_temperature_and_top_p_the_one_that_was_set_is_sent(
+    server: LoopbackServer, config: Any, bound: Any, options: Any, sent: Any
 ) -> None:
-    server.always(whole())
-    model_of(server, **config).bind_tools([], **bound).complete_sync("hello", **said)
+    server.always(build_reply())
+    make_model(server, **config).bind_tools([], **bound).complete_sync("hello", **options)
     body = server.requests[-1].json()
     assert {name: body[name] for name in ("temperature", "top_p") if name in body} == sent
 
 
-# -- what it learns from a refusal -------------------------------------------------------------
+# -- fallbacks after an error ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "`temperature` is deprecated for this model.",
         "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
         "`temperature` may only be set to 1 when thinking is enabled.",
     ],
 )
-def test_a_model_that_takes_no_temperature_is_asked_again_without(
-    server: LoopbackServer, runtime: Runtime, words: str
+def test_a_rejected_temperature_is_left_out(
+    server: LoopbackServer, runtime: Runtime, message: str
 ) -> None:
-    server.always(refusal(400, "invalid_request_error", words), streamed(), whole())
-    model = model_of(server, model="arn:aws:bedrock:profile/x")
-    assert text(runtime.stream(model, "hello")) == TEXT
+    server.always(
+        build_error_reply(400, "invalid_request_error", message),
+        build_stream_reply(),
+        build_reply(),
+    )
+    model = make_model(server, model="arn:aws:bedrock:profile/x")
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
     first, second = (request.json() for request in server.requests)
     assert first.pop("temperature") == 0.7
     assert first == second
 
 
-def test_a_model_that_cannot_be_made_to_call_is_asked_in_the_apis_own_way(
+def test_a_rejected_tool_choice_is_replaced_by_the_apis_own_format(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    words = 'tool_choice: type "tool" and "any" are not supported for this model.'
-    answer = {"type": "text", "text": '{"city": "Oslo"}'}
-    server.always(refusal(400, "invalid_request_error", words), whole(answer))
-    got = runtime.ask(model_of(server), "where?", [LOOK], response_format=AS_JSON)
-    assert got.content == '{"city": "Oslo"}'
+    message = 'tool_choice: type "tool" and "any" are not supported for this model.'
+    response = {"type": "text", "text": '{"city": "Oslo"}'}
+    server.always(build_error_reply(400, "invalid_request_error", message), build_reply(response))
+    response = runtime.complete(
+        make_model(server), "where?", [LOOK_TOOL], response_format=PLACE_RESPONSE_FORMAT
+    )
+    assert response.content == '{"city": "Oslo"}'
     first, second = (request.json() for request in server.requests)
-    assert first["tool_choice"]["name"] == RESPOND
+    assert first["tool_choice"]["name"] == RESPOND_TOOL_NAME
     assert "tool_choice" not in second
     assert second["output_config"]["format"]["schema"] == SCHEMA
 
 
-def test_a_server_that_takes_no_system_turns_is_asked_again_without(
-    server: LoopbackServer, runtime: Runtime
-) -> None:
-    words = "role 'system' is not supported on this model"
-    server.always(refusal(400, "invalid_request_error", words), whole())
-    turns_ = [Message.user("hello"), Message.system("be brief")]
-    runtime.ask(model_of(server, model="claude-opus-5"), turns_)
+def test_rejected_system_messages_are_moved(server: LoopbackServer, runtime: Runtime) -> None:
+    message = "role 'system' is not supported on this model"
+    server.always(build_error_reply(400, "invalid_request_error", message), build_reply())
+    messages = [Message.user("hello"), Message.system("be brief")]
+    runtime.complete(make_model(server, model="claude-opus-5"), messages)
     first, second = (request.json() for request in server.requests)
     assert first["messages"][1]["role"] == "system"
     assert second["system"] == "be brief"
     assert second["messages"] == [{"role": "user", "content": "hello"}]
 
 
-@pytest.mark.parametrize(("status", "asked"), [(422, 2), (403, 1), (500, 1)])
-def test_only_what_is_wrong_with_the_request_is_left_out_of_it(
-    server: LoopbackServer, status: int, asked: int
+@pytest.mark.parametrize(("status", "request_count"), [(422, 2), (403, 1), (500, 1)])
+def test_there_is_no_fallback_for_other_status_codes(
+    server: LoopbackServer, status: int, request_count: int
 ) -> None:
-    server.always(refusal(status, "some_error", "temperature is not supported"))
+    server.always(build_error_reply(status, "some_error", "temperature is not supported"))
     with pytest.raises(APIStatusError):
-        model_of(server).complete_sync("hello")
-    assert len(server.requests) == asked
+        make_model(server).complete_sync("hello")
+    assert len(server.requests) == request_count
 
 
-def test_one_thing_after_the_other_is_left_out(server: LoopbackServer) -> None:
+def test_several_options_are_left_out_one_after_the_other(server: LoopbackServer) -> None:
     server.always(
-        refusal(400, "invalid_request_error", "`temperature` is deprecated for this model."),
-        refusal(400, "invalid_request_error", "tool_choice forces tool use"),
-        whole(),
+        build_error_reply(
+            400, "invalid_request_error", "`temperature` is deprecated for this model."
+        ),
+        build_error_reply(400, "invalid_request_error", "tool_choice forces tool use"),
+        build_reply(),
     )
-    model_of(server).complete_sync("where?", response_format=AS_JSON)
+    make_model(server).complete_sync("where?", response_format=PLACE_RESPONSE_FORMAT)
     assert len(server.requests) == 3
     assert not {"temperature", "tool_choice"} & server.requests[-1].json().keys()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("message", "options"),
     [
         ("temperature: range: 0..1", {"temperature": 1.5}),
         ("tool_choice: `any` is not supported for this model.", {"tool_choice": "required"}),
@@ -408,13 +436,13 @@ def test_one_thing_after_the_other_is_left_out(server: LoopbackServer) -> None:
         ("max_tokens: too many", {}),
     ],
 )
-def test_other_refusals_are_the_callers(
-    server: LoopbackServer, runtime: Runtime, words: str, said: Any
+def test_other_status_errors_are_raised(
+    server: LoopbackServer, runtime: Runtime, message: str, options: Any
 ) -> None:
-    server.always(refusal(400, "invalid_request_error", words))
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(BadRequestError, match=words.replace("?", r"\?")):
-            ask(model_of(server), "hello", [LOOK], **said)
+    server.always(build_error_reply(400, "invalid_request_error", message))
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(BadRequestError, match=message.replace("?", r"\?")):
+            call_model(make_model(server), "hello", [LOOK_TOOL], **options)
     assert len(server.requests) == 2
 
 
@@ -422,60 +450,64 @@ def test_other_refusals_are_the_callers(
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("reply", "error_class"),
     [
-        (refusal(400, "invalid_request_error", "boom"), BadRequestError),
+        (build_error_reply(400, "invalid_request_error", "boom"), BadRequestError),
         (
-            refusal(400, "invalid_request_error", "prompt is too long: boom"),
+            build_error_reply(400, "invalid_request_error", "prompt is too long: boom"),
             ContextWindowExceededError,
         ),
-        (refusal(401, "authentication_error", "boom"), AuthenticationError),
-        (refusal(413, "request_too_large", "boom"), APIStatusError),
-        (refusal(429, "rate_limit_error", "boom", retry_after="7"), RateLimitError),
-        (refusal(500, "api_error", "boom"), InternalServerError),
-        (refusal(529, "overloaded_error", "boom"), OverloadedError),
+        (build_error_reply(401, "authentication_error", "boom"), AuthenticationError),
+        (build_error_reply(413, "request_too_large", "boom"), APIStatusError),
+        (build_error_reply(429, "rate_limit_error", "boom", retry_after="7"), RateLimitError),
+        (build_error_reply(500, "api_error", "boom"), InternalServerError),
+        (build_error_reply(529, "overloaded_error", "boom"), OverloadedError),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_refusals_are_told(
-    server: LoopbackServer, runtime: Runtime, reply: Reply, kind: type[APIStatusError]
+def test_status_errors_are_of_their_class(
+    server: LoopbackServer, runtime: Runtime, reply: Reply, error_class: type[APIStatusError]
 ) -> None:
     server.always(reply.with_header("request-id", "req_7"))
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(kind, match="boom") as caught:
-            ask(model_of(server), "hello")
-        error = caught.value
-        assert type(error) is kind
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(error_class, match="boom") as exc_info:
+            call_model(make_model(server), "hello")
+        error = exc_info.value
+        assert type(error) is error_class
         assert (error.status_code, error.request_id) == (reply.status, "req_7")
         assert (error.provider, error.model) == ("anthropic", "claude-1-loop")
-        assert KEY not in str(error)
-        if kind is RateLimitError:
+        assert API_KEY not in str(error)
+        if error_class is RateLimitError:
             assert error.retry_after == 7
-        if kind is AuthenticationError:
+        if error_class is AuthenticationError:
             assert "ANTHROPIC_API_KEY" in str(error)
 
 
-def test_a_key_that_is_quoted_back_is_struck_out(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(refusal(401, "authentication_error", f"no such key: {KEY}"))
-    with pytest.raises(AuthenticationError) as caught:
-        runtime.ask(model_of(server), "hello")
-    assert KEY not in str(caught.value) + caught.value.body
+def test_a_key_in_an_error_body_is_removed(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_error_reply(401, "authentication_error", f"no such key: {API_KEY}"))
+    with pytest.raises(AuthenticationError) as exc_info:
+        runtime.complete(make_model(server), "hello")
+    assert API_KEY not in str(exc_info.value) + exc_info.value.body
 
 
-def test_an_overloaded_server_is_asked_again_until_it_has_begun_to_answer(
+def test_an_overloaded_server_is_retried_until_the_response_has_started(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    busy = refusal(529, "overloaded_error", "boom", retry_after_ms="1")
+    busy = build_error_reply(529, "overloaded_error", "boom", retry_after_ms="1")
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "boom"}}
-    server.always(busy, whole())
-    assert runtime.ask(model_of(server, max_retries=1), "hello").content == TEXT
-    server.always(Reply.sse([("error", error)], done=False), streamed())
-    assert text(runtime.stream(model_of(server, max_retries=1), "hello")) == TEXT
-    said = [start(type="text", text=""), delta(type="text_delta", text="so far"), error]
-    server.always(streamed(*said), streamed())
+    server.always(busy, build_reply())
+    assert runtime.complete(make_model(server, max_retries=1), "hello").content == TEXT
+    server.always(Reply.sse([("error", error)], done=False), build_stream_reply())
+    assert join_text(runtime.collect_events(make_model(server, max_retries=1), "hello")) == TEXT
+    options = [
+        make_block_start(type="text", text=""),
+        make_block_delta(type="text_delta", text="so far"),
+        error,
+    ]
+    server.always(build_stream_reply(*options), build_stream_reply())
     before = len(server.requests)
-    with pytest.raises(OverloadedError) as caught:
-        runtime.stream(model_of(server, max_retries=1), "hello")
-    assert caught.value.partial is not None
-    assert caught.value.partial.content == "so far"
+    with pytest.raises(OverloadedError) as exc_info:
+        runtime.collect_events(make_model(server, max_retries=1), "hello")
+    assert exc_info.value.partial is not None
+    assert exc_info.value.partial.content == "so far"
     assert len(server.requests) == before + 1

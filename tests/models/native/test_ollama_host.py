@@ -1,4 +1,4 @@
-"""Where an Ollama server is: every form that ``OLLAMA_HOST`` may have."""
+"""Every form that ``OLLAMA_HOST`` and ``base_url`` may have."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from locus.core.errors import ConfigurationError
 from locus.models.native.ollama import OllamaModel
 from locus.models.native.ollama_host import parse_host
 from locus.testing.loopback_server import LoopbackServer
-from tests.support import runtimes
-from tests.support.runtimes import TEXT, Runtime
-from tests.support.servers import ollama_server
-from tests.support.servers.ollama_server import KEY, whole
+from tests.support.chat_replies import TEXT
+from tests.support.runtimes import Runtime
+from tests.support.servers.ollama_server import API_KEY, build_reply
 
-no_leaks, runtime, server = runtimes.no_leaks, runtimes.runtime, runtimes.server
-environment = ollama_server.environment
-pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
+pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
 
 HOSTS = st.sampled_from(
@@ -27,7 +24,7 @@ HOSTS = st.sampled_from(
 
 @st.composite
 def written_hosts(draw: st.DrawFn) -> str:
-    """What may stand in ``OLLAMA_HOST``."""
+    """Possible values of ``OLLAMA_HOST``."""
     host = draw(HOSTS)
     scheme = draw(st.sampled_from(["", "http://", "https://"]))
     port = draw(st.sampled_from(["", ":", ":0", ":80", ":443", ":11434", ":56789"]))
@@ -37,21 +34,21 @@ def written_hosts(draw: st.DrawFn) -> str:
 
 @pytest.mark.sdk
 @given(written_hosts())
-def test_a_host_is_read_as_the_package_reads_it(said: str) -> None:
+def test_a_host_is_parsed_as_the_package_parses_it(host: str) -> None:
     client = pytest.importorskip("ollama._client")
-    assume(not said.endswith("://"))  # there the package takes the scheme for a host
-    assert parse_host(said) == client._parse_host(said)
+    assume(not host.endswith("://"))  # there the package parses the scheme as a host
+    assert parse_host(host) == client._parse_host(host)
 
 
 @given(written_hosts())
-def test_an_address_that_was_read_is_read_the_same_again(said: str) -> None:
-    assert parse_host(parse_host(said)) == parse_host(said)
+def test_parsing_a_parsed_url_does_not_change_it(host: str) -> None:
+    assert parse_host(parse_host(host)) == parse_host(host)
 
 
 @pytest.mark.parametrize(
-    ("said", "address"),
+    ("host", "address"),
     [
-        # A server may listen everywhere; a client connects to this machine.
+        # A server may listen on all addresses; a client connects to this machine.
         ("0.0.0.0", "http://127.0.0.1:11434"),
         ("0.0.0.0:80", "http://127.0.0.1:80"),
         ("http://0.0.0.0:11434/", "http://127.0.0.1:11434"),
@@ -61,19 +58,19 @@ def test_an_address_that_was_read_is_read_the_same_again(said: str) -> None:
         ("::1", "http://[::1]:11434"),
         (":5000", "http://127.0.0.1:5000"),
         ("", "http://127.0.0.1:11434"),
-        # As the command line reads them.
+        # As Ollama's command line parses them.
         ("ollama.com", "https://ollama.com:443"),
         ("  'gpu-box' ", "http://gpu-box:11434"),
         ('"gpu-box:1"', "http://gpu-box:1"),
         ("HTTPS://Example.com", "https://example.com:443"),
     ],
 )
-def test_a_host_is_read_as_a_client_needs_it(said: str, address: str) -> None:
-    assert parse_host(said) == address
+def test_a_host_becomes_a_url(host: str, address: str) -> None:
+    assert parse_host(host) == address
 
 
 @pytest.mark.parametrize(
-    "said",
+    "host",
     [
         "ftp://localhost",
         "unix:///run/ollama.sock",
@@ -88,35 +85,37 @@ def test_a_host_is_read_as_a_client_needs_it(said: str, address: str) -> None:
         "hidden@localhost",
     ],
 )
-def test_what_is_no_host_is_said_to_be_none(said: str, environment: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match="OLLAMA_HOST") as caught:
-        OllamaModel(base_url=said)
-    assert "secret" not in str(caught.value)
-    environment.setenv("OLLAMA_HOST", said)
-    if "\n" not in said:
+def test_an_invalid_host_is_an_error(host: str, clean_environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="OLLAMA_HOST") as exc_info:
+        OllamaModel(base_url=host)
+    assert "secret" not in str(exc_info.value)
+    clean_environment.setenv("OLLAMA_HOST", host)
+    if "\n" not in host:
         with pytest.raises(ConfigurationError, match="OLLAMA_HOST"):
             OllamaModel()
 
 
 def test_an_argument_wins_over_the_environment_and_that_over_the_default(
-    environment: pytest.MonkeyPatch,
+    clean_environment: pytest.MonkeyPatch,
 ) -> None:
     assert OllamaModel().config.base_url == "http://localhost:11434"
-    environment.setenv("OLLAMA_HOST", "gpu-box")
-    environment.setenv("OLLAMA_API_KEY", "from-the-environment")
+    clean_environment.setenv("OLLAMA_HOST", "gpu-box")
+    clean_environment.setenv("OLLAMA_API_KEY", "from-the-environment")
     config = OllamaModel().config
     assert (config.base_url, config.api_key) == ("http://gpu-box:11434", "from-the-environment")
     assert OllamaModel(base_url=None).config.base_url == "http://gpu-box:11434"
-    given = OllamaModel(base_url="http://localhost:11434", api_key=KEY).config
-    assert (given.base_url, given.api_key) == ("http://localhost:11434", KEY)
-    environment.setenv("OLLAMA_HOST", "")
+    config = OllamaModel(base_url="http://localhost:11434", api_key=API_KEY).config
+    assert (config.base_url, config.api_key) == ("http://localhost:11434", API_KEY)
+    clean_environment.setenv("OLLAMA_HOST", "")
     assert OllamaModel().config.base_url == "http://localhost:11434"
 
 
-def test_the_environment_says_where_to_send(
-    server: LoopbackServer, runtime: Runtime, environment: pytest.MonkeyPatch
+def test_the_environment_sets_the_server(
+    server: LoopbackServer, runtime: Runtime, clean_environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setenv("OLLAMA_HOST", server.url.removeprefix("http://").replace("127.0.0.1", ""))
-    server.always(whole())
-    assert runtime.ask(OllamaModel(), "hello").content == TEXT
+    clean_environment.setenv(
+        "OLLAMA_HOST", server.url.removeprefix("http://").replace("127.0.0.1", "")
+    )
+    server.always(build_reply())
+    assert runtime.complete(OllamaModel(), "hello").content == TEXT
     assert server.requests[0].path == "/api/chat"

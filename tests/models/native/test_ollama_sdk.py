@@ -1,4 +1,4 @@
-"""``sdk_client=``: the ``ollama`` package's own clients send, and its types are the judges."""
+"""``sdk_client=`` with the clients of the package ``ollama``, and its types as a second opinion."""
 
 from __future__ import annotations
 
@@ -21,45 +21,42 @@ from locus.core.errors import (
 from locus.core.messages import ImagePart, Message, TextPart, ThinkingPart, ToolResult
 from locus.models.native.ollama import OllamaModel
 from locus.testing.loopback_server import LoopbackServer, Reply
-from tests.support import runtimes
-from tests.support.runtimes import TEXT, WORDS, Runtime, run, text
-from tests.support.servers import ollama_server
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
+from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.ollama_server import (
-    COUNTS,
-    HERE,
-    LOOK,
-    model_of,
-    refusal,
-    sent,
-    streamed,
-    whole,
+    LOOK_TOOL,
+    UNUSED_ADDRESS,
+    WIRE_COUNTS,
+    build_error_reply,
+    build_reply,
+    build_stream_reply,
+    get_last_body,
+    make_model,
 )
-from tests.support.wire_json.ollama_json import end, piece
+from tests.support.timing import FOREVER, retry_slower
+from tests.support.wire_json.ollama_json import make_chunk, make_last_chunk
 
-backend, no_leaks = runtimes.backend, runtimes.no_leaks
-runtime, server = runtimes.runtime, runtimes.server
-environment = ollama_server.environment
-pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
+pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
-Bring = Callable[..., Any]
+MakeClient = Callable[..., Any]
 
 lets_generators_go = pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")
-"""Where a stream ends early the package drops generators of httpx's, which trio complains of."""
+"""If a stream ends early, the package drops httpx's generators, and trio warns about that."""
 
 
 @pytest.fixture
-def bring(server: LoopbackServer, runtime: Runtime) -> Any:
-    """Makes the package's client of the kind that the runtime wants, and closes it in the end."""
+def make_client(server: LoopbackServer, runtime: Runtime) -> Any:
+    """Makes a client of the package for the runtime, and closes it after the test."""
     ollama = pytest.importorskip("ollama")
-    kind = ollama.Client if runtime.name == "blocking" else ollama.AsyncClient
-    made: list[Any] = []
+    client_class = ollama.Client if runtime.name == "blocking" else ollama.AsyncClient
+    clients: list[Any] = []
 
     def make(**kw: Any) -> Any:
-        made.append(kind(**{"host": server.url, "timeout": 5.0, **kw}))
-        return made[-1]
+        clients.append(client_class(**{"host": server.url, "timeout": FOREVER, **kw}))
+        return clients[-1]
 
     yield make
-    for client in made:
+    for client in clients:
         if runtime.name == "blocking":
             client.close()
         else:
@@ -71,21 +68,23 @@ class Closer:
         self.aclose = client.close
 
 
-def through(client: Any, **kw: Any) -> OllamaModel:
+def wrap_client(client: Any, **kw: Any) -> OllamaModel:
     return OllamaModel("loop-1", sdk_client=client, **{"max_retries": 0, **kw})
 
 
 @pytest.mark.sdk
 def test_it_sends_through_the_package(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    server.always(whole(thinking="hm"), Reply.ndjson([piece(thinking="hm"), *_lines()]))
-    model = through(bring(headers={"x-mine": "1"}))
-    answer = runtime.ask(model, "hello")
-    events = runtime.stream(model, "hello")
-    assert answer.content == text(events) == TEXT
-    assert events[-1].response == answer
-    assert (answer.reasoning, answer.total_tokens) == ("hm", 14)
+    server.always(
+        build_reply(thinking="hm"), Reply.ndjson([make_chunk(thinking="hm"), *build_lines()])
+    )
+    model = wrap_client(make_client(headers={"x-mine": "1"}))
+    response = runtime.complete(model, "hello")
+    events = runtime.collect_events(model, "hello")
+    assert response.content == join_text(events) == TEXT
+    assert events[-1].response == response
+    assert (response.reasoning, response.total_tokens) == ("hm", 14)
     for request in server.requests:
         assert request.path == "/api/chat"
         assert request.headers["x-mine"] == "1"
@@ -93,26 +92,26 @@ def test_it_sends_through_the_package(
     assert server.connections_total == 1
 
 
-def _lines() -> list[dict[str, Any]]:
-    return [*(piece(content=word) for word in WORDS), end(**COUNTS)]
+def build_lines() -> list[dict[str, Any]]:
+    return [*(make_chunk(content=word) for word in TEXT_CHUNKS), make_last_chunk(**WIRE_COUNTS)]
 
 
 @pytest.mark.sdk
 def test_it_sends_what_locus_would_send(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    server.always(whole())
+    server.always(build_reply())
     call = {"id": "c1", "function": {"name": "look", "arguments": {"at": None, "b": [{"c": None}]}}}
-    answer = OllamaModel().response_parser.parse(
-        end(message={"content": "so", "thinking": "hm", "tool_calls": [call]})
+    response = OllamaModel().response_parser.parse(
+        make_last_chunk(message={"content": "so", "thinking": "hm", "tool_calls": [call]})
     )
-    turns = [
+    messages = [
         Message.system("be brief"),
         Message.user(["where?", ImagePart(data=b"i\xb7\x9e", media_type="image/png")]),
-        answer.message,
+        response.message,
         Message.tool(ToolResult("c1", "look", "there")),
     ]
-    said: dict[str, Any] = {
+    options: dict[str, Any] = {
         "seed": 7,
         "stop": ["END"],
         "frequency_penalty": 0.5,
@@ -120,138 +119,149 @@ def test_it_sends_what_locus_would_send(
         "extra_body": {"logprobs": True, "top_logprobs": 2},
     }
     config: dict[str, Any] = {"options": {"num_ctx": 5}, "think": "low", "keep_alive": 5}
-    runtime.ask(through(bring(), **config), turns, [LOOK], **said)
-    runtime.ask(model_of(server, **config), turns, [LOOK], **said)
-    package, own = (request.json() for request in server.requests)
-    del own["messages"][2]["tool_calls"][0]["id"], own["messages"][3]["tool_call_id"]
-    assert package == own
+    runtime.complete(wrap_client(make_client(), **config), messages, [LOOK_TOOL], **options)
+    runtime.complete(make_model(server, **config), messages, [LOOK_TOOL], **options)
+    package_body, own_body = (request.json() for request in server.requests)
+    del own_body["messages"][2]["tool_calls"][0]["id"], own_body["messages"][3]["tool_call_id"]
+    assert package_body == own_body
 
 
 @pytest.mark.sdk
 def test_an_image_that_looks_like_a_file_name_is_still_an_image(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
     import base64
 
-    server.always(whole())
+    server.always(build_reply())
     image = ImagePart(data=base64.b64decode("jpeg"), media_type="image/jpeg")
-    runtime.ask(through(bring()), [Message.user([image])])
-    assert sent(server)["messages"][0]["images"] == ["jpeg"]
+    runtime.complete(wrap_client(make_client()), [Message.user([image])])
+    assert get_last_body(server)["messages"][0]["images"] == ["jpeg"]
 
 
 @pytest.mark.sdk
 @pytest.mark.parametrize(
-    ("reply", "kind", "words"),
+    ("reply", "error_class", "pattern"),
     [
-        (refusal(404, 'model "loop-1" not found'), NotFoundError, "ollama pull loop-1"),
-        (refusal(400, "does not support tools"), BadRequestError, "does not support tools"),
-        (refusal(500, "boom"), InternalServerError, "boom"),
+        (build_error_reply(404, 'model "loop-1" not found'), NotFoundError, "ollama pull loop-1"),
+        (
+            build_error_reply(400, "does not support tools"),
+            BadRequestError,
+            "does not support tools",
+        ),
+        (build_error_reply(500, "boom"), InternalServerError, "boom"),
         (Reply.html(), InternalServerError, "Bad gateway"),
         (Reply.error(529, "later"), InternalServerError, "later"),
     ],
     ids=["404", "400", "500", "page", "529"],
 )
-def test_the_packages_refusals_are_locus_errors(
+def test_the_packages_status_errors_are_locus_errors(
     server: LoopbackServer,
     runtime: Runtime,
-    bring: Bring,
+    make_client: MakeClient,
     reply: Reply,
-    kind: type[APIError],
-    words: str,
+    error_class: type[APIError],
+    pattern: str,
 ) -> None:
     server.always(reply)
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(kind, match=words) as caught:
-            ask(through(bring()), "hello")
-        assert (caught.value.provider, caught.value.model) == ("ollama", "loop-1")
-        assert caught.value.status_code == reply.status  # type: ignore[attr-defined]
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(error_class, match=pattern) as exc_info:
+            call_model(wrap_client(make_client()), "hello")
+        assert (exc_info.value.provider, exc_info.value.model) == ("ollama", "loop-1")
+        assert exc_info.value.status_code == reply.status  # type: ignore[attr-defined]
 
 
 @pytest.mark.sdk
-def test_the_packages_failures_are_locus_errors(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+def test_the_packages_connection_errors_are_locus_errors(
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    server.always(whole().reset(0, "head"))
-    for ask in (runtime.ask, runtime.stream):
+    server.always(build_reply().reset(0, "head"))
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(APIConnectionError):
-            ask(through(bring()), "hello")
+            call_model(wrap_client(make_client()), "hello")
         with pytest.raises(APIConnectionError, match="ollama serve"):
-            ask(through(bring(host=HERE)), "hello")
-    server.always(whole().stall(0, "head"))
-    for ask in (runtime.ask, runtime.stream):
+            call_model(wrap_client(make_client(host=UNUSED_ADDRESS)), "hello")
+    server.always(build_reply().stall(0, "head"))
+    for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(APITimeoutError):
-            ask(through(bring(timeout=0.2)), "hello")
+            call_model(wrap_client(make_client(timeout=0.2)), "hello")
 
 
 @pytest.mark.sdk
-def test_the_package_tries_nothing_again_so_locus_does(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+def test_the_package_does_not_retry_and_locus_does(
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    for ask in (runtime.ask, runtime.stream):
-        server.always(refusal(503, "server busy"), whole() if ask == runtime.ask else streamed())
-        ask(through(bring(), max_retries=1), "hello")
+    for call_model in (runtime.complete, runtime.collect_events):
+        server.always(
+            build_error_reply(503, "server busy"),
+            build_reply() if call_model == runtime.complete else build_stream_reply(),
+        )
+        call_model(wrap_client(make_client(), max_retries=1), "hello")
     assert len(server.requests) == 4
 
 
 @pytest.mark.sdk
 @lets_generators_go
-def test_a_stream_through_the_package_that_breaks_off_says_so(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+def test_an_incomplete_stream_through_the_package_is_an_error(
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    third = sum(map(len, streamed().body[:3]))  # type: ignore[arg-type]
-    for reply, kind in (
-        (streamed().truncate(third), StreamInterruptedError),
-        (streamed().framed("close").truncate(third), StreamInterruptedError),
-        (streamed().stall(third), APITimeoutError),
-        (Reply.ndjson([*_lines()[:3], {"error": "boom"}]), InternalServerError),
-        (Reply.ndjson([*_lines()[:3], {"message": 5}]), ResponseParseError),
-        (Reply.ndjson([*_lines()[:3], "no object"]), ResponseParseError),
-        (Reply.ndjson([*_lines()[:3], {"error": {"no": "text"}}]), ResponseParseError),
-        (streamed().framed("close").truncate(third + 9), ResponseParseError),
+    third = sum(map(len, build_stream_reply().body[:3]))  # type: ignore[arg-type]
+    for reply, error_class in (
+        (build_stream_reply().truncate(third), StreamInterruptedError),
+        (build_stream_reply().with_framing("close").truncate(third), StreamInterruptedError),
+        (build_stream_reply().stall(third), APITimeoutError),
+        (Reply.ndjson([*build_lines()[:3], {"error": "boom"}]), InternalServerError),
+        (Reply.ndjson([*build_lines()[:3], {"message": 5}]), ResponseParseError),
+        (Reply.ndjson([*build_lines()[:3], "no object"]), ResponseParseError),
+        (Reply.ndjson([*build_lines()[:3], {"error": {"no": "text"}}]), ResponseParseError),
+        (build_stream_reply().with_framing("close").truncate(third + 9), ResponseParseError),
     ):
         server.always(reply)
-        with pytest.raises(kind) as caught:
-            runtime.stream(through(bring(timeout=0.3)), "hello")
-        assert caught.value.partial is not None
-        assert caught.value.partial.content == "".join(WORDS[:3])
+
+        def breaks_off(factor: float, error_class: Any = error_class) -> None:
+            with pytest.raises(error_class) as exc_info:
+                runtime.collect_events(wrap_client(make_client(timeout=0.2 * factor)), "hello")
+            assert exc_info.value.partial is not None
+            assert exc_info.value.partial.content == "".join(TEXT_CHUNKS[:3])
+
+        retry_slower(breaks_off)
 
 
 @pytest.mark.sdk
 @lets_generators_go
-def test_an_answer_that_the_package_cannot_read_is_an_error_of_locus(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+def test_a_response_that_the_package_cannot_parse_is_a_locus_error(
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
     bodies = (b"<html>", b'{"message": 5}', b'{"error": "boom"}', b"{}", b"", b'"text"', b"null")
     for body in bodies:
         server.always(Reply.json({}).with_body(body))
-        for ask in (runtime.ask, runtime.stream):
+        for call_model in (runtime.complete, runtime.collect_events):
             with pytest.raises(APIError):
-                ask(through(bring()), "hello")
+                call_model(wrap_client(make_client()), "hello")
 
 
 @pytest.mark.sdk
-def test_what_the_package_cannot_pass_on_is_said_before_anything_is_sent(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+def test_what_the_package_cannot_send_is_an_error_before_anything_is_sent(
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    model = through(bring())
-    for said, words in (
+    model = wrap_client(make_client())
+    for options, pattern in (
         ({"extra_headers": {"X-Mine": "1"}}, r"no headers for a call \(x-mine\)"),
         ({"timeout": 3.0}, "no timeout for a call"),
         ({"extra_body": {"truncate": False}}, "does not take truncate"),
         ({"extra_body": {"keep_alive": {}}}, "client refuses"),
     ):
-        for ask in (runtime.ask, runtime.stream):
-            with pytest.raises(ConfigurationError, match=words):
-                ask(model, "hello", **said)
+        for call_model in (runtime.complete, runtime.collect_events):
+            with pytest.raises(ConfigurationError, match=pattern):
+                call_model(model, "hello", **options)
     assert server.connections_total == 0
 
 
 @pytest.mark.sdk
 def test_an_instrumented_client_sees_the_call(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    server.always(whole(), streamed())
-    client = bring()
+    server.always(build_reply(), build_stream_reply())
+    client = make_client()
     original, seen = client.chat, []
 
     def chat(**kw: Any) -> Any:
@@ -259,65 +269,65 @@ def test_an_instrumented_client_sees_the_call(
         return original(**kw)
 
     client.chat = chat
-    model = through(client)
-    runtime.ask(model, "hello")
-    assert text(runtime.stream(model, "hello")) == TEXT
+    model = wrap_client(client)
+    runtime.complete(model, "hello")
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
     assert seen == [("loop-1", False), ("loop-1", True)]
 
 
 @pytest.mark.sdk
 @lets_generators_go
-def test_a_stream_through_the_package_that_is_left_closes_its_connection(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+def test_a_stream_through_the_package_that_is_left_early_closes_its_connection(
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    server.always(streamed().stall(sum(map(len, streamed().body[:3]))))  # type: ignore[arg-type]
-    with runtime.open(through(bring()), "hello") as events:
+    server.always(build_stream_reply().stall(sum(map(len, build_stream_reply().body[:3]))))  # type: ignore[arg-type]
+    with runtime.open_stream(wrap_client(make_client()), "hello") as events:
         next(events)
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
 
 @pytest.mark.sdk
 def test_the_packages_client_is_never_closed_and_is_the_models(
-    server: LoopbackServer, runtime: Runtime, bring: Bring
+    server: LoopbackServer, runtime: Runtime, make_client: MakeClient
 ) -> None:
-    server.always(whole())
-    client = bring()
-    model = through(client)
-    runtime.within(model, lambda same: runtime.ask(same, "hello"))
+    server.always(build_reply())
+    client = make_client()
+    model = wrap_client(client)
+    runtime.run_in_context(model, lambda same: runtime.complete(same, "hello"))
     runtime.close(model)
-    assert runtime.ask(model, "hello").content == TEXT
+    assert runtime.complete(model, "hello").content == TEXT
     assert model.client is client
 
 
 @pytest.mark.sdk
-def test_the_wrong_client_is_said(backend: str) -> None:
+def test_a_client_for_the_other_runtime_is_a_clear_error(backend: str) -> None:
     ollama = pytest.importorskip("ollama")
     with ollama.Client() as client:
-        blocking = through(client)
+        blocking = wrap_client(client)
 
         async def main() -> None:
             with pytest.raises(ConfigurationError, match="a blocking client only"):
                 await blocking.complete("hello")
             async with ollama.AsyncClient() as other:
                 with pytest.raises(ConfigurationError, match="an async client only"):
-                    through(other).complete_sync("hello")
+                    wrap_client(other).complete_sync("hello")
 
-        run(backend, main)
+        run_async(backend, main)
     for wrong in (object(), "ollama", ollama.Client, ollama.Message(role="user")):
         with pytest.raises(TypeError, match="sdk_client= takes a client of the package ollama"):
-            through(wrong)
+            wrap_client(wrong)
 
 
-# -- the package's types as judges -------------------------------------------------------------
+# -- the package's types as a second opinion ---------------------------------------------------
 
 
 @pytest.mark.sdk
-def test_what_the_package_can_say_is_read_equal(server: LoopbackServer) -> None:
+def test_responses_of_the_packages_types_are_parsed_equally(server: LoopbackServer) -> None:
     ollama = pytest.importorskip("ollama")
     call = {"function": {"name": "f", "arguments": {"a": [1]}}}
     message = {"role": "assistant", "content": "x", "thinking": "hm", "tool_calls": [call]}
     one = {"token": "x", "logprob": -0.5, "top_logprobs": [{"token": "y", "logprob": -1.0}]}
-    body = end(message=message, logprobs=[one], **COUNTS)
+    body = make_last_chunk(message=message, logprobs=[one], **WIRE_COUNTS)
     theirs = ollama.ChatResponse(**body)
     ours = OllamaModel().response_parser.parse(theirs.model_dump_json())
     assert ours.message.content == (ThinkingPart("hm"), TextPart("x"))

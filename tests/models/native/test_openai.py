@@ -1,4 +1,4 @@
-"""``OpenAIModel``: what it is told, what it sends, what it keeps to itself."""
+"""``OpenAIModel``: its options, its requests, its fallbacks, and its secrets."""
 
 from __future__ import annotations
 
@@ -30,45 +30,40 @@ from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, Respon
 from locus.models.native.openai import OpenAIConfig, OpenAIModel
 from locus.testing.loopback_server import LoopbackServer, Received, Reply
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
-from tests.support import runtimes
-from tests.support.runtimes import (
-    KEY,
+from tests.support.chat_replies import (
     TEXT,
-    Runtime,
-    chunks,
-    model_of,
-    run,
-    script,
-    streamed,
-    text,
-    whole,
+    build_chunks,
+    build_reply,
+    build_stream_reply,
+    join_text,
 )
+from tests.support.runtimes import Runtime, run_async
+from tests.support.servers.openai_server import API_KEY, make_model
+from tests.support.subprocess_scripts import run_script
 
-backend, environment, no_leaks = runtimes.backend, runtimes.environment, runtimes.no_leaks
-runtime, server = runtimes.runtime, runtimes.server
-pytestmark = pytest.mark.usefixtures("environment", "no_leaks")
+pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
-HERE = "http://127.0.0.1:9/v1"
-"""An address where nobody listens; nothing should get that far."""
+UNUSED_ADDRESS = "http://127.0.0.1:9/v1"
+"""A URL where no server listens; nothing should be sent to it."""
 
-LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+LOOK_TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 HELLO = [{"role": "user", "content": "hello"}]
 
 
-def sent(server: LoopbackServer) -> dict[str, Any]:
-    """The JSON that the server got last."""
+def get_last_body(server: LoopbackServer) -> dict[str, Any]:
+    """The JSON body of the last request that the server has received."""
     body: dict[str, Any] = server.requests[-1].json()
     return body
 
 
-# -- what it is told ---------------------------------------------------------------------------
+# -- options -----------------------------------------------------------------------------------
 
 
 def test_the_defaults() -> None:
-    config = OpenAIModel(api_key=KEY).config
+    config = OpenAIModel(api_key=API_KEY).config
     assert config == OpenAIConfig(
         model="gpt-4o",
-        api_key=KEY,
+        api_key=API_KEY,
         base_url="https://api.openai.com/v1",
         max_tokens=4096,
         temperature=0.7,
@@ -81,20 +76,20 @@ def test_the_defaults() -> None:
 
 
 def test_the_positions_of_the_arguments() -> None:
-    config = OpenAIModel("m", "key", HERE, 5, 0.1).config
-    said = (config.model, config.api_key, config.base_url, config.max_tokens, config.temperature)
-    assert said == ("m", "key", HERE, 5, 0.1)
+    config = OpenAIModel("m", "key", UNUSED_ADDRESS, 5, 0.1).config
+    options = (config.model, config.api_key, config.base_url, config.max_tokens, config.temperature)
+    assert options == ("m", "key", UNUSED_ADDRESS, 5, 0.1)
 
 
 def test_the_environment_is_read_as_the_sdk_reads_it(
-    server: LoopbackServer, runtime: Runtime, environment: pytest.MonkeyPatch
+    server: LoopbackServer, runtime: Runtime, clean_environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setenv("OPENAI_API_KEY", "sk-from-the-environment")
-    environment.setenv("OPENAI_BASE_URL", f"{server.url}/else/")
-    environment.setenv("OPENAI_ORG_ID", "org-1")
-    environment.setenv("OPENAI_PROJECT_ID", "proj_1")
-    server.always(whole())
-    runtime.ask(OpenAIModel(), "hello")
+    clean_environment.setenv("OPENAI_API_KEY", "sk-from-the-environment")
+    clean_environment.setenv("OPENAI_BASE_URL", f"{server.url}/else/")
+    clean_environment.setenv("OPENAI_ORG_ID", "org-1")
+    clean_environment.setenv("OPENAI_PROJECT_ID", "proj_1")
+    server.always(build_reply())
+    runtime.complete(OpenAIModel(), "hello")
     request = server.requests[0]
     assert request.path == "/else/chat/completions"
     assert request.headers["authorization"] == "Bearer sk-from-the-environment"
@@ -102,25 +97,25 @@ def test_the_environment_is_read_as_the_sdk_reads_it(
     assert request.headers["openai-project"] == "proj_1"
 
 
-def test_arguments_win_over_the_environment(environment: pytest.MonkeyPatch) -> None:
+def test_arguments_win_over_the_environment(clean_environment: pytest.MonkeyPatch) -> None:
     for name in ("API_KEY", "ORG_ID", "PROJECT_ID"):
-        environment.setenv(f"OPENAI_{name}", "from the environment")
-    environment.setenv("OPENAI_BASE_URL", "http://environment.test")
-    config = OpenAIModel("m", "mine", HERE, organization="ours", project="this").config
-    said = (config.api_key, config.base_url, config.organization, config.project)
-    assert said == ("mine", HERE, "ours", "this")
+        clean_environment.setenv(f"OPENAI_{name}", "from the environment")
+    clean_environment.setenv("OPENAI_BASE_URL", "http://environment.test")
+    config = OpenAIModel("m", "mine", UNUSED_ADDRESS, organization="ours", project="this").config
+    options = (config.api_key, config.base_url, config.organization, config.project)
+    assert options == ("mine", UNUSED_ADDRESS, "ours", "this")
 
 
-def test_a_missing_key_is_said_before_anything_is_sent(runtime: Runtime) -> None:
+def test_a_missing_key_is_an_error_before_anything_is_sent(runtime: Runtime) -> None:
     model = OpenAIModel()
-    for ask in (runtime.ask, runtime.stream, runtime.invoke):
+    for call_model in (runtime.complete, runtime.collect_events, runtime.invoke):
         with pytest.raises(ConfigurationError, match="pass api_key=, or set OPENAI_API_KEY"):
-            ask(model, "hello")
+            call_model(model, "hello")
 
 
-def test_a_server_of_ones_own_may_want_no_key(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    assert runtime.ask(OpenAIModel("m", base_url=server.url), "hello").content == TEXT
+def test_another_server_may_need_no_key(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply())
+    assert runtime.complete(OpenAIModel("m", base_url=server.url), "hello").content == TEXT
     assert "authorization" not in server.requests[0].headers
 
 
@@ -144,36 +139,40 @@ def test_a_server_of_ones_own_may_want_no_key(server: LoopbackServer, runtime: R
         f"http://{'a' * 64}.test/v1",
     ],
 )
-def test_a_base_url_that_cannot_work_is_refused_and_keeps_its_secrets(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="base_url") as caught:
-        OpenAIModel("m", KEY, url)
-    assert "hidden" not in str(caught.value)
-    assert "secret" not in str(caught.value)
+def test_an_invalid_base_url_is_an_error_without_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url") as exc_info:
+        OpenAIModel("m", API_KEY, url)
+    assert "hidden" not in str(exc_info.value)
+    assert "secret" not in str(exc_info.value)
 
 
 def test_a_slash_at_the_end_of_base_url_makes_no_difference() -> None:
-    assert OpenAIModel("m", KEY, HERE + "/") == OpenAIModel("m", KEY, HERE)
-
-
-@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY}\u200b", "", "sk\x00", "schlüssel"])
-def test_a_key_that_cannot_travel_is_refused_without_showing_it(key: str) -> None:
-    if not key:
-        assert OpenAIModel("m", key, HERE).config.credentials() == {}
-        return
-    with pytest.raises(ConfigurationError, match=r"api_key|header authorization") as caught:
-        OpenAIModel("m", key, HERE)
-    assert key.strip() not in str(caught.value)
-
-
-@pytest.mark.parametrize("key", [b"bytes", 12345678, object()])
-def test_a_key_that_is_no_text_is_refused_without_showing_it(key: Any) -> None:
-    with pytest.raises(ConfigurationError, match="api_key") as caught:
-        OpenAIModel("m", key, HERE)
-    assert repr(key) not in str(caught.value)
+    assert OpenAIModel("m", API_KEY, UNUSED_ADDRESS + "/") == OpenAIModel(
+        "m", API_KEY, UNUSED_ADDRESS
+    )
 
 
 @pytest.mark.parametrize(
-    "said",
+    "key", [f"{API_KEY}\n", f" {API_KEY}", f"{API_KEY}\u200b", "", "sk\x00", "schlüssel"]
+)
+def test_a_key_that_cannot_be_sent_is_an_error_without_the_key(key: str) -> None:
+    if not key:
+        assert OpenAIModel("m", key, UNUSED_ADDRESS).config.build_credential_headers() == {}
+        return
+    with pytest.raises(ConfigurationError, match=r"api_key|header authorization") as exc_info:
+        OpenAIModel("m", key, UNUSED_ADDRESS)
+    assert key.strip() not in str(exc_info.value)
+
+
+@pytest.mark.parametrize("key", [b"bytes", 12345678, object()])
+def test_a_key_that_is_no_string_is_an_error_without_the_key(key: Any) -> None:
+    with pytest.raises(ConfigurationError, match="api_key") as exc_info:
+        OpenAIModel("m", key, UNUSED_ADDRESS)
+    assert repr(key) not in str(exc_info.value)
+
+
+@pytest.mark.parametrize(
+    "options",
     [
         {"max_tokens": 0},
         {"max_tokens": -1},
@@ -188,13 +187,13 @@ def test_a_key_that_is_no_text_is_refused_without_showing_it(key: Any) -> None:
     ],
     ids=str,
 )
-def test_a_value_that_cannot_work_is_refused(said: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(said))):
-        OpenAIModel(api_key=KEY, **said)
+def test_an_invalid_option_is_an_error(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        OpenAIModel(api_key=API_KEY, **options)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "options",
     [
         {"temperature": float("nan")},  # JSON would have null, which means "leave it out"
         {"top_p": float("inf")},
@@ -209,26 +208,26 @@ def test_a_value_that_cannot_work_is_refused(said: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_a_keyword_that_cannot_work_is_refused_before_anything_is_sent(
-    server: LoopbackServer, runtime: Runtime, said: dict[str, Any]
+def test_an_invalid_call_option_is_an_error_before_anything_is_sent(
+    server: LoopbackServer, runtime: Runtime, options: dict[str, Any]
 ) -> None:
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(ConfigurationError, match=next(iter(said))):
-            ask(model_of(server), "hello", **said)
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(ConfigurationError, match=next(iter(options))):
+            call_model(make_model(server), "hello", **options)
     assert not server.requests
 
 
 @pytest.mark.parametrize("url", [5, b"http://localhost"], ids=repr)
-def test_a_base_url_that_is_no_text_is_refused(url: Any) -> None:
+def test_a_base_url_that_is_no_string_is_an_error(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="base_url"):
         OpenAIModel("any", base_url=url)
 
 
-def test_what_a_config_would_override_in_silence_is_refused() -> None:
-    config = OpenAIModel("any", KEY).config
+def test_options_beside_a_config_are_an_error() -> None:
+    config = OpenAIModel("any", API_KEY).config
     with pytest.raises(TypeError, match="top_p"):
         OpenAIModel(config=config, top_p=0.1)
-    assert OpenAIModel(config=config, tools=[LOOK]).config == config
+    assert OpenAIModel(config=config, tools=[LOOK_TOOL]).config == config
 
 
 def test_an_unknown_argument_is_a_type_error_that_suggests() -> None:
@@ -241,34 +240,34 @@ def test_an_unknown_argument_is_a_type_error_that_suggests() -> None:
 
 
 def test_an_unknown_keyword_of_a_call_is_a_type_error_that_suggests(runtime: Runtime) -> None:
-    model = OpenAIModel("m", KEY, HERE)
-    for ask in (runtime.ask, runtime.stream, runtime.invoke):
+    model = OpenAIModel("m", API_KEY, UNUSED_ADDRESS)
+    for call_model in (runtime.complete, runtime.collect_events, runtime.invoke):
         with pytest.raises(TypeError, match="'max_token'; did you mean 'max_tokens'"):
-            ask(model, "hello", max_token=5)
+            call_model(model, "hello", max_token=5)
         with pytest.raises(TypeError, match="an unknown keyword 'top_k'"):
-            ask(model, "hello", top_k=5)
+            call_model(model, "hello", top_k=5)
         with pytest.raises(TypeError, match="an unknown keyword 'stream'"):
-            ask(model, "hello", stream=True)
+            call_model(model, "hello", stream=True)
     with pytest.raises(TypeError, match="'sead'; did you mean 'seed'"):
         model.bind_tools([], sead=1)
 
 
-# -- what it is --------------------------------------------------------------------------------
+# -- the model as a value ----------------------------------------------------------------------
 
 
-def test_it_keeps_the_contract() -> None:
-    model = OpenAIModel(api_key=KEY)
+def test_it_is_a_model() -> None:
+    model = OpenAIModel(api_key=API_KEY)
     assert isinstance(model, ModelProtocol)
     assert model.supports_structured_output is True
     assert model.server_stateful is False
     builder: RequestBuilder = model.request_builder
     parser: ResponseParser = model.response_parser
     assert builder.build("hello", model="m")["messages"] == HELLO
-    assert parser.parse(whole().content).content == TEXT
+    assert parser.parse(build_reply().content).content == TEXT
 
 
 def test_it_is_immutable() -> None:
-    model = OpenAIModel(api_key=KEY)
+    model = OpenAIModel(api_key=API_KEY)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         model.config = None  # type: ignore[misc, assignment]
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -277,22 +276,24 @@ def test_it_is_immutable() -> None:
         model.bind_tools([], seed=1).options["seed"] = 2  # type: ignore[index]
 
 
-def test_it_is_a_value() -> None:
-    one, same, other = (OpenAIModel(name, KEY, HERE, seed=1) for name in ("a", "a", "b"))
+def test_it_is_compared_by_value() -> None:
+    one, same, other = (
+        OpenAIModel(name, API_KEY, UNUSED_ADDRESS, seed=1) for name in ("a", "a", "b")
+    )
     assert one == same
     assert hash(one) == hash(same)
     assert one != other
     assert len({one, same, other}) == 2
-    bound = one.bind_tools([LOOK], stop="END")
+    bound = one.bind_tools([LOOK_TOOL], stop="END")
     assert bound != one
-    assert bound == same.bind_tools([LOOK], stop="END")
-    assert hash(bound) == hash(same.bind_tools([LOOK], stop="END"))
+    assert bound == same.bind_tools([LOOK_TOOL], stop="END")
+    assert hash(bound) == hash(same.bind_tools([LOOK_TOOL], stop="END"))
     assert copy.copy(one) == one == copy.deepcopy(one)
     assert pickle.loads(pickle.dumps(bound)) == bound
 
 
 def test_a_copy_has_the_changes() -> None:
-    model = OpenAIModel("a", KEY, HERE, seed=1).bind_tools([LOOK], stop="END")
+    model = OpenAIModel("a", API_KEY, UNUSED_ADDRESS, seed=1).bind_tools([LOOK_TOOL], stop="END")
     other = model.copy(model="b", temperature=None, max_retries=0)
     assert other.config == attrs.evolve(model.config, model="b", temperature=None, max_retries=0)
     assert (other.tools, other.options) == (model.tools, model.options)
@@ -304,88 +305,91 @@ def test_a_copy_has_the_changes() -> None:
         model.copy(max_tokens=0)
 
 
-def test_a_copy_to_another_server_goes_there(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
+def test_a_copy_with_another_base_url_sends_to_it(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply())
     with LoopbackServer() as other:
-        other.always(whole("other"))
-        model = model_of(server)
-        assert runtime.ask(model, "hello").content == TEXT
+        other.always(build_reply("other"))
+        model = make_model(server)
+        assert runtime.complete(model, "hello").content == TEXT
         moved = model.copy(base_url=other.url)
-        assert runtime.ask(moved, "hello").content == "other"
-        assert runtime.ask(model, "hello").content == TEXT
+        assert runtime.complete(moved, "hello").content == "other"
+        assert runtime.complete(model, "hello").content == TEXT
         runtime.close(moved)
         assert server.connections_open == 1
 
 
-def test_a_copy_with_another_key_sends_that(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = model_of(server)
-    runtime.ask(model, "hello")
-    runtime.ask(model.copy(api_key="sk-the-other-one"), "hello")
+def test_a_copy_with_another_key_sends_that_key(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply())
+    model = make_model(server)
+    runtime.complete(model, "hello")
+    runtime.complete(model.copy(api_key="sk-the-other-one"), "hello")
     keys = [request.headers["authorization"] for request in server.requests]
-    assert keys == [f"Bearer {KEY}", "Bearer sk-the-other-one"]
+    assert keys == [f"Bearer {API_KEY}", "Bearer sk-the-other-one"]
 
 
-def test_a_subclass_stays_one(server: LoopbackServer, runtime: Runtime) -> None:
+def test_a_copy_of_a_subclass_is_of_that_subclass(server: LoopbackServer, runtime: Runtime) -> None:
     class Gateway(OpenAIModel):
         """A provider that differs by its path and a header."""
 
         def _url(self) -> str:
             return f"{self.config.base_url}/gateway"
 
-        def _headers(self) -> dict[str, str]:
-            return {**super()._headers(), "x-tenant": "7"}
+        def _provider_headers(self) -> dict[str, str]:
+            return {**super()._provider_headers(), "x-tenant": "7"}
 
-    server.always(whole())
-    model = Gateway("m", KEY, server.url).copy(temperature=0.1).bind_tools([])
+    server.always(build_reply())
+    model = Gateway("m", API_KEY, server.url).copy(temperature=0.1).bind_tools([])
     assert type(model) is Gateway
-    runtime.ask(model, "hello")
+    runtime.complete(model, "hello")
     assert server.requests[0].path == "/gateway"
     assert server.requests[0].headers["x-tenant"] == "7"
 
 
-def test_bound_tools_are_used_where_a_call_brings_none(
+def test_bound_tools_are_used_by_calls_without_tools(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    server.always(whole())
+    server.always(build_reply())
     other = {"type": "function", "function": {"name": "listen"}}
-    model = model_of(server).bind_tools([LOOK], tool_choice="look", seed=1)
-    for ask in (runtime.ask, runtime.stream):
-        ask(model, "hello")
-        assert sent(server)["tools"] == [LOOK]
-        assert sent(server)["tool_choice"] == {"type": "function", "function": {"name": "look"}}
-        assert sent(server)["seed"] == 1
-        ask(model, "hello", [other], tool_choice="auto", seed=2)
-        assert sent(server)["tools"] == [other]
-        assert (sent(server)["tool_choice"], sent(server)["seed"]) == ("auto", 2)
-        ask(model, "hello", [], tool_choice=None)
-        assert "tools" not in sent(server)
+    model = make_model(server).bind_tools([LOOK_TOOL], tool_choice="look", seed=1)
+    for call_model in (runtime.complete, runtime.collect_events):
+        call_model(model, "hello")
+        assert get_last_body(server)["tools"] == [LOOK_TOOL]
+        assert get_last_body(server)["tool_choice"] == {
+            "type": "function",
+            "function": {"name": "look"},
+        }
+        assert get_last_body(server)["seed"] == 1
+        call_model(model, "hello", [other], tool_choice="auto", seed=2)
+        assert get_last_body(server)["tools"] == [other]
+        assert (get_last_body(server)["tool_choice"], get_last_body(server)["seed"]) == ("auto", 2)
+        call_model(model, "hello", [], tool_choice=None)
+        assert "tools" not in get_last_body(server)
     rebound = model.bind_tools([other], tool_choice=None, max_tokens=3)
-    runtime.ask(rebound, "hello")
-    assert sent(server)["tools"] == [other]
-    assert (sent(server)["seed"], sent(server)["max_tokens"]) == (1, 3)
-    assert "tool_choice" not in sent(server)
+    runtime.complete(rebound, "hello")
+    assert get_last_body(server)["tools"] == [other]
+    assert (get_last_body(server)["seed"], get_last_body(server)["max_tokens"]) == (1, 3)
+    assert "tool_choice" not in get_last_body(server)
 
 
-def test_a_tool_is_anything_that_describes_itself(server: LoopbackServer) -> None:
+def test_a_tool_is_anything_with_a_schema(server: LoopbackServer) -> None:
     class Mine:
         def to_openai_schema(self) -> Mapping[str, Any]:
-            return LOOK
+            return LOOK_TOOL
 
-    server.always(whole())
-    model_of(server).complete_sync("hello", [Mine()])
-    assert sent(server)["tools"] == [LOOK]
-    for wrong in ([object()], [{"name": "look"}], LOOK, "look"):
+    server.always(build_reply())
+    make_model(server).complete_sync("hello", [Mine()])
+    assert get_last_body(server)["tools"] == [LOOK_TOOL]
+    for wrong in ([object()], [{"name": "look"}], LOOK_TOOL, "look"):
         with pytest.raises(ConfigurationError, match="tools"):
-            model_of(server).complete_sync("hello", wrong)
+            make_model(server).complete_sync("hello", wrong)
 
 
-# -- what it sends -----------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
-def test_the_least_that_is_sent(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole(), streamed())
-    model = model_of(server)
+def test_the_smallest_request(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply(), build_stream_reply())
+    model = make_model(server)
     plain = {
         "model": "loop-1",
         "messages": HELLO,
@@ -393,24 +397,28 @@ def test_the_least_that_is_sent(server: LoopbackServer, runtime: Runtime) -> Non
         "temperature": 0.7,
         "top_p": 0.9,
     }
-    runtime.ask(model, "hello")
-    assert sent(server) == plain
-    runtime.stream(model, "hello")
-    assert sent(server) == {**plain, "stream": True, "stream_options": {"include_usage": True}}
+    runtime.complete(model, "hello")
+    assert get_last_body(server) == plain
+    runtime.collect_events(model, "hello")
+    assert get_last_body(server) == {
+        **plain,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
     for request in server.requests:
         assert (request.method, request.path) == ("POST", "/v1/chat/completions")
         assert request.headers["content-type"] == "application/json"
         assert request.headers["user-agent"].startswith("locus-llm/")
-        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["authorization"] == f"Bearer {API_KEY}"
 
 
-def test_nothing_is_sent_of_what_is_none(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    runtime.ask(model_of(server, max_tokens=None, temperature=None, top_p=None), "hello")
-    assert sent(server) == {"model": "loop-1", "messages": HELLO}
+def test_options_that_are_none_are_not_sent(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply())
+    runtime.complete(make_model(server, max_tokens=None, temperature=None, top_p=None), "hello")
+    assert get_last_body(server) == {"model": "loop-1", "messages": HELLO}
 
 
-SAID: dict[str, Any] = {
+ALL_OPTIONS: dict[str, Any] = {
     "max_tokens": 5,
     "temperature": 0.0,
     "top_p": 1.0,
@@ -424,45 +432,50 @@ SAID: dict[str, Any] = {
 }
 
 
-def test_keywords_of_a_call_are_sent_by_both(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = model_of(server, seed=9, frequency_penalty=1.0, stop_sequences=["STOP"])
-    for ask in (runtime.ask, runtime.stream):
-        ask(model, "hello", [LOOK], **SAID)
-        body = sent(server)
-        assert {name: body[name] for name in SAID} == SAID
-        ask(model, "hello")
-        assert (sent(server)["seed"], sent(server)["frequency_penalty"]) == (9, 1.0)
-        assert sent(server)["stop"] == ["STOP"]
+def test_every_call_option_is_sent_by_complete_and_stream(
+    server: LoopbackServer, runtime: Runtime
+) -> None:
+    server.always(build_reply())
+    model = make_model(server, seed=9, frequency_penalty=1.0, stop_sequences=["STOP"])
+    for call_model in (runtime.complete, runtime.collect_events):
+        call_model(model, "hello", [LOOK_TOOL], **ALL_OPTIONS)
+        body = get_last_body(server)
+        assert {name: body[name] for name in ALL_OPTIONS} == ALL_OPTIONS
+        call_model(model, "hello")
+        assert (get_last_body(server)["seed"], get_last_body(server)["frequency_penalty"]) == (
+            9,
+            1.0,
+        )
+        assert get_last_body(server)["stop"] == ["STOP"]
 
 
 def test_arguments_of_the_model_are_sent(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    said = {"seed": 3, "frequency_penalty": 0.1, "presence_penalty": 0.2, "top_p": 0.3}
-    runtime.ask(model_of(server, stop_sequences="END", **said), "hello")
-    body = sent(server)
-    assert {name: body[name] for name in said} == said
+    server.always(build_reply())
+    options = {"seed": 3, "frequency_penalty": 0.1, "presence_penalty": 0.2, "top_p": 0.3}
+    runtime.complete(make_model(server, stop_sequences="END", **options), "hello")
+    body = get_last_body(server)
+    assert {name: body[name] for name in options} == options
     assert body["stop"] == ["END"]
 
 
-def test_a_call_may_take_back_what_the_model_says(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = model_of(server, seed=3, presence_penalty=1.0, stop_sequences=["END"])
+def test_a_call_can_unset_an_option_of_the_model(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(build_reply())
+    model = make_model(server, seed=3, presence_penalty=1.0, stop_sequences=["END"])
     nothing = dict.fromkeys(("max_tokens", "temperature", "top_p", "seed", "stop"))
-    runtime.ask(model, "hello", presence_penalty=None, **nothing)
-    assert sent(server) == {"model": "loop-1", "messages": HELLO}
+    runtime.complete(model, "hello", presence_penalty=None, **nothing)
+    assert get_last_body(server) == {"model": "loop-1", "messages": HELLO}
 
 
 @pytest.mark.parametrize("zero", [0, 0.0, -0.0])
 def test_a_penalty_of_zero_is_not_sent(
     server: LoopbackServer, runtime: Runtime, zero: float
 ) -> None:
-    server.always(whole())
-    model = model_of(server, presence_penalty=zero, frequency_penalty=zero)
-    runtime.ask(model, "hello")
-    assert not [name for name in sent(server) if "penalty" in name]
-    runtime.ask(model_of(server, presence_penalty=1.0), "hello", presence_penalty=zero)
-    assert not [name for name in sent(server) if "penalty" in name]
+    server.always(build_reply())
+    model = make_model(server, presence_penalty=zero, frequency_penalty=zero)
+    runtime.complete(model, "hello")
+    assert not [name for name in get_last_body(server) if "penalty" in name]
+    runtime.complete(make_model(server, presence_penalty=1.0), "hello", presence_penalty=zero)
+    assert not [name for name in get_last_body(server) if "penalty" in name]
 
 
 REASONING = [
@@ -482,9 +495,9 @@ SAMPLING = [
 def test_reasoning_models_get_their_own_limit_and_no_sampling(
     server: LoopbackServer, name: str
 ) -> None:
-    server.always(whole())
-    model_of(server, model=name, frequency_penalty=1.0, seed=1).complete_sync("hello")
-    assert sent(server) == {
+    server.always(build_reply())
+    make_model(server, model=name, frequency_penalty=1.0, seed=1).complete_sync("hello")
+    assert get_last_body(server) == {
         "model": name,
         "messages": HELLO,
         "max_completion_tokens": 4096,
@@ -494,19 +507,26 @@ def test_reasoning_models_get_their_own_limit_and_no_sampling(
 
 @pytest.mark.parametrize("name", SAMPLING)
 def test_other_models_get_the_usual(server: LoopbackServer, name: str) -> None:
-    server.always(whole())
-    model_of(server, model=name).complete_sync("hello")
-    assert (sent(server)["max_tokens"], sent(server)["temperature"]) == (4096, 0.7)
-    assert "max_completion_tokens" not in sent(server)
+    server.always(build_reply())
+    make_model(server, model=name).complete_sync("hello")
+    assert (get_last_body(server)["max_tokens"], get_last_body(server)["temperature"]) == (
+        4096,
+        0.7,
+    )
+    assert "max_completion_tokens" not in get_last_body(server)
 
 
 def test_extra_headers_are_sent_and_win(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
+    server.always(build_reply())
     headers = {"X-Mine": "1", "Authorization": "Bearer another", "User-Agent": "mine"}
-    for ask in (runtime.ask, runtime.stream):
-        ask(model_of(server), "hello", extra_headers=headers)
-        got = server.requests[-1].headers
-        assert (got["x-mine"], got["authorization"], got["user-agent"]) == (
+    for call_model in (runtime.complete, runtime.collect_events):
+        call_model(make_model(server), "hello", extra_headers=headers)
+        sent_headers = server.requests[-1].headers
+        assert (
+            sent_headers["x-mine"],
+            sent_headers["authorization"],
+            sent_headers["user-agent"],
+        ) == (
             "1",
             "Bearer another",
             "mine",
@@ -531,51 +551,54 @@ def test_extra_headers_are_sent_and_win(server: LoopbackServer, runtime: Runtime
     ],
     ids=repr,
 )
-def test_extra_headers_that_cannot_travel_are_refused_without_showing_them(
+def test_extra_headers_that_cannot_be_sent_are_an_error_without_their_values(
     server: LoopbackServer, runtime: Runtime, headers: Any
 ) -> None:
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(ConfigurationError, match="header") as caught:
-            ask(model_of(server), "hello", extra_headers=headers)
-        assert "hidden" not in str(caught.value)
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(ConfigurationError, match="header") as exc_info:
+            call_model(make_model(server), "hello", extra_headers=headers)
+        assert "hidden" not in str(exc_info.value)
     assert server.connections_total == 0
 
 
 def test_extra_body_is_sent_and_wins(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
+    server.always(build_reply())
     extra = {"top_k": 5, "temperature": 0.25, "provider": {"order": ["a", None]}}
-    for ask in (runtime.ask, runtime.stream):
-        ask(model_of(server), "hello", extra_body=extra)
-        assert {name: sent(server)[name] for name in extra} == extra
+    for call_model in (runtime.complete, runtime.collect_events):
+        call_model(make_model(server), "hello", extra_body=extra)
+        assert {name: get_last_body(server)[name] for name in extra} == extra
     with pytest.raises(ConfigurationError, match="extra_body"):
-        runtime.ask(model_of(server), "hello", extra_body=[1])
+        runtime.complete(make_model(server), "hello", extra_body=[1])
     with pytest.raises(ConfigurationError, match="cannot be written as JSON"):
-        runtime.ask(model_of(server), "hello", extra_body={"what": object()})
+        runtime.complete(make_model(server), "hello", extra_body={"what": object()})
 
 
 def test_a_tool_is_chosen_by_its_name(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    model = model_of(server)
-    runtime.ask(model, "hello", [LOOK], tool_choice="look")
-    assert sent(server)["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+    server.always(build_reply())
+    model = make_model(server)
+    runtime.complete(model, "hello", [LOOK_TOOL], tool_choice="look")
+    assert get_last_body(server)["tool_choice"] == {
+        "type": "function",
+        "function": {"name": "look"},
+    }
     for choice in ("auto", "none", "required", {"type": "function", "function": {"name": "x"}}):
-        runtime.ask(model, "hello", [LOOK], tool_choice=choice)
-        assert sent(server)["tool_choice"] == choice
+        runtime.complete(model, "hello", [LOOK_TOOL], tool_choice=choice)
+        assert get_last_body(server)["tool_choice"] == choice
     with pytest.raises(ConfigurationError, match=r"tool_choice='listen'.*\(look\)"):
-        runtime.ask(model, "hello", [LOOK], tool_choice="listen")
+        runtime.complete(model, "hello", [LOOK_TOOL], tool_choice="listen")
 
 
 def test_a_response_format_is_sent_as_it_is(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole())
-    form = {
+    server.always(build_reply())
+    response_format = {
         "type": "json_schema",
         "json_schema": {"name": "x", "strict": True, "schema": {"type": "object"}},
     }
-    for ask in (runtime.ask, runtime.stream):
-        ask(model_of(server), "hello", response_format=form)
-        assert sent(server)["response_format"] == form
+    for call_model in (runtime.complete, runtime.collect_events):
+        call_model(make_model(server), "hello", response_format=response_format)
+        assert get_last_body(server)["response_format"] == response_format
     with pytest.raises(ConfigurationError, match="response_format"):
-        runtime.ask(model_of(server), "hello", response_format="json_object")
+        runtime.complete(make_model(server), "hello", response_format="json_object")
 
 
 @pytest.mark.parametrize(
@@ -594,27 +617,27 @@ def test_a_response_format_is_sent_as_it_is(server: LoopbackServer, runtime: Run
     ],
     ids=["empty", "silent", "unasked", "mismatched"],
 )
-def test_a_conversation_that_nobody_can_accept_is_refused_before_anything_is_sent(
+def test_an_invalid_conversation_is_an_error_before_anything_is_sent(
     server: LoopbackServer, runtime: Runtime, messages: Sequence[Message], position: str
 ) -> None:
-    for ask in (runtime.ask, runtime.open):
+    for call_model in (runtime.complete, runtime.open_stream):
         with pytest.raises(ValueError, match=position):
-            ask(model_of(server), messages)
+            call_model(make_model(server), messages)
     assert server.connections_total == 0
 
 
-def test_half_a_character_is_refused_before_anything_is_sent(
+def test_a_lone_surrogate_is_an_error_before_anything_is_sent(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     with pytest.raises(ConfigurationError, match="surrogate"):
-        runtime.ask(model_of(server), "half \ud83d")
+        runtime.complete(make_model(server), "half \ud83d")
     assert server.connections_total == 0
 
 
-def test_what_was_bound_does_not_change_with_the_callers_objects() -> None:
+def test_bound_tools_are_copies_of_the_callers_objects() -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {"required": ["a"]}}}
     extra = {"a": {"b": [1]}}
-    model = OpenAIModel("any", KEY).bind_tools([tool], extra_body=extra)
+    model = OpenAIModel("any", API_KEY).bind_tools([tool], extra_body=extra)
     before = pickle.dumps((model.tools, model.options))
     tool["function"]["parameters"]["required"].append("c")  # type: ignore[index]
     tool["function"]["name"] = "other"  # type: ignore[index]
@@ -624,72 +647,82 @@ def test_what_was_bound_does_not_change_with_the_callers_objects() -> None:
         model.tools[0]["function"]["name"] = "other"
 
 
-# -- servers that know less --------------------------------------------------------------------
+# -- fallbacks after an error ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_stream_options_are_left_out_where_the_server_does_not_know_them(
+def test_rejected_stream_options_are_left_out(
     server: LoopbackServer, runtime: Runtime, status: int
 ) -> None:
-    server.always(Reply.error(status, "Unrecognized request argument: stream_options"), streamed())
-    assert text(runtime.stream(model_of(server, max_retries=0), "hello", seed=4)) == TEXT
+    server.always(
+        Reply.error(status, "Unrecognized request argument: stream_options"), build_stream_reply()
+    )
+    assert (
+        join_text(runtime.collect_events(make_model(server, max_retries=0), "hello", seed=4))
+        == TEXT
+    )
     first, second = (request.json() for request in server.requests)
     assert first.pop("stream_options") == {"include_usage": True}
     assert second == first
 
 
-def test_what_is_asked_again_is_what_was_said_first(
-    server: LoopbackServer, runtime: Runtime
-) -> None:
-    server.always(Reply.error(400, "Unrecognized request argument: stream_options"), streamed())
-    messages: Any = iter([Message.user("hello")])  # can be read once only
-    tools: Any = iter([LOOK])
-    assert text(runtime.stream(model_of(server, max_retries=0), messages, tools)) == TEXT
+def test_the_fallback_sends_the_same_conversation(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(
+        Reply.error(400, "Unrecognized request argument: stream_options"), build_stream_reply()
+    )
+    messages: Any = iter([Message.user("hello")])  # an iterator can be read once only
+    tools: Any = iter([LOOK_TOOL])
+    assert (
+        join_text(runtime.collect_events(make_model(server, max_retries=0), messages, tools))
+        == TEXT
+    )
     first, second = (request.json() for request in server.requests)
     assert (first["messages"], first["tools"]) == (second["messages"], second["tools"])
-    assert (second["messages"], second["tools"]) == (HELLO, [LOOK])
+    assert (second["messages"], second["tools"]) == (HELLO, [LOOK_TOOL])
 
 
-def test_other_refusals_of_a_stream_are_refusals(server: LoopbackServer, runtime: Runtime) -> None:
+def test_other_status_errors_of_a_stream_are_raised(
+    server: LoopbackServer, runtime: Runtime
+) -> None:
     server.always(Reply.error(400, "temperature is too high"))
     with pytest.raises(BadRequestError, match="temperature is too high"):
-        runtime.stream(model_of(server), "hello")
+        runtime.collect_events(make_model(server), "hello")
     server.always(Reply.error(400, "stream_options are wrong, and all the rest too"))
     with pytest.raises(BadRequestError):
-        runtime.stream(model_of(server), "hello")
+        runtime.collect_events(make_model(server), "hello")
     with pytest.raises(BadRequestError):
-        runtime.ask(model_of(server), "hello")
+        runtime.complete(make_model(server), "hello")
     assert len(server.requests) == 4
 
 
-def test_a_model_can_be_told_not_to_ask_for_usage(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(Reply.sse(chunks()[:-1]))
-    events = runtime.stream(model_of(server, stream_usage=False), "hello")
-    assert text(events) == TEXT
+def test_stream_usage_can_be_switched_off(server: LoopbackServer, runtime: Runtime) -> None:
+    server.always(Reply.sse(build_chunks()[:-1]))
+    events = runtime.collect_events(make_model(server, stream_usage=False), "hello")
+    assert join_text(events) == TEXT
     assert events[-1].usage == {}
-    assert "stream_options" not in sent(server)
+    assert "stream_options" not in get_last_body(server)
 
 
-# -- the seams ---------------------------------------------------------------------------------
+# -- custom builders and parsers ---------------------------------------------------------------
 
 
-class Shouting(ChatCompletionsBuilder):
-    """A provider that wants another member."""
+class CustomBuilder(ChatCompletionsBuilder):
+    """For a provider whose requests have another member."""
 
     def build(self, messages: Any, tools: Any = None, **options: Any) -> dict[str, Any]:
         return {**super().build(messages, tools, **options), "volume": 11}
 
 
-class Renaming(ChatCompletionsParser):
-    """A provider that wraps its answers."""
+class CustomParser(ChatCompletionsParser):
+    """For a provider that wraps its responses."""
 
     def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
         return attrs.evolve(super().parse(response), model="renamed")
 
 
 @attrs.frozen
-class Echo:
-    """A provider with a format of its own, and none of Locus's classes in it."""
+class CustomFormat:
+    """A format of its own, without any of Locus's classes."""
 
     def build(self, messages: Any, tools: Any = None, **options: Any) -> dict[str, Any]:
         return {"ask": messages, "to": options["model"], "streamed": options["stream"]}
@@ -698,25 +731,25 @@ class Echo:
         assert isinstance(response, bytes)
         return ModelResponse(Message.assistant(response.decode()))
 
-    def decoder(self) -> Any:
-        return ChatCompletionsParser().decoder()
+    def make_decoder(self) -> Any:
+        return ChatCompletionsParser().make_decoder()
 
 
 def test_a_builder_and_a_parser_can_be_replaced(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(whole(), streamed())
-    model = model_of(server, request_builder=Shouting(), response_parser=Renaming())
-    assert runtime.ask(model, "hello").model == "renamed"
-    assert text(runtime.stream(model, "hello")) == TEXT
+    server.always(build_reply(), build_stream_reply())
+    model = make_model(server, request_builder=CustomBuilder(), response_parser=CustomParser())
+    assert runtime.complete(model, "hello").model == "renamed"
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
     assert [request.json()["volume"] for request in server.requests] == [11, 11]
     assert model.copy(temperature=0.1).request_builder is model.request_builder
     assert pickle.loads(pickle.dumps(model)).copy(seed=1).config.seed == 1
 
 
 def test_a_provider_that_locus_does_not_know(server: LoopbackServer, runtime: Runtime) -> None:
-    server.always(Reply(200, {"content-type": "text/plain"}, b"hi"), streamed())
-    model = model_of(server, request_builder=Echo(), response_parser=Echo())
-    assert runtime.ask(model, "hello").content == "hi"
-    assert text(runtime.stream(model, "hello")) == TEXT
+    server.always(Reply(200, {"content-type": "text/plain"}, b"hi"), build_stream_reply())
+    model = make_model(server, request_builder=CustomFormat(), response_parser=CustomFormat())
+    assert runtime.complete(model, "hello").content == "hi"
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
     assert [request.json() for request in server.requests] == [
         {"ask": "hello", "to": "loop-1", "streamed": streams} for streams in (False, True)
     ]
@@ -725,43 +758,53 @@ def test_a_provider_that_locus_does_not_know(server: LoopbackServer, runtime: Ru
 # -- secrets -----------------------------------------------------------------------------------
 
 
-def echo(status: int) -> Any:
-    """A server that says aloud what it was told in confidence."""
+def make_echo_reply(status: int) -> Any:
+    """Makes a reply that repeats the key of the request in its error message."""
 
-    def answer(got: Received) -> Reply:
-        key = got.headers["authorization"]
+    def respond(received: Received) -> Reply:
+        key = received.headers["authorization"]
         return Reply.error(status, f"I do not know {key}")
 
-    return answer
+    return respond
 
 
-def echo_page(got: Received) -> Reply:
-    return Reply.html(f"<p>{got.headers['authorization']}</p>", 200)
+def reply_with_page(received: Received) -> Reply:
+    return Reply.html(f"<p>{received.headers['authorization']}</p>", 200)
 
 
-def echo_stream(got: Received) -> Reply:
-    error = {"error": {"message": f"no {got.headers['authorization']}", "type": "server_error"}}
-    return Reply.sse([*chunks()[:3], error])
+def reply_with_stream(received: Received) -> Reply:
+    error = {
+        "error": {"message": f"no {received.headers['authorization']}", "type": "server_error"}
+    }
+    return Reply.sse([*build_chunks()[:3], error])
 
 
 @pytest.mark.parametrize(
-    "answer", [echo(401), echo(500), echo_page, echo_stream], ids=["401", "500", "page", "stream"]
+    "respond",
+    [make_echo_reply(401), make_echo_reply(500), reply_with_page, reply_with_stream],
+    ids=["401", "500", "page", "stream"],
 )
-def test_a_key_shows_in_no_error(
+def test_a_key_is_in_no_error(
     server: LoopbackServer,
     runtime: Runtime,
-    answer: Any,
+    respond: Any,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    server.always(answer)
+    server.always(respond)
     caplog.set_level(logging.DEBUG)
-    asks = [runtime.stream] if answer is echo_stream else [runtime.ask, runtime.stream]
-    for ask in asks:
-        with pytest.raises(APIError) as caught:
-            ask(model_of(server, max_retries=1), "hello", extra_headers={"x-api-key": "hunter2"})
-        error = caught.value
-        shown = [
+    calls = (
+        [runtime.collect_events]
+        if respond is reply_with_stream
+        else [runtime.complete, runtime.collect_events]
+    )
+    for call_model in calls:
+        with pytest.raises(APIError) as exc_info:
+            call_model(
+                make_model(server, max_retries=1), "hello", extra_headers={"x-api-key": "hunter2"}
+            )
+        error = exc_info.value
+        texts = [
             str(error),
             repr(error),
             "".join(traceback.format_exception(error)),
@@ -769,89 +812,95 @@ def test_a_key_shows_in_no_error(
             repr(pickle.dumps(error)),
             repr(vars(pickle.loads(pickle.dumps(error)))),
         ]
-        assert [KEY in words for words in shown] == [False] * len(shown)
+        assert [API_KEY in text for text in texts] == [False] * len(texts)
         assert "***" in repr(vars(error))
-    assert KEY not in caplog.text
+    assert API_KEY not in caplog.text
     for record in caplog.records:
-        assert KEY not in repr(vars(record))
-    assert KEY not in "".join(capfd.readouterr())
+        assert API_KEY not in repr(vars(record))
+    assert API_KEY not in "".join(capfd.readouterr())
 
 
-def test_a_key_that_comes_back_in_a_header_shows_in_no_error(
+def test_a_key_in_a_response_header_is_in_no_error(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    server.always(lambda got: Reply.error(401, headers={"x-echo": got.headers["authorization"]}))
-    for ask in (runtime.ask, runtime.stream):
-        with pytest.raises(AuthenticationError) as caught:
-            ask(model_of(server), "hello")
-        assert caught.value.headers["x-echo"] == "***"
+    server.always(
+        lambda received: Reply.error(401, headers={"x-echo": received.headers["authorization"]})
+    )
+    for call_model in (runtime.complete, runtime.collect_events):
+        with pytest.raises(AuthenticationError) as exc_info:
+            call_model(make_model(server), "hello")
+        assert exc_info.value.headers["x-echo"] == "***"
 
 
-def test_a_key_in_another_header_shows_in_no_error(
-    server: LoopbackServer, runtime: Runtime
-) -> None:
+def test_a_key_in_another_header_is_in_no_error(server: LoopbackServer, runtime: Runtime) -> None:
     names = ("x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key", "x-token")
 
-    def answer(got: Received) -> Reply:
-        return Reply.error(401, " ".join(got.headers[name] for name in names))
+    def respond(received: Received) -> Reply:
+        return Reply.error(401, " ".join(received.headers[name] for name in names))
 
-    server.always(answer)
-    with pytest.raises(AuthenticationError) as caught:
-        runtime.ask(
-            model_of(server), "hello", extra_headers={name: f"hidden-{name}" for name in names}
+    server.always(respond)
+    with pytest.raises(AuthenticationError) as exc_info:
+        runtime.complete(
+            make_model(server), "hello", extra_headers={name: f"hidden-{name}" for name in names}
         )
-    assert "hidden-" not in str(caught.value) + caught.value.body
+    assert "hidden-" not in str(exc_info.value) + exc_info.value.body
 
 
-def test_a_key_of_a_client_that_was_brought_shows_in_no_error(server: LoopbackServer) -> None:
-    server.always(echo(401))
-    with httpx.Client(headers={"authorization": f"Bearer {KEY}"}) as client:
+def test_a_key_of_a_custom_client_is_in_no_error(server: LoopbackServer) -> None:
+    server.always(make_echo_reply(401))
+    with httpx.Client(headers={"authorization": f"Bearer {API_KEY}"}) as client:
         model = OpenAIModel("any", base_url=server.url, http_client=client)
-        with pytest.raises(AuthenticationError) as caught:
+        with pytest.raises(AuthenticationError) as exc_info:
             model.complete_sync("hello")
-    assert KEY not in str(caught.value) + caught.value.body
+    assert API_KEY not in str(exc_info.value) + exc_info.value.body
 
 
-def test_a_key_shows_in_no_failed_connection(runtime: Runtime) -> None:
+def test_a_key_is_in_no_connection_error(runtime: Runtime) -> None:
     with LoopbackServer() as server:
-        model = model_of(server)
-    with pytest.raises(APIError) as caught:
-        runtime.ask(model, "hello")
-    lines = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    ours = [line for line in "".join(lines.format()).split("\n") if KEY in line]
+        model = make_model(server)
+    with pytest.raises(APIError) as exc_info:
+        runtime.complete(model, "hello")
+    lines = traceback.TracebackException.from_exception(exc_info.value, capture_locals=True)
+    ours = [line for line in "".join(lines.format()).split("\n") if API_KEY in line]
     assert ours == []
 
 
-def test_a_key_shows_in_no_repr() -> None:
-    model = OpenAIModel("m", KEY, HERE).bind_tools([], extra_headers={"x-api-key": "hunter2"})
+def test_a_key_is_in_no_repr() -> None:
+    model = OpenAIModel("m", API_KEY, UNUSED_ADDRESS).bind_tools(
+        [], extra_headers={"x-api-key": "hunter2"}
+    )
     for value in (model, model.config, model.copy(seed=1), [model], {"model": model}):
-        for words in (repr(value), str(value), f"{value!r}"):
-            assert KEY not in words
-            assert "hunter2" not in words
+        for text in (repr(value), str(value), f"{value!r}"):
+            assert API_KEY not in text
+            assert "hunter2" not in text
     assert "'m'" in repr(model)
 
 
-def test_an_error_tells_who_was_asked_for_what_and_what_to_do(
+def test_an_error_names_provider_model_and_url_and_gives_a_hint(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
     server.always(Reply.error(401, "Incorrect API key provided", code="invalid_api_key"))
-    with pytest.raises(AuthenticationError) as caught:
-        runtime.ask(model_of(server), "hello")
-    assert str(caught.value) == (
+    with pytest.raises(AuthenticationError) as exc_info:
+        runtime.complete(make_model(server), "hello")
+    assert str(exc_info.value) == (
         f"openai loop-1: POST {server.url}/v1/chat/completions: 401: Incorrect API key provided "
         "(check api_key= or OPENAI_API_KEY)"
     )
-    again = pickle.loads(pickle.dumps(caught.value))
-    assert str(again) == str(caught.value)
-    assert (again.status_code, again.body) == (401, caught.value.body)
+    again = pickle.loads(pickle.dumps(exc_info.value))
+    assert str(again) == str(exc_info.value)
+    assert (again.status_code, again.body) == (401, exc_info.value.body)
     assert isinstance(again, LocusError)
 
 
-def test_a_page_that_is_no_api_is_said_to_be_none(server: LoopbackServer, runtime: Runtime) -> None:
+def test_an_html_page_as_response_is_an_error_with_a_hint(
+    server: LoopbackServer, runtime: Runtime
+) -> None:
     server.always(Reply.html("<html>welcome</html>", 200))
-    with pytest.raises(ResponseParseError, match="check that base_url is the API's root") as caught:
-        runtime.ask(model_of(server), "hello")
-    assert caught.value.body == "<html>welcome</html>"
+    with pytest.raises(
+        ResponseParseError, match="check that base_url is the API's root"
+    ) as exc_info:
+        runtime.complete(make_model(server), "hello")
+    assert exc_info.value.body == "<html>welcome</html>"
 
 
 # -- the SDK's client --------------------------------------------------------------------------
@@ -861,100 +910,106 @@ def test_a_page_that_is_no_api_is_said_to_be_none(server: LoopbackServer, runtim
 def test_client_is_the_sdks_with_this_models_settings() -> None:
     openai = pytest.importorskip("openai")
     model = OpenAIModel(
-        "m", KEY, HERE, organization="org-1", project="proj_1", timeout=7.0, max_retries=5
+        "m",
+        API_KEY,
+        UNUSED_ADDRESS,
+        organization="org-1",
+        project="proj_1",
+        timeout=7.0,
+        max_retries=5,
     )
     client = model.client
     assert isinstance(client, openai.AsyncOpenAI)
-    assert client.api_key == KEY
-    assert str(client.base_url) == HERE + "/"
+    assert client.api_key == API_KEY
+    assert str(client.base_url) == UNUSED_ADDRESS + "/"
     assert (client.organization, client.project) == ("org-1", "proj_1")
     assert (client.timeout, client.max_retries) == (7.0, 5)
     assert model.client is client
 
 
 @pytest.mark.sdk
-def test_a_copy_has_a_client_of_its_own_settings() -> None:
+def test_a_copy_has_a_client_with_its_settings() -> None:
     pytest.importorskip("openai")
-    model = OpenAIModel("m", KEY, HERE)
-    assert model.client.api_key == KEY
+    model = OpenAIModel("m", API_KEY, UNUSED_ADDRESS)
+    assert model.client.api_key == API_KEY
     other = model.copy(api_key="sk-the-other-one", timeout=3.0)
     assert (other.client.api_key, other.client.timeout) == ("sk-the-other-one", 3.0)
-    assert model.client.api_key == KEY
+    assert model.client.api_key == API_KEY
     assert model.bind_tools([]).client is model.client
 
 
 @pytest.mark.sdk
 def test_client_works_in_each_loop(server: LoopbackServer) -> None:
     pytest.importorskip("openai")
-    server.always(whole())
-    model = model_of(server)
+    server.always(build_reply())
+    model = make_model(server)
     clients = []
 
     async def main() -> None:
         client = model.client
         assert model.client is client
         clients.append(client)
-        answer = await client.chat.completions.create(model="m", messages=HELLO)
-        assert answer.choices[0].message.content == TEXT
+        response = await client.chat.completions.create(model="m", messages=HELLO)
+        assert response.choices[0].message.content == TEXT
         await model.aclose()
 
-    for kind in ("asyncio", "trio", "asyncio"):
-        run(kind, main)
-        server.wait_closed(timeout=1)
+    for backend in ("asyncio", "trio", "asyncio"):
+        run_async(backend, main)
+        server.wait_closed()
     assert len({id(client) for client in clients}) == 3
 
 
 @pytest.mark.sdk
-@pytest.mark.parametrize("kind", ["asyncio", "trio"])
-def test_a_dropped_models_client_is_closed_in_a_loop_that_goes_on(
-    server: LoopbackServer, kind: str
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_dropped_models_client_is_closed_while_its_loop_runs(
+    server: LoopbackServer, backend: str
 ) -> None:
     pytest.importorskip("openai")
-    server.always(whole())
+    server.always(build_reply())
 
     async def main() -> None:
-        last = model_of(server)
+        last = make_model(server)
         dropped = []
         for _ in range(3):
-            model = model_of(server)
+            model = make_model(server)
             client = model.client
             await client.chat.completions.create(model="m", messages=HELLO)
             dropped.append((weakref.ref(model.connections), client))
             del model
         gc.collect()
-        await last.complete("hello")  # what was dropped is closed at the next occasion
+        await last.complete("hello")  # dropped clients are closed at the next call
         assert all(reference() is None for reference, _ in dropped)
         assert all(client.is_closed() for _, client in dropped)
         await last.aclose()
 
-    run(kind, main)
-    server.wait_closed(timeout=1)
+    run_async(backend, main)
+    server.wait_closed()
 
 
 @pytest.mark.sdk
-def test_client_leaves_nothing_behind_at_the_end_of_its_loop(server: LoopbackServer) -> None:
+def test_client_is_closed_at_the_end_of_its_loop(server: LoopbackServer) -> None:
     pytest.importorskip("openai")
-    server.always(whole())
-    script(
+    server.always(build_reply())
+    run_script(
         f"""
         import asyncio, gc, trio, openai
         from locus import OpenAIModel
-        model = OpenAIModel("m", {KEY!r}, "{server.url}/v1")
+        model = OpenAIModel("m", {API_KEY!r}, "{server.url}/v1")
 
         async def main():
-            said = [{{"role": "user", "content": "hello"}}]
-            await model.client.chat.completions.create(model="m", messages=said)
+            messages = [{{"role": "user", "content": "hello"}}]
+            await model.client.chat.completions.create(model="m", messages=messages)
 
         asyncio.run(main())
         trio.run(main)
         gc.collect()
         """
     )
-    server.wait_closed(timeout=1)
+    server.wait_closed()
 
 
 def test_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "locus-llm\[openai\]"') as caught:
-        _ = OpenAIModel("m", KEY, HERE).client
-    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r'pip install "locus-llm\[openai\]"') as exc_info:
+        _ = OpenAIModel("m", API_KEY, UNUSED_ADDRESS).client
+    assert "\n" not in str(exc_info.value)

@@ -29,10 +29,10 @@ __all__ = [
     "Example",
     "Format",
     "Frame",
-    "environment",
     "every_case",
     "every_format",
     "every_model",
+    "formats_environment",
 ]
 
 FORMATS: tuple[Format, ...] = (
@@ -69,7 +69,7 @@ def every_case(names: str, cases: Callable[[Format], Iterable[Any]]) -> pytest.M
 
 
 @pytest.fixture
-def environment(
+def formats_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> pytest.MonkeyPatch:
     """An environment that says nothing about any provider, nor about proxies.

@@ -18,21 +18,26 @@ from locus.core.response import ModelResponse
 from locus.testing.loopback_server import Reply
 from locus.wire.anthropic_messages import AnthropicMessagesParser
 from tests.support import junk
-from tests.support.anthropic_turns import essence, expected, structured, turns
+from tests.support.anthropic_responses import (
+    anthropic_responses,
+    build_expected_response,
+    structured_responses,
+    without_metadata,
+)
+from tests.support.chat_replies import TEXT
 from tests.support.formats.description import SLOW, Example, Format
-from tests.support.runtimes import TEXT
 from tests.support.servers import anthropic_server
 from tests.support.wire_json import anthropic_json
 
 
 @st.composite
-def _anthropic_example(draw: st.DrawFn, legible: bool) -> Example:
-    turn = draw(turns(legible=legible) | structured())
+def _anthropic_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
+    turn = draw(anthropic_responses(valid_arguments=valid_arguments) | structured_responses())
     return Example(
-        expected(turn),
-        anthropic_json.whole(turn),
-        draw(anthropic_json.framed(draw(anthropic_json.events(turn)))),
-        {turn.blocks[at].get("id", ""): text for at, text in turn.written.items()},
+        build_expected_response(turn),
+        anthropic_json.build_body(turn),
+        draw(anthropic_json.framed_streams(draw(anthropic_json.stream_chunks(turn)))),
+        {turn.blocks[at].get("id", ""): text for at, text in turn.input_json.items()},
     )
 
 
@@ -47,7 +52,7 @@ class AnthropicMessages(Format):
     variables = ("ANTHROPIC_", "AWS_", "CLOUD_ML_")
     usage = anthropic_server.USAGE
     parser = AnthropicMessagesParser()
-    ending = (anthropic_json.stop(), *anthropic_json.ending())
+    ending = (anthropic_json.make_block_stop(), *anthropic_json.make_last_chunks())
     noise = anthropic_json.NOISE
     broken = ("{", "[]", '{"type": 5}', "hello", '{"type": "ping", "delta": 3}')
     errors = (
@@ -72,25 +77,25 @@ class AnthropicMessages(Format):
         b'{"content": 5}': '{"content": 5}',
     }
 
-    model_of = staticmethod(anthropic_server.model_of)
-    streamed = staticmethod(anthropic_server.streamed)
-    frames = staticmethod(anthropic_json.sse)
-    examples = staticmethod(lambda legible=False: _anthropic_example(legible))
+    model_of = staticmethod(anthropic_server.make_model)
+    streamed = staticmethod(anthropic_server.build_stream_reply)
+    frames = staticmethod(anthropic_json.encode_sse)
+    examples = staticmethod(lambda valid_arguments=False: _anthropic_example(valid_arguments))
     odd_frames = staticmethod(junk.anthropic_events)
     odd_answers = staticmethod(junk.anthropic_messages)
 
     def whole(self, text: str = TEXT) -> Reply:
-        return anthropic_server.whole({"type": "text", "text": text})
+        return anthropic_server.build_reply({"type": "text", "text": text})
 
     def said(self, *words: str) -> tuple[dict[str, Any], ...]:
-        deltas = (anthropic_json.delta(type="text_delta", text=word) for word in words)
-        return (anthropic_json.start(type="text", text=""), *deltas)
+        deltas = (anthropic_json.make_block_delta(type="text_delta", text=word) for word in words)
+        return (anthropic_json.make_block_start(type="text", text=""), *deltas)
 
     def ended(self, stream: bytes, cut: int) -> bool:
         return cut > stream.rindex(b"}")  # the last one ends message_stop
 
     def essence(self, answer: ModelResponse) -> ModelResponse:
-        return essence(answer)
+        return without_metadata(answer)
 
     def check_partial(self, partial: ModelResponse, example: Example) -> None:
         begun = [call for call in partial.tool_calls if call.arguments or call.malformed_arguments]

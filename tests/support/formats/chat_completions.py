@@ -15,20 +15,24 @@ from locus.core.errors import (
 )
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
-from tests.support import junk, runtimes
+from tests.support import junk
+from tests.support.chat_replies import build_reply, build_stream_reply
 from tests.support.formats.description import SLOW, Example, Format
+from tests.support.servers.openai_server import make_model
 from tests.support.strategies import answers
 from tests.support.wire_json import chat_json
 
 
 @st.composite
-def _chat_example(draw: st.DrawFn, legible: bool) -> Example:
-    answered = draw(answers(max_candidates=3, custom=not legible, legible=legible))
-    chunks = draw(chat_json.chunks(answered))
+def _chat_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
+    answered = draw(
+        answers(max_candidates=3, custom=not valid_arguments, valid_arguments=valid_arguments)
+    )
+    chunks = draw(chat_json.stream_chunks(answered))
     return Example(
-        chat_json.expected(answered),
-        chat_json.whole(answered),
-        draw(chat_json.framed(chunks, done=draw(st.booleans()))),
+        chat_json.build_expected_response(answered),
+        chat_json.build_body(answered),
+        draw(chat_json.framed_streams(chunks, done=draw(st.booleans()))),
         {call.id: call.text for call in answered.first.calls},
     )
 
@@ -40,7 +44,7 @@ class ChatCompletions(Format):
     variables = ("OPENAI_",)
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
     parser = ChatCompletionsParser()
-    ending = (chat_json.delta({}, "stop"), "[DONE]")
+    ending = (chat_json.make_delta_chunk({}, "stop"), "[DONE]")
     noise = chat_json.NOISE
     broken = ("{", "[]", '{"choices": {}}', "hello", '{"choices": [null]}')
     errors = (
@@ -74,18 +78,18 @@ class ChatCompletions(Format):
         b'{"choices": 5}': '{"choices": 5}',
     }
 
-    model_of = staticmethod(runtimes.model_of)
-    whole = staticmethod(runtimes.whole)
-    streamed = staticmethod(runtimes.streamed)
-    frames = staticmethod(chat_json.sse)
-    examples = staticmethod(lambda legible=False: _chat_example(legible))
+    model_of = staticmethod(make_model)
+    whole = staticmethod(build_reply)
+    streamed = staticmethod(build_stream_reply)
+    frames = staticmethod(chat_json.encode_sse)
+    examples = staticmethod(lambda valid_arguments=False: _chat_example(valid_arguments))
     odd_frames = staticmethod(junk.chat_chunks)
 
     def said(self, *words: str) -> tuple[dict[str, Any], ...]:
-        return tuple(chat_json.delta({"content": word}) for word in words)
+        return tuple(chat_json.make_delta_chunk({"content": word}) for word in words)
 
     def ended(self, stream: bytes, cut: int) -> bool:
-        return chat_json.ends_well(stream[:cut])
+        return chat_json.is_complete_stream(stream[:cut])
 
     def check_cut(self, answer: ModelResponse, example: Example) -> None:
         # The bill comes after the reason to stop, which is enough.

@@ -14,8 +14,8 @@ from locus.core.errors import APIError, APIStatusError, ResponseParseError
 from locus.core.response import ModelResponse
 from locus.models.base import ResponseParser
 from locus.testing.loopback_server import LoopbackServer, Reply
-from tests.support.decoding import Reading
-from tests.support.runtimes import TEXT
+from tests.support.chat_replies import TEXT
+from tests.support.decoding import StreamReader
 
 Frame = dict[str, Any] | str
 """One event of a stream: its JSON, or text that goes as it is."""
@@ -72,7 +72,7 @@ class Format(ABC):
     def __repr__(self) -> str:
         return self.name
 
-    # -- over HTTP: an answer that says ``tests.support.runtimes.TEXT``, a piece a word
+    # -- over HTTP: an answer that says ``tests.support.chat_replies.TEXT``, a piece a word
 
     @abstractmethod
     def model_of(self, server: LoopbackServer, **kw: Any) -> Any:
@@ -101,8 +101,9 @@ class Format(ABC):
         """Whether the first ``cut`` bytes of a stream can be believed; decided without Locus."""
 
     @abstractmethod
-    def examples(self, legible: bool = False) -> st.SearchStrategy[Example]:
-        """Answers with all that the format can say; ``legible`` has no malformed arguments."""
+    def examples(self, valid_arguments: bool = False) -> st.SearchStrategy[Example]:
+        """Answers with all that the format can say; ``valid_arguments`` has no malformed
+        arguments."""
 
     @abstractmethod
     def odd_frames(self) -> st.SearchStrategy[dict[str, Any]]:
@@ -115,8 +116,8 @@ class Format(ABC):
     # -- what Locus has to make of it --------------------------------------------------------------
 
     @property
-    def reading(self) -> Reading:
-        return Reading(self.parser)
+    def reading(self) -> StreamReader:
+        return StreamReader(self.parser)
 
     def essence(self, answer: ModelResponse) -> ModelResponse:
         """What of an answer an example's ``expected`` speaks of."""

@@ -16,9 +16,10 @@ from locus.core.errors import (
 )
 from locus.models.providers.oci.chat import OCIModel
 from locus.testing.loopback_server import LoopbackServer, Reply
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS
 from tests.support.formats.description import SLOW, Format, Frame
-from tests.support.runtimes import TEXT, WORDS
-from tests.support.wire_json.chat_json import sse
+from tests.support.timing import FOREVER
+from tests.support.wire_json.chat_json import encode_sse
 
 USAGE = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
 _PROFILE = "LOOPBACK"
@@ -60,7 +61,7 @@ class OCIFormat(Format):
             kw.pop("model", "loop-1"),
             profile_name=_PROFILE,
             service_endpoint=server.url,
-            **{"api_format": self.api_format, "timeout": 5.0, "max_retries": 0, **kw},
+            **{"api_format": self.api_format, "timeout": FOREVER, "max_retries": 0, **kw},
         )
 
     def whole(self, text: str = TEXT) -> Reply:
@@ -72,17 +73,17 @@ class OCIFormat(Format):
         raise AssertionError("each format says this for itself")
 
     def streamed(self) -> Reply:
-        return Reply.sse([*self.said(*WORDS), self.ending[0], {"usage": USAGE}])
+        return Reply.sse([*self.said(*TEXT_CHUNKS), self.ending[0], {"usage": USAGE}])
 
     def frames(self, *frames: Frame) -> bytes:
-        return sse(*frames)
+        return encode_sse(*frames)
 
 
 def _write_profile(home: Path) -> None:
     """A profile with an API key, unless the home has it already."""
     if not (home / ".oci" / "config").exists():
         from tests.support.oci.signed_models import (
-            api_key_profile,  # skips the test where there is no `oci`
+            write_api_key_profile,  # skips the test where there is no `oci`
         )
 
-        api_key_profile(home, _PROFILE)
+        write_api_key_profile(home, _PROFILE)

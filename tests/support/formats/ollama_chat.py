@@ -16,21 +16,21 @@ from locus.core.response import ModelResponse
 from locus.testing.loopback_server import Reply
 from locus.wire.ollama_chat import OllamaChatParser
 from tests.support import junk
+from tests.support.chat_replies import TEXT
 from tests.support.formats.description import SLOW, Example, Format
-from tests.support.runtimes import TEXT
 from tests.support.servers import ollama_server
 from tests.support.wire_json import ollama_json
 
 
 @st.composite
-def _ollama_example(draw: st.DrawFn, legible: bool) -> Example:
-    answered = draw(ollama_json.sayable(legible=legible))
+def _ollama_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
+    answered = draw(ollama_json.expressible_responses(valid_arguments=valid_arguments))
     as_text = draw(st.booleans())
-    chunks = draw(ollama_json.chunks(answered, as_text=as_text))
+    chunks = draw(ollama_json.stream_chunks(answered, arguments_as_text=as_text))
     return Example(
-        ollama_json.expected(answered),
-        ollama_json.whole(answered, as_text=as_text),
-        draw(ollama_json.framed(chunks)),
+        ollama_json.build_expected_response(answered),
+        ollama_json.build_body(answered, arguments_as_text=as_text),
+        draw(ollama_json.framed_streams(chunks)),
         {call.id: call.text for call in answered.first.calls},
     )
 
@@ -42,7 +42,7 @@ class OllamaChat(Format):
     variables = ("OLLAMA_",)
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
     parser = OllamaChatParser()
-    ending = (ollama_json.end(),)
+    ending = (ollama_json.make_last_chunk(),)
     noise = ollama_json.NOISE
     broken = ("{", "[]", '{"message": []}', "hello", '{"message": {"tool_calls": [null]}}', "3")
     errors = (
@@ -62,20 +62,20 @@ class OllamaChat(Format):
     indents = (None,)  # a body is read by the line
     refuses = (*Format.refuses, StreamInterruptedError)  # it may say itself that it is not done
 
-    model_of = staticmethod(ollama_server.model_of)
-    streamed = staticmethod(ollama_server.streamed)
-    frames = staticmethod(ollama_json.ndjson)
-    examples = staticmethod(lambda legible=False: _ollama_example(legible))
+    model_of = staticmethod(ollama_server.make_model)
+    streamed = staticmethod(ollama_server.build_stream_reply)
+    frames = staticmethod(ollama_json.encode_ndjson)
+    examples = staticmethod(lambda valid_arguments=False: _ollama_example(valid_arguments))
     odd_frames = staticmethod(junk.ollama_lines)
 
     def whole(self, text: str = TEXT) -> Reply:
-        return ollama_server.whole(text)
+        return ollama_server.build_reply(text)
 
     def said(self, *words: str) -> tuple[dict[str, Any], ...]:
-        return tuple(ollama_json.piece(content=word) for word in words)
+        return tuple(ollama_json.make_chunk(content=word) for word in words)
 
     def ended(self, stream: bytes, cut: int) -> bool:
-        return ollama_json.has_ended(stream[:cut])
+        return ollama_json.is_complete_stream(stream[:cut])
 
     def check_partial(self, partial: ModelResponse, example: Example) -> None:
         # Each call comes whole, and all that is said of the answer itself with its end.

@@ -17,22 +17,22 @@ from locus.core.response import ModelResponse
 from locus.testing.loopback_server import Reply
 from locus.wire.responses import ResponsesParser
 from tests.support import junk
+from tests.support.chat_replies import TEXT
 from tests.support.formats.description import SLOW, Example, Format
-from tests.support.runtimes import TEXT
 from tests.support.servers import responses_server
 from tests.support.wire_json import responses_json
-from tests.support.wire_json.responses_json import delta, message
-from tests.support.wire_json.responses_json import ending as end
+from tests.support.wire_json.responses_json import make_last_event as end
+from tests.support.wire_json.responses_json import make_message_item, make_text_delta
 
 
 @st.composite
-def _responses_example(draw: st.DrawFn, legible: bool) -> Example:
-    answer = draw(responses_json.response_answers(legible=legible))
+def _responses_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
+    answer = draw(responses_json.sample_responses(valid_arguments=valid_arguments))
     style = draw(st.sampled_from(responses_json.STYLES))
     return Example(
-        responses_json.expected(answer),
-        responses_json.whole(answer),
-        draw(responses_json.framed(draw(responses_json.events(answer, style)))),
+        responses_json.build_expected_response(answer),
+        responses_json.build_body(answer),
+        draw(responses_json.framed_streams(draw(responses_json.stream_events(answer, style)))),
         {
             item["call_id"]: item.get("arguments", item.get("input"))
             for item in answer.items
@@ -99,24 +99,24 @@ class Responses(Format):
         b'{"output": 5}': '{"output": 5}',
     }
 
-    model_of = staticmethod(responses_server.model_of)
-    streamed = staticmethod(responses_server.stream_reply)
-    frames = staticmethod(responses_json.sse)
-    examples = staticmethod(lambda legible=False: _responses_example(legible))
+    model_of = staticmethod(responses_server.make_model)
+    streamed = staticmethod(responses_server.build_stream_reply)
+    frames = staticmethod(responses_json.encode_sse)
+    examples = staticmethod(lambda valid_arguments=False: _responses_example(valid_arguments))
     odd_frames = staticmethod(junk.responses_events)
-    odd_answers = staticmethod(junk.responses_answers)
+    odd_answers = staticmethod(junk.responses_bodies)
 
     def whole(self, text: str = TEXT) -> Reply:
-        return responses_server.whole_reply(message(text))
+        return responses_server.build_reply(make_message_item(text))
 
     def said(self, *words: str) -> tuple[dict[str, Any], ...]:
-        return tuple(delta(word) for word in words)
+        return tuple(make_text_delta(word) for word in words)
 
     def ended(self, stream: bytes, cut: int) -> bool:
         return cut > stream.rindex(b"}")  # the last one ends the event with the answer
 
     def essence(self, answer: ModelResponse) -> ModelResponse:
-        return responses_json.essence(answer)
+        return responses_json.remove_native_items(answer)
 
     def check_partial(self, partial: ModelResponse, example: Example) -> None:
         super().check_partial(partial, example)

@@ -1,7 +1,7 @@
-"""The services that give principals their credentials: metadata, federation, and their kin.
+"""Loopback services that issue credentials to principals: metadata, federation, and others.
 
-They verify whoever asks, by certificate, key or token, and issue real tokens, whose lives are as
-short as the test says.
+They verify their clients, by certificate, key or token, and issue real tokens with a lifetime that
+the test sets.
 """
 
 from __future__ import annotations
@@ -12,151 +12,162 @@ import http.server
 import json
 import ssl
 import threading
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from locus.testing.loopback_server import Received, Reply
 from tests.support.oci import crypto
-from tests.support.oci.cloud import SIGNED, Cloud, Refused, verify
+from tests.support.oci.cloud import SIGNED_HEADERS, LoopbackCloud, RequestRejected, verify_signature
 from tests.support.oci.crypto import (
     TENANCY,
-    cert_pem,
-    certificate,
-    certificate_of,
-    key,
-    mark_of,
-    pem,
-    public_of,
+    compute_certificate_fingerprint,
+    get_private_key,
+    load_certificate,
+    load_public_key,
+    make_certificate,
+    to_certificate_pem,
+    to_pem,
 )
+from tests.support.timing import HANG_SECONDS
 
-RESOURCE = "ocid1.thing.oc1..aaaaresource"
+RESOURCE_OCID = "ocid1.thing.oc1..aaaaresource"
 
 
 @functools.cache
-def _certificates() -> tuple[Any, Any, Any]:
-    """The authority's, an intermediate one, and that of an instance of the tenancy."""
-    ca, between = key("ca"), key("intermediate")
+def _make_certificates() -> tuple[Any, Any, Any]:
+    """The certificates of a root CA, of an intermediate CA, and of an instance of the tenancy."""
+    ca, intermediate = get_private_key("ca"), get_private_key("intermediate")
     return (
-        certificate("ca", ca, "ca", ca, ca=True),
-        certificate("intermediate", between, "ca", ca, ca=True),
-        certificate(
+        make_certificate("ca", ca, "ca", ca, ca=True),
+        make_certificate("intermediate", intermediate, "ca", ca, ca=True),
+        make_certificate(
             "instance",
-            key("instance"),
+            get_private_key("instance"),
             "intermediate",
-            between,
+            intermediate,
             tenant=TENANCY,
             instance="ocid1.instance.oc1..aaaainstance",
         ),
     )
 
 
-class Services(Cloud):
-    """A cloud whose auth service, metadata service and resource principals work as well.
+class CredentialServices(LoopbackCloud):
+    """A cloud with an auth service, a metadata service and resource principals.
 
-    :ivar lives: how many seconds the next tokens live; the last of them holds for all others.
-    :ivar delay: how many seconds issuing one takes.
-    :ivar broken: what the auth service answers instead, as a status; or None.
-    :ivar issued: every token that it issued.
+    :ivar token_lifetimes: the lifetimes of the next tokens in seconds; the last one is for all
+        further tokens.
+    :ivar is_open: an event. Until it is set, requests for tokens wait.
+    :ivar waiting_count: how many of them wait.
+    :ivar failure_status: the error status of the auth service; None if it works.
+    :ivar issued_tokens: all tokens that were issued.
+    :ivar token_requests: which service was asked for a token, for each request.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.lives: list[float] = [3600.0]
-        self.delay = 0.0
-        self.broken: int | None = None
-        self.issued: list[str] = []
-        self.asked: list[str] = []
-        self.ca, self.intermediate, self.leaf = _certificates()
+        self.token_lifetimes: list[float] = [3600.0]
+        self.is_open = threading.Event()
+        self.is_open.set()
+        self.waiting_count = 0
+        self.failure_status: int | None = None
+        self.issued_tokens: list[str] = []
+        self.token_requests: list[str] = []
+        self.ca, self.intermediate, self.instance_certificate = _make_certificates()
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         super().__enter__()
         route = self.server.route
         for path, text in {
             "instance/region": "ord",
             "instance/id": "ocid1.instance.oc1..aaaainstance",
-            "identity/cert.pem": cert_pem(self.leaf),
-            "identity/key.pem": pem(key("instance")),
-            "identity/intermediate.pem": cert_pem(self.intermediate),
+            "identity/cert.pem": to_certificate_pem(self.instance_certificate),
+            "identity/key.pem": to_pem(get_private_key("instance")),
+            "identity/intermediate.pem": to_certificate_pem(self.intermediate),
         }.items():
-            route("GET", f"/opc/v2/{path}", self.metadata(text))
-        route("POST", "/v1/x509", self.federation)
-        route("POST", "/v1/authentication/refresh", self.refresh)
-        route("POST", "/v1/resourcePrincipalSessionToken", self.session_token)
-        route("GET", "/20180711/*", self.resource_token)
-        route("GET", "/parent/*", self.parent_token)
+            route("GET", f"/opc/v2/{path}", self.make_metadata_handler(text))
+        route("POST", "/v1/x509", self.reply_to_federation)
+        route("POST", "/v1/authentication/refresh", self.reply_to_refresh)
+        route("POST", "/v1/resourcePrincipalSessionToken", self.reply_with_session_token)
+        route("GET", "/20180711/*", self.reply_with_resource_token)
+        route("GET", "/parent/*", self.reply_with_parent_token)
         return self
 
-    def metadata(self, text: str) -> Any:
-        def answer(received: Received) -> Reply:
+    def make_metadata_handler(self, text: str) -> Any:
+        def reply_to_metadata(received: Received) -> Reply:
             if received.headers.get("authorization") != "Bearer Oracle":
                 return Reply.json({"message": "no"}, status=401)
             return Reply(200, {"content-type": "text/plain"}, text.encode())
 
-        return answer
+        return reply_to_metadata
 
-    def issue(self, public: Any, **claims: Any) -> str:
-        """A token, when it is time for one."""
+    def issue_token(self, public_key: Any, **claims: Any) -> str:
+        """Issue a token with the next lifetime."""
         with self.lock:
-            life = self.lives.pop(0) if len(self.lives) > 1 else self.lives[0]
-        made = crypto.token("auth service", public, life, **claims)
+            lifetimes = self.token_lifetimes
+            lifetime = lifetimes.pop(0) if len(lifetimes) > 1 else lifetimes[0]
+        token = crypto.make_token("auth service", public_key, lifetime, **claims)
         with self.lock:
-            self.issued.append(made)
-        return made
+            self.issued_tokens.append(token)
+        return token
 
-    def _before(self, what: str) -> Reply | None:
+    def _record_request(self, service: str) -> Reply | None:
+        """Record the request, and wait; return the error reply, or None if the service works."""
         with self.lock:
-            self.asked.append(what)
-        time.sleep(self.delay)
-        if self.broken is None:
+            self.token_requests.append(service)
+            self.waiting_count += 1
+        opened = self.is_open.wait(HANG_SECONDS)
+        with self.lock:
+            self.waiting_count -= 1
+        assert opened, "the auth service was not opened while a request waited for it"
+        if self.failure_status is None:
             return None
         return Reply.json(
             {"code": "NotAuthenticated", "message": "the auth service is out of order"},
-            status=self.broken,
+            status=self.failure_status,
         )
 
-    def federation(self, received: Received) -> Reply:
+    def reply_to_federation(self, received: Received) -> Reply:
         """``/v1/x509``: a token for an instance's certificate."""
-        failing = self._before("x509")
-        if failing is not None:
-            return failing
+        failure = self._record_request("x509")
+        if failure is not None:
+            return failure
         body = received.json()
-        leaf = certificate_of(body["certificate"])
-        between = certificate_of(body["intermediateCertificates"][0])
-        leaf.verify_directly_issued_by(between)
-        between.verify_directly_issued_by(self.ca)
-        mark = mark_of(leaf)
+        leaf = load_certificate(body["certificate"])
+        intermediate = load_certificate(body["intermediateCertificates"][0])
+        leaf.verify_directly_issued_by(intermediate)
+        intermediate.verify_directly_issued_by(self.ca)
+        certificate_fingerprint = compute_certificate_fingerprint(leaf)
 
-        def public_key(key_id: str) -> Any:
-            if key_id != f"{TENANCY}/fed-x509/{mark}":
-                raise Refused(f"another certificate: {key_id}")
+        def find_public_key(key_id: str) -> Any:
+            if key_id != f"{TENANCY}/fed-x509/{certificate_fingerprint}":
+                raise RequestRejected(f"another certificate: {key_id}")
             return leaf.public_key()
 
-        verify(received, public_key, SIGNED - {"host"})
-        return Reply.json({"token": self.issue(public_of(body["publicKey"]))})
+        verify_signature(received, find_public_key, SIGNED_HEADERS - {"host"})
+        return Reply.json({"token": self.issue_token(load_public_key(body["publicKey"]))})
 
-    def refresh(self, received: Received) -> Reply:
-        """``/v1/authentication/refresh``: a younger token for the same key."""
-        failing = self._before("refresh")
-        if failing is not None:
-            return failing
-        key_id, _ = verify(received, self.public_key)
+    def reply_to_refresh(self, received: Received) -> Reply:
+        """``/v1/authentication/refresh``: a newer token for the same key."""
+        failure = self._record_request("refresh")
+        if failure is not None:
+            return failure
+        key_id, _ = verify_signature(received, self.find_public_key)
         assert received.json() == {"currentToken": key_id.removeprefix("ST$")}
-        return Reply.json({"token": self.issue(self.public_key(key_id))})
+        return Reply.json({"token": self.issue_token(self.find_public_key(key_id))})
 
-    def resource_token(self, received: Received) -> Reply:
-        """The service that a resource belongs to says which resource it is."""
-        failing = self._before("resource")
-        if failing is not None:
-            return failing
+    def reply_with_resource_token(self, received: Received) -> Reply:
+        """The resource's service issues a token that names the resource."""
+        failure = self._record_request("resource")
+        if failure is not None:
+            return failure
 
-        def public_key(key_id: str) -> Any:
+        def find_public_key(key_id: str) -> Any:
             if key_id.startswith("resource/v2.1"):
-                assert key_id.endswith(RESOURCE)
-                return key("resource").public_key()
-            return self.public_key(key_id)
+                assert key_id.endswith(RESOURCE_OCID)
+                return get_private_key("resource").public_key()
+            return self.find_public_key(key_id)
 
-        verify(received, public_key)
+        verify_signature(received, find_public_key)
         return Reply.json(
             {
                 "resourcePrincipalToken": f"rpt of {received.path.rpartition('/')[2]}",
@@ -164,60 +175,62 @@ class Services(Cloud):
             }
         )
 
-    def parent_token(self, received: Received) -> Reply:
-        """Likewise for the parent of a resource, asked with the resource's own token."""
-        verify(received, self.public_key)
-        self.asked.append("parent")
+    def reply_with_parent_token(self, received: Received) -> Reply:
+        """The same for the parent of a resource; the resource's token signs the request."""
+        verify_signature(received, self.find_public_key)
+        self.token_requests.append("parent")
         return Reply.json(
             {"resourcePrincipalToken": "rpt of parent", "servicePrincipalSessionToken": "spst"}
         )
 
-    def session_token(self, received: Received) -> Reply:
-        """The auth service makes a session token of it."""
-        failing = self._before("session")
-        if failing is not None:
-            return failing
+    def reply_with_session_token(self, received: Received) -> Reply:
+        """The auth service exchanges the resource's token for a session token."""
+        failure = self._record_request("session")
+        if failure is not None:
+            return failure
         body = received.json()
         assert body["servicePrincipalSessionToken"] == "spst"
-        made = self.issue(
-            public_of(body["sessionPublicKey"]), ptype="resource", of=body["resourcePrincipalToken"]
+        token = self.issue_token(
+            load_public_key(body["sessionPublicKey"]),
+            ptype="resource",
+            of=body["resourcePrincipalToken"],
         )
-        return Reply.json({"token": made})
+        return Reply.json({"token": token})
 
 
 class Proxymux:
-    """What gives an OKE workload its token: HTTPS, with a certificate of the cluster's authority.
+    """Issues tokens to OKE workloads: HTTPS, with a certificate of the cluster's CA.
 
-    :ivar asked: how many tokens it gave.
+    :ivar token_count: how many tokens it has issued.
     """
 
-    def __init__(self, cloud: Services, folder: Path, service_account_token: str) -> None:
-        self.asked = 0
-        owner = self
+    def __init__(self, cloud: CredentialServices, folder: Path, service_account_token: str) -> None:
+        self.token_count = 0
+        proxymux = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                bearer = self.headers["authorization"]
-                if bearer != f"Bearer {service_account_token}":
+                if self.headers["authorization"] != f"Bearer {service_account_token}":
                     self.send_error(403)
                     return
-                owner.asked += 1
-                made = cloud.issue(public_of(body["podKey"]), ptype="workload")
-                answer = base64.b64encode(json.dumps({"token": f"ST${made}"}).encode())
+                proxymux.token_count += 1
+                token = cloud.issue_token(load_public_key(body["podKey"]), ptype="workload")
+                content = base64.b64encode(json.dumps({"token": f"ST${token}"}).encode())
                 self.send_response(200)
-                self.send_header("content-length", str(len(answer)))
+                self.send_header("content-length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(content)
 
             def log_message(self, *args: Any) -> None: ...
 
         self.ca_file = folder / "ca.crt"
-        self.ca_file.write_text(cert_pem(cloud.ca))
-        own, own_key = folder / "proxymux.pem", key("proxymux")
-        own.write_text(cert_pem(certificate("127.0.0.1", own_key, "ca", key("ca"))) + pem(own_key))
+        self.ca_file.write_text(to_certificate_pem(cloud.ca))
+        certificate_file, private_key = folder / "proxymux.pem", get_private_key("proxymux")
+        certificate = make_certificate("127.0.0.1", private_key, "ca", get_private_key("ca"))
+        certificate_file.write_text(to_certificate_pem(certificate) + to_pem(private_key))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(own)
+        context.load_cert_chain(certificate_file)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)

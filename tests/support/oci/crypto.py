@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-# They come with oci, and so do the tests that import this.
+# These packages are dependencies of oci; without it the tests are skipped.
 jwt: Any = pytest.importorskip("jwt")
 x509: Any = pytest.importorskip("cryptography.x509")
 hashes: Any = pytest.importorskip("cryptography.hazmat.primitives.hashes")
@@ -28,23 +28,23 @@ USER = "ocid1.user.oc1..aaaauser"
 
 
 @functools.cache
-def key(name: str) -> Any:
-    """A key of this test run; equal names, same key: making one takes a tenth of a second."""
+def get_private_key(name: str) -> Any:
+    """The private key with this name, generated once: generating one takes a tenth of a second."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def pem(private: Any, passphrase: str | None = None) -> str:
-    """A private key as it stands in a file."""
-    hidden: Any = serialization.NoEncryption()
+def to_pem(private: Any, passphrase: str | None = None) -> str:
+    """A private key in PEM, as in a key file."""
+    encryption: Any = serialization.NoEncryption()
     if passphrase is not None:
-        hidden = serialization.BestAvailableEncryption(passphrase.encode())
+        encryption = serialization.BestAvailableEncryption(passphrase.encode())
     return private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     ).decode()
 
 
-def public_pem(private: Any) -> str:
-    """Its public half."""
+def to_public_pem(private: Any) -> str:
+    """The public key of ``private``, in PEM."""
     return (
         private.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -52,8 +52,8 @@ def public_pem(private: Any) -> str:
     )
 
 
-def fingerprint(private: Any) -> str:
-    """As OCI's console shows it: MD5 over the public key in DER."""
+def compute_fingerprint(private: Any) -> str:
+    """The fingerprint that OCI's console shows: MD5 over the public key in DER."""
     der = private.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -62,55 +62,64 @@ def fingerprint(private: Any) -> str:
     return ":".join(f"{byte:02x}" for byte in digest.finalize())
 
 
-_numbers = itertools.count(1)
+_token_numbers = itertools.count(1)
 
 
-def token(issuer: str, public: Any, seconds: float, **claims: Any) -> str:
-    """A token that vouches for a public key, as the auth service issues them (claim ``jwk``)."""
+def make_token(issuer: str, public: Any, seconds: float, **claims: Any) -> str:
+    """A token for a public key (claim ``jwk``), as the auth service issues them.
+
+    :param seconds: how long it is valid.
+    """
     now = time.time()
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(public))
     return jwt.encode(
         {
             "iat": now,
             "exp": now + seconds,
-            "jti": f"token {next(_numbers)}",
+            "jti": f"token {next(_token_numbers)}",
             "jwk": json.dumps(jwk),
             "tenant": TENANCY,
             "res_tenant": TENANCY,
             **claims,
         },
-        key(issuer),
+        get_private_key(issuer),
         algorithm="RS256",
     )
 
 
-class Forged(Exception):
-    """A token that this issuer did not give."""
+class InvalidToken(Exception):
+    """This issuer has not signed the token."""
 
 
-def claims_of(text: str, issuer: str) -> tuple[Any, dict[str, Any]]:
-    """The public key that a token vouches for, and its claims. Its end is not looked at."""
+def verify_token(text: str, issuer: str) -> tuple[Any, dict[str, Any]]:
+    """The public key in a token, and its claims. Whether it has expired is not checked.
+
+    :raises InvalidToken: the issuer has not signed it.
+    """
     try:
         claims = jwt.decode(
             text,
-            key(issuer).public_key(),
+            get_private_key(issuer).public_key(),
             algorithms=["RS256"],
             options={"verify_exp": False, "verify_iat": False},
         )
-    except jwt.PyJWTError as error:
-        raise Forged(str(error)) from error
+    except jwt.PyJWTError as exc:
+        raise InvalidToken(str(exc)) from exc
     return jwt.algorithms.RSAAlgorithm.from_jwk(claims["jwk"]), claims
 
 
-def public_of(bare: str) -> Any:
-    """A public key sent without its PEM frame."""
-    return serialization.load_der_public_key(base64.b64decode(bare))
+def load_public_key(base64_der: str) -> Any:
+    """Read a public key that was sent without the lines around its PEM."""
+    return serialization.load_der_public_key(base64.b64decode(base64_der))
 
 
-def certificate(
+def make_certificate(
     subject: str, private: Any, issuer: str, issuer_key: Any, *, ca: bool = False, **names: str
 ) -> Any:
-    """A certificate for today."""
+    """A certificate that is valid today.
+
+    :param names: further names of the subject, such as the tenant and the instance.
+    """
     today = datetime.datetime.now(datetime.UTC)
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, subject)]
     attributes += [
@@ -156,23 +165,23 @@ def certificate(
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-def cert_pem(made: Any) -> str:
-    """A certificate as it stands in a file."""
-    return made.public_bytes(serialization.Encoding.PEM).decode()
+def to_certificate_pem(certificate: Any) -> str:
+    """A certificate in PEM, as in a file."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def certificate_of(bare: str) -> Any:
-    """A certificate sent without its PEM frame."""
-    return x509.load_der_x509_certificate(base64.b64decode(bare))
+def load_certificate(base64_der: str) -> Any:
+    """Read a certificate that was sent without the lines around its PEM."""
+    return x509.load_der_x509_certificate(base64.b64decode(base64_der))
 
 
-def mark_of(made: Any) -> str:
-    """A certificate's fingerprint, as the auth service's key ids have it."""
-    return ":".join(f"{byte:02X}" for byte in made.fingerprint(hashes.SHA1()))
+def compute_certificate_fingerprint(certificate: Any) -> str:
+    """A certificate's fingerprint, in the form of the auth service's key ids."""
+    return ":".join(f"{byte:02X}" for byte in certificate.fingerprint(hashes.SHA1()))
 
 
-def is_signed(public: Any, signature: bytes, message: str) -> bool:
-    """Whether ``signature`` is this key's over ``message`` (RSASSA-PKCS1-v1_5 with SHA-256)."""
+def is_valid_signature(public: Any, signature: bytes, message: str) -> bool:
+    """Whether this key has signed ``message`` (RSASSA-PKCS1-v1_5 with SHA-256)."""
     try:
         public.verify(signature, message.encode(), padding.PKCS1v15(), hashes.SHA256())
     except InvalidSignature:

@@ -1,7 +1,7 @@
-"""The inference service as a loopback: all three ways in, each in its own format, all verified.
+"""A loopback inference service: all three APIs, each in its own format, signatures verified.
 
-What it is told to say (:class:`Said`) it says in the format it is asked in, so that one script can
-be played to any of the models, and to all of them in turn.
+It sends a :class:`ScriptedReply` in the format of the request, so that one script works with any of
+the models, and with all of them in turn.
 """
 
 from __future__ import annotations
@@ -11,148 +11,179 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import pytest
 
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
 from locus.testing.loopback_server import Received, Reply
-from tests.support.oci.cloud import CHAT, COMPARTMENT
-from tests.support.oci.credential_services import Services
-from tests.support.oci.signed_models import api_key_profile
-from tests.support.runtimes import TEXT, WORDS, chunk
-from tests.support.servers.responses_server import stream_reply, whole_reply
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_chunk
+from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
+from tests.support.oci.credential_services import CredentialServices
+from tests.support.oci.signed_models import write_api_key_profile
+from tests.support.servers.responses_server import build_reply, build_stream_reply
+from tests.support.timing import FOREVER
 
-NATIVE = "/20231130/actions/chat"
-RESPONSES = "/openai/v1/responses"
-MODEL = "meta.llama-3.3-70b-instruct"
-COUNTS = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
-USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
-COST = {"prompt_tokens": 9, "completion_tokens": 5}
-"""What both come to in a ``ModelResponse``."""
+NATIVE_PATH = "/20231130/actions/chat"
+RESPONSES_PATH = "/openai/v1/responses"
+MODEL_ID = "meta.llama-3.3-70b-instruct"
+OCI_USAGE = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
+OPENAI_USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+EXPECTED_USAGE = {"prompt_tokens": 9, "completion_tokens": 5}
+"""The usage of a ``ModelResponse`` for both of them."""
 
 Calls = tuple[tuple[str, dict[str, Any]], ...]
-Answer = Reply | Callable[[Received], Reply]
+ReplySource = Reply | Callable[[Received], Reply]
 
 
 @attrs.frozen
-class Said:
-    """An answer, in no format yet.
+class ScriptedReply:
+    """A response, independent of the wire format.
 
-    :param calls: names and arguments; the ids are ``call_{first}`` and so on.
+    :param calls: names and arguments of tool calls; the ids are ``call_{first_call_number}`` and so
+        on.
     """
 
     text: str = TEXT
     calls: Calls = ()
-    first: int = 1
+    first_call_number: int = 1
 
     @property
-    def words(self) -> tuple[str, ...]:
-        return WORDS if self.text == TEXT else (self.text,) if self.text else ()
+    def text_chunks(self) -> tuple[str, ...]:
+        return TEXT_CHUNKS if self.text == TEXT else (self.text,) if self.text else ()
 
-    def ids(self) -> Iterator[tuple[str, str, str]]:
+    def number_calls(self) -> Iterator[tuple[str, str, str]]:
         """Id, name and arguments of each call."""
-        for at, (name, arguments) in enumerate(self.calls, self.first):
-            yield f"call_{at}", name, json.dumps(arguments)
+        for number, (name, arguments) in enumerate(self.calls, self.first_call_number):
+            yield f"call_{number}", name, json.dumps(arguments)
 
     def __call__(self, received: Received) -> Reply:
         body = received.json()
-        if received.path == CHAT:
-            return self.completion(bool(body.get("stream")))
-        if received.path == RESPONSES:
-            return self.response(bool(body.get("stream")))
+        if received.path == CHAT_PATH:
+            return self.build_chat_completion(bool(body.get("stream")))
+        if received.path == RESPONSES_PATH:
+            return self.build_response(bool(body.get("stream")))
         request = body["chatRequest"]
-        kinds = {"GENERIC": self.generic, "COHERE": self.cohere, "COHEREV2": self.cohere_v2}
-        return kinds[request["apiFormat"]](bool(request.get("isStream")))
+        builders = {
+            "GENERIC": self.build_generic,
+            "COHERE": self.build_cohere_v1,
+            "COHEREV2": self.build_cohere_v2,
+        }
+        return builders[request["apiFormat"]](bool(request.get("isStream")))
 
     # The formats.
 
-    def completion(self, stream: bool) -> Reply:
-        about = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}
-        called = [
-            {"index": at, "id": i, "type": "function", "function": {"name": n, "arguments": a}}
-            for at, (i, n, a) in enumerate(self.ids())
+    def build_chat_completion(self, stream: bool) -> Reply:
+        head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL_ID}
+        calls = [
+            {
+                "index": index,
+                "id": call_id,
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+            for index, (call_id, name, arguments) in enumerate(self.number_calls())
         ]
-        calls = {"tool_calls": called} if called else {}
-        finish = "tool_calls" if called else "stop"
+        tool_calls = {"tool_calls": calls} if calls else {}
+        finish_reason = "tool_calls" if calls else "stop"
         if not stream:
-            message = {"role": "assistant", "content": self.text or None, **calls}
-            choice = {"index": 0, "message": message, "finish_reason": finish}
-            return Reply.json({**about, "choices": [choice], "usage": USAGE})
+            message = {"role": "assistant", "content": self.text or None, **tool_calls}
+            choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+            return Reply.json({**head, "choices": [choice], "usage": OPENAI_USAGE})
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-        deltas += [{"content": word} for word in self.words]
-        deltas += [calls] if calls else []
-        events = [chunk(delta) for delta in deltas] + [chunk(finish=finish)]
-        events.append({**chunk(), "choices": [], "usage": USAGE})
-        return Reply.sse([{**event, "model": MODEL} for event in events])
+        deltas += [{"content": text} for text in self.text_chunks]
+        deltas += [tool_calls] if tool_calls else []
+        chunks = [build_chunk(delta) for delta in deltas] + [
+            build_chunk(finish_reason=finish_reason)
+        ]
+        chunks.append({**build_chunk(), "choices": [], "usage": OPENAI_USAGE})
+        return Reply.sse([{**chunk, "model": MODEL_ID} for chunk in chunks])
 
-    def response(self, stream: bool) -> Reply:
+    def build_response(self, stream: bool) -> Reply:
         items: list[dict[str, Any]] = []
         if self.text:
             part = {"type": "output_text", "text": self.text, "annotations": []}
-            about = {"type": "message", "role": "assistant", "status": "completed"}
-            items.append({"id": "msg_0", "content": [part], **about})
-        for at, (i, n, a) in enumerate(self.ids()):
-            named = {"id": f"fc_{at}", "call_id": i, "name": n, "arguments": a}
-            items.append({"type": "function_call", "status": "completed", **named})
-        make = stream_reply if stream else whole_reply
-        return make(*items, id=f"resp_{next(_NUMBERS)}", model=MODEL)
+            head = {"type": "message", "role": "assistant", "status": "completed"}
+            items.append({"id": "msg_0", "content": [part], **head})
+        for index, (call_id, name, arguments) in enumerate(self.number_calls()):
+            call = {"id": f"fc_{index}", "call_id": call_id, "name": name, "arguments": arguments}
+            items.append({"type": "function_call", "status": "completed", **call})
+        build = build_stream_reply if stream else build_reply
+        return build(*items, id=f"resp_{next(_response_numbers)}", model=MODEL_ID)
 
-    def generic(self, stream: bool) -> Reply:
-        called = [
-            {"type": "FUNCTION", "id": i, "name": n, "arguments": a} for i, n, a in self.ids()
+    def build_generic(self, stream: bool) -> Reply:
+        calls = [
+            {"type": "FUNCTION", "id": call_id, "name": name, "arguments": arguments}
+            for call_id, name, arguments in self.number_calls()
         ]
-        calls = {"toolCalls": called} if called else {}
-        finish = "tool_calls" if called else "stop"
+        tool_calls = {"toolCalls": calls} if calls else {}
+        finish_reason = "tool_calls" if calls else "stop"
         if not stream:
-            content = {"content": [_text(self.text)]} if self.text else {}
-            message = {"role": "ASSISTANT", **content, **calls}
-            choice = {"index": 0, "message": message, "finishReason": finish}
-            return _whole({"apiFormat": "GENERIC", "choices": [choice], "usage": COUNTS})
-        found: list[dict[str, Any]] = [{"content": [_text(word)]} for word in self.words]
-        found += [calls] if calls else []
-        events = [{"index": 0, "message": {"role": "ASSISTANT", **delta}} for delta in found]
-        events += [{"index": 0, "finishReason": finish}, {"usage": COUNTS}]
-        return Reply.sse(events)
-
-    def cohere(self, stream: bool) -> Reply:
-        called = [{"name": name, "parameters": arguments} for name, arguments in self.calls]
-        calls = {"toolCalls": called} if called else {}
-        last = {"apiFormat": "COHERE", "text": self.text, "finishReason": "COMPLETE", **calls}
-        if not stream:
-            return _whole({**last, "usage": COUNTS})
-        pieces = [{"apiFormat": "COHERE", "text": word} for word in self.words]
-        return Reply.sse([*pieces, {**last, "usage": COUNTS}], done=False)
-
-    def cohere_v2(self, stream: bool) -> Reply:
-        called = [
-            {"id": i, "type": "FUNCTION", "function": {"name": n, "arguments": a}}
-            for i, n, a in self.ids()
+            content = {"content": [_build_text_part(self.text)]} if self.text else {}
+            message = {"role": "ASSISTANT", **content, **tool_calls}
+            choice = {"index": 0, "message": message, "finishReason": finish_reason}
+            return _build_chat_result(
+                {"apiFormat": "GENERIC", "choices": [choice], "usage": OCI_USAGE}
+            )
+        deltas: list[dict[str, Any]] = [
+            {"content": [_build_text_part(text)]} for text in self.text_chunks
         ]
-        calls = {"toolCalls": called} if called else {}
-        finish = "TOOL_CALL" if called else "COMPLETE"
-        last = {"apiFormat": "COHEREV2", "id": "1", "finishReason": finish, "usage": COUNTS}
+        deltas += [tool_calls] if tool_calls else []
+        chunks = [{"index": 0, "message": {"role": "ASSISTANT", **delta}} for delta in deltas]
+        chunks += [{"index": 0, "finishReason": finish_reason}, {"usage": OCI_USAGE}]
+        return Reply.sse(chunks)
+
+    def build_cohere_v1(self, stream: bool) -> Reply:
+        calls = [{"name": name, "parameters": arguments} for name, arguments in self.calls]
+        tool_calls = {"toolCalls": calls} if calls else {}
+        last_chunk = {
+            "apiFormat": "COHERE",
+            "text": self.text,
+            "finishReason": "COMPLETE",
+            **tool_calls,
+        }
         if not stream:
-            content = [_text(self.text)] if self.text else []
-            message = {"role": "ASSISTANT", "content": content, **calls}
-            return _whole({**last, "message": message})
-        found: list[dict[str, Any]] = [{"content": [_text(word)]} for word in self.words]
-        found += [calls] if calls else []
-        events = [{"apiFormat": "COHEREV2", "message": {"role": "ASSISTANT", **d}} for d in found]
-        return Reply.sse([*events, last], done=False)
+            return _build_chat_result({**last_chunk, "usage": OCI_USAGE})
+        chunks = [{"apiFormat": "COHERE", "text": text} for text in self.text_chunks]
+        return Reply.sse([*chunks, {**last_chunk, "usage": OCI_USAGE}], done=False)
+
+    def build_cohere_v2(self, stream: bool) -> Reply:
+        calls = [
+            {"id": call_id, "type": "FUNCTION", "function": {"name": name, "arguments": arguments}}
+            for call_id, name, arguments in self.number_calls()
+        ]
+        tool_calls = {"toolCalls": calls} if calls else {}
+        last_chunk = {
+            "apiFormat": "COHEREV2",
+            "id": "1",
+            "finishReason": "TOOL_CALL" if calls else "COMPLETE",
+            "usage": OCI_USAGE,
+        }
+        if not stream:
+            content = [_build_text_part(self.text)] if self.text else []
+            message = {"role": "ASSISTANT", "content": content, **tool_calls}
+            return _build_chat_result({**last_chunk, "message": message})
+        deltas: list[dict[str, Any]] = [
+            {"content": [_build_text_part(text)]} for text in self.text_chunks
+        ]
+        deltas += [tool_calls] if tool_calls else []
+        chunks = [
+            {"apiFormat": "COHEREV2", "message": {"role": "ASSISTANT", **delta}} for delta in deltas
+        ]
+        return Reply.sse([*chunks, last_chunk], done=False)
 
 
-def _text(said: str) -> dict[str, Any]:
-    return {"type": "TEXT", "text": said}
+def _build_text_part(text: str) -> dict[str, Any]:
+    return {"type": "TEXT", "text": text}
 
 
-def _whole(chat: dict[str, Any]) -> Reply:
-    return Reply.json({"modelId": MODEL, "modelVersion": "1.0", "chatResponse": chat})
+def _build_chat_result(chat_response: dict[str, Any]) -> Reply:
+    return Reply.json({"modelId": MODEL_ID, "modelVersion": "1.0", "chatResponse": chat_response})
 
 
-class _Numbers(Iterator[int]):
-    """Counts the answers of a test run; an id is never given twice."""
+class _ThreadSafeCounter(Iterator[int]):
+    """Numbers the responses of a test run, so that no id is used twice."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -164,132 +195,140 @@ class _Numbers(Iterator[int]):
             return self._last
 
 
-_NUMBERS = _Numbers()
+_response_numbers = _ThreadSafeCounter()
 
 
-def refusal(status: int, code: str, message: str) -> Reply:
-    """A refusal in OCI's form."""
+def make_error_reply(status: int, code: str, message: str) -> Reply:
+    """An error in OCI's format."""
     return Reply.json({"code": code, "message": message}, status=status)
 
 
-class Inference(Services):
-    """Answers whoever is let in with what it is told to say, else with ``TEXT``.
+class InferenceCloud(CredentialServices):
+    """Replies to accepted requests with the queued replies, then with a default one (``TEXT``).
 
-    :ivar bearer: the API key of the Generative AI service that is let in unsigned; or None.
-    :ivar answered: the requests that were let in.
+    :ivar bearer_key: the API key of the Generative AI service that needs no signature; or None.
+    :ivar accepted_requests: the requests that were accepted.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.bearer: str | None = None
-        self.answered: list[Received] = []
-        self._script: deque[Answer] = deque()
-        self._ever: Answer = Said()
+        self.bearer_key: str | None = None
+        self.accepted_requests: list[Received] = []
+        self._queued_replies: deque[ReplySource] = deque()
+        self._default_reply: ReplySource = ScriptedReply()
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         super().__enter__()
-        for path in (CHAT, NATIVE, RESPONSES):
-            self.server.route("POST", path, self.answer)
+        for path in (CHAT_PATH, NATIVE_PATH, RESPONSES_PATH):
+            self.server.route("POST", path, self.reply_to_inference)
         return self
 
-    def says(self, *answers: Answer) -> None:
-        """Answer the next requests with these, one each."""
-        self._script.extend(answers)
+    def queue_replies(self, *replies: ReplySource) -> None:
+        """Reply to the next requests with these, one each."""
+        self._queued_replies.extend(replies)
 
-    def always(self, answer: Answer) -> None:
-        """Answer all others with this."""
-        self._ever = answer
+    def set_default_reply(self, reply: ReplySource) -> None:
+        """Reply with this whenever the queue is empty."""
+        self._default_reply = reply
 
-    def answer(self, received: Received) -> Reply:
-        if self.bearer is not None and "Signature" not in received.headers["authorization"]:
-            if received.headers["authorization"] != f"Bearer {self.bearer}":
-                return refusal(401, "NotAuthenticated", "no such key")
+    def reply_to_inference(self, received: Received) -> Reply:
+        if self.bearer_key is not None and "Signature" not in received.headers["authorization"]:
+            if received.headers["authorization"] != f"Bearer {self.bearer_key}":
+                return make_error_reply(401, "NotAuthenticated", "no such key")
         else:
-            refused = self.check(received)
-            if refused is not None:
-                return refused
+            rejection = self.make_rejection(received)
+            if rejection is not None:
+                return rejection
             if received.headers.get("opc-compartment-id") != COMPARTMENT:
-                return refusal(400, "MissingParameter", "no compartment")
-        if received.path == NATIVE and received.json()["compartmentId"] != COMPARTMENT:
-            return refusal(400, "InvalidParameter", "another compartment")
-        return self.next(received)
+                return make_error_reply(400, "MissingParameter", "no compartment")
+        if received.path == NATIVE_PATH and received.json()["compartmentId"] != COMPARTMENT:
+            return make_error_reply(400, "InvalidParameter", "another compartment")
+        return self.take_next_reply(received)
 
-    def unchecked(self, received: Received) -> Reply:
-        """For what the oci package sends by itself: signed, but without the compartment header."""
-        return self.check(received) or self.next(received)
+    def reply_without_compartment(self, received: Received) -> Reply:
+        """For requests that the oci package sends: signed, but without the compartment header."""
+        return self.make_rejection(received) or self.take_next_reply(received)
 
-    def next(self, received: Received) -> Reply:
-        """What is to be said now."""
+    def take_next_reply(self, received: Received) -> Reply:
+        """Record the request; reply with the next of the queue, or with the default."""
         with self.lock:
-            self.answered.append(received)
-            answer = self._script.popleft() if self._script else self._ever
-        return answer if isinstance(answer, Reply) else answer(received)
+            self.accepted_requests.append(received)
+            reply = self._queued_replies.popleft() if self._queued_replies else self._default_reply
+        return reply if isinstance(reply, Reply) else reply(received)
 
     @property
-    def sent(self) -> dict[str, Any]:
-        """The JSON that was let in last."""
-        body: dict[str, Any] = self.answered[-1].json()
+    def last_body(self) -> dict[str, Any]:
+        """The JSON body of the last accepted request."""
+        body: dict[str, Any] = self.accepted_requests[-1].json()
         return body
 
 
-# -- models of it --------------------------------------------------------------------------------
+# -- models that use it --------------------------------------------------------------------------
 
-Make = Callable[..., Any]
-
-
-def _settled(cloud: Inference, kw: dict[str, Any]) -> dict[str, Any]:
-    known = {"compartment_id": COMPARTMENT, "timeout": 10.0, "max_retries": 0}
-    return {**known, **kw}
+ModelFactory = Callable[..., Any]
 
 
-def chat_model(cloud: Inference, model: str = MODEL, **kw: Any) -> OCIChatCompletionsModel:
+def _add_defaults(cloud: InferenceCloud, kw: dict[str, Any]) -> dict[str, Any]:
+    defaults = {"compartment_id": COMPARTMENT, "timeout": FOREVER, "max_retries": 0}
+    return {**defaults, **kw}
+
+
+def make_chat_completions_model(
+    cloud: InferenceCloud, model: str = MODEL_ID, **kw: Any
+) -> OCIChatCompletionsModel:
     if not kw.keys() & {"auth_type", "api_key", "sdk_client"}:
         kw = {"profile": "DEFAULT", **kw}
     kw = {"base_url": f"{cloud.url}/openai/v1", **kw}
-    return OCIChatCompletionsModel(model, **_settled(cloud, kw))
+    return OCIChatCompletionsModel(model, **_add_defaults(cloud, kw))
 
 
-def native_model(cloud: Inference, model: str = MODEL, **kw: Any) -> OCIModel:
+def make_generic_model(cloud: InferenceCloud, model: str = MODEL_ID, **kw: Any) -> OCIModel:
     if "profile" in kw:
         kw["profile_name"] = kw.pop("profile")
-    return OCIModel(model, **_settled(cloud, {"service_endpoint": cloud.url, **kw}))
+    return OCIModel(model, **_add_defaults(cloud, {"service_endpoint": cloud.url, **kw}))
 
 
-def cohere_model(cloud: Inference, model: str = "cohere.command-r-plus", **kw: Any) -> OCIModel:
-    return native_model(cloud, model, **kw)
+def make_cohere_v1_model(
+    cloud: InferenceCloud, model: str = "cohere.command-r-plus", **kw: Any
+) -> OCIModel:
+    return make_generic_model(cloud, model, **kw)
 
 
-def cohere_v2_model(cloud: Inference, model: str = "cohere.command-a-03", **kw: Any) -> OCIModel:
-    return native_model(cloud, model, **{"api_format": "COHEREV2", **kw})
+def make_cohere_v2_model(
+    cloud: InferenceCloud, model: str = "cohere.command-a-03", **kw: Any
+) -> OCIModel:
+    return make_generic_model(cloud, model, **{"api_format": "COHEREV2", **kw})
 
 
-def responses_model(cloud: Inference, model: str = MODEL, **kw: Any) -> OCIResponsesModel:
+def make_responses_model(
+    cloud: InferenceCloud, model: str = MODEL_ID, **kw: Any
+) -> OCIResponsesModel:
     if not kw.keys() & {"auth_type", "api_key", "sdk_client"}:
         kw = {"profile": "DEFAULT", **kw}
     kw = {"base_url": f"{cloud.url}/openai/v1", **kw}
-    return OCIResponsesModel(model, **_settled(cloud, kw))
+    return OCIResponsesModel(model, **_add_defaults(cloud, kw))
 
 
-MODELS: dict[str, Make] = {
-    "chat": chat_model,
-    "generic": native_model,
-    "cohere": cohere_model,
-    "cohere2": cohere_v2_model,
-    "responses": responses_model,
+MODEL_FACTORIES: dict[str, ModelFactory] = {
+    "chat": make_chat_completions_model,
+    "generic": make_generic_model,
+    "cohere": make_cohere_v1_model,
+    "cohere2": make_cohere_v2_model,
+    "responses": make_responses_model,
 }
-THREE = ("chat", "generic", "responses")
-"""One of each class."""
+ONE_PER_CLASS = ("chat", "generic", "responses")
+"""One model of each class."""
 
 
 @pytest.fixture
-def cloud() -> Iterator[Inference]:
-    """The service, which knows the user's API key."""
-    with Inference() as cloud:
-        cloud.trust("user")
+def cloud() -> Iterator[InferenceCloud]:
+    """The service, with the user's API key registered."""
+    with InferenceCloud() as cloud:
+        cloud.register_key("user")
         yield cloud
 
 
 @pytest.fixture
 def profile(tmp_path: Path) -> Path:
-    """A home with an API key in the profile DEFAULT; the file."""
-    return api_key_profile(tmp_path)
+    """The config file, with an API key in the profile DEFAULT."""
+    return write_api_key_profile(tmp_path)

@@ -1,8 +1,8 @@
-"""The ``oci`` package's own classes as the judge of what Locus writes to OCI, and reads from it.
+"""Checks JSON for OCI with the ``oci`` package's own model classes.
 
-The package deserialises JSON into its classes and drops what they do not know, maps words it does
-not know to ``UNKNOWN_ENUM_VALUE``, and makes strings of numbers. So a body that comes out of the
-classes as it went in holds nothing they cannot say.
+The package deserializes JSON into its classes and drops members that they do not know, maps unknown
+enum values to ``UNKNOWN_ENUM_VALUE``, and converts numbers to strings. So if a body is unchanged
+after a round trip through the classes, it contains nothing that they do not know.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ import pytest
 
 
 @cache
-def _client() -> Any:
+def _get_base_client() -> Any:
     oci = pytest.importorskip("oci")
 
-    class Unsigned(oci.auth.signers.SecurityTokenSigner):  # type: ignore[misc]
+    class NoSigner(oci.auth.signers.SecurityTokenSigner):  # type: ignore[misc]
         """A signer for a client that never sends."""
 
         def __init__(self) -> None:
             pass
 
     client = oci.generative_ai_inference.GenerativeAiInferenceClient(
-        {}, signer=Unsigned(), service_endpoint="http://127.0.0.1:1"
+        {}, signer=NoSigner(), service_endpoint="http://127.0.0.1:1"
     )
     return client.base_client
 
 
-def understood(body: Any, kind: str) -> Any:
-    """The object of a class of ``oci.generative_ai_inference.models`` that ``body`` stands for."""
-    return _client().deserialize_response_data(json.dumps(body).encode(), kind)
+def deserialize(body: Any, class_name: str) -> Any:
+    """``body`` as an object of a class of ``oci.generative_ai_inference.models``."""
+    return _get_base_client().deserialize_response_data(json.dumps(body).encode(), class_name)
 
 
-def written(value: Any) -> Any:
+def serialize(value: Any) -> Any:
     """An object of those classes as the JSON that the package would send."""
-    return json.loads(json.dumps(_client().sanitize_for_serialization(value)))
+    return json.loads(json.dumps(_get_base_client().sanitize_for_serialization(value)))
 
 
-def check_accepted(body: Any, kind: str = "ChatDetails") -> None:
-    """The class ``kind`` can say all of ``body``, and nothing in other words."""
-    again = written(understood(body, kind))
-    assert same(again, body), (again, body)
+def check_round_trip(body: Any, class_name: str = "ChatDetails") -> None:
+    """Check that ``body`` is unchanged after a round trip through the class."""
+    round_trip = serialize(deserialize(body, class_name))
+    assert is_same_json(round_trip, body), (round_trip, body)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equality of JSON values: 1 is 1.0, and true is neither."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
+def is_same_json(a: Any, b: Any) -> bool:
+    """Whether two JSON values are equal. The numbers 1 and 1.0 are, but ``true`` equals neither."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(is_same_json(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(is_same_json, a, b))
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    return bool(a == b)

@@ -1,4 +1,4 @@
-"""What the tests of OCI's authentication send with: a small signed model, and its surroundings."""
+"""For the tests of OCI's authentication: a small model that signs, and an isolated environment."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from typing import Any
 import pytest
 
 from locus.models.native.openai import OpenAIModel
-from locus.models.providers.oci._signing import OCISigner, Pace
-from locus.models.providers.oci.settings import OCIAuth, auth_of
-from tests.support.oci.cloud import COMPARTMENT, Cloud
-from tests.support.oci.credential_services import Services
-from tests.support.oci.crypto import TENANCY, USER, fingerprint, key, pem
+from locus.models.providers.oci._refresh_policy import RefreshPolicy
+from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci.authentication import OCIAuth, resolve_auth
+from tests.support.oci.cloud import COMPARTMENT, LoopbackCloud
+from tests.support.oci.credential_services import CredentialServices
+from tests.support.oci.crypto import TENANCY, USER, compute_fingerprint, get_private_key, to_pem
 from tests.support.oci.profiles import write_profile
+from tests.support.timing import FOREVER
 
-QUICK = Pace(again=0.2, settled=0.0, shared=0.5)
-"""Refresh soon after a failure, and credentials that have only just come."""
+FAST_REFRESH_POLICY = RefreshPolicy(retry_delay=0.2, min_renewal_age=0.0, failure_cache_seconds=0.5)
+"""Refreshes soon after a failure, and also credentials that are new."""
 
 
-def signed_model(cloud: Cloud, signer: OCISigner, **kw: Any) -> OpenAIModel:
-    """A model that signs, with a foreign key that must not come through."""
+def make_signed_model(cloud: LoopbackCloud, signer: OCISigner, **kw: Any) -> OpenAIModel:
+    """A model that signs. Its API key is foreign and must not be sent."""
 
     class SignedModel(OpenAIModel):
         def _signer(self) -> OCISigner:
             return signer
 
-        def _headers(self) -> dict[str, str]:
-            return {**super()._headers(), "opc-compartment-id": COMPARTMENT}
+        def _provider_headers(self) -> dict[str, str]:
+            return {**super()._provider_headers(), "opc-compartment-id": COMPARTMENT}
 
-    kw = {"timeout": 10.0, "max_retries": 0, "api_key": "sk-foreign-key", **kw}
+    kw = {"timeout": FOREVER, "max_retries": 0, "api_key": "sk-foreign-key", **kw}
     return SignedModel("loop-1", base_url=kw.pop("base_url", f"{cloud.url}/openai/v1"), **kw)
 
 
-def quick(auth: OCIAuth | None = None, pace: Pace = QUICK, **kw: Any) -> OCISigner:
-    """A signer of its own, not the process's."""
-    return OCISigner(auth or auth_of(**kw), pace=pace)
+def make_signer(
+    auth: OCIAuth | None = None, refresh_policy: RefreshPolicy = FAST_REFRESH_POLICY, **kw: Any
+) -> OCISigner:
+    """A new signer, not the one that the process shares."""
+    return OCISigner(auth or resolve_auth(**kw), refresh_policy=refresh_policy)
 
 
-def metadata_at(url: str, patch: pytest.MonkeyPatch) -> None:
-    """Have the metadata service looked for at ``url``, and not at the real one's address."""
-    from oci.auth.signers import InstancePrincipalsSecurityTokenSigner as Instance
+def set_metadata_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make ``url`` the address of the metadata service, in place of the real one."""
+    from oci.auth.signers import InstancePrincipalsSecurityTokenSigner
 
-    patch.setenv("OCI_METADATA_BASE_URL", url)
-    # Older versions of oci have read the environment when they were imported.
+    monkeypatch.setenv("OCI_METADATA_BASE_URL", url)
+    # Older versions of oci read the environment at import time.
     for name, path in {
         "METADATA_URL_BASE": "",
         "GET_REGION_URL": "/instance/region",
@@ -53,59 +57,61 @@ def metadata_at(url: str, patch: pytest.MonkeyPatch) -> None:
         "LEAF_CERTIFICATE_PRIVATE_KEY_URL": "/identity/key.pem",
         "INTERMEDIATE_CERTIFICATE_URL": "/identity/intermediate.pem",
     }.items():
-        patch.setattr(Instance, name, f"{url}{path}")
+        monkeypatch.setattr(InstancePrincipalsSecurityTokenSigner, name, f"{url}{path}")
 
 
 @pytest.fixture
-def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A home of one's own, services that nobody listens at, and no way out of this machine."""
-    connect, resolve = socket.socket.connect, socket.getaddrinfo
+def isolated_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A temporary home, services at closed ports, and no connections to other machines."""
+    connect, getaddrinfo = socket.socket.connect, socket.getaddrinfo
 
-    def connect_here(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in _HERE:
+    def connect_to_loopback(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in _LOOPBACK_HOSTS:
             raise OSError(f"a test wanted to connect to {address[0]}")
         connect(self, address)
 
-    def resolve_here(host: Any, *args: Any, **kw: Any) -> Any:
-        if (host.decode() if isinstance(host, bytes) else host) not in _HERE:
+    def resolve_loopback(host: Any, *args: Any, **kw: Any) -> Any:
+        if (host.decode() if isinstance(host, bytes) else host) not in _LOOPBACK_HOSTS:
             raise OSError(f"a test wanted the address of {host}")
-        return resolve(host, *args, **kw)
+        return getaddrinfo(host, *args, **kw)
 
-    monkeypatch.setattr(socket.socket, "connect", connect_here)
-    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
-    metadata_at("http://127.0.0.1:1/opc/v2", monkeypatch)
+    monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_loopback)
+    set_metadata_url("http://127.0.0.1:1/opc/v2", monkeypatch)
     monkeypatch.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", "http://127.0.0.1:1")
     return monkeypatch
 
 
 @pytest.fixture
-def cloud(surroundings: pytest.MonkeyPatch) -> Iterator[Services]:
-    """A cloud with all services, which are the ones that this machine asks."""
-    with Services() as cloud:
-        metadata_at(f"{cloud.url}/opc/v2", surroundings)
-        surroundings.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", cloud.url)
+def cloud(isolated_environment: pytest.MonkeyPatch) -> Iterator[CredentialServices]:
+    """A cloud with all services; the environment points to them."""
+    with CredentialServices() as cloud:
+        set_metadata_url(f"{cloud.url}/opc/v2", isolated_environment)
+        isolated_environment.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", cloud.url)
         yield cloud
 
 
-_HERE = ("127.0.0.1", "::1", "localhost")
+_LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
-def write_key(home: Path, name: str, passphrase: str | None = None) -> Path:
-    """The key ``name`` as a file."""
+def write_key_file(home: Path, name: str, passphrase: str | None = None) -> Path:
+    """Write the key ``name`` to a file; return its path."""
     file = home / f"{name.replace(' ', '_')}.pem"
-    file.write_text(pem(key(name), passphrase))
+    file.write_text(to_pem(get_private_key(name), passphrase))
     return file
 
 
-def api_key_profile(home: Path, name: str = "DEFAULT", of: str = "user", **more: str) -> Path:
-    """A profile with an API key."""
+def write_api_key_profile(
+    home: Path, name: str = "DEFAULT", key_name: str = "user", **more: str
+) -> Path:
+    """Write a profile with an API key; return the config file's path."""
     return write_profile(
         home,
         name,
         tenancy=TENANCY,
         user=USER,
-        fingerprint=fingerprint(key(of)),
-        key_file=str(write_key(home, of, more.get("pass_phrase"))),
+        fingerprint=compute_fingerprint(get_private_key(key_name)),
+        key_file=str(write_key_file(home, key_name, more.get("pass_phrase"))),
         region="us-chicago-1",
         **more,
     )

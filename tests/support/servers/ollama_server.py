@@ -1,58 +1,51 @@
-"""A loopback server that plays Ollama, and models of it."""
+"""An Ollama model, and the replies that the loopback server gives to it."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-import pytest
 
 from locus.models.native.ollama import OllamaModel
 from locus.testing.loopback_server import LoopbackServer, Reply
-from tests.support.runtimes import TEXT, WORDS
-from tests.support.wire_json.ollama_json import end, piece
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS
+from tests.support.timing import FOREVER
+from tests.support.wire_json.ollama_json import make_chunk, make_last_chunk
 
-KEY = "ollama-loopback-0123456789abcdef"
-HERE = "http://127.0.0.1:9"
-"""An address where nobody listens."""
-LOOK = {
+API_KEY = "ollama-loopback-0123456789abcdef"
+UNUSED_ADDRESS = "http://127.0.0.1:9"
+"""A URL where no server listens."""
+LOOK_TOOL = {
     "type": "function",
     "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
 }
-COUNTS = {"prompt_eval_count": 9, "eval_count": 5}
+WIRE_COUNTS = {"prompt_eval_count": 9, "eval_count": 5}
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that says nothing about Ollama and proxies."""
-    for name in list(os.environ):
-        if name.startswith("OLLAMA_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    return monkeypatch
+def build_reply(text: str = TEXT, **message: Any) -> Reply:
+    """A response in one body."""
+    return Reply.json(
+        make_last_chunk(message={"role": "assistant", "content": text, **message}, **WIRE_COUNTS)
+    )
 
 
-def whole(said: str = TEXT, **message: Any) -> Reply:
-    """A whole answer."""
-    return Reply.json(end(message={"role": "assistant", "content": said, **message}, **COUNTS))
+def build_stream_reply() -> Reply:
+    """The same response as :func:`build_reply` gives, as a stream."""
+    return Reply.ndjson(
+        [*(make_chunk(content=word) for word in TEXT_CHUNKS), make_last_chunk(**WIRE_COUNTS)]
+    )
 
 
-def streamed() -> Reply:
-    """The same answer as a stream."""
-    return Reply.ndjson([*(piece(content=word) for word in WORDS), end(**COUNTS)])
-
-
-def refusal(status: int, error: str, **more: Any) -> Reply:
-    """An error as Ollama says it."""
+def build_error_reply(status: int, error: str, **more: Any) -> Reply:
+    """An error response in Ollama's format."""
     return Reply.json({"error": error, **more}, status)
 
 
-def model_of(server: LoopbackServer, **kw: Any) -> OllamaModel:
-    """A model of the loopback server. One try and five seconds, where nothing else is said."""
-    kw = {"base_url": server.url, "timeout": 5.0, "max_retries": 0, **kw}
+def make_model(server: LoopbackServer, **kw: Any) -> OllamaModel:
+    """A model of the loopback server. By default it does not retry, and waits five seconds."""
+    kw = {"base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw}
     return OllamaModel(kw.pop("model", "loop-1"), **kw)
 
 
-def sent(server: LoopbackServer) -> dict[str, Any]:
-    """The JSON that the server got last."""
+def get_last_body(server: LoopbackServer) -> dict[str, Any]:
+    """The JSON body of the last request that the server has received."""
     body: dict[str, Any] = server.requests[-1].json()
     return body

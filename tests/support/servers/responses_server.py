@@ -1,4 +1,4 @@
-"""A provider of the responses format, as a loopback server plays it, and the model that asks it."""
+"""A model of the responses format, and the replies that the loopback server gives to it."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ import attrs
 
 from locus.models.responses_model import ResponsesConfig, ResponsesModel
 from locus.testing.loopback_server import LoopbackServer, Reply
-from tests.support.runtimes import TEXT, WORDS
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS
+from tests.support.timing import FOREVER
 from tests.support.wire_json.responses_json import (
-    Answer,
     Event,
     Item,
-    around,
-    delta,
-    message,
-    whole,
+    SampleResponse,
+    build_body,
+    build_envelope,
+    make_message_item,
+    make_text_delta,
 )
 
 
 @attrs.frozen
-class LoopConfig(ResponsesConfig):
+class LoopbackConfig(ResponsesConfig):
     base_url: str = ""
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class LoopModel(ResponsesModel[LoopConfig]):
-    """What a provider of the format has to say for itself."""
+class LoopbackModel(ResponsesModel[LoopbackConfig]):
+    """The smallest model of the format: a URL and no headers of its own."""
 
     prefix: ClassVar[str] = "loop"
 
     def __init__(self, model: str = "loop-1", **kw: Any) -> None:
-        own = self._take_own(kw, LoopConfig)
-        own["config"] = LoopConfig(model=model, **kw)
-        self._start(own)
+        arguments = self._pop_model_arguments(kw, LoopbackConfig)
+        arguments["config"] = LoopbackConfig(model=model, **kw)
+        self._finish_init(arguments)
 
     def _url(self) -> str:
         return f"{self.config.base_url}/v1/responses"
 
-    def _headers(self) -> dict[str, str]:
+    def _provider_headers(self) -> dict[str, str]:
         return {}
 
 
-def model_of(server: LoopbackServer, **kw: Any) -> LoopModel:
-    return LoopModel(**{"base_url": server.url, "timeout": 5.0, "max_retries": 0, **kw})
+def make_model(server: LoopbackServer, **kw: Any) -> LoopbackModel:
+    """A model of the loopback server. By default it does not retry, and waits five seconds."""
+    return LoopbackModel(**{"base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw})
 
 
 USAGE = {
@@ -56,40 +58,58 @@ USAGE = {
 }
 
 
-def canned(*items: Item, **changes: Any) -> Answer:
-    """An answer that says ``TEXT``, or is made of other items."""
-    known = {"input_tokens": 9, "output_tokens": 5, "cached": 3, "thought": 2, "model": "loop-1"}
-    return Answer(items or (message(TEXT),), **{**known, **changes})
+def build_sample_response(*items: Item, **changes: Any) -> SampleResponse:
+    """A response whose text is ``TEXT``, or which holds other items."""
+    fields = {
+        "input_tokens": 9,
+        "output_tokens": 5,
+        "cached_tokens": 3,
+        "reasoning_tokens": 2,
+        "model": "loop-1",
+    }
+    return SampleResponse(items or (make_message_item(TEXT),), **{**fields, **changes})
 
 
-def whole_reply(*items: Item, **changes: Any) -> Reply:
-    """A whole answer."""
-    return Reply.json(whole(canned(*items, **changes)))
+def build_reply(*items: Item, **changes: Any) -> Reply:
+    """A response in one body."""
+    return Reply.json(build_body(build_sample_response(*items, **changes)))
 
 
-def stream_events(*items: Item, **changes: Any) -> list[Event]:
-    """The events of a streamed answer, texts in words and everything else at once."""
-    answer = canned(*items, **changes)
-    found: list[Event] = [{"type": "response.created", "response": around(answer)}]
-    for at, item in enumerate(answer.items):
-        place = {"output_index": at}
-        start = {**item, "content": []} if item["type"] == "message" else item
-        found.append({"type": "response.output_item.added", "item": start, **place})
+def build_stream_events(*items: Item, **changes: Any) -> list[Event]:
+    """The events of a streamed response: text in several deltas, everything else in one event."""
+    response = build_sample_response(*items, **changes)
+    events: list[Event] = [{"type": "response.created", "response": build_envelope(response)}]
+    for output_index, item in enumerate(response.items):
+        item_position = {"output_index": output_index}
+        added = {**item, "content": []} if item["type"] == "message" else item
+        events.append({"type": "response.output_item.added", "item": added, **item_position})
         if item["type"] == "message":
-            for part, said in enumerate(item["content"]):
-                inside = {**place, "content_index": part, "item_id": item["id"]}
-                begun = {"type": "response.content_part.added", "part": {**said, "text": ""}}
-                words = WORDS if said["text"] == TEXT else said["text"].partition(" ")
-                found.append({**begun, **inside})
-                found += [delta(word, at, part) | inside for word in words if word]
-                done = {"type": "response.output_text.done", "text": said["text"], **inside}
-                found += [done, {"type": "response.content_part.done", "part": said, **inside}]
-        found.append({"type": "response.output_item.done", "item": item, **place})
-    found.append({"type": f"response.{answer.status}", "response": whole(answer)})
-    return [{**event, "sequence_number": at} for at, event in enumerate(found)]
+            for content_index, part in enumerate(item["content"]):
+                events += _build_part_events(output_index, content_index, item["id"], part)
+        events.append({"type": "response.output_item.done", "item": item, **item_position})
+    events.append({"type": f"response.{response.status}", "response": build_body(response)})
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
 
 
-def stream_reply(*items: Item, **changes: Any) -> Reply:
-    """The same answer as :func:`whole_reply` gives, as a stream."""
-    found = stream_events(*items, **changes)
-    return Reply.sse([(event["type"], event) for event in found], done=False)
+def _build_part_events(
+    output_index: int, content_index: int, item_id: str, part: dict[str, Any]
+) -> list[Event]:
+    """The events of one part of a message."""
+    text = part["text"]
+    position = {"output_index": output_index, "content_index": content_index, "item_id": item_id}
+    chunks = TEXT_CHUNKS if text == TEXT else text.partition(" ")
+    deltas = [
+        make_text_delta(chunk, output_index, content_index) | position for chunk in chunks if chunk
+    ]
+    return [
+        {"type": "response.content_part.added", "part": {**part, "text": ""}, **position},
+        *deltas,
+        {"type": "response.output_text.done", "text": text, **position},
+        {"type": "response.content_part.done", "part": part, **position},
+    ]
+
+
+def build_stream_reply(*items: Item, **changes: Any) -> Reply:
+    """The same response as :func:`build_reply` gives, as a stream."""
+    events = build_stream_events(*items, **changes)
+    return Reply.sse([(event["type"], event) for event in events], done=False)

@@ -57,12 +57,13 @@ class Answered:
 
 
 @st.composite
-def said(draw: st.DrawFn, custom: bool = False, legible: bool = True) -> Said:
-    """One answer. ``custom`` allows free-text tools; ``legible`` leaves out malformed arguments."""
+def said(draw: st.DrawFn, custom: bool = False, valid_arguments: bool = True) -> Said:
+    """One answer. ``custom`` allows free-text tools; ``valid_arguments`` leaves out malformed
+    arguments."""
     calls = []
     for position in range(draw(st.integers(0, 3))):
         free = custom and draw(st.booleans())
-        ill = not legible and draw(st.integers(0, 3)) == 3
+        ill = not valid_arguments and draw(st.integers(0, 3)) == 3
         text = draw(texts() if free else malformed() if ill else written_arguments())
         calls.append(SaidCall(f"call_{position}", draw(names()), text, free))
     return Said(
@@ -76,11 +77,11 @@ def said(draw: st.DrawFn, custom: bool = False, legible: bool = True) -> Said:
 
 @st.composite
 def answers(
-    draw: st.DrawFn, max_candidates: int = 1, custom: bool = False, legible: bool = True
+    draw: st.DrawFn, max_candidates: int = 1, custom: bool = False, valid_arguments: bool = True
 ) -> Answered:
     """Whole answers."""
     counts = st.integers(0, 2**31)
-    candidates = st.lists(said(custom, legible), min_size=1, max_size=max_candidates)
+    candidates = st.lists(said(custom, valid_arguments), min_size=1, max_size=max_candidates)
     counted = draw(st.booleans())
     return Answered(
         candidates=tuple(draw(candidates)),

@@ -6,7 +6,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from locus.core.state import AgentState, ToolExecution
+from locus.core.state import AgentState, OutputRetries, ServerKnowledge, ToolExecution
 from tests.support.strategies.conversations import conversations
 from tests.support.strategies.plain import arguments, call_ids, halves, json_objects, names, texts
 
@@ -40,6 +40,16 @@ def states() -> st.SearchStrategy[AgentState]:
         metadata=json_objects(),
         usage=st.dictionaries(texts(max_size=5), st.integers(0, 2**70), max_size=2),
         confidence=st.floats(0, 1),
+        server_knowledge=st.none()
+        | st.builds(
+            ServerKnowledge,
+            messages=st.none() | st.integers(),
+            server=st.none() | texts(),
+            system_prompt=st.none() | texts(),
+        ),
+        empty_response_after=st.none() | st.integers(),
+        output_retries=st.none() | st.builds(OutputRetries, st.integers(), st.integers()),
+        cut_off_call_id=st.none() | call_ids(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Answers as Anthropic's messages JSON, whole and as events."""
+"""Responses as the JSON of Anthropic's Messages API: complete bodies, and the chunks of streams."""
 
 from __future__ import annotations
 
@@ -8,56 +8,50 @@ from typing import Any
 from hypothesis import strategies as st
 
 from locus.wire.anthropic_messages import AnthropicMessagesParser
-from tests.support.anthropic_turns import ALL_KINDS as ALL_KINDS
-from tests.support.anthropic_turns import KINDS as KINDS
-from tests.support.anthropic_turns import RESPOND as RESPOND
-from tests.support.anthropic_turns import Block, Turn
-from tests.support.anthropic_turns import canonical as canonical
-from tests.support.anthropic_turns import essence as essence
-from tests.support.anthropic_turns import expected as expected
-from tests.support.anthropic_turns import sent_back as sent_back
-from tests.support.anthropic_turns import structured as structured
-from tests.support.anthropic_turns import turns as turns
-from tests.support.decoding import Reading
+from tests.support.anthropic_responses import AnthropicResponse, Block
+from tests.support.decoding import StreamReader
 from tests.support.strategies import pieces
 
-# Whole answers, and answers in events.
+# Complete responses.
 
 
-def whole(turn: Turn) -> dict[str, Any]:
-    """The body of a whole answer."""
+def build_body(sample: AnthropicResponse) -> dict[str, Any]:
+    """The body of a complete response."""
     return {
-        "id": turn.id,
+        "id": sample.id,
         "type": "message",
         "role": "assistant",
-        "model": turn.model,
-        "content": list(turn.blocks),
-        **_ending(turn),
-        "usage": {"input_tokens": turn.input_tokens, **_counts(turn)},
+        "model": sample.model,
+        "content": list(sample.blocks),
+        **_build_stop_members(sample),
+        "usage": {"input_tokens": sample.input_tokens, **_build_final_usage(sample)},
     }
 
 
-def _ending(turn: Turn) -> dict[str, Any]:
+def _build_stop_members(sample: AnthropicResponse) -> dict[str, Any]:
     details = None
-    if turn.stop == "refusal":
-        details = {"type": "refusal", "category": None, "explanation": turn.explanation}
+    if sample.stop_reason == "refusal":
+        explanation = sample.refusal_explanation
+        details = {"type": "refusal", "category": None, "explanation": explanation}
     return {
-        "stop_reason": turn.stop,
-        "stop_sequence": turn.stop_sequence,
+        "stop_reason": sample.stop_reason,
+        "stop_sequence": sample.stop_sequence,
         "stop_details": details,
     }
 
 
-def _counts(turn: Turn) -> dict[str, Any]:
-    counts: dict[str, Any] = {
-        "cache_creation_input_tokens": turn.cache_written,
-        "cache_read_input_tokens": turn.cache_read,
-        "output_tokens": turn.output_tokens,
+def _build_final_usage(sample: AnthropicResponse) -> dict[str, Any]:
+    usage: dict[str, Any] = {
+        "cache_creation_input_tokens": sample.cache_creation_tokens,
+        "cache_read_input_tokens": sample.cache_read_tokens,
+        "output_tokens": sample.output_tokens,
     }
-    if turn.thinking_tokens is not None:
-        counts["output_tokens_details"] = {"thinking_tokens": turn.thinking_tokens}
-    return counts
+    if sample.thinking_tokens is not None:
+        usage["output_tokens_details"] = {"thinking_tokens": sample.thinking_tokens}
+    return usage
 
+
+# Streamed responses.
 
 NOISE: tuple[dict[str, Any], ...] = (
     {"type": "ping"},
@@ -65,48 +59,56 @@ NOISE: tuple[dict[str, Any], ...] = (
     {"type": "content_block_delta", "index": 0},
     {"type": "message_delta", "delta": {}, "usage": None},
 )
+"""Chunks that a decoder has to ignore."""
 
 
 @st.composite
-def events(draw: st.DrawFn, turn: Turn, plain: bool = False) -> list[dict[str, Any]]:
-    """The events of a streamed answer. ``plain`` leaves out what the API does not send today."""
-    start = whole(turn) | {"content": [], "stop_reason": None, "stop_sequence": None}
-    start["stop_details"] = None
-    start["usage"] = {"input_tokens": turn.input_tokens, "output_tokens": 1}
-    if turn.cache_read is not None and draw(st.booleans()):  # all counts, or the last ones alone
-        start["usage"]["cache_read_input_tokens"] = turn.cache_read // 2
-    found: list[dict[str, Any]] = [{"type": "message_start", "message": start}]
-    for index, block in enumerate(turn.blocks):
-        begun, deltas = draw(_deltas(block, turn.written.get(index, "")))
-        found.append({"type": "content_block_start", "index": index, "content_block": begun})
-        found += [
+def stream_chunks(
+    draw: st.DrawFn, sample: AnthropicResponse, official_only: bool = False
+) -> list[dict[str, Any]]:
+    """The chunks of a streamed response.
+
+    :param official_only: leave out what the API does not send today.
+    """
+    message = build_body(sample) | {"content": [], "stop_reason": None, "stop_sequence": None}
+    message["stop_details"] = None
+    message["usage"] = {"input_tokens": sample.input_tokens, "output_tokens": 1}
+    if sample.cache_read_tokens is not None and draw(st.booleans()):  # a first count, or none
+        message["usage"]["cache_read_input_tokens"] = sample.cache_read_tokens // 2
+    chunks: list[dict[str, Any]] = [{"type": "message_start", "message": message}]
+    for index, block in enumerate(sample.blocks):
+        start_block, deltas = draw(_block_deltas(block, sample.input_json.get(index, "")))
+        chunks.append({"type": "content_block_start", "index": index, "content_block": start_block})
+        chunks += [
             {"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas
         ]
-        found.append({"type": "content_block_stop", "index": index})
-    usage = _counts(turn)
+        chunks.append({"type": "content_block_stop", "index": index})
+    usage = _build_final_usage(sample)
     if draw(st.booleans()):
-        usage["input_tokens"] = turn.input_tokens
-    found.append({"type": "message_delta", "delta": _ending(turn), "usage": usage})
+        usage["input_tokens"] = sample.input_tokens
+    chunks.append({"type": "message_delta", "delta": _build_stop_members(sample), "usage": usage})
     for _ in range(draw(st.integers(0, 2))):
-        noise = {"type": "ping"} if plain else draw(st.sampled_from(NOISE))
-        found.insert(draw(st.integers(1, len(found))), noise)
-    return [*found, {"type": "message_stop"}]
+        noise = {"type": "ping"} if official_only else draw(st.sampled_from(NOISE))
+        chunks.insert(draw(st.integers(1, len(chunks))), noise)
+    return [*chunks, {"type": "message_stop"}]
 
 
 @st.composite
-def _deltas(draw: st.DrawFn, block: Block, written: str) -> tuple[Block, list[dict[str, Any]]]:
-    """A block as it begins, and the deltas that make the rest of it."""
+def _block_deltas(
+    draw: st.DrawFn, block: Block, input_json: str
+) -> tuple[Block, list[dict[str, Any]]]:
+    """The block of ``content_block_start``, and the deltas that complete it."""
     match block["type"]:
         case "text":
             deltas = [{"type": "text_delta", "text": t} for t in draw(pieces(block["text"]))]
-            begun = {**block, "text": ""}
+            start_block = {**block, "text": ""}
             if block["citations"] is not None:
-                begun["citations"] = []
+                start_block["citations"] = []
                 deltas += [
                     {"type": "citations_delta", "citation": citation}
                     for citation in block["citations"]
                 ]
-            return begun, deltas
+            return start_block, deltas
         case "thinking":
             deltas = [
                 {"type": "thinking_delta", "thinking": t} for t in draw(pieces(block["thinking"]))
@@ -115,10 +117,10 @@ def _deltas(draw: st.DrawFn, block: Block, written: str) -> tuple[Block, list[di
             return {**block, "thinking": "", "signature": ""}, deltas
         case "tool_use" | "server_tool_use":
             if block["input"] == {} and draw(st.booleans()):
-                written = ""
-            cut = draw(pieces(written))
+                input_json = ""
             return {**block, "input": {}}, [
-                {"type": "input_json_delta", "partial_json": piece} for piece in cut
+                {"type": "input_json_delta", "partial_json": chunk}
+                for chunk in draw(pieces(input_json))
             ]
     return block, []
 
@@ -127,62 +129,67 @@ def _deltas(draw: st.DrawFn, block: Block, written: str) -> tuple[Block, list[di
 
 
 @st.composite
-def framed(draw: st.DrawFn, found: list[dict[str, Any]]) -> bytes:
-    """Events as server-sent events, with whatever line ends and comments servers use."""
-    end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
-    ascii_ = draw(st.booleans())
+def framed_streams(draw: st.DrawFn, chunks: list[dict[str, Any]]) -> bytes:
+    """The chunks as server-sent events, with line ends and comments as servers may send them."""
+    line_end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
+    ensure_ascii = draw(st.booleans())
     indent = draw(st.sampled_from([None, None, None, 1]))
-    comments = ["", "", ": keep-alive" + end + end, "id: 7" + end]
+    comments = ["", "", ": keep-alive" + line_end + line_end, "id: 7" + line_end]
     lines = []
-    for event in found:
-        text = json.dumps(event, ensure_ascii=ascii_, indent=indent)
-        lines.append(draw(st.sampled_from(comments)) + f"event: {event['type']}{end}")
-        lines += [f"data: {line}{end}" for line in text.split("\n")]
-        lines.append(end)
+    for chunk in chunks:
+        text = json.dumps(chunk, ensure_ascii=ensure_ascii, indent=indent)
+        lines.append(draw(st.sampled_from(comments)) + f"event: {chunk['type']}{line_end}")
+        lines += [f"data: {line}{line_end}" for line in text.split("\n")]
+        lines.append(line_end)
     return "".join(lines).encode()
 
 
-def sse(*found: dict[str, Any] | str) -> bytes:
-    """Events as Anthropic frames them; text goes as it is."""
+def encode_sse(*chunks: dict[str, Any] | str) -> bytes:
+    """The chunks as server-sent events in Anthropic's form; a string is sent unchanged."""
     lines = []
-    for event in found:
-        name = event["type"] if isinstance(event, dict) and "type" in event else "x"
-        data = event if isinstance(event, str) else json.dumps(event)
+    for chunk in chunks:
+        name = chunk["type"] if isinstance(chunk, dict) and "type" in chunk else "x"
+        data = chunk if isinstance(chunk, str) else json.dumps(chunk)
         lines.append(f"event: {name}\ndata: {data}\n\n")
     return "".join(lines).encode(errors="replace")
 
 
-def start(index: int = 0, **block: Any) -> dict[str, Any]:
-    """The event that begins a block."""
+def make_block_start(index: int = 0, **block: Any) -> dict[str, Any]:
+    """The chunk that starts a block."""
     return {"type": "content_block_start", "index": index, "content_block": block}
 
 
-def delta(index: int = 0, **said: Any) -> dict[str, Any]:
-    """The event with a piece of a block."""
-    return {"type": "content_block_delta", "index": index, "delta": said}
+def make_block_delta(index: int = 0, **delta: Any) -> dict[str, Any]:
+    """The chunk with a delta of a block."""
+    return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
-def stop(index: int = 0) -> dict[str, Any]:
-    """The event that ends a block."""
+def make_block_stop(index: int = 0) -> dict[str, Any]:
+    """The chunk that ends a block."""
     return {"type": "content_block_stop", "index": index}
 
 
-def ending(reason: str = "end_turn", **usage: Any) -> tuple[dict[str, Any], ...]:
-    """The two events that end an answer."""
-    said = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage or None}
-    return said, {"type": "message_stop"}
-
-
-def text(said: str, index: int = 0) -> tuple[dict[str, Any], ...]:
-    """The events of a block of text."""
+def make_last_chunks(stop_reason: str = "end_turn", **usage: Any) -> tuple[dict[str, Any], ...]:
+    """The two chunks that end a response."""
+    delta = {"stop_reason": stop_reason}
     return (
-        start(index, type="text", text=""),
-        delta(index, type="text_delta", text=said),
-        stop(index),
+        {"type": "message_delta", "delta": delta, "usage": usage or None},
+        {"type": "message_stop"},
     )
 
 
-# Reading.
+def make_text_chunks(text: str, index: int = 0) -> tuple[dict[str, Any], ...]:
+    """The chunks of a text block."""
+    return (
+        make_block_start(index, type="text", text=""),
+        make_block_delta(index, type="text_delta", text=text),
+        make_block_stop(index),
+    )
 
-_reading = Reading(AnthropicMessagesParser())
-read, answer_of, failure_of = _reading.read, _reading.answer_of, _reading.failure_of
+
+# Decoding.
+
+_reader = StreamReader(AnthropicMessagesParser())
+read_stream = _reader.read_stream
+decode_response = _reader.decode_response
+decode_failure = _reader.decode_failure

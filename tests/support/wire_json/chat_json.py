@@ -1,4 +1,4 @@
-"""Answers as chat completions JSON, whole and in chunks, and what Locus has to make of them."""
+"""Sample responses as chat completions JSON, complete and streamed, and the expected values."""
 
 from __future__ import annotations
 
@@ -10,119 +10,128 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
-from tests.support.decoding import Reading, object_in
-from tests.support.decoding import check_law as check_law
+from tests.support.decoding import StreamReader, parse_json_object
+from tests.support.decoding import check_streaming_law as check_streaming_law
 from tests.support.strategies import Answered, Said, SaidCall, pieces
 
 CREATED = 1_700_000_000
 
 
-# What Locus has to make of an answer, written down a second time.
+# The expected values, built without Locus's code.
 
 
-def expected(answered: Answered) -> ModelResponse:
-    """The value that an answer has to be read as."""
-    candidates = tuple(_candidate(said) for said in answered.candidates)
+def build_expected_response(sample: Answered) -> ModelResponse:
+    """Build the expected ``ModelResponse``."""
+    candidates = tuple(_build_expected_candidate(candidate) for candidate in sample.candidates)
     first = candidates[0]
     return ModelResponse(
         message=first.message,
-        usage=answered.usage,
+        usage=sample.usage,
         stop_reason=first.stop_reason,
         reasoning=first.reasoning,
-        model=answered.model,
-        response_id=answered.id,
+        model=sample.model,
+        response_id=sample.id,
         logprobs=first.logprobs,
         candidates=candidates if len(candidates) > 1 else (),
     )
 
 
-def _candidate(said: Said) -> Candidate:
-    content: Any = said.text or None
-    if said.refusal:
-        content = [*([TextPart(said.text)] if said.text else []), RefusalPart(said.refusal)]
-    elif not content and not said.calls:
+def _build_expected_candidate(candidate: Said) -> Candidate:
+    content: Any = candidate.text or None
+    if candidate.refusal:
+        content = [
+            *([TextPart(candidate.text)] if candidate.text else []),
+            RefusalPart(candidate.refusal),
+        ]
+    elif not content and not candidate.calls:
         content = ""
-    notes = {"annotations": list(said.annotations)} if said.annotations else {}
+    metadata = {"annotations": list(candidate.annotations)} if candidate.annotations else {}
     return Candidate(
-        Message.assistant(content, [call_of(call) for call in said.calls], metadata=notes),
-        said.stop,
-        said.reasoning,
-        said.logprobs,
+        Message.assistant(
+            content, [build_expected_call(call) for call in candidate.calls], metadata=metadata
+        ),
+        candidate.stop,
+        candidate.reasoning,
+        candidate.logprobs,
     )
 
 
-def call_of(call: SaidCall) -> ToolCall:
-    """A call as Locus has to give it: decoded by the standard library, or kept to the letter."""
-    found = call.text if call.custom else object_in(call.text)
-    if isinstance(found, dict):
-        return ToolCall(call.id, call.name, found)
+def build_expected_call(call: SaidCall) -> ToolCall:
+    """Build the expected call; its arguments are decoded by the standard library."""
+    arguments = call.text if call.custom else parse_json_object(call.text)
+    if isinstance(arguments, dict):
+        return ToolCall(call.id, call.name, arguments)
     return ToolCall(call.id, call.name, malformed_arguments=call.text)
 
 
-# Whole answers.
+# Complete responses.
 
 
-def whole(answered: Answered, ids: bool = True) -> dict[str, Any]:
-    """The body of a whole answer, as OpenAI sends it; ``ids=False`` leaves out those of calls."""
+def build_body(sample: Answered, with_ids: bool = True) -> dict[str, Any]:
+    """Build the body of a complete response; ``with_ids=False`` leaves out the ids of calls."""
     body: dict[str, Any] = {
-        "id": answered.id,
+        "id": sample.id,
         "object": "chat.completion",
         "created": CREATED,
-        "model": answered.model,
+        "model": sample.model,
         "choices": [
             {
                 "index": index,
-                "message": _message(said, ids),
-                "logprobs": said.logprobs,
-                "finish_reason": said.stop,
+                "message": _build_message(candidate, with_ids),
+                "logprobs": candidate.logprobs,
+                "finish_reason": candidate.stop,
             }
-            for index, said in enumerate(answered.candidates)
+            for index, candidate in enumerate(sample.candidates)
         ],
         "system_fingerprint": "fp_1",
     }
-    if answered.usage:
-        body["usage"] = usage(answered)
+    if sample.usage:
+        body["usage"] = build_usage(sample)
     return body
 
 
-def _message(said: Said, ids: bool) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": said.refusal}
-    if said.reasoning is not None:
-        message["reasoning_content"] = said.reasoning
-    if said.calls:
-        message["tool_calls"] = [_call(call, ids) for call in said.calls]
-    if said.annotations:
-        message["annotations"] = list(said.annotations)
+def _build_message(candidate: Said, ids: bool) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": candidate.text,
+        "refusal": candidate.refusal,
+    }
+    if candidate.reasoning is not None:
+        message["reasoning_content"] = candidate.reasoning
+    if candidate.calls:
+        message["tool_calls"] = [_build_call(call, ids) for call in candidate.calls]
+    if candidate.annotations:
+        message["annotations"] = list(candidate.annotations)
     return message
 
 
-def _call(call: SaidCall, ids: bool) -> dict[str, Any]:
-    kind = "custom" if call.custom else "function"
-    what = {"name": call.name, "input" if call.custom else "arguments": call.text}
-    return ({"id": call.id} if ids else {}) | {"type": kind, kind: what}
+def _build_call(call: SaidCall, ids: bool) -> dict[str, Any]:
+    call_type = "custom" if call.custom else "function"
+    call_fields = {"name": call.name, "input" if call.custom else "arguments": call.text}
+    return ({"id": call.id} if ids else {}) | {"type": call_type, call_type: call_fields}
 
 
-def usage(answered: Answered) -> dict[str, Any]:
+def build_usage(sample: Answered) -> dict[str, Any]:
     """Token counts as OpenAI sends them."""
     counts: dict[str, Any] = {
-        "prompt_tokens": answered.prompt_tokens,
-        "completion_tokens": answered.completion_tokens,
-        "total_tokens": (answered.prompt_tokens or 0) + (answered.completion_tokens or 0),
+        "prompt_tokens": sample.prompt_tokens,
+        "completion_tokens": sample.completion_tokens,
+        "total_tokens": (sample.prompt_tokens or 0) + (sample.completion_tokens or 0),
     }
-    if answered.cached_tokens is not None:
+    if sample.cached_tokens is not None:
         counts["prompt_tokens_details"] = {
-            "cached_tokens": answered.cached_tokens,
+            "cached_tokens": sample.cached_tokens,
             "audio_tokens": 0,
         }
-    if answered.reasoning_tokens is not None:
+    if sample.reasoning_tokens is not None:
         counts["completion_tokens_details"] = {
-            "reasoning_tokens": answered.reasoning_tokens,
+            "reasoning_tokens": sample.reasoning_tokens,
             "audio_tokens": None,
         }
     return counts
 
 
-# Answers in chunks. How servers send tool calls:
+# Responses in chunks. How servers send tool calls:
 
 STYLES = (
     "openai",  # an index in every fragment, id and name in the first
@@ -140,65 +149,73 @@ CALL_AFTER_CALL = ("neither", "zero", "zero-whole", "whole", "object")
 
 
 @st.composite
-def chunks(
-    draw: st.DrawFn, answered: Answered, style: str = "openai", plain: bool = False
+def stream_chunks(
+    draw: st.DrawFn, sample: Answered, style: str = "openai", official_only: bool = False
 ) -> list[dict[str, Any]]:
-    """The chunks of a streamed answer.
+    """The chunks of a streamed response.
 
-    The deltas of text, reasoning, refusal and each call are cut anywhere and come interleaved.
-    ``plain`` leaves out what only other servers than OpenAI do.
+    The deltas of text, reasoning, refusal and each call are split anywhere and interleaved.
+    ``official_only`` leaves out what only other servers do.
     """
     queues: list[list[tuple[int, dict[str, Any]]]] = []
-    for index, said in enumerate(answered.candidates):
+    for index, candidate in enumerate(sample.candidates):
         queues += [
-            [(index, delta) for delta in deltas] for deltas in draw(_deltas(said, style)) if deltas
+            [(index, delta) for delta in deltas]
+            for deltas in draw(_deltas(candidate, style))
+            if deltas
         ]
-    mixed: list[tuple[int, dict[str, Any]]] = []
-    if plain or style == "ids":  # where nothing else tells their order
-        mixed += [queue.pop(0) for queue in queues]
+    deltas: list[tuple[int, dict[str, Any]]] = []
+    if official_only or style == "ids":  # where nothing else defines their order
+        deltas += [queue.pop(0) for queue in queues]
     while queues := [queue for queue in queues if queue]:
-        mixed.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
+        deltas.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
 
-    found = [
-        _chunk(
-            answered, index, {"role": "assistant", "content": "" if draw(st.booleans()) else None}
+    chunks = [
+        _build_chunk(
+            sample, index, {"role": "assistant", "content": "" if draw(st.booleans()) else None}
         )
-        for index in range(len(answered.candidates))
+        for index in range(len(sample.candidates))
     ]
-    together = draw(st.integers(1, 3))
-    found += [_chunk(answered, index, delta) for index, delta in _joined(mixed, together)]
-    for index, said in enumerate(answered.candidates):
-        last = _chunk(answered, index, {}, said.stop)
-        if not plain and draw(st.booleans()):
+    max_merged = draw(st.integers(1, 3))
+    chunks += [
+        _build_chunk(sample, index, delta) for index, delta in _merge_deltas(deltas, max_merged)
+    ]
+    for index, candidate in enumerate(sample.candidates):
+        last = _build_chunk(sample, index, {}, candidate.stop)
+        if not official_only and draw(st.booleans()):
             last["choices"][0]["delta"] = None
-        found.append(last)
-    if answered.usage:
+        chunks.append(last)
+    if sample.usage:
         if draw(st.booleans()):
-            found.append(_chunk(answered) | {"usage": usage(answered)})
+            chunks.append(_build_chunk(sample) | {"usage": build_usage(sample)})
         else:
-            found[-1]["usage"] = usage(answered)
-    if not plain:
+            chunks[-1]["usage"] = build_usage(sample)
+    if not official_only:
         for _ in range(draw(st.integers(0, 2))):
             noise = draw(st.sampled_from(NOISE))
-            found.insert(draw(st.integers(0, len(found))), noise)
-    return found
+            chunks.insert(draw(st.integers(0, len(chunks))), noise)
+    return chunks
 
 
-def _joined(
+def _merge_deltas(
     deltas: list[tuple[int, dict[str, Any]]], most: int
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Up to ``most`` deltas of one candidate in one, where they speak of different things."""
-    found: list[tuple[int, dict[str, Any]]] = []
+    """Up to ``most`` deltas of one candidate in one, if they have different members."""
+    chunks: list[tuple[int, dict[str, Any]]] = []
     for index, delta in deltas:
-        before, said = found[-1] if found else (None, {})
-        if before == index and len(said) < most and not said.keys() & delta.keys():
-            found[-1] = (index, said | delta)
+        previous_index, candidate = chunks[-1] if chunks else (None, {})
+        if (
+            previous_index == index
+            and len(candidate) < most
+            and not candidate.keys() & delta.keys()
+        ):
+            chunks[-1] = (index, candidate | delta)
         else:
-            found.append((index, delta))
-    return found
+            chunks.append((index, delta))
+    return chunks
 
 
-# Chunks that say nothing, as some servers send them.
+# Chunks without content, as some servers send them.
 NOISE: tuple[dict[str, Any], ...] = (
     {"choices": []},
     {"id": "", "model": "", "choices": [], "prompt_filter_results": []},  # Azure's first chunk
@@ -210,58 +227,66 @@ NOISE: tuple[dict[str, Any], ...] = (
 )
 
 
-def _chunk(
-    answered: Answered,
+def _build_chunk(
+    sample: Answered,
     index: int | None = None,
     delta: dict[str, Any] | None = None,
-    finish: str | None = None,
+    finish_reason: str | None = None,
 ) -> dict[str, Any]:
     choices = []
     if index is not None:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         choices.append(choice)
     return {
-        "id": answered.id,
+        "id": sample.id,
         "object": "chat.completion.chunk",
         "created": CREATED,
-        "model": answered.model,
+        "model": sample.model,
         "choices": choices,
     }
 
 
 @st.composite
-def _deltas(draw: st.DrawFn, said: Said, style: str) -> list[list[dict[str, Any]]]:
+def _deltas(draw: st.DrawFn, candidate: Said, style: str) -> list[list[dict[str, Any]]]:
     """The deltas of one candidate: sequences that may be interleaved with one another."""
-    found = []
+    chunks = []
     for name, text in (
-        ("content", said.text),
-        ("reasoning_content", said.reasoning),
-        ("refusal", said.refusal),
+        ("content", candidate.text),
+        ("reasoning_content", candidate.reasoning),
+        ("refusal", candidate.refusal),
     ):
         if text is not None:
-            found.append([{name: piece} for piece in draw(pieces(text))])
+            chunks.append([{name: piece} for piece in draw(pieces(text))])
     calls = [
         [{"tool_calls": [fragment]} for fragment in draw(_fragments(call, index, style))]
-        for index, call in enumerate(said.calls)
+        for index, call in enumerate(candidate.calls)
     ]
     if style in CALL_AFTER_CALL:
         joined = [delta for deltas in calls for delta in deltas]
         if style in ("whole", "object") and joined and draw(st.booleans()):  # all in one chunk
             joined = [{"tool_calls": [delta["tool_calls"][0] for delta in joined]}]
         calls = [joined]
-    return found + calls
+    return chunks + calls
 
 
 @st.composite
 def _fragments(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[dict[str, Any]]:
-    kind, content = ("custom", "input") if call.custom else ("function", "arguments")
+    call_type, content = ("custom", "input") if call.custom else ("function", "arguments")
     if style == "object" and not call.custom:
         arguments = json.loads(call.text)
-        return [{"id": call.id, "type": kind, kind: {"name": call.name, "arguments": arguments}}]
-    cut = [call.text] if style in ("whole", "zero-whole", "object") else draw(pieces(call.text))
-    fragments: list[dict[str, Any]] = [{kind: {content: piece}} for piece in cut]
-    fragments[0] |= {"id": call.id, "type": kind}
-    fragments[0][kind]["name"] = call.name
+        return [
+            {
+                "id": call.id,
+                "type": call_type,
+                call_type: {"name": call.name, "arguments": arguments},
+            }
+        ]
+    fragments_text = (
+        [call.text] if style in ("whole", "zero-whole", "object") else draw(pieces(call.text))
+    )
+    fragments: list[dict[str, Any]] = [{call_type: {content: piece}} for piece in fragments_text]
+    fragments[0] |= {"id": call.id, "type": call_type}
+    fragments[0][call_type]["name"] = call.name
     for fragment in fragments:
         if style in ("openai", "names", "noids"):
             fragment["index"] = index
@@ -270,7 +295,7 @@ def _fragments(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[
         if style == "ids":
             fragment["id"] = call.id
         if style == "names":
-            fragment[kind]["name"] = call.name
+            fragment[call_type]["name"] = call.name
         if style in WITHOUT_IDS:
             fragment.pop("id", None)
     return fragments
@@ -280,19 +305,19 @@ def _fragments(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[
 
 
 @st.composite
-def framed(
-    draw: st.DrawFn, found: list[dict[str, Any]], done: bool = True, plain: bool = False
+def framed_streams(
+    draw: st.DrawFn, chunks: list[dict[str, Any]], done: bool = True, official_only: bool = False
 ) -> bytes:
-    """Chunks as server-sent events, with whatever line ends, comments and fields servers use."""
+    """Encode chunks as server-sent events, with different line ends, comments and fields."""
     end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
-    space = draw(st.sampled_from([" ", "" if not plain else " "]))
+    space = draw(st.sampled_from([" ", "" if not official_only else " "]))
     ascii_ = draw(st.booleans())
     indent = draw(st.sampled_from([None, None, None, 1]))
     noise = ["", ": keep-alive" + end + end, "event: message" + end, ":" + end]
-    if not plain:  # once there was an id, the SDK takes a comment for an event
+    if not official_only:  # once there was an id, the SDK takes a comment for an event
         noise.append("id: 7" + end)
     events = []
-    for chunk in found:
+    for chunk in chunks:
         text = json.dumps(chunk, ensure_ascii=ascii_, indent=indent)
         lines = "".join(f"data:{space}{line}{end}" for line in text.split("\n"))
         events.append(draw(st.sampled_from(noise)) + lines + end)
@@ -301,27 +326,32 @@ def framed(
     return "".join(events).encode()
 
 
-def sse(*found: dict[str, Any] | str, done: bool = False) -> bytes:
-    """Chunks as OpenAI frames them; text goes as it is."""
-    events = [chunk if isinstance(chunk, str) else json.dumps(chunk) for chunk in found]
+def encode_sse(*chunks: dict[str, Any] | str, done: bool = False) -> bytes:
+    """Encode chunks as OpenAI does; strings are sent unchanged."""
+    events = [chunk if isinstance(chunk, str) else json.dumps(chunk) for chunk in chunks]
     return "".join(f"data: {event}\n\n" for event in events + ["[DONE]"] * done).encode()
 
 
-def delta(said: dict[str, Any] | None = None, finish: str | None = None) -> dict[str, Any]:
+def make_delta_chunk(
+    candidate: dict[str, Any] | None = None, finish_reason: str | None = None
+) -> dict[str, Any]:
     """A chunk with one delta."""
-    return {"id": "1", "choices": [{"index": 0, "delta": said, "finish_reason": finish}]}
+    return {
+        "id": "1",
+        "choices": [{"index": 0, "delta": candidate, "finish_reason": finish_reason}],
+    }
 
 
-def ends_well(prefix: bytes) -> bool:
-    """Whether a stream that ends here can be believed, decided without Locus.
+def is_complete_stream(prefix: bytes) -> bool:
+    """Whether a stream that ends here is complete, by rules of its own.
 
-    It holds ``[DONE]``; or every candidate that has begun has its finish reason, and the end is
-    no cut: it is between lines, or right after a message.
+    It holds ``[DONE]``; or every candidate has its finish reason, and the stream ends between lines
+    or directly after an event.
     """
     text = prefix.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     *blocks, rest = text.split("\n\n")
     finished = {0: False}
-    for at, block in enumerate([*blocks, rest]):
+    for index, block in enumerate([*blocks, rest]):
         lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line[:5] == "data:"]
         data = "\n".join(lines)
         if data == "[DONE]":
@@ -330,17 +360,21 @@ def ends_well(prefix: bytes) -> bool:
             try:
                 chunk = json.loads(data)
             except ValueError:
-                assert at == len(blocks)
+                assert index == len(blocks)
                 return False
             for choice in chunk.get("choices") or ():
                 index = choice.get("index", 0)
                 finished[index] = finished.get(index, False) or bool(choice.get("finish_reason"))
-        elif at == len(blocks) and not ("\n" + block).endswith("\n"):
+        elif index == len(blocks) and not ("\n" + block).endswith("\n"):
             return False
     return all(finished.values())
 
 
 # Reading.
 
-_reading = Reading(ChatCompletionsParser())
-read, answer_of, failure_of = _reading.read, _reading.answer_of, _reading.failure_of
+_reader = StreamReader(ChatCompletionsParser())
+read_stream, decode_response, decode_failure = (
+    _reader.read_stream,
+    _reader.decode_response,
+    _reader.decode_failure,
+)

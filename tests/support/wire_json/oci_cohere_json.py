@@ -1,6 +1,6 @@
-"""Answers in Cohere's two formats on OCI, whole and in events, and what Locus has to make of them.
+"""Responses as the JSON of Cohere's two formats on OCI, and the expected Locus values.
 
-The events are of the shapes that were seen on the service; see ``cohere_stream`` and
+The chunks are like those that were observed on the service; see ``cohere_v1_stream`` and
 ``cohere_v2_stream`` in ``locus.wire.oci_chat``.
 """
 
@@ -14,111 +14,129 @@ from hypothesis import strategies as st
 
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
-from locus.wire.oci_chat.cohere_formats import CohereChatParser, CohereV2ChatParser
-from tests.support.decoding import Reading
+from locus.wire.oci_chat import CohereV1ChatParser, CohereV2ChatParser
+from tests.support.decoding import StreamReader
 from tests.support.strategies import Answered, SaidCall, answers, pieces, texts
-from tests.support.wire_json.chat_json import call_of
-from tests.support.wire_json.oci_generic_json import usage
+from tests.support.wire_json.chat_json import build_expected_call
+from tests.support.wire_json.oci_generic_json import build_usage
 
-USER = {"role": "USER", "message": "hello"}
+USER_ENTRY = {"role": "USER", "message": "hello"}
 
 
-def essence(answer: ModelResponse) -> ModelResponse:
-    """An answer with the ids of its calls replaced by those of ``tests.support.strategies``."""
+def without_generated_ids(response: ModelResponse) -> ModelResponse:
+    """A response with the ids of its calls replaced by those of ``tests.support.strategies``."""
     calls = [
-        attrs.evolve(call, id=f"call_{position}")
-        for position, call in enumerate(answer.message.tool_calls)
+        attrs.evolve(call, id=f"call_{index}")
+        for index, call in enumerate(response.message.tool_calls)
     ]
-    return attrs.evolve(answer, message=attrs.evolve(answer.message, tool_calls=calls))
+    return attrs.evolve(response, message=attrs.evolve(response.message, tool_calls=calls))
 
 
 # -- the first format ----------------------------------------------------------------------------
 
-ENDS = ("COMPLETE", "MAX_TOKENS", "ERROR_TOXIC", "ERROR_LIMIT", "USER_CANCEL", "NEXT_YEARS")
+V1_FINISH_REASONS = (
+    "COMPLETE",
+    "MAX_TOKENS",
+    "ERROR_TOXIC",
+    "ERROR_LIMIT",
+    "USER_CANCEL",
+    "NEXT_YEARS",
+)
 
 
 @st.composite
-def sayable(draw: st.DrawFn, legible: bool = False, whole: bool = False) -> Answered:
-    """Answers that the first format can say. Only a ``whole`` one names the model."""
-    answered = draw(answers(legible=legible))
-    cited = {"start": 0, "end": 3, "text": draw(texts()), "documentIds": ["doc_0"]}
-    said = attrs.evolve(
-        answered.first,
+def v1_expressible_responses(
+    draw: st.DrawFn, valid_arguments: bool = False, with_model: bool = False
+) -> Answered:
+    """Responses that the first format can express.
+
+    :param with_model: whether they name the model, which only complete responses do.
+    """
+    sample = draw(answers(valid_arguments=valid_arguments))
+    citation = {"start": 0, "end": 3, "text": draw(texts()), "documentIds": ["doc_0"]}
+    candidate = attrs.evolve(
+        sample.first,
         reasoning=None,
         refusal=None,
-        stop=draw(st.sampled_from(ENDS)),
-        annotations=(cited,) if draw(st.booleans()) else (),
+        stop=draw(st.sampled_from(V1_FINISH_REASONS)),
+        annotations=(citation,) if draw(st.booleans()) else (),
     )
-    return attrs.evolve(answered, candidates=(said,), model=answered.model if whole else "")
+    return attrs.evolve(sample, candidates=(candidate,), model=sample.model if with_model else "")
 
 
-def expected(answered: Answered) -> ModelResponse:
-    """The :func:`essence` of what a sayable answer has to be read as."""
-    said = answered.first
+def build_v1_expected_response(sample: Answered) -> ModelResponse:
+    """The value that a response has to be parsed as, after :func:`without_generated_ids`."""
+    candidate = sample.first
     return ModelResponse(
         message=Message.assistant(
-            said.text or (None if said.calls else ""),
-            [call_of(call) for call in said.calls],
-            metadata={"citations": list(said.annotations)} if said.annotations else {},
+            candidate.text or (None if candidate.calls else ""),
+            [build_expected_call(call) for call in candidate.calls],
+            metadata={"citations": list(candidate.annotations)} if candidate.annotations else {},
         ),
-        usage=answered.usage,
-        stop_reason=said.stop,
-        model=answered.model or None,
+        usage=sample.usage,
+        stop_reason=candidate.stop,
+        model=sample.model or None,
     )
 
 
-def whole(answered: Answered) -> dict[str, Any]:
-    """The body of a whole answer."""
-    body = {"modelVersion": "1.7", "chatResponse": chat(answered)}
-    return body | ({"modelId": answered.model} if answered.model else {})
+def build_v1_body(sample: Answered) -> dict[str, Any]:
+    """The body of a complete response."""
+    body = {"modelVersion": "1.7", "chatResponse": build_v1_chat_response(sample)}
+    return body | ({"modelId": sample.model} if sample.model else {})
 
 
-def chat(answered: Answered) -> dict[str, Any]:
+def build_v1_chat_response(sample: Answered) -> dict[str, Any]:
     """The ``chatResponse``."""
-    said = answered.first
-    calls = [called(call) for call in said.calls]
-    bot = {"role": "CHATBOT", "message": said.text} | ({"toolCalls": calls} if calls else {})
-    found: dict[str, Any] = {
+    candidate = sample.first
+    calls = [build_v1_call(call) for call in candidate.calls]
+    entry = {"role": "CHATBOT", "message": candidate.text} | ({"toolCalls": calls} if calls else {})
+    chat_response: dict[str, Any] = {
         "apiFormat": "COHERE",
-        "text": said.text or "",
-        "chatHistory": [USER, bot],
-        "finishReason": said.stop,
+        "text": candidate.text or "",
+        "chatHistory": [USER_ENTRY, entry],
+        "finishReason": candidate.stop,
     }
     if calls:
-        found["toolCalls"] = calls
-    if said.annotations:
-        found["citations"] = list(said.annotations)
-    if answered.usage:
-        found["usage"] = usage(answered)
-    return found
+        chat_response["toolCalls"] = calls
+    if candidate.annotations:
+        chat_response["citations"] = list(candidate.annotations)
+    if sample.usage:
+        chat_response["usage"] = build_usage(sample)
+    return chat_response
 
 
-def called(call: SaidCall) -> dict[str, Any]:
-    """A tool call; arguments that are no object go as text."""
-    well = call_of(call).malformed_arguments is None
-    return {"name": call.name, "parameters": json.loads(call.text) if well else call.text}
+def build_v1_call(call: SaidCall) -> dict[str, Any]:
+    """A tool call; arguments that are not an object are sent as text."""
+    is_valid = build_expected_call(call).malformed_arguments is None
+    return {"name": call.name, "parameters": json.loads(call.text) if is_valid else call.text}
 
 
 @st.composite
-def events(draw: st.DrawFn, answered: Answered) -> list[dict[str, Any]]:
-    """The events of a streamed answer; those with calls, and the last, repeat the text."""
-    said = answered.first
-    found = [piece(cut) for cut in draw(pieces(said.text or ""))]
-    last = chat(answered)
-    if said.calls and draw(st.booleans()):
-        found.append({"apiFormat": "COHERE", "text": last["text"], "toolCalls": last["toolCalls"]})
+def v1_stream_chunks(draw: st.DrawFn, sample: Answered) -> list[dict[str, Any]]:
+    """The chunks of a streamed response; those with calls, and the last, repeat the text."""
+    candidate = sample.first
+    chunks = [make_v1_chunk(chunk) for chunk in draw(pieces(candidate.text or ""))]
+    last_chunk = build_v1_chat_response(sample)
+    if candidate.calls and draw(st.booleans()):
+        chunks.append(
+            {
+                "apiFormat": "COHERE",
+                "text": last_chunk["text"],
+                "toolCalls": last_chunk["toolCalls"],
+            }
+        )
         if draw(st.booleans()):
-            del last["toolCalls"]
-    if draw(st.integers(0, 3)) == 3:  # some gateway that knows what an event is
-        last["text"] = ""
-    counts = {"usage": last.pop("usage")} if answered.usage and draw(st.booleans()) else None
-    found += [last] if counts is None else [last, counts]
+            del last_chunk["toolCalls"]
+    if draw(st.integers(0, 3)) == 3:  # a gateway that does not repeat the text
+        last_chunk["text"] = ""
+    usage = {"usage": last_chunk.pop("usage")} if sample.usage and draw(st.booleans()) else None
+    chunks += [last_chunk] if usage is None else [last_chunk, usage]
     for _ in range(draw(st.integers(0, 2))):
-        found.insert(draw(st.integers(0, len(found))), draw(st.sampled_from(NOISE)))
-    return [event | {"pad": "a" * (at % 12)} for at, event in enumerate(found)]
+        chunks.insert(draw(st.integers(0, len(chunks))), draw(st.sampled_from(V1_NOISE)))
+    return [chunk | {"pad": "a" * (index % 12)} for index, chunk in enumerate(chunks)]
 
 
-NOISE: tuple[dict[str, Any], ...] = (
+V1_NOISE: tuple[dict[str, Any], ...] = (
     {},
     {"apiFormat": "COHERE"},
     {"apiFormat": "COHERE", "text": ""},
@@ -126,202 +144,228 @@ NOISE: tuple[dict[str, Any], ...] = (
     {"toolCalls": [], "finishReason": "", "errorMessage": ""},
     {"isSearchRequired": False, "searchQueries": [], "citations": []},
 )
-"""Events that say nothing."""
+"""Chunks without content."""
 
 
-def piece(text: str) -> dict[str, Any]:
-    """An event with a piece of text."""
+def make_v1_chunk(text: str) -> dict[str, Any]:
+    """A chunk with text."""
     return {"apiFormat": "COHERE", "text": text}
 
 
-def end(text: str = "", **more: Any) -> dict[str, Any]:
-    """The event that ends an answer."""
-    return {"apiFormat": "COHERE", "text": text, "finishReason": "COMPLETE", **more}
+def make_v1_last_chunk(text: str = "", **members: Any) -> dict[str, Any]:
+    """The chunk that ends a response."""
+    return {"apiFormat": "COHERE", "text": text, "finishReason": "COMPLETE", **members}
 
 
 # -- the second format ---------------------------------------------------------------------------
 
-V2_ENDS = ("COMPLETE", "STOP_SEQUENCE", "MAX_TOKENS", "TOOL_CALL", "NEXT_YEARS")
+V2_FINISH_REASONS = ("COMPLETE", "STOP_SEQUENCE", "MAX_TOKENS", "TOOL_CALL", "NEXT_YEARS")
 
 
 @st.composite
-def v2_sayable(draw: st.DrawFn, legible: bool = False, whole: bool = False) -> Answered:
-    """Answers that the second format can say; what would be a refusal is the plan."""
-    answered = draw(answers(legible=legible))
-    cited = {"start": 0, "end": 3, "text": draw(texts()), "contentIndex": 0, "type": "PLAN"}
+def v2_expressible_responses(
+    draw: st.DrawFn, valid_arguments: bool = False, with_model: bool = False
+) -> Answered:
+    """Responses that the second format can express. The text of ``refusal`` is used as the plan.
+
+    :param with_model: whether they name the model, which only complete responses do.
+    """
+    sample = draw(answers(valid_arguments=valid_arguments))
+    citation = {"start": 0, "end": 3, "text": draw(texts()), "contentIndex": 0, "type": "PLAN"}
     token = {"tokenIds": [1], "text": draw(texts()), "logProbabilities": [-0.5]}
-    said = attrs.evolve(
-        answered.first,
-        stop=draw(st.sampled_from(V2_ENDS)),
-        annotations=(cited,) if draw(st.booleans()) else (),
+    candidate = attrs.evolve(
+        sample.first,
+        stop=draw(st.sampled_from(V2_FINISH_REASONS)),
+        annotations=(citation,) if draw(st.booleans()) else (),
         logprobs={"content": [token]} if draw(st.integers(0, 3)) == 3 else None,
     )
-    return attrs.evolve(answered, candidates=(said,), model=answered.model if whole else "")
+    return attrs.evolve(sample, candidates=(candidate,), model=sample.model if with_model else "")
 
 
-def v2_expected(answered: Answered) -> ModelResponse:
-    """What a sayable answer has to be read as."""
-    said = answered.first
-    content: Any = said.text or (None if said.calls else "")
-    if said.reasoning:
-        content = [ThinkingPart(said.reasoning), *([TextPart(said.text)] if said.text else [])]
-    notes: dict[str, Any] = {"citations": list(said.annotations)} if said.annotations else {}
-    if said.refusal:
-        notes["tool_plan"] = said.refusal
+def build_v2_expected_response(sample: Answered) -> ModelResponse:
+    """The value that a response has to be parsed as."""
+    candidate = sample.first
+    content: Any = candidate.text or (None if candidate.calls else "")
+    if candidate.reasoning:
+        text_parts = [TextPart(candidate.text)] if candidate.text else []
+        content = [ThinkingPart(candidate.reasoning), *text_parts]
+    metadata: dict[str, Any] = {}
+    if candidate.annotations:
+        metadata["citations"] = list(candidate.annotations)
+    if candidate.refusal:
+        metadata["tool_plan"] = candidate.refusal
+    calls = [build_expected_call(call) for call in candidate.calls]
     return ModelResponse(
-        message=Message.assistant(content, [call_of(call) for call in said.calls], metadata=notes),
-        usage=answered.usage,
-        stop_reason=said.stop,
-        reasoning="".join(filter(None, (said.reasoning, said.refusal))) or None,
-        model=answered.model or None,
-        response_id=answered.id,
-        logprobs=said.logprobs,
+        message=Message.assistant(content, calls, metadata=metadata),
+        usage=sample.usage,
+        stop_reason=candidate.stop,
+        reasoning="".join(filter(None, (candidate.reasoning, candidate.refusal))) or None,
+        model=sample.model or None,
+        response_id=sample.id,
+        logprobs=candidate.logprobs,
     )
 
 
-def v2_whole(answered: Answered) -> dict[str, Any]:
-    """The body of a whole answer."""
-    body = {"modelVersion": "2.0", "chatResponse": v2_chat(answered)}
-    return body | ({"modelId": answered.model} if answered.model else {})
+def build_v2_body(sample: Answered) -> dict[str, Any]:
+    """The body of a complete response."""
+    body = {"modelVersion": "2.0", "chatResponse": build_v2_chat_response(sample)}
+    return body | ({"modelId": sample.model} if sample.model else {})
 
 
-def v2_chat(answered: Answered) -> dict[str, Any]:
+def build_v2_chat_response(sample: Answered) -> dict[str, Any]:
     """The ``chatResponse``."""
-    said = answered.first
+    candidate = sample.first
     message: dict[str, Any] = {"role": "ASSISTANT", "content": []}
-    if said.reasoning is not None:
-        message["content"].append(thinking(said.reasoning))
-    if said.text is not None:
-        message["content"].append(text(said.text))
-    if said.refusal is not None:
-        message["toolPlan"] = said.refusal
-    if said.calls:
-        message["toolCalls"] = [v2_call(call) for call in said.calls]
-    if said.annotations:
-        message["citations"] = list(said.annotations)
-    found = {
+    if candidate.reasoning is not None:
+        message["content"].append(make_v2_thinking_content(candidate.reasoning))
+    if candidate.text is not None:
+        message["content"].append(make_v2_text_content(candidate.text))
+    if candidate.refusal is not None:
+        message["toolPlan"] = candidate.refusal
+    if candidate.calls:
+        message["toolCalls"] = [build_v2_call(call) for call in candidate.calls]
+    if candidate.annotations:
+        message["citations"] = list(candidate.annotations)
+    chat_response = {
         "apiFormat": "COHEREV2",
-        "id": answered.id,
+        "id": sample.id,
         "message": message,
-        "finishReason": said.stop,
+        "finishReason": candidate.stop,
     }
-    if said.logprobs is not None:
-        found["logProbabilities"] = said.logprobs["content"]
-    return found | ({"usage": usage(answered)} if answered.usage else {})
+    if candidate.logprobs is not None:
+        chat_response["logProbabilities"] = candidate.logprobs["content"]
+    return chat_response | ({"usage": build_usage(sample)} if sample.usage else {})
 
 
-def text(said: str) -> dict[str, Any]:
-    return {"type": "TEXT", "text": said}
+def make_v2_text_content(text: str) -> dict[str, Any]:
+    """A text part of a message."""
+    return {"type": "TEXT", "text": text}
 
 
-def thinking(thought: str) -> dict[str, Any]:
-    return {"type": "THINKING", "thinking": thought}
+def make_v2_thinking_content(thinking: str) -> dict[str, Any]:
+    """A thinking part of a message."""
+    return {"type": "THINKING", "thinking": thinking}
 
 
-def v2_call(call: SaidCall) -> dict[str, Any]:
-    """A whole tool call."""
+def build_v2_call(call: SaidCall) -> dict[str, Any]:
+    """A complete tool call."""
     function = {"name": call.name, "arguments": call.text}
     return {"id": call.id, "type": "FUNCTION", "function": function}
 
 
 @st.composite
-def v2_events(draw: st.DrawFn, answered: Answered) -> list[dict[str, Any]]:
-    """The events of a streamed answer: first the thinking, and its other parts in any order."""
-    said = answered.first
-    found = [{"content": [thinking(cut)]} for cut in draw(pieces(said.reasoning or ""))]
-    words = [{"content": [text(cut)]} for cut in draw(pieces(said.text or ""))]
-    plan = [{"toolPlan": cut} for cut in draw(pieces(said.refusal or ""))]
-    calls = [fragment for call in said.calls for fragment in draw(_v2_fragments(call))]
-    if calls and draw(st.booleans()):  # all at once
-        calls = [{"toolCalls": [v2_call(call) for call in said.calls]}]
-    queues = [words, plan, calls]
+def v2_stream_chunks(draw: st.DrawFn, sample: Answered) -> list[dict[str, Any]]:
+    """The chunks of a streamed response: first the thinking, then the other parts in any order."""
+    candidate = sample.first
+    deltas = [
+        {"content": [make_v2_thinking_content(chunk)]}
+        for chunk in draw(pieces(candidate.reasoning or ""))
+    ]
+    text_deltas = [
+        {"content": [make_v2_text_content(chunk)]} for chunk in draw(pieces(candidate.text or ""))
+    ]
+    plan_deltas = [{"toolPlan": chunk} for chunk in draw(pieces(candidate.refusal or ""))]
+    call_deltas = [delta for call in candidate.calls for delta in draw(_v2_call_deltas(call))]
+    if call_deltas and draw(st.booleans()):  # all at once
+        call_deltas = [{"toolCalls": [build_v2_call(call) for call in candidate.calls]}]
+    queues = [text_deltas, plan_deltas, call_deltas]
     while queues := [queue for queue in queues if queue]:
-        found.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
-    messages = [{"role": "ASSISTANT", **delta} for delta in found]
-    last: dict[str, Any] = {"apiFormat": "COHEREV2", "id": answered.id, "finishReason": said.stop}
-    whole = v2_chat(answered)
-    way = draw(st.sampled_from(["empty", "bare", "repeated"]))
-    if way != "bare":
-        last["message"] = {"role": "ASSISTANT", "content": []}
-    if way == "repeated":
-        last["message"] = {key: it for key, it in whole["message"].items() if key != "citations"}
-    if said.annotations:
-        last.setdefault("message", {"role": "ASSISTANT"})["citations"] = list(said.annotations)
-    if said.logprobs is not None:
-        last["logProbabilities"] = said.logprobs["content"]
-    made = [*({"apiFormat": "COHEREV2", "message": message} for message in messages), last]
-    if answered.usage:
+        deltas.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
+    messages = [{"role": "ASSISTANT", **delta} for delta in deltas]
+    last_chunk: dict[str, Any] = {
+        "apiFormat": "COHEREV2",
+        "id": sample.id,
+        "finishReason": candidate.stop,
+    }
+    complete_message = build_v2_chat_response(sample)["message"]
+    last_message = draw(st.sampled_from(["empty", "missing", "repeated"]))
+    if last_message != "missing":
+        last_chunk["message"] = {"role": "ASSISTANT", "content": []}
+    if last_message == "repeated":
+        last_chunk["message"] = {
+            name: value for name, value in complete_message.items() if name != "citations"
+        }
+    if candidate.annotations:
+        message = last_chunk.setdefault("message", {"role": "ASSISTANT"})
+        message["citations"] = list(candidate.annotations)
+    if candidate.logprobs is not None:
+        last_chunk["logProbabilities"] = candidate.logprobs["content"]
+    chunks = [
+        *({"apiFormat": "COHEREV2", "message": message} for message in messages),
+        last_chunk,
+    ]
+    if sample.usage:
         if draw(st.booleans()):
-            made.append({"usage": usage(answered)})
+            chunks.append({"usage": build_usage(sample)})
         else:
-            last["usage"] = usage(answered)
+            last_chunk["usage"] = build_usage(sample)
     for _ in range(draw(st.integers(0, 2))):
-        made.insert(draw(st.integers(0, len(made))), draw(st.sampled_from(V2_NOISE)))
-    return made
+        chunks.insert(draw(st.integers(0, len(chunks))), draw(st.sampled_from(V2_NOISE)))
+    return chunks
 
 
 @st.composite
-def _v2_fragments(draw: st.DrawFn, call: SaidCall) -> list[dict[str, Any]]:
-    cuts = draw(pieces(call.text))
-    fragments: list[dict[str, Any]] = [{"function": {"arguments": cut}} for cut in cuts]
-    fragments[0] |= {"id": call.id, "type": "FUNCTION"}
-    fragments[0]["function"]["name"] = call.name
+def _v2_call_deltas(draw: st.DrawFn, call: SaidCall) -> list[dict[str, Any]]:
+    argument_chunks = draw(pieces(call.text))
+    deltas: list[dict[str, Any]] = [{"function": {"arguments": chunk}} for chunk in argument_chunks]
+    deltas[0] |= {"id": call.id, "type": "FUNCTION"}
+    deltas[0]["function"]["name"] = call.name
     if draw(st.booleans()):
-        for fragment in fragments:
-            fragment["id"] = call.id
-    return [{"toolCalls": [fragment]} for fragment in fragments]
+        for delta in deltas:
+            delta["id"] = call.id
+    return [{"toolCalls": [delta]} for delta in deltas]
 
 
 V2_NOISE: tuple[dict[str, Any], ...] = (
     {},
     {"apiFormat": "COHEREV2", "message": {"role": "ASSISTANT"}},
-    {"message": {"role": "ASSISTANT", "content": [text("")]}},
+    {"message": {"role": "ASSISTANT", "content": [make_v2_text_content("")]}},
     {"message": {"content": None, "toolCalls": None, "toolPlan": None, "citations": None}},
     {"message": None, "finishReason": None, "usage": None, "logProbabilities": None},
     {"message": {"toolCalls": [], "toolPlan": ""}, "finishReason": "", "errorMessage": ""},
 )
-"""Events that say nothing."""
+"""Chunks without content."""
 
 
-def v2_piece(said: str, **more: Any) -> dict[str, Any]:
-    """An event with a piece of text."""
-    message = {"role": "ASSISTANT", "content": [text(said)] if said else []}
-    return {"apiFormat": "COHEREV2", "message": message | more}
+def make_v2_chunk(text: str, **members: Any) -> dict[str, Any]:
+    """A chunk with text; ``members`` are further members of its message."""
+    message = {"role": "ASSISTANT", "content": [make_v2_text_content(text)] if text else []}
+    return {"apiFormat": "COHEREV2", "message": message | members}
 
 
-def v2_end(said: str = "", **more: Any) -> dict[str, Any]:
-    """The event that ends an answer."""
-    return v2_piece(said) | {"finishReason": "COMPLETE", **more}
+def make_v2_last_chunk(text: str = "", **members: Any) -> dict[str, Any]:
+    """The chunk that ends a response."""
+    return make_v2_chunk(text) | {"finishReason": "COMPLETE", **members}
 
 
-# -- reading -------------------------------------------------------------------------------------
+# -- decoding ------------------------------------------------------------------------------------
 
 
-def ends_well(prefix: bytes) -> bool:
-    """Whether a stream that ends here can be believed, decided without Locus.
+def is_complete_stream(prefix: bytes) -> bool:
+    """Whether a stream that ends here is complete, decided without Locus.
 
-    It holds ``[DONE]``; or an event with a finish reason, and the end is no cut: it is between
-    lines, or right after an event.
+    It contains ``[DONE]``; or a chunk with a finish reason, and the end is between lines or
+    directly after a chunk.
     """
     stream = prefix.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     *blocks, rest = stream.split("\n\n")
-    finished = False
-    for at, block in enumerate([*blocks, rest]):
+    is_finished = False
+    for index, block in enumerate([*blocks, rest]):
         lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line[:5] == "data:"]
         data = "\n".join(lines)
         if data == "[DONE]":
             return True
         if data:
             try:
-                event = json.loads(data)
+                chunk = json.loads(data)
             except ValueError:
-                assert at == len(blocks)
+                assert index == len(blocks)
                 return False
-            finished = finished or bool(event.get("finishReason"))
-        elif at == len(blocks) and not ("\n" + block).endswith("\n"):
+            is_finished = is_finished or bool(chunk.get("finishReason"))
+        elif index == len(blocks) and not ("\n" + block).endswith("\n"):
             return False
-    return finished
+    return is_finished
 
 
-reading = Reading(CohereChatParser())
-v2_reading = Reading(CohereV2ChatParser())
+v1_reader = StreamReader(CohereV1ChatParser())
+v2_reader = StreamReader(CohereV2ChatParser())

@@ -1,4 +1,4 @@
-"""Answers in OCI's generic format, whole and in events, and what Locus has to make of them."""
+"""Responses as the JSON of OCI's generic format, and the expected Locus values."""
 
 from __future__ import annotations
 
@@ -11,30 +11,36 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.oci_chat import GenericChatParser
-from tests.support.decoding import Reading
+from tests.support.decoding import StreamReader
 from tests.support.strategies import Answered, Said, SaidCall, answers, pieces, texts
-from tests.support.wire_json.chat_json import call_of
+from tests.support.wire_json.chat_json import build_expected_call
 
 CREATED = "2025-10-01T12:00:00.123000Z"
 
 
 @st.composite
-def sayable(
-    draw: st.DrawFn, max_candidates: int = 1, legible: bool = False, whole: bool = False
+def expressible_responses(
+    draw: st.DrawFn,
+    max_candidates: int = 1,
+    valid_arguments: bool = False,
+    with_model: bool = False,
 ) -> Answered:
-    """Answers that this format can say. Only a ``whole`` one names the model."""
-    answered = draw(answers(max_candidates=max_candidates, legible=legible))
-    candidates = tuple(_sayable(draw, said) for said in answered.candidates)
-    model = answered.model if whole else ""
-    return attrs.evolve(answered, candidates=candidates, model=model)
+    """Responses that this format can express.
+
+    :param with_model: whether they name the model, which only complete responses do.
+    """
+    sample = draw(answers(max_candidates=max_candidates, valid_arguments=valid_arguments))
+    candidates = tuple(_add_oci_members(draw, candidate) for candidate in sample.candidates)
+    model = sample.model if with_model else ""
+    return attrs.evolve(sample, candidates=candidates, model=model)
 
 
-def _sayable(draw: st.DrawFn, said: Said) -> Said:
+def _add_oci_members(draw: st.DrawFn, candidate: Said) -> Said:
     if draw(st.integers(0, 3)) == 3:
         tokens = draw(st.lists(texts(), max_size=3))
         count = len(tokens)
-        said = attrs.evolve(
-            said,
+        candidate = attrs.evolve(
+            candidate,
             logprobs={
                 "tokens": tokens,
                 "tokenLogprobs": draw(st.lists(st.floats(-9, 0), min_size=count, max_size=count)),
@@ -43,259 +49,282 @@ def _sayable(draw: st.DrawFn, said: Said) -> Said:
             },
         )
     if draw(st.integers(0, 3)) == 3:
-        cited = {"startIndex": 0, "endIndex": 3, "title": draw(texts()), "url": "https://x"}
-        said = attrs.evolve(said, annotations=({"type": "url_citation", "urlCitation": cited},))
-    return said
+        citation = {"startIndex": 0, "endIndex": 3, "title": draw(texts()), "url": "https://x"}
+        annotation = {"type": "url_citation", "urlCitation": citation}
+        candidate = attrs.evolve(candidate, annotations=(annotation,))
+    return candidate
 
 
-# What Locus has to make of an answer, written down a second time.
+# The expected Locus value, computed without Locus.
 
 
-def expected(answered: Answered) -> ModelResponse:
-    """The value that an answer has to be read as."""
-    candidates = tuple(_candidate(said) for said in answered.candidates)
+def build_expected_response(sample: Answered) -> ModelResponse:
+    """The value that a response has to be parsed as."""
+    candidates = tuple(_build_expected_candidate(candidate) for candidate in sample.candidates)
     first = candidates[0]
     return ModelResponse(
         message=first.message,
-        usage=answered.usage,
+        usage=sample.usage,
         stop_reason=first.stop_reason,
         reasoning=first.reasoning,
-        model=answered.model or None,
+        model=sample.model or None,
         logprobs=first.logprobs,
         candidates=candidates if len(candidates) > 1 else (),
     )
 
 
-def _candidate(said: Said) -> Candidate:
-    content: Any = said.text or (None if said.calls else "")
-    if said.reasoning or said.refusal:
+def _build_expected_candidate(candidate: Said) -> Candidate:
+    content: Any = candidate.text or (None if candidate.calls else "")
+    if candidate.reasoning or candidate.refusal:
         content = [
-            *([ThinkingPart(said.reasoning)] if said.reasoning else []),
-            *([TextPart(said.text)] if said.text else []),
-            *([RefusalPart(said.refusal)] if said.refusal else []),
+            *([ThinkingPart(candidate.reasoning)] if candidate.reasoning else []),
+            *([TextPart(candidate.text)] if candidate.text else []),
+            *([RefusalPart(candidate.refusal)] if candidate.refusal else []),
         ]
-    notes = {"annotations": list(said.annotations)} if said.annotations else {}
+    calls = [build_expected_call(call) for call in candidate.calls]
+    metadata = {"annotations": list(candidate.annotations)} if candidate.annotations else {}
     return Candidate(
-        Message.assistant(content, [call_of(call) for call in said.calls], metadata=notes),
-        said.stop,
-        said.reasoning,
-        said.logprobs,
+        Message.assistant(content, calls, metadata=metadata),
+        candidate.stop,
+        candidate.reasoning,
+        candidate.logprobs,
     )
 
 
-# Whole answers.
+# Complete responses.
 
 
-def whole(answered: Answered, ids: bool = True) -> dict[str, Any]:
-    """The body of a whole answer; ``ids=False`` leaves out those of calls, as Gemini does."""
-    chat: dict[str, Any] = {
+def build_body(sample: Answered, with_ids: bool = True) -> dict[str, Any]:
+    """The body of a complete response.
+
+    :param with_ids: whether tool calls have ids; Gemini sends none.
+    """
+    chat_response: dict[str, Any] = {
         "apiFormat": "GENERIC",
         "timeCreated": CREATED,
-        "choices": [choice(said, index, ids=ids) for index, said in enumerate(answered.candidates)],
+        "choices": [
+            build_choice(candidate, index, with_ids=with_ids)
+            for index, candidate in enumerate(sample.candidates)
+        ],
     }
-    if answered.usage:
-        chat["usage"] = usage(answered)
-    body: dict[str, Any] = {"modelVersion": "1.0", "chatResponse": chat}
-    return body | ({"modelId": answered.model} if answered.model else {})
+    if sample.usage:
+        chat_response["usage"] = build_usage(sample)
+    body: dict[str, Any] = {"modelVersion": "1.0", "chatResponse": chat_response}
+    return body | ({"modelId": sample.model} if sample.model else {})
 
 
-def choice(said: Said, index: int = 0, ids: bool = True) -> dict[str, Any]:
-    """A choice of a whole answer."""
+def build_choice(candidate: Said, index: int = 0, with_ids: bool = True) -> dict[str, Any]:
+    """A choice of a complete response."""
     message: dict[str, Any] = {"role": "ASSISTANT"}
-    if said.text is not None:
-        message["content"] = [text(said.text)]
-    if said.reasoning is not None:
-        message["reasoningContent"] = said.reasoning
-    if said.refusal is not None:
-        message["refusal"] = said.refusal
-    if said.calls:
-        message["toolCalls"] = [call(called, ids) for called in said.calls]
-    if said.annotations:
-        message["annotations"] = list(said.annotations)
-    found = {"index": index, "message": message, "finishReason": said.stop}
-    return found | ({"logprobs": said.logprobs} if said.logprobs is not None else {})
+    if candidate.text is not None:
+        message["content"] = [make_text_content(candidate.text)]
+    if candidate.reasoning is not None:
+        message["reasoningContent"] = candidate.reasoning
+    if candidate.refusal is not None:
+        message["refusal"] = candidate.refusal
+    if candidate.calls:
+        message["toolCalls"] = [build_function_call(call, with_ids) for call in candidate.calls]
+    if candidate.annotations:
+        message["annotations"] = list(candidate.annotations)
+    choice = {"index": index, "message": message, "finishReason": candidate.stop}
+    return choice | ({"logprobs": candidate.logprobs} if candidate.logprobs is not None else {})
 
 
-def text(said: str) -> dict[str, Any]:
-    """A part of text."""
-    return {"type": "TEXT", "text": said}
+def make_text_content(text: str) -> dict[str, Any]:
+    """A text part of a message."""
+    return {"type": "TEXT", "text": text}
 
 
-def call(called: SaidCall, ids: bool = True) -> dict[str, Any]:
-    """A whole tool call."""
-    found = {"type": "FUNCTION", "name": called.name, "arguments": called.text}
-    return ({"id": called.id} if ids else {}) | found
+def build_function_call(call: SaidCall, with_id: bool = True) -> dict[str, Any]:
+    """A complete tool call."""
+    function_call = {"type": "FUNCTION", "name": call.name, "arguments": call.text}
+    return ({"id": call.id} if with_id else {}) | function_call
 
 
-def usage(answered: Answered) -> dict[str, Any]:
+def build_usage(sample: Answered) -> dict[str, Any]:
     """Token counts, as OCI sends them."""
-    counts: dict[str, Any] = {
-        "promptTokens": answered.prompt_tokens,
-        "completionTokens": answered.completion_tokens,
-        "totalTokens": (answered.prompt_tokens or 0) + (answered.completion_tokens or 0),
+    usage: dict[str, Any] = {
+        "promptTokens": sample.prompt_tokens,
+        "completionTokens": sample.completion_tokens,
+        "totalTokens": (sample.prompt_tokens or 0) + (sample.completion_tokens or 0),
     }
-    if answered.cached_tokens is not None:
-        counts["promptTokensDetails"] = {"cachedTokens": answered.cached_tokens}
-    if answered.reasoning_tokens is not None:
-        counts["completionTokensDetails"] = {"reasoningTokens": answered.reasoning_tokens}
-    return counts
+    if sample.cached_tokens is not None:
+        usage["promptTokensDetails"] = {"cachedTokens": sample.cached_tokens}
+    if sample.reasoning_tokens is not None:
+        usage["completionTokensDetails"] = {"reasoningTokens": sample.reasoning_tokens}
+    return usage
 
 
-# Answers in events. How the models behind the service send tool calls:
+# Streamed responses. How the models behind the service send tool calls:
 
-STYLES = (
-    "fragments",  # id and name in the first fragment, no more than arguments in the others (Llama)
+CALL_STYLES = (
+    "deltas",  # id and name in the first delta, only arguments in the others (Llama)
     "blank",  # the same, with an empty id and name in the others
-    "last",  # the same, and an empty call in the event that ends the choice
-    "whole",  # each call in an event (Grok)
-    "together",  # all calls in one event
-    "side by side",  # fragments of all calls in each event, in the order of the calls
-    "noids",  # each call in an event, without ids (Gemini)
-    "ids",  # the id in every fragment, calls interleaved
-    "indexes",  # OpenAI's index in every fragment, calls interleaved
-    "object",  # each call in an event, the arguments an object and not text
+    "last",  # the same, and an empty call in the chunk that ends the choice
+    "complete",  # each complete call in a chunk (Grok)
+    "together",  # all complete calls in one chunk
+    "side by side",  # deltas of all calls in each chunk, in the order of the calls
+    "noids",  # each complete call in a chunk, without ids (Gemini)
+    "ids",  # the id in every delta, calls interleaved
+    "indexes",  # OpenAI's index in every delta, calls interleaved
+    "object",  # each complete call in a chunk, the arguments an object and not text
 )
-WITHOUT_IDS = ("noids",)
-_INTERLEAVED = ("ids", "indexes")
+STYLES_WITHOUT_IDS = ("noids",)
+_INTERLEAVED_STYLES = ("ids", "indexes")
 
 
 @st.composite
-def events(draw: st.DrawFn, answered: Answered, style: str = "fragments") -> list[dict[str, Any]]:
-    """The events of a streamed answer: its deltas cut anywhere, and interleaved."""
+def stream_chunks(draw: st.DrawFn, sample: Answered, style: str = "deltas") -> list[dict[str, Any]]:
+    """The chunks of a streamed response: its deltas split anywhere, and interleaved."""
     queues: list[list[dict[str, Any]]] = []
-    for index, said in enumerate(answered.candidates):
+    for index, candidate in enumerate(sample.candidates):
         queues += [
-            [_event(index, delta) for delta in deltas] for deltas in draw(_deltas(said, style))
+            [_build_chunk(index, delta) for delta in deltas]
+            for deltas in draw(_deltas(candidate, style))
         ]
-    found: list[dict[str, Any]] = []
+    chunks: list[dict[str, Any]] = []
     while queues := [queue for queue in queues if queue]:
-        found.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
-    for index, said in enumerate(answered.candidates):
-        if said.logprobs is not None:
-            found.append({"index": index, "logprobs": said.logprobs})
-        last: dict[str, Any] = {"finishReason": said.stop}
-        if index or draw(st.booleans()):  # the service leaves out the first one's index here
-            last["index"] = index
-        if style == "last" and said.calls:
-            empty = {"type": "FUNCTION", "arguments": ""}
-            last["message"] = {"role": "ASSISTANT", "toolCalls": [empty]}
+        chunks.append(queues[draw(st.integers(0, len(queues) - 1))].pop(0))
+    for index, candidate in enumerate(sample.candidates):
+        if candidate.logprobs is not None:
+            chunks.append({"index": index, "logprobs": candidate.logprobs})
+        last_chunk: dict[str, Any] = {"finishReason": candidate.stop}
+        if index or draw(
+            st.booleans()
+        ):  # the service leaves out the index of the first choice here
+            last_chunk["index"] = index
+        if style == "last" and candidate.calls:
+            empty_call = {"type": "FUNCTION", "arguments": ""}
+            last_chunk["message"] = {"role": "ASSISTANT", "toolCalls": [empty_call]}
         elif draw(st.booleans()):
-            last["message"] = {"role": "ASSISTANT", "content": [text("")]}
-        found.append(last)
-    if answered.usage:
-        counts = {"usage": usage(answered)}
+            last_chunk["message"] = {"role": "ASSISTANT", "content": [make_text_content("")]}
+        chunks.append(last_chunk)
+    if sample.usage:
+        usage = {"usage": build_usage(sample)}
         if draw(st.booleans()):
-            found.append(counts)
+            chunks.append(usage)
         else:
-            found[-1] |= counts
+            chunks[-1] |= usage
     for _ in range(draw(st.integers(0, 2))):
-        found.insert(draw(st.integers(0, len(found))), draw(st.sampled_from(NOISE)))
-    return [event | {"pad": "a" * (at % 12)} for at, event in enumerate(found)]
+        chunks.insert(draw(st.integers(0, len(chunks))), draw(st.sampled_from(NOISE)))
+    return [chunk | {"pad": "a" * (index % 12)} for index, chunk in enumerate(chunks)]
 
 
 NOISE: tuple[dict[str, Any], ...] = (
     {},
     {"serviceTier": "default"},
     {"index": 0, "message": {"role": "ASSISTANT"}},
-    {"index": 0, "message": {"role": "ASSISTANT", "content": [text("")]}},
+    {"index": 0, "message": {"role": "ASSISTANT", "content": [make_text_content("")]}},
     {"index": 0, "message": {"role": "ASSISTANT", "content": None, "toolCalls": None}},
     {"message": {"role": "ASSISTANT", "toolCalls": [{"type": "FUNCTION", "arguments": ""}]}},
     {"message": None, "finishReason": None, "usage": None, "logprobs": None},
     {"finishReason": ""},
 )
-"""Events that say nothing."""
+"""Chunks without content."""
 
 
-def _event(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+def _build_chunk(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "message": {"role": "ASSISTANT", **delta}}
 
 
 @st.composite
-def _deltas(draw: st.DrawFn, said: Said, style: str) -> list[list[dict[str, Any]]]:
+def _deltas(draw: st.DrawFn, candidate: Said, style: str) -> list[list[dict[str, Any]]]:
     """The deltas of one candidate: sequences that may be interleaved with one another."""
-    found: list[list[dict[str, Any]]] = []
-    if said.text is not None:
-        found.append([{"content": [text(piece)]} for piece in draw(pieces(said.text))])
-    for name, words in (("reasoningContent", said.reasoning), ("refusal", said.refusal)):
-        if words is not None:
-            found.append([{name: piece} for piece in draw(pieces(words))])
-    if said.annotations:
-        found.append([{"annotations": list(said.annotations)}])
-    calls = [draw(_fragments(called, at, style)) for at, called in enumerate(said.calls)]
+    sequences: list[list[dict[str, Any]]] = []
+    if candidate.text is not None:
+        text_chunks = draw(pieces(candidate.text))
+        sequences.append([{"content": [make_text_content(chunk)]} for chunk in text_chunks])
+    for name, text in (
+        ("reasoningContent", candidate.reasoning),
+        ("refusal", candidate.refusal),
+    ):
+        if text is not None:
+            sequences.append([{name: chunk} for chunk in draw(pieces(text))])
+    if candidate.annotations:
+        sequences.append([{"annotations": list(candidate.annotations)}])
+    calls = [draw(_call_deltas(call, index, style)) for index, call in enumerate(candidate.calls)]
     if style == "side by side" and calls:
-        most = max(map(len, calls))
-        nothing = {"type": "FUNCTION", "arguments": ""}
-        filled = [fragments + [nothing] * (most - len(fragments)) for fragments in calls]
-        found.append([{"toolCalls": list(row)} for row in zip(*filled, strict=True)])
+        longest = max(map(len, calls))
+        empty = {"type": "FUNCTION", "arguments": ""}
+        padded = [deltas + [empty] * (longest - len(deltas)) for deltas in calls]
+        sequences.append([{"toolCalls": list(row)} for row in zip(*padded, strict=True)])
     elif style == "together" and calls:
-        found.append([{"toolCalls": [fragment for fragments in calls for fragment in fragments]}])
-    elif style in _INTERLEAVED:
-        heads = [{"toolCalls": [fragments.pop(0)]} for fragments in calls]
-        rest = draw(st.permutations(range(len(calls))))
-        tails = [{"toolCalls": [fragment]} for at in rest for fragment in calls[at]]
-        found.append([*heads, *tails])  # each call begins in its turn, and goes on in any
+        sequences.append([{"toolCalls": [delta for deltas in calls for delta in deltas]}])
+    elif style in _INTERLEAVED_STYLES:
+        heads = [{"toolCalls": [deltas.pop(0)]} for deltas in calls]
+        order = draw(st.permutations(range(len(calls))))
+        tails = [{"toolCalls": [delta]} for index in order for delta in calls[index]]
+        sequences.append([*heads, *tails])  # calls begin in their order, and continue in any order
     else:
-        found.append([{"toolCalls": [fragment]} for fragments in calls for fragment in fragments])
-    return found
+        sequences.append([{"toolCalls": [delta]} for deltas in calls for delta in deltas])
+    return sequences
 
 
 @st.composite
-def _fragments(draw: st.DrawFn, called: SaidCall, at: int, style: str) -> list[dict[str, Any]]:
-    if style in ("whole", "together", "noids", "object"):
-        found = call(called, ids=style not in WITHOUT_IDS)
+def _call_deltas(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[dict[str, Any]]:
+    if style in ("complete", "together", "noids", "object"):
+        function_call = build_function_call(call, with_id=style not in STYLES_WITHOUT_IDS)
         if style == "object":
-            found["arguments"] = json.loads(called.text)
-        return [found]
+            function_call["arguments"] = json.loads(call.text)
+        return [function_call]
     blank = {"id": "", "name": ""} if style == "blank" else {}
-    first = {"id": called.id, "type": "FUNCTION", "name": called.name}
+    first = {"id": call.id, "type": "FUNCTION", "name": call.name}
     if draw(st.booleans()):
         first["arguments"] = ""
-    fragments = [
+    deltas = [
         first,
-        *({"type": "FUNCTION", "arguments": cut, **blank} for cut in draw(pieces(called.text))),
+        *({"type": "FUNCTION", "arguments": chunk, **blank} for chunk in draw(pieces(call.text))),
     ]
-    for fragment in fragments:
+    for delta in deltas:
         if style == "ids":
-            fragment["id"] = called.id
+            delta["id"] = call.id
         if style == "indexes":
-            fragment["index"] = at
-    return fragments
+            delta["index"] = index
+    return deltas
 
 
-def delta(said: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
-    """An event with one delta."""
-    message = {"role": "ASSISTANT"} | ({} if said is None else {"content": [text(said)]})
-    ending = {} if finish is None else {"finishReason": finish}
-    return {"index": 0, "message": message | more, **ending}
+def make_chunk(
+    text: str | None = None, finish_reason: str | None = None, **members: Any
+) -> dict[str, Any]:
+    """A chunk with one delta; ``members`` are further members of its message."""
+    message = {"role": "ASSISTANT"} | (
+        {} if text is None else {"content": [make_text_content(text)]}
+    )
+    ending = {} if finish_reason is None else {"finishReason": finish_reason}
+    return {"index": 0, "message": message | members, **ending}
 
 
-def ends_well(prefix: bytes) -> bool:
-    """Whether a stream that ends here can be believed, decided without Locus.
+def is_complete_stream(prefix: bytes) -> bool:
+    """Whether a stream that ends here is complete, decided without Locus.
 
-    It holds ``[DONE]``; or every choice that has begun has its finish reason, and the end is no
-    cut: it is between lines, or right after an event.
+    It contains ``[DONE]``; or every choice that has begun has its finish reason, and the end is
+    between lines or directly after a chunk.
     """
     stream = prefix.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     *blocks, rest = stream.split("\n\n")
-    finished = {0: False}
-    for at, block in enumerate([*blocks, rest]):
+    is_finished = {0: False}
+    for block_index, block in enumerate([*blocks, rest]):
         lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line[:5] == "data:"]
         data = "\n".join(lines)
         if data == "[DONE]":
             return True
         if data:
             try:
-                event = json.loads(data)
+                chunk = json.loads(data)
             except ValueError:
-                assert at == len(blocks)
+                assert block_index == len(blocks)
                 return False
-            if event.keys() & {"message", "finishReason", "logprobs"}:
-                index = event.get("index", 0)
-                finished[index] = finished.get(index, False) or bool(event.get("finishReason"))
-        elif at == len(blocks) and not ("\n" + block).endswith("\n"):
+            if chunk.keys() & {"message", "finishReason", "logprobs"}:
+                index = chunk.get("index", 0)
+                is_finished[index] = is_finished.get(index, False) or bool(
+                    chunk.get("finishReason")
+                )
+        elif block_index == len(blocks) and not ("\n" + block).endswith("\n"):
             return False
-    return all(finished.values())
+    return all(is_finished.values())
 
 
-_reading = Reading(GenericChatParser())
-read, answer_of, failure_of = _reading.read, _reading.answer_of, _reading.failure_of
+_reader = StreamReader(GenericChatParser())
+read_stream = _reader.read_stream
+decode_response = _reader.decode_response
+decode_failure = _reader.decode_failure

@@ -1,4 +1,4 @@
-"""Answers as Ollama's JSON, whole and in lines, and what Locus has to make of them."""
+"""Responses as the JSON of Ollama's chat API, and the expected Locus values."""
 
 from __future__ import annotations
 
@@ -11,132 +11,139 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
-from tests.support.decoding import Reading
+from tests.support.decoding import StreamReader
 from tests.support.strategies import Answered, Said, SaidCall, answers, pieces
-from tests.support.wire_json.chat_json import call_of
+from tests.support.wire_json.chat_json import build_expected_call
 
 CREATED = "2025-10-01T12:00:00.123456789Z"
-"""When an answer was complete. Each piece of a stream has a time of its own."""
+"""When a response was complete. Each chunk of a stream has a time of its own."""
 
 
-# What Locus has to make of an answer, written down a second time.
+# The expected Locus value, computed without Locus.
 
 
 @st.composite
-def sayable(draw: st.DrawFn, legible: bool = True) -> Answered:
-    """Answers that this format can say: no refusals, and no more than two counts of tokens."""
-    answered = draw(answers(legible=legible))
-    said = attrs.evolve(answered.first, refusal=None)
-    return attrs.evolve(answered, candidates=(said,), cached_tokens=None, reasoning_tokens=None)
+def expressible_responses(draw: st.DrawFn, valid_arguments: bool = True) -> Answered:
+    """Responses that this format can express: no refusals, and at most two token counts."""
+    sample = draw(answers(valid_arguments=valid_arguments))
+    candidate = attrs.evolve(sample.first, refusal=None)
+    return attrs.evolve(sample, candidates=(candidate,), cached_tokens=None, reasoning_tokens=None)
 
 
-def expected(answered: Answered) -> ModelResponse:
-    """The value that an answer has to be read as."""
-    said = answered.first
-    content: Any = said.text or (None if said.calls else "")
-    if said.reasoning:
-        content = [ThinkingPart(said.reasoning), *([TextPart(said.text)] if said.text else [])]
+def build_expected_response(sample: Answered) -> ModelResponse:
+    """The value that a response has to be parsed as."""
+    candidate = sample.first
+    content: Any = candidate.text or (None if candidate.calls else "")
+    if candidate.reasoning:
+        text_parts = [TextPart(candidate.text)] if candidate.text else []
+        content = [ThinkingPart(candidate.reasoning), *text_parts]
     return ModelResponse(
-        message=Message.assistant(content, [call_of(call) for call in said.calls]),
-        usage=answered.usage,
-        stop_reason=said.stop,
-        reasoning=said.reasoning,
-        model=answered.model,
-        logprobs=said.logprobs,
+        message=Message.assistant(content, [build_expected_call(call) for call in candidate.calls]),
+        usage=sample.usage,
+        stop_reason=candidate.stop,
+        reasoning=candidate.reasoning,
+        model=sample.model,
+        logprobs=candidate.logprobs,
     )
 
 
-# Whole answers.
+# Complete responses.
 
 
-def whole(answered: Answered, ids: bool = True, as_text: bool = False) -> dict[str, Any]:
-    """The body of a whole answer, as Ollama sends it.
+def build_body(
+    sample: Answered, with_ids: bool = True, arguments_as_text: bool = False
+) -> dict[str, Any]:
+    """The body of a complete response, as Ollama sends it.
 
-    :param ids: whether calls have some, as those of newer servers.
-    :param as_text: whether arguments are JSON text and no object.
+    :param with_ids: whether tool calls have ids; only newer servers send them.
+    :param arguments_as_text: whether arguments are JSON text instead of an object.
     """
-    said = answered.first
-    return _last(answered) | {"message": _message(said, ids, as_text)}
+    message = _build_message(sample.first, with_ids, arguments_as_text)
+    return _build_last_chunk(sample) | {"message": message}
 
 
-def _message(said: Said, ids: bool, as_text: bool) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said.text or ""}
-    if said.reasoning is not None:
-        message["thinking"] = said.reasoning
-    if said.calls:
-        message["tool_calls"] = [_call(call, ids, as_text) for call in said.calls]
+def _build_message(candidate: Said, with_ids: bool, arguments_as_text: bool) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": candidate.text or ""}
+    if candidate.reasoning is not None:
+        message["thinking"] = candidate.reasoning
+    if candidate.calls:
+        message["tool_calls"] = [
+            _build_call(call, with_ids, arguments_as_text) for call in candidate.calls
+        ]
     return message
 
 
-def _call(call: SaidCall, ids: bool, as_text: bool) -> dict[str, Any]:
-    well = call_of(call).malformed_arguments is None
-    arguments: Any = json.loads(call.text) if well and not as_text else call.text
-    return ({"id": call.id} if ids else {}) | {
+def _build_call(call: SaidCall, with_id: bool, arguments_as_text: bool) -> dict[str, Any]:
+    is_valid = build_expected_call(call).malformed_arguments is None
+    arguments: Any = json.loads(call.text) if is_valid and not arguments_as_text else call.text
+    return ({"id": call.id} if with_id else {}) | {
         "function": {"name": call.name, "arguments": arguments}
     }
 
 
-def _last(answered: Answered) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "model": answered.model,
+def _build_last_chunk(sample: Answered) -> dict[str, Any]:
+    chunk: dict[str, Any] = {
+        "model": sample.model,
         "created_at": CREATED,
         "message": {"role": "assistant", "content": ""},
         "done": True,
-        "done_reason": answered.first.stop,
+        "done_reason": sample.first.stop,
         "total_duration": 5_043_500_667,
         "load_duration": 5_025_959,
     }
-    if answered.prompt_tokens is not None:
-        found |= {"prompt_eval_count": answered.prompt_tokens, "prompt_eval_duration": 325_953_000}
-    if answered.completion_tokens is not None:
-        found |= {"eval_count": answered.completion_tokens, "eval_duration": 4_709_213_000}
-    return found
+    if sample.prompt_tokens is not None:
+        chunk |= {"prompt_eval_count": sample.prompt_tokens, "prompt_eval_duration": 325_953_000}
+    if sample.completion_tokens is not None:
+        chunk |= {"eval_count": sample.completion_tokens, "eval_duration": 4_709_213_000}
+    return chunk
 
 
-# Answers in pieces.
+# Streamed responses.
 
 
 @st.composite
-def chunks(
+def stream_chunks(
     draw: st.DrawFn,
-    answered: Answered,
-    ids: bool = True,
-    as_text: bool = False,
-    plain: bool = False,
+    sample: Answered,
+    with_ids: bool = True,
+    arguments_as_text: bool = False,
+    without_noise: bool = False,
 ) -> list[dict[str, Any]]:
-    """The pieces of a streamed answer: text, thinking and calls cut anywhere and interleaved.
+    """The chunks of a streamed response: text, thinking and calls split anywhere and interleaved.
 
-    ``plain`` leaves out pieces that say nothing.
+    :param without_noise: leave out chunks without content.
     """
-    said = answered.first
-    message = _message(said, ids, as_text)
+    message = _build_message(sample.first, with_ids, arguments_as_text)
     queues: list[list[dict[str, Any]]] = [
-        [{name: piece} for piece in draw(pieces(message[name]))]
+        [{name: delta} for delta in draw(pieces(message[name]))]
         for name in ("content", "thinking")
         if message.get(name)
     ]
     calls = message.get("tool_calls", [])
-    cut = sorted(draw(st.lists(st.integers(0, len(calls)), max_size=2))) if calls else []
-    groups = [calls[a:b] for a, b in zip([0, *cut], [*cut, len(calls)], strict=True)]
+    cuts = sorted(draw(st.lists(st.integers(0, len(calls)), max_size=2))) if calls else []
+    groups = [calls[a:b] for a, b in zip([0, *cuts], [*cuts, len(calls)], strict=True)]
     queues.append([{"tool_calls": group} for group in groups if group])
-    mixed: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     while queues := [queue for queue in queues if queue]:
-        piece = queues[draw(st.integers(0, len(queues) - 1))].pop(0)
-        mixed.append({"role": "assistant", "content": ""} | piece)
-    last = _last(answered)
-    if mixed and draw(st.booleans()):  # the last words may come with the end
-        last["message"] = mixed.pop()
-    found = [
-        {"model": answered.model, "created_at": f"2025-10-01T12:00:00.{at:09}Z", "message": said}
+        delta = queues[draw(st.integers(0, len(queues) - 1))].pop(0)
+        messages.append({"role": "assistant", "content": ""} | delta)
+    last_chunk = _build_last_chunk(sample)
+    if messages and draw(st.booleans()):  # the last text may be in the last chunk
+        last_chunk["message"] = messages.pop()
+    chunks = [
+        {
+            "model": sample.model,
+            "created_at": f"2025-10-01T12:00:00.{index:09}Z",
+            "message": delta_message,
+        }
         | draw(st.sampled_from([{"done": False}, {}]))
-        for at, said in enumerate(mixed)
+        for index, delta_message in enumerate(messages)
     ]
-    for _ in range(0 if plain else draw(st.integers(0, 2))):
-        found.insert(draw(st.integers(0, len(found))), draw(st.sampled_from(NOISE)))
-    return [*found, last]
+    for _ in range(0 if without_noise else draw(st.integers(0, 2))):
+        chunks.insert(draw(st.integers(0, len(chunks))), draw(st.sampled_from(NOISE)))
+    return [*chunks, last_chunk]
 
 
-# Pieces that say nothing.
 NOISE: tuple[dict[str, Any], ...] = (
     {},
     {"done": False},
@@ -146,34 +153,42 @@ NOISE: tuple[dict[str, Any], ...] = (
     {"model": "", "message": {"tool_calls": []}},
     {"future": {"member": [1]}},
 )
+"""Chunks without content."""
 
 
 # Bytes.
 
 
 @st.composite
-def framed(draw: st.DrawFn, found: list[dict[str, Any]], plain: bool = False) -> bytes:
-    """Pieces as lines, with whatever line ends and blank lines there may be.
+def framed_streams(
+    draw: st.DrawFn, chunks: list[dict[str, Any]], official_only: bool = False
+) -> bytes:
+    """The chunks as lines, with line ends and blank lines as servers may send them.
 
-    ``plain`` is what the package can read: no blank lines, and nothing in a string that Unicode
-    takes for a line end.
+    :param official_only: only what the ``ollama`` package can parse: no blank lines, and in strings
+        nothing that Unicode counts as a line end.
     """
-    end = draw(st.sampled_from(["\n", "\n", "\r\n"]))
-    ascii_ = plain or draw(st.booleans())
-    blank = st.just("") if plain else st.sampled_from(["", "", "", end, " " + end])
-    lines = [draw(blank) + json.dumps(chunk, ensure_ascii=ascii_) + end for chunk in found]
+    line_end = draw(st.sampled_from(["\n", "\n", "\r\n"]))
+    ensure_ascii = official_only or draw(st.booleans())
+    blank_lines = (
+        st.just("") if official_only else st.sampled_from(["", "", "", line_end, " " + line_end])
+    )
+    lines = [
+        draw(blank_lines) + json.dumps(chunk, ensure_ascii=ensure_ascii) + line_end
+        for chunk in chunks
+    ]
     text = "".join(lines)
-    return (text.removesuffix(end) if draw(st.booleans()) else text).encode()
+    return (text.removesuffix(line_end) if draw(st.booleans()) else text).encode()
 
 
-def ndjson(*found: dict[str, Any] | str) -> bytes:
-    """Pieces as Ollama frames them; text goes as it is."""
-    lines = [chunk if isinstance(chunk, str) else json.dumps(chunk) for chunk in found]
+def encode_ndjson(*chunks: dict[str, Any] | str) -> bytes:
+    """The chunks as newline-delimited JSON; a string is sent unchanged."""
+    lines = [chunk if isinstance(chunk, str) else json.dumps(chunk) for chunk in chunks]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def piece(**message: Any) -> dict[str, Any]:
-    """A piece in the middle of an answer."""
+def make_chunk(**message: Any) -> dict[str, Any]:
+    """A chunk that is not the last one."""
     return {
         "model": "m",
         "created_at": "t",
@@ -182,20 +197,20 @@ def piece(**message: Any) -> dict[str, Any]:
     }
 
 
-def end(**more: Any) -> dict[str, Any]:
-    """The piece that ends an answer."""
+def make_last_chunk(**members: Any) -> dict[str, Any]:
+    """The chunk that ends a response."""
     return {
         "model": "m",
         "created_at": CREATED,
         "message": {"role": "assistant", "content": ""},
         "done": True,
         "done_reason": "stop",
-        **more,
+        **members,
     }
 
 
-def has_ended(prefix: bytes) -> bool:
-    """Whether the line that ends the answer is there, decided without Locus."""
+def is_complete_stream(prefix: bytes) -> bool:
+    """Whether the line that ends the response is there, decided without Locus."""
     for line in prefix.decode(errors="replace").split("\n"):
         try:
             if line.strip() and json.loads(line).get("done"):
@@ -205,7 +220,9 @@ def has_ended(prefix: bytes) -> bool:
     return False
 
 
-# Reading.
+# Decoding.
 
-_reading = Reading(OllamaChatParser())
-read, answer_of, failure_of = _reading.read, _reading.answer_of, _reading.failure_of
+_reader = StreamReader(OllamaChatParser())
+read_stream = _reader.read_stream
+decode_response = _reader.decode_response
+decode_failure = _reader.decode_failure

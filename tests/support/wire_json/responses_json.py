@@ -1,4 +1,4 @@
-"""Answers as responses JSON, whole and in events, and what Locus has to make of them."""
+"""Sample responses as responses JSON, complete and streamed, and the expected values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.responses import ResponsesParser
-from tests.support.decoding import Reading, object_in
+from tests.support.decoding import StreamReader, parse_json_object
 from tests.support.strategies import call_ids, malformed, names, pieces, texts, written_arguments
 
 Item = dict[str, Any]
@@ -20,8 +20,8 @@ Event = dict[str, Any]
 
 
 @attrs.frozen
-class Answer:
-    """An answer: its items as the API sends them, and what stands around them."""
+class SampleResponse:
+    """A response: its items as the API sends them, and the other members."""
 
     items: tuple[Item, ...]
     status: str = "completed"
@@ -30,14 +30,14 @@ class Answer:
     model: str = "gpt-5"
     input_tokens: int = 7
     output_tokens: int = 5
-    cached: int = 0
-    written: int = 0
-    thought: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
-# Answers.
+# Responses.
 
-_NOTES = st.lists(
+_ANNOTATIONS = st.lists(
     st.builds(
         lambda title: {
             "type": "url_citation",
@@ -51,7 +51,7 @@ _NOTES = st.lists(
     min_size=1,
     max_size=2,
 )
-_TOKENS = st.lists(
+_LOGPROBS = st.lists(
     st.fixed_dictionaries(
         {
             "token": texts(max_size=3),
@@ -63,8 +63,8 @@ _TOKENS = st.lists(
     min_size=1,
     max_size=2,
 )
-KINDS = ("message", "function_call", "reasoning")
-ALL_KINDS = (*KINDS, "custom_tool_call", "web_search_call", "image_generation_call")
+COMMON_ITEM_TYPES = ("message", "function_call", "reasoning")
+ITEM_TYPES = (*COMMON_ITEM_TYPES, "custom_tool_call", "web_search_call", "image_generation_call")
 
 
 @st.composite
@@ -74,155 +74,169 @@ def _part(draw: st.DrawFn) -> Item:
     part = {
         "type": "output_text",
         "text": draw(texts()),
-        "annotations": draw(st.just([]) | st.just([]) | _NOTES),
+        "annotations": draw(st.just([]) | st.just([]) | _ANNOTATIONS),
     }
-    return part | draw(st.just({}) | st.just({}) | _TOKENS.map(lambda found: {"logprobs": found}))
+    return part | draw(
+        st.just({}) | st.just({}) | _LOGPROBS.map(lambda logprobs: {"logprobs": logprobs})
+    )
 
 
 @st.composite
-def _item(draw: st.DrawFn, at: int, kind: str, legible: bool) -> Item:
-    match kind:
+def _item(draw: st.DrawFn, index: int, item_type: str, valid_arguments: bool) -> Item:
+    match item_type:
         case "message":
             content = draw(st.lists(_part(), max_size=2))
-            said: Item = {"id": f"msg_{at}", "role": "assistant", "content": content}
-            said["phase"] = draw(st.sampled_from([None, None, "commentary", "final_answer"]))
-            return said | {"type": kind, "status": "completed"}
+            fields: Item = {"id": f"msg_{index}", "role": "assistant", "content": content}
+            fields["phase"] = draw(st.sampled_from([None, None, "commentary", "final_answer"]))
+            return fields | {"type": item_type, "status": "completed"}
         case "function_call":
-            ill = not legible and draw(st.integers(0, 3)) == 3
-            arguments = draw(malformed() if ill else written_arguments())
-            named = {"call_id": f"call_{at}", "name": draw(names()), "arguments": arguments}
-            return {"id": f"fc_{at}", "type": kind, "status": "completed", **named}
+            is_malformed = not valid_arguments and draw(st.integers(0, 3)) == 3
+            arguments = draw(malformed() if is_malformed else written_arguments())
+            call_fields = {
+                "call_id": f"call_{index}",
+                "name": draw(names()),
+                "arguments": arguments,
+            }
+            return {"id": f"fc_{index}", "type": item_type, "status": "completed", **call_fields}
         case "custom_tool_call":
-            named = {"call_id": f"call_{at}", "name": draw(names()), "input": draw(texts())}
-            return {"id": f"ctc_{at}", "type": kind, **named}
+            call_fields = {
+                "call_id": f"call_{index}",
+                "name": draw(names()),
+                "input": draw(texts()),
+            }
+            return {"id": f"ctc_{index}", "type": item_type, **call_fields}
         case "reasoning":
             parts = st.lists(texts(), max_size=2)
-            thought: Item = {"id": f"rs_{at}", "type": kind}
+            reasoning_item: Item = {"id": f"rs_{index}", "type": item_type}
             summary = [{"type": "summary_text", "text": text} for text in draw(parts)]
             content = [{"type": "reasoning_text", "text": text} for text in draw(parts)]
-            return thought | {
+            return reasoning_item | {
                 "summary": summary,
                 "content": content or draw(st.sampled_from([None, []])),
                 "encrypted_content": draw(st.none() | call_ids()),
             }
         case "web_search_call":
             action = {"type": "search", "query": draw(texts()), "queries": [draw(texts())]}
-            return {"id": f"ws_{at}", "type": kind, "status": "completed", "action": action}
-    return {"id": f"ig_{at}", "type": kind, "status": "completed", "result": "iVBORw0KGgo="}
+            return {"id": f"ws_{index}", "type": item_type, "status": "completed", "action": action}
+    return {"id": f"ig_{index}", "type": item_type, "status": "completed", "result": "iVBORw0KGgo="}
 
 
 @st.composite
-def response_answers(
+def sample_responses(
     draw: st.DrawFn,
-    kinds: tuple[str, ...] = ALL_KINDS,
-    legible: bool = True,
+    item_types: tuple[str, ...] = ITEM_TYPES,
+    valid_arguments: bool = True,
     reasons: tuple[str | None, ...] = ("max_output_tokens", "content_filter", "max_messages", None),
-) -> Answer:
-    """Whole answers, of items in any order."""
+) -> SampleResponse:
+    """Complete responses, of items in any order."""
     counts = st.integers(0, 2**31)
-    drawn = [
-        draw(_item(at, draw(st.sampled_from(kinds)), legible))
-        for at in range(draw(st.integers(0, 4)))
+    items = [
+        draw(_item(index, draw(st.sampled_from(item_types)), valid_arguments))
+        for index in range(draw(st.integers(0, 4)))
     ]
     status = draw(st.sampled_from(["completed", "completed", "incomplete"]))
-    return Answer(
-        items=tuple(drawn),
+    return SampleResponse(
+        items=tuple(items),
         status=status,
         reason=draw(st.sampled_from(reasons)) if status == "incomplete" else None,
         id="resp_" + draw(call_ids()),
         model=draw(st.sampled_from(["gpt-5-2025-08-07", "modèle\u2028"])),
         input_tokens=draw(counts),
         output_tokens=draw(counts),
-        cached=draw(counts),
-        written=draw(counts),
-        thought=draw(counts),
+        cached_tokens=draw(counts),
+        cache_write_tokens=draw(counts),
+        reasoning_tokens=draw(counts),
     )
 
 
-# What Locus has to make of one, written down a second time.
+# The expected values, built without Locus's code.
 
 
-def expected(answer: Answer, store: bool = True) -> ModelResponse:
-    """The value that an answer has to be read as, without the items that the message keeps."""
-    text, refusal, thoughts, notes, tokens, calls = "", "", [], [], [], []
-    for item in answer.items:
+def build_expected_response(sample: SampleResponse, store: bool = True) -> ModelResponse:
+    """Build the expected ``ModelResponse``, without native items."""
+    text, refusal, reasoning_texts, annotations, tokens, calls = "", "", [], [], [], []
+    for item in sample.items:
         match item["type"]:
             case "message":
                 for part in item["content"]:
                     text += part.get("text", "")
                     refusal += part.get("refusal", "")
-                    notes += part.get("annotations", [])
+                    annotations += part.get("annotations", [])
                     tokens += part.get("logprobs", [])
             case "reasoning":
-                said = [*item["summary"], *(item["content"] or [])]
-                thoughts += [part["text"] for part in said if part["text"]]
+                parts = [*item["summary"], *(item["content"] or [])]
+                reasoning_texts += [part["text"] for part in parts if part["text"]]
             case "function_call" | "custom_tool_call":
-                calls.append(call_of(item))
+                calls.append(build_expected_call(item))
     content: Any = text or (None if calls else "")
     if refusal:
         content = [*([TextPart(text)] if text else []), RefusalPart(refusal)]
     return ModelResponse(
-        message=Message.assistant(content, calls, metadata={"annotations": notes} if notes else {}),
+        message=Message.assistant(
+            content, calls, metadata={"annotations": annotations} if annotations else {}
+        ),
         usage={
-            "prompt_tokens": answer.input_tokens,
-            "completion_tokens": answer.output_tokens,
-            "cached_tokens": answer.cached,
-            "cache_creation_input_tokens": answer.written,
-            "reasoning_tokens": answer.thought,
+            "prompt_tokens": sample.input_tokens,
+            "completion_tokens": sample.output_tokens,
+            "cached_tokens": sample.cached_tokens,
+            "cache_creation_input_tokens": sample.cache_write_tokens,
+            "reasoning_tokens": sample.reasoning_tokens,
         },
-        stop_reason=answer.reason or answer.status,
-        provider_state={"previous_response_id": answer.id} if store else None,
-        reasoning="\n\n".join(thoughts) or None,
-        model=answer.model,
-        response_id=answer.id,
+        stop_reason=sample.reason or sample.status,
+        provider_state={"previous_response_id": sample.id} if store else None,
+        reasoning="\n\n".join(reasoning_texts) or None,
+        model=sample.model,
+        response_id=sample.id,
         logprobs={"content": tokens} if tokens else None,
     )
 
 
-def call_of(item: Item) -> ToolCall:
-    """A call as Locus has to give it: decoded by the standard library, or kept to the letter."""
+def build_expected_call(item: Item) -> ToolCall:
+    """Build the expected call; its arguments are decoded by the standard library."""
     custom = item["type"] == "custom_tool_call"
-    found = item["input"] if custom else object_in(item["arguments"])
-    if isinstance(found, dict):
-        return ToolCall(item["call_id"], item["name"], found)
-    return ToolCall(item["call_id"], item["name"], malformed_arguments=found)
+    arguments = item["input"] if custom else parse_json_object(item["arguments"])
+    if isinstance(arguments, dict):
+        return ToolCall(item["call_id"], item["name"], arguments)
+    return ToolCall(item["call_id"], item["name"], malformed_arguments=arguments)
 
 
-def essence(response: ModelResponse) -> ModelResponse:
-    """A response without the items that its message keeps."""
-    notes = {name: value for name, value in response.message.metadata.items() if name == NOTES}
-    return attrs.evolve(response, message=attrs.evolve(response.message, metadata=notes))
+def remove_native_items(response: ModelResponse) -> ModelResponse:
+    """Remove the native items from a response's message."""
+    metadata = {
+        name: value for name, value in response.message.metadata.items() if name == ANNOTATIONS_KEY
+    }
+    return attrs.evolve(response, message=attrs.evolve(response.message, metadata=metadata))
 
 
-NOTES = "annotations"
+ANNOTATIONS_KEY = "annotations"
 
 
 # JSON.
 
 
-def whole(answer: Answer) -> dict[str, Any]:
-    """The body of a whole answer, as OpenAI sends it."""
+def build_body(sample: SampleResponse) -> dict[str, Any]:
+    """Build the body of a complete response, as OpenAI sends it."""
     return {
-        **around(answer),
-        "status": answer.status,
-        "incomplete_details": {"reason": answer.reason} if answer.reason else None,
-        "output": list(answer.items),
+        **build_envelope(sample),
+        "status": sample.status,
+        "incomplete_details": {"reason": sample.reason} if sample.reason else None,
+        "output": list(sample.items),
         "usage": {
-            "input_tokens": answer.input_tokens,
+            "input_tokens": sample.input_tokens,
             "input_tokens_details": {
-                "cached_tokens": answer.cached,
-                "cache_write_tokens": answer.written,
+                "cached_tokens": sample.cached_tokens,
+                "cache_write_tokens": sample.cache_write_tokens,
             },
-            "output_tokens": answer.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": answer.thought},
-            "total_tokens": answer.input_tokens + answer.output_tokens,
+            "output_tokens": sample.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": sample.reasoning_tokens},
+            "total_tokens": sample.input_tokens + sample.output_tokens,
         },
     }
 
 
-def around(answer: Answer) -> dict[str, Any]:
+def build_envelope(sample: SampleResponse) -> dict[str, Any]:
     return {
-        "id": answer.id,
+        "id": sample.id,
         "object": "response",
         "created_at": 1_700_000_000,
         "status": "in_progress",
@@ -230,7 +244,7 @@ def around(answer: Answer) -> dict[str, Any]:
         "incomplete_details": None,
         "instructions": None,
         "metadata": {},
-        "model": answer.model,
+        "model": sample.model,
         "output": [],
         "parallel_tool_calls": True,
         "temperature": 1.0,
@@ -244,7 +258,7 @@ def around(answer: Answer) -> dict[str, Any]:
 # How servers stream.
 STYLES = (
     "openai",  # everything, numbered
-    "unnumbered",  # items and parts told apart by the item's id alone (llama.cpp)
+    "unnumbered",  # items and parts distinguished by the item's id alone (llama.cpp)
     "items",  # no deltas: each item at once
     "emptied",  # the last event has no output
     "bare",  # nothing but the last event
@@ -262,48 +276,48 @@ NOISE: tuple[Event, ...] = (
 
 
 @st.composite
-def events(
-    draw: st.DrawFn, answer: Answer, style: str = "openai", plain: bool = False
+def stream_events(
+    draw: st.DrawFn, sample: SampleResponse, style: str = "openai", official_only: bool = False
 ) -> list[Event]:
-    """The events of a streamed answer. ``plain`` leaves out what OpenAI does not send today."""
-    begun = around(answer)
-    found: list[Event] = [{"type": "response.created", "response": begun}]
-    found.append({"type": "response.in_progress", "response": begun})
+    """The events of a streamed response; ``official_only``: only those that OpenAI sends today."""
+    envelope = build_envelope(sample)
+    events: list[Event] = [{"type": "response.created", "response": envelope}]
+    events.append({"type": "response.in_progress", "response": envelope})
     if style != "bare":
-        for at, item in enumerate(answer.items):
-            found += draw(_of_item(item, at, style))
-    last = whole(answer)
+        for index, item in enumerate(sample.items):
+            events += draw(_events_of_item(item, index, style))
+    last_response = build_body(sample)
     if style == "emptied":
-        last["output"] = draw(st.sampled_from([None, []]))
-    if not plain:
+        last_response["output"] = draw(st.sampled_from([None, []]))
+    if not official_only:
         for _ in range(draw(st.integers(0, 2))):
-            found.insert(draw(st.integers(1, len(found))), draw(st.sampled_from(NOISE)))
-    found.append({"type": f"response.{answer.status}", "response": last})
+            events.insert(draw(st.integers(1, len(events))), draw(st.sampled_from(NOISE)))
+    events.append({"type": f"response.{sample.status}", "response": last_response})
     if style == "unnumbered":
-        return found
-    return [{**event, "sequence_number": at} for at, event in enumerate(found)]
+        return events
+    return [{**event, "sequence_number": index} for index, event in enumerate(events)]
 
 
 @st.composite
-def _of_item(draw: st.DrawFn, item: Item, at: int, style: str) -> list[Event]:
+def _events_of_item(draw: st.DrawFn, item: Item, index: int, style: str) -> list[Event]:
     empty: Item = {"message": {"content": []}, "reasoning": {"summary": [], "content": []}}.get(
         item["type"], {}
     )
     for name in ("arguments", "input"):
         if name in item:
             empty[name] = ""
-    inside = [] if style == "items" else draw(_inside(item))
+    item_events = [] if style == "items" else draw(_item_events(item))
     if style == "unnumbered":
-        place: Event = {"item_id": item["id"]}
-        inside = [_without_numbers(event) for event in inside]
-        besides: Event = {}
+        position: Event = {"item_id": item["id"]}
+        item_events = [_without_numbers(event) for event in item_events]
+        index_fields: Event = {}
     else:
-        place = {"item_id": item["id"], "output_index": at}
-        besides = {"output_index": at}
+        position = {"item_id": item["id"], "output_index": index}
+        index_fields = {"output_index": index}
     return [
-        {"type": "response.output_item.added", **besides, "item": {**item, **empty}},
-        *({**event, **place} for event in inside),
-        {"type": "response.output_item.done", **besides, "item": item},
+        {"type": "response.output_item.added", **index_fields, "item": {**item, **empty}},
+        *({**event, **position} for event in item_events),
+        {"type": "response.output_item.done", **index_fields, "item": item},
     ]
 
 
@@ -312,59 +326,67 @@ def _without_numbers(event: Event) -> Event:
 
 
 @st.composite
-def _inside(draw: st.DrawFn, item: Item) -> list[Event]:
+def _item_events(draw: st.DrawFn, item: Item) -> list[Event]:
     """The events between the beginning of an item and its end."""
-    found: list[Event] = []
+    events: list[Event] = []
 
-    def spoken(name: str, text: str, index: Event, last: str) -> None:
-        for piece in draw(pieces(text)):
-            said: Event = {"type": f"response.{name}.delta", "delta": piece, **index}
-            found.append(said | ({"logprobs": []} if name == "output_text" else {}))
-        found.append({"type": f"response.{name}.done", last: text, **index})
+    def add_text(name: str, text: str, index_fields: Event, full_text_name: str) -> None:
+        for chunk in draw(pieces(text)):
+            fields: Event = {"type": f"response.{name}.delta", "delta": chunk, **index_fields}
+            events.append(fields | ({"logprobs": []} if name == "output_text" else {}))
+        events.append({"type": f"response.{name}.done", full_text_name: text, **index_fields})
 
-    for at, part in enumerate(item.get("content") or ()):
-        kind = {"output_text": "text", "refusal": "refusal"}.get(part["type"], "text")
-        index = {"content_index": at}
-        start = {**part, kind: ""} | ({"annotations": []} if "annotations" in part else {})
+    for index, part in enumerate(item.get("content") or ()):
+        member = {"output_text": "text", "refusal": "refusal"}.get(part["type"], "text")
+        index_fields = {"content_index": index}
+        start = {**part, member: ""} | ({"annotations": []} if "annotations" in part else {})
         if part["type"] == "reasoning_text":
-            parts = draw(st.booleans())  # some servers announce them
-            if parts:
-                found.append({"type": "response.content_part.added", "part": start, **index})
-            spoken("reasoning_text", part["text"], index, "text")
-            if parts:
-                found.append({"type": "response.content_part.done", "part": part, **index})
+            with_part_events = draw(st.booleans())  # some servers send part events
+            if with_part_events:
+                events.append(
+                    {"type": "response.content_part.added", "part": start, **index_fields}
+                )
+            add_text("reasoning_text", part["text"], index_fields, "text")
+            if with_part_events:
+                events.append({"type": "response.content_part.done", "part": part, **index_fields})
             continue
-        found.append({"type": "response.content_part.added", "part": start, **index})
-        spoken("output_text" if kind == "text" else "refusal", part[kind], index, kind)
-        found.append({"type": "response.content_part.done", "part": part, **index})
-    if item["type"] == "reasoning":  # of the two, the summary comes first in Locus's reading
-        content, found = found, []
-        for at, part in enumerate(item["summary"]):
-            index = {"summary_index": at}
+        events.append({"type": "response.content_part.added", "part": start, **index_fields})
+        add_text(
+            "output_text" if member == "text" else "refusal", part[member], index_fields, member
+        )
+        events.append({"type": "response.content_part.done", "part": part, **index_fields})
+    if item["type"] == "reasoning":  # Locus puts the summary first
+        content, events = events, []
+        for index, part in enumerate(item["summary"]):
+            index_fields = {"summary_index": index}
             start = {**part, "text": ""}
-            found.append({"type": "response.reasoning_summary_part.added", "part": start, **index})
-            spoken("reasoning_summary_text", part["text"], index, "text")
-            found.append({"type": "response.reasoning_summary_part.done", "part": part, **index})
-        found += content
+            events.append(
+                {"type": "response.reasoning_summary_part.added", "part": start, **index_fields}
+            )
+            add_text("reasoning_summary_text", part["text"], index_fields, "text")
+            events.append(
+                {"type": "response.reasoning_summary_part.done", "part": part, **index_fields}
+            )
+        events += content
     if item["type"] == "function_call":
-        spoken("function_call_arguments", item["arguments"], {}, "arguments")
+        add_text("function_call_arguments", item["arguments"], {}, "arguments")
     if item["type"] == "custom_tool_call":
-        spoken("custom_tool_call_input", item["input"], {}, "input")
-    return found
+        add_text("custom_tool_call_input", item["input"], {}, "input")
+    return events
 
 
 # Bytes.
 
 
 @st.composite
-def framed(draw: st.DrawFn, found: list[Event]) -> bytes:
-    """Events as server-sent events, with whatever line ends and comments servers use."""
+def framed_streams(draw: st.DrawFn, events: list[Event]) -> bytes:
+    """Encode events as server-sent events, with different line ends and comments."""
     end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
     ascii_ = draw(st.booleans())
     indent = draw(st.sampled_from([None, None, None, 1]))
     comments = ["", "", ": keep-alive" + end + end]
     lines = []
-    for event in found:
+    for event in events:
         text = json.dumps(event, ensure_ascii=ascii_, indent=indent)
         lines.append(draw(st.sampled_from(comments)) + f"event: {event['type']}{end}")
         lines += [f"data: {line}{end}" for line in text.split("\n")]
@@ -372,39 +394,43 @@ def framed(draw: st.DrawFn, found: list[Event]) -> bytes:
     return "".join(lines).encode()
 
 
-def sse(*found: Event | str) -> bytes:
-    """Events as OpenAI frames them; text goes as it is."""
+def encode_sse(*events: Event | str) -> bytes:
+    """Encode events as OpenAI does; strings are sent unchanged."""
     lines = []
-    for event in found:
+    for event in events:
         name = event.get("type", "x") if isinstance(event, dict) else "x"
         data = event if isinstance(event, str) else json.dumps(event)
         lines.append(f"event: {name}\ndata: {data}\n\n")
     return "".join(lines).encode(errors="replace")
 
 
-def delta(text: str, at: int = 0, part: int = 0) -> Event:
-    """A piece of text."""
-    place = {"output_index": at, "content_index": part, "item_id": f"msg_{at}"}
-    return {"type": "response.output_text.delta", "delta": text, **place}
+def make_text_delta(text: str, index: int = 0, part: int = 0) -> Event:
+    """A delta of text."""
+    position = {"output_index": index, "content_index": part, "item_id": f"msg_{index}"}
+    return {"type": "response.output_text.delta", "delta": text, **position}
 
 
-def message(*texts: str, at: int = 0, **more: Any) -> Item:
+def make_message_item(*texts: str, index: int = 0, **more: Any) -> Item:
     """A message of the assistant."""
     parts = [{"type": "output_text", "text": text, "annotations": []} for text in texts]
-    said = {"type": "message", "role": "assistant", "status": "completed", "content": parts}
-    return {"id": f"msg_{at}", **said, **more}
+    fields = {"type": "message", "role": "assistant", "status": "completed", "content": parts}
+    return {"id": f"msg_{index}", **fields, **more}
 
 
-def ending(*items: Item, status: str = "completed", **more: Any) -> Event:
-    """The event that ends an answer of these items."""
-    answer = {**whole(Answer(items, status=status)), **more}
-    return {"type": f"response.{status}", "response": answer}
+def make_last_event(*items: Item, status: str = "completed", **more: Any) -> Event:
+    """The event that ends a response of these items."""
+    sample = {**build_body(SampleResponse(items, status=status)), **more}
+    return {"type": f"response.{status}", "response": sample}
 
 
 @cache
-def reading(store: bool = True) -> Reading:
-    """How streams of this format are read."""
-    return Reading(ResponsesParser(store))
+def get_stream_reader(store: bool = True) -> StreamReader:
+    """Make the reader of streams of this format."""
+    return StreamReader(ResponsesParser(store))
 
 
-read, answer_of, failure_of = reading().read, reading().answer_of, reading().failure_of
+read_stream, decode_response, decode_failure = (
+    get_stream_reader().read_stream,
+    get_stream_reader().decode_response,
+    get_stream_reader().decode_failure,
+)

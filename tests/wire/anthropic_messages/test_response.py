@@ -1,4 +1,4 @@
-"""Whole messages: read equal to what they say, sent back as they came, as the SDK reads them."""
+"""Tests of complete responses of the Messages API: parsed, sent back, compared with the SDK."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from locus.core.conversation import conversation
+from locus.core.conversation import validate_messages
 from locus.core.errors import (
     APIStatusError,
     BadRequestError,
@@ -32,23 +32,25 @@ from locus.core.messages import (
 from locus.core.response import ModelResponse
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.json import dumps, encode, loads
+from tests.support.anthropic_responses import (
+    BLOCK_TYPES,
+    RESPOND_TOOL_NAME,
+    AnthropicResponse,
+    anthropic_responses,
+    build_expected_response,
+    build_replayed_blocks,
+    structured_responses,
+    without_metadata,
+)
 from tests.support.strategies import halves, splits
 from tests.support.wire_json.anthropic_json import (
-    KINDS,
-    RESPOND,
-    Turn,
-    answer_of,
-    essence,
-    events,
-    expected,
-    framed,
-    read,
-    sent_back,
-    sse,
-    structured,
-    text,
-    turns,
-    whole,
+    build_body,
+    decode_response,
+    encode_sse,
+    framed_streams,
+    make_text_chunks,
+    read_stream,
+    stream_chunks,
 )
 
 PARSER = AnthropicMessagesParser()
@@ -59,79 +61,79 @@ def parse(*blocks: dict[str, Any], **ending: Any) -> ModelResponse:
     return PARSER.parse({"content": list(blocks), **ending})
 
 
-def say(said: str) -> dict[str, Any]:
-    return {"type": "text", "text": said}
+def make_text_block(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
-# Reading.
+# Parsing.
 
 
 @given(st.data())
-def test_an_answer_is_read_as_what_it_says(data: st.DataObject) -> None:
-    turn = data.draw(turns() | structured())
-    body = whole(turn)
-    written = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
-    answer = PARSER.parse(written)
-    assert essence(answer) == expected(turn)
-    assert PARSER.parse(written.encode()) == answer
-    assert PARSER.parse(body) == answer
+def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
+    sample = data.draw(anthropic_responses() | structured_responses())
+    body = build_body(sample)
+    text = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
+    response = PARSER.parse(text)
+    assert without_metadata(response) == build_expected_response(sample)
+    assert PARSER.parse(text.encode()) == response
+    assert PARSER.parse(body) == response
 
 
-@given(turns())
-def test_reading_changes_nothing(turn: Turn) -> None:
-    body = whole(turn)
+@given(anthropic_responses())
+def test_parsing_does_not_modify_the_body(sample: AnthropicResponse) -> None:
+    body = build_body(sample)
     before = json.dumps(body)
     first = PARSER.parse(body)
     assert PARSER.parse(body) == first
     assert json.dumps(body) == before
 
 
-def test_an_answer_of_text_is_text() -> None:
+def test_text_response_has_string_content() -> None:
     assert PARSER.parse('{"content": [{"type": "text", "text": "x"}]}') == ModelResponse(
         Message.assistant("x")
     )
 
 
-def test_an_answer_of_nothing_is_empty_text() -> None:
+def test_empty_response_has_empty_text() -> None:
     assert PARSER.parse('{"content": []}') == ModelResponse(Message.assistant(""))
 
 
-def test_a_message_of_one_text_and_calls_keeps_nothing_beside_it() -> None:
+def test_native_blocks_are_not_stored_if_the_message_reproduces_them() -> None:
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
-    thought = {"type": "thinking", "thinking": "hm", "signature": "seal"}
-    dark = {"type": "redacted_thinking", "data": "d"}
-    direct = {**call, "caller": {"type": "direct"}}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "signature"}
+    redacted = {"type": "redacted_thinking", "data": "d"}
+    direct_call = {**call, "caller": {"type": "direct"}}
     for blocks in (
-        [say("x")],
-        [{**say("x"), "citations": None}],
+        [make_text_block("x")],
+        [{**make_text_block("x"), "citations": None}],
         [call],
-        [say("x"), call, {**call, "id": "u"}],
-        [thought, dark, say("x"), direct],
-        [{**thought, "signature": ""}, say("x")],
+        [make_text_block("x"), call, {**call, "id": "u"}],
+        [thinking, redacted, make_text_block("x"), direct_call],
+        [{**thinking, "signature": ""}, make_text_block("x")],
     ):
         assert parse(*blocks).message.metadata == {}
 
 
-def test_several_texts_are_joined_and_kept_apart() -> None:
-    message = parse(say("a"), say("b")).message
+def test_several_text_blocks_are_joined_and_stored_as_native_blocks() -> None:
+    message = parse(make_text_block("a"), make_text_block("b")).message
     assert message.content == "ab"
-    assert message.metadata == {"blocks": [say("a"), say("b")]}
+    assert message.metadata == {"blocks": [make_text_block("a"), make_text_block("b")]}
 
 
 def test_a_refusal_has_its_explanation() -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
-    answer = parse(say("Well"), stop_reason="refusal", stop_details=details)
-    assert answer.finish_reason == "content_filter"
-    assert answer.refusal == "Not this."
-    assert answer.message.content == (TextPart("Well"), RefusalPart("Not this."))
-    assert answer.message.metadata == {"stop_details": details}
-    assert answer.content == "Well"
-    silent = parse(stop_reason="refusal", stop_details={**details, "explanation": None})
-    assert (silent.refusal, silent.message.content) == (None, "")
+    response = parse(make_text_block("Well"), stop_reason="refusal", stop_details=details)
+    assert response.finish_reason == "content_filter"
+    assert response.refusal == "Not this."
+    assert response.message.content == (TextPart("Well"), RefusalPart("Not this."))
+    assert response.message.metadata == {"stop_details": details}
+    assert response.content == "Well"
+    unexplained = parse(stop_reason="refusal", stop_details={**details, "explanation": None})
+    assert (unexplained.refusal, unexplained.message.content) == (None, "")
 
 
 @pytest.mark.parametrize(
-    ("reason", "meaning"),
+    ("reason", "finish_reason"),
     [
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),
@@ -143,36 +145,43 @@ def test_a_refusal_has_its_explanation() -> None:
         ("reason_of_next_year", "other"),
     ],
 )
-def test_the_reason_to_stop_is_the_apis_own_word(reason: str | None, meaning: str) -> None:
-    answer = parse(say("x"), stop_reason=reason)
-    assert (answer.stop_reason, answer.finish_reason) == (reason, meaning)
+def test_stop_reason_is_that_of_the_api(reason: str | None, finish_reason: str) -> None:
+    response = parse(make_text_block("x"), stop_reason=reason)
+    assert (response.stop_reason, response.finish_reason) == (reason, finish_reason)
 
 
-def test_a_structured_answer_is_text_and_no_call() -> None:
-    respond = {"type": "tool_use", "id": "t", "name": RESPOND, "input": {"b": [1.5, "é"], "a": {}}}
+def test_structured_output_is_text_and_not_a_tool_call() -> None:
+    respond = {
+        "type": "tool_use",
+        "id": "t",
+        "name": RESPOND_TOOL_NAME,
+        "input": {"b": [1.5, "é"], "a": {}},
+    }
     other = {"type": "tool_use", "id": "u", "name": "f", "input": {}}
-    answer = parse(respond, stop_reason="tool_use")
-    assert answer.message == Message.assistant('{"a":{},"b":[1.5,"é"]}')
-    assert (answer.tool_calls, answer.finish_reason) == ((), "stop")
+    response = parse(respond, stop_reason="tool_use")
+    assert response.message == Message.assistant('{"a":{},"b":[1.5,"é"]}')
+    assert (response.tool_calls, response.finish_reason) == ((), "stop")
     both = parse(respond, other, stop_reason="tool_use")
     assert both.tool_calls == (ToolCall("u", "f"),)
     assert both.finish_reason == "tool_calls"
 
 
 @given(halves())
-def test_half_a_surrogate_pair_is_read(said: str) -> None:
-    assert PARSER.parse(json.dumps({"content": [say(said)]})).content == json.loads(
-        json.dumps(said)
+def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
+    assert PARSER.parse(json.dumps({"content": [make_text_block(text)]})).content == json.loads(
+        json.dumps(text)
     )
-    respond = {"type": "tool_use", "id": "t", "name": RESPOND, "input": {"a": said}}
-    answer = PARSER.parse(json.dumps({"content": [respond]}))
-    assert json.loads(answer.content) == {"a": json.loads(json.dumps(said))}
+    respond = {"type": "tool_use", "id": "t", "name": RESPOND_TOOL_NAME, "input": {"a": text}}
+    response = PARSER.parse(json.dumps({"content": [respond]}))
+    assert json.loads(response.content) == {"a": json.loads(json.dumps(text))}
 
 
-def test_odd_inputs_are_kept() -> None:
+def test_invalid_inputs_become_malformed_arguments() -> None:
     def call(input_: Any) -> ToolCall:
-        (found,) = parse({"type": "tool_use", "id": "t", "name": "f", "input": input_}).tool_calls
-        return found
+        (tool_call,) = parse(
+            {"type": "tool_use", "id": "t", "name": "f", "input": input_}
+        ).tool_calls
+        return tool_call
 
     assert call(None) == ToolCall("t", "f")
     assert call('{"a": 1}') == ToolCall("t", "f", {"a": 1})
@@ -180,109 +189,133 @@ def test_odd_inputs_are_kept() -> None:
     assert call([1, 2]) == ToolCall("t", "f", malformed_arguments="[1,2]")
 
 
-# Sent back.
+# Sending back.
 
 
-def back(message: Message) -> Any:
-    """The blocks of an answer in the next request."""
+def get_replayed_blocks(message: Message) -> Any:
+    """The blocks of a response in the next request."""
     results = [Message.tool(ToolResult(call.id, call.name, "y")) for call in message.tool_calls]
-    turns_ = [Message.user("x"), message, *results, Message.user("z")]
-    body = json.loads(encode(BUILDER.build(turns_, model="claude-sonnet-4", max_tokens=9)))
+    messages = [Message.user("x"), message, *results, Message.user("z")]
+    body = json.loads(encode(BUILDER.build(messages, model="claude-sonnet-4", max_tokens=9)))
     if len(body["messages"]) < 3:
         return []
     content = body["messages"][1]["content"]
-    return [say(content)] if isinstance(content, str) else content
+    return [make_text_block(content)] if isinstance(content, str) else content
 
 
-@given(turns(legible=False), st.data())
-def test_an_answer_goes_back_as_it_came(turn: Turn, data: st.DataObject) -> None:
-    stream = data.draw(framed(data.draw(events(turn))))
-    message = answer_of(stream).message
-    assume(message.says_something or message.tool_calls or "blocks" in message.metadata)
-    # A refusal is said in words of Locus's own beside the blocks.
-    sent = [block for block in back(message) if block != say(turn.explanation or "")]
-    came = [block for block in sent_back(turn) if block != say(turn.explanation or "")]
-    assert sent == came
+@given(anthropic_responses(valid_arguments=False), st.data())
+def test_response_is_sent_back_unchanged(sample: AnthropicResponse, data: st.DataObject) -> None:
+    stream = data.draw(framed_streams(data.draw(stream_chunks(sample))))
+    message = decode_response(stream).message
+    assume(message.has_content or message.tool_calls or "blocks" in message.metadata)
+    # Locus sends the explanation of a refusal as an additional text block.
+    sent_blocks = [
+        block
+        for block in get_replayed_blocks(message)
+        if block != make_text_block(sample.refusal_explanation or "")
+    ]
+    received_blocks = [
+        block
+        for block in build_replayed_blocks(sample)
+        if block != make_text_block(sample.refusal_explanation or "")
+    ]
+    assert sent_blocks == received_blocks
 
 
-@given(turns(), st.data())
-def test_an_answer_that_was_stored_goes_back_as_it_came(turn: Turn, data: st.DataObject) -> None:
-    message = PARSER.parse(whole(turn)).message
-    assume(message.says_something or message.tool_calls)
-    assert back(loads(dumps(message), Message)) == back(message)
+@given(anthropic_responses(), st.data())
+def test_serialized_response_is_sent_back_unchanged(
+    sample: AnthropicResponse, data: st.DataObject
+) -> None:
+    message = PARSER.parse(build_body(sample)).message
+    assume(message.has_content or message.tool_calls)
+    assert get_replayed_blocks(loads(dumps(message), Message)) == get_replayed_blocks(message)
 
 
-@given(turns(kinds=KINDS))
-def test_an_answer_can_be_put_back_into_the_conversation(turn: Turn) -> None:
-    message = PARSER.parse(whole(turn)).message
-    if message.says_something or message.tool_calls:
-        assert conversation([Message.user("x"), message])[1] is message
+@given(anthropic_responses(block_types=BLOCK_TYPES))
+def test_response_message_is_valid_in_a_conversation(sample: AnthropicResponse) -> None:
+    message = PARSER.parse(build_body(sample)).message
+    if message.has_content or message.tool_calls:
+        assert validate_messages([Message.user("x"), message])[1] is message
 
 
-SEARCH = [
+SEARCH_BLOCKS = [
     {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
     {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
 ]
 
 
-def test_a_turn_that_is_paused_goes_on_even_without_a_word() -> None:
-    message = parse(*SEARCH, stop_reason="pause_turn").message
+def test_paused_response_without_text_is_sent_back() -> None:
+    message = parse(*SEARCH_BLOCKS, stop_reason="pause_turn").message
     body = BUILDER.build([Message.user("x"), message], model="claude-sonnet-4", max_tokens=9)
-    assert body["messages"][1] == {"role": "assistant", "content": SEARCH}
+    assert body["messages"][1] == {"role": "assistant", "content": SEARCH_BLOCKS}
 
 
-def test_what_was_kept_is_not_sent_once_the_message_says_something_else() -> None:
-    message = parse(*SEARCH, say("old"), say(" words")).message
-    assert back(message) == [*SEARCH, say("old"), say(" words")]
-    assert back(attrs.evolve(message, content="new words")) == [say("new words")]
+def test_native_blocks_are_not_sent_if_the_message_was_changed() -> None:
+    message = parse(*SEARCH_BLOCKS, make_text_block("old"), make_text_block(" words")).message
+    assert get_replayed_blocks(message) == [
+        *SEARCH_BLOCKS,
+        make_text_block("old"),
+        make_text_block(" words"),
+    ]
+    assert get_replayed_blocks(attrs.evolve(message, content="new words")) == [
+        make_text_block("new words")
+    ]
     call = ToolCall("t", "f")
     with_call = attrs.evolve(message, tool_calls=(call,))
-    assert back(with_call)[0] == say("old words")
+    assert get_replayed_blocks(with_call)[0] == make_text_block("old words")
 
 
-def test_a_note_of_the_callers_own_is_no_block() -> None:
-    for note in ("x", [1], [{"a": 1}], {"type": "text"}, 5, [{"type": "tool_use"}]):
-        message = Message.assistant("y", metadata={"blocks": note})
-        assert back(message) == [say("y")]
+def test_other_metadata_under_the_same_key_is_ignored() -> None:
+    for value in ("x", [1], [{"a": 1}], {"type": "text"}, 5, [{"type": "tool_use"}]):
+        message = Message.assistant("y", metadata={"blocks": value})
+        assert get_replayed_blocks(message) == [make_text_block("y")]
 
 
-def test_kept_calls_are_renamed_with_their_results() -> None:
+def test_call_ids_in_native_blocks_are_renamed() -> None:
     call = {"type": "tool_use", "id": "a:b", "name": "f", "input": {}}
-    message = parse(say("x"), call, say("y")).message
-    blocks = back(message)
+    message = parse(make_text_block("x"), call, make_text_block("y")).message
+    blocks = get_replayed_blocks(message)
     assert [block["type"] for block in blocks] == ["text", "tool_use", "text"]
     assert ":" not in blocks[1]["id"]
     assert message.metadata["blocks"][1]["id"] == "a:b"
 
 
-def test_kept_calls_without_an_id_of_their_own_are_answered_all_the_same() -> None:
+def test_native_calls_without_a_unique_id_match_their_results() -> None:
     call = {"type": "tool_use", "name": "f", "input": {"a": 1}}
-    for blocks in ([say("x"), call, say("y"), call], [{**call, "id": "t"}, say("y")] * 2):
+    for blocks in (
+        [make_text_block("x"), call, make_text_block("y"), call],
+        [{**call, "id": "t"}, make_text_block("y")] * 2,
+    ):
         message = parse(*blocks).message
         results = [
-            Message.tool(ToolResult(c.id, "f", str(n))) for n, c in enumerate(message.tool_calls)
+            Message.tool(ToolResult(call.id, "f", str(index)))
+            for index, call in enumerate(message.tool_calls)
         ]
-        turns_ = [Message.user("x"), message, *results]
-        body = BUILDER.build(turns_, model="claude-sonnet-4", max_tokens=9)
-        sent, answered = (turn["content"] for turn in body["messages"][1:])
-        uses = [block["id"] for block in sent if block["type"] == "tool_use"]
-        assert uses == [result["tool_use_id"] for result in answered]
-        assert len(set(uses)) == 2
-        assert [block["type"] for block in sent] == [block["type"] for block in blocks]
+        messages = [Message.user("x"), message, *results]
+        body = BUILDER.build(messages, model="claude-sonnet-4", max_tokens=9)
+        sent_blocks, results = (message["content"] for message in body["messages"][1:])
+        call_ids = [block["id"] for block in sent_blocks if block["type"] == "tool_use"]
+        assert call_ids == [result["tool_use_id"] for result in results]
+        assert len(set(call_ids)) == 2
+        assert [block["type"] for block in sent_blocks] == [block["type"] for block in blocks]
 
 
-def test_a_structured_answer_goes_back_as_text() -> None:
-    respond = {"type": "tool_use", "id": "t", "name": RESPOND, "input": {"a": 1}}
+def test_structured_output_is_sent_back_as_text() -> None:
+    respond = {"type": "tool_use", "id": "t", "name": RESPOND_TOOL_NAME, "input": {"a": 1}}
     message = parse(respond).message
     assert message.metadata == {}
-    assert back(message) == [say('{"a":1}')]
-    searched = parse(*SEARCH, say("So: "), respond).message
+    assert get_replayed_blocks(message) == [make_text_block('{"a":1}')]
+    searched = parse(*SEARCH_BLOCKS, make_text_block("So: "), respond).message
     assert searched.content == 'So: {"a":1}'
-    assert back(searched) == [*SEARCH, say("So: "), say('{"a":1}')]
+    assert get_replayed_blocks(searched) == [
+        *SEARCH_BLOCKS,
+        make_text_block("So: "),
+        make_text_block('{"a":1}'),
+    ]
 
 
-def test_thinking_between_calls_keeps_its_place() -> None:
-    """Tool use with interleaved thinking: the API refuses the turn if these are moved."""
+def test_thinking_between_calls_keeps_its_position() -> None:
+    """Tool use with interleaved thinking: the API rejects the message if the blocks are moved."""
     blocks = [
         {"type": "thinking", "thinking": "first", "signature": "1"},
         {"type": "tool_use", "id": "a", "name": "f", "input": {}},
@@ -292,14 +325,14 @@ def test_thinking_between_calls_keeps_its_place() -> None:
     message = parse(*blocks).message
     assert message.content == (ThinkingPart("first", "1"), ThinkingPart("second", "2"))
     assert [call.id for call in message.tool_calls] == ["a", "b"]
-    assert back(message) == blocks
+    assert get_replayed_blocks(message) == blocks
 
 
 # Errors.
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "error_type"),
     [
         (
             {"type": "error", "error": {"type": "overloaded_error", "message": "boom"}},
@@ -327,16 +360,16 @@ def test_thinking_between_calls_keeps_its_place() -> None:
         ({"error": "boom", "content": []}, APIStatusError),
     ],
 )
-def test_an_error_in_a_good_answer_is_an_error(body: dict[str, Any], kind: type) -> None:
-    for form in (body, json.dumps(body), json.dumps(body).encode()):
-        with pytest.raises(APIStatusError, match="boom") as caught:
-            PARSER.parse(form)
-        assert type(caught.value) is kind
-        assert json.loads(caught.value.body) == body
+def test_error_object_with_status_200_is_raised(body: dict[str, Any], error_type: type) -> None:
+    for body_form in (body, json.dumps(body), json.dumps(body).encode()):
+        with pytest.raises(APIStatusError, match="boom") as exc_info:
+            PARSER.parse(body_form)
+        assert type(exc_info.value) is error_type
+        assert json.loads(exc_info.value.body) == body
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "pattern"),
     [
         ("", "cannot be read"),
         ("<html>", "cannot be read"),
@@ -344,42 +377,40 @@ def test_an_error_in_a_good_answer_is_an_error(body: dict[str, Any], kind: type)
         (b"\xff\xfe", "cannot be read"),
         ("{}", "no content"),
         ('{"content": null}', "no content"),
-        ('{"choices": []}', "no content"),  # OpenAI's format, at the wrong address
+        ('{"choices": []}', "no content"),  # OpenAI's format, from a wrong URL
         ('{"content": "x"}', r"\$\.content"),
         ('{"content": [5]}', r"\$\.content\[0\]"),
         ('{"content": [{"type": "tool_use"}]}', r"content\[0\] is a tool call without a name"),
     ],
 )
-def test_what_the_format_does_not_promise_is_a_parse_error_that_quotes_it(
-    body: str | bytes, why: str
-) -> None:
-    with pytest.raises(ResponseParseError, match=why) as caught:
+def test_invalid_body_is_a_parse_error_that_quotes_it(body: str | bytes, pattern: str) -> None:
+    with pytest.raises(ResponseParseError, match=pattern) as exc_info:
         PARSER.parse(body)
-    assert caught.value.body == (body if isinstance(body, str) else body.decode(errors="replace"))
+    assert exc_info.value.body == (body if isinstance(body, str) else body.decode(errors="replace"))
 
 
-# The official SDK as the judge.
+# Comparison with the official SDK.
 
 
-def check_equal(ours: ModelResponse, theirs: Any) -> None:
-    """Locus's reading of an answer beside the SDK's."""
+def check_same_response(ours: ModelResponse, theirs: Any) -> None:
+    """Check that Locus's response and the SDK's are the same."""
     assert (ours.response_id, ours.model) == (theirs.id, theirs.model)
     assert ours.stop_reason == theirs.stop_reason
-    kinds: dict[str, list[Any]] = {}
+    blocks_by_type: dict[str, list[Any]] = {}
     for block in theirs.content:
-        kinds.setdefault(block.type, []).append(block)
-    assert ours.content == "".join(block.text for block in kinds.get("text", ()))
+        blocks_by_type.setdefault(block.type, []).append(block)
+    assert ours.content == "".join(block.text for block in blocks_by_type.get("text", ()))
     assert [(call.id, call.name, call.arguments) for call in ours.tool_calls] == [
-        (block.id, block.name, block.input) for block in kinds.get("tool_use", ())
+        (block.id, block.name, block.input) for block in blocks_by_type.get("tool_use", ())
     ]
     content = ours.message.content
     parts = content if isinstance(content, tuple) else ()
-    thoughts = [part for part in parts if isinstance(part, ThinkingPart)]
-    assert [(part.text, part.signature) for part in thoughts if part.redacted is None] == [
-        (block.thinking, block.signature) for block in kinds.get("thinking", ())
+    thinking_parts = [part for part in parts if isinstance(part, ThinkingPart)]
+    assert [(part.text, part.signature) for part in thinking_parts if part.redacted is None] == [
+        (block.thinking, block.signature) for block in blocks_by_type.get("thinking", ())
     ]
-    assert [part.redacted for part in thoughts if part.redacted is not None] == [
-        block.data for block in kinds.get("redacted_thinking", ())
+    assert [part.redacted for part in thinking_parts if part.redacted is not None] == [
+        block.data for block in blocks_by_type.get("redacted_thinking", ())
     ]
     usage = theirs.usage
     assert ours.prompt_tokens == usage.input_tokens
@@ -389,105 +420,113 @@ def check_equal(ours: ModelResponse, theirs: Any) -> None:
     details = getattr(usage, "output_tokens_details", None)
     assert ours.usage.get("reasoning_tokens") == (details and details.thinking_tokens)
     if "blocks" in ours.message.metadata:
-        kept = ours.message.metadata["blocks"]
-        assert len(kept) == sum(
+        native_blocks = ours.message.metadata["blocks"]
+        assert len(native_blocks) == sum(
             block.type != "text" or bool(block.text.strip()) for block in theirs.content
         )
 
 
 @pytest.mark.sdk
-@given(turns())
-def test_what_the_sdk_can_say_is_read_equal(turn: Turn) -> None:
+@given(anthropic_responses())
+def test_locus_and_the_sdk_parse_the_same_response(sample: AnthropicResponse) -> None:
     types = pytest.importorskip("anthropic.types")
-    theirs = types.Message.model_validate(whole(turn))
-    check_equal(PARSER.parse(theirs.to_json().encode()), theirs)
-    check_equal(PARSER.parse(theirs.model_dump_json()), theirs)
-    check_equal(PARSER.parse(theirs.to_dict()), theirs)
+    theirs = types.Message.model_validate(build_body(sample))
+    check_same_response(PARSER.parse(theirs.to_json().encode()), theirs)
+    check_same_response(PARSER.parse(theirs.model_dump_json()), theirs)
+    check_same_response(PARSER.parse(theirs.to_dict()), theirs)
 
 
 @contextmanager
-def sdk_client(pieces: list[bytes]) -> Iterator[Any]:
-    """The SDK's client, which is answered with these bytes."""
+def make_sdk_client(data: list[bytes]) -> Iterator[Any]:
+    """An SDK client whose requests are answered with these bytes."""
     anthropic = pytest.importorskip("anthropic")
-    # The SDK rides on httpx2 since its first version, and on httpx before.
+    # The SDK uses httpx2 since version 1, and httpx before.
     http = pytest.importorskip("httpx2" if int(anthropic.__version__.split(".")[0]) else "httpx")
 
-    def answer(_: Any) -> Any:
+    def respond(_: Any) -> Any:
         def body() -> Iterator[bytes]:
-            yield from pieces
+            yield from data
 
         return http.Response(200, headers={"content-type": "text/event-stream"}, content=body())
 
-    with http.Client(transport=http.MockTransport(answer)) as transport:
+    with http.Client(transport=http.MockTransport(respond)) as transport:
         yield anthropic.Anthropic(
             api_key="none", base_url="http://x", http_client=transport, max_retries=0
         )
 
 
-ASKED: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+SDK_REQUEST: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
 
 
-def through_the_sdk(pieces: list[bytes]) -> list[Any]:
-    """The events that the SDK's client makes of an answer's bytes."""
-    with sdk_client(pieces) as client:
-        return list(client.messages.create(**ASKED, stream=True))
+def decode_with_sdk(data: list[bytes]) -> list[Any]:
+    """The events that the SDK's client decodes from a stream."""
+    with make_sdk_client(data) as client:
+        return list(client.messages.create(**SDK_REQUEST, stream=True))
 
 
-def accumulated(pieces: list[bytes]) -> Any:
-    """The whole answer, as the SDK's own accumulation gives it."""
-    with sdk_client(pieces) as client, client.messages.stream(**ASKED) as stream:
+def accumulate_with_sdk(data: list[bytes]) -> Any:
+    """The complete response, as the SDK accumulates it."""
+    with make_sdk_client(data) as client, client.messages.stream(**SDK_REQUEST) as stream:
         return stream.get_final_message()
 
 
-def texts_of(found: list[Any]) -> str:
+def join_text_deltas(sdk_events: list[Any]) -> str:
     """The text in the SDK's events."""
-    deltas = [event.delta for event in found if event.type == "content_block_delta"]
-    return "".join(piece.text for piece in deltas if piece.type == "text_delta")
+    deltas = [event.delta for event in sdk_events if event.type == "content_block_delta"]
+    return "".join(delta.text for delta in deltas if delta.type == "text_delta")
 
 
 @pytest.mark.sdk
-@given(turns(), st.data())
-def test_the_same_bytes_give_the_same_answer(turn: Turn, data: st.DataObject) -> None:
-    stream = data.draw(framed(data.draw(events(turn, plain=True))))
-    ours = answer_of(data.draw(splits(stream)))
-    check_equal(ours, accumulated(data.draw(splits(stream))))
-    assert ours.content == texts_of(through_the_sdk([stream]))
+@given(anthropic_responses(), st.data())
+def test_locus_and_the_sdk_decode_the_same_stream(
+    sample: AnthropicResponse, data: st.DataObject
+) -> None:
+    stream = data.draw(framed_streams(data.draw(stream_chunks(sample, official_only=True))))
+    ours = decode_response(data.draw(splits(stream)))
+    check_same_response(ours, accumulate_with_sdk(data.draw(splits(stream))))
+    assert ours.content == join_text_deltas(decode_with_sdk([stream]))
 
 
 @pytest.mark.sdk
-@given(turns(), st.data())
-def test_of_a_stream_that_is_cut_the_sdk_saw_no_more_than_locus(
-    turn: Turn, data: st.DataObject
+@given(anthropic_responses(), st.data())
+def test_of_an_incomplete_stream_the_sdk_decodes_no_more_than_locus(
+    sample: AnthropicResponse, data: st.DataObject
 ) -> None:
     anthropic = pytest.importorskip("anthropic")
-    stream = data.draw(framed(data.draw(events(turn, plain=True))))
+    stream = data.draw(framed_streams(data.draw(stream_chunks(sample, official_only=True))))
     prefix = stream[: data.draw(st.integers(0, len(stream)))]
     try:
-        found = through_the_sdk([prefix])
+        sdk_events = decode_with_sdk([prefix])
     except (ValueError, anthropic.APIError):  # cut in the middle of an event
         return
-    got, decoder = read([prefix])
-    partial = got[-1].response if decoder.done else getattr(decoder.failure, "partial", None)
+    events, decoder = read_stream([prefix])
+    partial = events[-1].response if decoder.done else getattr(decoder.failure, "partial", None)
     assert partial is not None
-    assert partial.content.startswith(texts_of(found))
+    assert partial.content.startswith(join_text_deltas(sdk_events))
 
 
 @pytest.mark.sdk
-def test_an_error_in_the_stream_is_an_error_in_both() -> None:
+def test_error_in_a_stream_is_an_error_in_both() -> None:
     anthropic = pytest.importorskip("anthropic")
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "boom"}}
-    stream = sse(*text("x"), error)
+    stream = encode_sse(*make_text_chunks("x"), error)
     with pytest.raises(anthropic.APIStatusError, match="boom"):
-        through_the_sdk([stream])
-    failure = read([stream])[1].failure
+        decode_with_sdk([stream])
+    failure = read_stream([stream])[1].failure
     assert isinstance(failure, OverloadedError)
     assert "boom" in str(failure)
 
 
-@pytest.mark.parametrize("lost", [say("\r"), {"type": "thinking", "thinking": "hm"}])
-def test_what_the_api_takes_no_block_of_costs_the_answer_none_of_the_others(
-    lost: dict[str, Any],
+@pytest.mark.parametrize(
+    "unsendable", [make_text_block("\r"), {"type": "thinking", "thinking": "hm"}]
+)
+def test_unsendable_blocks_do_not_affect_the_others(
+    unsendable: dict[str, Any],
 ) -> None:
-    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
-    assert back(parse(lost, found, say("Yes.")).message) == [found, say("Yes.")]
-    assert back(parse(say("Yes."), lost, found).message) == [say("Yes."), found]
+    search_result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+    assert get_replayed_blocks(
+        parse(unsendable, search_result, make_text_block("Yes.")).message
+    ) == [search_result, make_text_block("Yes.")]
+    assert get_replayed_blocks(
+        parse(make_text_block("Yes."), unsendable, search_result).message
+    ) == [make_text_block("Yes."), search_result]

@@ -1,7 +1,7 @@
 """The official SDK as the judge of the chat completions format, in both directions.
 
 What Locus builds, the SDK's parameter types accept, with no member they do not know. What its
-response classes can say, Locus reads equal. The same bytes give the same answer through both.
+response classes can say, Locus reads equal. The same bytes give the same response through both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ from tests.support.strategies import (
     texts,
     tools,
 )
-from tests.support.wire_json.chat_json import answer_of, call_of, chunks, framed, read, sse, whole
+from tests.support.wire_json.chat_json import (
+    build_body,
+    build_expected_call,
+    decode_response,
+    encode_sse,
+    framed_streams,
+    read_stream,
+    stream_chunks,
+)
 
 openai = pytest.importorskip("openai")
 pydantic = pytest.importorskip("pydantic")
@@ -53,73 +61,75 @@ BUILDER = ChatCompletionsBuilder()
 
 
 @cache
-def accepts() -> Any:
+def get_request_validator() -> Any:
     """The SDK's parameter types as a validator that refuses unknown members."""
     strict = pydantic.ConfigDict(extra="forbid")
     for name, module in list(sys.modules.items()):
         if name.startswith("openai.types"):
-            for kind in vars(module).values():
-                if is_typeddict(kind) or typing_extensions.is_typeddict(kind):
-                    kind.__pydantic_config__ = strict
+            for cls in vars(module).values():
+                if is_typeddict(cls) or typing_extensions.is_typeddict(cls):
+                    cls.__pydantic_config__ = strict
     return pydantic.TypeAdapter(params.CompletionCreateParams)
 
 
-def exhaust(value: Any) -> Any:
+def consume_iterables(value: Any) -> Any:
     """Pull everything out of pydantic's lazy iterables, which validate only then."""
     if isinstance(value, dict):
-        return {name: exhaust(member) for name, member in value.items()}
+        return {name: consume_iterables(member) for name, member in value.items()}
     if isinstance(value, (str, bytes, int, float)) or value is None:
         return value
-    return [exhaust(member) for member in value]
+    return [consume_iterables(member) for member in value]
 
 
 @given(st.data())
 def test_what_is_built_is_what_the_sdk_would_send(data: st.DataObject) -> None:
-    given_ = data.draw(tools())
-    said = data.draw(options(given_))
+    tool_list = data.draw(tools())
+    call_options = data.draw(options(tool_list))
     model = data.draw(st.sampled_from(["gpt-4o", "o3", "gpt-5", "llama-3"]))
     stream = data.draw(st.booleans())
-    turns = data.draw(conversations())
-    body = json.loads(encode(BUILDER.build(turns, given_, model=model, stream=stream, **said)))
-    assert exhaust(accepts().validate_python(body)) == body
+    messages = data.draw(conversations())
+    body = json.loads(
+        encode(BUILDER.build(messages, tool_list, model=model, stream=stream, **call_options))
+    )
+    assert consume_iterables(get_request_validator().validate_python(body)) == body
 
 
 def test_the_judge_refuses_what_the_sdk_does_not_know() -> None:
     good = BUILDER.build("x", model="m")
-    accepts().validate_python(good)
-    turns = [{"role": "user", "content": [{"type": "text", "text": "x", "colour": "red"}]}]
+    get_request_validator().validate_python(good)
+    messages = [{"role": "user", "content": [{"type": "text", "text": "x", "colour": "red"}]}]
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {}}}
     for bad in (
         good | {"colour": "red"},
-        good | {"messages": turns},
+        good | {"messages": messages},
         good | {"messages": [{"role": "assistant", "tool_calls": [call]}]},
         good | {"messages": [{"role": "robot", "content": "x"}]},
     ):
         with pytest.raises(pydantic.ValidationError):
-            exhaust(accepts().validate_python(bad))
+            consume_iterables(get_request_validator().validate_python(bad))
 
 
-# Answers.
+# Responses.
 
 
 def check_equal(ours: ModelResponse, theirs: Any, ids: bool = True) -> None:
-    """Locus's reading of an answer beside the SDK's."""
+    """Locus's reading of a response beside the SDK's."""
     assert (ours.response_id, ours.model) == (theirs.id, theirs.model)
     candidates = ours.candidates or (ours,)
     assert len(candidates) == len(theirs.choices)
-    for mine, choice in zip(candidates, theirs.choices, strict=True):
+    for candidate, choice in zip(candidates, theirs.choices, strict=True):
         message = choice.message
-        assert mine.message.text == (message.content or "")
-        assert (mine.message.refusal or "") == (message.refusal or "")
-        assert mine.stop_reason == choice.finish_reason
-        assert (mine.reasoning or "") == (getattr(message, "reasoning_content", None) or "")
-        calls = [_said(call) for call in message.tool_calls or ()]
-        assert list(mine.message.tool_calls) == [call_of(call) for call in calls]
-        notes = [note.to_dict() for note in message.annotations or ()]
-        assert mine.message.metadata.get("annotations", []) == notes
-        theirs_probable = choice.logprobs and choice.logprobs.to_dict()
-        assert (mine.logprobs and _without_none(mine.logprobs)) == (
-            theirs_probable and _without_none(theirs_probable)
+        assert candidate.message.text == (message.content or "")
+        assert (candidate.message.refusal or "") == (message.refusal or "")
+        assert candidate.stop_reason == choice.finish_reason
+        assert (candidate.reasoning or "") == (getattr(message, "reasoning_content", None) or "")
+        calls = [_to_said_call(call) for call in message.tool_calls or ()]
+        assert list(candidate.message.tool_calls) == [build_expected_call(call) for call in calls]
+        annotations = [annotation.to_dict() for annotation in message.annotations or ()]
+        assert candidate.message.metadata.get("annotations", []) == annotations
+        theirs_logprobs = choice.logprobs and choice.logprobs.to_dict()
+        assert (candidate.logprobs and _without_none(candidate.logprobs)) == (
+            theirs_logprobs and _without_none(theirs_logprobs)
         )
     usage = theirs.usage
     if usage is None:
@@ -127,12 +137,17 @@ def check_equal(ours: ModelResponse, theirs: Any, ids: bool = True) -> None:
         return
     assert ours.prompt_tokens == usage.prompt_tokens
     assert ours.completion_tokens == usage.completion_tokens
-    read_again, thought = usage.prompt_tokens_details, usage.completion_tokens_details
-    assert ours.usage.get("cached_tokens") == (read_again and read_again.cached_tokens)
-    assert ours.usage.get("reasoning_tokens") == (thought and thought.reasoning_tokens)
+    prompt_details, completion_details = (
+        usage.prompt_tokens_details,
+        usage.completion_tokens_details,
+    )
+    assert ours.usage.get("cached_tokens") == (prompt_details and prompt_details.cached_tokens)
+    assert ours.usage.get("reasoning_tokens") == (
+        completion_details and completion_details.reasoning_tokens
+    )
 
 
-def _said(call: Any) -> SaidCall:
+def _to_said_call(call: Any) -> SaidCall:
     if call.type == "custom":
         return SaidCall(call.id, call.custom.name, call.custom.input, custom=True)
     return SaidCall(call.id, call.function.name, call.function.arguments)
@@ -143,7 +158,7 @@ def _without_none(value: Any) -> Any:
 
 
 @st.composite
-def probable(draw: st.DrawFn) -> dict[str, Any]:
+def logprobs(draw: st.DrawFn) -> dict[str, Any]:
     """Token probabilities as OpenAI sends them."""
     token = st.fixed_dictionaries(
         {
@@ -159,13 +174,15 @@ def probable(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    """Whole answers with everything that the SDK's classes know."""
-    body = whole(draw(answers(max_candidates=3, custom=True, legible=False)))
-    note = {"start_index": 0, "end_index": 1, "title": "t", "url": "https://x"}
+    """Complete responses with everything that the SDK's classes know."""
+    body = build_body(draw(answers(max_candidates=3, custom=True, valid_arguments=False)))
+    annotation = {"start_index": 0, "end_index": 1, "title": "t", "url": "https://x"}
     for choice in body["choices"]:
-        choice["logprobs"] = draw(st.none() | probable())
+        choice["logprobs"] = draw(st.none() | logprobs())
         if draw(st.booleans()):
-            choice["message"]["annotations"] = [{"type": "url_citation", "url_citation": note}]
+            choice["message"]["annotations"] = [
+                {"type": "url_citation", "url_citation": annotation}
+            ]
     return body
 
 
@@ -195,54 +212,54 @@ def test_the_legacy_function_call_is_read_as_the_sdk_reads_it() -> None:
 # Streams.
 
 
-def through_the_sdk(pieces: list[bytes]) -> list[Any]:
-    """The chunks that the SDK's client makes of an answer's bytes."""
+def decode_with_sdk(data_chunks: list[bytes]) -> list[Any]:
+    """The chunks that the SDK's client makes of a response's bytes."""
 
-    def answer(_: Any) -> Any:
+    def handle_request(_: Any) -> Any:
         def body() -> Iterator[bytes]:
-            yield from pieces
+            yield from data_chunks
 
         return http.Response(200, headers={"content-type": "text/event-stream"}, content=body())
 
-    with http.Client(transport=http.MockTransport(answer)) as transport:
+    with http.Client(transport=http.MockTransport(handle_request)) as transport:
         client = openai.OpenAI(
             api_key="none", base_url="http://x/v1", http_client=transport, max_retries=0
         )
-        turns: Any = [{"role": "user", "content": "x"}]
-        return list(client.chat.completions.create(model="m", messages=turns, stream=True))
+        messages: Any = [{"role": "user", "content": "x"}]
+        return list(client.chat.completions.create(model="m", messages=messages, stream=True))
 
 
-def accumulated(found: list[Any]) -> Any:
-    """The whole answer, as the SDK's own accumulation gives it."""
+def accumulate_chunks(chunks: list[Any]) -> Any:
+    """The complete response, as the SDK's own accumulation gives it."""
     state: Any = ChatCompletionStreamState()
-    for chunk in found:
+    for chunk in chunks:
         state.handle_chunk(chunk)
-    return state.current_completion_snapshot  # the final one refuses answers cut by length
+    return state.current_completion_snapshot  # the final one refuses responses cut by length
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[Answered, bytes]:
     """Streams in OpenAI's own style, in any framing that the standard allows."""
-    answered = draw(answers(max_candidates=2, legible=False))
-    found = draw(chunks(answered, plain=True))
+    sample = draw(answers(max_candidates=2, valid_arguments=False))
+    chunks = draw(stream_chunks(sample, official_only=True))
     # Not in the first chunk of a candidate: the SDK counts those of the second candidate twice.
-    for chunk in found[len(answered.candidates) :]:
+    for chunk in chunks[len(sample.candidates) :]:
         for choice in chunk["choices"]:
-            choice["logprobs"] = draw(st.none() | st.none() | probable())
-    return answered, draw(framed(found, plain=True))
+            choice["logprobs"] = draw(st.none() | st.none() | logprobs())
+    return sample, draw(framed_streams(chunks, official_only=True))
 
 
 @given(streams(), st.data())
-def test_the_same_bytes_give_the_same_answer(
+def test_the_same_bytes_give_the_same_response(
     stream: tuple[Answered, bytes], data: st.DataObject
 ) -> None:
-    found = through_the_sdk(data.draw(splits(stream[1])))
-    ours = answer_of(data.draw(splits(stream[1])))
-    theirs = accumulated(found)
+    chunks = decode_with_sdk(data.draw(splits(stream[1])))
+    ours = decode_response(data.draw(splits(stream[1])))
+    theirs = accumulate_chunks(chunks)
     check_equal(ours, theirs)
     first = "".join(
         choice.delta.content or ""
-        for chunk in found
+        for chunk in chunks
         for choice in chunk.choices
         if choice.index == 0
     )
@@ -251,14 +268,16 @@ def test_the_same_bytes_give_the_same_answer(
 
 @given(st.data())
 def test_what_the_sdks_chunks_can_say_is_read_equal(data: st.DataObject) -> None:
-    found = [
+    chunks = [
         ChatCompletionChunk.model_validate(chunk)
-        for chunk in data.draw(chunks(data.draw(answers(max_candidates=2)), plain=True))
+        for chunk in data.draw(
+            stream_chunks(data.draw(answers(max_candidates=2)), official_only=True)
+        )
     ]
-    theirs = accumulated(found)
-    for dumped in ([chunk.to_json() for chunk in found], [c.model_dump_json() for c in found]):
+    theirs = accumulate_chunks(chunks)
+    for dumped in ([chunk.to_json() for chunk in chunks], [c.model_dump_json() for c in chunks]):
         lines = [json.dumps(json.loads(text)) for text in dumped]
-        check_equal(answer_of(sse(*lines, done=True)), theirs)
+        check_equal(decode_response(encode_sse(*lines, done=True)), theirs)
 
 
 @given(streams(), st.data())
@@ -267,15 +286,15 @@ def test_of_a_stream_that_is_cut_the_sdk_saw_no_more_than_locus(
 ) -> None:
     prefix = stream[1][: data.draw(st.integers(0, len(stream[1])))]
     try:
-        found = through_the_sdk([prefix])
+        chunks = decode_with_sdk([prefix])
     except (ValueError, openai.APIError):  # cut in the middle of a message
         return
-    events, decoder = read([prefix])
+    events, decoder = read_stream([prefix])
     partial = events[-1].response if decoder.done else getattr(decoder.failure, "partial", None)
     assert partial is not None
     text = "".join(
         choice.delta.content or ""
-        for chunk in found
+        for chunk in chunks
         for choice in chunk.choices
         if choice.index == 0
     )
@@ -285,21 +304,21 @@ def test_of_a_stream_that_is_cut_the_sdk_saw_no_more_than_locus(
 @pytest.mark.parametrize("error", [{"error": {"message": "boom", "code": 429}}, {"error": "boom"}])
 def test_an_error_in_the_stream_is_an_error_in_both(error: dict[str, Any]) -> None:
     chunk = {"id": "1", "choices": [{"index": 0, "delta": {"content": "x"}}]}
-    stream = sse(chunk, error, done=True)
+    stream = encode_sse(chunk, error, done=True)
     with pytest.raises(openai.APIError):
-        through_the_sdk([stream])
-    failure = read([stream])[1].failure
+        decode_with_sdk([stream])
+    failure = read_stream([stream])[1].failure
     assert failure is not None
     assert "boom" in str(failure)
 
 
 def test_a_call_of_locus_goes_back_as_the_sdk_sends_it() -> None:
-    turns = [
+    messages = [
         Message.user([TextPart("x")]),
         Message.assistant("so", [ToolCall("1", "f", {"a": 1}), ToolCall("2", "f")]),
     ]
-    message: Any = BUILDER.build(turns, model="m")["messages"][1]
+    message: Any = BUILDER.build(messages, model="m")["messages"][1]
     body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
     choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
     theirs = ChatCompletion.model_validate(body | {"choices": [choice]})
-    assert PARSER.parse(theirs.to_json()).message == turns[1]
+    assert PARSER.parse(theirs.to_json()).message == messages[1]

@@ -1,4 +1,4 @@
-"""Requests of the chat completions format: every turn, call, result and image is in them."""
+"""Requests of the chat completions format: every message, call, result and image is in them."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ MODEL = "gpt-4o"
 USER = Message.user("x")
 
 
-def built(messages: Any = "x", tools: Any = None, model: str = MODEL, **said: Any) -> Any:
-    """The body as it travels."""
-    return json.loads(encode(BUILDER.build(messages, tools, model=model, **said)))
+def build_body(messages: Any = "x", tools: Any = None, model: str = MODEL, **options: Any) -> Any:
+    """Build the JSON body of a request."""
+    return json.loads(encode(BUILDER.build(messages, tools, model=model, **options)))
 
 
-# A second reader of the format.
+# A second parser of the format.
 
 
-def read(body: dict[str, Any]) -> list[Message]:
-    """The conversation that a body holds."""
-    return [_read(message) for message in body["messages"]]
+def read_body(body: dict[str, Any]) -> list[Message]:
+    """Parse the messages of a body."""
+    return [_read_message(message) for message in body["messages"]]
 
 
-def _read(message: dict[str, Any]) -> Message:
+def _read_message(message: dict[str, Any]) -> Message:
     known = {"role", "content", "refusal", "tool_calls", "tool_call_id", "name"}
     assert set(message) <= known
     content: Any = message.get("content")
@@ -76,17 +76,17 @@ def _read_part(part: dict[str, Any]) -> Any:
     assert part["type"] == "image_url"
     image = part["image_url"]
     if image["url"].startswith("data:"):
-        kind, data = image["url"].removeprefix("data:").split(";base64,")
+        media_type, data = image["url"].removeprefix("data:").split(";base64,")
         return ImagePart(
             data=base64.b64decode(data, validate=True),
-            media_type=kind,
+            media_type=media_type,
             detail=image.get("detail"),
         )
     return ImagePart(url=image["url"], detail=image.get("detail"))
 
 
-def carried(message: Message) -> Message:
-    """What the format can carry of a message: all but the metadata and a tool's name."""
+def keep_supported(message: Message) -> Message:
+    """Remove what the format cannot express: the metadata, and the name of a tool."""
     content: Any = message.content
     if message.role is not Role.USER:
         refusal = message.refusal
@@ -105,72 +105,75 @@ def carried(message: Message) -> Message:
 
 
 @given(conversations())
-def test_every_turn_call_result_and_image_arrives(turns: tuple[Message, ...]) -> None:
-    assert read(built(turns)) == [carried(message) for message in turns]
+def test_every_message_call_result_and_image_is_sent(messages: tuple[Message, ...]) -> None:
+    assert read_body(build_body(messages)) == [keep_supported(message) for message in messages]
 
 
 @given(conversations(), st.data())
 def test_building_is_stable_and_changes_nothing(
-    turns: tuple[Message, ...], data: st.DataObject
+    messages: tuple[Message, ...], data: st.DataObject
 ) -> None:
-    given_ = data.draw(tools())
-    said = data.draw(options(given_))
-    before = copy.deepcopy((given_, said))
-    body = BUILDER.build(turns, given_, model=MODEL, **said)
-    assert BUILDER.build(turns, given_, model=MODEL, **said) == body
-    assert (given_, said) == before
-    plain = json.loads(encode(body))
-    assert BUILDER.build(read(plain), given_, model=MODEL, **said) == body
+    tool_list = data.draw(tools())
+    call_options = data.draw(options(tool_list))
+    before = copy.deepcopy((tool_list, call_options))
+    body = BUILDER.build(messages, tool_list, model=MODEL, **call_options)
+    assert BUILDER.build(messages, tool_list, model=MODEL, **call_options) == body
+    assert (tool_list, call_options) == before
+    decoded = json.loads(encode(body))
+    assert BUILDER.build(read_body(decoded), tool_list, model=MODEL, **call_options) == body
 
 
 @given(st.data())
 def test_a_body_shares_nothing_with_what_it_was_built_from(data: st.DataObject) -> None:
-    given_ = data.draw(tools(min_size=1))
+    tool_list = data.draw(tools(min_size=1))
     call = ToolCall("1", "f", data.draw(st.just({"a": {"b": [1]}})))
-    turns = [USER, Message.assistant(None, [call]), Message.tool(ToolResult("1", "f", "y"))]
-    before = copy.deepcopy(given_)
-    body = BUILDER.build(turns, given_, model=MODEL)
-    _spoil(body)
-    assert given_ == before
+    messages = [USER, Message.assistant(None, [call]), Message.tool(ToolResult("1", "f", "y"))]
+    before = copy.deepcopy(tool_list)
+    body = BUILDER.build(messages, tool_list, model=MODEL)
+    _modify(body)
+    assert tool_list == before
     assert call.arguments == {"a": {"b": [1]}}
 
 
-def _spoil(value: Any) -> None:
+def _modify(value: Any) -> None:
     if isinstance(value, dict):
         for member in value.values():
-            _spoil(member)
-        value["spoilt"] = True
+            _modify(member)
+        value["modified"] = True
     elif isinstance(value, list):
         for member in value:
-            _spoil(member)
-        value.append("spoilt")
+            _modify(member)
+        value.append("modified")
 
 
 @given(st.data())
 def test_every_option_is_sent_under_its_name(data: st.DataObject) -> None:
-    given_ = data.draw(tools())
-    said = data.draw(options(given_))
-    body = built("x", given_, **said)
+    tool_list = data.draw(tools())
+    call_options = data.draw(options(tool_list))
+    body = build_body("x", tool_list, **call_options)
     assert body.pop("model") == MODEL
     assert body.pop("messages") == [{"role": "user", "content": "x"}]
-    assert body.pop("tools", []) == given_
-    wanted = dict(said)
+    assert body.pop("tools", []) == tool_list
+    expected = dict(call_options)
     for name in ("frequency_penalty", "presence_penalty"):
-        if not wanted.get(name):
-            wanted.pop(name, None)
-    if wanted.get("tool_choice") not in (None, "auto", "none", "required"):
-        wanted["tool_choice"] = {"type": "function", "function": {"name": wanted["tool_choice"]}}
-    assert body == wanted
+        if not expected.get(name):
+            expected.pop(name, None)
+    if expected.get("tool_choice") not in (None, "auto", "none", "required"):
+        expected["tool_choice"] = {
+            "type": "function",
+            "function": {"name": expected["tool_choice"]},
+        }
+    assert body == expected
 
 
-def test_a_bare_request_says_no_more_than_model_and_messages() -> None:
-    assert built() == {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
+def test_a_bare_request_has_nothing_but_model_and_messages() -> None:
+    assert build_body() == {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
 
 
 def test_a_stream_asks_for_usage_unless_told_not_to() -> None:
-    assert built(stream=True)["stream_options"] == {"include_usage": True}
-    assert built(stream=True)["stream"] is True
-    assert "stream_options" not in built(stream=True, stream_usage=False)
+    assert build_body(stream=True)["stream_options"] == {"include_usage": True}
+    assert build_body(stream=True)["stream"] is True
+    assert "stream_options" not in build_body(stream=True, stream_usage=False)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_stream_asks_for_usage_unless_told_not_to() -> None:
     ],
 )
 def test_reasoning_families_get_no_sampling_parameters(model: str, reasoning: bool) -> None:
-    said: dict[str, Any] = {
+    call_options: dict[str, Any] = {
         "max_tokens": 5,
         "temperature": 0.5,
         "top_p": 0.5,
@@ -207,7 +210,7 @@ def test_reasoning_families_get_no_sampling_parameters(model: str, reasoning: bo
         "seed": 1,
         "stop": ["x"],
     }
-    body = built(model=model, **said)
+    body = build_body(model=model, **call_options)
     sampling = {"temperature", "top_p", "frequency_penalty", "presence_penalty", "max_tokens"}
     if reasoning:
         assert not sampling & set(body)
@@ -218,55 +221,57 @@ def test_reasoning_families_get_no_sampling_parameters(model: str, reasoning: bo
     assert (body["seed"], body["stop"]) == (1, ["x"])
 
 
-def test_a_temperature_of_nought_is_sent_and_a_penalty_of_nought_is_not() -> None:
-    body = built(temperature=0.0, frequency_penalty=0.0, presence_penalty=0, seed=0)
+def test_a_temperature_of_zero_is_sent_and_a_penalty_of_zero_is_not() -> None:
+    body = build_body(temperature=0.0, frequency_penalty=0.0, presence_penalty=0, seed=0)
     assert (body["temperature"], body["seed"]) == (0, 0)
     assert not {"frequency_penalty", "presence_penalty"} & set(body)
 
 
 def test_extra_body_wins() -> None:
-    body = built(max_tokens=5, extra_body={"max_tokens": 7, "n": 2})
+    body = build_body(max_tokens=5, extra_body={"max_tokens": 7, "n": 2})
     assert (body["max_tokens"], body["n"]) == (7, 2)
 
 
-def test_metadata_never_travels() -> None:
-    body = built([Message.user("x", metadata={"cache_control": {"type": "ephemeral"}, "a": 1})])
+def test_metadata_is_never_sent() -> None:
+    body = build_body(
+        [Message.user("x", metadata={"cache_control": {"type": "ephemeral"}, "a": 1})]
+    )
     assert body["messages"] == [{"role": "user", "content": "x"}]
 
 
 def test_a_failed_result_tells_the_model_why() -> None:
-    turns = [
+    messages = [
         USER,
         Message.assistant(None, [ToolCall("1", "f")]),
         Message.tool(ToolResult("1", "f", "", error="no such city")),
     ]
-    assert "no such city" in built(turns)["messages"][2]["content"]
+    assert "no such city" in build_body(messages)["messages"][2]["content"]
 
 
 def test_mappings_of_any_kind_are_json() -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": [1]}}}
     frozen = FrozenDict({"type": "json_schema", "json_schema": FrozenDict(schema["json_schema"])})
-    assert built(response_format=frozen)["response_format"] == schema
-    assert built(response_format=MappingProxyType(schema))["response_format"] == schema
+    assert build_body(response_format=frozen)["response_format"] == schema
+    assert build_body(response_format=MappingProxyType(schema))["response_format"] == schema
 
 
-def test_a_tool_is_chosen_by_name_or_in_the_providers_words() -> None:
-    given_ = [
+def test_a_tool_is_chosen_by_name_or_by_the_values_of_the_provider() -> None:
+    tool_list = [
         {"type": "function", "function": {"name": "f", "parameters": {}}},
         {"type": "custom", "custom": {"name": "shell"}},
     ]
-    named = {"type": "function", "function": {"name": "f"}}
-    assert built("x", given_, tool_choice="f")["tool_choice"] == named
+    match = {"type": "function", "function": {"name": "f"}}
+    assert build_body("x", tool_list, tool_choice="f")["tool_choice"] == match
     custom = {"type": "custom", "custom": {"name": "shell"}}
-    assert built("x", given_, tool_choice="shell")["tool_choice"] == custom
-    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named]}}
-    assert built("x", given_, tool_choice=allowed)["tool_choice"] == allowed
+    assert build_body("x", tool_list, tool_choice="shell")["tool_choice"] == custom
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [match]}}
+    assert build_body("x", tool_list, tool_choice=allowed)["tool_choice"] == allowed
     with pytest.raises(ConfigurationError, match=r"tool_choice='g'.*f, shell"):
-        built("x", given_, tool_choice="g")
+        build_body("x", tool_list, tool_choice="g")
 
 
 @pytest.mark.parametrize(
-    ("turns", "named"),
+    ("messages", "match"),
     [
         ([Message.system([ImagePart(url="https://x")])], r"messages\[0\].*images.*system"),
         ([USER, Message.assistant(["x", ImagePart(url="https://x")])], r"messages\[1\].*images"),
@@ -277,31 +282,31 @@ def test_a_tool_is_chosen_by_name_or_in_the_providers_words() -> None:
         ([], "empty"),
     ],
 )
-def test_what_the_format_cannot_carry_is_named(turns: Any, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
-        built(turns)
+def test_what_the_format_cannot_carry_is_named(messages: Any, match: str) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        build_body(messages)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "call_options",
     [
         {"response_format": {"type": object()}},
         {"extra_body": {"a": object()}},
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": object()}}]},
     ],
 )
-def test_what_is_no_json_is_a_configuration_error(said: Any) -> None:
+def test_what_is_no_json_is_a_configuration_error(call_options: Any) -> None:
     with pytest.raises(ConfigurationError, match="object"):
-        built(**said)
+        build_body(**call_options)
 
 
 @given(halves(), texts(max_size=5))
-def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str, text: str) -> None:
+def test_half_a_surrogate_pair_is_named_at_any_position(half: str, text: str) -> None:
     tool = {"type": "function", "function": {"name": "f", "description": half, "parameters": {}}}
     call = ToolCall("1", "f", {"a": half})
     key = ToolCall("1", "f", {half: "a"})
     odd = ToolCall("1", "f", malformed_arguments=half)
-    for turns, given_ in (
+    for messages, tool_list in (
         (half, None),
         ([Message.system(half), USER], None),
         ([Message.user([text, half])], None),
@@ -312,7 +317,7 @@ def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str, text: str)
         ("x", [tool]),
     ):
         with pytest.raises(ConfigurationError, match="surrogate") as caught:
-            built(turns, given_)
+            build_body(messages, tool_list)
         str(caught.value).encode()
 
 

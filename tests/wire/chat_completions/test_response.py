@@ -21,7 +21,7 @@ from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
 from tests.support.strategies import answers, halves
-from tests.support.wire_json.chat_json import expected, whole
+from tests.support.wire_json.chat_json import build_body, build_expected_response
 
 PARSER = ChatCompletionsParser()
 
@@ -31,19 +31,19 @@ def parse(message: dict[str, Any], **choice: Any) -> ModelResponse:
 
 
 @given(st.data())
-def test_an_answer_is_read_as_what_it_says(data: st.DataObject) -> None:
-    answered = data.draw(answers(max_candidates=3, custom=True, legible=False))
-    body = whole(answered)
+def test_a_response_is_parsed_completely(data: st.DataObject) -> None:
+    sample = data.draw(answers(max_candidates=3, custom=True, valid_arguments=False))
+    body = build_body(sample)
     text = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
-    read = PARSER.parse(text)
-    assert read == expected(answered)
-    assert PARSER.parse(text.encode()) == read
-    assert PARSER.parse(body) == read
+    parsed = PARSER.parse(text)
+    assert parsed == build_expected_response(sample)
+    assert PARSER.parse(text.encode()) == parsed
+    assert PARSER.parse(body) == parsed
 
 
-@given(answers(max_candidates=2, custom=True, legible=False))
-def test_reading_changes_nothing_and_shares_nothing(answered: Any) -> None:
-    body = whole(answered)
+@given(answers(max_candidates=2, custom=True, valid_arguments=False))
+def test_parsing_changes_nothing_and_shares_nothing(sample: Any) -> None:
+    body = build_body(sample)
     before = json.dumps(body)
     first = PARSER.parse(body)
     assert PARSER.parse(body) == first
@@ -51,12 +51,12 @@ def test_reading_changes_nothing_and_shares_nothing(answered: Any) -> None:
 
 
 @given(answers())
-def test_an_answer_can_be_put_back_into_the_conversation(answered: Any) -> None:
-    from locus.core.conversation import conversation
+def test_a_response_can_be_put_back_into_the_conversation(sample: Any) -> None:
+    from locus.core.conversation import validate_messages
 
-    message = PARSER.parse(whole(answered)).message
-    if message.says_something or message.tool_calls:
-        assert conversation([Message.user("x"), message])[1] is message
+    message = PARSER.parse(build_body(sample)).message
+    if message.has_content or message.tool_calls:
+        assert validate_messages([Message.user("x"), message])[1] is message
 
 
 @given(halves())
@@ -65,7 +65,7 @@ def test_half_a_surrogate_pair_is_read(text: str) -> None:
     assert PARSER.parse(body).content == json.loads(json.dumps(text))
 
 
-def test_an_answer_with_no_more_than_a_message_is_enough() -> None:
+def test_a_response_with_no_more_than_a_message_is_enough() -> None:
     assert PARSER.parse('{"choices": [{"message": {"content": "x"}}]}') == ModelResponse(
         Message.assistant("x")
     )
@@ -83,10 +83,10 @@ def test_several_candidates_come_in_the_order_of_their_indexes() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
-def test_arguments_that_are_no_object_are_kept_to_the_letter(arguments: str) -> None:
+def test_arguments_that_are_no_object_are_kept_unchanged(arguments: str) -> None:
     call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
-    (read,) = parse({"tool_calls": [call]}).tool_calls
-    assert (read.malformed_arguments, read.arguments) == (arguments, {})
+    (parsed,) = parse({"tool_calls": [call]}).tool_calls
+    assert (parsed.malformed_arguments, parsed.arguments) == (arguments, {})
 
 
 def test_arguments_sent_as_an_object_are_read() -> None:
@@ -96,11 +96,11 @@ def test_arguments_sent_as_an_object_are_read() -> None:
 
 def test_a_free_text_call_keeps_its_input() -> None:
     call = {"id": "1", "type": "custom", "custom": {"name": "sh", "input": '{"looks": "like"}'}}
-    (read,) = parse({"tool_calls": [call]}).tool_calls
-    assert (read.name, read.malformed_arguments) == ("sh", '{"looks": "like"}')
+    (parsed,) = parse({"tool_calls": [call]}).tool_calls
+    assert (parsed.name, parsed.malformed_arguments) == ("sh", '{"looks": "like"}')
 
 
-def test_calls_without_ids_get_ids_of_their_own_that_stay() -> None:
+def test_calls_without_ids_get_ids_that_are_always_the_same() -> None:
     call = {"function": {"name": "f", "arguments": "{}"}}
     first, second = parse({"tool_calls": [call, call]}).tool_calls
     assert first.id != second.id
@@ -121,7 +121,7 @@ def test_calls_without_ids_get_ids_of_their_own_that_stay() -> None:
         ({"total_tokens": 7, "cost": 0.1}, {}),
     ],
 )
-def test_token_counts_are_told_where_they_are_known(counts: Any, usage: dict[str, int]) -> None:
+def test_known_token_counts_are_in_the_usage(counts: Any, usage: dict[str, int]) -> None:
     response = PARSER.parse({"choices": [{"message": {"content": "x"}}], "usage": counts})
     assert response.usage == usage
     assert all(type(count) is int for count in response.usage.values())
@@ -138,7 +138,7 @@ def test_no_finish_reason_is_none(reason: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "error_type"),
     [
         ({"error": {"message": "boom", "code": 429}}, RateLimitError),
         (
@@ -154,22 +154,22 @@ def test_no_finish_reason_is_none(reason: str | None) -> None:
         ({"error": {"message": "boom"}, "choices": [{"message": {"content": ""}}]}, APIStatusError),
     ],
 )
-def test_an_error_in_a_good_answer_is_an_error(body: dict[str, Any], kind: type) -> None:
+def test_an_error_in_a_good_response_is_an_error(body: dict[str, Any], error_type: type) -> None:
     for form in (body, json.dumps(body), json.dumps(body).encode()):
         with pytest.raises(APIStatusError, match="boom") as caught:
             PARSER.parse(form)
-        assert type(caught.value) is kind
+        assert type(caught.value) is error_type
         assert json.loads(caught.value.body) == body
 
 
 @pytest.mark.parametrize("error", [None, {}, "", False])
-def test_an_error_that_says_nothing_is_none(error: Any) -> None:
+def test_an_empty_error_is_no_error(error: Any) -> None:
     body = {"error": error, "choices": [{"message": {"content": "x"}}]}
     assert PARSER.parse(body).content == "x"
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "match"),
     [
         ("", "cannot be read"),
         ("{", "cannot be read"),
@@ -187,16 +187,16 @@ def test_an_error_that_says_nothing_is_none(error: Any) -> None:
         ('{"choices": [{"message": {"tool_calls": [{"id": "1"}]}}]}', "tool call 0 has no name"),
     ],
 )
-def test_what_the_format_does_not_promise_is_a_parse_error_that_quotes_it(
-    body: str | bytes, why: str
+def test_what_does_not_follow_the_format_is_a_parse_error_that_quotes_it(
+    body: str | bytes, match: str
 ) -> None:
-    with pytest.raises(ResponseParseError, match=why) as caught:
+    with pytest.raises(ResponseParseError, match=match) as caught:
         PARSER.parse(body)
-    if "tool call" not in why:
+    if "tool call" not in match:
         text = body if isinstance(body, str) else body.decode(errors="replace")
         assert caught.value.body == text
 
 
-def test_an_answer_may_be_numbered() -> None:
+def test_the_id_of_a_response_may_be_a_number() -> None:
     body = {"id": 7, "choices": [{"message": {"role": "assistant", "content": "hi"}}]}
     assert ChatCompletionsParser().parse(body).response_id == "7"

@@ -1,4 +1,4 @@
-"""Requests of Cohere's second format: every turn, call, result and image is in them."""
+"""Tests of request bodies of Cohere's second format, compared with a second implementation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ from locus.core.messages import (
     ToolResult,
 )
 from locus.wire.json import encode
-from locus.wire.oci_chat.cohere_formats import CohereV2ChatBuilder, CohereV2ChatParser
-from tests.support.oci.sdk_classes import check_accepted
+from locus.wire.oci_chat import CohereV2ChatBuilder, CohereV2ChatParser
+from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import conversations, halves, options, texts, tools
-from tests.support.wire_json.oci_cohere_json import text, thinking, v2_end
+from tests.support.wire_json.oci_cohere_json import (
+    make_v2_last_chunk,
+    make_v2_text_content,
+    make_v2_thinking_content,
+)
 
 BUILDER = CohereV2ChatBuilder("ocid1.compartment.oc1..a")
 MODEL = "cohere.command-a-vision"
@@ -37,36 +41,36 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 PNG = ImagePart(data=b"\x89PNG", media_type="image/png", detail="low")
 
 
-def built(messages: Any = "x", tools: Any = None, **said: Any) -> Any:
-    """The body as it travels."""
-    return json.loads(encode(BUILDER.build(messages, tools, model=MODEL, **said)))
+def build_body(messages: Any = "x", tools: Any = None, **call_options: Any) -> Any:
+    """The body as it is sent."""
+    return json.loads(encode(BUILDER.build(messages, tools, model=MODEL, **call_options)))
 
 
-def asked(messages: Any = "x", tools: Any = None, **said: Any) -> Any:
+def build_chat_request(messages: Any = "x", tools: Any = None, **call_options: Any) -> Any:
     """The ``chatRequest``."""
-    return built(messages, tools, **said)["chatRequest"]
+    return build_body(messages, tools, **call_options)["chatRequest"]
 
 
-def sent(*turns: Message) -> Any:
-    """The messages as they travel."""
-    return asked(turns)["messages"]
+def build_messages(*messages: Message) -> Any:
+    """The messages as they are sent."""
+    return build_chat_request(messages)["messages"]
 
 
 @st.composite
-def accepted(draw: st.DrawFn, given_: Any) -> dict[str, Any]:
-    """Keywords of a call that the format has a way to say."""
-    said: dict[str, Any] = draw(options(given_))
-    said.pop("parallel_tool_calls", None)
-    return said
+def expressible_options(draw: st.DrawFn, tool_list: Any) -> dict[str, Any]:
+    """Call options that the format can express."""
+    call_options: dict[str, Any] = draw(options(tool_list))
+    call_options.pop("parallel_tool_calls", None)
+    return call_options
 
 
-# -- a second reader -----------------------------------------------------------------------------
+# -- a second implementation ---------------------------------------------------------------------
 
 
-def heard(message: dict[str, Any]) -> tuple[Any, ...]:
-    """What a message of this format says."""
-    known = {"role", "content", "toolPlan", "toolCalls", "toolCallId"}
-    assert {"role", "content"} <= set(message) <= known
+def parse_message(message: dict[str, Any]) -> tuple[Any, ...]:
+    """A message of this format in comparable form."""
+    known_members = {"role", "content", "toolPlan", "toolCalls", "toolCallId"}
+    assert {"role", "content"} <= set(message) <= known_members
     calls = []
     for call in message.get("toolCalls", ()):
         assert (set(call), call["type"]) == ({"id", "type", "function"}, "FUNCTION")
@@ -74,28 +78,28 @@ def heard(message: dict[str, Any]) -> tuple[Any, ...]:
         calls.append((call["id"], call["function"]["name"], call["function"]["arguments"]))
     return (
         message["role"].lower(),
-        [_part(part) for part in message["content"]],
+        [_parse_content(part) for part in message["content"]],
         calls,
         message.get("toolCallId"),
     )
 
 
-def _part(part: dict[str, Any]) -> Any:
+def _parse_content(part: dict[str, Any]) -> Any:
     match part:
-        case {"type": "TEXT", "text": str(said)}:
+        case {"type": "TEXT", "text": str(text)}:
             assert len(part) == 2
-            return said
-        case {"type": "THINKING", "thinking": str(thought)}:
+            return text
+        case {"type": "THINKING", "thinking": str(thinking)}:
             assert len(part) == 2
-            return ("thought", thought)
+            return ("thinking", thinking)
     assert (part["type"], set(part)) == ("IMAGE_URL", {"type", "imageUrl"})
     return (part["imageUrl"]["url"], part["imageUrl"].get("detail"))
 
 
-def said(message: Message) -> tuple[Any, ...]:
-    """What the format has to carry of a message."""
+def build_expected_message(message: Message) -> tuple[Any, ...]:
+    """The expected message of a request, in the same form."""
     if isinstance(message.content, tuple):
-        parts = [_said_part(part) for part in message.content]
+        parts = [_build_expected_content(part) for part in message.content]
         content = [part for part in parts if part is not None]
         if message.role in (Role.SYSTEM, Role.TOOL):
             content = [message.text]
@@ -109,9 +113,9 @@ def said(message: Message) -> tuple[Any, ...]:
     )
 
 
-def _said_part(part: Any) -> Any:
+def _build_expected_content(part: Any) -> Any:
     if isinstance(part, ThinkingPart):
-        return None if part.signature or part.redacted else ("thought", part.text)
+        return None if part.signature or part.redacted else ("thinking", part.text)
     if not isinstance(part, ImagePart):
         return part.text
     url = part.url
@@ -121,38 +125,42 @@ def _said_part(part: Any) -> Any:
 
 
 @given(conversations())
-def test_every_turn_call_result_and_image_arrives(turns: tuple[Message, ...]) -> None:
-    assert [heard(message) for message in sent(*turns)] == [said(turn) for turn in turns]
+def test_request_contains_every_message_call_result_and_image(
+    messages: tuple[Message, ...],
+) -> None:
+    assert [parse_message(message) for message in build_messages(*messages)] == [
+        build_expected_message(expected_message) for expected_message in messages
+    ]
 
 
 @given(conversations(), st.data())
-def test_building_is_stable_and_changes_nothing(
-    turns: tuple[Message, ...], data: st.DataObject
+def test_build_is_deterministic_and_does_not_modify_its_arguments(
+    messages: tuple[Message, ...], data: st.DataObject
 ) -> None:
-    given_ = data.draw(tools())
-    keywords = data.draw(accepted(given_))
-    before = copy.deepcopy((given_, keywords))
-    body = BUILDER.build(turns, given_, model=MODEL, **keywords)
-    assert BUILDER.build(turns, given_, model=MODEL, **keywords) == body
-    assert (given_, keywords) == before
+    tool_list = data.draw(tools())
+    call_options = data.draw(expressible_options(tool_list))
+    before = copy.deepcopy((tool_list, call_options))
+    body = BUILDER.build(messages, tool_list, model=MODEL, **call_options)
+    assert BUILDER.build(messages, tool_list, model=MODEL, **call_options) == body
+    assert (tool_list, call_options) == before
 
 
 @pytest.mark.sdk
 @given(conversations(), st.booleans(), st.data())
-def test_the_package_accepts_what_is_built(
-    turns: tuple[Message, ...], stream: bool, data: st.DataObject
+def test_the_oci_package_accepts_the_body(
+    messages: tuple[Message, ...], stream: bool, data: st.DataObject
 ) -> None:
     pytest.importorskip("oci")
-    given_ = data.draw(tools())
-    keywords = data.draw(accepted(given_))
-    check_accepted(built(turns, given_, stream=stream, **keywords))
+    tool_list = data.draw(tools())
+    call_options = data.draw(expressible_options(tool_list))
+    check_round_trip(build_body(messages, tool_list, stream=stream, **call_options))
 
 
 # -- messages ------------------------------------------------------------------------------------
 
 
-def test_a_conversation_as_it_travels() -> None:
-    turns = [
+def test_example_conversation() -> None:
+    messages = [
         Message.system("be brief"),
         Message.user(["what", PNG, " is this?"], name="me", metadata={"a": 1}),
         Message.assistant(
@@ -164,57 +172,59 @@ def test_a_conversation_as_it_travels() -> None:
     ]
     url = {"url": "data:image/png;base64,iVBORw==", "detail": "LOW"}
     function = {"name": "look", "arguments": '{"at":"it"}'}
-    assert built(turns) == {
+    assert build_body(messages) == {
         "compartmentId": "ocid1.compartment.oc1..a",
         "servingMode": {"servingType": "ON_DEMAND", "modelId": MODEL},
         "chatRequest": {
             "apiFormat": "COHEREV2",
             "messages": [
-                {"role": "SYSTEM", "content": [text("be brief")]},
+                {"role": "SYSTEM", "content": [make_v2_text_content("be brief")]},
                 {
                     "role": "USER",
                     "content": [
-                        text("what"),
+                        make_v2_text_content("what"),
                         {"type": "IMAGE_URL", "imageUrl": url},
-                        text(" is this?"),
+                        make_v2_text_content(" is this?"),
                     ],
                 },
                 {
                     "role": "ASSISTANT",
-                    "content": [thinking("hm"), text("so")],
+                    "content": [make_v2_thinking_content("hm"), make_v2_text_content("so")],
                     "toolPlan": "I will look.",
                     "toolCalls": [{"id": "c1", "type": "FUNCTION", "function": function}],
                 },
-                {"role": "TOOL", "content": [text("a cat")], "toolCallId": "c1"},
+                {"role": "TOOL", "content": [make_v2_text_content("a cat")], "toolCallId": "c1"},
             ],
         },
     }
 
 
-def test_an_answer_goes_back_as_it_came() -> None:
-    said = {
+def test_response_is_sent_back_unchanged() -> None:
+    message = {
         "role": "ASSISTANT",
-        "content": [thinking("hm"), text("so")],
+        "content": [make_v2_thinking_content("hm"), make_v2_text_content("so")],
         "toolPlan": "I will look.",
         "toolCalls": [
             {"id": "1", "type": "FUNCTION", "function": {"name": "f", "arguments": '{"a":1}'}}
         ],
     }
-    answer = CohereV2ChatParser().parse({"chatResponse": v2_end() | {"message": said}})
-    assert sent(USER, answer.message)[1] == said
+    response = CohereV2ChatParser().parse(
+        {"chatResponse": make_v2_last_chunk() | {"message": message}}
+    )
+    assert build_messages(USER, response.message)[1] == message
 
 
-def test_an_assistant_that_only_calls_has_no_content() -> None:
-    message = sent(USER, Message.assistant(None, [ToolCall("1", "f")]))[1]
+def test_assistant_message_with_only_calls_has_empty_content() -> None:
+    message = build_messages(USER, Message.assistant(None, [ToolCall("1", "f")]))[1]
     assert message["content"] == []
     assert message["toolCalls"][0]["function"] == {"name": "f", "arguments": "{}"}
 
 
-def test_results_stand_behind_their_calls_and_no_id_stands_for_two() -> None:
+def test_results_follow_their_calls_and_ids_are_unique() -> None:
     calls = Message.assistant(None, [ToolCall("1", "f")])
     result = Message.tool(ToolResult("1", "f", "y"))
-    found = sent(USER, calls, Message.user("hurry"), result, calls, result)
-    assert [message["role"] for message in found] == [
+    request_messages = build_messages(USER, calls, Message.user("hurry"), result, calls, result)
+    assert [message["role"] for message in request_messages] == [
         "USER",
         "ASSISTANT",
         "TOOL",
@@ -222,51 +232,56 @@ def test_results_stand_behind_their_calls_and_no_id_stands_for_two() -> None:
         "ASSISTANT",
         "TOOL",
     ]
-    first, second = found[1]["toolCalls"][0]["id"], found[4]["toolCalls"][0]["id"]
-    assert (first, found[2]["toolCallId"]) == ("1", "1")
-    assert second == found[5]["toolCallId"] != "1"
+    first, second = (
+        request_messages[1]["toolCalls"][0]["id"],
+        request_messages[4]["toolCalls"][0]["id"],
+    )
+    assert (first, request_messages[2]["toolCallId"]) == ("1", "1")
+    assert second == request_messages[5]["toolCallId"] != "1"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "{'a': 1}", '"'])
-def test_malformed_arguments_go_to_the_letter(text: str) -> None:
+def test_malformed_arguments_are_sent_unchanged(text: str) -> None:
     call = ToolCall("1", "f", malformed_arguments=text)
-    message = sent(USER, Message.assistant(None, [call]))[1]
+    message = build_messages(USER, Message.assistant(None, [call]))[1]
     assert message["toolCalls"][0]["function"]["arguments"] == text
 
 
-def test_a_failed_result_tells_the_model_why() -> None:
+def test_error_of_a_failed_call_is_sent() -> None:
     failed = Message.tool(ToolResult("1", "f", "", error="no such city"))
-    found = sent(USER, Message.assistant(None, [ToolCall("1", "f")]), failed)
-    assert found[2]["content"] == [text("Error: no such city")]
+    request_messages = build_messages(USER, Message.assistant(None, [ToolCall("1", "f")]), failed)
+    assert request_messages[2]["content"] == [make_v2_text_content("Error: no such city")]
 
 
-def test_a_refusal_is_what_the_assistant_said_and_sealed_thinking_stays_here() -> None:
+def test_refusal_is_sent_as_text_and_thinking_with_a_signature_is_not_sent() -> None:
     parts = [ThinkingPart("a", signature="s"), ThinkingPart(redacted="r"), RefusalPart("no")]
-    assert sent(USER, Message.assistant(parts))[1]["content"] == [text("no")]
+    assert build_messages(USER, Message.assistant(parts))[1]["content"] == [
+        make_v2_text_content("no")
+    ]
 
 
 @pytest.mark.parametrize("role", [Role.SYSTEM, Role.ASSISTANT, Role.TOOL], ids=str)
-def test_an_image_is_taken_from_the_user_only(role: Role) -> None:
+def test_image_is_accepted_from_the_user_only(role: Role) -> None:
     call = Message.assistant(None, [ToolCall("1", "f")])
     message = Message(role, ["x", PNG], tool_call_id="1" if role is Role.TOOL else None)
     with pytest.raises(ConfigurationError, match=r"messages\[2\].*from the user only"):
-        built([USER, call, message])
+        build_body([USER, call, message])
 
 
-def test_an_image_may_be_an_address() -> None:
-    (message,) = sent(Message.user([ImagePart(url="https://x/y.png")]))
+def test_image_may_be_a_url() -> None:
+    (message,) = build_messages(Message.user([ImagePart(url="https://x/y.png")]))
     assert message["content"] == [{"type": "IMAGE_URL", "imageUrl": {"url": "https://x/y.png"}}]
 
 
-def test_arguments_that_are_no_json_are_refused() -> None:
+def test_arguments_that_are_not_json_are_rejected() -> None:
     calls = [ToolCall("1", "f"), ToolCall("2", "f", {"a": len})]
     with pytest.raises(ConfigurationError, match=r"messages\[1\]\.tool_calls\[1\].*no JSON"):
-        built([USER, Message.assistant(None, calls)])
+        build_body([USER, Message.assistant(None, calls)])
 
 
 @given(halves(), texts(max_size=5))
-def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str, text: str) -> None:
-    for turns in (
+def test_half_a_surrogate_pair_is_reported_anywhere(half: str, text: str) -> None:
+    for messages in (
         half,
         [Message.system(half), USER],
         [Message.user([text, half])],
@@ -274,20 +289,20 @@ def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str, text: str)
         [USER, Message.assistant(None, [ToolCall("1", "f", {"a": half})])],
         [USER, Message.assistant("x", metadata={"tool_plan": half})],
     ):
-        with pytest.raises(ConfigurationError) as caught:
-            built(turns)
-        str(caught.value).encode()
+        with pytest.raises(ConfigurationError) as exc_info:
+            build_body(messages)
+        str(exc_info.value).encode()
 
 
 # -- tools ---------------------------------------------------------------------------------------
 
 
-def test_tools_travel_as_functions_with_their_schema() -> None:
+def test_tools_are_sent_as_functions_with_their_schema() -> None:
     point = {"type": "object", "properties": {"x": {"type": "number"}}}
     schema = {"properties": {"p": {"$ref": "#/$defs/P"}}, "$defs": {"P": point}}
     tool = {"type": "function", "function": {"name": "at", "parameters": schema}}
     empty = {"type": "object", "properties": {}}
-    assert asked("x", [LOOK, ASK, tool])["tools"] == [
+    assert build_chat_request("x", [LOOK, ASK, tool])["tools"] == [
         {"type": "FUNCTION", "function": {"name": "look", "parameters": {"type": "object"}}},
         {
             "type": "FUNCTION",
@@ -301,7 +316,7 @@ def test_tools_travel_as_functions_with_their_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "said", "names"),
+    ("choice", "tools_choice", "names"),
     [
         (None, None, ["look", "ask"]),
         ("auto", None, ["look", "ask"]),
@@ -311,47 +326,47 @@ def test_tools_travel_as_functions_with_their_schema() -> None:
         ({"type": "function", "function": {"name": "ask"}}, "REQUIRED", ["ask"]),
     ],
 )
-def test_a_choice_of_tools_in_the_services_words(
-    choice: Any, said: str | None, names: list[str]
-) -> None:
-    body = asked("x", [LOOK, ASK], tool_choice=choice)
-    assert body.get("toolsChoice") == said
+def test_tool_choice_is_converted(choice: Any, tools_choice: str | None, names: list[str]) -> None:
+    body = build_chat_request("x", [LOOK, ASK], tool_choice=choice)
+    assert body.get("toolsChoice") == tools_choice
     assert [tool["function"]["name"] for tool in body["tools"]] == names
-    assert asked("x", tool_choice=choice) == asked("x")
+    assert build_chat_request("x", tool_choice=choice) == build_chat_request("x")
 
 
 @pytest.mark.parametrize("choice", ["nonsense", {"type": "function"}, {"type": "any"}])
-def test_a_choice_that_is_no_tool_is_said(choice: Any) -> None:
+def test_invalid_tool_choice_is_reported(choice: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"name of a tool of this call \(look, ask\)"):
-        built("x", [LOOK, ASK], tool_choice=choice)
+        build_body("x", [LOOK, ASK], tool_choice=choice)
 
 
 @pytest.mark.parametrize(
     ("flags", "strict"), [((True, True), True), ((True, None), None), ((True, False), None)]
 )
-def test_tools_are_strict_where_all_of_them_are(flags: Any, strict: bool | None) -> None:
-    given_ = [
-        {"type": "function", "function": {"name": f"f{at}", "strict": flag}}
-        for at, flag in enumerate(flags)
+def test_strict_is_set_if_all_tools_are_strict(flags: Any, strict: bool | None) -> None:
+    tool_list = [
+        {"type": "function", "function": {"name": f"f{index}", "strict": flag}}
+        for index, flag in enumerate(flags)
     ]
-    assert asked("x", given_).get("isStrictToolsEnabled") is strict
+    assert build_chat_request("x", tool_list).get("isStrictToolsEnabled") is strict
 
 
-def test_one_call_at_a_time_cannot_be_had() -> None:
+def test_parallel_tool_calls_false_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="several tools at once"):
-        built("x", [LOOK], parallel_tool_calls=False)
-    assert asked("x", [LOOK], parallel_tool_calls=True) == asked("x", [LOOK])
-    assert asked(parallel_tool_calls=False) == asked()
+        build_body("x", [LOOK], parallel_tool_calls=False)
+    assert build_chat_request("x", [LOOK], parallel_tool_calls=True) == build_chat_request(
+        "x", [LOOK]
+    )
+    assert build_chat_request(parallel_tool_calls=False) == build_chat_request()
 
 
-def test_a_tool_of_another_kind_is_refused() -> None:
+def test_tool_that_is_not_a_function_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match=r"tools\[0\].*functions only.*'custom'"):
-        built("x", [{"type": "custom", "custom": {"name": "a"}}])
+        build_body("x", [{"type": "custom", "custom": {"name": "a"}}])
 
 
 # -- options -------------------------------------------------------------------------------------
 
-NAMES = {
+OCI_NAMES = {
     "max_tokens": "maxTokens",
     "temperature": "temperature",
     "top_p": "topP",
@@ -363,30 +378,34 @@ NAMES = {
 
 
 @given(options())
-def test_every_option_is_sent_under_its_name(keywords: dict[str, Any]) -> None:
-    body = asked("x", **keywords)
+def test_every_option_is_sent_under_its_own_name(call_options: dict[str, Any]) -> None:
+    body = build_chat_request("x", **call_options)
     assert body.pop("apiFormat") == "COHEREV2"
-    assert body.pop("messages") == [{"role": "USER", "content": [text("x")]}]
-    wanted = keywords.pop("response_format", {"type": "text"})
-    if wanted["type"] == "text":
+    assert body.pop("messages") == [{"role": "USER", "content": [make_v2_text_content("x")]}]
+    response_format = call_options.pop("response_format", {"type": "text"})
+    if response_format["type"] == "text":
         assert "responseFormat" not in body
     else:
-        schema = wanted.get("json_schema", {}).get("schema")
-        told = body.pop("responseFormat")
-        assert told == {"type": "JSON_OBJECT"} | ({"schema": schema} if schema else {})
+        schema = response_format.get("json_schema", {}).get("schema")
+        request_format = body.pop("responseFormat")
+        assert request_format == {"type": "JSON_OBJECT"} | ({"schema": schema} if schema else {})
     for penalty in ("frequency_penalty", "presence_penalty"):
-        if not keywords.get(penalty):
-            keywords.pop(penalty, None)
-    assert body == {NAMES[name]: value for name, value in keywords.items()}
+        if not call_options.get(penalty):
+            call_options.pop(penalty, None)
+    assert body == {OCI_NAMES[name]: value for name, value in call_options.items()}
 
 
-def test_a_stream_is_asked_for_with_its_token_counts() -> None:
-    usage = {"streamOptions": {"isIncludeUsage": True}}
-    assert asked(stream=True) == asked() | {"isStream": True} | usage
-    assert asked(stream=True, stream_usage=False) == asked() | {"isStream": True}
+def test_stream_is_requested_with_token_counts() -> None:
+    usage_option = {"streamOptions": {"isIncludeUsage": True}}
+    assert (
+        build_chat_request(stream=True) == build_chat_request() | {"isStream": True} | usage_option
+    )
+    assert build_chat_request(stream=True, stream_usage=False) == build_chat_request() | {
+        "isStream": True
+    }
 
 
-def test_extra_body_is_for_the_chat_request_and_wins() -> None:
-    thought = {"type": "ENABLED", "tokenBudget": 100}
-    body = asked(seed=1, extra_body={"seed": 2, "thinking": thought})
-    assert body == asked() | {"seed": 2, "thinking": thought}
+def test_extra_body_replaces_members_of_the_chat_request() -> None:
+    thinking = {"type": "ENABLED", "tokenBudget": 100}
+    body = build_chat_request(seed=1, extra_body={"seed": 2, "thinking": thinking})
+    assert body == build_chat_request() | {"seed": 2, "thinking": thinking}

@@ -1,4 +1,4 @@
-"""Whole answers of Cohere's second format: read equal to what they say, or refused."""
+"""Tests of complete responses of Cohere's second format: parsed, or rejected with an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locus.core.conversation import conversation
+from locus.core.conversation import validate_messages
 from locus.core.errors import (
     APIStatusError,
     BadRequestError,
@@ -19,149 +19,173 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.wire.json import dumps, loads
-from locus.wire.oci_chat.cohere_formats import CohereV2ChatParser
-from tests.support.oci.sdk_classes import check_accepted, understood, written
+from locus.wire.oci_chat import CohereV2ChatParser
+from tests.support.oci.sdk_classes import check_round_trip, deserialize, serialize
 from tests.support.strategies import Answered, SaidCall, call_ids, json_objects, names, texts
-from tests.support.wire_json.chat_json import call_of
+from tests.support.wire_json.chat_json import build_expected_call
 from tests.support.wire_json.oci_cohere_json import (
-    text,
-    thinking,
-    v2_end,
-    v2_expected,
-    v2_sayable,
-    v2_whole,
+    build_v2_body,
+    build_v2_expected_response,
+    make_v2_last_chunk,
+    make_v2_text_content,
+    make_v2_thinking_content,
+    v2_expressible_responses,
 )
 
 PARSER = CohereV2ChatParser()
 
 
 def parse(**message: Any) -> ModelResponse:
-    said = {"role": "ASSISTANT", **message}
-    return PARSER.parse({"chatResponse": v2_end() | {"message": said}})
+    assistant_message = {"role": "ASSISTANT", **message}
+    return PARSER.parse({"chatResponse": make_v2_last_chunk() | {"message": assistant_message}})
 
 
-def call(arguments: Any = "{}", **more: Any) -> dict[str, Any]:
-    return {"type": "FUNCTION", "function": {"name": "f", "arguments": arguments}, **more}
+def make_call(arguments: Any = "{}", **members: Any) -> dict[str, Any]:
+    return {"type": "FUNCTION", "function": {"name": "f", "arguments": arguments}, **members}
 
 
 @given(st.data())
-def test_an_answer_is_read_as_what_it_says(data: st.DataObject) -> None:
-    answered = data.draw(v2_sayable(whole=True))
-    body = json.dumps(v2_whole(answered), ensure_ascii=data.draw(st.booleans()))
-    read = PARSER.parse(body)
-    assert read == v2_expected(answered)
-    assert PARSER.parse(body.encode()) == PARSER.parse(v2_whole(answered)) == read
+def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
+    sample = data.draw(v2_expressible_responses(with_model=True))
+    body = json.dumps(build_v2_body(sample), ensure_ascii=data.draw(st.booleans()))
+    response = PARSER.parse(body)
+    assert response == build_v2_expected_response(sample)
+    assert PARSER.parse(body.encode()) == PARSER.parse(build_v2_body(sample)) == response
 
 
-@given(v2_sayable(whole=True))
-def test_an_answer_can_be_kept_and_put_back_into_the_conversation(answered: Answered) -> None:
-    answer = PARSER.parse(v2_whole(answered))
-    assert loads(dumps(answer), ModelResponse) == answer
-    if answer.message.says_something or answer.message.tool_calls:
-        assert conversation([Message.user("x"), answer.message])[1] is answer.message
+@given(v2_expressible_responses(with_model=True))
+def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answered) -> None:
+    response = PARSER.parse(build_v2_body(sample))
+    assert loads(dumps(response), ModelResponse) == response
+    if response.message.has_content or response.message.tool_calls:
+        assert validate_messages([Message.user("x"), response.message])[1] is response.message
 
 
-def test_thinking_is_reasoning_and_stays_in_the_message_in_its_place() -> None:
-    answer = parse(content=[text("a"), thinking("hm"), text("b"), text("c")])
-    assert (answer.reasoning, answer.content) == ("hm", "abc")
+def test_thinking_is_reasoning_and_keeps_its_position_in_the_message() -> None:
+    response = parse(
+        content=[
+            make_v2_text_content("a"),
+            make_v2_thinking_content("hm"),
+            make_v2_text_content("b"),
+            make_v2_text_content("c"),
+        ]
+    )
+    assert (response.reasoning, response.content) == ("hm", "abc")
     parts = [TextPart("a"), ThinkingPart("hm"), TextPart("bc")]
-    assert answer.message == Message.assistant(parts)
+    assert response.message == Message.assistant(parts)
 
 
-def test_the_plan_is_reasoning_and_kept_to_be_sent_back() -> None:
-    answer = parse(content=[thinking("hm. ")], toolPlan="I will.", toolCalls=[call(id="1")])
-    assert answer.reasoning == "hm. I will."
-    assert answer.message.metadata == {"tool_plan": "I will."}
-    assert answer.finish_reason == "tool_calls"
+def test_plan_is_reasoning_and_is_stored_in_the_metadata() -> None:
+    response = parse(
+        content=[make_v2_thinking_content("hm. ")],
+        toolPlan="I will.",
+        toolCalls=[make_call(id="1")],
+    )
+    assert response.reasoning == "hm. I will."
+    assert response.message.metadata == {"tool_plan": "I will."}
+    assert response.finish_reason == "tool_calls"
 
 
-def test_what_is_neither_text_nor_thinking_is_left_out() -> None:
-    contents = [{"type": "DOCUMENT", "document": {}}, text("x"), {"type": "NEXT_YEARS"}]
+def test_contents_of_other_types_are_left_out() -> None:
+    contents = [
+        {"type": "DOCUMENT", "document": {}},
+        make_v2_text_content("x"),
+        {"type": "NEXT_YEARS"},
+    ]
     assert parse(content=contents).message == Message.assistant("x")
     assert parse().message == parse(content=None).message == Message.assistant("")
 
 
 @pytest.mark.parametrize("arguments", ["", "null", "[1]", "{", "{'a': 1}", [1, "é"], 3, True])
-def test_arguments_that_are_no_object_are_kept(arguments: Any) -> None:
-    (read,) = parse(toolCalls=[call(arguments, id="1")]).tool_calls
-    kept = read.malformed_arguments
-    assert kept is not None
-    assert (kept if isinstance(arguments, str) else json.loads(kept)) == arguments
+def test_invalid_arguments_become_malformed_arguments(arguments: Any) -> None:
+    (tool_call,) = parse(toolCalls=[make_call(arguments, id="1")]).tool_calls
+    malformed = tool_call.malformed_arguments
+    assert malformed is not None
+    assert (malformed if isinstance(arguments, str) else json.loads(malformed)) == arguments
 
 
 def test_arguments_may_be_an_object_or_nothing() -> None:
-    calls = [call({"a": 1}, id="1"), call(None, id="2"), call('{"a": 2}', id="3")]
-    read = parse(toolCalls=calls).tool_calls
-    assert [one.arguments for one in read] == [{"a": 1}, {}, {"a": 2}]
+    calls = [make_call({"a": 1}, id="1"), make_call(None, id="2"), make_call('{"a": 2}', id="3")]
+    tool_calls = parse(toolCalls=calls).tool_calls
+    assert [tool_call.arguments for tool_call in tool_calls] == [{"a": 1}, {}, {"a": 2}]
 
 
-def test_calls_have_ids_of_their_own_in_any_case() -> None:
-    calls = [call(id="a"), call(id="a"), call(id="a_1"), call(), call(id="")]
-    read = [one.id for one in parse(toolCalls=calls).tool_calls]
-    assert read[0] == "a"
-    assert len(set(read)) == 5
-    assert [one.id for one in parse(toolCalls=calls).tool_calls] == read
+def test_call_ids_are_unique() -> None:
+    calls = [
+        make_call(id="a"),
+        make_call(id="a"),
+        make_call(id="a_1"),
+        make_call(),
+        make_call(id=""),
+    ]
+    call_ids = [tool_call.id for tool_call in parse(toolCalls=calls).tool_calls]
+    assert call_ids[0] == "a"
+    assert len(set(call_ids)) == 5
+    assert [tool_call.id for tool_call in parse(toolCalls=calls).tool_calls] == call_ids
 
 
-def test_a_call_without_a_name_is_a_parse_error() -> None:
-    for nameless in ({"id": "1"}, {"id": "1", "function": {"arguments": "{}"}}):
+def test_call_without_a_name_is_a_parse_error() -> None:
+    for unnamed_call in ({"id": "1"}, {"id": "1", "function": {"arguments": "{}"}}):
         with pytest.raises(ResponseParseError, match="tool call 1 has no name"):
-            parse(toolCalls=[call(id="0"), nameless])
+            parse(toolCalls=[make_call(id="0"), unnamed_call])
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "error_type"),
     [
         ({"code": "InvalidParameter", "message": "boom"}, BadRequestError),
         ({"message": "boom"}, APIStatusError),
-        ({"chatResponse": v2_end(finishReason="ERROR", errorMessage="boom")}, InternalServerError),
+        (
+            {"chatResponse": make_v2_last_chunk(finishReason="ERROR", errorMessage="boom")},
+            InternalServerError,
+        ),
     ],
 )
-def test_a_body_that_is_an_error_is_a_named_one(
-    body: dict[str, Any], kind: type[APIStatusError]
+def test_error_body_is_raised_as_a_specific_error(
+    body: dict[str, Any], error_type: type[APIStatusError]
 ) -> None:
-    with pytest.raises(APIStatusError, match="boom") as caught:
+    with pytest.raises(APIStatusError, match="boom") as exc_info:
         PARSER.parse(json.dumps(body))
-    assert type(caught.value) is kind
+    assert type(exc_info.value) is error_type
 
 
 @pytest.mark.parametrize(
     "body", ["{}", "[]", "hello", '{"chatResponse": 3}', '{"chatResponse": {"id": "1"}}']
 )
-def test_a_body_that_is_no_answer_is_a_parse_error_that_quotes_it(body: str) -> None:
-    with pytest.raises(ResponseParseError) as caught:
+def test_invalid_body_is_a_parse_error_that_quotes_it(body: str) -> None:
+    with pytest.raises(ResponseParseError) as exc_info:
         PARSER.parse(body)
-    assert caught.value.body == body
+    assert exc_info.value.body == body
 
 
-# -- the package as the judge --------------------------------------------------------------------
+# -- comparison with the oci package -------------------------------------------------------------
 
 
 @st.composite
-def responses(draw: st.DrawFn) -> dict[str, Any]:
-    """What a ``CohereChatResponseV2`` can be made of."""
+def cohere_chat_responses(draw: st.DrawFn) -> dict[str, Any]:
+    """Any ``CohereChatResponseV2`` as JSON."""
     counts = st.none() | st.integers(0, 2**31)
-    some = st.fixed_dictionaries
-    function = some({"name": names(), "arguments": json_objects().map(json.dumps)})
-    one = some({"id": call_ids(), "type": st.just("FUNCTION"), "function": function})
+    fixed = st.fixed_dictionaries
+    function = fixed({"name": names(), "arguments": json_objects().map(json.dumps)})
+    tool_call = fixed({"id": call_ids(), "type": st.just("FUNCTION"), "function": function})
     content = (
-        st.builds(text, texts())
-        | st.builds(thinking, texts())
+        st.builds(make_v2_text_content, texts())
+        | st.builds(make_v2_thinking_content, texts())
         | st.just({"type": "IMAGE_URL", "imageUrl": {"url": "https://x", "detail": "AUTO"}})
         | st.just({"type": "DOCUMENT", "document": {"id": "1"}})
     )
-    cited = some({"start": st.integers(0, 9), "text": texts(), "type": st.just("PLAN")})
-    message = some(
+    citation = fixed({"start": st.integers(0, 9), "text": texts(), "type": st.just("PLAN")})
+    message = fixed(
         {"role": st.just("ASSISTANT"), "content": st.none() | st.lists(content, max_size=4)},
         optional={
             "toolPlan": texts(),
-            "toolCalls": st.lists(one, max_size=3, unique_by=lambda call: call["id"]),
-            "citations": st.lists(cited, max_size=2),
+            "toolCalls": st.lists(tool_call, max_size=3, unique_by=lambda call: call["id"]),
+            "citations": st.lists(citation, max_size=2),
         },
     )
-    token = some({"tokenIds": st.lists(st.integers(0, 9)), "text": texts()})
+    token = fixed({"tokenIds": st.lists(st.integers(0, 9)), "text": texts()})
     return draw(
-        some(
+        fixed(
             {
                 "apiFormat": st.just("COHEREV2"),
                 "id": call_ids(),
@@ -173,55 +197,61 @@ def responses(draw: st.DrawFn) -> dict[str, Any]:
             optional={
                 "errorMessage": texts(),
                 "logProbabilities": st.lists(token, max_size=2),
-                "usage": some({"promptTokens": counts, "completionTokens": counts}),
+                "usage": fixed({"promptTokens": counts, "completionTokens": counts}),
             },
         )
     )
 
 
 @pytest.mark.sdk
-@given(responses())
-def test_every_response_that_the_package_can_write_is_read_equal(said: dict[str, Any]) -> None:
+@given(cohere_chat_responses())
+def test_locus_and_the_oci_package_parse_the_same_response(chat_response: dict[str, Any]) -> None:
     pytest.importorskip("oci")
-    result = understood({"modelId": "m", "modelVersion": "1", "chatResponse": said}, "ChatResult")
+    result = deserialize(
+        {"modelId": "m", "modelVersion": "1", "chatResponse": chat_response}, "ChatResult"
+    )
     theirs = result.chat_response
-    body = json.dumps(written(result))
+    body = json.dumps(serialize(result))
     if theirs.finish_reason == "ERROR":
         with pytest.raises(APIStatusError):
             PARSER.parse(body)
         return
-    read = PARSER.parse(body)
+    response = PARSER.parse(body)
     contents = theirs.message.content or []
-    assert read.content == "".join(one.text for one in contents if one.type == "TEXT")
-    thought = "".join(one.thinking for one in contents if one.type == "THINKING")
-    assert (read.reasoning or "") == thought + (theirs.message.tool_plan or "")
+    assert response.content == "".join(item.text for item in contents if item.type == "TEXT")
+    thinking = "".join(item.thinking for item in contents if item.type == "THINKING")
+    assert (response.reasoning or "") == thinking + (theirs.message.tool_plan or "")
     calls = [
-        call_of(SaidCall(one.id, one.function["name"], one.function["arguments"]))
-        for one in theirs.message.tool_calls or ()
+        build_expected_call(SaidCall(item.id, item.function["name"], item.function["arguments"]))
+        for item in theirs.message.tool_calls or ()
     ]
-    assert list(read.tool_calls) == calls
-    assert (read.stop_reason, read.model) == (theirs.finish_reason, "m")
-    assert read.response_id == theirs.id
-    counts = theirs.usage and {
+    assert list(response.tool_calls) == calls
+    assert (response.stop_reason, response.model) == (theirs.finish_reason, "m")
+    assert response.response_id == theirs.id
+    expected_usage = theirs.usage and {
         "prompt_tokens": theirs.usage.prompt_tokens,
         "completion_tokens": theirs.usage.completion_tokens,
     }
-    assert read.usage == {
-        name: count for name, count in (counts or {}).items() if count is not None
+    assert response.usage == {
+        name: count for name, count in (expected_usage or {}).items() if count is not None
     }
-    probable = theirs.log_probabilities
-    assert (read.logprobs is None) == (probable is None)
-    if read.logprobs is not None:
-        assert [one["text"] for one in read.logprobs["content"]] == [one.text for one in probable]
-    cited = read.message.metadata.get("citations", [])
-    assert [one["text"] for one in cited] == [one.text for one in theirs.message.citations or ()]
+    log_probabilities = theirs.log_probabilities
+    assert (response.logprobs is None) == (log_probabilities is None)
+    if response.logprobs is not None:
+        assert [item["text"] for item in response.logprobs["content"]] == [
+            item.text for item in log_probabilities
+        ]
+    citations = response.message.metadata.get("citations", [])
+    assert [item["text"] for item in citations] == [
+        item.text for item in theirs.message.citations or ()
+    ]
 
 
 @pytest.mark.sdk
-@given(v2_sayable(whole=True))
-def test_what_these_tests_call_an_answer_the_package_calls_one(answered: Answered) -> None:
+@given(v2_expressible_responses(with_model=True))
+def test_the_oci_package_accepts_the_sample_responses(sample: Answered) -> None:
     pytest.importorskip("oci")
-    body = v2_whole(answered)
-    if answered.first.stop == "NEXT_YEARS":  # not a word of this year's package
+    body = build_v2_body(sample)
+    if sample.first.stop == "NEXT_YEARS":  # not known to the package
         body["chatResponse"]["finishReason"] = "COMPLETE"
-    check_accepted(body, "ChatResult")
+    check_round_trip(body, "ChatResult")

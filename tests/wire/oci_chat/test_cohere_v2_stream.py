@@ -1,4 +1,4 @@
-"""Streamed answers of Cohere's second format: equal to the whole one, and never half believed."""
+"""Tests of streamed responses of Cohere's second format: deltas, and what a last chunk repeats."""
 
 from __future__ import annotations
 
@@ -8,109 +8,132 @@ from typing import Any
 import pytest
 
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
-from locus.wire.oci_chat.cohere_formats import CohereV2ChatParser
-from tests.support.decoding import check_law
-from tests.support.wire_json.chat_json import sse
+from locus.wire.oci_chat import CohereV2ChatParser
+from tests.support.decoding import check_streaming_law
+from tests.support.wire_json.chat_json import encode_sse
 from tests.support.wire_json.oci_cohere_json import (
-    text,
-    thinking,
-    v2_end,
-    v2_piece,
-    v2_reading,
+    make_v2_chunk,
+    make_v2_last_chunk,
+    make_v2_text_content,
+    make_v2_thinking_content,
+    v2_reader,
 )
 
 PARSER = CohereV2ChatParser()
 
 
-def call(arguments: str | None = "{}", name: str | None = "f", **more: Any) -> dict[str, Any]:
+def make_call(
+    arguments: str | None = "{}", name: str | None = "f", **members: Any
+) -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
-    held = {key: value for key, value in function.items() if value is not None}
-    return {"type": "FUNCTION", "function": held, **more}
+    members_present = {key: value for key, value in function.items() if value is not None}
+    return {"type": "FUNCTION", "function": members_present, **members}
 
 
-def test_a_whole_answer_to_a_request_for_a_stream_names_the_model() -> None:
-    body = {"modelId": "m", "chatResponse": v2_end("x")}
-    answer = v2_reading.answer_of(json.dumps(body).encode())
-    assert (answer.content, answer.model) == ("x", "m")
+def test_complete_body_instead_of_a_stream_names_the_model() -> None:
+    body = {"modelId": "m", "chatResponse": make_v2_last_chunk("x")}
+    response = v2_reader.decode_response(json.dumps(body).encode())
+    assert (response.content, response.model) == ("x", "m")
 
 
-def test_thinking_text_and_calls_as_they_come() -> None:
-    stream = sse(
-        {"apiFormat": "COHEREV2", "message": {"role": "ASSISTANT", "content": [thinking("Hm")]}},
-        {"message": {"content": [thinking(".")]}},
-        {"message": {"content": [text("Rome ")]}},
-        {"message": {"content": [text("is it.")], "toolPlan": "I will look."}},
+def test_thinking_text_and_calls_are_emitted_in_order() -> None:
+    stream = encode_sse(
         {
-            "message": {"content": [], "toolCalls": [call('{"a": 1}', id="c1"), call(id="c2")]},
+            "apiFormat": "COHEREV2",
+            "message": {"role": "ASSISTANT", "content": [make_v2_thinking_content("Hm")]},
+        },
+        {"message": {"content": [make_v2_thinking_content(".")]}},
+        {"message": {"content": [make_v2_text_content("Rome ")]}},
+        {"message": {"content": [make_v2_text_content("is it.")], "toolPlan": "I will look."}},
+        {
+            "message": {
+                "content": [],
+                "toolCalls": [make_call('{"a": 1}', id="c1"), make_call(id="c2")],
+            },
             "finishReason": "TOOL_CALL",
             "usage": {"promptTokens": 3, "completionTokens": 1},
         },
         "[DONE]",
     )
-    found, _ = v2_reading.read([stream])
-    assert [(event.reasoning, event.content) for event in found] == [
+    events, _ = v2_reader.read_stream([stream])
+    assert [(event.reasoning, event.content) for event in events] == [
         ("Hm", None),
         (".", None),
         (None, "Rome "),
         ("I will look.", "is it."),
         (None, None),
     ]
-    answer = check_law(found)
-    assert answer.message == Message.assistant(
+    response = check_streaming_law(events)
+    assert response.message == Message.assistant(
         [ThinkingPart("Hm."), TextPart("Rome is it.")],
         [ToolCall("c1", "f", {"a": 1}), ToolCall("c2", "f")],
         metadata={"tool_plan": "I will look."},
     )
-    assert answer.usage == {"prompt_tokens": 3, "completion_tokens": 1}
-    assert answer.finish_reason == "tool_calls"
+    assert response.usage == {"prompt_tokens": 3, "completion_tokens": 1}
+    assert response.finish_reason == "tool_calls"
 
 
 @pytest.mark.parametrize(
-    ("told", "last", "answer"),
+    ("deltas", "last_text", "response"),
     [
-        (("a", "b"), "ab", "ab"),  # repeated, as by the first format
-        (("a",), "b", "ab"),  # a piece like any other
+        (("a", "b"), "ab", "ab"),  # repeated, as in the first format
+        (("a",), "b", "ab"),  # more text
         (("a", "b"), "", "ab"),
         ((), "ab", "ab"),
         (("ha", "ha"), "ha", "hahaha"),
     ],
 )
-def test_the_last_event_may_repeat_the_text_or_go_on(
-    told: tuple[str, ...], last: str, answer: str
+def test_last_chunk_may_repeat_the_text_or_continue_it(
+    deltas: tuple[str, ...], last_text: str, response: str
 ) -> None:
-    stream = sse(*map(v2_piece, told), v2_end(last), "[DONE]")
-    assert v2_reading.answer_of(stream).content == answer
+    stream = encode_sse(*map(make_v2_chunk, deltas), make_v2_last_chunk(last_text), "[DONE]")
+    assert v2_reader.decode_response(stream).content == response
 
 
 @pytest.mark.parametrize(
-    ("fragments", "calls"),
+    ("deltas", "expected_calls"),
     [
-        ([[call("", id="1")], [call('{"a"', None)], [call(": 1}", None)]], [("1", {"a": 1})]),
         (
-            [[call("", id="1")], [call("", id="2")], [call('{"a": 1}', None, id="1")]],
+            [[make_call("", id="1")], [make_call('{"a"', None)], [make_call(": 1}", None)]],
+            [("1", {"a": 1})],
+        ),
+        (
+            [
+                [make_call("", id="1")],
+                [make_call("", id="2")],
+                [make_call('{"a": 1}', None, id="1")],
+            ],
             [("1", {"a": 1}), ("2", None)],
         ),
         (
-            [[call('{"a": 1}', id="1")], [call('{"a": 1}', id="2")]],
+            [[make_call('{"a": 1}', id="1")], [make_call('{"a": 1}', id="2")]],
             [("1", {"a": 1}), ("2", {"a": 1})],
         ),
-        ([[call(None, id="1")]], [("1", {})]),
+        ([[make_call(None, id="1")]], [("1", {})]),
     ],
 )
-def test_fragments_of_calls_are_joined(
-    fragments: list[Any], calls: list[tuple[str, dict[str, Any] | None]]
+def test_call_deltas_are_joined(
+    deltas: list[Any], expected_calls: list[tuple[str, dict[str, Any] | None]]
 ) -> None:
-    pieces = [v2_piece("", toolCalls=some_calls) for some_calls in fragments]
-    answer = v2_reading.answer_of(sse(*pieces, v2_end(), "[DONE]"))
-    found = [
-        (one.id, None if one.malformed_arguments is not None else dict(one.arguments))
-        for one in answer.tool_calls
+    chunks = [make_v2_chunk("", toolCalls=call_deltas) for call_deltas in deltas]
+    response = v2_reader.decode_response(encode_sse(*chunks, make_v2_last_chunk(), "[DONE]"))
+    tool_calls = [
+        (
+            tool_call.id,
+            None if tool_call.malformed_arguments is not None else dict(tool_call.arguments),
+        )
+        for tool_call in response.tool_calls
     ]
-    assert found == calls
+    assert tool_calls == expected_calls
 
 
-def test_calls_that_the_last_event_repeats_are_told_once() -> None:
-    calls = [call('{"a": 1}', id="1"), call(id="2")]
+def test_calls_repeated_by_the_last_chunk_are_used_once() -> None:
+    calls = [make_call('{"a": 1}', id="1"), make_call(id="2")]
     message = {"role": "ASSISTANT", "content": [], "toolCalls": calls}
-    stream = sse(v2_piece("", toolCalls=calls), v2_end() | {"message": message})
-    assert [one.id for one in v2_reading.answer_of(stream).tool_calls] == ["1", "2"]
+    stream = encode_sse(
+        make_v2_chunk("", toolCalls=calls), make_v2_last_chunk() | {"message": message}
+    )
+    assert [tool_call.id for tool_call in v2_reader.decode_response(stream).tool_calls] == [
+        "1",
+        "2",
+    ]

@@ -1,4 +1,4 @@
-"""Requests in OCI's generic format: every turn, call, result and image is in them."""
+"""Tests of request bodies of OCI's generic format, compared with a second implementation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from locus.core.messages import (
 )
 from locus.wire.json import encode
 from locus.wire.oci_chat import GenericChatBuilder
-from tests.support.oci.sdk_classes import check_accepted, written
+from tests.support.oci.sdk_classes import check_round_trip, serialize
 from tests.support.strategies import conversations, halves, options, texts, tools
 
 COMPARTMENT = "ocid1.compartment.oc1..aaaa"
@@ -39,43 +39,55 @@ USER = Message.user("x")
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 
-def built(messages: Any = "x", tools: Any = None, model: str = MODEL, **said: Any) -> Any:
-    """The body as it travels."""
-    return json.loads(encode(BUILDER.build(messages, tools, model=model, **said)))
+def build_body(
+    messages: Any = "x", tools: Any = None, model: str = MODEL, **call_options: Any
+) -> Any:
+    """The body as it is sent."""
+    return json.loads(encode(BUILDER.build(messages, tools, model=model, **call_options)))
 
 
-def asked(messages: Any = "x", tools: Any = None, model: str = MODEL, **said: Any) -> Any:
-    """The chat request as it travels."""
-    return built(messages, tools, model, **said)["chatRequest"]
+def build_chat_request(
+    messages: Any = "x", tools: Any = None, model: str = MODEL, **call_options: Any
+) -> Any:
+    """The ``chatRequest`` as it is sent."""
+    return build_body(messages, tools, model, **call_options)["chatRequest"]
 
 
 @st.composite
-def thoughtful(draw: st.DrawFn) -> tuple[Message, ...]:
-    """Conversations in which some models' thinking may be seen again."""
-    turns = draw(conversations())
-    return tuple(_thoughtful(draw, message) for message in turns)
+def conversations_with_thinking(draw: st.DrawFn) -> tuple[Message, ...]:
+    """Conversations, some of them with thinking in assistant messages."""
+    messages = draw(conversations())
+    return tuple(_add_thinking(draw, message) for message in messages)
 
 
-def _thoughtful(draw: st.DrawFn, message: Message) -> Message:
+def _add_thinking(draw: st.DrawFn, message: Message) -> Message:
     if message.role is not Role.ASSISTANT or draw(st.booleans()):
         return message
     parts = message.content if isinstance(message.content, tuple) else (message.content,)
-    thought = ThinkingPart(draw(texts(min_size=1)))
-    return attrs.evolve(message, content=[thought, *(part for part in parts if part)])
+    thinking_part = ThinkingPart(draw(texts(min_size=1)))
+    return attrs.evolve(message, content=[thinking_part, *(part for part in parts if part)])
 
 
-# A second reader of the format.
+# A second implementation of the format.
 
 
-def read(request: dict[str, Any]) -> list[Message]:
-    """The conversation that a chat request holds."""
-    return [_read(message) for message in request["messages"]]
+def parse_messages(request: dict[str, Any]) -> list[Message]:
+    """The conversation in a chat request."""
+    return [_parse_message(message) for message in request["messages"]]
 
 
-def _read(message: dict[str, Any]) -> Message:
-    known = {"role", "content", "refusal", "reasoningContent", "toolCalls", "toolCallId", "name"}
-    assert set(message) <= known
-    parts: list[Any] = [_read_part(part) for part in message.get("content", ())]
+def _parse_message(message: dict[str, Any]) -> Message:
+    known_members = {
+        "role",
+        "content",
+        "refusal",
+        "reasoningContent",
+        "toolCalls",
+        "toolCallId",
+        "name",
+    }
+    assert set(message) <= known_members
+    parts: list[Any] = [_parse_content(part) for part in message.get("content", ())]
     role = Role(message["role"].lower())
     assert message["role"].isupper()
     if role is not Role.USER:
@@ -95,7 +107,7 @@ def _read(message: dict[str, Any]) -> Message:
     )
 
 
-def _read_part(part: dict[str, Any]) -> Any:
+def _parse_content(part: dict[str, Any]) -> Any:
     if part["type"] == "TEXT":
         assert set(part) == {"type", "text"}
         return TextPart(part["text"])
@@ -105,14 +117,14 @@ def _read_part(part: dict[str, Any]) -> Any:
     assert image.get("detail") in (None, "LOW", "HIGH", "AUTO")
     detail = image["detail"].lower() if "detail" in image else None
     if image["url"].startswith("data:"):
-        kind, data = image["url"].removeprefix("data:").split(";base64,")
+        media_type, data = image["url"].removeprefix("data:").split(";base64,")
         data = base64.b64decode(data, validate=True)
-        return ImagePart(data=data, media_type=kind, detail=detail)
+        return ImagePart(data=data, media_type=media_type, detail=detail)
     return ImagePart(url=image["url"], detail=detail)
 
 
-def carried(message: Message) -> Message:
-    """What the format can carry of a message: all but metadata, seals and a tool's name."""
+def build_expected_message(message: Message) -> Message:
+    """The expected message of a request: without metadata, signed thinking and a tool's name."""
     parts = message.content if isinstance(message.content, tuple) else ()
     content: list[Any]
     if message.role is Role.USER:
@@ -120,13 +132,13 @@ def carried(message: Message) -> Message:
     else:
         content = [TextPart(message.text)]
     if message.role is Role.ASSISTANT:
-        thoughts = [
+        thinking_texts = [
             part.text
             for part in parts
             if isinstance(part, ThinkingPart) and not (part.signature or part.redacted)
         ]
         content = [
-            *([ThinkingPart("".join(thoughts))] if thoughts else []),
+            *([ThinkingPart("".join(thinking_texts))] if thinking_texts else []),
             *([TextPart(message.text)] if message.text else []),
             *([RefusalPart(message.refusal)] if message.refusal else []),
         ]
@@ -134,64 +146,68 @@ def carried(message: Message) -> Message:
     return Message(message.role, content, message.tool_calls, message.tool_call_id, name)
 
 
-@given(thoughtful())
-def test_every_turn_call_result_and_image_arrives(turns: tuple[Message, ...]) -> None:
-    assert read(asked(turns)) == [carried(message) for message in turns]
-
-
-@given(thoughtful(), st.data())
-def test_building_is_stable_and_changes_nothing(
-    turns: tuple[Message, ...], data: st.DataObject
+@given(conversations_with_thinking())
+def test_request_contains_every_message_call_result_and_image(
+    messages: tuple[Message, ...],
 ) -> None:
-    given_ = data.draw(tools())
-    said = data.draw(options(given_))
+    assert parse_messages(build_chat_request(messages)) == [
+        build_expected_message(message) for message in messages
+    ]
+
+
+@given(conversations_with_thinking(), st.data())
+def test_build_is_deterministic_and_does_not_modify_its_arguments(
+    messages: tuple[Message, ...], data: st.DataObject
+) -> None:
+    tool_list = data.draw(tools())
+    call_options = data.draw(options(tool_list))
     model = data.draw(st.sampled_from([MODEL, GEMINI, "openai.o3"]))
-    before = copy.deepcopy((given_, said))
-    body = BUILDER.build(turns, given_, model=model, **said)
-    assert BUILDER.build(turns, given_, model=model, **said) == body
-    assert (given_, said) == before
-    again = read(json.loads(encode(body))["chatRequest"])
-    assert BUILDER.build(again, given_, model=model, **said) == body
+    before = copy.deepcopy((tool_list, call_options))
+    body = BUILDER.build(messages, tool_list, model=model, **call_options)
+    assert BUILDER.build(messages, tool_list, model=model, **call_options) == body
+    assert (tool_list, call_options) == before
+    parsed = parse_messages(json.loads(encode(body))["chatRequest"])
+    assert BUILDER.build(parsed, tool_list, model=model, **call_options) == body
 
 
-def test_a_body_shares_nothing_with_what_it_was_built_from() -> None:
-    given_ = [copy.deepcopy(LOOK), {"type": "FUNCTION", "name": "g", "parameters": {"a": [1]}}]
+def test_body_shares_no_objects_with_the_arguments() -> None:
+    tool_list = [copy.deepcopy(LOOK), {"type": "FUNCTION", "name": "g", "parameters": {"a": [1]}}]
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": [1]}}}
-    before = copy.deepcopy((given_, schema))
-    _spoil(BUILDER.build("x", given_, model=MODEL, response_format=schema))
-    assert (given_, schema) == before
+    before = copy.deepcopy((tool_list, schema))
+    _modify_everywhere(BUILDER.build("x", tool_list, model=MODEL, response_format=schema))
+    assert (tool_list, schema) == before
 
 
-def _spoil(value: Any) -> None:
+def _modify_everywhere(value: Any) -> None:
     if isinstance(value, dict):
         for member in value.values():
-            _spoil(member)
-        value["spoilt"] = True
+            _modify_everywhere(member)
+        value["modified"] = True
     elif isinstance(value, list):
         for member in value:
-            _spoil(member)
-        value.append("spoilt")
+            _modify_everywhere(member)
+        value.append("modified")
 
 
-# The package's own classes.
+# Comparison with the oci package.
 
 
 @pytest.mark.sdk
 @given(st.data())
-def test_what_is_built_is_what_the_classes_of_oci_say(data: st.DataObject) -> None:
-    given_ = data.draw(tools())
-    said = data.draw(options(given_))
+def test_the_oci_package_accepts_the_body(data: st.DataObject) -> None:
+    tool_list = data.draw(tools())
+    call_options = data.draw(options(tool_list))
     models = [MODEL, GEMINI, ENDPOINT, "openai.gpt-5", "openai.gpt-4o", "mistral.large"]
     model = data.draw(st.sampled_from(models))
     stream = data.draw(st.booleans())
-    turns = data.draw(thoughtful())
-    check_accepted(built(turns, given_, model=model, stream=stream, **said))
+    messages = data.draw(conversations_with_thinking())
+    check_round_trip(build_body(messages, tool_list, model=model, stream=stream, **call_options))
 
 
 @pytest.mark.sdk
-def test_the_judge_refuses_what_the_classes_do_not_know() -> None:
-    check_accepted(built("x", [LOOK], tool_choice="look"))
-    for wrong in (
+def test_check_round_trip_rejects_unknown_members() -> None:
+    check_round_trip(build_body("x", [LOOK], tool_choice="look"))
+    for invalid_members in (
         {"colour": "red"},
         {"isStream": 1},
         {"toolChoice": {"type": "FUNCTION", "function": {"name": "look"}}},
@@ -199,14 +215,14 @@ def test_the_judge_refuses_what_the_classes_do_not_know() -> None:
         {"messages": [{"role": "USER", "content": [{"type": "TEXT", "words": "x"}]}]},
         {"messages": [{"role": "TOOL", "content": [], "toolCallId": 1}]},
     ):
-        body = built("x", [LOOK])
-        body["chatRequest"] |= wrong
+        body = build_body("x", [LOOK])
+        body["chatRequest"] |= invalid_members
         with pytest.raises((AssertionError, TypeError)):
-            check_accepted(body)
+            check_round_trip(body)
 
 
 @pytest.mark.sdk
-def test_a_body_is_that_of_the_same_request_made_of_classes() -> None:
+def test_body_equals_the_same_request_made_of_oci_classes() -> None:
     models = pytest.importorskip("oci").generative_ai_inference.models
     url = models.ImageUrl(url="data:image/png;base64,AA==", detail="LOW")
     details = models.ChatDetails(
@@ -239,7 +255,7 @@ def test_a_body_is_that_of_the_same_request_made_of_classes() -> None:
         ),
     )
     schema = {"name": "n", "schema": {"type": "object"}, "strict": True}
-    assert written(details) == built(
+    assert serialize(details) == build_body(
         [
             Message.system("be brief"),
             Message.user(["what?", ImagePart(data=b"\0", media_type="image/png", detail="low")]),
@@ -271,13 +287,13 @@ def test_a_body_is_that_of_the_same_request_made_of_classes() -> None:
         (ENDPOINT, {"servingType": "DEDICATED", "endpointId": ENDPOINT}),
     ],
 )
-def test_an_endpoint_is_dedicated_and_a_model_on_demand(model: str, mode: dict[str, str]) -> None:
-    body = built(model=model)
+def test_endpoint_is_dedicated_and_model_on_demand(model: str, mode: dict[str, str]) -> None:
+    body = build_body(model=model)
     assert body["servingMode"] == mode
     assert body["compartmentId"] == COMPARTMENT
 
 
-def test_a_bare_request_says_no_more_than_it_has_to() -> None:
+def test_minimal_request_has_only_required_members() -> None:
     body = GenericChatBuilder().build("x", model=MODEL)
     assert body == {
         "servingMode": {"servingType": "ON_DEMAND", "modelId": MODEL},
@@ -288,9 +304,9 @@ def test_a_bare_request_says_no_more_than_it_has_to() -> None:
     }
 
 
-def test_extra_body_wins_where_its_members_belong() -> None:
+def test_extra_body_replaces_members_where_they_belong() -> None:
     mode = {"servingType": "ON_DEMAND", "modelId": "m"}
-    body = built(
+    body = build_body(
         max_tokens=5,
         extra_body={
             "maxTokens": 7,
@@ -313,27 +329,27 @@ def test_extra_body_wins_where_its_members_belong() -> None:
 
 
 @given(st.data())
-def test_every_option_is_sent_under_its_name(data: st.DataObject) -> None:
-    said = data.draw(options())
-    said.pop("response_format", None)
-    request = asked("x", **said)
+def test_every_option_is_sent_under_its_own_name(data: st.DataObject) -> None:
+    call_options = data.draw(options())
+    call_options.pop("response_format", None)
+    request = build_chat_request("x", **call_options)
     assert request.pop("messages")
     assert request.pop("apiFormat") == "GENERIC"
-    wire = {
+    oci_names = {
         "max_tokens": "maxTokens",
         "top_p": "topP",
         "frequency_penalty": "frequencyPenalty",
         "presence_penalty": "presencePenalty",
     }
     assert request == {
-        wire.get(name, name): value
-        for name, value in said.items()
+        oci_names.get(name, name): value
+        for name, value in call_options.items()
         if value or not name.endswith("_penalty")
     }
 
 
 @pytest.mark.parametrize(
-    ("model", "completion", "sampling"),
+    ("model", "has_completion_limit", "has_sampling"),
     [
         ("openai.gpt-5", True, False),
         ("openai.o3", True, False),
@@ -346,10 +362,10 @@ def test_every_option_is_sent_under_its_name(data: st.DataObject) -> None:
         (ENDPOINT, False, True),
     ],
 )
-def test_the_parameters_are_those_of_the_family(
-    model: str, completion: bool, sampling: bool
+def test_parameters_depend_on_the_model_family(
+    model: str, has_completion_limit: bool, has_sampling: bool
 ) -> None:
-    request = asked(
+    request = build_chat_request(
         model=model,
         max_tokens=5,
         temperature=0.0,
@@ -359,28 +375,28 @@ def test_the_parameters_are_those_of_the_family(
         seed=1,
         stop=["x"],
     )
-    assert request.get("maxCompletionTokens") == (5 if completion else None)
-    assert request.get("maxTokens") == (None if completion else 5)
+    assert request.get("maxCompletionTokens") == (5 if has_completion_limit else None)
+    assert request.get("maxTokens") == (None if has_completion_limit else 5)
     for name in ("temperature", "topP", "frequencyPenalty", "presencePenalty"):
-        assert (name in request) is sampling
+        assert (name in request) is has_sampling
     assert (request["seed"], request["stop"]) == (1, ["x"])
 
 
-def test_a_penalty_of_nought_is_not_sent() -> None:
-    request = asked(temperature=0.0, frequency_penalty=0.0, presence_penalty=0, seed=0)
+def test_penalty_of_zero_is_not_sent() -> None:
+    request = build_chat_request(temperature=0.0, frequency_penalty=0.0, presence_penalty=0, seed=0)
     assert (request["temperature"], request["seed"]) == (0, 0)
     assert not {"frequencyPenalty", "presencePenalty"} & set(request)
 
 
-def test_a_stream_asks_for_usage_unless_told_not_to() -> None:
-    request = asked(stream=True)
+def test_stream_is_requested_with_token_counts() -> None:
+    request = build_chat_request(stream=True)
     assert request["isStream"] is True
     assert request["streamOptions"] == {"isIncludeUsage": True}
-    assert "streamOptions" not in asked(stream=True, stream_usage=False)
+    assert "streamOptions" not in build_chat_request(stream=True, stream_usage=False)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sent"),
+    ("response_format", "expected"),
     [
         ({"type": "text"}, {"type": "TEXT"}),
         ({"type": "json_object"}, {"type": "JSON_OBJECT"}),
@@ -395,34 +411,36 @@ def test_a_stream_asks_for_usage_unless_told_not_to() -> None:
         ({"type": "JSON_OBJECT"}, {"type": "JSON_OBJECT"}),
     ],
 )
-def test_the_format_of_the_answer_is_asked_for(wanted: Any, sent: dict[str, Any]) -> None:
-    assert asked(response_format=wanted)["responseFormat"] == sent
+def test_response_format_is_converted(response_format: Any, expected: dict[str, Any]) -> None:
+    assert build_chat_request(response_format=response_format)["responseFormat"] == expected
 
 
-@pytest.mark.parametrize("wanted", [{"type": "xml"}, {}, {"type": "json_schema"}])
-def test_a_format_that_there_is_none_of_is_refused(wanted: Any) -> None:
+@pytest.mark.parametrize("response_format", [{"type": "xml"}, {}, {"type": "json_schema"}])
+def test_invalid_response_format_is_rejected(response_format: Any) -> None:
     with pytest.raises(ConfigurationError, match="response_format"):
-        asked(response_format=wanted)
+        build_chat_request(response_format=response_format)
 
 
 # Tools.
 
 
 @given(tools(min_size=1))
-def test_tools_are_functions(given_: list[dict[str, Any]]) -> None:
-    for tool, sent in zip(given_, asked("x", given_)["tools"], strict=True):
+def test_tools_are_sent_as_functions(tool_list: list[dict[str, Any]]) -> None:
+    for tool, definition in zip(
+        tool_list, build_chat_request("x", tool_list)["tools"], strict=True
+    ):
         function = dict(tool["function"])
-        function.pop("strict", None)  # there is no place for it
+        function.pop("strict", None)  # the format has no such member
         if "$defs" not in function["parameters"]:
-            assert sent == {"type": "FUNCTION", **function}
-        assert "$ref" not in json.dumps(sent)
-        assert (sent["name"], sent.get("description")) == (
+            assert definition == {"type": "FUNCTION", **function}
+        assert "$ref" not in json.dumps(definition)
+        assert (definition["name"], definition.get("description")) == (
             function["name"],
             function.get("description"),
         )
 
 
-def test_definitions_are_put_where_they_are_referred_to() -> None:
+def test_definitions_are_inlined() -> None:
     point = {"type": "object", "properties": {"x": {"$ref": "#/$defs/Number"}}}
     schema = {
         "type": "object",
@@ -433,8 +451,8 @@ def test_definitions_are_put_where_they_are_referred_to() -> None:
         "$defs": {"Point": point, "Number": {"type": "number"}},
     }
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
-    (sent,) = asked("x", [tool])["tools"]
-    assert sent["parameters"] == {
+    (definition,) = build_chat_request("x", [tool])["tools"]
+    assert definition["parameters"] == {
         "type": "object",
         "properties": {
             "a": {
@@ -456,13 +474,13 @@ def test_definitions_are_put_where_they_are_referred_to() -> None:
         {"properties": {"$ref": {"type": "string"}}},
     ],
 )
-def test_a_schema_that_refers_to_itself_or_elsewhere_stays(parameters: Any) -> None:
+def test_recursive_and_external_references_stay(parameters: Any) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
-    assert asked("x", [tool])["tools"][0]["parameters"] == parameters
+    assert build_chat_request("x", [tool])["tools"][0]["parameters"] == parameters
 
 
 @pytest.mark.parametrize(
-    ("choice", "sent"),
+    ("choice", "expected"),
     [
         ("auto", {"type": "AUTO"}),
         ("none", {"type": "NONE"}),
@@ -472,20 +490,20 @@ def test_a_schema_that_refers_to_itself_or_elsewhere_stays(parameters: Any) -> N
         ({"type": "FUNCTION", "name": "look"}, {"type": "FUNCTION", "name": "look"}),
     ],
 )
-def test_a_tool_is_chosen_by_name_or_in_the_providers_words(choice: Any, sent: Any) -> None:
-    assert asked("x", [LOOK], tool_choice=choice)["toolChoice"] == sent
-    assert "toolChoice" not in asked("x", [], tool_choice=choice)
+def test_tool_choice_is_converted(choice: Any, expected: Any) -> None:
+    assert build_chat_request("x", [LOOK], tool_choice=choice)["toolChoice"] == expected
+    assert "toolChoice" not in build_chat_request("x", [], tool_choice=choice)
 
 
-def test_parallel_calls_are_asked_for_or_forbidden_where_there_are_tools() -> None:
+def test_parallel_tool_calls_is_sent_only_with_tools() -> None:
     for allowed in (True, False):
-        request = asked("x", [LOOK], parallel_tool_calls=allowed)
+        request = build_chat_request("x", [LOOK], parallel_tool_calls=allowed)
         assert request["isParallelToolCalls"] is allowed
-    assert "isParallelToolCalls" not in asked("x", parallel_tool_calls=True)
+    assert "isParallelToolCalls" not in build_chat_request("x", parallel_tool_calls=True)
 
 
 @pytest.mark.parametrize(
-    ("turns", "said", "named"),
+    ("messages", "call_options", "pattern"),
     [
         ([Message.system([ImagePart(url="https://x")]), USER], {}, r"messages\[0\].*system"),
         ([USER, Message.assistant(["x", ImagePart(url="https://x")])], {}, r"messages\[1\]"),
@@ -507,14 +525,16 @@ def test_parallel_calls_are_asked_for_or_forbidden_where_there_are_tools() -> No
         ),
     ],
 )
-def test_what_the_format_cannot_carry_is_named(turns: Any, said: Any, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
-        built(turns, **said)
+def test_unsupported_values_are_reported_with_their_path(
+    messages: Any, call_options: Any, pattern: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=pattern):
+        build_body(messages, **call_options)
 
 
 @given(halves())
-def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str) -> None:
-    for turns in (
+def test_half_a_surrogate_pair_is_reported_anywhere(half: str) -> None:
+    for messages in (
         half,
         [Message.system(half), USER],
         [USER, Message.assistant(half)],
@@ -522,49 +542,51 @@ def test_half_a_surrogate_pair_is_named_wherever_it_stands(half: str) -> None:
         [USER, Message.assistant(None, [ToolCall("1", "f", {"a": half})])],
         [USER, Message.assistant(None, [ToolCall("1", "f", malformed_arguments=half)])],
     ):
-        with pytest.raises(ConfigurationError, match="surrogate") as caught:
-            built(turns)
-        str(caught.value).encode()
+        with pytest.raises(ConfigurationError, match="surrogate") as exc_info:
+            build_body(messages)
+        str(exc_info.value).encode()
 
 
 # Gemini.
 
 
-def rounds(turns: Sequence[Message]) -> list[list[Message]]:
-    """Each message, with the results of its calls behind it, by the order of the calls."""
-    found: list[list[Message]] = []
-    for message in turns:
+def group_with_results(messages: Sequence[Message]) -> list[list[Message]]:
+    """Each message in a list with the results of its calls."""
+    groups: list[list[Message]] = []
+    for message in messages:
         if message.role is not Role.TOOL:
-            found.append([message])
+            groups.append([message])
         else:
-            found[-1].append(message)
-    return found
+            groups[-1].append(message)
+    return groups
 
 
-@given(thoughtful())
-def test_gemini_gets_one_call_and_its_result_at_a_time(turns: tuple[Message, ...]) -> None:
-    sent = read(asked(turns, model=GEMINI))
-    wanted: list[Message] = []
-    for message, *results in rounds([carried(message) for message in turns]):
+@given(conversations_with_thinking())
+def test_gemini_gets_one_call_and_its_result_at_a_time(messages: tuple[Message, ...]) -> None:
+    request_messages = parse_messages(build_chat_request(messages, model=GEMINI))
+    expected: list[Message] = []
+    for message, *results in group_with_results(
+        [build_expected_message(message) for message in messages]
+    ):
         if message.role is Role.ASSISTANT and not message.text:
-            nothing = TextPart(".")
+            placeholder = TextPart(".")
             parts = [part for part in message.content or () if not isinstance(part, str)]
-            thoughts = [part for part in parts if isinstance(part, ThinkingPart)]
+            thinking_parts = [part for part in parts if isinstance(part, ThinkingPart)]
             others = [part for part in parts if not isinstance(part, ThinkingPart)]
-            message = attrs.evolve(message, content=[*thoughts, nothing, *others])
+            message = attrs.evolve(message, content=[*thinking_parts, placeholder, *others])
         if len(message.tool_calls) < 2:
-            wanted += [message, *results]
+            expected += [message, *results]
             continue
-        for at, call in enumerate(message.tool_calls):
-            content: Any = [TextPart("."), *()] if at else message.content
-            wanted.append(attrs.evolve(message, content=content, tool_calls=[call]))
-            wanted += [result for result in results if result.tool_call_id == call.id]
-    assert sent == wanted
+        for index, call in enumerate(message.tool_calls):
+            content: Any = [TextPart("."), *()] if index else message.content
+            expected.append(attrs.evolve(message, content=content, tool_calls=[call]))
+            expected += [result for result in results if result.tool_call_id == call.id]
+    assert request_messages == expected
 
 
 def test_parallel_calls_to_gemini_keep_their_ids_in_the_order_of_the_calls() -> None:
     calls = [ToolCall("b", "f", {"n": 1}), ToolCall("a", "f", malformed_arguments="{")]
-    turns = [
+    messages = [
         USER,
         Message.assistant("let me see", calls),
         Message.tool(ToolResult("a", "f", "", error="no")),
@@ -572,11 +594,13 @@ def test_parallel_calls_to_gemini_keep_their_ids_in_the_order_of_the_calls() -> 
         Message.tool(ToolResult("b", "f", "1")),
     ]
 
-    def brief(message: dict[str, Any]) -> Any:
+    def summarize(message: dict[str, Any]) -> Any:
         calls = [(call["id"], call["arguments"]) for call in message.get("toolCalls", ())]
         return message["content"][0]["text"], calls or message.get("toolCallId")
 
-    assert [brief(message) for message in asked(turns, model=GEMINI)["messages"]] == [
+    assert [
+        summarize(message) for message in build_chat_request(messages, model=GEMINI)["messages"]
+    ] == [
         ("x", None),
         ("let me see", [("b", '{"n":1}')]),
         ("1", "b"),
@@ -584,33 +608,41 @@ def test_parallel_calls_to_gemini_keep_their_ids_in_the_order_of_the_calls() -> 
         ("Error: no", "a"),
         ("meanwhile", None),
     ]
-    together = asked(turns)["messages"]
-    assert [len(message.get("toolCalls", ())) for message in together] == [0, 2, 0, 0, 0]
+    other_model_messages = build_chat_request(messages)["messages"]
+    assert [len(message.get("toolCalls", ())) for message in other_model_messages] == [
+        0,
+        2,
+        0,
+        0,
+        0,
+    ]
 
 
-# Conversations that began elsewhere.
+# Conversations from other providers.
 
 
-def test_a_conversation_begun_elsewhere_goes_on_here() -> None:
-    long = "call_" + "x" * 60
-    turns = [
+def test_conversation_from_other_providers_is_converted() -> None:
+    long_id = "call_" + "x" * 60
+    messages = [
         Message.system("first"),
         Message.user(["see", ImagePart(data=b"\1", media_type="image/jpg")]),
         Message.assistant(  # Anthropic's
-            [ThinkingPart("sealed", signature="s"), ThinkingPart(redacted="r"), "aha"],
+            [ThinkingPart("signed", signature="s"), ThinkingPart(redacted="r"), "aha"],
             [ToolCall("toolu_1", "f", {"a": 1}), ToolCall("toolu_2", "f")],
         ),
         Message.system("by the way"),
         Message.tool(ToolResult("toolu_2", "f", "two")),
         Message.tool(ToolResult("toolu_1", "f", "one")),
-        Message.assistant([ThinkingPart("open")], [ToolCall(long, "f"), ToolCall("toolu_1", "f")]),
+        Message.assistant(
+            [ThinkingPart("open")], [ToolCall(long_id, "f"), ToolCall("toolu_1", "f")]
+        ),
         Message.tool(ToolResult("toolu_1", "f", "three")),
-        Message.tool(ToolResult(long, "f", "four")),
+        Message.tool(ToolResult(long_id, "f", "four")),
         Message.assistant([RefusalPart("no")]),
         USER,
     ]
-    messages = asked(turns, model="openai.gpt-4.1")["messages"]
-    assert [message["role"] for message in messages] == [
+    request_messages = build_chat_request(messages, model="openai.gpt-4.1")["messages"]
+    assert [message["role"] for message in request_messages] == [
         "SYSTEM",
         "USER",
         "ASSISTANT",
@@ -623,13 +655,13 @@ def test_a_conversation_begun_elsewhere_goes_on_here() -> None:
         "ASSISTANT",
         "USER",
     ]
-    assert messages[1]["content"][1]["imageUrl"] == {"url": "data:image/jpeg;base64,AQ=="}
-    assert "reasoningContent" not in messages[2]
-    assert messages[6]["reasoningContent"] == "open"
-    assert messages[9] == {"role": "ASSISTANT", "refusal": "no"}
-    ids = [call["id"] for message in messages for call in message.get("toolCalls", ())]
-    results = [message["toolCallId"] for message in messages if message["role"] == "TOOL"]
+    assert request_messages[1]["content"][1]["imageUrl"] == {"url": "data:image/jpeg;base64,AQ=="}
+    assert "reasoningContent" not in request_messages[2]
+    assert request_messages[6]["reasoningContent"] == "open"
+    assert request_messages[9] == {"role": "ASSISTANT", "refusal": "no"}
+    ids = [call["id"] for message in request_messages for call in message.get("toolCalls", ())]
+    results = [message["toolCallId"] for message in request_messages if message["role"] == "TOOL"]
     assert results == [ids[1], ids[0], ids[3], ids[2]]
     assert ids[:2] == ["toolu_1", "toolu_2"]
     assert len(set(ids)) == 4
-    assert all(len(identity) <= 40 for identity in ids)
+    assert all(len(call_id) <= 40 for call_id in ids)

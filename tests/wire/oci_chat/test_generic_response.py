@@ -1,4 +1,4 @@
-"""Whole answers in OCI's generic format: read equal to what they say, or refused."""
+"""Tests of complete responses of OCI's generic format: parsed, or rejected with an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locus.core.conversation import conversation
+from locus.core.conversation import validate_messages
 from locus.core.errors import (
     APIStatusError,
     AuthenticationError,
@@ -21,9 +21,14 @@ from locus.core.errors import (
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import GenericChatBuilder, GenericChatParser
-from tests.support.oci.sdk_classes import check_accepted
+from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import Answered, halves
-from tests.support.wire_json.oci_generic_json import expected, sayable, text, whole
+from tests.support.wire_json.oci_generic_json import (
+    build_body,
+    build_expected_response,
+    expressible_responses,
+    make_text_content,
+)
 
 PARSER = GenericChatParser()
 
@@ -33,79 +38,87 @@ def parse(message: dict[str, Any], **choice: Any) -> ModelResponse:
 
 
 @given(st.data())
-def test_an_answer_is_read_as_what_it_says(data: st.DataObject) -> None:
-    answered = data.draw(sayable(max_candidates=3, whole=True))
-    body = whole(answered)
-    written = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
-    read = PARSER.parse(written)
-    assert read == expected(answered)
-    assert PARSER.parse(written.encode()) == read
-    assert PARSER.parse(body) == read
-    assert json.dumps(body) == json.dumps(whole(answered))
+def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
+    sample = data.draw(expressible_responses(max_candidates=3, with_model=True))
+    body = build_body(sample)
+    text = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
+    response = PARSER.parse(text)
+    assert response == build_expected_response(sample)
+    assert PARSER.parse(text.encode()) == response
+    assert PARSER.parse(body) == response
+    assert json.dumps(body) == json.dumps(build_body(sample))
 
 
 @pytest.mark.sdk
-@given(sayable(max_candidates=3, whole=True))
-def test_what_the_classes_of_oci_can_say_is_read_equal(answered: Answered) -> None:
-    body = whole(answered)
-    check_accepted(body, "ChatResult")
-    assert PARSER.parse(body) == expected(answered)
+@given(expressible_responses(max_candidates=3, with_model=True))
+def test_responses_that_the_oci_package_accepts_are_parsed_as_expected(sample: Answered) -> None:
+    body = build_body(sample)
+    check_round_trip(body, "ChatResult")
+    assert PARSER.parse(body) == build_expected_response(sample)
 
 
-@given(sayable())
-def test_an_answer_can_be_put_back_into_the_conversation(answered: Answered) -> None:
-    message = PARSER.parse(whole(answered)).message
-    if message.says_something or message.tool_calls:
-        assert conversation([Message.user("x"), message])[1] is message
-        built = GenericChatBuilder().build([Message.user("x"), message], model="xai.grok-4")
-        again = built["chatRequest"]["messages"][1]
-        said = answered.first
-        assert again.get("reasoningContent") == said.reasoning
-        assert again.get("refusal") == said.refusal
-        assert again.get("content", [text("")]) == [text(said.text or "")]
-        sent = [(call["id"], call["name"]) for call in again.get("toolCalls", ())]
-        assert sent == [(call.id, call.name) for call in said.calls]
+@given(expressible_responses())
+def test_response_message_is_valid_in_a_conversation_and_sent_back(sample: Answered) -> None:
+    message = PARSER.parse(build_body(sample)).message
+    if message.has_content or message.tool_calls:
+        assert validate_messages([Message.user("x"), message])[1] is message
+        request_body = GenericChatBuilder().build([Message.user("x"), message], model="xai.grok-4")
+        request_message = request_body["chatRequest"]["messages"][1]
+        candidate = sample.first
+        assert request_message.get("reasoningContent") == candidate.reasoning
+        assert request_message.get("refusal") == candidate.refusal
+        assert request_message.get("content", [make_text_content("")]) == [
+            make_text_content(candidate.text or "")
+        ]
+        sent_calls = [(call["id"], call["name"]) for call in request_message.get("toolCalls", ())]
+        assert sent_calls == [(call.id, call.name) for call in candidate.calls]
 
 
-def test_text_in_several_parts_is_one_text() -> None:
-    assert parse({"content": [text("a"), text(""), text("b")]}).content == "ab"
+def test_text_contents_are_joined() -> None:
+    assert (
+        parse(
+            {"content": [make_text_content("a"), make_text_content(""), make_text_content("b")]}
+        ).content
+        == "ab"
+    )
     assert parse({"content": "ab"}).content == "ab"
 
 
-def test_thinking_and_refusals_stand_in_the_message_beside_text() -> None:
-    answer = parse(
-        {"content": [text("so")], "reasoningContent": "hm", "refusal": "no"}, finishReason="stop"
+def test_thinking_and_refusal_are_parts_of_the_message() -> None:
+    response = parse(
+        {"content": [make_text_content("so")], "reasoningContent": "hm", "refusal": "no"},
+        finishReason="stop",
     )
     parts = [ThinkingPart("hm"), TextPart("so"), RefusalPart("no")]
-    assert answer.message == Message.assistant(parts)
-    assert (answer.content, answer.reasoning, answer.refusal) == ("so", "hm", "no")
+    assert response.message == Message.assistant(parts)
+    assert (response.content, response.reasoning, response.refusal) == ("so", "hm", "no")
 
 
-def test_what_is_no_text_is_kept_in_the_metadata() -> None:
+def test_attachments_are_stored_in_the_metadata() -> None:
     image = {"type": "IMAGE", "imageUrl": {"url": "data:image/png;base64,AA=="}}
     sources = {"webSearchQueries": ["x"]}
-    answer = parse({"content": [text("a"), image]}, groundingMetadata=sources)
-    assert answer.message.metadata == {"attachments": [image], "grounding_metadata": sources}
-    assert answer.content == "a"
+    response = parse({"content": [make_text_content("a"), image]}, groundingMetadata=sources)
+    assert response.message.metadata == {"attachments": [image], "grounding_metadata": sources}
+    assert response.content == "a"
 
 
 @pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
-def test_arguments_that_are_no_object_are_kept_to_the_letter(arguments: str) -> None:
+def test_invalid_arguments_text_is_stored_unchanged(arguments: str) -> None:
     call = {"id": "1", "type": "FUNCTION", "name": "f", "arguments": arguments}
-    (read,) = parse({"toolCalls": [call]}).tool_calls
-    assert (read.malformed_arguments, read.arguments) == (arguments, {})
+    (tool_call,) = parse({"toolCalls": [call]}).tool_calls
+    assert (tool_call.malformed_arguments, tool_call.arguments) == (arguments, {})
 
 
-def test_arguments_sent_as_an_object_are_read() -> None:
+def test_arguments_as_an_object_are_parsed() -> None:
     call = {"id": "1", "name": "f", "arguments": {"a": [1]}}
     assert parse({"toolCalls": [call]}).tool_calls == (ToolCall("1", "f", {"a": [1]}),)
 
 
 @pytest.mark.parametrize("missing", [{}, {"id": None}, {"id": ""}])
-def test_calls_without_ids_get_ids_that_no_other_call_has(missing: dict[str, Any]) -> None:
+def test_calls_without_ids_get_unique_ids(missing: dict[str, Any]) -> None:
     call = {"name": "f", "arguments": "{}"} | missing
-    turns = [parse({"toolCalls": [call, call, call | {"id": "own"}]}) for _ in range(2)]
-    ids = [call.id for turn in turns for call in turn.tool_calls]
+    responses = [parse({"toolCalls": [call, call, call | {"id": "own"}]}) for _ in range(2)]
+    ids = [call.id for response in responses for call in response.tool_calls]
     assert ids[2] == ids[5] == "own"
     assert len(set(ids)) == 5
 
@@ -119,7 +132,7 @@ def test_calls_without_ids_get_ids_that_no_other_call_has(missing: dict[str, Any
             {"completionTokens": 4, "promptTokens": 18, "totalTokens": 22},
             {"prompt_tokens": 18, "completion_tokens": 4},
         ),
-        (  # Gemini, where all tokens went to thinking
+        (  # Gemini, if all tokens were used for thinking
             {
                 "promptTokens": 7,
                 "totalTokens": 24,
@@ -131,16 +144,16 @@ def test_calls_without_ids_get_ids_that_no_other_call_has(missing: dict[str, Any
         ({"promptTokens": 3.0, "promptTokensDetails": None}, {"prompt_tokens": 3}),
     ],
 )
-def test_token_counts_are_told_where_they_are_known(counts: Any, usage: dict[str, int]) -> None:
-    choice = {"message": {"content": [text("x")]}}
-    answer = PARSER.parse({"chatResponse": {"choices": [choice], "usage": counts}})
-    assert answer.usage == usage
-    assert all(type(count) is int for count in answer.usage.values())
-    assert parse({"content": [text("x")]}, usage=counts).usage == usage
+def test_token_counts_are_parsed(counts: Any, usage: dict[str, int]) -> None:
+    choice = {"message": {"content": [make_text_content("x")]}}
+    response = PARSER.parse({"chatResponse": {"choices": [choice], "usage": counts}})
+    assert response.usage == usage
+    assert all(type(count) is int for count in response.usage.values())
+    assert parse({"content": [make_text_content("x")]}, usage=counts).usage == usage
 
 
 @pytest.mark.parametrize(
-    ("word", "meaning"),
+    ("reason", "finish_reason"),
     [
         ("stop", "stop"),
         ("COMPLETE", "stop"),
@@ -155,29 +168,31 @@ def test_token_counts_are_told_where_they_are_known(counts: Any, usage: dict[str
         ("", "other"),
     ],
 )
-def test_the_finish_reason_is_told_in_both_words(word: str | None, meaning: str) -> None:
-    answer = parse({"content": [text("x")]}, finishReason=word)
-    assert (answer.stop_reason, answer.finish_reason) == (word or None, meaning)
+def test_stop_reason_and_finish_reason(reason: str | None, finish_reason: str) -> None:
+    response = parse({"content": [make_text_content("x")]}, finishReason=reason)
+    assert (response.stop_reason, response.finish_reason) == (reason or None, finish_reason)
 
 
-def test_choices_come_in_the_order_of_their_indexes() -> None:
+def test_choices_are_sorted_by_index() -> None:
     choices = [
-        {"index": 1, "message": {"content": [text("b")]}, "finishReason": "length"},
-        {"index": 0, "message": {"content": [text("a")]}, "finishReason": "stop"},
+        {"index": 1, "message": {"content": [make_text_content("b")]}, "finishReason": "length"},
+        {"index": 0, "message": {"content": [make_text_content("a")]}, "finishReason": "stop"},
     ]
-    answer = PARSER.parse({"chatResponse": {"choices": choices}})
-    assert (answer.content, answer.stop_reason) == ("a", "stop")
-    assert [candidate.message.text for candidate in answer.candidates] == ["a", "b"]
+    response = PARSER.parse({"chatResponse": {"choices": choices}})
+    assert (response.content, response.stop_reason) == ("a", "stop")
+    assert [candidate.message.text for candidate in response.candidates] == ["a", "b"]
 
 
 @given(halves())
-def test_half_a_surrogate_pair_is_read(said: str) -> None:
-    body = json.dumps({"chatResponse": {"choices": [{"message": {"content": [text(said)]}}]}})
-    assert PARSER.parse(body).content == json.loads(json.dumps(said))
+def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
+    body = json.dumps(
+        {"chatResponse": {"choices": [{"message": {"content": [make_text_content(text)]}}]}}
+    )
+    assert PARSER.parse(body).content == json.loads(json.dumps(text))
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "error_type"),
     [
         ({"code": "NotAuthenticated", "message": "boom"}, AuthenticationError),
         ({"code": "NotAuthorizedOrNotFound", "message": "boom"}, NotFoundError),
@@ -189,16 +204,16 @@ def test_half_a_surrogate_pair_is_read(said: str) -> None:
         ({"error": "boom"}, APIStatusError),
     ],
 )
-def test_an_error_in_a_good_answer_is_an_error(body: dict[str, Any], kind: type) -> None:
-    for form in (body, json.dumps(body), json.dumps(body).encode()):
-        with pytest.raises(APIStatusError, match="boom") as caught:
-            PARSER.parse(form)
-        assert type(caught.value) is kind
-        assert json.loads(caught.value.body) == body
+def test_error_object_with_status_200_is_raised(body: dict[str, Any], error_type: type) -> None:
+    for body_form in (body, json.dumps(body), json.dumps(body).encode()):
+        with pytest.raises(APIStatusError, match="boom") as exc_info:
+            PARSER.parse(body_form)
+        assert type(exc_info.value) is error_type
+        assert json.loads(exc_info.value.body) == body
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "pattern"),
     [
         ("", "cannot be read"),
         ("<html>", "cannot be read"),
@@ -216,8 +231,8 @@ def test_an_error_in_a_good_answer_is_an_error(body: dict[str, Any], kind: type)
         ),
     ],
 )
-def test_what_the_format_does_not_promise_is_a_parse_error(body: str, why: str) -> None:
-    with pytest.raises(ResponseParseError, match=why) as caught:
+def test_invalid_body_is_a_parse_error(body: str, pattern: str) -> None:
+    with pytest.raises(ResponseParseError, match=pattern) as exc_info:
         PARSER.parse(body)
-    if "tool call" not in why:
-        assert caught.value.body == body
+    if "tool call" not in pattern:
+        assert exc_info.value.body == body

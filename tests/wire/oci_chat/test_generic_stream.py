@@ -1,9 +1,9 @@
-"""Streams in OCI's generic format: equal to the whole answer, however cut; never half believed."""
+"""Tests of streamed responses of OCI's generic format: call styles, the end, other members."""
 
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -23,62 +23,65 @@ from tests.support.formats.oci_cohere import OCICohere
 from tests.support.formats.oci_cohere_v2 import OCICohereV2
 from tests.support.formats.oci_generic import OCIGeneric
 from tests.support.strategies import answers, splits
-from tests.support.wire_json.chat_json import framed, sse
+from tests.support.timing import assert_linear
+from tests.support.wire_json.chat_json import encode_sse, framed_streams
 from tests.support.wire_json.oci_generic_json import (
-    STYLES,
-    WITHOUT_IDS,
-    answer_of,
-    delta,
-    events,
-    failure_of,
-    text,
-    whole,
+    CALL_STYLES,
+    STYLES_WITHOUT_IDS,
+    build_body,
+    decode_failure,
+    decode_response,
+    make_chunk,
+    make_text_content,
+    stream_chunks,
 )
 
 PARSER = GenericChatParser()
 
 
-def unnamed(answer: ModelResponse) -> ModelResponse:
-    """An answer without the ids of its calls, which are made afresh where the server has none."""
-    calls = [attrs.evolve(call, id="x") for call in answer.tool_calls]
-    return attrs.evolve(answer, message=attrs.evolve(answer.message, tool_calls=calls))
+def without_call_ids(response: ModelResponse) -> ModelResponse:
+    """A response with equal call ids, since generated ids are random."""
+    calls = [attrs.evolve(call, id="x") for call in response.tool_calls]
+    return attrs.evolve(response, message=attrs.evolve(response.message, tool_calls=calls))
 
 
-# The streaming law, beyond what the tests of all formats say.
+# The streaming law, in addition to the tests of all formats.
 
 
 @pytest.mark.sdk
 @pytest.mark.parametrize("wire", [OCIGeneric(), OCICohere(), OCICohereV2()], ids=repr)
 @given(st.data())
-def test_the_package_sees_the_same_events(wire: OCIFormat, data: st.DataObject) -> None:
-    reader = pytest.importorskip("oci.base_client").sseclient.SSEClient
+def test_the_oci_package_decodes_the_same_events(wire: OCIFormat, data: st.DataObject) -> None:
+    sse_client = pytest.importorskip("oci.base_client").sseclient.SSEClient
     stream = data.draw(wire.examples()).stream
-    seen = [event.data for event in reader([stream]).events()]
-    told = wire.frames(*(data if data == "[DONE]" else json.loads(data) for data in seen))
-    assert wire.reading.answer_of(told) == wire.reading.answer_of(stream)
+    frames = [event.data for event in sse_client([stream]).events()]
+    stream_of_frames = wire.frames(
+        *(data if data == "[DONE]" else json.loads(data) for data in frames)
+    )
+    assert wire.reading.decode_response(stream_of_frames) == wire.reading.decode_response(stream)
 
 
-def test_a_whole_answer_to_a_request_for_a_stream_names_the_model() -> None:
-    body = {"modelId": "m", "chatResponse": {"choices": [delta("x", "stop")]}}
-    answer = answer_of(json.dumps(body).encode())
-    assert (answer.content, answer.model) == ("x", "m")
+def test_complete_body_instead_of_a_stream_names_the_model() -> None:
+    body = {"modelId": "m", "chatResponse": {"choices": [make_chunk("x", "stop")]}}
+    response = decode_response(json.dumps(body).encode())
+    assert (response.content, response.model) == ("x", "m")
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", CALL_STYLES)
 @given(st.data())
-def test_tool_calls_in_every_models_style_are_those_of_the_whole_answer(
+def test_tool_calls_in_every_style_equal_those_of_a_complete_response(
     style: str, data: st.DataObject
 ) -> None:
-    answered = attrs.evolve(data.draw(answers()), model="")
-    stream = data.draw(framed(data.draw(events(answered, style))))
-    streamed = answer_of(data.draw(splits(stream)))
-    parsed = PARSER.parse(whole(answered, ids=style not in WITHOUT_IDS))
-    if style in WITHOUT_IDS:
-        assert len({call.id for call in streamed.tool_calls}) == len(answered.first.calls)
-        streamed, parsed = unnamed(streamed), unnamed(parsed)
+    sample = attrs.evolve(data.draw(answers()), model="")
+    stream = data.draw(framed_streams(data.draw(stream_chunks(sample, style))))
+    streamed = decode_response(data.draw(splits(stream)))
+    parsed = PARSER.parse(build_body(sample, with_ids=style not in STYLES_WITHOUT_IDS))
+    if style in STYLES_WITHOUT_IDS:
+        assert len({call.id for call in streamed.tool_calls}) == len(sample.first.calls)
+        streamed, parsed = without_call_ids(streamed), without_call_ids(parsed)
     assert streamed == parsed
     assert [(call.name, call.arguments) for call in streamed.tool_calls] == [
-        (call.name, json.loads(call.text)) for call in answered.first.calls
+        (call.name, json.loads(call.text)) for call in sample.first.calls
     ]
 
 
@@ -86,88 +89,91 @@ def test_tool_calls_in_every_models_style_are_those_of_the_whole_answer(
 
 
 @pytest.mark.parametrize("rest", [b"d", b"data:", b"data: ", b'data: {"us', b"data: [DON"])
-def test_a_cut_after_the_finish_reason_is_still_a_cut(rest: bytes) -> None:
-    error = failure_of(sse(delta("x"), {"finishReason": "stop"}) + rest)
+def test_stream_cut_off_after_the_finish_reason_is_interrupted(rest: bytes) -> None:
+    error = decode_failure(encode_sse(make_chunk("x"), {"finishReason": "stop"}) + rest)
     assert isinstance(error, StreamInterruptedError)
 
 
 @pytest.mark.parametrize("rest", [b"", b": bye\n\n", b"data: [DONE]", b"data: [DONE]\n\n"])
-def test_a_finish_reason_and_an_orderly_end_need_no_done(rest: bytes) -> None:
-    answer = answer_of(sse(delta("x"), {"finishReason": "stop"}) + rest)
-    assert (answer.content, answer.stop_reason) == ("x", "stop")
+def test_finish_reason_and_normal_end_are_complete_without_done(rest: bytes) -> None:
+    response = decode_response(encode_sse(make_chunk("x"), {"finishReason": "stop"}) + rest)
+    assert (response.content, response.stop_reason) == ("x", "stop")
 
 
-def test_token_counts_that_come_after_the_finish_reason_are_read() -> None:
-    counts = {"usage": {"completionTokens": 10, "promptTokens": 42, "totalTokens": 52}}
+def test_token_counts_after_the_finish_reason_are_parsed() -> None:
+    usage_chunk = {"usage": {"completionTokens": 10, "promptTokens": 42, "totalTokens": 52}}
     for done in (True, False):
-        stream = sse(delta("Hi"), delta("", "stop"), counts, done=done)
-        assert answer_of(stream).usage == {"prompt_tokens": 42, "completion_tokens": 10}
+        stream = encode_sse(make_chunk("Hi"), make_chunk("", "stop"), usage_chunk, done=done)
+        assert decode_response(stream).usage == {"prompt_tokens": 42, "completion_tokens": 10}
 
 
 def test_every_choice_needs_its_finish_reason() -> None:
-    second = delta("y") | {"index": 1}
-    error = failure_of(sse(delta("x", "stop"), second))
+    second_choice = make_chunk("y") | {"index": 1}
+    error = decode_failure(encode_sse(make_chunk("x", "stop"), second_choice))
     assert isinstance(error, StreamInterruptedError)
 
 
 # Errors.
 
 
-def test_a_call_without_a_name_is_a_parse_error() -> None:
-    error = failure_of(sse(delta("x", toolCalls=[{"id": "1"}]), delta(None, "tool_calls")))
+def test_call_without_a_name_is_a_parse_error() -> None:
+    error = decode_failure(
+        encode_sse(make_chunk("x", toolCalls=[{"id": "1"}]), make_chunk(None, "tool_calls"))
+    )
     assert isinstance(error, ResponseParseError)
     assert "tool call 0 has no name" in str(error)
     assert error.partial is not None
     assert error.partial.message == Message.assistant("x")
 
 
-# Particulars.
+# Other members.
 
 
 @pytest.mark.parametrize(
-    "more",
+    "members",
     [
         {"toolCalls": [{"type": "FUNCTION", "id": "1", "name": "f", "arguments": "{}"}]},
         {"reasoningContent": "hm"},
         {"refusal": "no"},
         {"annotations": [{"type": "url_citation"}]},
-        {"content": [text("x"), {"type": "IMAGE", "imageUrl": {"url": "https://x"}}]},
-        {"content": [text("x"), text("y")]},
+        {"content": [make_text_content("x"), {"type": "IMAGE", "imageUrl": {"url": "https://x"}}]},
+        {"content": [make_text_content("x"), make_text_content("y")]},
         {"content": "x"},
     ],
 )
-def test_what_comes_beside_text_is_read_as_well(more: dict[str, Any]) -> None:
-    event = delta("x", "stop", **more)
-    answer = answer_of(sse(event))
-    assert answer == PARSER.parse({"chatResponse": {"choices": [event]}})
-    assert answer.content[0] == "x"
+def test_other_members_beside_text_are_parsed(members: dict[str, Any]) -> None:
+    chunk = make_chunk("x", "stop", **members)
+    response = decode_response(encode_sse(chunk))
+    assert response == PARSER.parse({"chatResponse": {"choices": [chunk]}})
+    assert response.content[0] == "x"
 
 
-def test_what_an_event_says_beside_its_message_is_read() -> None:
+def test_members_beside_the_message_are_parsed() -> None:
     sources = {"webSearchQueries": ["q"]}
-    one = {"tokens": ["a"], "tokenLogprobs": [-1.0]}
-    two = {"tokens": ["b"], "tokenLogprobs": [-2.0]}
-    answer = answer_of(
-        sse(
-            delta("a") | {"logprobs": one},
-            delta("b") | {"logprobs": two, "groundingMetadata": sources},
-            delta(None, "stop"),
+    first_logprobs = {"tokens": ["a"], "tokenLogprobs": [-1.0]}
+    second_logprobs = {"tokens": ["b"], "tokenLogprobs": [-2.0]}
+    response = decode_response(
+        encode_sse(
+            make_chunk("a") | {"logprobs": first_logprobs},
+            make_chunk("b") | {"logprobs": second_logprobs, "groundingMetadata": sources},
+            make_chunk(None, "stop"),
         )
     )
-    assert answer.content == "ab"
-    assert answer.logprobs == {"tokens": ["a", "b"], "tokenLogprobs": [-1.0, -2.0]}
-    assert answer.message.metadata == {"grounding_metadata": sources}
+    assert response.content == "ab"
+    assert response.logprobs == {"tokens": ["a", "b"], "tokenLogprobs": [-1.0, -2.0]}
+    assert response.message.metadata == {"grounding_metadata": sources}
 
 
-def test_a_long_answer_is_read_in_linear_time() -> None:
-    call = {"type": "FUNCTION", "arguments": "x" * 300}
-    head = {"type": "FUNCTION", "id": "1", "name": "f"}
-    began = time.process_time()
-    answer_of(
-        [
-            sse(delta(toolCalls=[head])),
-            *[sse(delta(toolCalls=[call]))] * 10_000,
-            sse(delta(None, "tool_calls")),
+def test_long_response_is_decoded_in_linear_time() -> None:
+    call_delta = {"type": "FUNCTION", "arguments": "x" * 300}
+    call_start = {"type": "FUNCTION", "id": "1", "name": "f"}
+
+    def prepare(count: int) -> Callable[[], object]:
+        stream = [
+            encode_sse(make_chunk(toolCalls=[call_start])),
+            *[encode_sse(make_chunk(toolCalls=[call_delta]))] * count,
+            encode_sse(make_chunk(None, "tool_calls")),
         ]
-    )
-    assert time.process_time() - began < 5  # it takes less than one; in the square, over fifteen
+        return lambda: decode_response(stream)
+
+    assert_linear(prepare, 500)

@@ -1,4 +1,4 @@
-"""Whole answers of Ollama: read equal to what they say, or refused with the body quoted."""
+"""Tests of complete responses of Ollama: parsed, or rejected with an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locus.core.conversation import conversation
+from locus.core.conversation import validate_messages
 from locus.core.errors import (
     APIStatusError,
     BadRequestError,
@@ -23,134 +23,140 @@ from locus.core.response import ModelResponse
 from locus.wire.json import dumps, loads
 from locus.wire.ollama_chat import OllamaChatParser
 from tests.support.strategies import Answered, halves
-from tests.support.wire_json.ollama_json import CREATED, end, expected, sayable, whole
+from tests.support.wire_json.ollama_json import (
+    CREATED,
+    build_body,
+    build_expected_response,
+    expressible_responses,
+    make_last_chunk,
+)
 
 PARSER = OllamaChatParser()
 CALL = {"function": {"name": "f", "arguments": {"a": 1}}}
 
 
-def parse(message: dict[str, Any], **more: Any) -> ModelResponse:
-    return PARSER.parse(end(message=message, **more))
+def parse(message: dict[str, Any], **members: Any) -> ModelResponse:
+    return PARSER.parse(make_last_chunk(message=message, **members))
 
 
 @given(st.data())
-def test_an_answer_is_read_as_what_it_says(data: st.DataObject) -> None:
-    answered = data.draw(sayable(legible=False))
-    body = whole(answered, as_text=data.draw(st.booleans()))
+def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
+    sample = data.draw(expressible_responses(valid_arguments=False))
+    body = build_body(sample, arguments_as_text=data.draw(st.booleans()))
     text = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
-    read = PARSER.parse(text)
-    assert read == expected(answered)
-    assert PARSER.parse(text.encode()) == read
-    assert PARSER.parse(body) == read
+    response = PARSER.parse(text)
+    assert response == build_expected_response(sample)
+    assert PARSER.parse(text.encode()) == response
+    assert PARSER.parse(body) == response
 
 
-@given(sayable(legible=False))
-def test_reading_changes_nothing_and_is_the_same_again(answered: Answered) -> None:
-    body = whole(answered, ids=False)
+@given(expressible_responses(valid_arguments=False))
+def test_parsing_is_deterministic_and_does_not_modify_the_body(sample: Answered) -> None:
+    body = build_body(sample, with_ids=False)
     before = json.dumps(body)
     assert PARSER.parse(body) == PARSER.parse(body) == PARSER.parse(before)
     assert json.dumps(body) == before
 
 
-@given(sayable(legible=False))
-def test_an_answer_can_be_kept_and_put_back_into_the_conversation(answered: Answered) -> None:
-    answer = PARSER.parse(whole(answered, ids=False))
-    assert loads(dumps(answer), ModelResponse) == answer
-    if answer.message.says_something or answer.message.tool_calls:
-        assert conversation([Message.user("x"), answer.message])[1] is answer.message
+@given(expressible_responses(valid_arguments=False))
+def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answered) -> None:
+    response = PARSER.parse(build_body(sample, with_ids=False))
+    assert loads(dumps(response), ModelResponse) == response
+    if response.message.has_content or response.message.tool_calls:
+        assert validate_messages([Message.user("x"), response.message])[1] is response.message
 
 
 @given(halves())
-def test_half_a_surrogate_pair_is_read(text: str) -> None:
-    assert PARSER.parse(json.dumps(end(message={"content": text}))).content == json.loads(
-        json.dumps(text)
-    )
+def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
+    assert PARSER.parse(
+        json.dumps(make_last_chunk(message={"content": text}))
+    ).content == json.loads(json.dumps(text))
 
 
-def test_an_answer_with_no_more_than_a_message_is_enough() -> None:
+def test_response_with_only_a_message_is_valid() -> None:
     assert PARSER.parse('{"message": {"content": "x"}}') == ModelResponse(Message.assistant("x"))
 
 
-def test_an_answer_that_says_nothing_is_empty() -> None:
+def test_empty_response_has_empty_text() -> None:
     assert parse({"content": ""}).message == Message.assistant("")
     assert parse({}).message == Message.assistant("")
 
 
 def test_thinking_is_reasoning_and_stays_in_the_message() -> None:
-    answer = parse({"content": "so", "thinking": "hm"})
-    assert (answer.reasoning, answer.content) == ("hm", "so")
-    assert answer.message == Message.assistant([ThinkingPart("hm"), TextPart("so")])
-    answer = parse({"content": "", "thinking": "hm", "tool_calls": [CALL | {"id": "1"}]})
+    response = parse({"content": "so", "thinking": "hm"})
+    assert (response.reasoning, response.content) == ("hm", "so")
+    assert response.message == Message.assistant([ThinkingPart("hm"), TextPart("so")])
+    response = parse({"content": "", "thinking": "hm", "tool_calls": [CALL | {"id": "1"}]})
     call = ToolCall("1", "f", {"a": 1})
-    assert answer.message == Message.assistant([ThinkingPart("hm")], [call])
-    assert answer.message.text == ""
+    assert response.message == Message.assistant([ThinkingPart("hm")], [call])
+    assert response.message.text == ""
 
 
 # Tool calls.
 
 
 @pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
-def test_arguments_that_are_no_object_are_kept_to_the_letter(arguments: str) -> None:
+def test_invalid_arguments_text_is_stored_unchanged(arguments: str) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
-    (read,) = parse({"tool_calls": [call]}).tool_calls
-    assert (read.malformed_arguments, read.arguments) == (arguments, {})
+    (tool_call,) = parse({"tool_calls": [call]}).tool_calls
+    assert (tool_call.malformed_arguments, tool_call.arguments) == (arguments, {})
 
 
 @pytest.mark.parametrize("arguments", [[1, "é"], 3, True, False, [], 0])
-def test_arguments_of_another_kind_are_kept_as_json(arguments: Any) -> None:
+def test_arguments_of_other_types_are_stored_as_json(arguments: Any) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
-    (read,) = parse({"tool_calls": [call]}).tool_calls
-    assert read.malformed_arguments is not None
-    assert json.loads(read.malformed_arguments) == arguments
-    assert read.arguments == {}
+    (tool_call,) = parse({"tool_calls": [call]}).tool_calls
+    assert tool_call.malformed_arguments is not None
+    assert json.loads(tool_call.malformed_arguments) == arguments
+    assert tool_call.arguments == {}
 
 
 @pytest.mark.parametrize("function", [{"name": "f"}, {"name": "f", "arguments": None}])
-def test_a_call_without_arguments_has_none(function: dict[str, Any]) -> None:
-    (read,) = parse({"tool_calls": [{"function": function}]}).tool_calls
-    assert (read.malformed_arguments, read.arguments) == (None, {})
+def test_call_without_arguments(function: dict[str, Any]) -> None:
+    (tool_call,) = parse({"tool_calls": [{"function": function}]}).tool_calls
+    assert (tool_call.malformed_arguments, tool_call.arguments) == (None, {})
 
 
-def test_arguments_as_json_text_are_read() -> None:
+def test_arguments_as_json_text_are_parsed() -> None:
     call = {"function": {"name": "f", "arguments": '{"a": [1]}'}}
     assert parse({"tool_calls": [call]}).tool_calls[0].arguments == {"a": [1]}
 
 
-def test_ids_of_the_server_are_kept_and_told_apart() -> None:
-    calls = [CALL | {"id": identity} for identity in ("a", "a", "a_1", "b", "")]
-    read = [call.id for call in parse({"tool_calls": calls}).tool_calls]
-    assert read[:2] == ["a", "a_1"]
-    assert read[3] == "b"
-    assert len(set(read)) == 5
+def test_ids_of_the_server_are_made_unique() -> None:
+    calls = [CALL | {"id": call_id} for call_id in ("a", "a", "a_1", "b", "")]
+    call_ids = [call.id for call in parse({"tool_calls": calls}).tool_calls]
+    assert call_ids[:2] == ["a", "a_1"]
+    assert call_ids[3] == "b"
+    assert len(set(call_ids)) == 5
 
 
-def test_calls_without_ids_get_ids_of_their_own_that_stay() -> None:
+def test_calls_without_ids_get_unique_and_stable_ids() -> None:
     first, second = parse({"tool_calls": [CALL, CALL]}).tool_calls
     assert first.id != second.id
     assert parse({"tool_calls": [CALL, CALL]}).tool_calls == (first, second)
 
 
 @pytest.mark.parametrize(
-    "other",
+    "other_members",
     [{"created_at": "2025-10-01T12:00:09Z"}, {"created_at": None, "total_duration": 1}],
 )
-def test_the_same_call_in_another_answer_has_another_id(other: dict[str, Any]) -> None:
-    (one,) = parse({"tool_calls": [CALL]}).tool_calls
-    (two,) = parse({"tool_calls": [CALL]}, **other).tool_calls
-    assert one.id != two.id
+def test_same_call_in_another_response_gets_another_id(other_members: dict[str, Any]) -> None:
+    (first,) = parse({"tool_calls": [CALL]}).tool_calls
+    (second,) = parse({"tool_calls": [CALL]}, **other_members).tool_calls
+    assert first.id != second.id
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=5))
-def test_ids_within_a_conversation_never_meet(counts: list[int]) -> None:
-    found = [
+def test_generated_ids_are_unique_within_a_conversation(counts: list[int]) -> None:
+    call_ids = [
         call.id
-        for at, count in enumerate(counts)
-        for call in parse({"tool_calls": [CALL] * count}, created_at=f"{CREATED}{at}").tool_calls
+        for index, count in enumerate(counts)
+        for call in parse({"tool_calls": [CALL] * count}, created_at=f"{CREATED}{index}").tool_calls
     ]
-    assert len(set(found)) == len(found)
+    assert len(set(call_ids)) == len(call_ids)
 
 
-# The rest.
+# Other members.
 
 
 @pytest.mark.parametrize(
@@ -166,48 +172,55 @@ def test_ids_within_a_conversation_never_meet(counts: list[int]) -> None:
         ({"total_duration": 7, "eval_duration": 1}, {}),
     ],
 )
-def test_token_counts_are_told_where_they_are_known(
-    counts: dict[str, Any], usage: dict[str, int]
-) -> None:
+def test_token_counts_are_parsed(counts: dict[str, Any], usage: dict[str, int]) -> None:
     response = parse({"content": "x"}, **counts)
     assert response.usage == usage
     assert all(type(count) is int for count in response.usage.values())
 
 
-def test_a_count_that_is_no_number_is_left_out() -> None:
+def test_token_count_that_is_not_a_number_is_left_out() -> None:
     body = '{"message": {"content": "x"}, "prompt_eval_count": NaN, "eval_count": 2.0}'
     assert PARSER.parse(body).usage == {"completion_tokens": 2}
 
 
-def test_token_probabilities_are_under_the_name_that_others_use() -> None:
-    one = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}
-    assert parse({"content": "a"}, logprobs=[one]).logprobs == {"content": [one]}
+def test_token_probabilities_are_logprobs_content() -> None:
+    token = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}
+    assert parse({"content": "a"}, logprobs=[token]).logprobs == {"content": [token]}
     assert parse({"content": "a"}, logprobs=[]).logprobs == {"content": []}
     assert parse({"content": "a"}, logprobs=None).logprobs is None
 
 
 @pytest.mark.parametrize(
-    ("reason", "meaning"),
-    [("stop", "stop"), ("length", "length"), ("load", "other"), ("", "other"), (None, "other")],
+    ("done_reason", "finish_reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("load", "other"),
+        ("", "other"),
+        (None, "other"),
+    ],
 )
-def test_the_reason_to_stop_is_told_in_both_vocabularies(reason: Any, meaning: str) -> None:
-    response = parse({"content": "x"}, done_reason=reason)
-    assert (response.stop_reason, response.finish_reason) == (reason or None, meaning)
-    called = parse({"tool_calls": [CALL]}, done_reason="stop")
-    assert (called.stop_reason, called.finish_reason) == ("stop", "tool_calls")
+def test_stop_reason_and_finish_reason(done_reason: Any, finish_reason: str) -> None:
+    response = parse({"content": "x"}, done_reason=done_reason)
+    assert (response.stop_reason, response.finish_reason) == (done_reason or None, finish_reason)
+    response_with_calls = parse({"tool_calls": [CALL]}, done_reason="stop")
+    assert (response_with_calls.stop_reason, response_with_calls.finish_reason) == (
+        "stop",
+        "tool_calls",
+    )
 
 
-def test_images_of_an_answer_are_kept_in_its_metadata() -> None:
+def test_images_of_a_response_are_stored_in_the_metadata() -> None:
     assert parse({"content": "x", "images": ["AAAA"]}).message == Message.assistant(
         "x", metadata={"images": ["AAAA"]}
     )
 
 
-# What is no answer.
+# Errors.
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "status"),
+    ("body", "error_type", "status"),
     [
         ({"error": "boom"}, InternalServerError, 500),
         ({"error": "boom", "status": 400}, BadRequestError, 400),
@@ -223,33 +236,33 @@ def test_images_of_an_answer_are_kept_in_its_metadata() -> None:
         ({"error": "boom", "message": {"content": ""}, "done": True}, InternalServerError, 500),
     ],
 )
-def test_an_error_in_a_good_answer_is_an_error(
-    body: dict[str, Any], kind: type[APIStatusError], status: int
+def test_error_object_with_status_200_is_raised(
+    body: dict[str, Any], error_type: type[APIStatusError], status: int
 ) -> None:
-    for form in (body, json.dumps(body), json.dumps(body).encode()):
-        with pytest.raises(kind, match="boom") as caught:
-            PARSER.parse(form)
-        assert caught.value.status_code == status
-        assert json.loads(caught.value.body) == body
+    for body_form in (body, json.dumps(body), json.dumps(body).encode()):
+        with pytest.raises(error_type, match="boom") as exc_info:
+            PARSER.parse(body_form)
+        assert exc_info.value.status_code == status
+        assert json.loads(exc_info.value.body) == body
 
 
 @pytest.mark.parametrize("error", [None, {}, "", False])
-def test_an_error_that_says_nothing_is_none(error: Any) -> None:
-    assert PARSER.parse(end(message={"content": "x"}, error=error)).content == "x"
+def test_empty_error_member_is_ignored(error: Any) -> None:
+    assert PARSER.parse(make_last_chunk(message={"content": "x"}, error=error)).content == "x"
 
 
-def test_an_answer_that_says_itself_that_it_is_not_done_is_not_believed() -> None:
-    call = {"function": {"arguments": {}}}
-    message = {"content": "x", "tool_calls": [call, CALL]}
-    with pytest.raises(StreamInterruptedError, match="before it was complete") as caught:
-        PARSER.parse(end(message=message, done=False))
-    assert caught.value.partial is not None
-    assert caught.value.partial.content == "x"
-    assert [call.name for call in caught.value.partial.tool_calls] == ["f"]
+def test_complete_body_with_done_false_is_an_interrupted_stream() -> None:
+    unnamed_call = {"function": {"arguments": {}}}
+    message = {"content": "x", "tool_calls": [unnamed_call, CALL]}
+    with pytest.raises(StreamInterruptedError, match="before it was complete") as exc_info:
+        PARSER.parse(make_last_chunk(message=message, done=False))
+    assert exc_info.value.partial is not None
+    assert exc_info.value.partial.content == "x"
+    assert [unnamed_call.name for unnamed_call in exc_info.value.partial.tool_calls] == ["f"]
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "pattern"),
     [
         ("", "cannot be read"),
         ("{", "cannot be read"),
@@ -258,7 +271,7 @@ def test_an_answer_that_says_itself_that_it_is_not_done_is_not_believed() -> Non
         (b"\xff\xfe", "cannot be read"),
         ("{}", "no message"),
         ('{"message": null, "done": true}', "no message"),
-        # What other endpoints answer.
+        # Responses of other endpoints.
         ('{"choices": [{"message": {"content": "x"}}]}', "no message"),
         ('{"model": "m", "response": "x", "done": true}', "no message"),
         ('{"message": {"content": 5}}', r"\$\.message\.content"),
@@ -266,11 +279,9 @@ def test_an_answer_that_says_itself_that_it_is_not_done_is_not_believed() -> Non
         ('{"message": {"tool_calls": [{"function": {"name": ""}}]}}', "tool call 0 has no name"),
     ],
 )
-def test_what_the_format_does_not_promise_is_a_parse_error_that_quotes_it(
-    body: str | bytes, why: str
-) -> None:
-    with pytest.raises(ResponseParseError, match=why) as caught:
+def test_invalid_body_is_a_parse_error_that_quotes_it(body: str | bytes, pattern: str) -> None:
+    with pytest.raises(ResponseParseError, match=pattern) as exc_info:
         PARSER.parse(body)
-    if "tool call" not in why:
+    if "tool call" not in pattern:
         text = body if isinstance(body, str) else body.decode(errors="replace")
-        assert caught.value.body == text
+        assert exc_info.value.body == text

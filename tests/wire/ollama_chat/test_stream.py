@@ -1,6 +1,6 @@
-"""Streamed answers of Ollama: where they end, what servers send, and the package as the judge.
+"""Tests of streamed responses of Ollama, compared with the package.
 
-What holds for the streams of every format is in ``test_streaming_law.py``.
+The tests that all formats share are in ``test_streaming_law.py``.
 """
 
 from __future__ import annotations
@@ -21,66 +21,73 @@ from locus.core.errors import (
 from locus.core.messages import Message, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
-from tests.support.decoding import check_law
+from tests.support.decoding import check_streaming_law
 from tests.support.strategies import splits
 from tests.support.wire_json.ollama_json import (
-    answer_of,
-    chunks,
-    end,
-    failure_of,
-    framed,
-    ndjson,
-    piece,
-    read,
-    sayable,
-    whole,
+    build_body,
+    decode_failure,
+    decode_response,
+    encode_ndjson,
+    expressible_responses,
+    framed_streams,
+    make_chunk,
+    make_last_chunk,
+    read_stream,
+    stream_chunks,
 )
 
 PARSER = OllamaChatParser()
 
 
-def call(name: str = "f", arguments: Any = None, **more: Any) -> dict[str, Any]:
-    return {"function": {"name": name, "arguments": {} if arguments is None else arguments}} | more
+def make_call(name: str = "f", arguments: Any = None, **members: Any) -> dict[str, Any]:
+    return {
+        "function": {"name": name, "arguments": {} if arguments is None else arguments}
+    } | members
 
 
 @given(st.data())
-def test_calls_without_ids_get_the_ids_that_they_have_in_the_whole_answer(
+def test_calls_without_ids_get_the_same_ids_as_in_a_complete_response(
     data: st.DataObject,
 ) -> None:
-    answered = data.draw(sayable(legible=False))
-    stream = data.draw(framed(data.draw(chunks(answered, ids=False))))
-    streamed = answer_of(data.draw(splits(stream)))
-    assert streamed == PARSER.parse(whole(answered, ids=False))
-    assert len({call.id for call in streamed.tool_calls}) == len(answered.first.calls)
-    assert [call.name for call in streamed.tool_calls] == [
-        call.name for call in answered.first.calls
-    ]
+    sample = data.draw(expressible_responses(valid_arguments=False))
+    stream = data.draw(framed_streams(data.draw(stream_chunks(sample, with_ids=False))))
+    streamed = decode_response(data.draw(splits(stream)))
+    assert streamed == PARSER.parse(build_body(sample, with_ids=False))
+    assert len({call.id for call in streamed.tool_calls}) == len(sample.first.calls)
+    assert [call.name for call in streamed.tool_calls] == [call.name for call in sample.first.calls]
 
 
 # The end.
 
 
-@pytest.mark.parametrize("cut", range(len(ndjson(end()))))
-def test_the_last_line_counts_when_it_is_whole(cut: int) -> None:
-    before, last = ndjson(piece(content="x")), ndjson(end())
-    if cut == len(last) - 1:  # all but its line end
-        assert answer_of(before + last[:cut]).content == "x"
+@pytest.mark.parametrize("cut", range(len(encode_ndjson(make_last_chunk()))))
+def test_last_line_is_used_if_it_is_complete(cut: int) -> None:
+    first_line, last_line = encode_ndjson(make_chunk(content="x")), encode_ndjson(make_last_chunk())
+    if cut == len(last_line) - 1:  # all but the line end
+        assert decode_response(first_line + last_line[:cut]).content == "x"
         return
-    error = failure_of(before + last[:cut])
+    error = decode_failure(first_line + last_line[:cut])
     assert isinstance(error, StreamInterruptedError)
     assert error.partial is not None
     assert error.partial.content == "x"
 
 
-@pytest.mark.parametrize("ended", [{"done": False}, {"done": None}, {"done_reason": "stop"}])
-def test_nothing_but_done_ends_an_answer(ended: dict[str, Any]) -> None:
-    last = {name: value for name, value in end().items() if name != "done"}
-    assert isinstance(failure_of(ndjson(piece(content="x"), last | ended)), StreamInterruptedError)
+@pytest.mark.parametrize("members", [{"done": False}, {"done": None}, {"done_reason": "stop"}])
+def test_only_done_ends_a_response(members: dict[str, Any]) -> None:
+    last_chunk = {name: value for name, value in make_last_chunk().items() if name != "done"}
+    assert isinstance(
+        decode_failure(encode_ndjson(make_chunk(content="x"), last_chunk | members)),
+        StreamInterruptedError,
+    )
 
 
-def test_a_call_without_a_name_is_a_parse_error() -> None:
+def test_call_without_a_name_is_a_parse_error() -> None:
     nameless = {"function": {"arguments": {"a": 1}}}
-    error = failure_of(ndjson(piece(content="x", tool_calls=[nameless, call(id="1")]), end()))
+    error = decode_failure(
+        encode_ndjson(
+            make_chunk(content="x", tool_calls=[nameless, make_call(id="1")]), make_last_chunk()
+        )
+    )
     assert isinstance(error, ResponseParseError)
     assert "tool call 0 has no name" in str(error)
     assert error.partial is not None
@@ -90,102 +97,125 @@ def test_a_call_without_a_name_is_a_parse_error() -> None:
 # What servers send.
 
 
-def test_a_line_of_megabytes_in_small_reads_is_one_piece() -> None:
+def test_long_line_in_small_reads_is_one_chunk() -> None:
     text = "é" * 1_000_000
-    stream = ndjson(json.dumps(piece(content=text), ensure_ascii=False), end())
-    data = [stream[at : at + 1024] for at in range(0, len(stream), 1024)]
-    assert answer_of(data).content == text
-
-
-def test_calls_may_come_in_any_line_and_text_after_them() -> None:
-    stream = ndjson(
-        piece(thinking="hm"),
-        piece(tool_calls=[call(arguments={"a": 1}, id="1"), call(arguments={"a": 2}, id="2")]),
-        piece(content="so"),
-        piece(tool_calls=[call("g", '{"b": 3}', id="3")]),
-        end(),
+    stream = encode_ndjson(
+        json.dumps(make_chunk(content=text), ensure_ascii=False), make_last_chunk()
     )
-    events, _ = read([stream])
+    data = [stream[offset : offset + 1024] for offset in range(0, len(stream), 1024)]
+    assert decode_response(data).content == text
+
+
+def test_calls_in_any_chunk_with_text_after_them() -> None:
+    stream = encode_ndjson(
+        make_chunk(thinking="hm"),
+        make_chunk(
+            tool_calls=[
+                make_call(arguments={"a": 1}, id="1"),
+                make_call(arguments={"a": 2}, id="2"),
+            ]
+        ),
+        make_chunk(content="so"),
+        make_chunk(tool_calls=[make_call("g", '{"b": 3}', id="3")]),
+        make_last_chunk(),
+    )
+    events, _ = read_stream([stream])
     assert [event.content for event in events] == [None, "so", None]
-    answer = check_law(events)
-    assert answer.tool_calls == (
+    response = check_streaming_law(events)
+    assert response.tool_calls == (
         ToolCall("1", "f", {"a": 1}),
         ToolCall("2", "f", {"a": 2}),
         ToolCall("3", "g", {"b": 3}),
     )
-    assert answer.finish_reason == "tool_calls"
+    assert response.finish_reason == "tool_calls"
 
 
-def test_the_last_words_may_come_with_the_end() -> None:
-    stream = ndjson(piece(content="a"), end(message={"content": "b", "tool_calls": [call(id="1")]}))
-    answer = answer_of(stream)
-    assert answer.message == Message.assistant("ab", [ToolCall("1", "f")])
-
-
-def test_an_answer_in_one_line_is_a_stream_too() -> None:
-    stream = ndjson(end(message={"content": "x", "thinking": "hm"}, eval_count=2))
-    answer = answer_of(stream)
-    assert (answer.content, answer.reasoning, answer.usage) == ("x", "hm", {"completion_tokens": 2})
-
-
-def test_thinking_after_the_answer_has_begun_is_reasoning() -> None:
-    stream = ndjson(
-        piece(thinking="a"), piece(content="x", thinking="b"), piece(content="y"), end()
+def test_last_chunk_may_contain_text_and_calls() -> None:
+    stream = encode_ndjson(
+        make_chunk(content="a"),
+        make_last_chunk(message={"content": "b", "tool_calls": [make_call(id="1")]}),
     )
-    answer = answer_of(stream)
-    assert (answer.reasoning, answer.content) == ("ab", "xy")
-    assert answer.message.content is not None
-    assert answer.message.content[0] == ThinkingPart("ab")
+    response = decode_response(stream)
+    assert response.message == Message.assistant("ab", [ToolCall("1", "f")])
+
+
+def test_response_in_one_line_is_a_stream() -> None:
+    stream = encode_ndjson(
+        make_last_chunk(message={"content": "x", "thinking": "hm"}, eval_count=2)
+    )
+    response = decode_response(stream)
+    assert (response.content, response.reasoning, response.usage) == (
+        "x",
+        "hm",
+        {"completion_tokens": 2},
+    )
+
+
+def test_thinking_after_text_is_reasoning() -> None:
+    stream = encode_ndjson(
+        make_chunk(thinking="a"),
+        make_chunk(content="x", thinking="b"),
+        make_chunk(content="y"),
+        make_last_chunk(),
+    )
+    response = decode_response(stream)
+    assert (response.reasoning, response.content) == ("ab", "xy")
+    assert response.message.content is not None
+    assert response.message.content[0] == ThinkingPart("ab")
 
 
 def test_token_probabilities_are_joined() -> None:
-    one, two = {"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -2.0}
-    stream = ndjson(
-        piece(content="a") | {"logprobs": [one]},
-        piece(content="b") | {"logprobs": [two]},
-        end(),
+    first, second = {"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -2.0}
+    stream = encode_ndjson(
+        make_chunk(content="a") | {"logprobs": [first]},
+        make_chunk(content="b") | {"logprobs": [second]},
+        make_last_chunk(),
     )
-    answer = answer_of(stream)
-    assert answer.logprobs == {"content": [one, two]}
-    assert answer == PARSER.parse(end(message={"content": "ab"}, logprobs=[one, two]))
-
-
-def test_the_counts_of_the_end_are_the_answers() -> None:
-    stream = ndjson(
-        piece(content="x") | {"prompt_eval_count": 3, "eval_count": 1},
-        end(prompt_eval_count=3, eval_count=2),
+    response = decode_response(stream)
+    assert response.logprobs == {"content": [first, second]}
+    assert response == PARSER.parse(
+        make_last_chunk(message={"content": "ab"}, logprobs=[first, second])
     )
-    assert answer_of(stream).usage == {"prompt_tokens": 3, "completion_tokens": 2}
 
 
-def test_the_model_that_says_something_counts() -> None:
-    stream = ndjson(piece(content="x") | {"model": "a"}, end(model=""))
-    assert answer_of(stream).model == "a"
+def test_token_counts_are_those_of_the_last_chunk() -> None:
+    stream = encode_ndjson(
+        make_chunk(content="x") | {"prompt_eval_count": 3, "eval_count": 1},
+        make_last_chunk(prompt_eval_count=3, eval_count=2),
+    )
+    assert decode_response(stream).usage == {"prompt_tokens": 3, "completion_tokens": 2}
 
 
-# The package as the judge.
+def test_last_model_name_that_is_not_empty_is_used() -> None:
+    stream = encode_ndjson(make_chunk(content="x") | {"model": "a"}, make_last_chunk(model=""))
+    assert decode_response(stream).model == "a"
 
 
-def through_the_package(pieces: list[bytes]) -> list[Any]:
-    """What the package's client makes of an answer's bytes."""
+# Comparison with the ollama package.
+
+
+def decode_with_package(data: list[bytes]) -> list[Any]:
+    """The chunks that the package's client decodes from a stream."""
     ollama = pytest.importorskip("ollama")
 
-    def answer(_: Any) -> httpx.Response:
-        return httpx.Response(200, content=iter(pieces))
+    def respond(_: Any) -> httpx.Response:
+        return httpx.Response(200, content=iter(data))
 
-    made = {"host": "x", "transport": httpx.MockTransport(answer), "verify": False}
-    with ollama.Client(**made) as client:
+    client_options = {"host": "x", "transport": httpx.MockTransport(respond), "verify": False}
+    with ollama.Client(**client_options) as client:
         return list(client.chat("m", [{"role": "user", "content": "x"}], stream=True))
 
 
 @pytest.mark.sdk
 @given(st.data())
-def test_the_same_bytes_give_the_same_answer(data: st.DataObject) -> None:
-    answered = data.draw(sayable())
-    stream = data.draw(framed(data.draw(chunks(answered, plain=True)), plain=True))
-    theirs = through_the_package(data.draw(splits(stream)))
-    ours = answer_of(data.draw(splits(stream)))
-    messages = [part.message for part in theirs]
+def test_locus_and_the_package_decode_the_same_stream(data: st.DataObject) -> None:
+    sample = data.draw(expressible_responses())
+    stream = data.draw(
+        framed_streams(data.draw(stream_chunks(sample, without_noise=True)), official_only=True)
+    )
+    theirs = decode_with_package(data.draw(splits(stream)))
+    ours = decode_response(data.draw(splits(stream)))
+    messages = [chunk.message for chunk in theirs]
     assert ours.content == "".join(message.content or "" for message in messages)
     assert (ours.reasoning or "") == "".join(message.thinking or "" for message in messages)
     assert [(call.name, call.arguments) for call in ours.tool_calls] == [
@@ -193,30 +223,39 @@ def test_the_same_bytes_give_the_same_answer(data: st.DataObject) -> None:
         for message in messages
         for call in message.tool_calls or ()
     ]
-    last = theirs[-1]
-    assert (ours.stop_reason, ours.model) == (last.done_reason, last.model)
+    last_chunk = theirs[-1]
+    assert (ours.stop_reason, ours.model) == (last_chunk.done_reason, last_chunk.model)
     counts = (ours.usage.get("prompt_tokens"), ours.usage.get("completion_tokens"))
-    assert counts == (last.prompt_eval_count, last.eval_count)
-    # And what the package read, said again as JSON, is the same answer but for the ids.
-    again = answer_of(ndjson(*(part.model_dump_json(exclude_unset=True) for part in theirs)))
-    assert without_ids(again) == without_ids(ours)
+    assert counts == (last_chunk.prompt_eval_count, last_chunk.eval_count)
+    # What the package decoded, encoded as JSON, is the same response except for the ids.
+    round_trip = decode_response(
+        encode_ndjson(*(chunk.model_dump_json(exclude_unset=True) for chunk in theirs))
+    )
+    assert without_call_ids(round_trip) == without_call_ids(ours)
 
 
-def without_ids(answer: ModelResponse) -> ModelResponse:
-    calls = [attrs.evolve(call, id="any") for call in answer.tool_calls]
-    return attrs.evolve(answer, message=attrs.evolve(answer.message, tool_calls=calls))
+def without_call_ids(response: ModelResponse) -> ModelResponse:
+    calls = [attrs.evolve(call, id="any") for call in response.tool_calls]
+    return attrs.evolve(response, message=attrs.evolve(response.message, tool_calls=calls))
 
 
 @pytest.mark.sdk
 @given(st.data())
-def test_of_a_stream_that_is_cut_the_package_saw_no_more_than_locus(data: st.DataObject) -> None:
-    stream = data.draw(framed(data.draw(chunks(data.draw(sayable()), plain=True)), plain=True))
+def test_of_an_incomplete_stream_the_package_decodes_no_more_than_locus(
+    data: st.DataObject,
+) -> None:
+    stream = data.draw(
+        framed_streams(
+            data.draw(stream_chunks(data.draw(expressible_responses()), without_noise=True)),
+            official_only=True,
+        )
+    )
     prefix = stream[: data.draw(st.integers(0, len(stream)))]
     try:
-        theirs = through_the_package([prefix])
-    except ValueError:  # cut in the middle of a line
+        theirs = decode_with_package([prefix])
+    except ValueError:  # cut off in the middle of a line
         return
-    events, decoder = read([prefix])
+    events, decoder = read_stream([prefix])
     partial = events[-1].response if decoder.done else getattr(decoder.failure, "partial", None)
     assert partial is not None
-    assert partial.content == "".join(part.message.content or "" for part in theirs)
+    assert partial.content == "".join(chunk.message.content or "" for chunk in theirs)

@@ -1,4 +1,4 @@
-"""Tools that a model is told of in words: nothing is lost on the way there, or on the way back."""
+"""Tests of tool calling by prompt: the prompt and its grammar, and the calls in responses."""
 
 from __future__ import annotations
 
@@ -14,44 +14,52 @@ from locus.core.errors import ConfigurationError, StreamInterruptedError
 from locus.core.messages import ImagePart, Message, Role, TextPart, ToolCall, ToolResult
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
-from locus.wire.prompted_tools import CallsInText, in_words, with_calls
-from locus.wire.prompted_tools.grammar import shape
-from locus.wire.prompted_tools.response import calls_in
-from tests.support.decoding import check_law
+from locus.wire.prompted_tools import (
+    PromptedToolsDecoder,
+    build_prompted_request,
+    extract_tool_calls,
+)
+from locus.wire.prompted_tools.grammar import simplify_schema
+from locus.wire.prompted_tools.response import parse_tool_calls
+from tests.support.decoding import check_streaming_law
 from tests.support.strategies import conversations, splits, tool_calls, tools
 from tests.support.strategies.cuts import pieces
 from tests.support.strategies.plain import texts
-from tests.support.wire_json.chat_json import delta, sse
+from tests.support.wire_json.chat_json import encode_sse, make_delta_chunk
 
 
-def function(name: str, parameters: Any) -> Any:
+def make_tool(name: str, parameters: Any) -> Any:
     return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
 
-TOOLS: Any = [function(name, {"type": "object"}) for name in ("weather", "add")]
-ASKED = [Message.user("How is it in Oslo?")]
-ANSWERED = [
-    *ASKED,
+TOOLS: Any = [make_tool(name, {"type": "object"}) for name in ("weather", "add")]
+QUESTION = [Message.user("How is it in Oslo?")]
+QUESTION_WITH_RESULT = [
+    *QUESTION,
     Message.assistant("Let me see.", [ToolCall("1", "weather", {"city": "Oslo"})]),
     Message.tool(ToolResult("1", "weather", "", "no sky")),
 ]
 
 
-def told(messages: Any, tools: Any = TOOLS, **options: Any) -> tuple[Sequence[Message], Any]:
+def build_prompt(
+    messages: Any, tools: Any = TOOLS, **options: Any
+) -> tuple[Sequence[Message], Any]:
     system_role = options.pop("system_role", True)
-    said = in_words(messages, tools, {"model": "m", **options}, system_role=system_role)
-    assert said.calls == (bool(tools) and options.get("tool_choice") != "none")
-    return said.messages, said.options
+    request = build_prompted_request(
+        messages, tools, {"model": "m", **options}, system_role=system_role
+    )
+    assert request.expects_calls == (bool(tools) and options.get("tool_choice") != "none")
+    return request.messages, request.options
 
 
-def rules(**options: Any) -> dict[str, str]:
+def parse_grammar_rules(**options: Any) -> dict[str, str]:
     """The rules of the grammar by name."""
-    lines = told(ASKED, **options)[1]["extra_body"]["grammar"].splitlines()
+    lines = build_prompt(QUESTION, **options)[1]["extra_body"]["grammar"].splitlines()
     assert lines[0] == "%llguidance {}"
     return dict(line.split(": ", 1) for line in lines[1:])
 
 
-# There.
+# Requests.
 
 
 SCHEMAS: Any = {
@@ -70,216 +78,233 @@ SCHEMAS: Any = {
         {"$ref": "#/$defs/a", "$defs": {"a": {"type": "null", "not": {}}}},
         {"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}},
     ),
-    "nowhere": ({"$ref": "https://example.com/a"}, {}),
-    "a name to be written otherwise": (
+    "an external reference": ({"$ref": "https://example.com/a"}, {}),
+    "a name to be escaped": (
         {"$ref": "#/$defs/a~b", "$defs": {"a~b": {}}},
         {"$defs": {}},
     ),
-    "itself": ({"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}),
-    "what cannot be": (
+    "a recursive reference": ({"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}),
+    "a property that is never valid": (
         {"properties": {"a": False, "b": {}}, "required": ["a", "b", "c"]},
         {"properties": {"b": {}}, "required": ["a", "b", "c"]},
     ),
-    "what cannot be in a closed object": (
+    "a property that is never valid in a closed object": (
         {"properties": {"a": False}, "required": ["a"], "additionalProperties": False},
         {"required": [], "additionalProperties": False},
     ),
-    "places": ({"items": [{"type": "null"}]}, {"prefixItems": [{"type": "null"}]}),
+    "positions": ({"items": [{"type": "null"}]}, {"prefixItems": [{"type": "null"}]}),
     "anything": (True, {}),
 }
 
 
-@pytest.mark.parametrize("what", SCHEMAS)
-def test_of_a_schema_the_shape_goes_into_the_grammar(what: str) -> None:
-    schema, held = SCHEMAS[what]
-    assert shape(schema) == held
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schema_is_simplified_for_the_grammar(name: str) -> None:
+    schema, simplified = SCHEMAS[name]
+    assert simplify_schema(schema) == simplified
 
 
-def test_a_function_without_parameters_takes_none() -> None:
-    asked = {"type": "function", "function": {"name": "now"}}
-    said = told(ASKED, [asked])[1]["extra_body"]["grammar"]
-    assert '"additionalProperties":false' in said
+def test_function_without_parameters_accepts_none() -> None:
+    tool = {"type": "function", "function": {"name": "now"}}
+    grammar = build_prompt(QUESTION, [tool])[1]["extra_body"]["grammar"]
+    assert '"additionalProperties":false' in grammar
 
 
 @given(conversations(with_images=False), tools(min_size=1), st.booleans())
-def test_a_conversation_becomes_text_and_says_all_that_it_said(
-    messages: list[Message], offered: Any, system_role: bool
+def test_prompt_contains_all_of_the_conversation(
+    messages: list[Message], tool_list: Any, system_role: bool
 ) -> None:
-    given, rest = told(messages, offered, system_role=system_role)
-    assert not any(message.tool_calls or message.role is Role.TOOL for message in given)
-    everything = "\n".join(message.text for message in given)
+    prompt, new_options = build_prompt(messages, tool_list, system_role=system_role)
+    assert not any(message.tool_calls or message.role is Role.TOOL for message in prompt)
+    all_text = "\n".join(message.text for message in prompt)
     for message in messages:
-        assert message.text in everything
+        assert message.text in all_text
         for call in message.tool_calls:
-            assert call.arguments_json() in everything
-    for tool in offered:
-        assert json.dumps(tool["function"]["name"]) in everything
+            assert call.arguments_json() in all_text
+    for tool in tool_list:
+        assert json.dumps(tool["function"]["name"]) in all_text
     if not system_role and not any(message.role is Role.SYSTEM for message in messages):
-        assert {message.role for message in given} <= {Role.USER, Role.ASSISTANT}
-    assert rest["tool_choice"] is rest["parallel_tool_calls"] is None
-    assert rest["extra_body"]["grammar"].startswith("%llguidance")
+        assert {message.role for message in prompt} <= {Role.USER, Role.ASSISTANT}
+    assert new_options["tool_choice"] is new_options["parallel_tool_calls"] is None
+    assert new_options["extra_body"]["grammar"].startswith("%llguidance")
 
 
-def test_results_and_what_the_user_says_next_are_one_message() -> None:
-    given, _ = told([*ANSWERED, Message.user(["And ", "Rome?"])], [])
-    assert [message.role for message in given] == [Role.USER, Role.ASSISTANT, Role.USER]
-    assert given[1].text.startswith('Let me see.\n<tool_call>{"name": "weather", "arguments": {')
-    assert given[2].text == "The result of weather(Oslo) is: Error: no sky\n\nAnd Rome?"
+def test_results_and_the_next_user_message_are_one_message() -> None:
+    prompt, _ = build_prompt([*QUESTION_WITH_RESULT, Message.user(["And ", "Rome?"])], [])
+    assert [message.role for message in prompt] == [Role.USER, Role.ASSISTANT, Role.USER]
+    assert prompt[1].text.startswith('Let me see.\n<tool_call>{"name": "weather", "arguments": {')
+    assert prompt[2].text == "The result of weather(Oslo) is: Error: no sky\n\nAnd Rome?"
 
 
-def test_a_model_that_has_its_results_is_asked_to_go_on() -> None:
-    for options, last in (
+def test_results_are_followed_by_an_instruction() -> None:
+    for options, last_line in (
         ({}, "If you need no other tool, answer my question in words."),
         ({"tool_choice": "none"}, "Answer my question in words."),
         ({"response_format": {"type": "json_object"}}, "answer my question in JSON."),
     ):
-        assert told(ANSWERED, **options)[0][-1].text.endswith(last)
+        assert build_prompt(QUESTION_WITH_RESULT, **options)[0][-1].text.endswith(last_line)
 
 
 @pytest.mark.parametrize("content", ["Be brief.", [TextPart("Be "), TextPart("brief.")]])
-def test_the_tools_are_told_where_the_model_listens(content: Any) -> None:
-    ((system, _), _) = told([Message.system(content), *ASKED])
+def test_tools_are_described_in_the_system_or_user_message(content: Any) -> None:
+    ((system, _), _) = build_prompt([Message.system(content), *QUESTION])
     assert system.text.startswith("Be brief.\n\nYou have these tools:")
-    ((system, user), _) = told(ASKED)
-    assert (system.role, user) == (Role.SYSTEM, ASKED[0])
-    ((user,), _) = told([Message.user(content)], system_role=False)
+    ((system, user), _) = build_prompt(QUESTION)
+    assert (system.role, user) == (Role.SYSTEM, QUESTION[0])
+    ((user,), _) = build_prompt([Message.user(content)], system_role=False)
     assert user.role is Role.USER
     assert user.text.endswith("Otherwise answer in words.\n\nBe brief.")
-    (first, *_), _ = told([Message.assistant("Hello."), *ASKED], system_role=False)
+    (first, *_), _ = build_prompt([Message.assistant("Hello."), *QUESTION], system_role=False)
     assert first.role is Role.USER
 
 
-def test_images_stay_where_they_are() -> None:
+def test_images_stay_in_their_message() -> None:
     image = ImagePart(url="https://example.com/a.png")
-    assert told([*ANSWERED, Message.user([image])])[0][-1].content[1] == image  # type: ignore[index]
+    assert build_prompt([*QUESTION_WITH_RESULT, Message.user([image])])[0][-1].content[1] == image  # type: ignore[index]
 
 
-def test_an_answer_may_be_words_or_one_call() -> None:
-    found = rules()
-    assert (found["start"], found["call"]) == ("call | words", "call_0 | call_1")
+def test_response_may_be_text_or_one_call() -> None:
+    grammar_rules = parse_grammar_rules()
+    assert (grammar_rules["start"], grammar_rules["call"]) == ("call | words", "call_0 | call_1")
     head = r'"<tool_call>{\"name\": \"add\", \"arguments\": " %json {"type":"object"'
-    assert found["call_1"].startswith(head)
-    assert found["call_1"].endswith(' "}</tool_call>"')
-    assert rules(parallel_tool_calls=True)["start"] == "call+ | words"
+    assert grammar_rules["call_1"].startswith(head)
+    assert grammar_rules["call_1"].endswith(' "}</tool_call>"')
+    assert parse_grammar_rules(parallel_tool_calls=True)["start"] == "call+ | words"
 
 
 @pytest.mark.parametrize(
     "choice", ["add", {"type": "function", "function": {"name": "add"}}, "required"]
 )
-def test_a_call_that_is_demanded_is_all_there_is(choice: Any) -> None:
-    found = rules(tool_choice=choice)
-    assert found["start"] == "call"
-    assert "words" not in found
-    assert ("call_1" in found) == (choice == "required")
+def test_required_tool_choice_allows_only_calls(choice: Any) -> None:
+    grammar_rules = parse_grammar_rules(tool_choice=choice)
+    assert grammar_rules["start"] == "call"
+    assert "words" not in grammar_rules
+    assert ("call_1" in grammar_rules) == (choice == "required")
 
 
-def test_words_may_be_held_to_a_schema() -> None:
+def test_text_may_be_restricted_to_a_schema() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
-    answer = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-    found = rules(response_format=answer)
-    assert json.loads(found["words"].removeprefix("%json ")).items() >= schema.items()
-    assert "TEXT" not in found
-    assert told(ASKED, response_format=answer)[1]["response_format"] is None
-    assert told(ASKED, [], response_format=answer)[1]["response_format"] == answer
-    assert rules(response_format={"type": "text"}) == rules()
+    response_format = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    grammar_rules = parse_grammar_rules(response_format=response_format)
+    assert json.loads(grammar_rules["words"].removeprefix("%json ")).items() >= schema.items()
+    assert "TEXT" not in grammar_rules
+    assert build_prompt(QUESTION, response_format=response_format)[1]["response_format"] is None
+    assert (
+        build_prompt(QUESTION, [], response_format=response_format)[1]["response_format"]
+        == response_format
+    )
+    assert parse_grammar_rules(response_format={"type": "text"}) == parse_grammar_rules()
 
 
-def test_the_callers_own_body_wins() -> None:
-    for own in ({"grammar": 'root ::= "x"'}, {"json_schema": {}}, {"response_format": {}}):
-        body = told(ASKED, extra_body={**own, "top_k": 1})[1]["extra_body"]
-        assert body == {**own, "top_k": 1}
+def test_grammar_in_extra_body_replaces_ours() -> None:
+    for extra_body in ({"grammar": 'root ::= "x"'}, {"json_schema": {}}, {"response_format": {}}):
+        body = build_prompt(QUESTION, extra_body={**extra_body, "top_k": 1})[1]["extra_body"]
+        assert body == {**extra_body, "top_k": 1}
 
 
-def test_who_may_not_call_is_held_to_words() -> None:
-    for messages, offered, options in (
-        (ANSWERED, [], {}),
-        (ANSWERED, TOOLS, {"tool_choice": "none"}),
-        (ASKED, TOOLS, {"tool_choice": "none"}),
+def test_without_callable_tools_only_text_is_allowed() -> None:
+    for messages, tool_list, options in (
+        (QUESTION_WITH_RESULT, [], {}),
+        (QUESTION_WITH_RESULT, TOOLS, {"tool_choice": "none"}),
+        (QUESTION, TOOLS, {"tool_choice": "none"}),
     ):
-        said = told(messages, offered, **options)[1]["extra_body"]["grammar"]
-        assert said.endswith("start: words")
-        assert "call:" not in said
-    answer = {"type": "json_object"}
-    said = told(ANSWERED, [], response_format=answer)[1]
-    assert (said["extra_body"], said["response_format"]) == (None, answer)
+        grammar = build_prompt(messages, tool_list, **options)[1]["extra_body"]["grammar"]
+        assert grammar.endswith("start: words")
+        assert "call:" not in grammar
+    response_format = {"type": "json_object"}
+    new_options = build_prompt(QUESTION_WITH_RESULT, [], response_format=response_format)[1]
+    assert (new_options["extra_body"], new_options["response_format"]) == (None, response_format)
 
 
 @pytest.mark.parametrize("stop", ["}", "<tool_call>", '"name"', "arguments", " "])
-def test_a_stop_string_that_would_end_every_call_is_refused(stop: str) -> None:
+def test_stop_string_that_would_end_every_call_is_rejected(stop: str) -> None:
     with pytest.raises(ConfigurationError, match="would end every call in its middle"):
-        told(ASKED, stop=[stop])
-    told(ASKED, stop=["\n", "Observation:"])
-    told(ASKED, stop=[stop], tool_choice="none")
+        build_prompt(QUESTION, stop=[stop])
+    build_prompt(QUESTION, stop=["\n", "Observation:"])
+    build_prompt(QUESTION, stop=[stop], tool_choice="none")
 
 
 @pytest.mark.parametrize(
-    ("offered", "choice", "message"),
+    ("tool_list", "choice", "message"),
     [
         ([{"type": "web_search"}], None, r"tools\[0\] is of type 'web_search'"),
         ([{"type": "custom", "function": {}}], None, r"tools\[0\] is of type 'custom'"),
-        ([function("a", {"enum": [object()]})], None, r"tools\[0\] is no JSON|as JSON: object has"),
+        (
+            [make_tool("a", {"enum": [object()]})],
+            None,
+            r"tools\[0\] is no JSON|as JSON: object has",
+        ),
         (TOOLS, "sing", "tool_choice='sing' is neither"),
         (TOOLS, {"type": "function", "function": {"name": "sing"}}, "names none of the tools"),
         (TOOLS, {"type": "allowed_tools"}, "names none of the tools"),
     ],
 )
-def test_what_cannot_be_told_is_refused(offered: Any, choice: Any, message: str) -> None:
+def test_unsupported_tools_and_choices_are_rejected(
+    tool_list: Any, choice: Any, message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        told(ASKED, offered, tool_choice=choice)
+        build_prompt(QUESTION, tool_list, tool_choice=choice)
 
 
-# And back.
+# Responses.
 
 
 @given(st.lists(tool_calls(), min_size=1, max_size=4))
-def test_calls_are_read_as_they_are_written(calls: list[ToolCall]) -> None:
-    (_, written), _ = told([*ASKED, Message.assistant(None, calls)], [])
-    found, rest = calls_in(written.text, "a")
+def test_written_calls_are_parsed_back(calls: list[ToolCall]) -> None:
+    (_, message), _ = build_prompt([*QUESTION, Message.assistant(None, calls)], [])
+    parsed, rest = parse_tool_calls(message.text, "a")
     assert rest == ""
-    whole = [call.malformed_arguments is None for call in calls]
-    if all(whole):
-        assert [(c.name, c.arguments) for c in found] == [(c.name, c.arguments) for c in calls]
-        assert len({call.id for call in found}) == len(calls)
-    else:  # whatever follows one that is no JSON cannot be told from it
-        until = whole.index(False)
-        assert [c.name for c in found[: until + 1]] == [c.name for c in calls[: until + 1]]
-        written_so = calls[until].malformed_arguments or ""
-        assert written_so.strip() in (found[until].malformed_arguments or "")
+    are_valid = [call.malformed_arguments is None for call in calls]
+    if all(are_valid):
+        assert [(call.name, call.arguments) for call in parsed] == [
+            (call.name, call.arguments) for call in calls
+        ]
+        assert len({call.id for call in parsed}) == len(calls)
+    else:  # the text after invalid JSON cannot be separated from it
+        first_malformed = are_valid.index(False)
+        assert [call.name for call in parsed[: first_malformed + 1]] == [
+            call.name for call in calls[: first_malformed + 1]
+        ]
+        arguments_text = calls[first_malformed].malformed_arguments or ""
+        assert arguments_text.strip() in (parsed[first_malformed].malformed_arguments or "")
 
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
 @given(st.data(), texts())
-def test_a_stream_of_text_and_calls_keeps_the_law(data: st.DataObject, text: str) -> None:
-    begins = data.draw(st.sampled_from(["", "<", "<tool_", "<tool_call>", CALL, f"{CALL}\n{CALL}"]))
-    said = begins + text
-    words = data.draw(pieces(said))
-    frames = [delta({"content": word}) for word in words]
-    stream = sse(*frames, delta({}, "stop")) + b"data: [DONE]\n\n"
-    decoder = CallsInText(ChatCompletionsParser().decoder())
-    events = [event for piece in data.draw(splits(stream)) for event in decoder.feed(piece)]
+def test_stream_of_text_and_calls_follows_the_streaming_law(data: st.DataObject, text: str) -> None:
+    beginning = data.draw(
+        st.sampled_from(["", "<", "<tool_", "<tool_call>", CALL, f"{CALL}\n{CALL}"])
+    )
+    full_text = beginning + text
+    chunks = data.draw(pieces(full_text))
+    frames = [make_delta_chunk({"content": chunk}) for chunk in chunks]
+    stream = encode_sse(*frames, make_delta_chunk({}, "stop")) + b"data: [DONE]\n\n"
+    decoder = PromptedToolsDecoder(ChatCompletionsParser().make_decoder())
+    events = [
+        event for data_chunk in data.draw(splits(stream)) for event in decoder.feed(data_chunk)
+    ]
     events += decoder.close()
     assert decoder.failure is None
     assert decoder.done
-    whole = check_law(events)
-    assert [call.name for call in whole.tool_calls] == ["add"] * begins.count(CALL)
-    if begins.count(CALL) == 0:
-        assert whole.content == said
+    response = check_streaming_law(events)
+    assert [call.name for call in response.tool_calls] == ["add"] * beginning.count(CALL)
+    if beginning.count(CALL) == 0:
+        assert response.content == full_text
     else:
-        assert whole.finish_reason == "tool_calls"
-        assert whole.content == text.lstrip()
-    once = ModelResponse(Message.assistant(said), response_id=whole.response_id)
-    assert with_calls(once).message == whole.message
+        assert response.finish_reason == "tool_calls"
+        assert response.content == text.lstrip()
+    complete = ModelResponse(Message.assistant(full_text), response_id=response.response_id)
+    assert extract_tool_calls(complete).message == response.message
 
 
-def test_words_come_as_they_are_said() -> None:
-    decoder = CallsInText(ChatCompletionsParser().decoder())
-    said = [
-        [event.content for event in decoder.feed(sse(delta({"content": word})))]
-        for word in ("<", "b", ">", " bold")
+def test_text_is_emitted_as_it_arrives() -> None:
+    decoder = PromptedToolsDecoder(ChatCompletionsParser().make_decoder())
+    contents = [
+        [event.content for event in decoder.feed(encode_sse(make_delta_chunk({"content": chunk})))]
+        for chunk in ("<", "b", ">", " bold")
     ]
-    assert said == [[], ["<b"], [">"], [" bold"]]
+    assert contents == [[], ["<b"], [">"], [" bold"]]
 
 
 @pytest.mark.parametrize(
@@ -299,42 +324,42 @@ def test_words_come_as_they_are_said() -> None:
         ),
     ],
 )
-def test_a_call_that_is_no_json_keeps_what_was_written(
+def test_call_that_is_not_valid_json_keeps_its_text(
     text: str, arguments: Any, malformed: str | None
 ) -> None:
-    (call,), rest = calls_in(f"<tool_call>{text}", "a")
+    (call,), rest = parse_tool_calls(f"<tool_call>{text}", "a")
     assert (call.name, call.arguments, rest) == ("add", arguments, "")
     assert call.malformed_arguments == malformed
 
 
 @pytest.mark.parametrize("text", ['{"name": ""', '{"name": "", "arguments": {}}', "none", '{"na'])
-def test_what_names_no_tool_stays_text(text: str) -> None:
-    assert calls_in(f"<tool_call>{text}", "a") == ([], f"<tool_call>{text}")
+def test_call_without_a_tool_name_stays_text(text: str) -> None:
+    assert parse_tool_calls(f"<tool_call>{text}", "a") == ([], f"<tool_call>{text}")
 
 
 @pytest.mark.parametrize("text", ["<tool_call>", '<tool_call>{"na', '<tool_call>{"name": "ad'])
 @pytest.mark.parametrize("calls", [0, 1])
-def test_a_call_that_was_cut_off_before_its_name_is_nothing_said(text: str, calls: int) -> None:
-    said = Message.assistant(CALL * calls + text)
-    cut = with_calls(ModelResponse(said, stop_reason="length"))
-    assert (cut.content, len(cut.tool_calls), cut.finish_reason) == ("", calls, "length")
-    assert with_calls(ModelResponse(said)).content == text
+def test_call_cut_off_before_its_name_is_dropped(text: str, calls: int) -> None:
+    message = Message.assistant(CALL * calls + text)
+    parsed = extract_tool_calls(ModelResponse(message, stop_reason="length"))
+    assert (parsed.content, len(parsed.tool_calls), parsed.finish_reason) == ("", calls, "length")
+    assert extract_tool_calls(ModelResponse(message)).content == text
 
 
-def test_every_candidate_is_read() -> None:
-    said = [Candidate(Message.assistant(text)) for text in (CALL, "No.", CALL)]
-    found = with_calls(ModelResponse(said[0].message, candidates=tuple(said)))
-    assert [len(candidate.message.tool_calls) for candidate in found.candidates] == [1, 0, 1]
-    assert found.message == found.candidates[0].message
-    assert found.tool_calls[0].id != found.candidates[2].message.tool_calls[0].id
+def test_every_candidate_is_parsed() -> None:
+    candidates = [Candidate(Message.assistant(text)) for text in (CALL, "No.", CALL)]
+    parsed = extract_tool_calls(ModelResponse(candidates[0].message, candidates=tuple(candidates)))
+    assert [len(candidate.message.tool_calls) for candidate in parsed.candidates] == [1, 0, 1]
+    assert parsed.message == parsed.candidates[0].message
+    assert parsed.tool_calls[0].id != parsed.candidates[2].message.tool_calls[0].id
 
 
-def test_a_stream_that_is_cut_shows_what_there_was() -> None:
-    for cut in ("orderly", "torn"):
-        decoder = CallsInText(ChatCompletionsParser().decoder())
-        assert decoder.feed(sse(delta({"content": CALL[:40]}))) == []
+def test_partial_response_of_an_incomplete_stream() -> None:
+    for end in ("orderly", "torn"):
+        decoder = PromptedToolsDecoder(ChatCompletionsParser().make_decoder())
+        assert decoder.feed(encode_sse(make_delta_chunk({"content": CALL[:40]}))) == []
         assert decoder.failure is None
-        if cut == "orderly":
+        if end == "orderly":
             assert decoder.close() == []
             failure = decoder.failure
         else:

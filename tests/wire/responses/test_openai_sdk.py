@@ -1,7 +1,7 @@
 """The official SDK as the judge of the responses format, in both directions.
 
 What Locus builds, the SDK's parameter types accept, with no member they do not know. What its
-response classes can say, Locus reads equal. The same bytes give the same answer through both.
+response classes can say, Locus reads equal. The same bytes give the same response through both.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from locus.wire.json import encode
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 from tests.support.strategies import conversations, options, splits, tools
 from tests.support.wire_json.responses_json import (
-    Answer,
-    answer_of,
-    call_of,
-    delta,
-    ending,
-    events,
-    framed,
-    message,
-    read,
-    response_answers,
-    sse,
-    whole,
+    SampleResponse,
+    build_body,
+    build_expected_call,
+    decode_response,
+    encode_sse,
+    framed_streams,
+    make_last_event,
+    make_message_item,
+    make_text_delta,
+    read_stream,
+    sample_responses,
+    stream_events,
 )
 
 openai = pytest.importorskip("openai")
@@ -52,78 +52,82 @@ http = pytest.importorskip("httpx2" if MAJOR >= 3 else "httpx")
 PARSER = ResponsesParser()
 _KNOWN: Any = get_args(get_args(IncompleteDetails.model_fields["reason"].annotation)[0])
 REASONS: tuple[str | None, ...] = (*_KNOWN, None)
-"""Why an answer is incomplete, as far as this version of the SDK knows."""
+"""Why a response is incomplete, as far as this version of the SDK knows."""
 
 
 # Requests.
 
 
 @cache
-def accepts() -> Any:
+def get_request_validator() -> Any:
     """The SDK's parameter types as a validator that refuses unknown members."""
     strict = pydantic.ConfigDict(extra="forbid")
     for name, module in list(sys.modules.items()):
         if name.startswith("openai.types"):
-            for kind in vars(module).values():
-                if is_typeddict(kind) or typing_extensions.is_typeddict(kind):
-                    kind.__pydantic_config__ = strict
+            for cls in vars(module).values():
+                if is_typeddict(cls) or typing_extensions.is_typeddict(cls):
+                    cls.__pydantic_config__ = strict
     return pydantic.TypeAdapter(response_create_params.ResponseCreateParams)
 
 
-def exhaust(value: Any) -> Any:
+def consume_iterables(value: Any) -> Any:
     """Pull everything out of pydantic's lazy iterables, which validate only then."""
     if isinstance(value, dict):
-        return {name: exhaust(member) for name, member in value.items()}
+        return {name: consume_iterables(member) for name, member in value.items()}
     if isinstance(value, (str, bytes, int, float)) or value is None:
         return value
-    return [exhaust(member) for member in value]
+    return [consume_iterables(member) for member in value]
 
 
-def check_request(turns: Any, given_: Any = None, store: bool = True, **said: Any) -> None:
-    body = json.loads(encode(ResponsesBuilder(store).build(turns, given_, **said)))
-    assert exhaust(accepts().validate_python(body)) == body
+def check_request(
+    messages: Any, tool_list: Any = None, store: bool = True, **call_options: Any
+) -> None:
+    body = json.loads(encode(ResponsesBuilder(store).build(messages, tool_list, **call_options)))
+    assert consume_iterables(get_request_validator().validate_python(body)) == body
 
 
 @given(st.data())
 def test_what_is_built_is_what_the_sdk_would_send(data: st.DataObject) -> None:
-    given_ = data.draw(tools())
-    said = data.draw(options(given_))
-    said.pop("stop", None)
-    said["model"] = data.draw(st.sampled_from(["gpt-4o", "o3", "gpt-5", "llama-3"]))
-    said["stream"] = data.draw(st.booleans())
-    said["provider_state"] = data.draw(st.sampled_from([None, {"previous_response_id": "r"}]))
-    check_request(data.draw(conversations()), given_, data.draw(st.booleans()), **said)
+    tool_list = data.draw(tools())
+    call_options = data.draw(options(tool_list))
+    call_options.pop("stop", None)
+    call_options["model"] = data.draw(st.sampled_from(["gpt-4o", "o3", "gpt-5", "llama-3"]))
+    call_options["stream"] = data.draw(st.booleans())
+    call_options["provider_state"] = data.draw(
+        st.sampled_from([None, {"previous_response_id": "r"}])
+    )
+    check_request(data.draw(conversations()), tool_list, data.draw(st.booleans()), **call_options)
 
 
-@given(response_answers(), st.booleans())
-def test_an_answer_goes_back_as_the_sdk_would_send_it(answer: Answer, store: bool) -> None:
-    said = ResponsesParser(store).parse(whole(answer)).message
-    turns = [Message.user("x"), said]
-    turns += [Message.tool(ToolResult(call.id, "f", "y")) for call in said.tool_calls]
-    if said.says_something or said.tool_calls:
-        check_request([*turns, Message.user("z")], store=store, model="gpt-5")
+@given(sample_responses(), st.booleans())
+def test_a_response_goes_back_as_the_sdk_would_send_it(sample: SampleResponse, store: bool) -> None:
+    message = ResponsesParser(store).parse(build_body(sample)).message
+    messages = [Message.user("x"), message]
+    messages += [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
+    if message.has_content or message.tool_calls:
+        check_request([*messages, Message.user("z")], store=store, model="gpt-5")
 
 
 def test_the_judge_refuses_what_the_sdk_does_not_know() -> None:
     good = ResponsesBuilder().build("x", model="m")
-    accepts().validate_python(good)
-    (turn,) = good["input"]
+    get_request_validator().validate_python(good)
+    (message,) = good["input"]
     for bad in (
         good | {"colour": "red"},
-        good | {"input": [turn | {"colour": "red"}]},
-        good | {"input": [turn | {"content": [{"type": "text", "text": "x"}]}]},
+        good | {"input": [message | {"colour": "red"}]},
+        good | {"input": [message | {"content": [{"type": "text", "text": "x"}]}]},
         good | {"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]},
         good | {"tools": [{"type": "function", "function": {"name": "f"}}]},
     ):
         with pytest.raises(pydantic.ValidationError):
-            exhaust(accepts().validate_python(bad))
+            consume_iterables(get_request_validator().validate_python(bad))
 
 
-# Answers.
+# Responses.
 
 
 def check_equal(ours: ModelResponse, theirs: Any) -> None:
-    """Locus's reading of an answer beside the SDK's."""
+    """Locus's reading of a response beside the SDK's."""
     assert (ours.response_id, ours.model) == (theirs.id, theirs.model)
     assert ours.content == theirs.output_text
     details = theirs.incomplete_details
@@ -132,20 +136,20 @@ def check_equal(ours: ModelResponse, theirs: Any) -> None:
     refusals = [part.refusal for part in parts if part.type == "refusal"]
     assert (ours.message.refusal or "") == "".join(refusals)
     texts = [part for part in parts if part.type == "output_text"]
-    notes = [note.to_dict() for part in texts for note in part.annotations]
-    assert ours.message.metadata.get("annotations", []) == notes
+    annotations = [annotation.to_dict() for part in texts for annotation in part.annotations]
+    assert ours.message.metadata.get("annotations", []) == annotations
     tokens = [token.to_dict() for part in texts for token in part.logprobs or ()]
     assert (ours.logprobs or {"content": []})["content"] == tokens
-    thoughts = [
+    reasoning_texts = [
         part.text
         for item in theirs.output
         if item.type == "reasoning"
         for part in [*item.summary, *(item.content or [])]
         if part.text
     ]
-    assert (ours.reasoning or "") == "\n\n".join(thoughts)
+    assert (ours.reasoning or "") == "\n\n".join(reasoning_texts)
     calls = [
-        call_of(item.to_dict())
+        build_expected_call(item.to_dict())
         for item in theirs.output
         if item.type in ("function_call", "custom_tool_call")
     ]
@@ -161,9 +165,9 @@ def check_equal(ours: ModelResponse, theirs: Any) -> None:
     assert ours.total_tokens == usage.total_tokens
 
 
-@given(response_answers(legible=False, reasons=REASONS))
-def test_what_the_sdk_can_say_is_read_equal(answer: Answer) -> None:
-    theirs = Response.model_validate(whole(answer))
+@given(sample_responses(valid_arguments=False, reasons=REASONS))
+def test_what_the_sdk_can_say_is_read_equal(sample: SampleResponse) -> None:
+    theirs = Response.model_validate(build_body(sample))
     check_equal(PARSER.parse(theirs.to_json().encode()), theirs)
     check_equal(PARSER.parse(theirs.to_dict()), theirs)
     # Half of what the union of items knows has other members, null in this one.
@@ -171,85 +175,94 @@ def test_what_the_sdk_can_say_is_read_equal(answer: Answer) -> None:
     check_equal(PARSER.parse(theirs.model_dump(mode="json")), theirs)
 
 
-def test_every_item_that_the_sdk_knows_is_read_or_kept() -> None:
+def test_every_item_type_of_the_sdk_is_parsed_or_stored() -> None:
     from typing import get_args
 
     from openai.types.responses import ResponseOutputItem
 
     union = get_args(get_args(ResponseOutputItem)[0])
-    kinds = {get_args(item.model_fields["type"].annotation)[0] for item in union}
-    assert {"message", "reasoning", "function_call", "custom_tool_call", "mcp_call"} <= kinds
-    for kind in kinds - {"message", "reasoning", "function_call", "custom_tool_call"}:
-        item = {"type": kind, "id": "x_1", "name": 5, "arguments": {}, "content": "y", "output": 1}
-        answer = PARSER.parse(whole(Answer((item, message("so")))))
-        assert (answer.content, answer.tool_calls) == ("so", ())
-        assert answer.message.metadata["output_items"][0] == item
+    item_types = {get_args(item.model_fields["type"].annotation)[0] for item in union}
+    assert {"message", "reasoning", "function_call", "custom_tool_call", "mcp_call"} <= item_types
+    for item_type in item_types - {"message", "reasoning", "function_call", "custom_tool_call"}:
+        item = {
+            "type": item_type,
+            "id": "x_1",
+            "name": 5,
+            "arguments": {},
+            "content": "y",
+            "output": 1,
+        }
+        response = PARSER.parse(build_body(SampleResponse((item, make_message_item("so")))))
+        assert (response.content, response.tool_calls) == ("so", ())
+        assert response.message.metadata["output_items"][0] == item
 
 
 # Streams.
 
 
-def through_the_sdk(pieces: list[bytes]) -> tuple[list[Any], Any]:
-    """The events that the SDK's own stream makes of an answer's bytes, and the whole answer."""
+def decode_with_sdk(data_chunks: list[bytes]) -> tuple[list[Any], Any]:
+    """The events that the SDK's stream makes of the bytes, and the complete response."""
 
-    def answer(_: Any) -> Any:
+    def handle_request(_: Any) -> Any:
         def body() -> Iterator[bytes]:
-            yield from pieces
+            yield from data_chunks
 
         return http.Response(200, headers={"content-type": "text/event-stream"}, content=body())
 
-    with http.Client(transport=http.MockTransport(answer)) as transport:
+    with http.Client(transport=http.MockTransport(handle_request)) as transport:
         client = openai.OpenAI(
             api_key="none", base_url="http://x/v1", http_client=transport, max_retries=0
         )
         with client.responses.stream(model="m", input="x") as stream:
-            found = list(stream)
-    ended = [e for e in found if e.type in ("response.completed", "response.incomplete")]
-    return found, ended[-1].response if ended else None
+            sdk_events = list(stream)
+    last_events = [e for e in sdk_events if e.type in ("response.completed", "response.incomplete")]
+    return sdk_events, last_events[-1].response if last_events else None
 
 
 @given(st.data())
-def test_the_same_bytes_give_the_same_answer(data: st.DataObject) -> None:
-    answer = data.draw(response_answers(legible=False))
+def test_the_same_bytes_give_the_same_response(data: st.DataObject) -> None:
+    sample = data.draw(sample_responses(valid_arguments=False))
     style = data.draw(st.sampled_from(["openai", "openai", "items", "bare"]))
-    stream = data.draw(framed(data.draw(events(answer, style, plain=True))))
-    found, theirs = through_the_sdk(data.draw(splits(stream)))
-    check_equal(answer_of(data.draw(splits(stream))), theirs)
+    stream = data.draw(framed_streams(data.draw(stream_events(sample, style, official_only=True))))
+    sdk_events, theirs = decode_with_sdk(data.draw(splits(stream)))
+    check_equal(decode_response(data.draw(splits(stream))), theirs)
     if style == "openai":
-        deltas = [event.delta for event in found if event.type == "response.output_text.delta"]
-        got, _ = read([stream])
-        assert [event.content for event in got if event.content] == [d for d in deltas if d]
-        thoughts = [
+        deltas = [event.delta for event in sdk_events if event.type == "response.output_text.delta"]
+        events, _ = read_stream([stream])
+        assert [event.content for event in events if event.content] == [d for d in deltas if d]
+        reasoning_texts = [
             event.delta
-            for event in found
+            for event in sdk_events
             if event.type.startswith("response.reasoning") and event.type.endswith("delta")
         ]
-        said = "".join(event.reasoning or "" for event in got)
-        assert said.replace("\n\n", "") == "".join(thoughts).replace("\n\n", "")
+        reasoning = "".join(event.reasoning or "" for event in events)
+        assert reasoning.replace("\n\n", "") == "".join(reasoning_texts).replace("\n\n", "")
 
 
 @pytest.mark.skipif(MAJOR < 3, reason="older versions of the SDK fail on such a stream")
 @given(st.data())
-def test_an_answer_without_its_output_at_the_end_is_recovered_as_by_the_sdk(
+def test_a_response_without_its_output_at_the_end_is_recovered_as_by_the_sdk(
     data: st.DataObject,
 ) -> None:
-    answer = data.draw(response_answers(legible=False))
-    found = data.draw(events(answer, "openai", plain=True))
-    found[-1]["response"]["output"] = None
-    _, theirs = through_the_sdk([sse(*found)])
-    check_equal(answer_of(sse(*found)), theirs)
+    sample = data.draw(sample_responses(valid_arguments=False))
+    sdk_events = data.draw(stream_events(sample, "openai", official_only=True))
+    sdk_events[-1]["response"]["output"] = None
+    _, theirs = decode_with_sdk([encode_sse(*sdk_events)])
+    check_equal(decode_response(encode_sse(*sdk_events)), theirs)
 
 
 @given(st.data())
 def test_of_a_stream_that_is_cut_the_sdk_saw_no_more_than_locus(data: st.DataObject) -> None:
-    stream = sse(*data.draw(events(data.draw(response_answers()), plain=True)))
+    stream = encode_sse(
+        *data.draw(stream_events(data.draw(sample_responses()), official_only=True))
+    )
     prefix = stream[: data.draw(st.integers(0, len(stream)))]
     try:
-        found, _ = through_the_sdk([prefix])
+        sdk_events, _ = decode_with_sdk([prefix])
     except (ValueError, openai.APIError):  # cut in the middle of an event
         return
-    _, decoder = read([prefix])
-    deltas = [event.delta for event in found if event.type == "response.output_text.delta"]
+    _, decoder = read_stream([prefix])
+    deltas = [event.delta for event in sdk_events if event.type == "response.output_text.delta"]
     if not decoder.done:
         assert decoder.failure is not None
         assert decoder.failure.partial is not None
@@ -257,14 +270,14 @@ def test_of_a_stream_that_is_cut_the_sdk_saw_no_more_than_locus(data: st.DataObj
 
 
 def test_an_error_in_the_stream_is_one_in_both() -> None:
-    begun = {"type": "response.created", "response": ending()["response"]}
-    added = {"type": "response.output_item.added", "output_index": 0, "item": message()}
+    created = {"type": "response.created", "response": make_last_event()["response"]}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": make_message_item()}
     part = {"type": "output_text", "text": "", "annotations": []}
-    opened = {"type": "response.content_part.added", "output_index": 0, "content_index": 0}
+    part_added = {"type": "response.content_part.added", "output_index": 0, "content_index": 0}
     error = {"error": {"type": "server_error", "message": "boom"}}
-    stream = sse(begun, added, {**opened, "part": part}, delta("x"), error)
+    stream = encode_sse(created, added, {**part_added, "part": part}, make_text_delta("x"), error)
     with pytest.raises(openai.APIError, match="boom"):
-        through_the_sdk([stream])
-    failure = read([stream])[1].failure
+        decode_with_sdk([stream])
+    failure = read_stream([stream])[1].failure
     assert failure is not None
     assert "boom" in str(failure)

@@ -1,4 +1,4 @@
-"""A whole answer of ``POST /responses``: all it says, and an error where it is one."""
+"""A complete response of ``POST /responses``: its contents, and its errors."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ from locus.core.errors import (
 from locus.core.messages import RefusalPart, TextPart, ToolCall
 from locus.wire.responses import ResponsesParser
 from tests.support.wire_json.responses_json import (
-    Answer,
-    essence,
-    expected,
-    message,
-    response_answers,
-    whole,
+    SampleResponse,
+    build_body,
+    build_expected_response,
+    make_message_item,
+    remove_native_items,
+    sample_responses,
 )
 
 PARSER = ResponsesParser()
 
 
 def parse(*items: dict[str, Any], **more: Any) -> Any:
-    return PARSER.parse({**whole(Answer(items)), **more})
+    return PARSER.parse({**build_body(SampleResponse(items)), **more})
 
 
-@given(response_answers(legible=False))
-def test_an_answer_is_read_from_bytes_text_and_mappings(answer: Answer) -> None:
-    body = whole(answer)
-    for given_ in (body, json.dumps(body), json.dumps(body, ensure_ascii=False).encode()):
-        assert essence(PARSER.parse(given_)) == expected(answer)
-        assert essence(ResponsesParser(False).parse(given_)) == expected(answer, store=False)
+@given(sample_responses(valid_arguments=False))
+def test_a_response_is_read_from_bytes_text_and_mappings(sample: SampleResponse) -> None:
+    body = build_body(sample)
+    for body_form in (body, json.dumps(body), json.dumps(body, ensure_ascii=False).encode()):
+        assert remove_native_items(PARSER.parse(body_form)) == build_expected_response(sample)
+        assert remove_native_items(
+            ResponsesParser(False).parse(body_form)
+        ) == build_expected_response(sample, store=False)
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "word", "meaning"),
+    ("status", "reason", "stop_reason", "finish_reason"),
     [
         ("completed", None, "completed", "stop"),
         ("incomplete", "max_output_tokens", "max_output_tokens", "length"),
@@ -55,18 +57,20 @@ def test_an_answer_is_read_from_bytes_text_and_mappings(answer: Answer) -> None:
         (None, None, None, "other"),
     ],
 )
-def test_why_it_ended(status: Any, reason: Any, word: Any, meaning: str) -> None:
-    answer = parse(message("x"), status=status, incomplete_details=reason and {"reason": reason})
-    assert (answer.stop_reason, answer.finish_reason) == (word, meaning)
+def test_the_finish_reason(status: Any, reason: Any, stop_reason: Any, finish_reason: str) -> None:
+    response = parse(
+        make_message_item("x"), status=status, incomplete_details=reason and {"reason": reason}
+    )
+    assert (response.stop_reason, response.finish_reason) == (stop_reason, finish_reason)
 
 
-def test_calls_are_why_it_ended() -> None:
+def test_tool_calls_are_the_finish_reason() -> None:
     call = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
-    answer = parse(message("x"), call, call)
-    assert (answer.stop_reason, answer.finish_reason) == ("completed", "tool_calls")
-    assert [made.id for made in answer.tool_calls] == ["call_1", "call_1_1"]
-    cut = parse(call, status="incomplete", incomplete_details={"reason": "max_output_tokens"})
-    assert cut.finish_reason == "length"
+    response = parse(make_message_item("x"), call, call)
+    assert (response.stop_reason, response.finish_reason) == ("completed", "tool_calls")
+    assert [tool_call.id for tool_call in response.tool_calls] == ["call_1", "call_1_1"]
+    truncated = parse(call, status="incomplete", incomplete_details={"reason": "max_output_tokens"})
+    assert truncated.finish_reason == "length"
 
 
 @pytest.mark.parametrize(
@@ -91,27 +95,31 @@ def test_a_call_without_any_id_gets_the_same_one_each_time() -> None:
     assert parse(item, item).tool_calls == (first, second)
 
 
-def test_text_comes_with_its_notes_and_probabilities() -> None:
-    note = {"type": "url_citation", "url": "https://x", "title": "t"}
+def test_text_has_its_annotations_and_probabilities() -> None:
+    annotation = {"type": "url_citation", "url": "https://x", "title": "t"}
     token = {"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": []}
-    part = {"type": "output_text", "text": "x", "annotations": [note], "logprobs": [token]}
-    answer = parse({**message(), "content": [part, {**part, "text": "y"}]})
-    assert answer.content == "xy"
-    assert answer.message.metadata["annotations"] == [note, note]
-    assert answer.logprobs == {"content": [token, token]}
+    part = {"type": "output_text", "text": "x", "annotations": [annotation], "logprobs": [token]}
+    response = parse({**make_message_item(), "content": [part, {**part, "text": "y"}]})
+    assert response.content == "xy"
+    assert response.message.metadata["annotations"] == [annotation, annotation]
+    assert response.logprobs == {"content": [token, token]}
 
 
-def test_a_refusal_stands_beside_the_text() -> None:
+def test_a_refusal_is_a_part_beside_the_text() -> None:
     refusal = {"type": "refusal", "refusal": "no"}
-    answer = parse({**message(), "content": [*message("so")["content"], refusal]})
-    assert answer.message.content == (TextPart("so"), RefusalPart("no"))
-    assert parse({**message(), "content": [refusal]}).message.content == (RefusalPart("no"),)
+    response = parse(
+        {**make_message_item(), "content": [*make_message_item("so")["content"], refusal]}
+    )
+    assert response.message.content == (TextPart("so"), RefusalPart("no"))
+    assert parse({**make_message_item(), "content": [refusal]}).message.content == (
+        RefusalPart("no"),
+    )
 
 
 def test_text_in_other_forms_is_not_lost() -> None:
-    plain = {"type": "message", "content": "so"}
+    text_only = {"type": "message", "content": "so"}
     odd = {"type": "message", "content": [{"type": "text_of_next_year", "text": "so"}]}
-    for item in (plain, odd, {"type": "message", "content": [{"text": "so"}]}):
+    for item in (text_only, odd, {"type": "message", "content": [{"text": "so"}]}):
         assert parse(item, {"type": "call_of_next_year", "content": 5}).content == "so"
     assert parse({"type": "message", "content": None}, {"type": "message"}).content == ""
     assert parse({"type": 5}, {}).content == ""
@@ -120,18 +128,18 @@ def test_text_in_other_forms_is_not_lost() -> None:
 def test_summary_and_open_reasoning_are_reasoning() -> None:
     parts = [{"text": "a"}, {"text": ""}, {"text": "b"}]
     item = {"type": "reasoning", "summary": parts, "content": [{"text": "c"}]}
-    answer = parse(item, message("x"))
-    assert (answer.reasoning, answer.content) == ("a\n\nb\n\nc", "x")
-    assert parse({"type": "reasoning"}, message("x")).reasoning is None
+    response = parse(item, make_message_item("x"))
+    assert (response.reasoning, response.content) == ("a\n\nb\n\nc", "x")
+    assert parse({"type": "reasoning"}, make_message_item("x")).reasoning is None
 
 
-def test_the_state_is_of_answers_that_the_server_keeps() -> None:
+def test_only_stored_responses_have_a_state() -> None:
     state = {"previous_response_id": "resp_1"}
-    assert parse(message("x")).provider_state == state
-    assert parse(message("x"), store=True).provider_state == state
-    assert parse(message("x"), store=False).provider_state is None
-    assert parse(message("x"), id=None).provider_state is None
-    body = whole(Answer((message("x"),)))
+    assert parse(make_message_item("x")).provider_state == state
+    assert parse(make_message_item("x"), store=True).provider_state == state
+    assert parse(make_message_item("x"), store=False).provider_state is None
+    assert parse(make_message_item("x"), id=None).provider_state is None
+    body = build_body(SampleResponse((make_message_item("x"),)))
     assert ResponsesParser(store=False).parse(body).provider_state is None
 
 
@@ -150,34 +158,34 @@ def test_the_state_is_of_answers_that_the_server_keeps() -> None:
     ],
 )
 def test_token_counts(usage: Any, counts: dict[str, int]) -> None:
-    assert parse(message("x"), usage=usage).usage == counts
+    assert parse(make_message_item("x"), usage=usage).usage == counts
 
 
-def failed(code: str | None, text: str = "boom") -> dict[str, Any]:
+def make_failure(code: str | None, text: str = "boom") -> dict[str, Any]:
     return {"status": "failed", "error": {"code": code, "message": text}}
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "error_type"),
     [
-        (failed("server_error"), InternalServerError),
-        (failed("rate_limit_exceeded"), RateLimitError),
-        (failed("invalid_prompt"), BadRequestError),
-        (failed("invalid_image_url"), BadRequestError),
-        (failed("image_too_large"), BadRequestError),
-        (failed("context_length_exceeded"), ContextWindowExceededError),
-        (failed("bio_policy"), APIStatusError),
-        (failed(None), APIStatusError),
+        (make_failure("server_error"), InternalServerError),
+        (make_failure("rate_limit_exceeded"), RateLimitError),
+        (make_failure("invalid_prompt"), BadRequestError),
+        (make_failure("invalid_image_url"), BadRequestError),
+        (make_failure("image_too_large"), BadRequestError),
+        (make_failure("context_length_exceeded"), ContextWindowExceededError),
+        (make_failure("bio_policy"), APIStatusError),
+        (make_failure(None), APIStatusError),
         ({"error": "boom"}, APIStatusError),
         ({"error": {"message": "boom", "type": "server_error"}}, InternalServerError),
         ({"code": "429", "message": "boom"}, RateLimitError),
         ({"status": "failed", "output": [], "error": None, "instructions": "boom"}, APIStatusError),
     ],
 )
-def test_a_failure_is_its_error(body: dict[str, Any], kind: type[APIStatusError]) -> None:
-    with pytest.raises(kind) as caught:
+def test_a_failure_is_its_error(body: dict[str, Any], error_type: type[APIStatusError]) -> None:
+    with pytest.raises(error_type) as caught:
         PARSER.parse(json.dumps(body))
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert "boom" in str(caught.value) + caught.value.body
 
 

@@ -1,9 +1,9 @@
-"""Streamed responses: equal to the whole answer, however cut, and never half believed."""
+"""Streams of the responses format: equal to the complete response, however they are split."""
 
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -15,85 +15,93 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.wire.responses import ResponsesParser
-from locus.wire.responses.stream import HANDLED
-from tests.support.decoding import check_law
+from locus.wire.responses.stream import HANDLED_EVENTS
+from tests.support.decoding import check_streaming_law
 from tests.support.strategies import splits
+from tests.support.timing import assert_linear
 from tests.support.wire_json.responses_json import (
     STYLES,
-    answer_of,
-    delta,
-    ending,
-    essence,
-    events,
-    expected,
-    failure_of,
-    framed,
-    message,
-    read,
-    reading,
-    response_answers,
-    sse,
-    whole,
+    build_body,
+    build_expected_response,
+    decode_failure,
+    decode_response,
+    encode_sse,
+    framed_streams,
+    get_stream_reader,
+    make_last_event,
+    make_message_item,
+    make_text_delta,
+    read_stream,
+    remove_native_items,
+    sample_responses,
+    stream_events,
 )
 
 PARSER = ResponsesParser()
 
 
-# The streaming law, beyond what the tests of all formats say.
+# The streaming law, beyond the tests of all formats.
 
 
 @given(st.data())
-def test_an_unstored_stream_is_the_whole_answer_and_has_no_state(data: st.DataObject) -> None:
-    answer = data.draw(response_answers(legible=False))
+def test_an_unstored_stream_is_the_complete_response_and_has_no_state(data: st.DataObject) -> None:
+    sample = data.draw(sample_responses(valid_arguments=False))
     style = data.draw(st.sampled_from(STYLES))
-    stream = data.draw(framed(data.draw(events(answer, style))))
-    streamed = reading(False).answer_of(data.draw(splits(stream)))
-    assert essence(streamed) == expected(answer, store=False)
+    stream = data.draw(framed_streams(data.draw(stream_events(sample, style))))
+    streamed = get_stream_reader(False).decode_response(data.draw(splits(stream)))
+    assert remove_native_items(streamed) == build_expected_response(sample, store=False)
     assert streamed.provider_state is None
-    assert streamed == ResponsesParser(False).parse(json.dumps(whole(answer)))
+    assert streamed == ResponsesParser(False).parse(json.dumps(build_body(sample)))
 
 
 @given(st.data())
-def test_pieces_come_as_they_are_sent(data: st.DataObject) -> None:
-    answer = data.draw(response_answers())
-    found = data.draw(events(answer))
-    deltas = [e["delta"] for e in found if e["type"] == "response.output_text.delta"]
-    got, _ = read([sse(*found)])
-    assert [e.content for e in got[:-1] if e.content] == [d for d in deltas if d]
+def test_chunks_come_as_they_are_sent(data: st.DataObject) -> None:
+    sample = data.draw(sample_responses())
+    chunks = data.draw(stream_events(sample))
+    deltas = [e["delta"] for e in chunks if e["type"] == "response.output_text.delta"]
+    events, _ = read_stream([encode_sse(*chunks)])
+    assert [e.content for e in events[:-1] if e.content] == [d for d in deltas if d]
 
 
 # Truncation.
 
 
-def test_a_cut_call_keeps_what_had_arrived_of_its_arguments() -> None:
+def test_a_cut_call_keeps_the_arguments_that_had_arrived() -> None:
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look"}
-    place = {"output_index": 0, "item_id": "fc_1"}
-    added = {"type": "response.output_item.added", "item": {**call, "arguments": ""}, **place}
-    part = {"type": "response.function_call_arguments.delta", "delta": '{"up": ', **place}
-    error = failure_of(sse(added, part))
+    position = {"output_index": 0, "item_id": "fc_1"}
+    added = {"type": "response.output_item.added", "item": {**call, "arguments": ""}, **position}
+    part = {"type": "response.function_call_arguments.delta", "delta": '{"up": ', **position}
+    error = decode_failure(encode_sse(added, part))
     assert error.partial is not None
     assert error.partial.tool_calls[0].malformed_arguments == '{"up": '
     created = {"type": "response.created", "response": {"id": "resp_7", "model": "m"}}
-    nameless = {"type": "response.output_item.added", "item": {"type": "function_call"}, **place}
-    error = failure_of(sse(created, nameless, part))
+    nameless = {"type": "response.output_item.added", "item": {"type": "function_call"}, **position}
+    error = decode_failure(encode_sse(created, nameless, part))
     assert error.partial is not None
     assert (error.partial.tool_calls, error.partial.response_id) == ((), "resp_7")
 
 
 def test_done_is_no_end() -> None:
-    assert isinstance(failure_of(sse(delta("x"), "[DONE]")), StreamInterruptedError)
-    assert answer_of(sse(delta("x"), ending(message("x")), "[DONE]")).content == "x"
+    assert isinstance(
+        decode_failure(encode_sse(make_text_delta("x"), "[DONE]")), StreamInterruptedError
+    )
+    assert (
+        decode_response(
+            encode_sse(make_text_delta("x"), make_last_event(make_message_item("x")), "[DONE]")
+        ).content
+        == "x"
+    )
 
 
 # Events.
 
-PASSED_OVER = {
-    "response.audio.delta": "no answer of this API has audio yet",
+IGNORED_EVENTS = {
+    "response.audio.delta": "no response of this API has audio yet",
     "response.audio.done": "likewise",
     "response.audio.transcript.delta": "likewise",
     "response.audio.transcript.done": "likewise",
-    "response.output_text.annotation.added": "the whole item has the annotations",
-    "response.compaction.compacting": "the whole item tells of it",
+    "response.output_text.annotation.added": "the complete item has the annotations",
+    "response.compaction.compacting": "the complete item contains it",
     **dict.fromkeys(
         [
             f"response.{tool}_call.{step}"
@@ -106,7 +114,7 @@ PASSED_OVER = {
             }.items()
             for step in steps
         ],
-        "a tool of the server's own: the whole item tells what it did",
+        "a tool of the server: the complete item contains the result",
     ),
     **dict.fromkeys(
         [
@@ -126,32 +134,38 @@ PASSED_OVER = {
         "likewise",
     ),
 }
-"""The events that tell nothing which the items do not, and why."""
+"""The events that contain nothing which the items do not contain, with the reason."""
 
 
 @pytest.mark.sdk
-def test_every_event_that_the_sdk_knows_is_handled_or_passed_over_on_purpose() -> None:
+def test_every_event_that_the_sdk_knows_is_handled_or_ignored_on_purpose() -> None:
     types = pytest.importorskip("openai.types.responses")
     union = get_args(get_args(types.ResponseStreamEvent)[0])
     kinds = {get_args(event.model_fields["type"].annotation)[0] for event in union}
     assert len(kinds) > 50
-    assert kinds - HANDLED == PASSED_OVER.keys() & kinds
-    assert not HANDLED & PASSED_OVER.keys()
-    assert kinds >= HANDLED
-
-
-@pytest.mark.parametrize("kind", [*PASSED_OVER, "response.of_next_year", "keepalive", "", None])
-@pytest.mark.parametrize("extra", [{}, {"delta": {"a": 1}, "item": 7, "output_index": "x"}])
-def test_what_is_passed_over_changes_nothing(kind: str | None, extra: dict[str, Any]) -> None:
-    if kind is None and extra:
-        return  # without a type, it may as well have been one of those that are handled
-    odd = {"type": kind, "sequence_number": 1, **extra}
-    stream = sse(odd, delta("x"), odd, ending(message("x")))
-    assert answer_of(stream) == answer_of(sse(delta("x"), ending(message("x"))))
+    assert kinds - HANDLED_EVENTS == IGNORED_EVENTS.keys() & kinds
+    assert not HANDLED_EVENTS & IGNORED_EVENTS.keys()
+    assert kinds >= HANDLED_EVENTS
 
 
 @pytest.mark.parametrize(
-    "told",
+    "event_type", [*IGNORED_EVENTS, "response.of_next_year", "keepalive", "", None]
+)
+@pytest.mark.parametrize("extra", [{}, {"delta": {"a": 1}, "item": 7, "output_index": "x"}])
+def test_what_is_ignored_changes_nothing(event_type: str | None, extra: dict[str, Any]) -> None:
+    if event_type is None and extra:
+        return  # without a type, it may as well have been one of those that are handled
+    ignored = {"type": event_type, "sequence_number": 1, **extra}
+    stream = encode_sse(
+        ignored, make_text_delta("x"), ignored, make_last_event(make_message_item("x"))
+    )
+    assert decode_response(stream) == decode_response(
+        encode_sse(make_text_delta("x"), make_last_event(make_message_item("x")))
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
     [
         {"type": "response.output_text.done", "text": "x y", "output_index": 0, "content_index": 0},
         {
@@ -160,86 +174,101 @@ def test_what_is_passed_over_changes_nothing(kind: str | None, extra: dict[str, 
             "output_index": 0,
             "content_index": 0,
         },
-        {"type": "response.output_item.done", "item": message("x y"), "output_index": 0},
-        ending(message("x y")),
+        {"type": "response.output_item.done", "item": make_message_item("x y"), "output_index": 0},
+        make_last_event(make_message_item("x y")),
     ],
     ids=lambda event: event["type"],
 )
-def test_what_no_delta_told_is_told_as_soon_as_it_is_known(told: dict[str, Any]) -> None:
-    for before in ([], [delta("x")]):
-        got, _ = read([sse(*before, told)])
-        assert "".join(event.content or "" for event in got) == "x y"
-        whole_ = answer_of(sse(*before, told, told, ending(message("x y"))))
-        assert whole_.content == "x y"
+def test_text_that_no_delta_had_is_delivered_as_soon_as_it_is_known(event: dict[str, Any]) -> None:
+    for before in ([], [make_text_delta("x")]):
+        events, _ = read_stream([encode_sse(*before, event)])
+        assert "".join(event.content or "" for event in events) == "x y"
+        response = decode_response(
+            encode_sse(*before, event, event, make_last_event(make_message_item("x y")))
+        )
+        assert response.content == "x y"
 
 
 def test_the_text_of_two_items_is_in_the_order_of_arrival() -> None:
-    both = [message("a b", at=0), message("c d", at=1)]
-    mixed = [delta("a ", 0), delta("c", 1), delta("b", 0), delta(" d", 1)]
-    answer = answer_of(sse(*mixed, ending(*both)))
-    assert answer.content == "a cb d"
-    assert "output_items" not in answer.message.metadata
+    both = [make_message_item("a b", index=0), make_message_item("c d", index=1)]
+    mixed = [
+        make_text_delta("a ", 0),
+        make_text_delta("c", 1),
+        make_text_delta("b", 0),
+        make_text_delta(" d", 1),
+    ]
+    response = decode_response(encode_sse(*mixed, make_last_event(*both)))
+    assert response.content == "a cb d"
+    assert "output_items" not in response.message.metadata
 
 
-def test_where_the_pieces_and_the_whole_disagree_the_pieces_count() -> None:
-    answer = answer_of(sse(delta("  x"), ending(message("x"))))
-    assert answer.content == "  x"
+def test_where_deltas_and_response_disagree_the_deltas_count() -> None:
+    response = decode_response(
+        encode_sse(make_text_delta("  x"), make_last_event(make_message_item("x")))
+    )
+    assert response.content == "  x"
 
 
-def test_reasoning_in_parts_has_paragraphs_in_pieces_too() -> None:
-    def thought(at: int, text: str) -> dict[str, Any]:
-        kind = "response.reasoning_summary_text.delta"
-        return {"type": kind, "output_index": 0, "summary_index": at, "delta": text}
+def test_reasoning_in_parts_has_paragraphs_in_chunks_too() -> None:
+    def thought(index: int, text: str) -> dict[str, Any]:
+        event_type = "response.reasoning_summary_text.delta"
+        return {"type": event_type, "output_index": 0, "summary_index": index, "delta": text}
 
     summary = [{"type": "summary_text", "text": text} for text in ("**A** a", "**B** b")]
     item = {"type": "reasoning", "id": "rs_1", "summary": summary}
-    pieces = [thought(0, "**A**"), thought(0, " a"), thought(1, "**B**"), thought(1, " b")]
-    got, _ = read([sse(*pieces, ending(item))])
-    assert [event.reasoning for event in got[:-1]] == ["**A**", " a", "\n\n**B**", " b"]
-    assert check_law(got).reasoning == "**A** a\n\n**B** b"
+    deltas = [thought(0, "**A**"), thought(0, " a"), thought(1, "**B**"), thought(1, " b")]
+    events, _ = read_stream([encode_sse(*deltas, make_last_event(item))])
+    assert [event.reasoning for event in events[:-1]] == ["**A**", " a", "\n\n**B**", " b"]
+    assert check_streaming_law(events).reasoning == "**A** a\n\n**B** b"
     done = {"type": "response.output_item.done", "output_index": 0, "item": item}
     for before in range(5):
-        got, _ = read([sse(*pieces[:before], done, ending(item))])
-        assert check_law(got).reasoning == "**A** a\n\n**B** b"
+        events, _ = read_stream([encode_sse(*deltas[:before], done, make_last_event(item))])
+        assert check_streaming_law(events).reasoning == "**A** a\n\n**B** b"
 
 
-def test_a_refusal_is_the_answers_and_no_text() -> None:
-    place = {"output_index": 0, "content_index": 0}
-    said = {"type": "message", "content": [{"type": "refusal", "refusal": "I won't."}]}
-    stream = [{"type": "response.refusal.delta", "delta": piece, **place} for piece in ("I ", "wo")]
-    assert failure_of(sse(*stream)).partial.message.refusal == "I wo"  # type: ignore[union-attr]
-    for last in (ending(said), ending(output=[])):
-        done = {"type": "response.refusal.done", "refusal": "I won't.", **place}
-        answer = answer_of(sse(*stream, done, last))
-        assert (answer.message.refusal, answer.content) == ("I won't.", "")
+def test_a_refusal_belongs_to_the_response_and_is_no_text() -> None:
+    position = {"output_index": 0, "content_index": 0}
+    item = {"type": "message", "content": [{"type": "refusal", "refusal": "I won't."}]}
+    stream = [
+        {"type": "response.refusal.delta", "delta": text, **position} for text in ("I ", "wo")
+    ]
+    assert decode_failure(encode_sse(*stream)).partial.message.refusal == "I wo"  # type: ignore[union-attr]
+    for last in (make_last_event(item), make_last_event(output=[])):
+        done = {"type": "response.refusal.done", "refusal": "I won't.", **position}
+        response = decode_response(encode_sse(*stream, done, last))
+        assert (response.message.refusal, response.content) == ("I won't.", "")
 
 
 # Errors in the stream.
 
 
-def test_a_failure_without_a_word_is_a_failure() -> None:
-    error = failure_of(sse({"type": "response.failed", "response": {"id": "resp_1"}}))
+def test_a_failure_without_a_message_is_a_failure() -> None:
+    error = decode_failure(encode_sse({"type": "response.failed", "response": {"id": "resp_1"}}))
     assert isinstance(error, APIStatusError)
     assert "failed" in str(error)
 
 
-# What servers do otherwise.
+# Large streams.
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "burst",
     [
-        lambda n: [delta("word ")] * n,
-        lambda n: [delta("word ", at % 2) for at in range(n)],
-        lambda n: [delta("word ", at, at % 3) for at in range(n)],
+        lambda n: [make_text_delta("word ")] * n,
+        lambda n: [make_text_delta("word ", index % 2) for index in range(n)],
+        lambda n: [make_text_delta("word ", index, index % 3) for index in range(n)],
         lambda n: [
             event
-            for at in range(n)
+            for index in range(n)
             for event in (
-                delta("word "),
+                make_text_delta("word "),
                 {"type": "response.output_text.done", "text": "x", "output_index": 0},
-                {"type": "response.output_item.done", "item": message("x"), "output_index": 0},
+                {
+                    "type": "response.output_item.done",
+                    "item": make_message_item("x"),
+                    "output_index": 0,
+                },
             )
         ],
         lambda n: (
@@ -256,17 +285,16 @@ def test_a_failure_without_a_word_is_a_failure() -> None:
     ],
     ids=["one", "two", "many", "done", "call"],
 )
-def test_the_time_grows_with_the_size_and_no_faster(burst: Any) -> None:
-    def taken(size: int) -> float:
-        stream = sse(*burst(size))
-        best = float("inf")
-        for _ in range(3):
-            decoder = PARSER.decoder()
-            began = time.process_time()
-            for at in range(0, len(stream), 4096):
-                decoder.feed(stream[at : at + 4096])
-            decoder.close()
-            best = min(best, time.process_time() - began)
-        return best
+def test_decoding_takes_linear_time(burst: Any) -> None:
+    def prepare(count: int) -> Callable[[], object]:
+        stream = encode_sse(*burst(count))
 
-    assert taken(8000) < 8 * 3 * taken(1000)
+        def decode() -> None:
+            decoder = PARSER.make_decoder()
+            for index in range(0, len(stream), 4096):
+                decoder.feed(stream[index : index + 4096])
+            decoder.close()
+
+        return decode
+
+    assert_linear(prepare, 500)

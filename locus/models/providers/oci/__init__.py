@@ -1,26 +1,26 @@
-"""Oracle Cloud Infrastructure's Generative AI service, by three ways in.
+"""The models of Oracle Cloud Infrastructure's Generative AI service: three APIs, three classes.
 
-``OCIChatCompletionsModel`` speaks OpenAI's chat completions and is the one to begin with.
-``OCIModel`` speaks OCI's own format: the command-r models of Cohere, and models on dedicated AI
-clusters. ``OCIResponsesModel`` speaks OpenAI's responses, whose conversations the service keeps.
+``OCIChatCompletionsModel`` uses OpenAI's chat completions format; begin with this one.
+``OCIModel`` uses OCI's own format: for Cohere's command-r models, and for models on dedicated AI
+clusters. ``OCIResponsesModel`` uses OpenAI's responses format, where the service stores the
+conversations.
 
-Importing this, and making a model, does not import the ``oci`` package; the first request does.
+Importing this package and creating a model do not import the ``oci`` package; the first request
+does.
 """
 
-from locus.models.providers.oci.chat import OCIAuthType, OCIConfig, OCIModel
+from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType
+from locus.models.providers.oci.chat import OCIModel
 from locus.models.providers.oci.chat_completions import (
     OCIChatCompletionsConfig,
     OCIChatCompletionsModel,
     OCIOpenAIModel,
 )
+from locus.models.providers.oci.chat_config import OCIConfig
+from locus.models.providers.oci.endpoints import DEFAULT_OCI_GENAI_REGION, build_oci_openai_base_url
 from locus.models.providers.oci.errors import OCIProjectRequiredError, OCIResponsesStateLostError
+from locus.models.providers.oci.model_factory import make_oci_model
 from locus.models.providers.oci.responses import OCIResponsesConfig, OCIResponsesModel
-from locus.models.providers.oci.routing import oci_model
-from locus.models.providers.oci.settings import (
-    DEFAULT_OCI_GENAI_REGION,
-    OCIAuth,
-    build_oci_openai_base_url,
-)
 
 __all__ = [
     "DEFAULT_OCI_GENAI_REGION",
@@ -36,5 +36,5 @@ __all__ = [
     "OCIResponsesModel",
     "OCIResponsesStateLostError",
     "build_oci_openai_base_url",
-    "oci_model",
+    "make_oci_model",
 ]

@@ -1,9 +1,9 @@
-"""Credentials that a machine has by itself: instance and resource principals, OKE workloads.
+"""Credentials of the machine itself: instance principals, resource principals, OKE workloads.
 
-``oci``'s signers know where the tokens come from: the instance's metadata service and the
-federation endpoint, the endpoints or files that ``OCI_RESOURCE_PRINCIPAL_*`` names (versions 1.1,
-2.1, 2.2 and 3.0), or the cluster's proxymux. One of them is kept for as long as it works; what it
-holds is copied out after each refresh (see ``_credentials``).
+``oci``'s signers know how to get the tokens: from the instance's metadata service and the
+federation endpoint, from the endpoints or files that ``OCI_RESOURCE_PRINCIPAL_*`` names (versions
+1.1, 2.1, 2.2 and 3.0), or from the cluster's proxymux. One such signer is used for as long as it
+works; its token and key are copied after each refresh (see ``_credentials``).
 """
 
 from __future__ import annotations
@@ -13,60 +13,71 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
-from locus.models.providers.oci._credentials import Credentials, explained, of_token
-from locus.models.providers.oci._profile_credentials import auth_endpoint
-from locus.models.providers.oci._resource_principal import VERSION, resource_principal
+from locus.models.providers.oci._credentials import Credentials, make_token_credentials
+from locus.models.providers.oci._profile_credentials import get_auth_endpoint
+from locus.models.providers.oci._resource_principal_signer import (
+    VERSION_VARIABLE,
+    make_resource_principal_signer,
+)
+from locus.models.providers.oci._sdk_errors import translate_sdk_errors
 
 
-class Principal:
-    """A source of tokens: one of ``oci``'s own signers for principals.
+class PrincipalSource:
+    """Fetches the tokens of a principal through one of ``oci``'s own signers.
 
-    :param what: what an error calls it.
-    :param make: makes the signer, which gets its first token as it is made.
+    :param label: names the principal in errors.
+    :param make_signer: makes ``oci``'s signer, whose constructor fetches the first token.
     """
 
-    def __init__(self, what: str, make: Callable[[], Any]) -> None:
-        self._what = what
-        self._make = make
-        self._issuer: Any = None
+    def __init__(self, label: str, make_signer: Callable[[], Any]) -> None:
+        self._label = label
+        self._make_signer = make_signer
+        self._sdk_signer: Any = None
 
-    def fetch(self, delegation_token: str | None = None) -> Credentials:
-        """A new token.
+    def fetch_credentials(self, delegation_token: str | None = None) -> Credentials:
+        """Fetch a new token.
 
-        :raises ConfigurationError: this is no such machine, or its environment lacks something.
+        :raises ConfigurationError: this machine has no such principal, or its environment lacks
+            something.
         :raises APIError: a service failed.
         """
-        # A failure may leave it half refreshed, or with what is no longer true: make another then.
-        issuer, self._issuer = self._issuer, None
-        with explained(self._what):
-            if issuer is None:
-                issuer = self._make()
+        # A signer that failed may be half refreshed, or hold outdated data: the next fetch makes
+        # another one.
+        signer, self._sdk_signer = self._sdk_signer, None
+        with translate_sdk_errors(self._label):
+            if signer is None:
+                signer = self._make_signer()
             else:
-                issuer.refresh_security_token()
-            holder = getattr(issuer, "federation_client", issuer)
-            token = holder.security_token.security_token
-            key = holder.session_key_supplier.get_key_pair()["private"]
-            credentials = of_token(token, key, delegation_token, where=f"{self._what}: its token")
-        self._issuer = issuer
+                signer.refresh_security_token()
+            token_holder = getattr(signer, "federation_client", signer)
+            token = token_holder.security_token.security_token
+            private_key = token_holder.session_key_supplier.get_key_pair()["private"]
+            credentials = make_token_credentials(
+                token, private_key, delegation_token, label=f"{self._label}: its token"
+            )
+        self._sdk_signer = signer
         return credentials
 
 
-def principal(kind: str) -> Principal:
-    """The principal that an ``auth_type`` stands for."""
-    if kind == "delegation_token":  # it rides on whatever principal the machine has
-        kind = "resource_principal" if VERSION in os.environ else "instance_principal"
-        return Principal(f"auth_type='delegation_token', {kind}", _MAKERS[kind])
-    return Principal(f"auth_type={kind!r}", _MAKERS[kind])
+def make_principal_source(method: str) -> PrincipalSource:
+    """Make the source of tokens for an ``auth_type``."""
+    if method == "delegation_token":  # it is sent beside the token of the machine's own principal
+        method = "resource_principal" if VERSION_VARIABLE in os.environ else "instance_principal"
+        return PrincipalSource(f"auth_type='delegation_token', {method}", _SIGNER_FACTORIES[method])
+    return PrincipalSource(f"auth_type={method!r}", _SIGNER_FACTORIES[method])
 
 
-def _patience(attempts: int, seconds: int, *statuses: int) -> Any:
-    """How often ``oci`` tries by itself. Less than it would: callers wait, and try again too."""
+def _make_retry_strategy(max_attempts: int, max_seconds: int, *statuses: int) -> Any:
+    """How often ``oci`` retries by itself: less than its default, since callers wait and retry.
+
+    :param statuses: HTTP statuses to retry after, beside 429 and 5xx.
+    """
     from oci.retry import RetryStrategyBuilder
 
     return (
         RetryStrategyBuilder(retry_max_wait_between_calls_seconds=4)
-        .add_max_attempts(attempts)
-        .add_total_elapsed_time(seconds)
+        .add_max_attempts(max_attempts)
+        .add_total_elapsed_time(max_seconds)
         .add_service_error_check(
             service_error_retry_config={status: [] for status in (-1, 429, *statuses)},
             service_error_retry_on_any_5xx=True,
@@ -75,44 +86,48 @@ def _patience(attempts: int, seconds: int, *statuses: int) -> Any:
     )
 
 
-_HINT: Final = "Instance principals authentication can only be used on OCI compute instances"
+_METADATA_ERROR_TEXT: Final = (
+    "Instance principals authentication can only be used on OCI compute instances"
+)
 """What ``oci`` adds to an error of the metadata service, and to no other."""
 
 
-def _instance() -> Any:
+def _make_instance_principal_signer() -> Any:
     from oci._vendor.requests.exceptions import RequestException
-    from oci.auth.signers import InstancePrincipalsSecurityTokenSigner as Instance
+    from oci.auth.signers import InstancePrincipalsSecurityTokenSigner
     from oci.circuit_breaker import NoCircuitBreakerStrategy
     from oci.exceptions import ServiceError
 
     endpoint = None
     if "OCI_SDK_AUTH_CLIENT_REGION_URL" in os.environ:
-        endpoint = f"{auth_endpoint('')}/v1/x509"
+        endpoint = f"{get_auth_endpoint('')}/v1/x509"
     try:
-        return Instance(
+        return InstancePrincipalsSecurityTokenSigner(
             federation_endpoint=endpoint,
-            # A metadata service that has only begun may answer 404.
-            retry_strategy=_patience(4, 15, 404),
-            federation_client_retry_strategy=_patience(3, 60),
+            # A metadata service that is still starting may return 404.
+            retry_strategy=_make_retry_strategy(4, 15, 404),
+            federation_client_retry_strategy=_make_retry_strategy(3, 60),
             federation_client_circuit_breaker_strategy=NoCircuitBreakerStrategy(),
         )
-    except (RequestException, ServiceError) as error:
-        if not any(_HINT in str(said) for said in error.args):
+    except (RequestException, ServiceError) as exc:
+        if not any(_METADATA_ERROR_TEXT in str(argument) for argument in exc.args):
             raise
         raise ConfigurationError(
-            "the instance's metadata service does not answer, so this is no OCI compute instance, "
-            "or a container on one that may not ask it; elsewhere, use a profile"
-        ) from error
+            "the instance's metadata service does not reply, so this is no OCI compute instance, "
+            "or a container that may not call the service; elsewhere, use a profile"
+        ) from exc
 
 
-def _oke() -> Any:
+def _make_oke_workload_signer() -> Any:
     from oci.auth.signers import get_oke_workload_identity_resource_principal_signer
 
-    return get_oke_workload_identity_resource_principal_signer(retry_strategy=_patience(4, 30))
+    return get_oke_workload_identity_resource_principal_signer(
+        retry_strategy=_make_retry_strategy(4, 30)
+    )
 
 
-_MAKERS: Final[dict[str, Callable[[], Any]]] = {
-    "instance_principal": _instance,
-    "resource_principal": resource_principal,
-    "oke_workload_identity": _oke,
+_SIGNER_FACTORIES: Final[dict[str, Callable[[], Any]]] = {
+    "instance_principal": _make_instance_principal_signer,
+    "resource_principal": make_resource_principal_signer,
+    "oke_workload_identity": _make_oke_workload_signer,
 }

@@ -1,7 +1,7 @@
-"""OCI's own chat API, ``/20231130/actions/chat``: the generic format and Cohere's two.
+"""``OCIModel``: OCI's own chat API, ``/20231130/actions/chat``, generic and Cohere formats.
 
-Oracle documents it as "Chat" in the Generative AI Inference API. What each format looks like is in
-``locus.wire.oci_chat``; this puts credentials, an address and the right format together.
+Oracle documents it as "Chat" in the Generative AI Inference API. The formats are translated in
+``locus.wire.oci_chat``; this module combines them with credentials and a URL.
 """
 
 from __future__ import annotations
@@ -9,37 +9,29 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
 import attrs
 
 from locus.core.conversation import Messages
-from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.tool_schemas import Tool
-from locus.models.base import ModelConfig, RequestBuilder, ResponseParser
+from locus.core.errors import APIStatusError
+from locus.core.tool_schemas import ToolLike
 from locus.models.http_model import HttpModel
-from locus.models.providers.oci._profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
-from locus.models.providers.oci._signing import signer_for
-from locus.models.providers.oci.authentication import (
+from locus.models.protocols import RequestBuilder, ResponseParser
+from locus.models.providers.oci._signer_cache import get_signer
+from locus.models.providers.oci.authentication import KEY_HINT, OCIAuthType
+from locus.models.providers.oci.chat_config import OCIConfig, make_regional_endpoint
+from locus.models.providers.oci.compartment import (
     COMPARTMENT_HEADER,
-    KEY_HINT,
-    check_texts,
-    path_of,
+    get_configured_compartment,
+    resolve_compartment,
 )
-from locus.models.providers.oci.settings import (
-    OCIAuth,
-    auth_of,
-    compartment_given,
-    compartment_of,
-    endpoint_of,
-    region_of,
-)
-from locus.transport.custom_client import Brought, Sdk
-from locus.transport.http_call import Call, Signer, check_headers
+from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
+from locus.transport.custom_client import CustomClient, SdkAdapter
+from locus.transport.http_call import HttpCall, Signer, check_headers
 from locus.wire.oci_chat import (
-    CohereChatBuilder,
-    CohereChatParser,
+    CohereV1ChatBuilder,
+    CohereV1ChatParser,
     CohereV2ChatBuilder,
     CohereV2ChatParser,
     GenericChatBuilder,
@@ -47,154 +39,35 @@ from locus.wire.oci_chat import (
 )
 
 API_VERSION: Final = "20231130"
-"""The version of the API, as it stands in the address."""
+"""The version of the API, a part of its URL."""
 DEFAULT_MODEL: Final = "cohere.command-r-plus"
-PAUSES: Final = (0.5, 1.0)
-"""Seconds before an answer with neither text nor calls is asked for again."""
-
-
-_NO_STREAM: Final = re.compile(
+EMPTY_RESPONSE_DELAYS: Final = (0.5, 1.0)
+"""Seconds to wait before the request is sent again after a response without text and calls."""
+_STREAMING_UNSUPPORTED: Final = re.compile(
     r"\b(is)?stream(ing|ed)?\b[^.]{0,60}\b(not|n't|un|cannot be|never)[ -]?"
     r"(yet |currently )?(be )?(supported|allowed|enabled|available|permitted|implemented)"
     r"|\b(not|n't) (yet |currently )?(support|allow|enable|implement|permit)\w*"
     r"[^.]{0,40}\b(is)?stream",
     re.I,
 )
-"""How the service says, whatever the status, that it will not stream this model."""
-
-
-class OCIAuthType(StrEnum):
-    """Whose credentials sign. A profile's shape decides between the first three by itself."""
-
-    API_KEY = "api_key"
-    SECURITY_TOKEN = "security_token"
-    SESSION_TOKEN = "session_token"
-    INSTANCE_PRINCIPAL = "instance_principal"
-    RESOURCE_PRINCIPAL = "resource_principal"
-    DELEGATION_TOKEN = "delegation_token"
-    OKE_WORKLOAD_IDENTITY = "oke_workload_identity"
-
-
+"""Matches the service's message that a model cannot stream, whatever the status."""
 _Format: TypeAlias = tuple[str, Callable[[], RequestBuilder], Callable[[], ResponseParser]]
 _FORMATS: Final[Mapping[str, _Format]] = {
     "GENERIC": ("generic", GenericChatBuilder, GenericChatParser),
-    "COHERE": ("cohere", CohereChatBuilder, CohereChatParser),
+    "COHERE": ("cohere", CohereV1ChatBuilder, CohereV1ChatParser),
     "COHEREV2": ("cohere", CohereV2ChatBuilder, CohereV2ChatParser),
 }
 
 
-def _auth_type(value: str | None) -> OCIAuthType:
-    if value is not None and not isinstance(value, str):
-        raise ConfigurationError(
-            f"auth_type must be one of {', '.join(OCIAuthType)}; not {value!r}"
-        )
-    said = value or os.environ.get("OCI_AUTH_TYPE") or OCIAuthType.API_KEY
-    try:
-        return OCIAuthType(said)
-    except ValueError:
-        raise ConfigurationError(
-            f"auth_type must be one of {', '.join(OCIAuthType)}, not {said!r}"
-        ) from None
-
-
-def _one_name(model_id: str | None, model: str | None) -> str:
-    if model_id is not None and model is not None and model != model_id:
-        raise TypeError("model_id= and model= are two names for one thing: say one")
-    said = model if model_id is None else model_id
-    return DEFAULT_MODEL if said is None or said == "" else said
-
-
-def _profile(name: str | None) -> str:
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(f"profile_name must be a name; not {name!r}")
-    return name or os.environ.get("OCI_PROFILE") or DEFAULT_PROFILE
-
-
-def _in_region(config: Any) -> str:
-    return endpoint_of(None, config.region)
-
-
-def _api_format(value: str | None) -> str | None:
-    if value is None or value in _FORMATS:
-        return value
-    raise ConfigurationError(f"api_format is one of {', '.join(_FORMATS)}, not {value!r}")
-
-
-@attrs.frozen
-class OCIConfig(ModelConfig):
-    """What this model can be told besides :class:`~locus.models.base.ModelConfig`.
-
-    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
-        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
-    :param profile_name: a section of ``config_file``; else ``OCI_PROFILE``, else ``DEFAULT``.
-    :param auth_type: an :class:`OCIAuthType`; else ``OCI_AUTH_TYPE``, else ``api_key``.
-    :param config_file: where profiles are.
-    :param region: where the service is asked; else ``OCI_REGION``, else ``us-chicago-1``.
-    :param service_endpoint: the service's root; else ``OCI_ENDPOINT``, else the region's.
-    :param delegation_token: the token of ``auth_type="delegation_token"``; else
-        ``OCI_DELEGATION_TOKEN``. Never shown.
-    :param api_format: ``"GENERIC"``, ``"COHERE"`` or ``"COHEREV2"``, where the model's name does
-        not tell: on a dedicated AI cluster, or for a model that wants the newer Cohere format.
-    :param seed: for answers that repeat, where the model can.
-    :param frequency_penalty: against words used often.
-    :param presence_penalty: against words used at all.
-    :param stream_usage: ask for token counts at the end of a stream.
-    """
-
-    compartment_id: str | None = None
-    profile_name: str = attrs.field(default=None, converter=_profile)
-    auth_type: OCIAuthType = attrs.field(default=None, converter=_auth_type)
-    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=path_of)
-    region: str = attrs.field(default=None, converter=region_of)
-    service_endpoint: str = attrs.field(
-        default=attrs.Factory(_in_region, takes_self=True), converter=endpoint_of
-    )
-    delegation_token: str | None = attrs.field(default=None, repr=False)
-    api_format: str | None = attrs.field(default=None, converter=_api_format)
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    stream_usage: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        check_texts(
-            compartment_id=self.compartment_id,
-            profile_name=self.profile_name,
-            delegation_token=self.delegation_token,
-        )
-        if self.compartment_id:
-            check_headers({COMPARTMENT_HEADER: self.compartment_id})
-
-    @property
-    def model_id(self) -> str:
-        """The model's name, or the OCID of an endpoint."""
-        return self.model
-
-    @property
-    def format(self) -> str:
-        """The format of requests: what was said, else what the model's name tells."""
-        cohere = self.model.lower().startswith("cohere.command-r")
-        return self.api_format or ("COHERE" if cohere else "GENERIC")
-
-    def auth(self) -> OCIAuth:
-        """The credentials that sign."""
-        return auth_of(
-            profile=self.profile_name,
-            auth_type=self.auth_type,
-            config_file=self.config_file,
-            delegation_token=self.delegation_token,
-        )
-
-
 class _InferenceSdk:
-    """The ``oci`` package, whose client tries again by itself."""
+    """Adapter for the ``oci`` package, whose client retries by itself."""
 
-    retries = True
+    retries_requests = True
 
-    def brought(self, sdk_client: Any) -> Brought:
-        from locus.models.providers.oci.sdk_client import brought  # imports httpx
+    def wrap_client(self, sdk_client: Any) -> CustomClient:
+        from locus.models.providers.oci.sdk_sender import wrap_sdk_client  # imports httpx
 
-        return brought(sdk_client)
+        return wrap_sdk_client(sdk_client)
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
@@ -205,18 +78,18 @@ class OCIModel(HttpModel[OCIConfig]):
     :param compartment_id: else ``OCI_COMPARTMENT``, ``OCI_COMPARTMENT_ID``, the profile's tenancy.
     :param profile_name: a section of ``config_file``; else ``OCI_PROFILE``, else ``DEFAULT``.
     :param auth_type: an :class:`OCIAuthType` or its string; else ``OCI_AUTH_TYPE``.
-    :param service_endpoint: the service's root; else ``OCI_ENDPOINT``, else the region's.
-    :param max_tokens: the longest answer, in tokens.
-    :param temperature: 0 (the likeliest words) and up.
+    :param service_endpoint: the service's root URL; else ``OCI_ENDPOINT``, else the region's.
+    :param max_tokens: the maximum length of the response, in tokens.
+    :param temperature: 0 (always the most probable words) and up.
     :param kw: the other fields of :class:`OCIConfig`; ``http_client``, ``request_builder`` and
         ``response_parser``.
-    :raises TypeError: an unknown keyword; says the nearest.
+    :raises TypeError: an unknown keyword; suggests the most similar one.
     :raises ConfigurationError: a value that cannot work.
     """
 
     prefix: ClassVar[str] = "oci"
     key_hint: ClassVar[str] = KEY_HINT
-    sdk: ClassVar[Sdk | None] = _InferenceSdk()
+    sdk_adapter: ClassVar[SdkAdapter | None] = _InferenceSdk()
 
     def __init__(
         self,
@@ -230,87 +103,90 @@ class OCIModel(HttpModel[OCIConfig]):
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._take_own(kw, OCIConfig)
-        if "config" not in own:
-            region = region_of(kw.pop("region", None))
-            own["config"] = OCIConfig(
-                model=_one_name(model_id, kw.pop("model", None)),
+        fields = self._pop_model_arguments(kw, OCIConfig)
+        if "config" not in fields:
+            region = resolve_region(kw.pop("region", None))
+            fields["config"] = OCIConfig(
+                model=_resolve_model_id(model_id, kw.pop("model", None)),
                 compartment_id=compartment_id,
                 profile_name=profile_name,
                 auth_type=auth_type,
                 config_file=config_file,
                 region=region,
-                service_endpoint=endpoint_of(service_endpoint, region),
+                service_endpoint=resolve_endpoint(service_endpoint, region),
                 max_tokens=max_tokens,
                 temperature=temperature,
                 **kw,
             )
-        _, builder, parser = _FORMATS[own["config"].format]
-        own.setdefault("request_builder", builder())
-        own.setdefault("response_parser", parser())
-        self.__attrs_init__(**own)
+        _, builder, parser = _FORMATS[fields["config"].format]
+        fields.setdefault("request_builder", builder())
+        fields.setdefault("response_parser", parser())
+        self.__attrs_init__(**fields)
 
     @property
     def provider(self) -> str:
-        """Whose format requests are in: ``"cohere"`` or ``"generic"``."""
+        """Whose request format is used: ``"cohere"`` or ``"generic"``."""
         return _FORMATS[self.config.format][0]
 
     def _url(self) -> str:
         return f"{self.config.service_endpoint}/{API_VERSION}/actions/chat"
 
-    def _headers(self) -> dict[str, str]:
+    def _provider_headers(self) -> dict[str, str]:
         headers = {
             "accept": "application/json, text/event-stream",
-            COMPARTMENT_HEADER: self._compartment(),
+            COMPARTMENT_HEADER: self._resolve_compartment(),
         }
         check_headers(headers)
         return headers
 
-    def _compartment(self) -> str:
-        if self.sdk_client is not None and compartment_given(self.config.compartment_id) is None:
-            from locus.models.providers.oci.sdk_client import tenancy_of  # imports httpx
+    def _resolve_compartment(self) -> str:
+        configured = get_configured_compartment(self.config.compartment_id)
+        if self.sdk_client is not None and configured is None:
+            from locus.models.providers.oci.sdk_sender import get_tenancy  # imports httpx
 
-            tenancy = tenancy_of(self.sdk_client)
+            tenancy = get_tenancy(self.sdk_client)
             if tenancy:
                 return tenancy
-        return compartment_of(self.config.compartment_id, self.config.auth())
+        return resolve_compartment(self.config.compartment_id, self.config.resolve_auth())
 
     def _signer(self) -> Signer | None:
-        return signer_for(self.config.auth())
+        return get_signer(self.config.resolve_auth())
 
-    def _call_with(
-        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
-    ) -> Call:
-        extra = {"compartmentId": self._compartment(), **(options.get("extra_body") or {})}
-        call = super()._call_with(messages, tools, {**options, "extra_body": extra})
+    def _build_call_with_options(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> HttpCall:
+        extra_body = options.get("extra_body") or {}
+        extra_body = {"compartmentId": self._resolve_compartment(), **extra_body}
+        http_call = super()._build_call_with_options(
+            messages, tools, {**options, "extra_body": extra_body}
+        )
         parser = self.response_parser
-        if isinstance(parser, CohereChatParser):  # its calls have no ids but those it makes
-            parser = parser.within(messages)
+        if isinstance(parser, CohereV1ChatParser):  # OCI sends no call ids: the parser makes them
+            parser = parser.for_conversation(messages)
         return attrs.evolve(
-            call,
-            read=parser.parse,
-            decoder=parser.decoder,
-            pauses=PAUSES if self.config.max_retries else (),
+            http_call,
+            parse_body=parser.parse,
+            make_decoder=parser.make_decoder,
+            empty_response_delays=EMPTY_RESPONSE_DELAYS if self.config.max_retries else (),
         )
 
-    def _otherwise(
+    def _fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         if not options["stream"]:
             return None
-        refusal = error.body
-        if "streamoptions" in refusal.lower() and options["stream_usage"]:
+        if "streamoptions" in error.body.lower() and options["stream_usage"]:
             return {**options, "stream_usage": False}
-        return {**options, "stream": False} if _NO_STREAM.search(refusal) else None
+        return {**options, "stream": False} if _STREAMING_UNSUPPORTED.search(error.body) else None
 
     def copy(self, **changes: Any) -> Self:
-        """A copy with other constructor arguments, its address and format agreeing with them."""
+        """A copy with other constructor arguments, and the URL and format that fit them."""
         config = self.config
         if "model_id" in changes:
             changes["model"] = changes.pop("model_id")
         region = changes.get("region")
-        if region is not None and config.service_endpoint == endpoint_of(None, config.region):
-            changes.setdefault("service_endpoint", endpoint_of(None, region))
+        if region is not None and config.service_endpoint == make_regional_endpoint(config):
+            changes.setdefault("service_endpoint", resolve_endpoint(None, region))
         return super().copy(**changes)
 
     __replace__ = copy
@@ -323,14 +199,21 @@ class OCIModel(HttpModel[OCIConfig]):
             changes.setdefault("response_parser", parser())
         return super()._evolve(**changes)
 
-    def _make_client(self) -> Any:
-        from locus.models.providers.oci.sdk_client import inference_client  # imports httpx
+    def _make_sdk_client(self) -> Any:
+        from locus.models.providers.oci.sdk_client import make_inference_client  # imports httpx
 
         config = self.config
-        return inference_client(
-            signer_for(config.auth()),
+        return make_inference_client(
+            get_signer(config.resolve_auth()),
             config.service_endpoint,
             config.timeout,
             config.max_retries,
-            {COMPARTMENT_HEADER: self._compartment()},
+            {COMPARTMENT_HEADER: self._resolve_compartment()},
         )
+
+
+def _resolve_model_id(model_id: str | None, model: str | None) -> str:
+    if model_id is not None and model is not None and model != model_id:
+        raise TypeError("model_id= and model= are two names for one argument: pass one")
+    name = model if model_id is None else model_id
+    return DEFAULT_MODEL if name is None or name == "" else name

@@ -1,7 +1,7 @@
-"""OCI's OpenAI-compatible endpoint: chat completions as OpenAI has them, and a signature.
+"""``OCIChatCompletionsModel``: chat completions through OCI's OpenAI-compatible endpoint, signed.
 
 Oracle documents it under "OpenAI-Compatible Endpoints" of the Generative AI service. The wire
-format, streaming included, is the one that every other chat completions model of Locus speaks.
+format, streaming included, is that of all other chat completions models of Locus.
 """
 
 from __future__ import annotations
@@ -13,45 +13,53 @@ import attrs
 
 from locus.models.chat_completions_model import ChatCompletionsModel
 from locus.models.native.openai import OpenAIConfig
-from locus.models.providers.oci.authentication import AccessConfig, check_config
-from locus.models.providers.oci.openai_compatible import CHAT_SDK, OpenAIStyle
+from locus.models.providers.oci.openai_compatible_config import (
+    OpenAICompatibleConfig,
+    check_config_values,
+)
+from locus.models.providers.oci.openai_compatible_model import (
+    CHAT_SDK_METHOD,
+    OpenAICompatibleModel,
+)
 from locus.transport.custom_client import SdkMethod
 
 
 @attrs.frozen
-class OCIChatCompletionsConfig(AccessConfig, OpenAIConfig):
-    """What this model can be told: the fields of :class:`~locus.models.native.openai.OpenAIConfig`,
-    and of :class:`~locus.models.providers.oci.authentication.AccessConfig`.
+class OCIChatCompletionsConfig(OpenAICompatibleConfig, OpenAIConfig):
+    """The options of this model: those of :class:`~locus.models.native.openai.OpenAIConfig`, and of
+    :class:`~locus.models.providers.oci.openai_compatible_config.OpenAICompatibleConfig`.
     """
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        check_config(self)
+        check_config_values(self)
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class OCIChatCompletionsModel(OpenAIStyle, ChatCompletionsModel[OCIChatCompletionsConfig]):
+class OCIChatCompletionsModel(
+    OpenAICompatibleModel, ChatCompletionsModel[OCIChatCompletionsConfig]
+):
     """A model of OCI's Generative AI service, through its OpenAI-compatible endpoint.
 
-    Give exactly one of ``profile``, ``auth_type`` and ``api_key``.
+    Pass exactly one of ``profile``, ``auth_type`` and ``api_key``.
 
     :param model: the model's name, such as ``"openai.gpt-4.1"``; else ``OCI_MODEL_ID``.
-    :param profile: a section of ``config_file``. Its shape decides: an API key, or a session.
-    :param auth_type: a principal, where no file says who asks.
-    :param compartment_id: needed beside ``auth_type``; else ``OCI_COMPARTMENT``, else
+    :param profile: a section of ``config_file``, with an API key or a session token.
+    :param auth_type: a principal, where there is no config file.
+    :param compartment_id: required with ``auth_type``; else ``OCI_COMPARTMENT``, else
         ``OCI_COMPARTMENT_ID``, else the profile's tenancy.
     :param region: else ``OCI_REGION``, else ``us-chicago-1``.
-    :param base_url: the API's root; else ``OCI_ENDPOINT``, else the region's.
-    :param max_tokens: the longest answer, in tokens.
-    :param temperature: 0 and up; reasoning models get no sampling parameters at all.
+    :param base_url: the API's root URL; else ``OCI_ENDPOINT``, else the region's.
+    :param max_tokens: the maximum length of the response, in tokens.
+    :param temperature: 0 and up; no sampling parameters are sent to reasoning models.
     :param kw: ``api_key`` and the other fields of :class:`OCIChatCompletionsConfig`;
         ``http_client``, ``sdk_client`` (an ``openai`` client that signs by itself),
         ``request_builder`` and ``response_parser``.
-    :raises TypeError: an unknown keyword; says the nearest.
-    :raises ConfigurationError: a value that cannot work, or none or several ways in.
+    :raises TypeError: an unknown keyword; suggests the most similar one.
+    :raises ConfigurationError: a value that cannot work, or none or several ways to authenticate.
     """
 
-    sdk: ClassVar[SdkMethod | None] = CHAT_SDK
+    sdk_adapter: ClassVar[SdkMethod | None] = CHAT_SDK_METHOD
 
     def __init__(
         self,
@@ -67,7 +75,7 @@ class OCIChatCompletionsModel(OpenAIStyle, ChatCompletionsModel[OCIChatCompletio
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._told(
+        fields = self._build_fields(
             OCIChatCompletionsConfig,
             kw,
             model=model,
@@ -80,7 +88,7 @@ class OCIChatCompletionsModel(OpenAIStyle, ChatCompletionsModel[OCIChatCompletio
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self._start(own)
+        self._finish_init(fields)
 
     def _url(self) -> str:
         return f"{self.config.base_url}/chat/completions"

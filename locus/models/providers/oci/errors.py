@@ -1,4 +1,4 @@
-"""What only OCI's responses API refuses."""
+"""The errors that only OCI's responses API has, and how they are recognised."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from locus.core.error_factory import SHOWN, make_status_error
 from locus.core.errors import (
     APIStatusError,
     BadRequestError,
     NotFoundError,
     PermissionDeniedError,
-    error_class,
+    get_status_error_class,
 )
 from locus.core.frozendict import EMPTY
+from locus.core.status_errors import MAX_SHOWN_CHARACTERS, make_status_error
 
 
 class OCIProjectRequiredError(APIStatusError):
-    """The service wants a project for this conversation, or not this one (403 or 404)."""
+    """The service needs a project for this conversation, or another one (403 or 404)."""
 
 
 class OCIResponsesStateLostError(APIStatusError):
-    """The service does not have the conversation that ``provider_state`` stands for (any more).
+    """The service does not have, or no longer has, the conversation that ``provider_state`` names.
 
-    What is in the caller's own messages is not lost: send them without ``provider_state``.
+    The caller's own messages are not lost: send them without ``provider_state``.
     """
 
 
-# There is no list of the service's messages: these are its words for the two things, in any order
-# that keeps "the window of the model is smaller than the previous response" out.
-_PROJECT: Final = re.compile(
+# Oracle does not list the service's messages. These patterns match its words for the two errors in
+# any order, but not "the window of the model is smaller than the previous response".
+_PROJECT_PATTERN: Final = re.compile(
     r"opc-project|generativeaiproject|project[ _-]?(id|ocid)\b"
     r"|(?<![-\w])projects?\b(?!-)[^.]{0,60}"
     r"\b(required|missing|must|needed|not (found|exist)|does not|invalid)"
@@ -38,40 +38,51 @@ _PROJECT: Final = re.compile(
     r"(?<![-\w])project\b(?!-)",
     re.I,
 )
-_LOST_CODE: Final = "previous_response_not_found"
-_ANSWER: Final = re.compile(r"previous[_ ]?response|\bresp_\w+|\bresponse with id\b", re.I)
-_GONE: Final = re.compile(
+_STATE_LOST_CODE: Final = "previous_response_not_found"
+_RESPONSE_PATTERN: Final = re.compile(
+    r"previous[_ ]?response|\bresp_\w+|\bresponse with id\b", re.I
+)
+_MISSING_PATTERN: Final = re.compile(
     r"not (be )?found|(does not|doesn.t|no longer) exist|expired|deleted|no such|unknown response"
     r"|not available",
     re.I,
 )
-_OTHER_THINGS: Final = re.compile(r"tool (output|call)|function call|unknown parameter", re.I)
+_OTHER_SUBJECT_PATTERN: Final = re.compile(
+    r"tool (output|call)|function call|unknown parameter", re.I
+)
 
 
-def responses_refused(
-    body: str, status: int = 200, headers: Mapping[str, str] = EMPTY, error: Any = None
+def make_responses_error(
+    body: str, status_code: int = 200, headers: Mapping[str, str] = EMPTY, error_object: Any = None
 ) -> APIStatusError:
-    """The error for a refusal of the responses API, or for an error inside an answer of it.
+    """Make the error for an error status of the responses API, or for an error in a response body.
 
-    Its message shows the body as it came, codes and parameters included.
+    Its message shows the body unchanged, codes and parameters included.
     """
-    found = make_status_error(body, status, headers, error)
-    shown = body.strip()[:SHOWN] + ("…" if len(body.strip()) > SHOWN else "")
-    where = "an error inside its answer" if status < 300 else str(status)
-    kind: type[APIStatusError] = type(found)
-    gone = _LOST_CODE in body or (
-        bool(_ANSWER.search(body) and _GONE.search(body)) and not _OTHER_THINGS.search(body)
+    status_error = make_status_error(body, status_code, headers, error_object)
+    text = body.strip()
+    shown = text[:MAX_SHOWN_CHARACTERS] + ("…" if len(text) > MAX_SHOWN_CHARACTERS else "")
+    source = "an error inside its answer" if status_code < 300 else str(status_code)
+    error_class: type[APIStatusError] = type(status_error)
+    is_state_lost = _STATE_LOST_CODE in body or (
+        bool(_RESPONSE_PATTERN.search(body) and _MISSING_PATTERN.search(body))
+        and not _OTHER_SUBJECT_PATTERN.search(body)
     )
-    # A more particular class, such as that of a context window that was exceeded, stands. So does
-    # the class of an answer that is not there *yet* (409), of servers that are busy, and so on.
-    plain = kind in (BadRequestError, NotFoundError, error_class(410), error_class(422))
-    if gone and (plain or kind is error_class(200)):
-        kind = OCIResponsesStateLostError
-    elif kind in (PermissionDeniedError, NotFoundError) and _PROJECT.search(body):
-        kind = OCIProjectRequiredError
-    return kind(
-        f"{where}: {shown or 'no explanation'}",
-        status_code=found.status_code,
+    # More specific classes stay, such as that of a context window that was exceeded. So do classes
+    # that mean something else: a response that does not exist *yet* (409), a busy server, …
+    has_general_class = error_class in (
+        BadRequestError,
+        NotFoundError,
+        get_status_error_class(410),
+        get_status_error_class(422),
+    )
+    if is_state_lost and (has_general_class or error_class is get_status_error_class(200)):
+        error_class = OCIResponsesStateLostError
+    elif error_class in (PermissionDeniedError, NotFoundError) and _PROJECT_PATTERN.search(body):
+        error_class = OCIProjectRequiredError
+    return error_class(
+        f"{source}: {shown or 'no explanation'}",
+        status_code=status_error.status_code,
         body=body,
         headers=headers,
     )

@@ -1,8 +1,8 @@
-"""OCI's OpenAI-compatible responses API: conversations that the service keeps, or does not.
+"""``OCIResponsesModel``: OpenAI's responses API on OCI; the service may store the conversation.
 
 Oracle documents it under "OpenAI-Compatible Endpoints" of the Generative AI service; the format is
-OpenAI's. Opt-in: ``get_model`` never picks it. An error here stays here: nothing falls back to
-chat completions, where the conversation would go on without what the service remembers.
+OpenAI's. Opt-in: ``get_model`` never chooses it. An error is raised and never leads to chat
+completions, where the conversation would continue without what the service has stored.
 """
 
 from __future__ import annotations
@@ -15,79 +15,87 @@ import attrs
 
 from locus.core.conversation import Messages
 from locus.core.errors import APIError, ConfigurationError
-from locus.core.tool_schemas import Tool
-from locus.models.providers.oci.authentication import AccessConfig, check_config, check_texts
+from locus.core.tool_schemas import ToolLike
+from locus.models.providers.oci._validation import check_strings
 from locus.models.providers.oci.errors import (
     OCIProjectRequiredError,
     OCIResponsesStateLostError,
-    responses_refused,
+    make_responses_error,
 )
-from locus.models.providers.oci.openai_compatible import RESPONSES_SDK, OpenAIStyle
+from locus.models.providers.oci.openai_compatible_config import (
+    OpenAICompatibleConfig,
+    check_config_values,
+)
+from locus.models.providers.oci.openai_compatible_model import (
+    RESPONSES_SDK_METHOD,
+    OpenAICompatibleModel,
+)
 from locus.models.responses_model import ResponsesConfig, ResponsesModel
 from locus.transport.custom_client import SdkMethod
-from locus.transport.http_call import Call, check_headers
+from locus.transport.http_call import HttpCall, check_headers
 from locus.wire.responses import ResponsesParser
 
-_VARIABLE: Final = "OCI_RESPONSES_STORE"
-_WORDS: Final = {
+_STORE_VARIABLE: Final = "OCI_RESPONSES_STORE"
+_BOOLEAN_WORDS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 
 
-def _stored(value: bool | None) -> bool:
+def _to_store(value: bool | None) -> bool:
     if isinstance(value, bool):
         return value
     if value is not None:
         raise ConfigurationError(f"store must be True or False, not {value!r}")
-    said = os.environ.get(_VARIABLE, "").strip() or "true"
-    if said.lower() not in _WORDS:  # what was meant to keep nothing must not be kept by mistake
-        raise ConfigurationError(f"{_VARIABLE} must be true or false, not {said!r}")
-    return _WORDS[said.lower()]
+    setting = os.environ.get(_STORE_VARIABLE, "").strip() or "true"
+    # An error, not a default: a misspelt "false" must not cause conversations to be stored.
+    if setting.lower() not in _BOOLEAN_WORDS:
+        raise ConfigurationError(f"{_STORE_VARIABLE} must be true or false, not {setting!r}")
+    return _BOOLEAN_WORDS[setting.lower()]
 
 
 @attrs.frozen
-class OCIResponsesConfig(AccessConfig, ResponsesConfig):
-    """What this model can be told besides :class:`~locus.models.base.ModelConfig` and
-    :class:`~locus.models.providers.oci.authentication.AccessConfig`.
+class OCIResponsesConfig(OpenAICompatibleConfig, ResponsesConfig):
+    """The options of this model besides those of :class:`~locus.models.ModelConfig` and
+    :class:`~locus.models.providers.oci.openai_compatible_config.OpenAICompatibleConfig`.
 
-    :param store: whether the service keeps the conversation; else ``OCI_RESPONSES_STORE``, else it
-        does. False is for zero data retention: every request carries the whole conversation.
-    :param project_ocid: sent as ``opc-project-id`` where it is given.
+    :param store: whether the service stores the conversation; else ``OCI_RESPONSES_STORE``, else it
+        does. False is for zero data retention: every request carries the complete conversation.
+    :param project_ocid: sent as ``opc-project-id`` if it is set.
     """
 
-    store: bool = attrs.field(default=None, converter=_stored)
+    store: bool = attrs.field(default=None, converter=_to_store)
     project_ocid: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        check_config(self)
-        check_texts(project_ocid=self.project_ocid)
-        check_headers(self.project())
+        check_config_values(self)
+        check_strings(project_ocid=self.project_ocid)
+        check_headers(self.make_project_headers())
 
-    def project(self) -> dict[str, str]:
-        """The header that names the project, where there is one."""
+    def make_project_headers(self) -> dict[str, str]:
+        """The header that names the project; empty if there is none."""
         return {"opc-project-id": self.project_ocid} if self.project_ocid else {}
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
+class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig]):
     """A model of OCI's Generative AI service, through its responses API.
 
-    Give exactly one of ``profile``, ``auth_type`` and ``api_key``. What is not said here is as with
-    :class:`~locus.models.providers.oci.OCIChatCompletionsModel`.
+    Pass exactly one of ``profile``, ``auth_type`` and ``api_key``. Arguments that are not described
+    here mean the same as with :class:`~locus.models.providers.oci.OCIChatCompletionsModel`.
 
     :param model: the model's name, such as ``"openai.gpt-4.1"``; else ``OCI_MODEL_ID``.
-    :param project_ocid: the project that conversations belong to, where the service wants one.
-    :param store: whether the service keeps the conversation. Then each answer has a
-        ``provider_state`` (``{"previous_response_id": "resp_…"}``); passed to the next call, only
-        the messages after the last assistant turn are sent.
+    :param project_ocid: the project that conversations belong to, if the service requires one.
+    :param store: whether the service stores the conversation. If so, each response has a
+        ``provider_state`` (``{"previous_response_id": "resp_…"}``); when it is passed to the next
+        call, only the messages after the last assistant message are sent.
     :param kw: the other fields of :class:`OCIResponsesConfig`; ``http_client``, ``sdk_client``,
         ``request_builder`` and ``response_parser``.
-    :raises TypeError: an unknown keyword; says the nearest.
-    :raises ConfigurationError: a value that cannot work, or none or several ways in.
+    :raises TypeError: an unknown keyword; suggests the most similar one.
+    :raises ConfigurationError: a value that cannot work, or none or several ways to authenticate.
     """
 
-    sdk: ClassVar[SdkMethod | None] = RESPONSES_SDK
+    sdk_adapter: ClassVar[SdkMethod | None] = RESPONSES_SDK_METHOD
 
     def __init__(
         self,
@@ -105,7 +113,7 @@ class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        own = self._told(
+        fields = self._build_fields(
             OCIResponsesConfig,
             kw,
             model=model,
@@ -120,19 +128,19 @@ class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        own.setdefault("response_parser", ResponsesParser(refusal=responses_refused))
-        self._start(own)
+        fields.setdefault("response_parser", ResponsesParser(error_factory=make_responses_error))
+        self._finish_init(fields)
 
     def _url(self) -> str:
         return f"{self.config.base_url}/responses"
 
-    def _headers(self) -> dict[str, str]:
-        return super()._headers() | self.config.project()
+    def _provider_headers(self) -> dict[str, str]:
+        return super()._provider_headers() | self.config.make_project_headers()
 
-    def _said_headers(self) -> dict[str, str]:
-        return super()._said_headers() | self.config.project()
+    def _argument_headers(self) -> dict[str, str]:
+        return super()._argument_headers() | self.config.make_project_headers()
 
-    def _hints(self) -> Mapping[type[APIError], str]:
+    def _error_hints(self) -> Mapping[type[APIError], str]:
         return {
             OCIProjectRequiredError: "pass project_ocid=, the OCID of a project of this "
             "compartment and region",
@@ -140,8 +148,8 @@ class OCIResponsesModel(OpenAIStyle, ResponsesModel[OCIResponsesConfig]):
             "an agent's thread goes on once its state is saved without it",
         }
 
-    def _call_with(
-        self, messages: Messages, tools: Sequence[Tool], options: Mapping[str, Any]
-    ) -> Call:
-        call = super()._call_with(messages, tools, options)
-        return attrs.evolve(call, refused=responses_refused)
+    def _build_call_with_options(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> HttpCall:
+        http_call = super()._build_call_with_options(messages, tools, options)
+        return attrs.evolve(http_call, error_factory=make_responses_error)

@@ -1,6 +1,6 @@
-"""Conversations with OCI: of several turns, through one way in, and moved between them midway.
+"""Conversations with OCI of several messages, with one API and across all of them.
 
-The service verifies every signature, and what it is sent is read by
+The service verifies every signature. The requests are read by
 :mod:`tests.support.request_readers`, which shares no code with Locus.
 """
 
@@ -16,25 +16,33 @@ import pytest
 from locus.core.messages import Message, ToolResult
 from locus.core.response import ModelResponse
 from locus.testing.loopback_server import Received, Reply
-from tests.support import runtimes
-from tests.support.decoding import check_law
+from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
-from tests.support.oci.inference import MODELS, RESPONSES, Inference, Said, refusal
-from tests.support.request_readers import FORMATS
-from tests.support.runtimes import Runtime, run
-from tests.support.servers.responses_server import stream_reply, whole_reply
-from tests.support.wire_json.responses_json import message
+from tests.support.oci.inference import (
+    MODEL_FACTORIES,
+    RESPONSES_PATH,
+    InferenceCloud,
+    ScriptedReply,
+    make_error_reply,
+)
+from tests.support.request_readers import FORMAT_RULES
+from tests.support.runtimes import Runtime, run_async
+from tests.support.servers.responses_server import build_reply, build_stream_reply
+from tests.support.wire_json.responses_json import make_message_item
 
 pytest.importorskip("oci")
 
-backend, no_leaks, runtime = runtimes.backend, runtimes.no_leaks, runtimes.runtime
-home, surroundings = profiles.home, signed_models.surroundings
+home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud, profile = inference.cloud, inference.profile
-pytestmark = [pytest.mark.sdk, pytest.mark.usefixtures("no_leaks", "surroundings")]
+pytestmark = [pytest.mark.sdk, pytest.mark.usefixtures("no_leaks", "isolated_environment")]
 
-PLACE = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
-LOOK = {"type": "function", "function": {"name": "look", "parameters": PLACE}}
-WAYS: dict[str, tuple[str, dict[str, Any], str]] = {
+PLACE_SCHEMA = {
+    "type": "object",
+    "properties": {"place": {"type": "string"}},
+    "required": ["place"],
+}
+LOOK_TOOL = {"type": "function", "function": {"name": "look", "parameters": PLACE_SCHEMA}}
+TRANSPORTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "chat": ("chat", {}, "chat completions"),
     "generic": ("generic", {}, "OCI generic"),
     "cohere": ("cohere", {}, "OCI Cohere"),
@@ -42,266 +50,298 @@ WAYS: dict[str, tuple[str, dict[str, Any], str]] = {
     "stored": ("responses", {"store": True}, "Responses"),
     "unstored": ("responses", {"store": False}, "Responses"),
 }
-"""Each way in: its model, what that is told, and how its requests are read."""
-TOUR = ("generic", "cohere", "chat", "unstored", "stored", "cohere2", "stored", "cohere", "generic")
+"""For each transport: its model, the model's arguments, and the reader of its requests."""
+TRANSPORT_SEQUENCE = (
+    "generic",
+    "cohere",
+    "chat",
+    "unstored",
+    "stored",
+    "cohere2",
+    "stored",
+    "cohere",
+    "generic",
+)
 
-Line = tuple[Any, ...]
-"""Who says what: words, calls, or for a tool the call that it answers and what it gave."""
+Entry = tuple[Any, ...]
+"""The role, then text and calls; for a tool: its name, its arguments and its result."""
 
 
-class Talk:
-    """A conversation, beside what the service must have been told by now."""
+class Conversation:
+    """A conversation, and the entries that the service must have received."""
 
-    def __init__(self, cloud: Inference, runtime: Runtime, *, streamed: bool) -> None:
+    def __init__(self, cloud: InferenceCloud, runtime: Runtime, *, streamed: bool) -> None:
         self.cloud = cloud
         self.runtime = runtime
         self.streamed = streamed
         self.models = {
-            name: MODELS[kind](cloud, **said).bind_tools([LOOK])
-            for name, (kind, said, _) in WAYS.items()
+            name: MODEL_FACTORIES[model_name](cloud, **arguments).bind_tools([LOOK_TOOL])
+            for name, (model_name, arguments, _) in TRANSPORTS.items()
         }
-        self.turns = [Message.system("Be brief.")]
-        self.lines: list[Line] = [("system", "Be brief.")]
+        self.messages = [Message.system("Be brief.")]
+        self.expected_entries: list[Entry] = [("system", "Be brief.")]
 
     def close(self) -> None:
         for model in self.models.values():
             self.runtime.close(model)
 
-    def ask(self, way: str, answer: Said, state: Any = None) -> ModelResponse:
-        """Have ``way`` answer; the answer is part of the conversation from now on."""
-        model = self.models[way]
-        self.cloud.says(answer)
+    def complete(self, transport: str, reply: ScriptedReply, state: Any = None) -> ModelResponse:
+        """Call the model of ``transport``, and add its response to the conversation."""
+        model = self.models[transport]
+        self.cloud.queue_replies(reply)
         if self.streamed:
-            said = check_law(self.runtime.stream(model, self.turns, provider_state=state))
+            response = check_streaming_law(
+                self.runtime.collect_events(model, self.messages, provider_state=state)
+            )
         else:
-            said = self.runtime.ask(model, self.turns, provider_state=state)
-        if way == "cohere":  # it has no ids: Locus makes them, and none twice
-            taken = {call.id for turn in self.turns for call in turn.tool_calls}
-            assert not taken & {call.id for call in said.tool_calls}
-        self.turns.append(said.message)
+            response = self.runtime.complete(model, self.messages, provider_state=state)
+        if transport == "cohere":  # the format has no ids: Locus makes them, and none twice
+            used_ids = {call.id for turn in self.messages for call in turn.tool_calls}
+            assert not used_ids & {call.id for call in response.tool_calls}
+        self.messages.append(response.message)
         if state is None:
-            assert self.heard(way) == self.lines
-        self.lines.append(("assistant", answer.text, *answer.calls))
-        return said
+            assert self.read_last_request(transport) == self.expected_entries
+        self.expected_entries.append(("assistant", reply.text, *reply.calls))
+        return response
 
-    def user(self, text: str) -> None:
-        self.turns.append(Message.user(text))
-        self.lines.append(("user", text))
+    def add_user_message(self, text: str) -> None:
+        self.messages.append(Message.user(text))
+        self.expected_entries.append(("user", text))
 
-    def results(self) -> None:
-        """What the tools gave, in another order than they were called; the first one failed."""
-        answer = self.turns[-1]
-        found = []
-        for at, call in enumerate(answer.tool_calls):
-            given = {"error": "too dark"} if at == 0 else {}
-            content = "" if at == 0 else f"light in {call.arguments['place']}"
-            found.append(Message.tool(ToolResult(call.id, call.name, content, **given)))
-            said = "Error: too dark" if at == 0 else content
-            self.lines.append(("tool", call.name, dict(call.arguments), said))
-        self.turns += found[::-1]
+    def add_tool_results(self) -> None:
+        """Add the tools' results, in another order than their calls; the first tool failed."""
+        message = self.messages[-1]
+        results = []
+        for index, call in enumerate(message.tool_calls):
+            error = {"error": "too dark"} if index == 0 else {}
+            content = "" if index == 0 else f"light in {call.arguments['place']}"
+            results.append(Message.tool(ToolResult(call.id, call.name, content, **error)))
+            text = "Error: too dark" if index == 0 else content
+            self.expected_entries.append(("tool", call.name, dict(call.arguments), text))
+        self.messages += results[::-1]
 
-    def heard(self, way: str) -> list[Line]:
-        """What the last request says."""
-        found: list[Line] = []
+    def read_last_request(self, transport: str) -> list[Entry]:
+        """The entries of the last request."""
+        entries: list[Entry] = []
         calls = {}
-        for said in FORMATS[WAYS[way][2]].read(self.cloud.answered[-1].body):
-            text = "".join(map(str, said.pieces)).strip()
-            if said.role == "tool":
-                call = calls[said.answers]
-                found.append(("tool", call.name, call.arguments, text))
+        for message in FORMAT_RULES[TRANSPORTS[transport][2]].read(
+            self.cloud.accepted_requests[-1].body
+        ):
+            text = "".join(map(str, message.parts)).strip()
+            if message.role == "tool":
+                call = calls[message.tool_call_id]
+                entries.append(("tool", call.name, call.arguments, text))
                 continue
-            calls |= {call.id: call for call in said.calls}
-            asked = ((call.name, call.arguments) for call in said.calls)
-            found.append((said.role, text, *asked))
-        return _in_order(found)
+            calls |= {call.id: call for call in message.calls}
+            message_calls = ((call.name, call.arguments) for call in message.calls)
+            entries.append((message.role, text, *message_calls))
+        return _sort_results(entries)
 
 
-def _in_order(lines: Sequence[Line]) -> list[Line]:
-    """Results by the order of their calls, where the format lets them stand in any."""
-    found: list[Line] = []
-    calls: list[Line] = []
-    for tool, group in itertools.groupby(lines, lambda line: line[0] == "tool"):
-        some = list(group)
-        if tool:
-            some.sort(key=lambda line: calls.index(line[1:3]))
+def _sort_results(entries: Sequence[Entry]) -> list[Entry]:
+    """Sort results by their calls, because some formats allow any order."""
+    sorted_entries: list[Entry] = []
+    calls: list[Entry] = []
+    for is_tool, group in itertools.groupby(entries, lambda line: line[0] == "tool"):
+        members = list(group)
+        if is_tool:
+            members.sort(key=lambda line: calls.index(line[1:3]))
         else:
-            calls = list(some[-1][2:])
-        found += some
-    return found
+            calls = list(members[-1][2:])
+        sorted_entries += members
+    return sorted_entries
 
 
-def looks(*places: str) -> Said:
-    """An answer that calls a tool for each place, with ids that every other such answer has."""
-    return Said("", tuple(("look", {"place": place}) for place in places))
+def make_look_reply(*places: str) -> ScriptedReply:
+    """A reply with a tool call for each place; all such replies use the same ids."""
+    return ScriptedReply("", tuple(("look", {"place": place}) for place in places))
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "streamed"])
-def talk(
-    request: pytest.FixtureRequest, cloud: Inference, profile: Path, runtime: Runtime
-) -> Iterator[Talk]:
-    talk = Talk(cloud, runtime, streamed=request.param)
-    yield talk
-    talk.close()
-    assert not cloud.refused
+def conversation(
+    request: pytest.FixtureRequest, cloud: InferenceCloud, profile: Path, runtime: Runtime
+) -> Iterator[Conversation]:
+    conversation = Conversation(cloud, runtime, streamed=request.param)
+    yield conversation
+    conversation.close()
+    assert not cloud.rejection_reasons
 
 
-# -- one way in, and all of them in turn -------------------------------------------------------
+# -- one transport, and several ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_conversation_of_several_rounds_of_parallel_calls(talk: Talk, way: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_conversation_of_several_rounds_of_parallel_calls(
+    conversation: Conversation, transport: str
+) -> None:
     for number in range(3):
-        talk.user(f"What is there, the {number}th time?")
-        talk.ask(way, looks(f"cellar {number}", f"attic {number}"))
-        talk.results()
-        talk.ask(way, looks(f"garden {number}", f"attic {number}"))
-        talk.results()
-        talk.ask(way, Said(f"Light, {number}."))
-    assert len(talk.cloud.accepted) == 9
+        conversation.add_user_message(f"What is there, the {number}th time?")
+        conversation.complete(transport, make_look_reply(f"cellar {number}", f"attic {number}"))
+        conversation.add_tool_results()
+        conversation.complete(transport, make_look_reply(f"garden {number}", f"attic {number}"))
+        conversation.add_tool_results()
+        conversation.complete(transport, ScriptedReply(f"Light, {number}."))
+    assert len(conversation.cloud.accepted_key_ids) == 9
 
 
-def test_a_conversation_that_moves_after_each_round(talk: Talk) -> None:
-    for number, way in enumerate(TOUR):
-        talk.user(f"What is there, the {number}th time?")
-        talk.ask(way, looks(f"cellar {number}", f"attic {number}"))
-        talk.results()
-        talk.ask(way, Said(f"Light, {number}."))
-    assert len(talk.lines) == 1 + 5 * len(TOUR)
+def test_a_conversation_that_moves_after_each_round(conversation: Conversation) -> None:
+    for number, transport in enumerate(TRANSPORT_SEQUENCE):
+        conversation.add_user_message(f"What is there, the {number}th time?")
+        conversation.complete(transport, make_look_reply(f"cellar {number}", f"attic {number}"))
+        conversation.add_tool_results()
+        conversation.complete(transport, ScriptedReply(f"Light, {number}."))
+    assert len(conversation.expected_entries) == 1 + 5 * len(TRANSPORT_SEQUENCE)
 
 
-def test_a_conversation_that_moves_between_the_calls_and_their_results(talk: Talk) -> None:
-    for number, (one, other) in enumerate(itertools.pairwise(TOUR)):
-        talk.user(f"What is there, the {number}th time?")
-        talk.ask(one, looks(f"cellar {number}", f"attic {number}"))
-        talk.results()
-        talk.ask(other, looks("garden", f"attic {number}"))
-        talk.results()
-        talk.ask(one, Said(f"Light, {number}."))
+def test_a_conversation_that_moves_between_the_calls_and_their_results(
+    conversation: Conversation,
+) -> None:
+    for number, (first, second) in enumerate(itertools.pairwise(TRANSPORT_SEQUENCE)):
+        conversation.add_user_message(f"What is there, the {number}th time?")
+        conversation.complete(first, make_look_reply(f"cellar {number}", f"attic {number}"))
+        conversation.add_tool_results()
+        conversation.complete(second, make_look_reply("garden", f"attic {number}"))
+        conversation.add_tool_results()
+        conversation.complete(first, ScriptedReply(f"Light, {number}."))
 
 
-def test_a_stored_conversation_goes_on_by_id_wherever_it_began(talk: Talk) -> None:
-    talk.user("Look around.")
-    talk.ask("generic", looks("cellar", "attic"))
-    talk.results()
-    talk.ask("cohere", Said("Light in the attic."))
-    talk.user("And now?")
-    state = talk.ask("stored", looks("cellar", "garden")).provider_state  # is told everything
+def test_a_stored_conversation_continues_by_id(conversation: Conversation) -> None:
+    conversation.add_user_message("Look around.")
+    conversation.complete("generic", make_look_reply("cellar", "attic"))
+    conversation.add_tool_results()
+    conversation.complete("cohere", ScriptedReply("Light in the attic."))
+    conversation.add_user_message("And now?")
+    state = conversation.complete(
+        "stored", make_look_reply("cellar", "garden")
+    ).provider_state  # gets all messages
     assert state is not None
-    talk.results()
-    answer = talk.ask("stored", Said("Light in the garden."), state)
-    body = talk.cloud.sent
+    conversation.add_tool_results()
+    response = conversation.complete("stored", ScriptedReply("Light in the garden."), state)
+    body = conversation.cloud.last_body
     assert body["previous_response_id"] == state["previous_response_id"]
     assert [(item["type"], item["call_id"]) for item in body["input"]] == [
         ("function_call_output", "call_2"),
         ("function_call_output", "call_1"),
     ]
-    talk.user("Which of them?")
-    talk.ask("stored", Said("The garden."), answer.provider_state)
-    (item,) = talk.cloud.sent["input"]
+    conversation.add_user_message("Which of them?")
+    conversation.complete("stored", ScriptedReply("The garden."), response.provider_state)
+    (item,) = conversation.cloud.last_body["input"]
     assert item["content"] == [{"type": "input_text", "text": "Which of them?"}]
-    talk.user("Are you sure?")
-    for way in ("unstored", "cohere", "chat"):  # are told everything, too
-        talk.ask(way, Said("Yes."))
-        assert "previous_response_id" not in talk.cloud.sent
-        talk.user("Really?")
+    conversation.add_user_message("Are you sure?")
+    for transport in ("unstored", "cohere", "chat"):  # get all messages, too
+        conversation.complete(transport, ScriptedReply("Yes."))
+        assert "previous_response_id" not in conversation.cloud.last_body
+        conversation.add_user_message("Really?")
 
 
-# -- a session of the responses API ------------------------------------------------------------
+# -- the responses API -------------------------------------------------------------------------
 
 
-class Keeper:
-    """Answers from what it is told and what it has kept, as the service does.
+class ConversationStore:
+    """Replies from the request and the stored items, as the service does.
 
-    :ivar kept: the items of each conversation that it was to store, by the id of its answer.
+    :ivar stored_items: the items of each stored conversation, by the id of its response.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[str, list[Any]] = {}
+        self.stored_items: dict[str, list[Any]] = {}
 
     def __call__(self, received: Received) -> Reply:
         body = received.json()
-        before = body.get("previous_response_id")
-        if before is not None and before not in self.kept:
-            words = f"Previous response with id '{before}' not found."
-            return refusal(404, "previous_response_not_found", words)
-        known = [*self.kept.get(before, []), *body["input"]]
-        items = self.answer(known, bool(body.get("tools")))
-        made = f"resp_{len(self.kept)}"
+        previous_id = body.get("previous_response_id")
+        if previous_id is not None and previous_id not in self.stored_items:
+            error_message = f"Previous response with id '{previous_id}' not found."
+            return make_error_reply(404, "previous_response_not_found", error_message)
+        history = [*self.stored_items.get(previous_id, []), *body["input"]]
+        items = self.make_output(history, bool(body.get("tools")))
+        response_id = f"resp_{len(self.stored_items)}"
         if body["store"]:
-            self.kept[made] = [*known, *items]
-        return (stream_reply if body.get("stream") else whole_reply)(*items, id=made)
+            self.stored_items[response_id] = [*history, *items]
+        return (build_stream_reply if body.get("stream") else build_reply)(*items, id=response_id)
 
-    def answer(self, known: list[Any], tools: bool) -> tuple[Any, ...]:
-        last = known[-1]
+    def make_output(self, items: list[Any], tools: bool) -> tuple[Any, ...]:
+        last = items[-1]
         if last["type"] == "function_call_output":
-            calls = [item["call_id"] for item in known if item["type"] == "function_call"]
-            given = [item for item in known if item["type"] == "function_call_output"]
-            assert [item["call_id"] for item in given] == calls
-            return (message("; ".join(item["output"] for item in given)),)
+            calls = [item["call_id"] for item in items if item["type"] == "function_call"]
+            results = [item for item in items if item["type"] == "function_call_output"]
+            assert [item["call_id"] for item in results] == calls
+            return (make_message_item("; ".join(item["output"] for item in results)),)
         if "Look" in str(last) and tools:
-            named = {"type": "function_call", "name": "look", "status": "completed"}
+            call = {"type": "function_call", "name": "look", "status": "completed"}
             return tuple(
-                {**named, "id": f"fc_{at}", "call_id": f"call_{at}", "arguments": arguments}
-                for at, arguments in enumerate(('{"place":"cellar"}', '{"place":"attic"}'))
+                {**call, "id": f"fc_{index}", "call_id": f"call_{index}", "arguments": arguments}
+                for index, arguments in enumerate(('{"place":"cellar"}', '{"place":"attic"}'))
             )
         if "What is my name?" in str(last):
-            return (message("You are Ada." if "I am Ada" in str(known) else "I do not know."),)
-        return (message("Noted."),)
+            return (
+                make_message_item("You are Ada." if "I am Ada" in str(items) else "I do not know."),
+            )
+        return (make_message_item("Noted."),)
 
 
-def test_a_session_of_four_parts(cloud: Inference, profile: Path, backend: str) -> None:
-    keeper = Keeper()
-    cloud.always(keeper)
+def test_unstored_and_stored_conversations(
+    cloud: InferenceCloud, profile: Path, backend: str
+) -> None:
+    store = ConversationStore()
+    cloud.set_default_reply(store)
 
     async def unstored() -> None:
-        async with MODELS["responses"](cloud, store=False) as model:
+        async with MODEL_FACTORIES["responses"](cloud, store=False) as model:
             assert not model.server_stateful
-            turns = [Message.user("I am Ada."), Message.user("Remember that.")]
-            turns.append(await model.ainvoke(turns))
-            turns.append(Message.user("What is my name?"))
-            answer = await model.complete(turns)
-            assert (answer.content, answer.provider_state) == ("You are Ada.", None)
-            assert len(cloud.sent["input"]) == 4
-            answer = await model.complete(turns[-1:])
-            assert answer.content == "I do not know."
-        assert not keeper.kept
+            messages = [Message.user("I am Ada."), Message.user("Remember that.")]
+            messages.append(await model.ainvoke(messages))
+            messages.append(Message.user("What is my name?"))
+            response = await model.complete(messages)
+            assert (response.content, response.provider_state) == ("You are Ada.", None)
+            assert len(cloud.last_body["input"]) == 4
+            response = await model.complete(messages[-1:])
+            assert response.content == "I do not know."
+        assert not store.stored_items
 
     async def stored() -> None:
-        async with MODELS["responses"](cloud) as model:
+        async with MODEL_FACTORIES["responses"](cloud) as model:
             assert model.server_stateful
-            turns = [Message.user("I am Ada.")]
-            answer = await model.complete(turns)
-            turns += [answer.message, Message.user("What is my name?")]
-            for said in (turns, turns[-1:]):  # the whole list or the new message: sent is the same
-                recalled = await model.complete(said, provider_state=answer.provider_state)
+            messages = [Message.user("I am Ada.")]
+            response = await model.complete(messages)
+            messages += [response.message, Message.user("What is my name?")]
+            for prompt in (
+                messages,
+                messages[-1:],
+            ):  # all messages or the new one: the request is the same
+                recalled = await model.complete(prompt, provider_state=response.provider_state)
                 assert recalled.content == "You are Ada."
-                (item,) = cloud.sent["input"]
+                (item,) = cloud.last_body["input"]
                 assert item["content"][0]["text"] == "What is my name?"
 
             state = recalled.provider_state
-            asked = await model.complete("Look around.", [LOOK], provider_state=state)
-            assert [call.arguments["place"] for call in asked.tool_calls] == ["cellar", "attic"]
+            response_with_calls = await model.complete(
+                "Look around.", [LOOK_TOOL], provider_state=state
+            )
+            assert [call.arguments["place"] for call in response_with_calls.tool_calls] == [
+                "cellar",
+                "attic",
+            ]
             results = [
                 Message.tool(ToolResult(call.id, call.name, f"light in {call.arguments['place']}"))
-                for call in asked.tool_calls
+                for call in response_with_calls.tool_calls
             ]
-            state = asked.provider_state
-            told = await model.complete(results, [LOOK], provider_state=state)
-            assert told.content == "light in cellar; light in attic"
-            assert len(cloud.sent["input"]) == 2
+            state = response_with_calls.provider_state
+            final_response = await model.complete(results, [LOOK_TOOL], provider_state=state)
+            assert final_response.content == "light in cellar; light in attic"
+            assert len(cloud.last_body["input"]) == 2
 
-            state = told.provider_state
+            state = final_response.provider_state
             async with model.stream("What is my name?", provider_state=state) as events:
-                found = [event async for event in events]
-            last = check_law(found)
+                events_list = [event async for event in events]
+            last = check_streaming_law(events_list)
             assert last.content == "You are Ada."
-            assert len([event for event in found if event.content]) > 1
-            assert len(cloud.sent["input"]) == 1
+            assert len([event for event in events_list if event.content]) > 1
+            assert len(cloud.last_body["input"]) == 1
             recalled = await model.complete("What is my name?", provider_state=last.provider_state)
             assert recalled.content == "You are Ada."
-        assert len(keeper.kept) == 7
+        assert len(store.stored_items) == 7
 
-    run(backend, unstored)
-    run(backend, stored)
-    assert not cloud.refused
-    assert {request.path for request in cloud.answered} == {RESPONSES}
+    run_async(backend, unstored)
+    run_async(backend, stored)
+    assert not cloud.rejection_reasons
+    assert {request.path for request in cloud.accepted_requests} == {RESPONSES_PATH}

@@ -25,36 +25,48 @@ from locus.models.providers.oci import (
     OCIResponsesStateLostError,
     chat,
 )
-from locus.models.providers.oci._signing import OCISigner, signer_for
-from locus.models.providers.oci.settings import auth_of
+from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._signer_cache import get_signer
+from locus.models.providers.oci.authentication import resolve_auth
 from locus.testing.loopback_server import Reply
-from tests.support import runtimes
-from tests.support.decoding import check_law
+from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
+from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
-from tests.support.oci.cloud import CHAT, COMPARTMENT
-from tests.support.oci.crypto import TENANCY, USER, fingerprint, key, pem, token
+from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
+from tests.support.oci.crypto import (
+    TENANCY,
+    USER,
+    compute_fingerprint,
+    get_private_key,
+    make_token,
+    to_pem,
+)
 from tests.support.oci.inference import (
-    COST,
-    MODELS,
-    NATIVE,
-    RESPONSES,
-    THREE,
-    Inference,
-    Said,
-    refusal,
+    EXPECTED_USAGE,
+    MODEL_FACTORIES,
+    NATIVE_PATH,
+    ONE_PER_CLASS,
+    RESPONSES_PATH,
+    InferenceCloud,
+    ScriptedReply,
+    make_error_reply,
 )
 from tests.support.oci.profiles import write_profile
-from tests.support.oci.signed_models import QUICK, api_key_profile, metadata_at, write_key
-from tests.support.runtimes import TEXT, Runtime, text
+from tests.support.oci.signed_models import (
+    FAST_REFRESH_POLICY,
+    set_metadata_url,
+    write_api_key_profile,
+    write_key_file,
+)
+from tests.support.runtimes import Runtime
 
 pytest.importorskip("oci")
 
-no_leaks, runtime = runtimes.no_leaks, runtimes.runtime
-home, surroundings = profiles.home, signed_models.surroundings
+home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud, profile = inference.cloud, inference.profile
-pytestmark = [pytest.mark.sdk, pytest.mark.usefixtures("no_leaks", "surroundings")]
+pytestmark = [pytest.mark.sdk, pytest.mark.usefixtures("no_leaks", "isolated_environment")]
 
-LOOK = {
+LOOK_TOOL = {
     "type": "function",
     "function": {
         "name": "look",
@@ -67,103 +79,119 @@ LOOK = {
     },
 }
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
+RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
 PNG = b"\x89PNG\r\n"
 
-every_format = pytest.mark.parametrize("kind", MODELS)
-every_class = pytest.mark.parametrize("kind", THREE)
+every_format = pytest.mark.parametrize("model_name", MODEL_FACTORIES)
+every_class = pytest.mark.parametrize("model_name", ONE_PER_CLASS)
 
 
-# -- what they do ------------------------------------------------------------------------------
+# -- calls -------------------------------------------------------------------------------------
 
 
 @every_format
-def test_an_answer_is_the_same_whole_and_streamed(
-    cloud: Inference, profile: Path, runtime: Runtime, kind: str
+def test_a_response_is_the_same_complete_and_streamed(
+    cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str
 ) -> None:
-    model = MODELS[kind](cloud)
-    answer = runtime.ask(model, "hello")
-    found = runtime.stream(model, "hello")
+    model = MODEL_FACTORIES[model_name](cloud)
+    response = runtime.complete(model, "hello")
+    events = runtime.collect_events(model, "hello")
     runtime.close(model)
-    assert answer.content == text(found) == TEXT
-    assert [event.content for event in found if event.content] == list(runtimes.WORDS)
-    last = check_law(found)
-    assert (last.usage, last.finish_reason) == (answer.usage, "stop")
-    assert COST.items() <= answer.usage.items()
-    assert len(cloud.accepted) == 2
-    assert not cloud.refused
-    assert {request.headers["opc-compartment-id"] for request in cloud.answered} == {COMPARTMENT}
-    assert {"x-content-sha256", "content-length", "content-type"} <= set(cloud.signed)
+    assert response.content == join_text(events) == TEXT
+    assert [event.content for event in events if event.content] == list(TEXT_CHUNKS)
+    last = check_streaming_law(events)
+    assert (last.usage, last.finish_reason) == (response.usage, "stop")
+    assert EXPECTED_USAGE.items() <= response.usage.items()
+    assert len(cloud.accepted_key_ids) == 2
+    assert not cloud.rejection_reasons
+    assert {request.headers["opc-compartment-id"] for request in cloud.accepted_requests} == {
+        COMPARTMENT
+    }
+    assert {"x-content-sha256", "content-length", "content-type"} <= set(cloud.signed_headers)
 
 
 @every_format
-def test_a_round_of_tools(cloud: Inference, profile: Path, runtime: Runtime, kind: str) -> None:
+def test_a_round_of_tools(
+    cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str
+) -> None:
     places = [{"place": "here"}, {"place": "there"}]
-    looks = Said("", tuple(("look", place) for place in places))
-    model = MODELS[kind](cloud).bind_tools([LOOK])
-    cloud.says(looks, Said("nothing"), looks, Said("nothing"))
-    for ask in (runtime.ask, lambda *said: runtime.stream(*said)[-1].response):
-        asked = [Message.user("where?")]
-        answer = ask(model, asked)
-        assert [call.name for call in answer.tool_calls] == ["look", "look"]
-        assert [dict(call.arguments) for call in answer.tool_calls] == places
-        assert len({call.id for call in answer.tool_calls}) == 2
-        assert answer.finish_reason in ("tool_calls", "stop")
+    look_reply = ScriptedReply("", tuple(("look", place) for place in places))
+    model = MODEL_FACTORIES[model_name](cloud).bind_tools([LOOK_TOOL])
+    cloud.queue_replies(look_reply, ScriptedReply("nothing"), look_reply, ScriptedReply("nothing"))
+    for call_model in (runtime.complete, lambda *args: runtime.collect_events(*args)[-1].response):
+        question = [Message.user("where?")]
+        response = call_model(model, question)
+        assert [call.name for call in response.tool_calls] == ["look", "look"]
+        assert [dict(call.arguments) for call in response.tool_calls] == places
+        assert len({call.id for call in response.tool_calls}) == 2
+        assert response.finish_reason in ("tool_calls", "stop")
         results = [
             Message.tool(ToolResult(call.id, call.name, f"found in {call.arguments['place']}"))
-            for call in answer.tool_calls
+            for call in response.tool_calls
         ]
-        assert ask(model, [*asked, answer.message, *results]).content == "nothing"
-        sent = str(cloud.sent)
+        assert call_model(model, [*question, response.message, *results]).content == "nothing"
+        sent = str(cloud.last_body)
         assert sent.index("found in here") < sent.index("found in there")
     runtime.close(model)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "cohere"])
-def test_a_structured_answer(cloud: Inference, profile: Path, runtime: Runtime, kind: str) -> None:
-    model = MODELS[kind](cloud)
-    cloud.always(Said('{"city":"Rome"}'))
-    assert runtime.ask(model, "where?", response_format=FORMAT).content == '{"city":"Rome"}'
-    assert text(runtime.stream(model, "where?", response_format=FORMAT)) == '{"city":"Rome"}'
+@pytest.mark.parametrize(
+    "model_name", [model_name for model_name in MODEL_FACTORIES if model_name != "cohere"]
+)
+def test_a_structured_response(
+    cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str
+) -> None:
+    model = MODEL_FACTORIES[model_name](cloud)
+    cloud.set_default_reply(ScriptedReply('{"city":"Rome"}'))
+    assert (
+        runtime.complete(model, "where?", response_format=RESPONSE_FORMAT).content
+        == '{"city":"Rome"}'
+    )
+    assert (
+        join_text(runtime.collect_events(model, "where?", response_format=RESPONSE_FORMAT))
+        == '{"city":"Rome"}'
+    )
     runtime.close(model)
-    for request in cloud.answered:
+    for request in cloud.accepted_requests:
         body = request.json()
-        wanted = {
+        schema = {
             "chat": lambda body: body["response_format"]["json_schema"]["schema"],
             "responses": lambda body: body["text"]["format"]["schema"],
             "generic": lambda body: body["chatRequest"]["responseFormat"]["jsonSchema"]["schema"],
             "cohere2": lambda body: body["chatRequest"]["responseFormat"]["schema"],
-        }[kind](body)
-        assert wanted["properties"] == SCHEMA["properties"]
-    assert model.supports_structured_output is (kind in ("chat", "responses"))
+        }[model_name](body)
+        assert schema["properties"] == SCHEMA["properties"]
+    assert model.supports_structured_output is (model_name in ("chat", "responses"))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "cohere"])
-def test_an_image(cloud: Inference, profile: Path, runtime: Runtime, kind: str) -> None:
-    model = MODELS[kind](cloud)
-    seen = Message.user([TextPart("what is it?"), ImagePart(data=PNG, media_type="image/png")])
-    runtime.ask(model, [seen])
+@pytest.mark.parametrize(
+    "model_name", [model_name for model_name in MODEL_FACTORIES if model_name != "cohere"]
+)
+def test_an_image(cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str) -> None:
+    model = MODEL_FACTORIES[model_name](cloud)
+    message = Message.user([TextPart("what is it?"), ImagePart(data=PNG, media_type="image/png")])
+    runtime.complete(model, [message])
     runtime.close(model)
-    assert "data:image/png;base64,iVBORw0K" in str(cloud.sent)
+    assert "data:image/png;base64,iVBORw0K" in str(cloud.last_body)
 
 
-def test_command_r_sees_no_images(cloud: Inference, profile: Path) -> None:
-    seen = Message.user([ImagePart(data=PNG, media_type="image/png")])
+def test_command_r_takes_no_images(cloud: InferenceCloud, profile: Path) -> None:
+    message = Message.user([ImagePart(data=PNG, media_type="image/png")])
     with pytest.raises(ConfigurationError, match=r"messages\[0\].*image"):
-        MODELS["cohere"](cloud).complete_sync([seen])
-    assert not cloud.answered
+        MODEL_FACTORIES["cohere"](cloud).complete_sync([message])
+    assert not cloud.accepted_requests
 
 
-# -- who asks ----------------------------------------------------------------------------------
+# -- credentials -------------------------------------------------------------------------------
 
 
-def session(home: Path, made: str) -> None:
-    (home / "token").write_text(made)
+def write_session_profile(home: Path, token: str) -> None:
+    (home / "token").write_text(token)
     write_profile(
         home,
         "SESSION",
-        fingerprint=fingerprint(key("session")),
-        key_file=str(write_key(home, "session")),
+        fingerprint=compute_fingerprint(get_private_key("session")),
+        key_file=str(write_key_file(home, "session")),
         tenancy=TENANCY,
         region="us-chicago-1",
         security_token_file=str(home / "token"),
@@ -172,20 +200,26 @@ def session(home: Path, made: str) -> None:
 
 @every_class
 def test_a_session_token_signs(
-    cloud: Inference, tmp_path: Path, runtime: Runtime, kind: str
+    cloud: InferenceCloud, tmp_path: Path, runtime: Runtime, model_name: str
 ) -> None:
-    made = token("auth service", key("session").public_key(), 60)
-    session(tmp_path, made)
-    model = MODELS[kind](cloud, profile="SESSION")
-    assert runtime.ask(model, "hello").content == text(runtime.stream(model, "hello")) == TEXT
+    token = make_token("auth service", get_private_key("session").public_key(), 60)
+    write_session_profile(tmp_path, token)
+    model = MODEL_FACTORIES[model_name](cloud, profile="SESSION")
+    assert (
+        runtime.complete(model, "hello").content
+        == join_text(runtime.collect_events(model, "hello"))
+        == TEXT
+    )
     runtime.close(model)
-    assert cloud.accepted == [f"ST${made}"] * 2
+    assert cloud.accepted_key_ids == [f"ST${token}"] * 2
 
 
 @every_class
-def test_a_key_with_a_passphrase_signs(cloud: Inference, tmp_path: Path, kind: str) -> None:
-    api_key_profile(tmp_path, "LOCKED", pass_phrase="correct horse")
-    model = MODELS[kind](cloud, profile="LOCKED")
+def test_a_key_with_a_passphrase_signs(
+    cloud: InferenceCloud, tmp_path: Path, model_name: str
+) -> None:
+    write_api_key_profile(tmp_path, "LOCKED", pass_phrase="correct horse")
+    model = MODEL_FACTORIES[model_name](cloud, profile="LOCKED")
     assert model.complete_sync("hello").content == TEXT
     model.close_sync()
     assert "correct horse" not in repr(model)
@@ -193,217 +227,249 @@ def test_a_key_with_a_passphrase_signs(cloud: Inference, tmp_path: Path, kind: s
 
 @every_class
 def test_a_key_in_the_environment_signs_without_any_file(
-    cloud: Inference, surroundings: pytest.MonkeyPatch, kind: str
+    cloud: InferenceCloud, isolated_environment: pytest.MonkeyPatch, model_name: str
 ) -> None:
-    said = {"USER": USER, "TENANCY": TENANCY, "FINGERPRINT": fingerprint(key("user"))}
-    for name, value in {**said, "KEY_CONTENT": pem(key("user"))}.items():
-        surroundings.setenv(f"OCI_CLI_{name}", value)
-    model = MODELS[kind](cloud)
+    variables = {
+        "USER": USER,
+        "TENANCY": TENANCY,
+        "FINGERPRINT": compute_fingerprint(get_private_key("user")),
+    }
+    for name, value in {**variables, "KEY_CONTENT": to_pem(get_private_key("user"))}.items():
+        isolated_environment.setenv(f"OCI_CLI_{name}", value)
+    model = MODEL_FACTORIES[model_name](cloud)
     assert model.complete_sync("hello").content == TEXT
     model.close_sync()
-    assert len(cloud.accepted) == 1
+    assert len(cloud.accepted_key_ids) == 1
 
 
 @every_class
 def test_an_instance_signs_with_the_token_of_the_auth_service(
-    cloud: Inference, surroundings: pytest.MonkeyPatch, runtime: Runtime, kind: str
+    cloud: InferenceCloud,
+    isolated_environment: pytest.MonkeyPatch,
+    runtime: Runtime,
+    model_name: str,
 ) -> None:
-    metadata_at(f"{cloud.url}/opc/v2", surroundings)
-    surroundings.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", cloud.url)
-    model = MODELS[kind](cloud, auth_type="instance_principal")
-    assert runtime.ask(model, "hello").content == text(runtime.stream(model, "hello")) == TEXT
+    set_metadata_url(f"{cloud.url}/opc/v2", isolated_environment)
+    isolated_environment.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", cloud.url)
+    model = MODEL_FACTORIES[model_name](cloud, auth_type="instance_principal")
+    assert (
+        runtime.complete(model, "hello").content
+        == join_text(runtime.collect_events(model, "hello"))
+        == TEXT
+    )
     runtime.close(model)
-    assert cloud.accepted == [f"ST${cloud.issued[0]}"] * 2
-    assert cloud.asked == ["x509"]
+    assert cloud.accepted_key_ids == [f"ST${cloud.issued_tokens[0]}"] * 2
+    assert cloud.token_requests == ["x509"]
 
 
-@pytest.mark.parametrize("kind", ["chat", "responses"])
+@pytest.mark.parametrize("model_name", ["chat", "responses"])
 def test_an_api_key_of_the_service_is_a_bearer_token(
-    cloud: Inference, runtime: Runtime, kind: str
+    cloud: InferenceCloud, runtime: Runtime, model_name: str
 ) -> None:
-    cloud.bearer = "sk-of-the-service-0123456789"
-    model = MODELS[kind](cloud, api_key=cloud.bearer)
-    assert runtime.ask(model, "hello").content == text(runtime.stream(model, "hello")) == TEXT
-    cloud.bearer = "another"
-    with pytest.raises(AuthenticationError, match="no such key") as caught:
-        runtime.ask(model, "hello")
+    cloud.bearer_key = "sk-of-the-service-0123456789"
+    model = MODEL_FACTORIES[model_name](cloud, api_key=cloud.bearer_key)
+    assert (
+        runtime.complete(model, "hello").content
+        == join_text(runtime.collect_events(model, "hello"))
+        == TEXT
+    )
+    cloud.bearer_key = "another"
+    with pytest.raises(AuthenticationError, match="no such key") as exc_info:
+        runtime.complete(model, "hello")
     runtime.close(model)
-    assert not cloud.accepted
-    assert "sk-of-the-service" not in f"{caught.value!r} {model!r}"
-    assert all("x-content-sha256" not in request.headers for request in cloud.answered)
+    assert not cloud.accepted_key_ids
+    assert "sk-of-the-service" not in f"{exc_info.value!r} {model!r}"
+    assert all("x-content-sha256" not in request.headers for request in cloud.accepted_requests)
 
 
-def test_a_bearer_token_needs_no_compartment(cloud: Inference) -> None:
-    cloud.bearer = "sk-of-the-service-0123456789"
-    for kind in ("chat", "responses"):
-        model = MODELS[kind](cloud, api_key=cloud.bearer, compartment_id=None)
+def test_a_bearer_token_needs_no_compartment(cloud: InferenceCloud) -> None:
+    cloud.bearer_key = "sk-of-the-service-0123456789"
+    for model_name in ("chat", "responses"):
+        model = MODEL_FACTORIES[model_name](cloud, api_key=cloud.bearer_key, compartment_id=None)
         assert model.complete_sync("hello").content == TEXT
         model.close_sync()
-        assert "opc-compartment-id" not in cloud.answered[-1].headers
+        assert "opc-compartment-id" not in cloud.accepted_requests[-1].headers
 
 
 @every_class
-def test_after_a_401_it_signs_once_more_with_the_newer_key(
-    cloud: Inference,
+def test_after_a_401_it_signs_again_with_the_newer_key(
+    cloud: InferenceCloud,
     tmp_path: Path,
     runtime: Runtime,
-    kind: str,
+    model_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = token("auth service", key("session").public_key(), 60)
-    session(tmp_path, first)
-    auth = auth_of(profile="SESSION")
-    monkeypatch.setattr(signer_for(auth), "_pace", QUICK)
-    model = MODELS[kind](cloud, profile="SESSION")
-    runtime.ask(model, "hello")
-    cloud.distrusted.add(first)
-    second = token("auth service", key("session").public_key(), 60)
+    first = make_token("auth service", get_private_key("session").public_key(), 60)
+    write_session_profile(tmp_path, first)
+    auth = resolve_auth(profile="SESSION")
+    monkeypatch.setattr(get_signer(auth), "_refresh_policy", FAST_REFRESH_POLICY)
+    model = MODEL_FACTORIES[model_name](cloud, profile="SESSION")
+    runtime.complete(model, "hello")
+    cloud.revoked_tokens.add(first)
+    second = make_token("auth service", get_private_key("session").public_key(), 60)
     (tmp_path / "token").write_text(second)
-    assert text(runtime.stream(model, "hello")) == TEXT
-    assert cloud.accepted == [f"ST${first}", f"ST${second}"]
-    assert len(cloud.refused) == 1
-    cloud.distrusted.add(second)
-    with pytest.raises(AuthenticationError, match="revoked") as caught:
-        runtime.ask(model, "hello")
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
+    assert cloud.accepted_key_ids == [f"ST${first}", f"ST${second}"]
+    assert len(cloud.rejection_reasons) == 1
+    cloud.revoked_tokens.add(second)
+    with pytest.raises(AuthenticationError, match="revoked") as exc_info:
+        runtime.complete(model, "hello")
     runtime.close(model)
-    assert len(cloud.refused) == 2  # nothing newer: not sent again
-    assert "check the profile" in str(caught.value)
-    assert second not in f"{caught.value!r} {caught.value.body}"
+    assert len(cloud.rejection_reasons) == 2  # there is no newer token: not sent again
+    assert "check the profile" in str(exc_info.value)
+    assert second not in f"{exc_info.value!r} {exc_info.value.body}"
 
 
-# -- brought connections -----------------------------------------------------------------------
+# -- custom clients ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 @every_class
-def test_what_a_brought_client_adds_is_signed_and_what_contradicts_is_dropped(
-    cloud: Inference, profile: Path, runtime: Runtime, kind: str, library: str
+def test_additions_of_a_custom_client_are_signed_and_its_credentials_removed(
+    cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str, library: str
 ) -> None:
     module: Any = pytest.importorskip(library)
-    said: dict[str, Any] = {
+    client_arguments: dict[str, Any] = {
         "auth": ("user", "password"),
         "params": {"via": "a b"},
         "headers": {"Authorization": "Bearer foreign", "API-Key": "foreign", "x-mine": "1"},
     }
-    both = (module.Client(**said), module.AsyncClient(**said))
-    model = MODELS[kind](cloud, http_client=both)
-    assert runtime.ask(model, "hello").content == TEXT
-    assert text(runtime.stream(model, "hello")) == TEXT
-    assert len(cloud.accepted) == 2
-    for request in cloud.answered:
+    clients = (module.Client(**client_arguments), module.AsyncClient(**client_arguments))
+    model = MODEL_FACTORIES[model_name](cloud, http_client=clients)
+    assert runtime.complete(model, "hello").content == TEXT
+    assert join_text(runtime.collect_events(model, "hello")) == TEXT
+    assert len(cloud.accepted_key_ids) == 2
+    for request in cloud.accepted_requests:
         assert "via=a" in request.target
         assert request.headers["x-mine"] == "1"
         assert "foreign" not in str(request.headers)
-    both[0].close()
-    runtime.close(_Closing(both[1]))
+    clients[0].close()
+    runtime.close(_CloseableClient(clients[1]))
 
 
 @attrs.frozen
-class _Closing:
-    """A client, to be closed where its connections live."""
+class _CloseableClient:
+    """A client that is closed in the event loop of its connections."""
 
     client: Any
 
     def close_sync(self) -> None:
-        """It has none: it was not used."""
+        """Does nothing: the blocking client was not used."""
 
     async def aclose(self) -> None:
         await self.client.aclose()
 
 
-def test_models_with_the_same_credentials_share_a_signer(cloud: Inference, profile: Path) -> None:
-    signers = [MODELS[kind](cloud)._signer() for kind in ("chat", "responses", "chat")]
+def test_models_with_the_same_credentials_share_a_signer(
+    cloud: InferenceCloud, profile: Path
+) -> None:
+    signers = [
+        MODEL_FACTORIES[model_name](cloud)._signer() for model_name in ("chat", "responses", "chat")
+    ]
     assert isinstance(signers[0], OCISigner)
     assert len(set(map(id, signers))) == 1
 
 
-# -- the service's ways ------------------------------------------------------------------------
+# -- particularities of the service ------------------------------------------------------------
 
-every_native = pytest.mark.parametrize("kind", ["generic", "cohere", "cohere2"])
-LOOKS = Said("", (("look", {"place": "here"}),))
+every_oci_format = pytest.mark.parametrize("model_name", ["generic", "cohere", "cohere2"])
+LOOK_REPLY = ScriptedReply("", (("look", {"place": "here"}),))
 
 
-@every_native
-def test_an_answer_with_nothing_in_it_is_asked_for_again(
-    cloud: Inference,
+@every_oci_format
+def test_an_empty_response_is_requested_again(
+    cloud: InferenceCloud,
     profile: Path,
     runtime: Runtime,
-    kind: str,
+    model_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert chat.PAUSES == (0.5, 1.0)
-    monkeypatch.setattr(chat, "PAUSES", (0.01, 0.02))
-    model = MODELS[kind](cloud, max_retries=2)
-    for ask in (runtime.ask, lambda *said: runtime.stream(*said)[-1].response):
-        for empty, asked in ((2, 3), (3, 3)):
-            cloud.answered.clear()
-            cloud.says(*[Said("")] * empty)
-            assert ask(model, "hello").content == ("" if empty == 3 else TEXT)
-            assert len(cloud.answered) == asked
-        cloud.answered.clear()
-        cloud.says(LOOKS)  # a call is something
-        assert ask(model.bind_tools([LOOK]), "hello").tool_calls
-        cloud.says(Said(""))
-        assert ask(model.copy(max_retries=0), "hello").content == ""
-        assert len(cloud.answered) == 2
+    assert chat.EMPTY_RESPONSE_DELAYS == (0.5, 1.0)
+    monkeypatch.setattr(chat, "EMPTY_RESPONSE_DELAYS", (0.01, 0.02))
+    model = MODEL_FACTORIES[model_name](cloud, max_retries=2)
+    for call_model in (runtime.complete, lambda *args: runtime.collect_events(*args)[-1].response):
+        for empty_count, request_count in ((2, 3), (3, 3)):
+            cloud.accepted_requests.clear()
+            cloud.queue_replies(*[ScriptedReply("")] * empty_count)
+            assert call_model(model, "hello").content == ("" if empty_count == 3 else TEXT)
+            assert len(cloud.accepted_requests) == request_count
+        cloud.accepted_requests.clear()
+        cloud.queue_replies(LOOK_REPLY)  # a response with a call is not empty
+        assert call_model(model.bind_tools([LOOK_TOOL]), "hello").tool_calls
+        cloud.queue_replies(ScriptedReply(""))
+        assert call_model(model.copy(max_retries=0), "hello").content == ""
+        assert len(cloud.accepted_requests) == 2
     runtime.close(model)
 
 
-@every_native
-def test_where_streams_are_refused_the_answer_comes_whole(
-    cloud: Inference, profile: Path, runtime: Runtime, kind: str
+@every_oci_format
+def test_if_streaming_is_not_supported_the_response_is_one_event(
+    cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str
 ) -> None:
-    model = MODELS[kind](cloud)
-    cloud.says(refusal(400, "InvalidParameter", "Streaming is not supported for this model."))
-    (only,) = runtime.stream(model, "hello")
-    assert (only.content, only.done) == (TEXT, True)
-    assert only.response is not None
-    assert [r.json()["chatRequest"].get("isStream") for r in cloud.answered] == [True, None]
-    cloud.says(refusal(400, "InvalidParameter", "No such thing."))
+    model = MODEL_FACTORIES[model_name](cloud)
+    cloud.queue_replies(
+        make_error_reply(400, "InvalidParameter", "Streaming is not supported for this model.")
+    )
+    (event,) = runtime.collect_events(model, "hello")
+    assert (event.content, event.done) == (TEXT, True)
+    assert event.response is not None
+    assert [
+        request.json()["chatRequest"].get("isStream") for request in cloud.accepted_requests
+    ] == [
+        True,
+        None,
+    ]
+    cloud.queue_replies(make_error_reply(400, "InvalidParameter", "No such thing."))
     with pytest.raises(BadRequestError, match="No such thing"):
-        runtime.stream(model, "hello")
-    cloud.says(Reply.sse([{"code": 500, "message": "Streaming broke."}], done=False))
+        runtime.collect_events(model, "hello")
+    cloud.queue_replies(Reply.sse([{"code": 500, "message": "Streaming broke."}], done=False))
     with pytest.raises(InternalServerError, match="Streaming broke"):
-        runtime.stream(model, "hello")
+        runtime.collect_events(model, "hello")
     runtime.close(model)
-    assert len(cloud.answered) == 4
+    assert len(cloud.accepted_requests) == 4
 
 
-def test_a_dedicated_cluster_is_asked_by_its_endpoint(cloud: Inference, profile: Path) -> None:
+def test_a_dedicated_cluster_is_called_by_its_endpoint(
+    cloud: InferenceCloud, profile: Path
+) -> None:
     endpoint = "ocid1.generativeaiendpoint.oc1.us-chicago-1.amaaaaaa"
-    for said, form, provider in (
+    for arguments, api_format, provider in (
         ({}, "GENERIC", "generic"),
         ({"api_format": "COHERE"}, "COHERE", "cohere"),
     ):
-        model = MODELS["generic"](cloud, model=endpoint, **said)
+        model = MODEL_FACTORIES["generic"](cloud, model=endpoint, **arguments)
         assert model.provider == provider
         assert model.complete_sync("hello").content == TEXT
         model.close_sync()
         mode = {"servingType": "DEDICATED", "endpointId": endpoint}
-        assert cloud.sent["servingMode"] == mode
-        assert cloud.sent["chatRequest"]["apiFormat"] == form
+        assert cloud.last_body["servingMode"] == mode
+        assert cloud.last_body["chatRequest"]["apiFormat"] == api_format
 
 
-def test_gemini_gets_one_call_a_turn(cloud: Inference, profile: Path) -> None:
-    model = MODELS["generic"](cloud, model="google.gemini-2.5-pro").bind_tools([LOOK])
-    cloud.says(Said("", (("look", {"place": "here"}), ("look", {"place": "there"}))))
-    asked = Message.user("where?")
-    answer = model.complete_sync([asked])
-    results = [Message.tool(ToolResult(c.id, c.name, "found")) for c in answer.tool_calls]
+def test_gemini_gets_one_call_per_message(cloud: InferenceCloud, profile: Path) -> None:
+    model = MODEL_FACTORIES["generic"](cloud, model="google.gemini-2.5-pro").bind_tools([LOOK_TOOL])
+    cloud.queue_replies(
+        ScriptedReply("", (("look", {"place": "here"}), ("look", {"place": "there"})))
+    )
+    question = Message.user("where?")
+    response = model.complete_sync([question])
+    results = [
+        Message.tool(ToolResult(call.id, call.name, "found")) for call in response.tool_calls
+    ]
     assert len(results) == 2
-    model.complete_sync([asked, answer.message, *results])
+    model.complete_sync([question, response.message, *results])
     model.close_sync()
-    sent = cloud.sent["chatRequest"]["messages"]
-    roles = [(one["role"], len(one.get("toolCalls", ()))) for one in sent]
+    sent = cloud.last_body["chatRequest"]["messages"]
+    roles = [(message["role"], len(message.get("toolCalls", ()))) for message in sent]
     assert roles == [("USER", 0), *[("ASSISTANT", 1), ("TOOL", 0)] * 2]
 
 
-def test_responses_that_the_service_refuses(
-    cloud: Inference, profile: Path, runtime: Runtime
+def test_errors_of_the_responses_api(
+    cloud: InferenceCloud, profile: Path, runtime: Runtime
 ) -> None:
-    model = MODELS["responses"](cloud)
+    model = MODEL_FACTORIES["responses"](cloud)
     state = {"previous_response_id": "resp_1"}
-    for status, words, error, hint in (
+    for status, message, error, hint in (
         (404, "The project was not found.", OCIProjectRequiredError, "project_ocid="),
         (403, "opc-project-id is required", OCIProjectRequiredError, "project_ocid="),
         (404, "Previous response 'resp_1' not found", OCIResponsesStateLostError, "without"),
@@ -411,60 +477,64 @@ def test_responses_that_the_service_refuses(
         (403, "not allowed", PermissionDeniedError, "may not use"),
         (404, "no such model", NotFoundError, "no such model"),
     ):
-        for ask in (runtime.ask, runtime.stream):
-            cloud.says(refusal(status, "Refused", words))
-            with pytest.raises(error) as caught:
-                ask(model, "hello", provider_state=state)
-            assert type(caught.value) is error
-            assert caught.value.status_code == status
-            assert words in str(caught.value)
-            assert hint in str(caught.value)
+        for call_model in (runtime.complete, runtime.collect_events):
+            cloud.queue_replies(make_error_reply(status, "Refused", message))
+            with pytest.raises(error) as exc_info:
+                call_model(model, "hello", provider_state=state)
+            assert type(exc_info.value) is error
+            assert exc_info.value.status_code == status
+            assert message in str(exc_info.value)
+            assert hint in str(exc_info.value)
     runtime.close(model)
-    assert {request.path for request in cloud.answered} == {RESPONSES}  # nothing falls back
+    assert {request.path for request in cloud.accepted_requests} == {
+        RESPONSES_PATH
+    }  # no other API was called
 
 
-# -- by name, and by the environment -----------------------------------------------------------
+# -- by name, and from the environment ---------------------------------------------------------
 
 
-def test_a_name_finds_its_class_and_the_environment_the_rest(
-    cloud: Inference, profile: Path, surroundings: pytest.MonkeyPatch
+def test_get_model_chooses_the_class_and_reads_the_environment(
+    cloud: InferenceCloud, profile: Path, isolated_environment: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
         "OCI_ENDPOINT": cloud.url,
         "OCI_PROFILE": "DEFAULT",
         "OCI_COMPARTMENT_ID": COMPARTMENT,
     }.items():
-        surroundings.setenv(name, value)
+        isolated_environment.setenv(name, value)
     for name, path in {
-        "oci:cohere.command-r-plus": NATIVE,
-        "oci:ocid1.generativeaiendpoint.oc1.us-chicago-1.amaaaaaa": NATIVE,
-        "oci:cohere.command-a-03-2025": CHAT,
-        "oci:published.today:v1": CHAT,
+        "oci:cohere.command-r-plus": NATIVE_PATH,
+        "oci:ocid1.generativeaiendpoint.oc1.us-chicago-1.amaaaaaa": NATIVE_PATH,
+        "oci:cohere.command-a-03-2025": CHAT_PATH,
+        "oci:published.today:v1": CHAT_PATH,
     }.items():
         with get_model(name) as model:
             assert model.complete_sync("hello").content == TEXT
-        assert cloud.answered[-1].path == path
+        assert cloud.accepted_requests[-1].path == path
     with OCIResponsesModel("m", profile="DEFAULT") as model:
         assert model.complete_sync("hello").content == TEXT
-    assert cloud.answered[-1].path == RESPONSES
-    surroundings.delenv("OCI_PROFILE")
-    surroundings.setenv("OCI_GENAI_API_KEY", "sk-of-the-service")
-    cloud.bearer = "sk-of-the-service"
+    assert cloud.accepted_requests[-1].path == RESPONSES_PATH
+    isolated_environment.delenv("OCI_PROFILE")
+    isolated_environment.setenv("OCI_GENAI_API_KEY", "sk-of-the-service")
+    cloud.bearer_key = "sk-of-the-service"
     with get_model("oci:openai.gpt-4.1") as model:
         assert model.complete_sync("hello").content == TEXT
-    assert len(cloud.accepted) == 5
+    assert len(cloud.accepted_key_ids) == 5
 
 
-@pytest.mark.parametrize("made", [OCIChatCompletionsModel, OCIResponsesModel])
-def test_not_exactly_one_way_in_is_an_error_that_shows_the_ways(made: Any) -> None:
-    for said in (
+@pytest.mark.parametrize("model_class", [OCIChatCompletionsModel, OCIResponsesModel])
+def test_not_exactly_one_way_to_authenticate_is_an_error_that_shows_the_ways(
+    model_class: Any,
+) -> None:
+    for arguments in (
         {},
         {"profile": "DEFAULT", "api_key": "sk-secret-123456"},
         {"profile": "DEFAULT", "auth_type": "instance_principal", "compartment_id": COMPARTMENT},
         {"auth_type": "instance_principal"},
         {"auth_type": "magic", "compartment_id": COMPARTMENT},
     ):
-        with pytest.raises(ConfigurationError, match='profile="DEFAULT"') as caught:
-            made("m", **said)
-        assert 'api_key="…"' in str(caught.value)
-        assert "sk-secret" not in str(caught.value)
+        with pytest.raises(ConfigurationError, match='profile="DEFAULT"') as exc_info:
+            model_class("m", **arguments)
+        assert 'api_key="…"' in str(exc_info.value)
+        assert "sk-secret" not in str(exc_info.value)

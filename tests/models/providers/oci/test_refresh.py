@@ -1,6 +1,6 @@
-"""Credentials that expire: renewed in time, once, and without holding anybody up.
+"""Expiring credentials: refreshed in time, once, and without delaying the requests.
 
-Tokens are issued by a loopback auth service, and expire while the tests run.
+A loopback auth service issues the tokens, which expire while the tests run.
 """
 
 from __future__ import annotations
@@ -15,384 +15,403 @@ import anyio
 import pytest
 
 from locus.core.errors import AuthenticationError, LocusError
-from locus.models.providers.oci._signing import OCISigner, Pace, signer_for
-from locus.models.providers.oci.settings import auth_of
+from locus.models.providers.oci._refresh_policy import RefreshPolicy
+from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._signer_cache import get_signer
+from locus.models.providers.oci.authentication import resolve_auth
 from locus.testing.loopback_server import Received, Reply
-from tests.support import runtimes
+from tests.support.chat_replies import TEXT
 from tests.support.oci import profiles, signed_models
-from tests.support.oci.cloud import CHAT, COMPARTMENT
-from tests.support.oci.credential_services import Services
-from tests.support.oci.signed_models import quick, signed_model
-from tests.support.runtimes import TEXT, AtMost, Runtime, run, script
+from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
+from tests.support.oci.credential_services import CredentialServices
+from tests.support.oci.signed_models import make_signed_model, make_signer
+from tests.support.runtimes import Runtime, run_async
+from tests.support.subprocess_scripts import run_script
+from tests.support.timing import FOREVER, HangGuard, wait_until
 
 oci = pytest.importorskip("oci")
 
-backend, no_leaks, runtime = runtimes.backend, runtimes.no_leaks, runtimes.runtime
-home, surroundings = profiles.home, signed_models.surroundings
+home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud = signed_models.cloud
 pytestmark = [pytest.mark.sdk, pytest.mark.usefixtures("no_leaks")]
 
-MANY = 200
+REQUEST_COUNT = 200
 
 
-INSTANCE = auth_of(auth_type="instance_principal")
+INSTANCE_AUTH = resolve_auth(auth_type="instance_principal")
 
 
-def until(what: Any, seconds: float = 5.0) -> None:
-    """Wait for ``what()``."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.005)
+def expire_credentials(signer: OCISigner, *, expired: bool = False) -> None:
+    """As if time had passed: the credentials are due for a refresh, or have expired."""
+    cached = signer._cached
+    for name in ("refresh_at", "stale_at", "expires_at")[: 3 if expired else 1]:
+        object.__setattr__(cached, name, 0.0)
 
 
-def hurry(signer: OCISigner, *, expired: bool = False) -> None:
-    """As if time had gone by: the credentials are due, or have come to their end."""
-    held = signer._held
-    for name in ("refresh_at", "stale_at", "expires")[: 3 if expired else 1]:
-        object.__setattr__(held, name, 0.0)
-
-
-class AtLeast:
-    """``with AtLeast(seconds):`` fails where the block takes less."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        assert kind is not None or time.monotonic() >= self._began + self._seconds
-
-
-class Heartbeat:
-    """How long an event loop was held up, at the worst."""
+class Clock:
+    """What ``time.time`` returns: the time, plus ``offset`` seconds."""
 
     def __init__(self) -> None:
-        self.worst = 0.0
+        self._time, self.offset = time.time, 0.0
 
-    async def beat(self) -> None:
-        while True:
-            before = time.monotonic()
-            await anyio.sleep(0.005)
-            self.worst = max(self.worst, time.monotonic() - before)
+    def __call__(self) -> float:
+        return self._time() + self.offset
 
 
-def ask_many(runtime: str, model: Any, count: int = MANY) -> float:
-    """So many requests at once; how long an event loop was held up meanwhile."""
-    heart = Heartbeat()
-    if runtime == "blocking":
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    return clock
+
+
+def send_requests(
+    runtime_name: str,
+    model: Any,
+    count: int = REQUEST_COUNT,
+    closed_cloud: CredentialServices | None = None,
+) -> None:
+    """Send ``count`` requests at the same time.
+
+    :param closed_cloud: a cloud whose auth service they wait for. It is opened after it was asked
+        for a token, by the event loop that the requests run in: nothing may block the loop.
+    """
+    if runtime_name == "blocking":
         with ThreadPoolExecutor(32) as pool:
-            answers = list(pool.map(lambda _: model.complete_sync("hello").content, range(count)))
+            jobs = [pool.submit(model.complete_sync, "hello") for _ in range(count)]
+            if closed_cloud:
+                wait_until(lambda: closed_cloud.waiting_count, "a request for a token")
+                closed_cloud.is_open.set()
+            blocking_texts = [job.result().content for job in jobs]
         model.close_sync()
-        assert answers == [TEXT] * count
-        return 0.0
+        assert blocking_texts == [TEXT] * count
+        return
 
     async def main() -> None:
-        answers: list[str | None] = []
+        texts: list[str | None] = []
 
-        async def ask() -> None:
-            answers.append((await model.complete("hello")).content)
+        async def send_request() -> None:
+            texts.append((await model.complete("hello")).content)
 
-        async with anyio.create_task_group() as heartbeat:
-            heartbeat.start_soon(heart.beat)
-            async with anyio.create_task_group() as tasks:
-                for _ in range(count):
-                    tasks.start_soon(ask)
-            heartbeat.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(send_request)
+            if closed_cloud:
+                await anyio.to_thread.run_sync(wait_until, lambda: closed_cloud.waiting_count)
+                for _ in range(20):
+                    await anyio.sleep(0.001)
+                closed_cloud.is_open.set()
         await model.aclose()
-        assert answers == [TEXT] * count
+        assert texts == [TEXT] * count
 
-    run(runtime, main)
-    return heart.worst
+    run_async(runtime_name, main)
 
 
-EVERY = pytest.mark.parametrize("how", ["blocking", "asyncio", "trio"])
+every_runtime = pytest.mark.parametrize("runtime_name", ["blocking", "asyncio", "trio"])
 
 
 # -- across an expiry --------------------------------------------------------------------------
 
 
-@EVERY
+@every_runtime
 def test_many_requests_across_an_expiry_cause_one_refresh_and_no_failure(
-    cloud: Services, how: str
+    cloud: CredentialServices, clock: Clock, runtime_name: str
 ) -> None:
-    cloud.lives = [2.0, 3600.0]
-    signer = quick(INSTANCE)
-    signer.prepare()
-    began = time.monotonic()
-    model = signed_model(cloud, signer)
-    first = cloud.issued[0]
-    ask_many(how, model, 5)
-    assert cloud.accepted == [f"ST${first}"] * 5
-    until(lambda: time.monotonic() > began + 1.05)  # half its life is over
-    cloud.delay = 0.3
-    ask_many(how, model)
-    until(lambda: signer.version == 2)
-    until(lambda: time.monotonic() > began + 2.05)
-    ask_many(how, model, 50)
-    assert cloud.asked == ["x509"] * 2
-    assert set(cloud.accepted[-50:]) == {f"ST${cloud.issued[1]}"}
-    # Of a slow machine, some may have been overtaken by the end, and were sent once more.
-    assert set(cloud.refused) <= {"the token has expired"}
+    cloud.token_lifetimes = [100.0, 3600.0]
+    signer = make_signer(INSTANCE_AUTH)
+    signer.ensure_ready()
+    model = make_signed_model(cloud, signer)
+    first = cloud.issued_tokens[0]
+    send_requests(runtime_name, model, 5)
+    assert cloud.accepted_key_ids == [f"ST${first}"] * 5
+    clock.offset = 60.0  # half of its lifetime has passed
+    cloud.is_open.clear()
+    send_requests(runtime_name, model)  # they do not wait for the refresh
+    cloud.is_open.set()
+    wait_until(lambda: signer.credentials_version == 2)
+    clock.offset = 120.0
+    send_requests(runtime_name, model, 50)
+    assert cloud.token_requests == ["x509"] * 2
+    assert set(cloud.accepted_key_ids[-50:]) == {f"ST${cloud.issued_tokens[1]}"}
+    assert not cloud.rejection_reasons
     assert signer.last_refresh_error is None
 
 
-@EVERY
-def test_many_requests_after_an_expiry_wait_for_one_refresh(cloud: Services, how: str) -> None:
-    signer = quick(INSTANCE)
-    signer.prepare()
-    hurry(signer, expired=True)
-    cloud.delay = 0.3
-    ask_many(how, signed_model(cloud, signer))
-    assert cloud.asked == ["x509"] * 2
-    assert len(cloud.accepted) == MANY
-    assert not cloud.refused
+@every_runtime
+def test_many_requests_after_an_expiry_wait_for_one_refresh(
+    cloud: CredentialServices, runtime_name: str
+) -> None:
+    signer = make_signer(INSTANCE_AUTH)
+    signer.ensure_ready()
+    expire_credentials(signer, expired=True)
+    cloud.is_open.clear()
+    send_requests(runtime_name, make_signed_model(cloud, signer), closed_cloud=cloud)
+    assert cloud.token_requests == ["x509"] * 2
+    assert len(cloud.accepted_key_ids) == REQUEST_COUNT
+    assert not cloud.rejection_reasons
 
 
-@EVERY
-def test_many_requests_refused_at_once_cause_one_refresh(cloud: Services, how: str) -> None:
-    signer = quick(INSTANCE)
-    signer.prepare()
-    cloud.distrusted.add(cloud.issued[0])
-    cloud.delay = 0.3
-    ask_many(how, signed_model(cloud, signer))
-    assert cloud.asked == ["x509"] * 2
-    assert set(cloud.refused) == {"the token was revoked"}
-    assert len(cloud.accepted) == MANY
+@every_runtime
+def test_many_requests_rejected_at_once_cause_one_refresh(
+    cloud: CredentialServices, runtime_name: str
+) -> None:
+    signer = make_signer(INSTANCE_AUTH)
+    signer.ensure_ready()
+    cloud.revoked_tokens.add(cloud.issued_tokens[0])
+    cloud.is_open.clear()
+    send_requests(runtime_name, make_signed_model(cloud, signer), closed_cloud=cloud)
+    assert cloud.token_requests == ["x509"] * 2
+    assert set(cloud.rejection_reasons) == {"the token was revoked"}
+    assert len(cloud.accepted_key_ids) == REQUEST_COUNT
 
 
-@EVERY
-def test_many_first_requests_wait_for_one_token(cloud: Services, how: str) -> None:
-    cloud.delay = 0.3
-    ask_many(how, signed_model(cloud, quick(INSTANCE)))
-    assert cloud.asked == ["x509"]
+@every_runtime
+def test_many_first_requests_wait_for_one_token(
+    cloud: CredentialServices, runtime_name: str
+) -> None:
+    cloud.is_open.clear()
+    model = make_signed_model(cloud, make_signer(INSTANCE_AUTH))
+    send_requests(runtime_name, model, closed_cloud=cloud)
+    assert cloud.token_requests == ["x509"]
 
 
-def test_a_slow_auth_service_holds_up_no_event_loop(cloud: Services, backend: str) -> None:
-    cloud.delay = 0.6
-    signer = quick(INSTANCE)
-    model = signed_model(cloud, signer)
-    with AtLeast(0.6):
-        assert ask_many(backend, model, 5) < 0.4  # waits for the first token
-    hurry(signer)
-    before = time.monotonic()
-    assert ask_many(backend, model, 5) < 0.4  # does not wait for the second
-    assert signer.version == 1 or time.monotonic() > before + 0.6
-    until(lambda: signer.version == 2)
-    hurry(signer, expired=True)
-    with AtLeast(0.6):
-        assert ask_many(backend, model, 5) < 0.4
-    cloud.distrusted.update(cloud.issued)
-    with AtLeast(0.6):
-        assert ask_many(backend, model, 5) < 0.4  # refused
-    assert cloud.asked == ["x509"] * 4
+def test_a_slow_auth_service_does_not_block_the_event_loop(
+    cloud: CredentialServices, backend: str
+) -> None:
+    signer = make_signer(INSTANCE_AUTH)
+    model = make_signed_model(cloud, signer)
+    cloud.is_open.clear()
+    send_requests(backend, model, 5, closed_cloud=cloud)  # waits for the first token
+    expire_credentials(signer)
+    cloud.is_open.clear()
+    send_requests(backend, model, 5)  # does not wait for the second
+    assert signer.credentials_version == 1
+    cloud.is_open.set()
+    wait_until(lambda: signer.credentials_version == 2)
+    expire_credentials(signer, expired=True)
+    cloud.is_open.clear()
+    send_requests(backend, model, 5, closed_cloud=cloud)
+    cloud.revoked_tokens.update(cloud.issued_tokens)
+    cloud.is_open.clear()
+    send_requests(backend, model, 5, closed_cloud=cloud)  # refused
+    assert cloud.token_requests == ["x509"] * 4
 
 
-def test_two_loops_and_threads_share_one_signer(cloud: Services) -> None:
-    signer = signer_for(INSTANCE)
-    signer.prepare()
-    hurry(signer, expired=True)
-    cloud.delay = 0.3
+def test_two_loops_and_threads_share_one_signer(cloud: CredentialServices) -> None:
+    signer = get_signer(INSTANCE_AUTH)
+    signer.ensure_ready()
+    expire_credentials(signer, expired=True)
+    cloud.is_open.clear()
     with ThreadPoolExecutor(3) as pool:
-        hows = ("asyncio", "trio", "blocking")
-        # A model for each: whoever is done closes it, and must not close the others' connections.
-        jobs = [pool.submit(ask_many, how, signed_model(cloud, signer), 40) for how in hows]
-        for done in jobs:
-            done.result()
-    assert cloud.asked == ["x509"] * 2
-    assert len(cloud.accepted) == 120
+        runtime_names = ("asyncio", "trio", "blocking")
+        # One model for each: each run closes its model, but not the connections of the others.
+        jobs = [
+            pool.submit(send_requests, runtime_name, make_signed_model(cloud, signer), 40)
+            for runtime_name in runtime_names
+        ]
+        wait_until(lambda: cloud.waiting_count)
+        cloud.is_open.set()
+        for job in jobs:
+            job.result()
+    assert cloud.token_requests == ["x509"] * 2
+    assert len(cloud.accepted_key_ids) == 120
 
 
 # -- when refreshing fails ---------------------------------------------------------------------
 
 
-def test_a_failed_refresh_keeps_the_old_token_is_logged_and_not_tried_at_once(
-    cloud: Services, caplog: pytest.LogCaptureFixture
+def test_a_failed_refresh_keeps_the_old_token_is_logged_and_retried_later(
+    cloud: CredentialServices, caplog: pytest.LogCaptureFixture
 ) -> None:
-    signer = quick(INSTANCE, Pace(again=3.0))
-    signer.prepare()
-    hurry(signer)
-    cloud.broken = 401
-    model = signed_model(cloud, signer)
+    signer = make_signer(INSTANCE_AUTH, RefreshPolicy(retry_delay=2 * FOREVER))
+    signer.ensure_ready()
+    expire_credentials(signer)
+    cloud.failure_status = 401
+    model = make_signed_model(cloud, signer)
     with caplog.at_level(logging.WARNING, "locus.oci"):
         for _ in range(20):
             assert model.complete_sync("hello").content == TEXT
-        until(lambda: signer.last_refresh_error is not None)
+        wait_until(lambda: signer.last_refresh_error is not None)
         for _ in range(20):
             assert model.complete_sync("hello").content == TEXT
-        until(lambda: signer._thread is None)
-    assert cloud.asked == ["x509"] * 2
+        wait_until(lambda: signer._refresh_thread is None)
+    assert cloud.token_requests == ["x509"] * 2
     error = signer.last_refresh_error
     assert isinstance(error, AuthenticationError)
     assert "auth_type='instance_principal': 401: the auth service is out of order" in str(error)
     assert [record.name for record in caplog.records] == ["locus.oci"]
     assert "the old ones stay" in caplog.text
-    assert cloud.issued[0] not in caplog.text
-    cloud.broken = None
-    signer._not_before = time.monotonic() + 0.1
-    until(lambda: model.complete_sync("hello") and signer.version == 2)
+    assert cloud.issued_tokens[0] not in caplog.text
+    cloud.failure_status = None
+    signer._next_refresh_at = time.monotonic() + 0.1
+    wait_until(lambda: model.complete_sync("hello") and signer.credentials_version == 2)
     model.close_sync()
     assert signer.last_refresh_error is None
-    assert not cloud.refused
+    assert not cloud.rejection_reasons
 
 
-@pytest.mark.parametrize("how", ["blocking", "asyncio", "trio"])
-def test_many_requests_share_one_failure_when_there_is_no_token_at_all(
-    cloud: Services, how: str
+@pytest.mark.parametrize("runtime_name", ["blocking", "asyncio", "trio"])
+def test_many_requests_share_one_failure_when_there_is_no_token(
+    cloud: CredentialServices, runtime_name: str
 ) -> None:
-    signer = quick(INSTANCE, Pace(shared=5.0))
-    cloud.broken = 403
-    model = signed_model(cloud, signer)
+    signer = make_signer(INSTANCE_AUTH, RefreshPolicy(failure_cache_seconds=FOREVER))
+    cloud.failure_status = 403
+    model = make_signed_model(cloud, signer)
     failures: list[BaseException] = []
 
-    def ask(_: int) -> None:
+    def send_blocking(_: int) -> None:
         try:
             model.complete_sync("hello")
-        except LocusError as error:
-            failures.append(error)
+        except LocusError as exc:
+            failures.append(exc)
 
     async def main() -> None:
-        async def ask_async() -> None:
+        async def send_async() -> None:
             try:
                 await model.complete("hello")
-            except LocusError as error:
-                failures.append(error)
+            except LocusError as exc:
+                failures.append(exc)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(50):
-                tasks.start_soon(ask_async)
+                tasks.start_soon(send_async)
 
-    if how == "blocking":
+    if runtime_name == "blocking":
         with ThreadPoolExecutor(16) as pool:
-            list(pool.map(ask, range(50)))
+            list(pool.map(send_blocking, range(50)))
         model.close_sync()
     else:
-        run(how, main)
+        run_async(runtime_name, main)
     assert len(failures) == len(set(map(id, failures))) == 50
-    assert all("403: the auth service is out of order" in str(error) for error in failures)
-    assert cloud.asked == ["x509"]
+    assert all("403: the auth service is out of order" in str(exc) for exc in failures)
+    assert cloud.token_requests == ["x509"]
 
 
-def test_a_refused_renewal_shows_the_refusal_and_is_not_tried_for_each_request(
-    cloud: Services, runtime: Runtime
+def test_a_failed_refresh_after_a_401_is_not_repeated_for_each_request(
+    cloud: CredentialServices, runtime: Runtime
 ) -> None:
-    signer = quick(INSTANCE, Pace(settled=0.0, again=60.0))
-    signer.prepare()
-    cloud.distrusted.add(cloud.issued[0])
-    cloud.broken = 403
-    model = signed_model(cloud, signer)
+    signer = make_signer(INSTANCE_AUTH, RefreshPolicy(min_renewal_age=0.0, retry_delay=2 * FOREVER))
+    signer.ensure_ready()
+    cloud.revoked_tokens.add(cloud.issued_tokens[0])
+    cloud.failure_status = 403
+    model = make_signed_model(cloud, signer)
     for _ in range(3):
-        with pytest.raises(AuthenticationError, match="the token was revoked") as caught:
-            runtime.ask(model, "hello")
+        with pytest.raises(AuthenticationError, match="the token was revoked") as exc_info:
+            runtime.complete(model, "hello")
     runtime.close(model)
-    assert cloud.asked == ["x509"] * 2
-    assert cloud.issued[0] not in str(caught.value)
+    assert cloud.token_requests == ["x509"] * 2
+    assert cloud.issued_tokens[0] not in str(exc_info.value)
     assert "out of order" in str(signer.last_refresh_error)
 
 
-def test_new_credentials_that_are_refused_as_well_are_not_replaced_again_and_again(
-    cloud: Services,
+def test_new_credentials_that_are_rejected_too_are_not_replaced_repeatedly(
+    cloud: CredentialServices,
 ) -> None:
-    signer = quick(INSTANCE, Pace(settled=60.0))
-    signer.prepare()
-    cloud.distrusted.add(cloud.issued[0])
-    model = signed_model(cloud, signer)
+    signer = make_signer(INSTANCE_AUTH, RefreshPolicy(min_renewal_age=FOREVER))
+    signer.ensure_ready()
+    cloud.revoked_tokens.add(cloud.issued_tokens[0])
+    model = make_signed_model(cloud, signer)
     for _ in range(3):
         with pytest.raises(AuthenticationError):
             model.complete_sync("hello")
     model.close_sync()
-    assert cloud.asked == ["x509"]
+    assert cloud.token_requests == ["x509"]
 
 
-def test_a_token_that_expired_with_the_auth_service_down_says_so(
-    cloud: Services, runtime: Runtime
+def test_an_expired_token_and_a_failing_auth_service_give_an_error(
+    cloud: CredentialServices, runtime: Runtime
 ) -> None:
-    signer = quick(INSTANCE, Pace())
-    signer.prepare()
-    hurry(signer, expired=True)
-    cloud.broken = 400
-    model = signed_model(cloud, signer)
+    signer = make_signer(INSTANCE_AUTH, RefreshPolicy())
+    signer.ensure_ready()
+    expire_credentials(signer, expired=True)
+    cloud.failure_status = 400
+    model = make_signed_model(cloud, signer)
     with pytest.raises(LocusError, match="instance_principal': 400: the auth service is out of"):
-        runtime.ask(model, "hello")
+        runtime.complete(model, "hello")
     runtime.close(model)
-    assert not cloud.accepted
+    assert not cloud.accepted_key_ids
 
 
-def test_an_auth_service_that_recovers_is_asked_again_by_the_calls_own_retries(
-    cloud: Services, monkeypatch: pytest.MonkeyPatch
+def test_the_retries_of_a_call_also_retry_the_auth_service(
+    cloud: CredentialServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signer = quick(INSTANCE, Pace(shared=0.0))
+    signer = make_signer(INSTANCE_AUTH, RefreshPolicy(failure_cache_seconds=0.0))
     down = Reply.json({"code": "TooManyRequests", "message": "try again"}, status=503)
-    cloud.server.route("POST", "/v1/x509", down, down, down, cloud.federation)
+    cloud.server.route("POST", "/v1/x509", down, down, down, cloud.reply_to_federation)
     monkeypatch.setattr(oci.retry.retry.time, "sleep", lambda _: None)  # oci tries three times
-    model = signed_model(cloud, signer, max_retries=2)
-    with AtMost(10):
+    model = make_signed_model(cloud, signer, max_retries=2)
+    with HangGuard():
         assert model.complete_sync("hello").content == TEXT
     model.close_sync()
-    assert len(cloud.asked) == 1
+    assert len(cloud.token_requests) == 1
 
 
 # -- forks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_child_forked_in_the_middle_of_a_refresh_signs_and_renews_by_itself(
-    cloud: Services,
+def test_a_child_forked_during_a_refresh_signs_and_refreshes_by_itself(
+    cloud: CredentialServices,
 ) -> None:
-    federation = cloud.federation
+    def close_service(_: Received) -> Reply:
+        cloud.is_open.clear()
+        return Reply.json({})
 
-    def slowly(received: Received) -> Reply:
-        cloud.delay = 1.0 if cloud.asked else 0.0
-        return federation(received)
+    def open_service(_: Received) -> Reply:
+        cloud.is_open.set()
+        return Reply.json({})
 
-    cloud.server.route("POST", "/v1/x509", slowly)
-    said = script(
+    cloud.server.route("GET", "/close", close_service)
+    cloud.server.route("GET", "/open", open_service)
+    output = run_script(
         """
         import os, sys, time, warnings
-        import locus.models.providers.oci._signing as signing
-        from locus.models.providers.oci.settings import auth_of
+        from locus.models.providers.oci._signer import OCISigner
+        from locus.models.providers.oci.authentication import resolve_auth
         from locus.transport.http_call import HttpRequest
         import httpx
 
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
-        signer = signing.OCISigner(auth_of(auth_type="instance_principal"))
-        signer.prepare()
+        signer = OCISigner(resolve_auth(auth_type="instance_principal"))
+        signer.ensure_ready()
+        httpx.get(sys.argv[3] + "/close")
 
-        def ask(who):
-            if not signer.ready():
-                signer.prepare()
+        def send_request(process):
+            if not signer.is_ready():
+                signer.ensure_ready()
             signed = signer.sign(HttpRequest(sys.argv[1], {"opc-compartment-id": sys.argv[2],
                 "content-type": "application/json"}, b"{}"))
             with httpx.Client() as client:
-                answer = client.post(signed.url, headers=signed.headers, content=signed.content)
-            print(who, answer.status_code, signer.version, flush=True)
+                response = client.post(signed.url, headers=signed.headers, content=signed.content)
+            line = f"{process} {response.status_code} {signer.credentials_version}\\n"
+            os.write(1, line.encode())
 
-        def hurry(*names):  # as if time had gone by
+        def expire(*names):  # as if time had passed
             for name in names:
-                object.__setattr__(signer._held, name, 0.0)
+                object.__setattr__(signer._cached, name, 0.0)
 
-        hurry("refresh_at")
-        assert signer.ready()  # and begins a refresh, which takes a while
-        while not signer._fetching.locked():
+        expire("refresh_at")
+        assert signer.is_ready()  # and starts a refresh, which takes a while
+        while not signer._fetch_lock.locked():
             time.sleep(0.001)
         child = os.fork()
         if child == 0:
-            ask("child")
-            hurry("refresh_at", "stale_at", "expires")
-            ask("child")
+            send_request("child")
+            expire("refresh_at", "stale_at", "expires_at")
+            httpx.get(sys.argv[3] + "/open")
+            send_request("child")
             os._exit(0)
-        ask("parent")
+        send_request("parent")
         print("child ended with", os.waitpid(child, 0)[1], flush=True)
         """,
-        f"{cloud.url}{CHAT}",
+        f"{cloud.url}{CHAT_PATH}",
         COMPARTMENT,
-        early="import oci.signer, httpx\n",
+        cloud.url,
+        prelude="import oci.signer, httpx\n",
     )
-    assert [line for line in said.splitlines() if line.startswith("child")] == [
+    assert [line for line in output.splitlines() if line.startswith("child")] == [
         "child 200 1",
         "child 200 2",
         "child ended with 0",
     ]
-    assert "parent 200" in said
+    assert "parent 200" in output

@@ -1,0 +1,91 @@
+"""Prepares a tool call: the before-hooks may change it, and it may be rejected."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import attrs
+
+from locus.agent.effects import EffectGenerator
+from locus.agent.idempotent_calls import IdempotencyKey, make_idempotency_key
+from locus.agent.run_context import RunContext
+from locus.core.frozendict import EMPTY
+from locus.core.messages import ToolCall
+from locus.core.state import ToolExecution
+from locus.hooks.events import BeforeToolCallEvent
+from locus.tools.function_tool import FunctionTool
+
+
+@attrs.define(eq=False)
+class PreparedCall:
+    """A tool call that is ready to run, or rejected.
+
+    :ivar call: the call, as the hooks have changed it.
+    :ivar position: its index among the calls of the round.
+    :ivar tool: the tool; None if there is none of that name.
+    :ivar rejection_reason: why the call is not run, as the model reads it; None if it is run.
+    :ivar idempotency_key: identifies equal calls of an idempotent tool; None for other tools.
+    :ivar execution: what was recorded for the call, as soon as it has run.
+    """
+
+    call: ToolCall
+    position: int
+    tool: FunctionTool[..., Any] | None
+    rejection_reason: str | None = None
+    idempotency_key: IdempotencyKey | None = None
+    execution: ToolExecution | None = None
+
+
+def prepare_tool_call(
+    run: RunContext, call: ToolCall, position: int
+) -> EffectGenerator[PreparedCall]:
+    """Call the before-hooks for a tool call and decide whether it can run.
+
+    :param position: the index of the call in its round.
+    """
+    cut_off = call.id == run.state.cut_off_call_id
+    rejection_reason = None
+    if call.malformed_arguments is not None and not call.malformed_arguments.strip():
+        call = attrs.evolve(call, malformed_arguments=None)  # some models write no arguments so
+    if run.has_hooks("on_before_tool_call"):
+        event = BeforeToolCallEvent(
+            thread_id=run.thread_id,
+            metadata=run.metadata,
+            tool_name=call.name,
+            tool_call_id=call.id,
+            iteration=run.state.iteration,
+            arguments=call.arguments,
+            malformed_arguments=call.malformed_arguments,
+            cut_off=cut_off,
+        )
+        yield from run.call_hooks("on_before_tool_call", event)
+        malformed = event.malformed_arguments
+        is_repaired = malformed is None and call.malformed_arguments is not None
+        cut_off = event.cut_off and not is_repaired
+        arguments = event.arguments if malformed is None else EMPTY
+        call = attrs.evolve(call, arguments=arguments, malformed_arguments=malformed)
+        if event.cancel:
+            reason = event.cancel if isinstance(event.cancel, str) else "no reason was given"
+            rejection_reason = f"the call was cancelled: {reason}"
+    prepared = PreparedCall(call, position, run.settings.find_tool(call.name), rejection_reason)
+    if rejection_reason is None:
+        prepared.rejection_reason = _find_rejection_reason(run, prepared, cut_off=cut_off)
+    if prepared.rejection_reason is None and prepared.tool is not None and prepared.tool.idempotent:
+        prepared.idempotency_key = make_idempotency_key(call)
+    return prepared
+
+
+def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: bool) -> str | None:
+    if prepared.tool is None:
+        name, names = prepared.call.name, [tool.name for tool in run.settings.tools]
+        close_names = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {close_names[0]!r}?" if close_names else ""
+        all_tools = f"The tools are: {', '.join(names)}" if names else "There are no tools"
+        return f"there is no tool {name!r}.{hint} {all_tools}."
+    if cut_off:
+        return (
+            "your answer was cut off at its token limit, so the arguments of this call may not be "
+            "whole and it was not run. Make the call again, with less around it."
+        )
+    return None

@@ -1,0 +1,42 @@
+"""Chooses the tools and builds the options of a model request: tool_choice, response_format, …"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from locus.agent.run_context import RunContext
+from locus.core.frozendict import FrozenDict
+from locus.core.messages import Role
+
+
+def select_tools(run: RunContext) -> tuple[Mapping[str, Any], ...] | None:
+    """Return the schemas of the tools that the model may call.
+
+    None means the tools that are bound to the model, if any; empty means no tools at all.
+    """
+    schema = run.output_schema
+    if (
+        schema is not None
+        and schema.options
+        and not schema.enforced_always
+        and run.output_retry_count
+    ):
+        return ()  # a model that has to keep to the schema could not call them
+    return run.settings.tool_schemas or None
+
+
+def build_request_options(run: RunContext) -> Mapping[str, Any]:
+    """Build the keyword options of the model call."""
+    settings, state, schema = run.settings, run.state, run.output_schema
+    options = dict(settings.model_options)
+    if settings.tool_choice is not None and not run.output_retry_count:
+        last = state.last_message
+        # Not after a tool result: the model could never give a final answer.
+        if last is None or last.role is not Role.TOOL:
+            options["tool_choice"] = settings.tool_choice
+    if run.is_incremental and state.provider_state is not None:
+        options["provider_state"] = state.provider_state
+    if schema is not None and (schema.enforced_always or run.output_retry_count):
+        options.update(schema.options)
+    return FrozenDict(options)

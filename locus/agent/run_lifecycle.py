@@ -1,0 +1,181 @@
+"""The lifecycle of a run: load its thread, run the loop, save the state, call the end hooks.
+
+However a run ends, its last state is saved and its thread is unlocked before the end hooks are
+called and the caller gets the last event.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from locus.agent.describe_error import describe_error
+from locus.agent.effects import (
+    CallHook,
+    EffectGenerator,
+    EmitEvent,
+    ReadClock,
+    RunClosed,
+    UseStorage,
+)
+from locus.agent.generator_exit_guard import GeneratorExitGuard
+from locus.agent.loop import run_loop
+from locus.agent.output_schema import OutputSchema
+from locus.agent.result import AgentResult
+from locus.agent.run_context import RunContext
+from locus.agent.system_message import build_system_message
+from locus.agent.user_prompt import merge_prompt
+from locus.core.errors import ConfigurationError
+from locus.core.events import TerminateEvent
+from locus.core.frozendict import FrozenDict
+from locus.hooks.events import AfterInvocationEvent, BeforeInvocationEvent
+
+if TYPE_CHECKING:
+    from locus.memory.checkpointers.base import BaseCheckpointer
+
+_logger = logging.getLogger("locus.agent")
+
+
+def run_agent(run: RunContext) -> EffectGenerator[AgentResult]:
+    """Run an agent from the prompt to the last event, as a generator of effects."""
+    return GeneratorExitGuard(_run(run))
+
+
+def _run(run: RunContext) -> EffectGenerator[AgentResult]:
+    error: BaseException | None = None
+    reason = ""
+    try:
+        run.started_at = yield ReadClock()
+        yield from _begin(run)
+        reason = yield from run_loop(run)
+        yield from run.save_state()
+        run.ended_at = yield ReadClock()
+    except GeneratorExit:  # the driver is gone, and no effect can be performed any more
+        raise
+    except BaseException as exc:  # noqa: BLE001 - raised again below, after the cleanup
+        error, reason = exc, f"error: {describe_error(exc)}"
+    for clean_up in (_save_after_error, _unlock_thread, _call_end_hooks):
+        try:
+            yield from clean_up(run, reason, error)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            if error is None:
+                error, reason = exc, f"error: {describe_error(exc)}"
+            else:  # the first error is the one that is raised
+                _logger.warning("after a run had failed, too", exc_info=exc)
+    if error is not None:
+        if isinstance(error, Exception):  # nobody receives the events of a cancelled run
+            yield EmitEvent(_make_terminate_event(run, reason))
+        try:
+            raise error
+        finally:
+            del error  # its traceback refers to this frame
+    result = AgentResult(
+        message=run.text or "",
+        state=run.state,
+        usage=FrozenDict(run.usage),
+        iterations=run.iterations,
+        tool_calls=run.tool_call_count,
+        stop_reason=reason,
+        parsed=run.parsed,
+        parse_error=run.parse_error,
+        duration=run.ended_at - run.started_at,
+        thread_id=run.thread_id,
+    )
+    yield EmitEvent(_make_terminate_event(run, reason), result)
+    return result
+
+
+# The beginning.
+
+
+def _begin(run: RunContext) -> EffectGenerator[None]:
+    """Load the thread, call the hooks, add the prompt to the state, build the system message."""
+    settings = run.settings
+    if settings.output_schema is not None:  # an error if no schema can be made of that type
+        run.output_schema = OutputSchema.for_model(
+            settings.output_schema, run.model, has_tools=bool(settings.tools)
+        )
+    if settings.checkpointer is not None and run.thread_id is not None:
+        yield from _load_thread(run, settings.checkpointer, run.thread_id)
+    state = merge_prompt(run.state, run.prompt) if run.prompt else run.state
+    run.is_started = True
+    event = BeforeInvocationEvent(
+        thread_id=run.thread_id, metadata=run.metadata, messages=run.prompt, state=run.state
+    )
+    yield from run.call_hooks("on_before_invocation", event)
+    run.state = state
+    yield from run.save_state()
+    run.system_message = yield from build_system_message(run)
+
+
+def _load_thread(
+    run: RunContext, checkpointer: BaseCheckpointer, thread_id: str
+) -> EffectGenerator[None]:
+    lock = checkpointer.lock_thread(thread_id)
+    yield UseStorage(lock.__enter__)
+    run.thread_lock = lock
+    state = yield UseStorage(partial(checkpointer.load, thread_id))
+    if state is not None:
+        run.state = run.initial_state = run.saved_state = state
+    elif run.is_resumed:
+        raise ConfigurationError(
+            f"there is no thread {thread_id!r} to resume; run(..., thread_id=) begins one"
+        )
+
+
+# The end.
+
+
+def _save_after_error(
+    run: RunContext, reason: str, error: BaseException | None
+) -> EffectGenerator[None]:
+    if error is not None and run.is_started:
+        yield from run.save_state()
+
+
+def _unlock_thread(
+    run: RunContext, reason: str, error: BaseException | None
+) -> EffectGenerator[None]:
+    if run.thread_lock is not None:
+        yield UseStorage(partial(run.thread_lock.__exit__, None, None, None))
+
+
+def _call_end_hooks(
+    run: RunContext, reason: str, error: BaseException | None
+) -> EffectGenerator[None]:
+    """Call every hook, even if another one raises an error."""
+    if not run.is_started:
+        return
+    if isinstance(error, RunClosed):  # internal; hooks get the class that Python has for it
+        error = GeneratorExit("the caller has left the run")
+        reason = f"error: {describe_error(error)}"
+    event = AfterInvocationEvent(
+        thread_id=run.thread_id,
+        metadata=run.metadata,
+        state=run.state,
+        reason=reason,
+        error=error,
+    )
+    hook_errors: list[BaseException] = []
+    for method in run.settings.hook_registry["on_after_invocation"]:
+        try:
+            yield CallHook(method, event)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - raised when all hooks have been called
+            hook_errors.append(exc)
+    if hook_errors:
+        raise hook_errors[0]
+
+
+def _make_terminate_event(run: RunContext, reason: str) -> TerminateEvent:
+    return TerminateEvent(
+        reason=reason,
+        iterations_used=run.iterations,
+        total_tool_calls=run.tool_call_count,
+        final_message=run.text,
+        usage=FrozenDict(run.usage),
+    )

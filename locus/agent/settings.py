@@ -1,0 +1,139 @@
+"""The settings of an agent: its model, its tools, and everything that shapes a run. Immutable."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import attrs
+
+from locus.agent import validators
+from locus.core.frozendict import EMPTY
+from locus.core.termination import TerminationCondition
+from locus.hooks.registry import HookRegistry, validate_hooks
+from locus.models.protocols import ModelProtocol
+
+if TYPE_CHECKING:
+    from locus.memory.checkpointers.base import BaseCheckpointer
+    from locus.memory.managers.base import ConversationManager
+    from locus.memory.stores.base import MemoryStore
+    from locus.tools.function_tool import FunctionTool
+
+ToolExecutionMode: TypeAlias = Literal["concurrent", "sequential"]
+
+
+class _ModelCache:
+    """The model of a registry string, after the first lookup."""
+
+    __slots__ = ("lock", "model")
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[_ModelCache], tuple[()]]:
+        return _ModelCache, ()
+
+
+@attrs.frozen
+class AgentSettings:
+    """The arguments of an :class:`~locus.agent.Agent`, which describes each of them.
+
+    :ivar tool_schemas: the schemas of the tools, as the model is sent them.
+    :ivar hook_registry: the methods of the hooks, in the order in which they are called.
+    """
+
+    model: ModelProtocol | str = attrs.field(validator=validators.validate_model, hash=False)
+    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(
+        default=(), converter=validators.convert_tools
+    )
+    system_prompt: str | None = attrs.field(
+        default=None, validator=validators.validate_optional_text
+    )
+    max_iterations: int = attrs.field(default=20, validator=validators.make_minimum_validator(1))
+    # Objects of the user's classes may have no hash. The other fields are enough for one.
+    hooks: tuple[Any, ...] = attrs.field(
+        default=(), converter=validate_hooks, hash=False, kw_only=True
+    )
+    termination: TerminationCondition | None = attrs.field(
+        default=None, validator=validators.validate_termination, hash=False, kw_only=True
+    )
+    checkpointer: BaseCheckpointer | None = attrs.field(
+        default=None,
+        validator=validators.make_method_validator(
+            "a checkpointer of locus.memory", "lock_thread", "load", "save"
+        ),
+        hash=False,
+        kw_only=True,
+    )
+    conversation_manager: ConversationManager | None = attrs.field(
+        default=None,
+        validator=validators.make_method_validator(
+            "a conversation manager of locus.memory", "apply", "reduce"
+        ),
+        hash=False,
+        kw_only=True,
+    )
+    memory: MemoryStore | None = attrs.field(
+        default=None,
+        validator=validators.make_method_validator("a memory store of locus.memory", "render"),
+        hash=False,
+        kw_only=True,
+    )
+    memory_namespace: str | tuple[str, ...] = attrs.field(
+        default="default", converter=validators.convert_namespace, kw_only=True
+    )
+    output_schema: Any = attrs.field(
+        default=None, validator=validators.validate_type, hash=False, kw_only=True
+    )
+    output_schema_retries: int = attrs.field(
+        default=2, validator=validators.make_minimum_validator(0), kw_only=True
+    )
+    tool_choice: str | None = attrs.field(
+        default=None, validator=validators.validate_optional_text, kw_only=True
+    )
+    tool_execution: ToolExecutionMode = attrs.field(
+        default="concurrent", validator=validators.validate_tool_execution, kw_only=True
+    )
+    max_concurrency: int = attrs.field(
+        default=10, validator=validators.make_minimum_validator(1), kw_only=True
+    )
+    tool_timeout: float | None = attrs.field(
+        default=None, validator=validators.validate_seconds, kw_only=True
+    )
+    stream: bool = attrs.field(default=True, validator=validators.validate_bool, kw_only=True)
+    model_options: Mapping[str, Any] = attrs.field(
+        default=EMPTY, converter=validators.convert_model_options, hash=False, kw_only=True
+    )
+    tool_schemas: tuple[Mapping[str, Any], ...] = attrs.field(init=False, eq=False, repr=False)
+    hook_registry: HookRegistry = attrs.field(init=False, eq=False, repr=False)
+    _tools_by_name: Mapping[str, FunctionTool[..., Any]] = attrs.field(
+        init=False, eq=False, repr=False
+    )
+    _model_cache: _ModelCache = attrs.field(init=False, eq=False, repr=False, factory=_ModelCache)
+
+    def __attrs_post_init__(self) -> None:
+        set_field = object.__setattr__  # the class is frozen
+        set_field(self, "tool_schemas", tuple(tool.to_openai_schema() for tool in self.tools))
+        set_field(self, "hook_registry", HookRegistry.from_hooks(self.hooks))
+        set_field(self, "_tools_by_name", {tool.name: tool for tool in self.tools})
+        validators.check_tool_choice(self.tool_choice, self._tools_by_name)
+
+    def find_tool(self, name: str) -> FunctionTool[..., Any] | None:
+        """Return the tool of that name, or None."""
+        return self._tools_by_name.get(name)
+
+    def resolve_model(self) -> Any:
+        """Return the model; a registry string is looked up once.
+
+        :raises ConfigurationError: the registry does not know it.
+        """
+        if not isinstance(self.model, str):
+            return self.model
+        with self._model_cache.lock:
+            if self._model_cache.model is None:
+                from locus.models.registry import get_model
+
+                self._model_cache.model = get_model(self.model)
+            return self._model_cache.model

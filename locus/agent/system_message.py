@@ -1,0 +1,25 @@
+"""Builds the system message that comes first in each request of a run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from locus.agent.effects import EffectGenerator, UseStorage
+from locus.agent.run_context import RunContext
+from locus.core.messages import Message
+
+
+def build_system_message(run: RunContext) -> EffectGenerator[Message | None]:
+    """Join the system prompt, the facts of the memory store and the output instructions.
+
+    Returns None if there is none of them. The message is no part of the state.
+    """
+    settings = run.settings
+    texts = [settings.system_prompt] if settings.system_prompt else []
+    if settings.memory is not None:
+        facts = yield UseStorage(partial(settings.memory.render, settings.memory_namespace))
+        if facts:
+            texts.append(facts)
+    if run.output_schema is not None and run.output_schema.instructions:
+        texts.append(run.output_schema.instructions)
+    return Message.system("\n\n".join(texts)) if texts else None

@@ -1,0 +1,95 @@
+"""Runs a round of tool calls: every call of a model response gets exactly one result.
+
+The hooks see the calls first, in their order, and may change or cancel them. Then the calls run
+concurrently, and each is recorded and saved when it finishes. The results enter the conversation in
+the order of the calls. The result of a call that is rejected or fails is an error that the model
+can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from locus.agent.effects import EffectGenerator, EmitEvent, RunConcurrently
+from locus.agent.execute_tool_call import execute_tool_call
+from locus.agent.generator_exit_guard import GeneratorExitGuard
+from locus.agent.idempotent_calls import IdempotencyKey
+from locus.agent.prepare_tool_call import PreparedCall, prepare_tool_call
+from locus.agent.round_executions import RoundExecutions, find_recorded_executions
+from locus.agent.run_context import RunContext
+from locus.core.events import ToolCompleteEvent, ToolStartEvent
+from locus.core.messages import Message, ToolCall, ToolResult
+from locus.core.state import ToolExecution
+
+
+def run_tool_round(run: RunContext) -> EffectGenerator[None]:
+    """Run the calls of the model's last response that have no result yet, and add the results."""
+    calls = run.state.pending_calls()
+    by_position = find_recorded_executions(run.state, calls)
+    first_calls: dict[IdempotencyKey, PreparedCall] = {}
+    indexed_calls = list(enumerate(calls))
+    is_sequential = run.settings.tool_execution == "sequential"
+    batches = [[indexed] for indexed in indexed_calls] if is_sequential else [indexed_calls]
+    for batch in batches:
+        prepared_calls = []
+        for position, call in batch:
+            if position not in by_position:
+                prepared_calls.append((yield from prepare_tool_call(run, call, position)))
+        if prepared_calls:
+            yield from _run_batch(run, prepared_calls, by_position, first_calls)
+        messages = (_make_tool_message(call, by_position[position]) for position, call in batch)
+        run.state = run.state.with_messages(*messages)
+        yield from run.save_state()
+        for prepared in prepared_calls:
+            yield EmitEvent(_make_complete_event(by_position[prepared.position]))
+
+
+def _run_batch(
+    run: RunContext,
+    prepared_calls: Sequence[PreparedCall],
+    by_position: dict[int, ToolExecution],
+    first_calls: dict[IdempotencyKey, PreparedCall],
+) -> EffectGenerator[None]:
+    """Run calls concurrently, then those that repeat an idempotent call of the same round.
+
+    :param by_position: the executions of the round, by the index of their call; is added to.
+    :param first_calls: the first of each group of equal idempotent calls; is added to.
+    """
+    for prepared in prepared_calls:
+        call = prepared.call
+        yield EmitEvent(ToolStartEvent(call.name, call.id, call.arguments))
+    distinct_calls = [
+        prepared
+        for prepared in prepared_calls
+        if prepared.idempotency_key is None
+        or first_calls.setdefault(prepared.idempotency_key, prepared) is prepared
+    ]
+    executions = RoundExecutions(run, by_position, len(prepared_calls))
+    generators = [
+        GeneratorExitGuard(execute_tool_call(run, prepared, executions))
+        for prepared in distinct_calls
+    ]
+    if generators:
+        results = yield RunConcurrently(generators, run.settings.max_concurrency)
+        for error in results:
+            if error is not None:
+                raise error
+    for prepared in prepared_calls:
+        key = prepared.idempotency_key
+        if key is not None and (first := first_calls[key]) is not prepared:
+            yield from execute_tool_call(run, prepared, executions, first.execution)
+
+
+def _make_tool_message(call: ToolCall, execution: ToolExecution) -> Message:
+    content, error = execution.result or "", execution.error
+    return Message.tool(ToolResult(call.id, call.name, content, error, execution.duration_ms))
+
+
+def _make_complete_event(execution: ToolExecution) -> ToolCompleteEvent:
+    return ToolCompleteEvent(
+        execution.tool_name,
+        execution.tool_call_id,
+        execution.result,
+        execution.error,
+        execution.duration_ms,
+    )

@@ -1,0 +1,59 @@
+"""Files and directories of checkpointers: their names, and durable creation."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from locus.core.errors import ConfigurationError
+
+
+def validate_path(path: str | os.PathLike[str]) -> Path:
+    """Check ``path``, and return it as an absolute path.
+
+    :raises ConfigurationError: (a ``ValueError``) it contains a null character.
+    """
+    absolute = os.path.abspath(path)
+    if "\0" in absolute:
+        raise ConfigurationError(f"a path cannot hold a null character: {absolute!r}")
+    return Path(absolute)
+
+
+def make_file_name(thread_id: str) -> str:
+    """A unique file name for a thread, valid on every file system, without suffix.
+
+    It begins with the readable part of the thread's id. Some file systems ignore the case of names
+    or their Unicode normalization form, so a digest of the id makes the name unique.
+    """
+    digest = sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    slug = re.sub(r"[^a-z0-9]+", "-", thread_id[:60].lower()).strip("-")[:40]
+    return f"{slug}-{digest}" if slug else digest
+
+
+def make_directory(path: Path) -> None:
+    """Create the directory and its parents, so that they survive a power failure."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Write the directory's list of files to the disk (``fsync``)."""
+    if os.name == "nt":  # pragma: no cover - Windows cannot sync a directory
+        return
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def remove_file(path: Path) -> None:
+    """Remove the file, if it exists."""
+    with suppress(FileNotFoundError):
+        path.unlink()

@@ -1,0 +1,117 @@
+"""``OCIConfig``: the configuration of ``OCIModel``, the model in OCI's own chat format."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import attrs
+
+from locus.core.errors import ConfigurationError
+from locus.models.config import ModelConfig
+from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
+from locus.models.providers.oci._validation import check_strings, to_config_path
+from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType, resolve_auth
+from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
+from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
+from locus.transport.http_call import check_headers
+
+API_FORMATS: Final = ("GENERIC", "COHERE", "COHEREV2")
+"""The values of ``api_format=``: OCI's request formats."""
+
+
+def make_regional_endpoint(config: Any) -> str:
+    """The service's root URL in the region of ``config``."""
+    return resolve_endpoint(None, config.region)
+
+
+def _to_auth_type(value: str | None) -> OCIAuthType:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(
+            f"auth_type must be one of {', '.join(OCIAuthType)}; not {value!r}"
+        )
+    name = value or os.environ.get("OCI_AUTH_TYPE") or OCIAuthType.API_KEY
+    try:
+        return OCIAuthType(name)
+    except ValueError:
+        raise ConfigurationError(
+            f"auth_type must be one of {', '.join(OCIAuthType)}, not {name!r}"
+        ) from None
+
+
+def _to_profile_name(name: str | None) -> str:
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"profile_name must be a name; not {name!r}")
+    return name or os.environ.get("OCI_PROFILE") or DEFAULT_PROFILE
+
+
+def _check_api_format(value: str | None) -> str | None:
+    if value is None or value in API_FORMATS:
+        return value
+    raise ConfigurationError(f"api_format is one of {', '.join(API_FORMATS)}, not {value!r}")
+
+
+@attrs.frozen
+class OCIConfig(ModelConfig):
+    """The options of this model besides those of :class:`~locus.models.ModelConfig`.
+
+    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
+        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
+    :param profile_name: a section of ``config_file``; else ``OCI_PROFILE``, else ``DEFAULT``.
+    :param auth_type: an :class:`OCIAuthType`; else ``OCI_AUTH_TYPE``, else ``api_key``.
+    :param config_file: the path of the file with the profiles.
+    :param region: the region of the service; else ``OCI_REGION``, else ``us-chicago-1``.
+    :param service_endpoint: the service's root URL; else ``OCI_ENDPOINT``, else the region's.
+    :param delegation_token: the token of ``auth_type="delegation_token"``; else
+        ``OCI_DELEGATION_TOKEN``. Never shown.
+    :param api_format: ``"GENERIC"``, ``"COHERE"`` or ``"COHEREV2"``, where the model's name does
+        not decide it: on a dedicated AI cluster, or for a model that needs the newer Cohere format.
+    :param seed: makes responses repeatable, where the model supports that.
+    :param frequency_penalty: lowers the probability of words that occurred often.
+    :param presence_penalty: lowers the probability of words that occurred at all.
+    :param stream_usage: ask for token counts at the end of a stream.
+    """
+
+    compartment_id: str | None = None
+    profile_name: str = attrs.field(default=None, converter=_to_profile_name)
+    auth_type: OCIAuthType = attrs.field(default=None, converter=_to_auth_type)
+    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=to_config_path)
+    region: str = attrs.field(default=None, converter=resolve_region)
+    service_endpoint: str = attrs.field(
+        default=attrs.Factory(make_regional_endpoint, takes_self=True), converter=resolve_endpoint
+    )
+    delegation_token: str | None = attrs.field(default=None, repr=False)
+    api_format: str | None = attrs.field(default=None, converter=_check_api_format)
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stream_usage: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        check_strings(
+            compartment_id=self.compartment_id,
+            profile_name=self.profile_name,
+            delegation_token=self.delegation_token,
+        )
+        if self.compartment_id:
+            check_headers({COMPARTMENT_HEADER: self.compartment_id})
+
+    @property
+    def model_id(self) -> str:
+        """The model's name, or the OCID of an endpoint."""
+        return self.model
+
+    @property
+    def format(self) -> str:
+        """The format of requests: ``api_format``, else the one for the model's name."""
+        is_command_r = self.model.lower().startswith("cohere.command-r")
+        return self.api_format or ("COHERE" if is_command_r else "GENERIC")
+
+    def resolve_auth(self) -> OCIAuth:
+        """The credentials that sign."""
+        return resolve_auth(
+            profile=self.profile_name,
+            auth_type=self.auth_type,
+            config_file=self.config_file,
+            delegation_token=self.delegation_token,
+        )

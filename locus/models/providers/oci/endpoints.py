@@ -1,0 +1,88 @@
+"""Finds the region and the URLs of the Generative AI service."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from locus.core.errors import ConfigurationError
+from locus.models.base_url import normalize_base_url
+
+DEFAULT_OCI_GENAI_REGION: Final = "us-chicago-1"
+"""The region to use if none is set: the first to have every model."""
+_REGION_PATTERN: Final = re.compile(r"[a-z]+(-[a-z0-9]+)*-\d+")
+_REGION_CODE_PATTERN: Final = re.compile(r"[a-z]{3}", re.I)
+_API_PATH_PATTERN: Final = re.compile(
+    r"(?<!/)(/20231130(/actions(/chat)?)?|/openai(/v1(/chat(/completions)?|/responses)?)?)+$"
+)
+"""The paths of Oracle's own URLs, which a user may have copied together with the host."""
+
+
+def resolve_region(region: str | None = None) -> str:
+    """The region: the argument, else ``OCI_REGION``, else ``us-chicago-1``.
+
+    :raises ConfigurationError: it cannot be a region's name. A short code is none.
+    """
+    name = "region"
+    if region is None:
+        name, region = "OCI_REGION", os.environ.get("OCI_REGION") or DEFAULT_OCI_GENAI_REGION
+    if isinstance(region, str) and _REGION_PATTERN.fullmatch(region):
+        return region
+    is_code = isinstance(region, str) and _REGION_CODE_PATTERN.fullmatch(region)
+    raise ConfigurationError(
+        f"{name} must be a region's {'full ' if is_code else ''}name, such as us-chicago-1, "
+        f"not {'the short code ' if is_code else ''}{region!r}"
+    )
+
+
+def resolve_endpoint(service_endpoint: str | None = None, region: str | None = None) -> str:
+    """The root URL of the inference service, for OCI's own chat format.
+
+    ``service_endpoint``, else ``OCI_ENDPOINT``, else the region's. The path of one of the two APIs
+    (``/openai/v1``, ``/20231130/actions/chat``) at the end of a URL is removed.
+
+    :raises ConfigurationError: it is no http(s) URL.
+    """
+    if service_endpoint:
+        return _API_PATH_PATTERN.sub("", _normalize_url(service_endpoint, "service_endpoint"))
+    environment_url = os.environ.get("OCI_ENDPOINT")
+    if environment_url:
+        return _API_PATH_PATTERN.sub("", _normalize_url(environment_url, "OCI_ENDPOINT"))
+    return f"https://inference.generativeai.{resolve_region(region)}.oci.oraclecloud.com"
+
+
+def resolve_openai_base_url(base_url: str | None = None, region: str | None = None) -> str:
+    """The root URL of OCI's OpenAI-compatible API.
+
+    ``base_url``, else that of :func:`resolve_endpoint`. ``/openai/v1`` is added to a URL without a
+    path, and replaces the path of either API; another path, such as a gateway's, is not changed.
+
+    :raises ConfigurationError: it is no http(s) URL.
+    """
+    if not base_url:
+        return f"{resolve_endpoint(None, region)}/openai/v1"
+    url = _normalize_url(base_url, "base_url")
+    root = _API_PATH_PATTERN.sub("", url)
+    if root == url and "/" in url.partition("://")[2]:
+        return url
+    return f"{root}/openai/v1"
+
+
+def build_oci_openai_base_url(region: str) -> str:
+    """The root URL of the OpenAI-compatible API of one region of Oracle's commercial cloud."""
+    return f"https://inference.generativeai.{resolve_region(region)}.oci.oraclecloud.com/openai/v1"
+
+
+def _normalize_url(url: str, name: str) -> str:
+    """The URL without a slash at its end.
+
+    :param name: the name of the argument or variable, for the error.
+    """
+    try:
+        return normalize_base_url(url)
+    except ConfigurationError as exc:
+        message = str(exc).removeprefix("base_url")
+        if name != "base_url":  # the model may have no argument with this name
+            message = message.removesuffix(": pass api_key=")
+        raise ConfigurationError(f"{name}{message}") from None

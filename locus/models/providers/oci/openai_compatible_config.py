@@ -1,0 +1,145 @@
+"""``OpenAICompatibleConfig``: what the two models of OCI's OpenAI-compatible API have in common.
+
+Both authenticate in one of three ways: with a profile, with a principal (``auth_type=``), or with
+an API key of the Generative AI service, which is sent as a bearer token. The first two sign every
+request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from locus.core.errors import ConfigurationError
+from locus.models.config import ModelConfig
+from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
+from locus.models.providers.oci._tokens import check_token
+from locus.models.providers.oci._validation import check_strings, to_config_path
+from locus.models.providers.oci.authentication import AUTH_TYPES, OCIAuth, resolve_auth
+from locus.models.providers.oci.compartment import (
+    COMPARTMENT_HEADER,
+    get_configured_compartment,
+    resolve_compartment,
+)
+from locus.models.providers.oci.endpoints import resolve_openai_base_url, resolve_region
+from locus.transport.http_call import check_headers
+
+
+def make_regional_base_url(config: Any) -> str:
+    """The API's root URL in the region of ``config``."""
+    return resolve_openai_base_url(None, config.region)
+
+
+@attrs.frozen(slots=False)  # only one base of a class can have slots: its wire format's config
+class OpenAICompatibleConfig(ModelConfig):
+    """Region, URL and credentials of a model of OCI's OpenAI-compatible API.
+
+    :param profile: a section of ``config_file``: an API key, or a session token.
+    :param auth_type: a principal: ``"instance_principal"``, ``"resource_principal"``,
+        ``"security_token"``, ``"delegation_token"`` or ``"oke_workload_identity"``.
+    :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
+    :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
+        ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
+    :param region: the region of the service; else ``OCI_REGION``, else ``us-chicago-1``.
+    :param config_file: the path of the file with the profiles.
+    :param delegation_token: the token of ``auth_type="delegation_token"``; else
+        ``OCI_DELEGATION_TOKEN``. Never shown.
+    :param base_url: the API's root URL; else ``OCI_ENDPOINT``, else the region's.
+    """
+
+    region: str = attrs.field(default=None, converter=resolve_region)
+    profile: str | None = None
+    auth_type: str | None = None
+    compartment_id: str | None = None
+    config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=to_config_path)
+    api_key: str | None = attrs.field(default=None, repr=False)
+    delegation_token: str | None = attrs.field(default=None, repr=False)
+    base_url: str = attrs.field(
+        default=attrs.Factory(make_regional_base_url, takes_self=True),
+        converter=resolve_openai_base_url,
+    )
+
+
+def check_auth_arguments(config: OpenAICompatibleConfig, class_name: str) -> None:
+    """Refuse a config with no way to authenticate, or with several.
+
+    :param class_name: the name of the model's class, for the error.
+    :raises ConfigurationError: shows the three ways.
+    """
+    names = [f"{name}=" for name in ("profile", "auth_type", "api_key") if getattr(config, name)]
+    if len(names) != 1:
+        raise _make_auth_error(f"got {' and '.join(names) or 'none of them'}", class_name)
+    if not config.auth_type:
+        return
+    try:
+        resolve_auth(auth_type=config.auth_type)
+    except ConfigurationError as exc:
+        raise _make_auth_error(str(exc), class_name) from None
+    auth_type = str(getattr(config.auth_type, "value", config.auth_type))
+    if auth_type == "api_key":
+        raise _make_auth_error(
+            f"an API key is a profile's, not auth_type={auth_type!r}", class_name
+        )
+    if auth_type not in AUTH_TYPES:
+        raise _make_auth_error(
+            f"auth_type={auth_type!r} is OCIModel's older name of 'security_token'", class_name
+        )
+    if get_configured_compartment(config.compartment_id) is None:
+        raise _make_auth_error("auth_type= needs compartment_id=, or OCI_COMPARTMENT", class_name)
+
+
+def _make_auth_error(problem: str, class_name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{class_name} needs exactly one of profile=, auth_type= and api_key=; {problem}. "
+        "The ways:\n"
+        f'  {class_name}("openai.gpt-4.1", profile="DEFAULT")  # a section of ~/.oci/config\n'
+        f'  {class_name}("openai.gpt-4.1", auth_type="instance_principal", '
+        f'compartment_id="ocid1.compartment…")  # on OCI; or {", ".join(AUTH_TYPES[1:])}\n'
+        f'  {class_name}("openai.gpt-4.1", api_key="…")  # a key of the Generative AI service'
+    )
+
+
+def get_signing_auth(config: OpenAICompatibleConfig) -> OCIAuth | None:
+    """The credentials that sign, or None if a bearer token is sent in their place."""
+    if config.api_key:
+        return None
+    return resolve_auth(
+        profile=config.profile,
+        auth_type=config.auth_type,
+        config_file=config.config_file,
+        delegation_token=config.delegation_token,
+    )
+
+
+def check_config_values(config: OpenAICompatibleConfig) -> None:
+    """Refuse values that cannot work, however the model authenticates.
+
+    :raises ConfigurationError: names the first such value.
+    """
+    check_strings(
+        profile=config.profile,
+        api_key=config.api_key,
+        compartment_id=config.compartment_id,
+        delegation_token=config.delegation_token,
+    )
+    for name in ("api_key", "delegation_token"):
+        if getattr(config, name):
+            check_token(getattr(config, name), name)
+    if config.compartment_id:
+        check_headers({COMPARTMENT_HEADER: config.compartment_id})
+
+
+def make_compartment_headers(config: OpenAICompatibleConfig) -> dict[str, str]:
+    """The header with the compartment, as every request has it before it is signed.
+
+    :raises ConfigurationError: a signed request has no compartment, or the profile cannot be read.
+    """
+    auth = get_signing_auth(config)
+    if auth is None:
+        compartment = get_configured_compartment(config.compartment_id)
+    else:
+        compartment = resolve_compartment(config.compartment_id, auth)
+    headers = {COMPARTMENT_HEADER: compartment} if compartment else {}
+    check_headers(headers)
+    return headers

@@ -1,0 +1,159 @@
+"""``OpenAICompatibleModel``: base class of the two models of OCI's OpenAI-compatible API.
+
+It has their constructor, headers, signer and SDK client. A request carries the credentials of the
+config and no others: those of the caller's own client, its ``auth=``, and an ``Authorization``
+among ``extra_headers=`` are removed (``locus.transport.httpx_compat.CREDENTIAL_HEADERS`` lists
+them all).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Final, Self
+
+from locus.core.errors import ConfigurationError
+from locus.models.http_model import HttpModel
+from locus.models.providers.oci._bearer_signer import BearerSigner
+from locus.models.providers.oci._signer_cache import get_signer
+from locus.models.providers.oci.authentication import KEY_HINT
+from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
+from locus.models.providers.oci.endpoints import resolve_openai_base_url, resolve_region
+from locus.models.providers.oci.openai_compatible_config import (
+    OpenAICompatibleConfig,
+    check_auth_arguments,
+    get_signing_auth,
+    make_compartment_headers,
+    make_regional_base_url,
+)
+from locus.transport.custom_client import SdkMethod
+from locus.transport.http_call import Signer, check_headers
+from locus.transport.httpx_compat import CREDENTIAL_HEADERS
+
+
+class OpenAICompatibleModel(HttpModel[Any]):
+    """A mixin: in a list of bases it comes before the model of the wire format."""
+
+    __slots__ = ()
+
+    prefix = "oci"
+    key_hint = KEY_HINT
+
+    @classmethod
+    def _build_fields(
+        cls, config_class: type[OpenAICompatibleConfig], kw: dict[str, Any], **named_arguments: Any
+    ) -> dict[str, Any]:
+        """The fields of the model, config included, from the arguments of its constructor.
+
+        :param named_arguments: the arguments that the constructor names; all belong to the config.
+        :param kw: the other keyword arguments.
+        """
+        fields = cls._pop_model_arguments(kw, config_class)
+        if "config" not in fields:
+            region = resolve_region(named_arguments["region"])
+            config_arguments = {
+                **named_arguments,
+                "model": _resolve_model_name(named_arguments["model"]),
+                "region": region,
+                "base_url": resolve_openai_base_url(named_arguments["base_url"], region),
+            }
+            fields["config"] = config_class(**config_arguments, **kw)
+        if fields.get("sdk_client") is None:
+            check_auth_arguments(fields["config"], cls.__name__)
+        return fields
+
+    def _provider_headers(self) -> dict[str, str]:
+        # Of the callers' own clients, only those of an SDK authenticate by themselves.
+        return make_compartment_headers(self.config)
+
+    def _build_headers(self, extra: Mapping[str, str] | None) -> Mapping[str, str]:
+        if self.sdk_client is not None:  # it has headers of its own: add only the explicit ones
+            check_headers(extra or {})
+            allowed = {
+                name: value
+                for name, value in (extra or {}).items()
+                if name.lower() not in CREDENTIAL_HEADERS
+            }
+            extra = {**self._argument_headers(), **allowed}
+        return super()._build_headers(extra)
+
+    def _argument_headers(self) -> dict[str, str]:
+        """The headers for the model's own arguments, without credentials."""
+        compartment_id = self.config.compartment_id
+        return {COMPARTMENT_HEADER: compartment_id} if compartment_id else {}
+
+    def _signer(self) -> Signer:
+        auth = get_signing_auth(self.config)
+        return BearerSigner(self.config.api_key) if auth is None else get_signer(auth)
+
+    def _make_sdk_client(self) -> Any:
+        try:
+            import openai
+        except ImportError:
+            raise ConfigurationError(
+                'model.client is the openai SDK\'s: pip install "locus-llm[oci,openai]"'
+            ) from None
+        from locus.transport.httpx_auth import build_signing_auth
+
+        config = self.config
+        library = _find_httpx_library(openai.DefaultAsyncHttpxClient)
+        auth = build_signing_auth(self._signer(), library)
+        client = openai.AsyncOpenAI(
+            api_key=config.api_key or "signed",
+            base_url=config.base_url,
+            timeout=config.timeout,
+            max_retries=config.max_retries,
+            default_headers=self._provider_headers(),
+            http_client=openai.DefaultAsyncHttpxClient(auth=auth),
+        )
+        client.organization = client.project = (
+            None  # from OpenAI's environment variables: not for OCI
+        )
+        return client
+
+    def copy(self, **changes: Any) -> Self:
+        """A copy with other constructor arguments; another region gets its own URL."""
+        config, region = self.config, changes.get("region")
+        if region is not None and config.base_url == make_regional_base_url(config):
+            changes.setdefault("base_url", resolve_openai_base_url(None, region))
+        return super().copy(**changes)
+
+    __replace__ = copy
+
+    def _evolve(self, **changes: Any) -> Self:
+        config, sdk_client = (
+            changes.get(name, getattr(self, name)) for name in ("config", "sdk_client")
+        )
+        if sdk_client is None and (config is not self.config or "sdk_client" in changes):
+            check_auth_arguments(config, type(self).__name__)
+        return super()._evolve(**changes)
+
+
+def _resolve_model_name(model: str | None) -> str:
+    name = model or os.environ.get("OCI_MODEL_ID")
+    if not name:
+        raise ConfigurationError("no model is named: pass model=, or set OCI_MODEL_ID")
+    return name
+
+
+def _find_httpx_library(cls: type) -> ModuleType:
+    """``httpx`` or ``httpx2``: the one that the installed SDK uses.
+
+    :param cls: a class of the SDK that derives from an httpx client.
+    """
+    package = next(
+        base.__module__.partition(".")[0]
+        for base in cls.__mro__
+        if base.__module__.partition(".")[0] in ("httpx", "httpx2")
+    )
+    return sys.modules[package]
+
+
+CHAT_SDK_METHOD: Final = SdkMethod(
+    "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
+)
+RESPONSES_SDK_METHOD: Final = SdkMethod(
+    "openai", "OpenAIError", lambda client: client.responses.with_raw_response.create
+)

@@ -1,0 +1,267 @@
+"""``FunctionTool``: a function that a model may call, with its schema and its settings."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+import re
+import sys
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+
+import attrs
+import msgspec
+
+from locus.core.attrs_validators import validate_bool
+from locus.core.errors import ConfigurationError
+from locus.core.frozendict import MAX_DEPTH, FrozenDict
+from locus.core.messages import ToolCall
+from locus.core.structured.issue_messages import describe_value
+from locus.tools.argument_validation import ArgumentsValidator
+from locus.tools.context import ToolContext
+from locus.tools.errors import ToolArgumentsError
+from locus.tools.frozen_schema import freeze_schema
+from locus.tools.signature import (
+    ToolSignature,
+    get_documented_object,
+    inspect_signature,
+    is_coroutine_function,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+Q = ParamSpec("Q")
+S = TypeVar("S")
+T = TypeVar("T")
+
+_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
+_SETTINGS: Final = ("name", "description", "idempotent", "timeout", "strict")
+
+
+def _check_name(_: Any, __: Any, name: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a tool: providers accept up to 64 of a-z, A-Z, 0-9, _ "
+            "and -, beginning with a letter or _; pass name="
+        )
+
+
+def _check_timeout(tool: FunctionTool[..., Any], _: Any, timeout: float | None) -> None:
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and 0 < timeout < math.inf):
+        raise ConfigurationError(
+            f"tool {tool.name!r}: timeout must be a number of seconds above 0, not {timeout!r}"
+        )
+
+
+def _allow_none(description: str | None) -> str:
+    """Tell type checkers that None may be passed; the docstring's description replaces it later."""
+    return description  # type: ignore[return-value]
+
+
+@attrs.frozen(slots=False, repr=False)
+class FunctionTool(Generic[P, R]):
+    """A function that a model may call. Calling the tool itself runs the function.
+
+    Immutable; equal if function and settings are; ``attrs.evolve`` makes one with other settings.
+    It can be pickled if its function can be imported by name.
+
+    :param function: the function, blocking or async.
+    :param name: the tool's name for the model.
+    :param description: the description that the model reads; None for that of the docstring.
+    :param idempotent: in one thread of an agent, a call with the same arguments runs only once.
+    :param timeout: how long a call may take, in seconds; None for no limit.
+    :param strict: the provider enforces the schema (OpenAI's strict mode).
+    :ivar parameters: the JSON Schema of the arguments.
+    :ivar is_async: the function is an ``async def``.
+    :raises ConfigurationError: a model could not call the function; the error says why.
+    """
+
+    function: Callable[P, R]
+    name: str = attrs.field(validator=_check_name)
+    description: str = attrs.field(default=None, converter=_allow_none)
+    idempotent: bool = attrs.field(default=False, validator=validate_bool)
+    timeout: float | None = attrs.field(default=None, validator=_check_timeout)
+    strict: bool = attrs.field(default=False, validator=validate_bool)
+    parameters: Mapping[str, Any] = attrs.field(init=False, eq=False)
+    is_async: bool = attrs.field(init=False, eq=False)
+    _signature: ToolSignature = attrs.field(init=False, eq=False)
+    _validator: ArgumentsValidator = attrs.field(init=False, eq=False)
+    _schema: Mapping[str, Any] = attrs.field(init=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        signature = inspect_signature(self.function, self.name)
+        validator = ArgumentsValidator(
+            self.name, signature.fields, signature.extra_node, signature.reserved_names
+        )
+        parameters = freeze_schema(validator.build_schema(self.strict))
+        description: Any = self.description
+        if description is None:
+            description = signature.description
+        if not isinstance(description, str):
+            raise TypeError(
+                f"tool {self.name!r}: description must be a string, not {description!r}"
+            )
+        function_schema = {
+            "name": self.name,
+            "description": description,
+            "parameters": parameters,
+        }
+        function_schema = {key: value for key, value in function_schema.items() if value != ""}
+        function_schema |= {"strict": True} if self.strict else {}
+        self.__dict__.update(
+            description=description,
+            parameters=parameters,
+            is_async=is_coroutine_function(self.function),
+            _signature=signature,
+            _validator=validator,
+            _schema=FrozenDict(type="function", function=FrozenDict(function_schema)),
+        )
+        self._copy_metadata(self.function)
+
+    def _copy_metadata(self, function: Callable[..., Any]) -> None:
+        """Copy what ``help``, ``inspect.signature`` and editors read about a function."""
+        for name in ("__module__", "__qualname__"):
+            self.__dict__[name] = getattr(function, name, None)
+        self.__dict__["__doc__"] = get_documented_object(function).__doc__
+        self.__dict__["__name__"] = getattr(function, "__name__", self.name)
+        self.__dict__["__wrapped__"] = function
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function with these arguments; they are not validated."""
+        return self.function(*args, **kwargs)
+
+    def to_openai_schema(self) -> Mapping[str, Any]:
+        """The tool's schema in OpenAI's format, which every model accepts."""
+        return self._schema
+
+    def bind(
+        self, arguments: Mapping[str, Any], context: ToolContext | None = None
+    ) -> dict[str, Any]:
+        """Validate and convert a model's arguments to the keyword arguments of :attr:`function`.
+
+        An argument that is missing is left out, so that its default applies. The values are copies,
+        so that the function may change them.
+
+        :param arguments: the model's arguments, as decoded JSON.
+        :param context: for the parameters that are a :class:`ToolContext`.
+        :raises ToolArgumentsError: arguments are wrong; the text lists everything for the model.
+        :raises TypeError: the function requires a context, or it is a method without its object.
+        """
+        keyword_arguments = self._validator.validate(arguments)
+        if self._signature.context_parameters:
+            if context is not None:
+                keyword_arguments |= dict.fromkeys(self._signature.context_parameters, context)
+            elif self._signature.requires_context:
+                raise TypeError(f"tool {self.name!r} requires a ToolContext; pass context=")
+        if self._signature.is_unbound_method:
+            raise TypeError(
+                f"tool {self.name!r} is a method; take it from an object, as in "
+                f"instance.{self.__dict__['__name__']}"
+            )
+        return keyword_arguments
+
+    def bind_call(self, call: ToolCall, context: ToolContext | None = None) -> dict[str, Any]:
+        """:meth:`bind` for a model's tool call, whose arguments may be malformed.
+
+        An empty text means that there are no arguments: some models write nothing for a tool
+        without parameters. Without ``context``, one is made that has the call's id and name only.
+
+        :raises ToolArgumentsError: as for :meth:`bind`, or the arguments are not a JSON object.
+        """
+        if call.malformed_arguments and not call.malformed_arguments.isspace():
+            raise _make_malformed_error(self.name, call.malformed_arguments)
+        if context is None and self._signature.context_parameters:
+            context = ToolContext(call.id, call.name)
+        return self.bind(call.arguments, context)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> FunctionTool[P, R]: ...
+    @overload
+    def __get__(
+        self: FunctionTool[Concatenate[S, Q], T], instance: S, owner: type | None = None
+    ) -> FunctionTool[Q, T]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> FunctionTool[..., Any]:
+        """Bind a method to its object, as functions do; the schema is shared, not built again."""
+        if instance is None or not self._signature.is_unbound_method:
+            return self
+        bound: FunctionTool[..., Any] = object.__new__(FunctionTool)
+        method = MethodType(self.function, instance)
+        signature = attrs.evolve(self._signature, is_unbound_method=False)
+        bound.__dict__.update(self.__dict__, function=method, _signature=signature)
+        bound._copy_metadata(method)
+        return bound
+
+    def __copy__(self) -> FunctionTool[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FunctionTool[P, R]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = tuple(getattr(self, name) for name in _SETTINGS)
+        if not isinstance(self.function, FunctionType):
+            return _rebuild_tool, (self.function, *settings)
+        module, qualname = self.function.__module__, self.function.__qualname__
+        if _unwrap_tool(_look_up(module, qualname)) is not self.function:
+            raise pickle.PicklingError(
+                f"tool {self.name!r} cannot be pickled: its function cannot be imported as "
+                f"{module}.{qualname}"
+            )
+        return _import_tool, (module, qualname, *settings)
+
+    def __repr__(self) -> str:
+        try:
+            signature = str(inspect.signature(self.function))
+        except (TypeError, ValueError):
+            signature = "(...)"
+        return f"<tool {self.name}{signature}>"
+
+
+def _make_malformed_error(tool_name: str, text: str) -> ToolArgumentsError:
+    """The error for arguments that are not a JSON object, or that are nested too deep."""
+    problem = "not a JSON object"
+    try:
+        value = msgspec.json.decode(text)
+        reason = f"but {describe_value(value)}"
+        is_too_deep = isinstance(value, dict)
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        reason, is_too_deep = str(exc), False
+    except RecursionError:
+        is_too_deep = True
+    if is_too_deep:
+        problem, reason = "nested too deep", f"more than {MAX_DEPTH} levels"
+    excerpt = text if len(text) <= 200 else f"{text[:200]}…"
+    return ToolArgumentsError(
+        f"{tool_name} was not run, because its arguments are {problem} ({reason}): {excerpt}",
+        tool_name=tool_name,
+        issues=(reason,),
+    )
+
+
+# Pickling. If the function was decorated, its name in the module refers to the tool.
+
+
+def _look_up(module: str, qualname: str) -> Any:
+    """The object with this name in a module that is imported already; None if there is none."""
+    value: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+def _unwrap_tool(value: Any) -> Any:
+    return value.function if isinstance(value, FunctionTool) else value
+
+
+def _import_tool(module: str, qualname: str, *settings: Any) -> FunctionTool[..., Any]:
+    __import__(module)
+    return _rebuild_tool(_look_up(module, qualname), *settings)
+
+
+def _rebuild_tool(value: Any, *settings: Any) -> FunctionTool[..., Any]:
+    """The tool of a function, or ``value`` itself if it is an equal tool."""
+    rebuilt = FunctionTool(_unwrap_tool(value), *settings)
+    return value if value == rebuilt else rebuilt

@@ -1,0 +1,146 @@
+"""Render a tool's result as text for the model: a string as it is, any other value as JSON.
+
+A value that JSON has no form for is an error; its ``repr`` is never used instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import PurePath
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from locus.core.structured.issue_messages import describe_exception
+
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def render_result(value: Any) -> str:
+    """Render a tool's result as text.
+
+    A string stays as it is. JSON is written for numbers, ``None``, lists, tuples, sets, mappings,
+    attrs classes, dataclasses, ``TypedDict``, msgspec structs, pydantic models, enums (their
+    values), dates and times (RFC 3339), ``timedelta`` (ISO 8601), ``Decimal``, ``UUID`` and paths
+    (strings), ``bytes`` (base64), and for objects with ``tolist()``, such as numpy's arrays. NaN
+    and infinity become null. An unpaired surrogate, which UTF-8 cannot encode, becomes U+FFFD. Keys
+    become strings, ``None`` and ``True`` as in ``json.dumps``: ``null`` and ``true``.
+
+    :raises TypeError: JSON has no form for the value, two of its keys are the same in JSON, or the
+        value's own code raised an exception; the message names the type.
+    """
+    try:
+        if isinstance(value, str):
+            text = str.__str__(value)
+        else:
+            text = _encode_json(_convert_classes(value))
+        return text if text.isascii() else _repair_surrogates(text)
+    except RecursionError:
+        reason = "it is nested too deeply, or contains itself"
+        cause: Exception | None = None
+    except Exception as exc:  # noqa: BLE001 - the value's own code may raise anything
+        reason, cause = describe_exception(exc), exc
+    raise TypeError(
+        f"a tool's result of type {type(value).__name__} cannot be written as JSON: {reason}; "
+        "return a string, or a value that JSON has a form for"
+    ) from cause
+
+
+def _encode_json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=_convert_unknown).decode()
+    except UnicodeEncodeError:  # there is an unpaired surrogate in it
+        builtins = msgspec.to_builtins(value, enc_hook=_convert_unknown, str_keys=True)
+        return msgspec.json.encode(_repair_all_surrogates(builtins)).decode()
+
+
+def _repair_all_surrogates(value: Any) -> Any:
+    """Repair every string in a value that consists of JSON's own types."""
+    if isinstance(value, str):
+        return _repair_surrogates(value)
+    if isinstance(value, dict):
+        return _build_unique_dict(
+            (_repair_surrogates(key), _repair_all_surrogates(item)) for key, item in value.items()
+        )
+    return [_repair_all_surrogates(item) for item in value] if isinstance(value, list) else value
+
+
+def _repair_surrogates(text: str) -> str:
+    """Make a string that UTF-8 can encode: join surrogate pairs, replace unpaired surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _convert_classes(value: Any) -> Any:
+    """Convert attrs classes and dataclasses in a value to dictionaries.
+
+    msgspec converts them too, but it sorts the fields of attrs classes, leaves out fields whose
+    names begin with an underscore, and adds attributes that are not fields.
+    """
+    cls = type(value)
+    if cls in _SCALARS:
+        return value
+    if isinstance(value, dict):
+        if all(type(key) is str for key in value):
+            return {key: _convert_classes(item) for key, item in value.items()}
+        return _build_unique_dict(
+            (_convert_key(key), _convert_classes(item)) for key, item in value.items()
+        )
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_convert_classes(item) for item in value]
+    if cls is not type and not hasattr(cls, "__pydantic_serializer__"):
+        if attrs.has(cls):
+            return _convert_fields(value, attrs.fields(cls))
+        if dataclasses.is_dataclass(cls):
+            return _convert_fields(value, dataclasses.fields(cls))
+    return value
+
+
+def _convert_key(key: Any) -> str:
+    """Convert a key to a string; ``None``, ``True`` and ``False`` as ``json.dumps`` does."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, bool):
+        return "null" if key is None else str(key).lower()
+    (text,) = msgspec.to_builtins({key: None}, str_keys=True)
+    return str(text)
+
+
+def _build_unique_dict(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a dictionary; two equal keys are an error."""
+    result: dict[str, Any] = {}
+    for key, value in items:
+        if key in result:
+            raise TypeError(f"two of its keys are {key!r} in JSON")
+        result[key] = value
+    return result
+
+
+def _convert_fields(value: Any, fields: Iterable[Any]) -> dict[str, Any]:
+    names = (field.name for field in fields)
+    return {name: _convert_classes(getattr(value, name)) for name in names if hasattr(value, name)}
+
+
+def _convert_unknown(value: Any) -> Any:
+    """Convert a value of a type that msgspec does not know to one that it knows."""
+    for cls in (str, int, float):  # a value of a subclass, such as numpy's float64
+        if isinstance(value, cls):
+            return cls(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return _convert_classes(dict(value))
+    if isinstance(value, (AbstractSet, deque, range)):
+        return _convert_classes(list(value))
+    if hasattr(type(value), "__pydantic_serializer__"):
+        return type(value).__pydantic_serializer__.to_python(value, mode="json")
+    if not isinstance(value, type) and callable(to_list := getattr(value, "tolist", None)):
+        return to_list()
+    raise TypeError(f"there is no form for {type(value).__name__}")

@@ -1,0 +1,262 @@
+"""Locus messages to Anthropic's ``messages`` and ``system``.
+
+Consecutive messages of one party (the user together with the tools, or the assistant) become one
+message, in which the tool results come first: the API wants them directly after the tool calls.
+System messages go into the system prompt, in their order. Newer models also accept a system message
+after a user message: that keeps the prompt before it in the cache, and the thinking after it valid.
+A system message elsewhere is then moved behind the next user message.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from locus.core.conversation import IndexedMessage
+from locus.core.errors import ConfigurationError
+from locus.core.messages import ImagePart, Message, Part, Role, TextPart
+from locus.wire.anthropic_messages.content_blocks import Block, build_blocks, is_blank
+from locus.wire.data_urls import normalize_media_type, parse_data_url
+from locus.wire.tool_call_ids import ToolCallIdRule, assign_call_ids, compute_digest
+
+EPHEMERAL_CACHE_CONTROL: Final[Mapping[str, str]] = {"type": "ephemeral"}
+_ID_RULE: Final = ToolCallIdRule(
+    re.compile(r"[a-zA-Z0-9_-]+"),
+    lambda call_id: f"{re.sub('[^a-zA-Z0-9_-]', '_', call_id)[:40]}_{compute_digest(call_id)[:12]}",
+)
+_IMAGE_MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_UNCACHEABLE_BLOCK_TYPES: Final = ("thinking", "redacted_thinking")
+"""Types of the blocks that must not have ``cache_control``."""
+
+
+class MessageListBuilder:
+    """Builds the ``messages`` and the ``system`` of a request from a conversation.
+
+    :param inline_system_messages: whether system messages may stand among the others.
+    :raises ConfigurationError: the format cannot represent a message.
+    """
+
+    def __init__(
+        self, conversation: Sequence[IndexedMessage], inline_system_messages: bool
+    ) -> None:
+        self._inline_system_messages = inline_system_messages
+        self._system: list[Block] = []
+        self._messages: list[tuple[str, list[Block], list[Block]]] = []
+        """Role, tool results and other blocks of each message."""
+        self._pending_system: list[Block] = []
+        self._call_ids = assign_call_ids(conversation, _ID_RULE)
+        self._blank_path: str | None = None
+        """Where the conversation ends, if it ends with a user message of blank text."""
+        for indexed in conversation:
+            self._add(indexed)
+
+    def _add(self, indexed: IndexedMessage) -> None:
+        message, path = indexed.message, f"messages[{indexed.position}]"
+        if message.role is not Role.SYSTEM:
+            self._blank_path = None
+        match message.role:
+            case Role.SYSTEM:
+                self._add_system_message(path, message)
+            case Role.ASSISTANT:
+                self._add_assistant_message(path, indexed)
+            case Role.TOOL:
+                result = self._build_tool_result(path, indexed)
+                _add_cache_control(path, message, [result])
+                self._get_block_lists("user")[0].append(result)
+            case _:
+                blocks = _build_input_blocks(path, message)
+                _add_cache_control(path, message, blocks)
+                if blocks:
+                    self._get_block_lists("user")[1].extend(blocks)
+                else:
+                    self._blank_path = path
+
+    def add_system_text(self, text: str) -> None:
+        """Add an instruction of Locus's own to the system prompt."""
+        self._system.append({"type": "text", "text": text})
+
+    def build_messages(self) -> list[dict[str, Any]]:
+        """The ``messages`` of the request.
+
+        :raises ConfigurationError: there are none, or the last one is blank.
+        """
+        if self._blank_path:
+            raise ConfigurationError(
+                f"{self._blank_path} holds no visible character: there is nothing to answer"
+            )
+        self._append_pending_system()
+        if self._pending_system:  # no user message follows them
+            self._system += self._pending_system
+            self._pending_system = []
+        messages: list[dict[str, Any]] = []
+        last = len(self._messages) - 1
+        for index, (role, results, others) in enumerate(self._messages):
+            blocks = [*results, *others]
+            if role == "assistant" and index == last:
+                blocks = _strip_trailing_space(blocks)
+            messages.append({"role": role, "content": _simplify_content(blocks)})
+        if not messages:
+            raise ConfigurationError(
+                "there is nothing to answer: Anthropic's API requires a message besides system ones"
+            )
+        return messages
+
+    def build_system(self, prompt_cache: bool) -> str | list[Block]:
+        """The system prompt: text, or its blocks if one of them has ``cache_control``."""
+        blocks = self._system
+        if prompt_cache and blocks and "cache_control" not in blocks[-1]:
+            blocks = [*blocks[:-1], {**blocks[-1], "cache_control": EPHEMERAL_CACHE_CONTROL}]
+        if any("cache_control" in block for block in blocks):
+            return blocks
+        return "\n\n".join(block["text"] for block in blocks)
+
+    def _get_block_lists(self, role: str) -> tuple[list[Block], list[Block]]:
+        """The tool results and the other blocks of the last message; begins one of another role."""
+        if not self._messages or self._messages[-1][0] != role:
+            self._append_pending_system()
+            self._messages.append((role, [], []))
+        return self._messages[-1][1:]
+
+    def _append_pending_system(self) -> None:
+        """Append the pending system messages if the last message is complete and the user's."""
+        if self._pending_system and self._messages and self._messages[-1][0] == "user":
+            self._messages.append(("system", [], self._pending_system))
+            self._pending_system = []
+
+    def _add_system_message(self, path: str, message: Message) -> None:
+        if any(isinstance(part, ImagePart) for part in _get_parts(message)):
+            raise ConfigurationError(f"{path}: a system message holds no image on this API")
+        if is_blank(message.text):
+            return
+        block: Block = {"type": "text", "text": message.text}
+        _add_cache_control(path, message, [block])
+        if self._inline_system_messages and self._messages:
+            self._pending_system.append(block)
+        else:
+            self._system.append(block)
+
+    def _add_assistant_message(self, path: str, indexed: IndexedMessage) -> None:
+        message = indexed.message
+        try:
+            blocks = build_blocks(message)
+        except ValueError as exc:
+            raise ConfigurationError(f"{path}: {exc}") from None
+        tool_uses = [block for block in blocks if block.get("type") == "tool_use"]
+        for index, tool_use in enumerate(tool_uses):
+            tool_use["id"] = self._call_ids[indexed.position, index]
+            tool_use["input"] = to_builtins(
+                tool_use.get("input", {}), f"{path}.tool_calls[{index}]"
+            )
+        _add_cache_control(path, message, blocks)
+        if blocks:
+            self._get_block_lists("assistant")[1].extend(blocks)
+
+    def _build_tool_result(self, path: str, indexed: IndexedMessage) -> Block:
+        message = indexed.message
+        result: Block = {"type": "tool_result"}
+        if indexed.call_position is not None:
+            result["tool_use_id"] = self._call_ids[indexed.call_position]
+        blocks = _build_input_blocks(path, message)
+        if blocks:
+            result["content"] = _simplify_content(blocks)
+        if "error" in message.metadata:
+            result["is_error"] = True
+        return result
+
+
+def to_builtins(value: Any, name: str) -> Any:
+    """``value`` as builtin dictionaries and lists, a copy that shares nothing with it.
+
+    :param name: what the value is, for the error message.
+    :raises ConfigurationError: the value cannot be written as JSON.
+    """
+    try:
+        return msgspec.to_builtins(value, enc_hook=_convert_mapping)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError(f"{name} cannot be written as JSON: {exc}") from exc
+
+
+def _convert_mapping(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _get_parts(message: Message) -> tuple[Part, ...]:
+    content = message.content
+    return (TextPart(content),) if isinstance(content, str) else content or ()
+
+
+def _build_input_blocks(path: str, message: Message) -> list[Block]:
+    """The blocks of a user message or a tool result, without blank text: the API rejects it."""
+    blocks: list[Block] = []
+    for part in _get_parts(message):
+        if isinstance(part, ImagePart):
+            blocks.append({"type": "image", "source": _build_image_source(path, part)})
+        elif not is_blank(part.text):
+            blocks.append({"type": "text", "text": part.text})
+    return blocks
+
+
+def _build_image_source(path: str, image: ImagePart) -> Block:
+    if image.data is not None:
+        return _build_base64_source(path, image.media_type or "", image.data)
+    url = image.url or ""
+    try:
+        parsed = parse_data_url(url)
+    except ValueError:
+        parsed = ("", b"")
+    if parsed is None:
+        return {"type": "url", "url": url}
+    if not parsed[0]:
+        raise ConfigurationError(f"{path}: an image's data: URL is not 'data:image/…;base64,…'")
+    return _build_base64_source(path, *parsed)
+
+
+def _build_base64_source(path: str, media_type: str, data: bytes) -> Block:
+    normalized = normalize_media_type(media_type)
+    if normalized not in _IMAGE_MEDIA_TYPES:
+        raise ConfigurationError(
+            f"{path}: the API accepts images of the types {', '.join(_IMAGE_MEDIA_TYPES)}, "
+            f"not {media_type}"
+        )
+    return {"type": "base64", "media_type": normalized, "data": base64.b64encode(data).decode()}
+
+
+def _add_cache_control(path: str, message: Message, blocks: list[Block]) -> None:
+    """Put the message's ``cache_control`` on the last of its blocks that may have one."""
+    cache_control = message.metadata.get("cache_control")
+    if cache_control is None:
+        return
+    if not isinstance(cache_control, Mapping):
+        raise ConfigurationError(
+            f"{path}: metadata['cache_control'] is a mapping such as "
+            f"{dict(EPHEMERAL_CACHE_CONTROL)!r}, not {cache_control!r}"
+        )
+    for block in reversed(blocks):
+        if block.get("type") not in _UNCACHEABLE_BLOCK_TYPES:
+            block["cache_control"] = cache_control
+            return
+
+
+def _simplify_content(blocks: list[Block]) -> str | list[Block]:
+    """A string for a single block of text; otherwise the blocks."""
+    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} and blocks[0]["type"] == "text":
+        text: str = blocks[0]["text"]
+        return text
+    return blocks
+
+
+def _strip_trailing_space(blocks: list[Block]) -> list[Block]:
+    """The blocks without white space at the end of the text.
+
+    The model continues the last message if it is the assistant's, and the API rejects white space
+    at its end.
+    """
+    if blocks and blocks[-1].get("type") == "text":
+        return [*blocks[:-1], {**blocks[-1], "text": blocks[-1]["text"].rstrip()}]
+    return blocks

@@ -1,0 +1,49 @@
+"""Which request parameters a Claude model supports, derived from its name.
+
+The newer models reject parameters that the older ones accept, and the API does not announce which.
+A name contains the family and the version (``claude-opus-4-7``, ``claude-3-5-haiku-latest``,
+``us.anthropic.claude-opus-4-1-20250805-v1:0``, ``anthropic/claude-opus-4.7``), and each of these
+limits is a version, the same in every family. A Claude model whose version cannot be parsed counts
+as the newest. A model that is not a Claude, on somebody's own server, is assumed to support all
+that the oldest models support.
+
+The limits are those of Anthropic's migration guides for Opus 4.7, Opus 4.8, Sonnet 5, Fable 5.1
+and Opus 5.5.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+# A date, such as 20250514, is not a minor version.
+_VERSION: Final = re.compile(
+    r"claude-(?:[a-z]+-)?v?(?P<major>\d{1,2})(?:[-.](?P<minor>\d{1,2})(?!\d))?"
+)
+_UNKNOWN_CLAUDE_VERSION: Final = (999, 0)
+_NOT_CLAUDE_VERSION: Final = (0, 0)
+
+
+@lru_cache(maxsize=256)
+def _parse_version(model: str) -> tuple[int, int]:
+    model = model.lower()
+    match = _VERSION.search(model)
+    if match is None:
+        return _UNKNOWN_CLAUDE_VERSION if "claude" in model else _NOT_CLAUDE_VERSION
+    return int(match["major"]), int(match["minor"] or 0)
+
+
+def supports_sampling(model: str) -> bool:
+    """Whether ``temperature`` and ``top_p`` may be sent. Claude 4.7 and later reject them."""
+    return _parse_version(model) < (4, 7)
+
+
+def supports_forced_tool_choice(model: str) -> bool:
+    """Whether ``tool_choice`` may force a tool call. Claude 5.1 and later reject that."""
+    return _parse_version(model) < (5, 1)
+
+
+def supports_inline_system_messages(model: str) -> bool:
+    """Whether system messages may stand among the others. Claude 4.8 was the first with this."""
+    return (4, 8) <= _parse_version(model) < _UNKNOWN_CLAUDE_VERSION

@@ -1,0 +1,255 @@
+"""Accumulates one candidate of a response, from a complete message or from the deltas of a stream.
+
+Servers of this format differ in how they send tool calls and reasoning. These classes handle the
+differences, so that a complete response and a streamed one give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from locus.core.errors import ResponseParseError
+from locus.core.frozendict import EMPTY
+from locus.core.messages import Message, RefusalPart, Role, TextPart, ToolCall
+from locus.core.response import Candidate
+from locus.wire.chat_completions.json_types import (
+    ChoiceMessage,
+    ContentChunk,
+    FunctionCall,
+    ToolCallDelta,
+)
+from locus.wire.decoding import make_tool_call_id
+from locus.wire.json import body_to_text
+
+
+class ToolCallAccumulator:
+    """Accumulates a tool call from its deltas."""
+
+    __slots__ = ("arguments", "custom", "id", "index", "name")
+
+    def __init__(self, index: int | None) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] | dict[str, Any] = []
+        self.custom = False
+
+    def add(self, delta: ToolCallDelta) -> None:
+        """Add one delta."""
+        self.id = self.id or delta.id or ""
+        if delta.function is not None:
+            self.add_function(delta.function)
+        elif delta.custom is not None:
+            self.custom = True
+            self.add_function(FunctionCall(delta.custom.name, delta.custom.input))
+
+    def add_function(self, function: FunctionCall) -> None:
+        """Add the name, the arguments, or a part of either."""
+        # Some servers repeat the complete name in every delta.
+        if function.name and function.name != self.name:
+            self.name += function.name
+        if isinstance(function.arguments, dict):
+            self.arguments = function.arguments
+        elif function.arguments and isinstance(self.arguments, list):
+            self.arguments.append(function.arguments)
+
+    def build_tool_call(self, position: int, response_id: str | None) -> ToolCall:
+        """Build the finished call.
+
+        :param response_id: goes into the id that is made where the server sent none.
+        :raises ResponseParseError: the call has no name.
+        """
+        arguments = self.arguments
+        if not self.name:
+            raise ResponseParseError(
+                f"tool call {position} has no name", body=body_to_text({"arguments": arguments})
+            )
+        if isinstance(arguments, dict):
+            call_id = self.id or make_tool_call_id(
+                response_id, position, self.name, repr(arguments)
+            )
+            return ToolCall(call_id, self.name, arguments)
+        text = "".join(arguments)
+        call_id = self.id or make_tool_call_id(response_id, position, self.name, text)
+        if self.custom:
+            return ToolCall(call_id, self.name, malformed_arguments=text)
+        return ToolCall.from_json(call_id, self.name, text)
+
+    def has_complete_arguments(self) -> bool:
+        """Whether the arguments received so far are a JSON object."""
+        if isinstance(self.arguments, dict):
+            return True
+        # An object ends with a brace. Where a server repeats the name in every delta, this runs for
+        # each delta, and joining all of them every time would take quadratic time.
+        if not (self.name and self.arguments and self.arguments[-1].rstrip().endswith("}")):
+            return False
+        text = "".join(self.arguments)
+        return ToolCall.from_json("any", self.name, text).malformed_arguments is None
+
+
+class CandidateAccumulator:
+    """Accumulates one candidate (OpenAI calls it a choice)."""
+
+    __slots__ = (
+        "annotations",
+        "audio",
+        "audio_chunks",
+        "calls",
+        "legacy_call",
+        "logprobs",
+        "reasoning_chunks",
+        "refusal_chunks",
+        "stop_reason",
+        "text_chunks",
+    )
+
+    def __init__(self) -> None:
+        self.text_chunks: list[str] = []
+        self.reasoning_chunks: list[str] = []
+        self.refusal_chunks: list[str] = []
+        self.calls: list[ToolCallAccumulator] = []
+        self.legacy_call: ToolCallAccumulator | None = None
+        self.annotations: list[Any] = []
+        self.audio: dict[str, Any] = {}
+        self.audio_chunks: dict[str, list[str]] = {}
+        self.logprobs: dict[str, Any] | None = None
+        self.stop_reason: str | None = None
+
+    def add_message(self, message: ChoiceMessage, *, is_complete: bool = False) -> tuple[str, str]:
+        """Add a delta, or a complete message; returns the text and the reasoning that it adds."""
+        content = message.content
+        # OpenRouter and vLLM send both members with the same text.
+        reasoning = message.reasoning_content or message.reasoning or ""
+        if isinstance(content, list):
+            reasoning += "".join(_join_thinking(chunk) for chunk in content)
+            content = "".join(chunk.text or "" for chunk in content if chunk.thinking is None)
+        if content:
+            self.text_chunks.append(content)
+        if reasoning:
+            self.reasoning_chunks.append(reasoning)
+        if message.refusal:
+            self.refusal_chunks.append(message.refusal)
+        for delta in message.tool_calls or ():
+            call = self._start_call(None) if is_complete else self._find_or_start_call(delta)
+            call.add(delta)
+        if message.function_call is not None:
+            if self.legacy_call is None:
+                self.legacy_call = ToolCallAccumulator(None)
+            self.legacy_call.add_function(message.function_call)
+        if message.annotations:
+            self.annotations += message.annotations
+        if message.audio:
+            self._add_audio(message.audio)
+        return content or "", reasoning
+
+    def _find_or_start_call(self, delta: ToolCallDelta) -> ToolCallAccumulator:
+        """The call that a delta belongs to: by index, by id, or else the latest call."""
+        has_name = delta.name is not None
+        if delta.index is not None:
+            for call in reversed(self.calls):
+                if call.index == delta.index:
+                    # Some servers give all parallel calls the index 0, and different ids, or no
+                    # ids at all (Gemini): then a delta with a name, after a call whose arguments
+                    # are complete, starts the next call.
+                    if delta.id and call.id:
+                        is_new_call = has_name and delta.id != call.id
+                    else:
+                        is_new_call = (
+                            has_name and delta.has_arguments and call.has_complete_arguments()
+                        )
+                    if is_new_call:
+                        break
+                    return call
+        elif delta.id:
+            for call in reversed(self.calls):
+                if call.id == delta.id:
+                    if has_name and delta.has_arguments and call.has_complete_arguments():
+                        break
+                    return call
+        elif self.calls and not has_name:
+            return self.calls[-1]
+        return self._start_call(delta.index)
+
+    def _start_call(self, index: int | None) -> ToolCallAccumulator:
+        call = ToolCallAccumulator(index)
+        self.calls.append(call)
+        return call
+
+    def _add_audio(self, audio: Mapping[str, Any]) -> None:
+        for name, value in audio.items():
+            if name in ("data", "transcript") and isinstance(value, str):
+                self.audio_chunks.setdefault(name, []).append(value)
+            else:
+                self.audio[name] = value
+
+    def add_logprobs(self, logprobs: Mapping[str, Any]) -> None:
+        """Add token probabilities: lists are extended, other members are replaced."""
+        merged = self.logprobs = {} if self.logprobs is None else self.logprobs
+        for name, value in logprobs.items():
+            previous = merged.get(name)
+            if isinstance(previous, list) and isinstance(value, list):
+                previous += value  # in place, because this runs for every chunk
+            elif value is not None or previous is None:
+                merged[name] = list(value) if isinstance(value, list) else value
+
+    def build_candidate(self, response_id: str | None) -> Candidate:
+        """Build the candidate from everything that was added.
+
+        :param response_id: goes into the ids of calls that the server sent without one.
+        """
+        text = "".join(self.text_chunks)
+        calls = _make_ids_unique(
+            [
+                call.build_tool_call(position, response_id)
+                for position, call in enumerate(self._get_ordered_calls())
+            ]
+        )
+        content: Any = text if text or not (calls or self.refusal_chunks) else None
+        if self.refusal_chunks:
+            refusal = RefusalPart("".join(self.refusal_chunks))
+            content = (TextPart(text), refusal) if text else (refusal,)
+        metadata: dict[str, Any] = {}
+        if self.annotations:
+            metadata["annotations"] = self.annotations
+        audio = self.audio | {name: "".join(chunks) for name, chunks in self.audio_chunks.items()}
+        if audio:
+            metadata["audio"] = audio
+        return Candidate(
+            message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
+            stop_reason=self.stop_reason,
+            reasoning="".join(self.reasoning_chunks) or None,
+            logprobs=self.logprobs,
+        )
+
+    def drop_unnamed_calls(self) -> None:
+        """Drop the calls whose name has not arrived yet."""
+        self.calls = [call for call in self.calls if call.name]
+        if self.legacy_call is not None and not self.legacy_call.name:
+            self.legacy_call = None
+
+    def _get_ordered_calls(self) -> Sequence[ToolCallAccumulator]:
+        if self.legacy_call is not None and not self.calls:
+            return [self.legacy_call]  # a server that sends both sends the same call twice
+        if all(call.index is not None for call in self.calls):
+            return sorted(self.calls, key=lambda call: call.index or 0)
+        return self.calls
+
+
+def _join_thinking(chunk: ContentChunk) -> str:
+    if isinstance(chunk.thinking, str):
+        return chunk.thinking
+    return "".join(part.text or "" for part in chunk.thinking or ())
+
+
+def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+    """Some servers give parallel calls the same id: then results could not be matched to calls."""
+    seen: set[str] = set()
+    for position, call in enumerate(calls):
+        if call.id in seen:
+            renamed = ToolCall(
+                f"{call.id}_{position}", call.name, call.arguments, call.malformed_arguments
+            )
+            calls[position] = call = renamed
+        seen.add(call.id)
+    return tuple(calls)

@@ -1,0 +1,159 @@
+"""What Cohere's two formats share: request members, tools, token counts, errors and call ids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from locus.core.call_options import CallOptions
+from locus.core.errors import ConfigurationError
+from locus.core.messages import ImagePart, Message, ToolCall
+from locus.core.status_errors import make_status_error
+from locus.wire.chat_completions import response as openai
+from locus.wire.json import body_to_text
+from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions
+from locus.wire.oci_chat.generic_response import Usage, convert_usage
+
+# Requests.
+
+
+class ResponseFormat(RequestStruct):
+    type: str
+    schema: Mapping[str, Any] | None = None
+
+
+class CohereChatRequestBase(RequestStruct, kw_only=True):
+    """The members that the requests of both formats have; they follow the format's own members."""
+
+    response_format: ResponseFormat | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    is_stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+def build_common_members(call_options: CallOptions) -> dict[str, Any]:
+    """The members of :class:`CohereChatRequestBase` for a call."""
+    include_usage = call_options.stream and call_options.stream_usage
+    return {
+        "response_format": convert_response_format(call_options.response_format),
+        "max_tokens": call_options.max_tokens,
+        "temperature": call_options.temperature,
+        "top_p": call_options.top_p,
+        "stop_sequences": call_options.stop,
+        "seed": call_options.seed,
+        "frequency_penalty": call_options.frequency_penalty or None,  # 0 is the same as none
+        "presence_penalty": call_options.presence_penalty or None,
+        "is_stream": True if call_options.stream else None,
+        "stream_options": StreamOptions(is_include_usage=True) if include_usage else None,
+    }
+
+
+def convert_response_format(response_format: Mapping[str, Any] | None) -> ResponseFormat | None:
+    """OpenAI's ``response_format`` as Cohere's, which has the schema in ``JSON_OBJECT``."""
+    match response_format:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return ResponseFormat("JSON_OBJECT")
+        case {"type": "json_schema", "json_schema": {"schema": Mapping() as schema}}:
+            return ResponseFormat("JSON_OBJECT", schema)
+    raise ConfigurationError(
+        'response_format is {"type": "json_schema", "json_schema": {"name": …, "schema": {…}}}, '
+        f'{{"type": "json_object"}} or {{"type": "text"}}, not {response_format!r}'
+    )
+
+
+def get_message_text(position: int, message: Message, image_error: str) -> str:
+    """The text of a message that must not hold images.
+
+    The formats have no member for a refusal: it becomes part of the assistant's text. Thinking is
+    left out.
+
+    :param image_error: the error message for an image.
+    :raises ConfigurationError: the message holds an image.
+    """
+    if isinstance(message.content, tuple):
+        if any(isinstance(part, ImagePart) for part in message.content):
+            raise ConfigurationError(f"messages[{position}]: {image_error}")
+        return "\n\n".join(filter(None, (message.text, message.refusal)))
+    return message.text
+
+
+def extract_functions(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The ``function`` of each tool.
+
+    :raises ConfigurationError: a tool is not a function.
+    """
+    functions = []
+    for index, schema in enumerate(schemas):
+        function = schema.get("function")
+        if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
+            raise ConfigurationError(
+                f"tools[{index}]: Cohere takes functions only, not {schema.get('type')!r}"
+            )
+        functions.append(function)
+    return functions
+
+
+# Responses.
+
+
+def parse_usage(usage: Usage | None) -> Mapping[str, int]:
+    """Token counts under Locus's names."""
+    return openai.parse_usage(convert_usage(usage))
+
+
+_ERRORS_BY_FINISH_REASON: Final[Mapping[str, Mapping[str, Any]]] = {
+    "ERROR_LIMIT": {"code": "context_length_exceeded", "status": 400},
+    "ERROR_TOXIC": {"code": "content_filter", "status": 400},
+}
+
+
+def raise_for_finish_reason(
+    finish_reason: str | None,
+    error_message: str | None,
+    is_empty: bool,
+    body: bytes | str | Mapping[str, Any],
+) -> None:
+    """Raise an error if the ``finishReason`` and the ``errorMessage`` of a response mean one.
+
+    ``ERROR`` is always an error, and so is an ``errorMessage`` without a reason. ``ERROR_LIMIT``
+    and ``ERROR_TOXIC`` are reasons for a response to end early, and it is for the caller to judge
+    them. They are errors only if the response is empty and has an ``errorMessage``.
+
+    :param is_empty: whether the response so far has no content.
+    :raises APIStatusError: the response is an error.
+    """
+    reason = (finish_reason or "").upper()
+    if reason == "ERROR" or (error_message and not reason):
+        members: Mapping[str, Any] = {"status": 500}
+    elif error_message and is_empty and reason in _ERRORS_BY_FINISH_REASON:
+        members = _ERRORS_BY_FINISH_REASON[reason]
+    else:
+        return
+    raise make_status_error(
+        body_to_text(body), error_object={"message": error_message or "the model failed", **members}
+    )
+
+
+def make_ids_unique(
+    calls: Iterable[ToolCall], used_call_ids: Collection[str] = ()
+) -> tuple[ToolCall, ...]:
+    """The calls, each with an id that no other of them and none of ``used_call_ids`` has."""
+    unique: list[ToolCall] = []
+    seen = set(used_call_ids)
+    for call in calls:
+        call_id, suffix = call.id, 1
+        while call_id in seen:
+            call_id, suffix = f"{call.id}_{suffix}", suffix + 1
+        seen.add(call_id)
+        unique.append(call if call_id == call.id else attrs.evolve(call, id=call_id))
+    return tuple(unique)

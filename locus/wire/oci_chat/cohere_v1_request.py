@@ -1,0 +1,92 @@
+"""A conversation and its options as a ``CohereChatRequest``: Cohere's first format.
+
+The models ``cohere.command-r*`` use it. The names of the JSON members are those of
+``oci.generative_ai_inference.models.CohereChatRequest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from locus.core.call_options import CallOptions
+from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.errors import ConfigurationError
+from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.wire.oci_chat.cohere_common import CohereChatRequestBase, build_common_members
+from locus.wire.oci_chat.cohere_v1_messages import (
+    CohereToolResult,
+    HistoryEntry,
+    split_conversation,
+)
+from locus.wire.oci_chat.cohere_v1_tools import CohereTool, convert_tools
+from locus.wire.oci_chat.envelope import build_chat_details
+
+
+class _CohereChatRequest(CohereChatRequestBase):
+    api_format: str
+    message: str
+    preamble_override: str | None = None
+    chat_history: list[HistoryEntry] | None = None
+    tool_results: list[CohereToolResult] | None = None
+    tools: list[CohereTool] | None = None
+
+
+@attrs.frozen
+class CohereV1ChatBuilder:
+    """The ``RequestBuilder`` of Cohere's first format.
+
+    :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
+        add it.
+    """
+
+    compartment_id: str | None = None
+
+    def build(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Build the JSON body, of builtin dictionaries and lists.
+
+        :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
+            ``extra_body`` are members of the ``chatRequest``, and replace Locus's own.
+        :raises ConfigurationError: the format cannot represent something; says what and where.
+        """
+        call_options = CallOptions(**options)
+        tool_schemas = _select_tools(call_options, build_tool_schemas(tools))
+        conversation = split_conversation(order_tool_results(validate_messages(messages)))
+        request = _CohereChatRequest(
+            api_format="COHERE",
+            message=conversation.message,
+            preamble_override=conversation.preamble,
+            chat_history=conversation.chat_history or None,
+            tool_results=conversation.tool_results,
+            tools=convert_tools(tool_schemas) or None,
+            **build_common_members(call_options),
+        )
+        return build_chat_details(
+            call_options.model, request, self.compartment_id, call_options.extra_body
+        )
+
+
+def _select_tools(
+    call_options: CallOptions, schemas: tuple[Mapping[str, Any], ...]
+) -> tuple[Mapping[str, Any], ...]:
+    """The tools to send. The format has no ``tool_choice``: for ``"none"``, none are sent.
+
+    ``isForceSingleStep`` is not such a choice: it makes the model answer directly after its first
+    results. ``extra_body`` accepts it.
+    """
+    if call_options.tool_choice == "none":
+        return ()
+    if schemas and call_options.tool_choice not in (None, "auto"):
+        raise ConfigurationError(
+            f"tool_choice={call_options.tool_choice!r}: Cohere's first request format can "
+            "prevent tool calls, but not force them; it takes 'auto' and 'none'"
+        )
+    if schemas and call_options.parallel_tool_calls is False:
+        raise ConfigurationError(
+            "parallel_tool_calls=False: Cohere cannot disable calling several tools at once"
+        )
+    return schemas

@@ -1,0 +1,192 @@
+"""Locus messages to the messages of a ``GenericChatRequest``.
+
+They are those of OpenAI's chat completions with Oracle's names, with three differences: content is
+always a list of typed parts, there is a member for the assistant's thinking, and for Gemini each
+tool call is sent in a message of its own, followed by its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from locus.core.conversation import IndexedMessage, ToolCallPosition
+from locus.core.errors import ConfigurationError
+from locus.core.messages import ImagePart, Message, Role, TextPart
+from locus.wire.chat_completions.request import (
+    build_image_url,
+    encode_arguments,
+    normalize_participant_name,
+)
+from locus.wire.encoding import join_unsigned_thinking
+from locus.wire.oci_chat.envelope import RequestStruct
+
+_GEMINI_PREFIX: Final = "google."
+_EMPTY_TEXT_PLACEHOLDER: Final = "."
+"""The text of an assistant message without text. The service fails with 500 on a message for Gemini
+that has no text; Oracle's own client for LangChain sends this."""
+
+
+class FunctionCall(RequestStruct):
+    id: str
+    type: str
+    name: str
+    arguments: str
+
+
+class ImageUrl(RequestStruct):
+    url: str
+    detail: str | None = None
+
+
+class ChatContent(RequestStruct):
+    type: str
+    text: str | None = None
+    image_url: ImageUrl | None = None
+
+
+class ChatMessage(RequestStruct):
+    role: str
+    content: list[ChatContent] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[FunctionCall] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+@attrs.frozen
+class _MessageSlice:
+    """A message, or a part of it with only some of its tool calls."""
+
+    indexed: IndexedMessage
+    call_indexes: Sequence[int]
+    has_content: bool = True
+    """Whether the content of the message is in this part."""
+
+
+def build_chat_messages(
+    conversation: Sequence[IndexedMessage],
+    call_ids: Mapping[ToolCallPosition, str],
+    model: str,
+) -> list[ChatMessage]:
+    """The messages of a request for ``model``.
+
+    :raises ConfigurationError: the format cannot represent something; names the position.
+    """
+    is_gemini = model.lower().startswith(_GEMINI_PREFIX)
+    slices = _split_parallel_calls(conversation) if is_gemini else map(_make_slice, conversation)
+    placeholder = _EMPTY_TEXT_PLACEHOLDER if is_gemini else None
+    return [_build_message(part, call_ids, placeholder) for part in slices]
+
+
+def _make_slice(indexed: IndexedMessage) -> _MessageSlice:
+    """A slice with the whole message."""
+    return _MessageSlice(indexed, range(len(indexed.message.tool_calls)))
+
+
+def _split_parallel_calls(conversation: Sequence[IndexedMessage]) -> Iterator[_MessageSlice]:
+    """Split messages with several tool calls into one per call, each followed by its results.
+
+    Gemini requires as many results as calls in a message, and the service makes each result a
+    message of its own.
+    """
+    results: dict[ToolCallPosition, list[IndexedMessage]] = {}
+    for indexed in conversation:
+        if indexed.call_position is not None:
+            results.setdefault(indexed.call_position, []).append(indexed)
+    for indexed in conversation:
+        if indexed.call_position is not None:
+            continue
+        if not indexed.message.tool_calls:
+            yield _make_slice(indexed)
+        for index in range(len(indexed.message.tool_calls)):
+            yield _MessageSlice(indexed, (index,), has_content=index == 0)
+            for result in results.get((indexed.position, index), ()):
+                yield _make_slice(result)
+
+
+def _build_message(
+    part: _MessageSlice, call_ids: Mapping[ToolCallPosition, str], placeholder: str | None
+) -> ChatMessage:
+    position, message = part.indexed.position, part.indexed.message
+    match message.role:
+        case Role.ASSISTANT:
+            text = (part.has_content and _get_text(position, message)) or placeholder
+            return ChatMessage(
+                role="ASSISTANT",
+                content=[_make_text_content(text)] if text else None,
+                refusal=message.refusal if part.has_content else None,
+                reasoning_content=join_unsigned_thinking(message) if part.has_content else None,
+                tool_calls=[
+                    _build_function_call(position, message, index, call_ids)
+                    for index in part.call_indexes
+                ]
+                or None,
+                name=normalize_participant_name(message),
+            )
+        case Role.TOOL:
+            call_position = part.indexed.call_position
+            return ChatMessage(
+                role="TOOL",
+                content=[_make_text_content(_get_text(position, message))],
+                tool_call_id=call_position and call_ids[call_position],
+            )
+        case Role.SYSTEM:
+            return ChatMessage(
+                role="SYSTEM",
+                content=[_make_text_content(_get_text(position, message))],
+                name=normalize_participant_name(message),
+            )
+    return ChatMessage(
+        role="USER",
+        content=_build_contents(position, message),
+        name=normalize_participant_name(message),
+    )
+
+
+def _get_text(position: int, message: Message) -> str:
+    """The text of a message that must not hold images in this format."""
+    if isinstance(message.content, tuple):
+        for part in message.content:
+            if isinstance(part, ImagePart):
+                raise ConfigurationError(
+                    f"messages[{position}]: OCI takes images from the user only, not in a "
+                    f"{message.role} message"
+                )
+    return message.text
+
+
+def _build_contents(position: int, message: Message) -> list[ChatContent]:
+    if not isinstance(message.content, tuple):
+        return [_make_text_content(message.content or "")]
+    return [
+        _make_text_content(part.text)
+        if isinstance(part, TextPart)
+        else _build_image_content(position, part)
+        for part in message.content
+        if isinstance(part, (TextPart, ImagePart))
+    ]
+
+
+def _make_text_content(text: str) -> ChatContent:
+    return ChatContent(type="TEXT", text=text)
+
+
+def _build_image_content(position: int, image: ImagePart) -> ChatContent:
+    detail = image.detail.upper() if image.detail else None
+    return ChatContent(type="IMAGE", image_url=ImageUrl(build_image_url(position, image), detail))
+
+
+def _build_function_call(
+    position: int, message: Message, index: int, call_ids: Mapping[ToolCallPosition, str]
+) -> FunctionCall:
+    call = message.tool_calls[index]
+    return FunctionCall(
+        id=call_ids[position, index],
+        type="FUNCTION",
+        name=call.name,
+        arguments=encode_arguments(f"messages[{position}].tool_calls[{index}]", call),
+    )

@@ -1,0 +1,230 @@
+"""Builds the input items of a request from a conversation.
+
+System messages stay at their position, as items of the role ``system``. The parameter
+``instructions`` could only hold those at the beginning, and a server that stores the conversation
+does not store it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from locus.core.conversation import IndexedMessage, ToolCallPosition
+from locus.core.errors import ConfigurationError
+from locus.core.messages import ImagePart, Message, Part, Role, TextPart
+from locus.wire.chat_completions.request import encode_arguments
+from locus.wire.data_urls import normalize_media_type, parse_data_url
+from locus.wire.responses.output_items import Item, get_native_items, remove_reasoning
+from locus.wire.tool_call_ids import ToolCallIdRule, assign_call_ids, compute_digest
+
+_ID_RULE: Final = ToolCallIdRule(
+    re.compile(r".{1,64}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"
+)
+"""The API rejects ids of tool calls with more than 64 characters."""
+
+
+class _InputStruct(msgspec.Struct, omit_defaults=True, tag_field="type"):
+    """Base class of the body's parts; members that have their default value are left out."""
+
+
+class InputText(_InputStruct, tag="input_text"):
+    text: str
+
+
+class InputImage(_InputStruct, tag="input_image"):
+    image_url: str
+    detail: str
+
+
+class InputMessage(_InputStruct, tag="message"):
+    role: Literal["system", "user"]
+    content: list[InputText | InputImage]
+
+
+class OutputText(_InputStruct, tag="output_text"):
+    text: str
+    annotations: Sequence[Any]
+
+
+class OutputRefusal(_InputStruct, tag="refusal"):
+    refusal: str
+
+
+class OutputMessage(_InputStruct, tag="message"):
+    id: str
+    role: Literal["assistant"]
+    status: Literal["completed"]
+    content: list[OutputText | OutputRefusal]
+
+
+class FunctionCall(_InputStruct, tag="function_call"):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class FunctionCallOutput(_InputStruct, tag="function_call_output"):
+    call_id: str
+    output: str | list[InputText | InputImage]
+
+
+class CustomToolCallOutput(_InputStruct, tag="custom_tool_call_output"):
+    call_id: str
+    output: str | list[InputText | InputImage]
+
+
+def build_input_items(
+    messages: Sequence[IndexedMessage], after: int = -1, *, encrypted_reasoning: bool = True
+) -> list[Any]:
+    """Build the items of the messages after the position ``after``.
+
+    :param encrypted_reasoning: whether encrypted reasoning is sent back to the server.
+    :raises ConfigurationError: the format cannot express something; the error names it and its
+        position.
+    """
+    builder = _InputItemsBuilder(messages, after, encrypted_reasoning)
+    return [
+        item
+        for message in messages
+        for item in builder.build_items(message)
+        if message.position > after
+    ]
+
+
+class _InputItemsBuilder:
+    """Builds the items of one message after the other, and remembers the type of every call."""
+
+    def __init__(
+        self, messages: Sequence[IndexedMessage], after: int, encrypted_reasoning: bool
+    ) -> None:
+        self._call_ids = assign_call_ids(messages, _ID_RULE)
+        self._after = after
+        self._encrypted_reasoning = encrypted_reasoning
+        self._custom_calls: set[ToolCallPosition] = set()
+        self._used_item_ids: set[str] = set()
+
+    def build_items(self, indexed_message: IndexedMessage) -> list[Any]:
+        path, message = f"messages[{indexed_message.position}]", indexed_message.message
+        match message.role:
+            case Role.ASSISTANT:
+                native_items = self._get_native_items(indexed_message)
+                return native_items or self._build_assistant_items(path, indexed_message)
+            case Role.TOOL:
+                return [self._build_result(path, indexed_message)]
+            case Role.SYSTEM:
+                return [InputMessage("system", _build_text_content(path, message))]
+        return [InputMessage("user", _build_content(path, message))]
+
+    def _build_result(
+        self, path: str, indexed_message: IndexedMessage
+    ) -> FunctionCallOutput | CustomToolCallOutput:
+        message, call_position = indexed_message.message, indexed_message.call_position
+        call_id = message.tool_call_id or ""
+        if call_position and call_position[0] > self._after:
+            call_id = self._call_ids[
+                call_position
+            ]  # the server stores earlier calls by its own ids
+        content = message.content
+        output = content if isinstance(content, str) else _build_content(path, message)
+        if call_position in self._custom_calls:
+            return CustomToolCallOutput(call_id, output)
+        return FunctionCallOutput(call_id, output)
+
+    def _build_assistant_items(self, path: str, indexed_message: IndexedMessage) -> list[Any]:
+        position, message = indexed_message.position, indexed_message.message
+        _build_text_content(path, message)
+        content: list[OutputText | OutputRefusal] = []
+        if message.text:
+            content.append(OutputText(message.text, ()))
+        if message.refusal:
+            content.append(OutputRefusal(message.refusal))
+        calls = [
+            FunctionCall(
+                self._call_ids[position, index],
+                call.name,
+                encode_arguments(f"{path}.tool_calls[{index}]", call),
+            )
+            for index, call in enumerate(message.tool_calls)
+        ]
+        if not content:
+            return [*calls]
+        message_id = _make_message_id(position, message.text)
+        return [OutputMessage(message_id, "assistant", "completed", content), *calls]
+
+    def _get_native_items(self, indexed_message: IndexedMessage) -> list[Item]:
+        """The native items of a message from this API; an empty list for any other message."""
+        position = indexed_message.position
+        items = get_native_items(indexed_message.message)
+        item_ids = {item["id"] for item in items if isinstance(item.get("id"), str)}
+        if not self._encrypted_reasoning or item_ids & self._used_item_ids:
+            items = remove_reasoning(items)
+            # The same message twice: the API accepts the items of the server's own tools only once.
+            items = [item for item in items if item.get("id") not in self._used_item_ids]
+        self._used_item_ids |= item_ids
+        call_count = 0
+        for item in items:
+            match item.get("type"):
+                case "function_call" | "custom_tool_call" as item_type:
+                    call_position = (position, call_count)
+                    call_count += 1
+                    item["call_id"] = self._call_ids[call_position]
+                    if item_type == "custom_tool_call":
+                        self._custom_calls.add(call_position)
+                case "message":
+                    item.setdefault("id", _make_message_id(position, item.get("content")))
+                    item.setdefault("status", "completed")
+        return items
+
+
+def _make_message_id(position: int, content: Any) -> str:
+    """Make a unique id: the API requires one for each message of the assistant."""
+    return f"msg_{compute_digest(f'{position} {content}')}"
+
+
+def _get_parts(message: Message) -> tuple[Part, ...]:
+    content = message.content
+    return (TextPart(content),) if isinstance(content, str) else content or ()
+
+
+def _build_text_content(path: str, message: Message) -> list[InputText | InputImage]:
+    """The content of a message that cannot contain images in this format."""
+    if any(isinstance(part, ImagePart) for part in _get_parts(message)):
+        raise ConfigurationError(
+            f"{path}: the responses API takes images from users and tools only, "
+            f"not in a {message.role} message"
+        )
+    return [InputText(part.text) for part in _get_parts(message) if isinstance(part, TextPart)]
+
+
+def _build_content(path: str, message: Message) -> list[InputText | InputImage]:
+    """The text and the images of a user or of a tool."""
+    content: list[InputText | InputImage] = []
+    for part in _get_parts(message):
+        if isinstance(part, ImagePart):
+            content.append(InputImage(_build_image_url(path, part), part.detail or "auto"))
+        else:
+            content.append(InputText(part.text))
+    return content
+
+
+def _build_image_url(path: str, image: ImagePart) -> str:
+    if image.data is not None:
+        return _build_data_url(image.media_type or "", image.data)
+    try:
+        parsed = parse_data_url(image.url or "")
+        if parsed is not None and not parsed[0]:
+            raise ValueError("it does not name the media type")
+    except ValueError as exc:
+        raise ConfigurationError(
+            f"{path}: the data: URL of an image cannot be read: {exc}"
+        ) from None
+    return (image.url or "") if parsed is None else _build_data_url(*parsed)
+
+
+def _build_data_url(media_type: str, data: bytes) -> str:
+    return f"data:{normalize_media_type(media_type)};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,312 @@
+"""Parses the output items of a response, and selects those that have to be sent back unchanged.
+
+A response is a list of items: messages, tool calls, reasoning, and the results of the server's own
+tools. A Locus message holds the text, the refusal and the tool calls. Items which it cannot express
+(encrypted reasoning, the phase of a text, searches, calls of free-text tools) are stored in the
+message's ``metadata["output_items"]``. The next request sends them from there, as long as the
+message has the same text, refusal and calls as they. Other formats never send them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+
+from locus.core.errors import ResponseParseError
+from locus.core.messages import Message, ToolCall
+from locus.wire.json import ResponseStruct, body_to_text
+
+Item: TypeAlias = dict[str, Any]
+
+NATIVE_ITEMS_KEY: Final = "output_items"
+"""The metadata key under which a message's native items are stored."""
+REASONING_SEPARATOR: Final = "\n\n"
+"""Separates two parts of reasoning: each part starts with its own heading."""
+
+
+class ContentPart(ResponseStruct):
+    """A part of a message or of reasoning."""
+
+    type: str | None = None
+    text: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+
+class MessageItem(ResponseStruct):
+    content: list[ContentPart] | str | None = None
+
+    @property
+    def parts(self) -> list[ContentPart]:
+        """The parts; content that is only text is one part."""
+        content = self.content
+        return [ContentPart("output_text", content)] if isinstance(content, str) else content or []
+
+
+class ReasoningItem(ResponseStruct):
+    summary: list[ContentPart] | None = None
+    content: list[ContentPart] | None = None
+    encrypted_content: str | None = None
+
+
+class ToolCallItem(ResponseStruct):
+    """A call of a function (with ``arguments``) or of a free-text tool (with ``input``)."""
+
+    type: str
+    call_id: str | None = None
+    id: str | None = None
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    input: str | None = None
+
+
+ParsedItem: TypeAlias = MessageItem | ReasoningItem | ToolCallItem
+
+_CALL_TYPES: Final = ("function_call", "custom_tool_call")
+_ITEM_STRUCTS: Final[Mapping[str, type[ParsedItem]]] = {
+    "message": MessageItem,
+    "reasoning": ReasoningItem,
+    **dict.fromkeys(_CALL_TYPES, ToolCallItem),
+}
+
+
+def parse_item(item: Item) -> ParsedItem | None:
+    """Parse an item of a type that Locus reads; None for an item of another type.
+
+    :raises ResponseParseError: the item does not follow the format.
+    """
+    item_type = item.get("type")
+    struct = _ITEM_STRUCTS.get(item_type) if isinstance(item_type, str) else None
+    if struct is None:
+        return None
+    try:
+        return msgspec.convert(item, struct)
+    except (msgspec.ValidationError, RecursionError) as exc:
+        raise ResponseParseError(
+            f"an output item cannot be read: {exc}", body=body_to_text(item)
+        ) from exc
+
+
+@attrs.define
+class ParsedOutput:
+    """The contents of all output items of a response."""
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    annotations: list[Any] = attrs.field(factory=list)
+    logprobs: list[Any] = attrs.field(factory=list)
+
+
+def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> ParsedOutput:
+    """Parse output items.
+
+    :param skip_unnamed_calls: ignore calls whose name has not arrived yet.
+    :raises ResponseParseError: an item does not follow the format, or a call has no name.
+    """
+    output = ParsedOutput()
+    texts: list[str] = []
+    reasoning_texts: list[str] = []
+    refusals: list[str] = []
+    calls: list[ToolCall] = []
+    for position, item in enumerate(items):
+        match parse_item(item):
+            case MessageItem() as message:
+                for part in message.parts:
+                    texts.append(part.text or "")
+                    refusals.append(part.refusal or "")
+                    output.annotations += part.annotations or ()
+                    output.logprobs += part.logprobs or ()
+            case ReasoningItem() as reasoning:
+                parts = [*(reasoning.summary or ()), *(reasoning.content or ())]
+                reasoning_texts += [part.text for part in parts if part.text]
+            case ToolCallItem() as call if call.name or not skip_unnamed_calls:
+                calls.append(_build_tool_call(position, call))
+    output.text, output.refusal = "".join(texts), "".join(refusals)
+    output.reasoning = REASONING_SEPARATOR.join(reasoning_texts)
+    output.calls = _make_ids_unique(calls)
+    return output
+
+
+def _build_tool_call(position: int, call: ToolCallItem) -> ToolCall:
+    if not call.name:
+        raise ResponseParseError(f"output[{position}] is a tool call without a name")
+    arguments = call.input if call.type == "custom_tool_call" else call.arguments
+    call_id = call.call_id or call.id
+    if not call_id:
+        # The id depends on the call only, so a complete response and a streamed one give the same.
+        seed = f"{position}\0{call.name}\0{arguments}".encode(errors="replace")
+        call_id = f"call_{hashlib.sha256(seed).hexdigest()[:24]}"
+    if isinstance(arguments, dict):  # some servers send the object itself
+        return ToolCall(call_id, call.name, arguments)
+    if call.type == "custom_tool_call":
+        return ToolCall(call_id, call.name, malformed_arguments=arguments or "")
+    return ToolCall.from_json(call_id, call.name, arguments or "")
+
+
+def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+    """Some servers give parallel calls the same id: then results could not be matched to calls."""
+    seen: set[str] = set()
+    for position, call in enumerate(calls):
+        if call.id in seen:
+            calls[position] = call = attrs.evolve(call, id=f"{call.id}_{position}")
+        seen.add(call.id)
+    return tuple(calls)
+
+
+# Items that a message cannot express.
+
+
+def select_native_items(items: Sequence[Item], output: ParsedOutput) -> list[Item]:
+    """The items in a request's form, if the message cannot express them; else an empty list."""
+    ids = (call.id for call in output.calls)
+    request_items = []
+    for item in items:
+        request_item = _to_request_item(item)
+        if request_item.get("type") in _CALL_TYPES:
+            request_item["call_id"] = next(ids)  # it may have had none, or the id of another call
+        if request_item.get("type") != "message" or request_item["content"]:
+            request_items.append(request_item)
+    native_items = _drop_trailing_reasoning(
+        [item for item in request_items if not _is_reasoning_reference(item)]
+    )
+    if len(native_items) < len(request_items) and not any(
+        item.get("type") == "reasoning" for item in native_items
+    ):
+        native_items = remove_reasoning(native_items)
+    return (
+        []
+        if [_to_comparable_item(item) for item in native_items] == _build_comparable_items(output)
+        else native_items
+    )
+
+
+def get_native_items(message: Message) -> list[Item]:
+    """The native items of a message, if the message was not changed since; else an empty list."""
+    native_items = message.metadata.get(NATIVE_ITEMS_KEY)
+    if not isinstance(native_items, (list, tuple)) or not all(
+        isinstance(item, Mapping) for item in native_items
+    ):
+        return []  # the caller's own metadata under the same key
+    items = [dict(item) for item in native_items]
+    try:
+        output = parse_items(items)
+    except ResponseParseError:
+        return []
+    is_unchanged = (output.text, output.refusal, output.calls) == (
+        message.text,
+        message.refusal or "",
+        message.tool_calls,
+    )
+    return items if is_unchanged else []
+
+
+def has_native_items(message: Message) -> bool:
+    """Whether a message has native items that can be sent even if it has no other content."""
+    return any(item.get("type") != "reasoning" for item in get_native_items(message))
+
+
+def remove_reasoning(items: Iterable[Item]) -> list[Item]:
+    """The items without reasoning, and without the ids that would make the server expect it."""
+    return [
+        {
+            name: value
+            for name, value in item.items()
+            if name != "id" or not _is_message_or_call(item)
+        }
+        for item in items
+        if item.get("type") != "reasoning"
+    ]
+
+
+def _is_message_or_call(item: Item) -> bool:
+    return item.get("type") in ("message", *_CALL_TYPES)
+
+
+def _is_reasoning_reference(item: Item) -> bool:
+    """Whether this is reasoning without content, which only the server that stored it can use."""
+    return item.get("type") == "reasoning" and not (
+        item.get("encrypted_content") or item.get("content")
+    )
+
+
+def _drop_trailing_reasoning(items: list[Item]) -> list[Item]:
+    """The items without reasoning at their end: the API rejects reasoning that no item follows."""
+    while items and items[-1].get("type") == "reasoning":
+        items = items[:-1]
+    return items
+
+
+def _to_request_item(item: Item) -> Item:
+    """Convert an output item for a request: without null members and token probabilities.
+
+    An item of a type that Locus does not read stays unchanged.
+    """
+    item_type = item.get("type")
+    if not isinstance(item_type, str) or item_type not in _ITEM_STRUCTS:
+        return dict(item)
+    request_item = _drop_nulls(item)
+    if item_type == "message":
+        request_item.setdefault("role", "assistant")
+        content = request_item.get("content") or []
+        if isinstance(content, str):
+            content = [{"type": "output_text", "text": content}]
+        parts = [_drop_nulls(part) for part in content]
+        for part in parts:
+            part.pop("logprobs", None)
+        request_item["content"] = [
+            part for part in parts if part.get("text") or part.get("refusal")
+        ]
+    elif item_type == "reasoning":
+        request_item.setdefault("summary", [])
+        if not request_item.get("encrypted_content"):
+            request_item.pop("encrypted_content", None)
+    elif item_type == "function_call":
+        arguments = request_item.setdefault("arguments", "")
+        if isinstance(arguments, dict):
+            request_item["arguments"] = json.dumps(arguments)
+    elif item_type == "custom_tool_call":
+        request_item.setdefault("input", "")
+    return request_item
+
+
+def _drop_nulls(values: Item) -> Item:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+_UNCOMPARED_MEMBERS: Final = ("id", "status", "arguments")
+_DIRECT_CALLER: Final = {"type": "direct"}
+
+
+def _to_comparable_item(item: Item) -> Item:
+    """The members of an item that a message has to express, except the arguments of a call."""
+    comparable = {name: value for name, value in item.items() if name not in _UNCOMPARED_MEMBERS}
+    if comparable.get("caller") == _DIRECT_CALLER:
+        del comparable["caller"]
+    if comparable.get("type") == "message":
+        comparable["content"] = [
+            {name: value for name, value in part.items() if name != "annotations" or value}
+            for part in comparable["content"]
+        ]
+    return comparable
+
+
+def _build_comparable_items(output: ParsedOutput) -> list[Item]:
+    """The items that a message with this output is sent as, in comparable form."""
+    content: list[Item] = []
+    if output.text:
+        content.append({"type": "output_text", "text": output.text})
+    if output.refusal:
+        content.append({"type": "refusal", "refusal": output.refusal})
+    calls = [
+        {"type": "function_call", "call_id": call.id, "name": call.name} for call in output.calls
+    ]
+    message = {"type": "message", "role": "assistant", "content": content}
+    return [message, *calls] if content else calls

@@ -1,0 +1,269 @@
+"""A round of tool calls: malformed, repeated and nested calls, and errors of tools and hooks."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from locus.agent import Agent
+from locus.core.errors import ConfigurationError
+from locus.core.events import ModelChunkEvent
+from locus.core.messages import Message, Role, ToolCall
+from locus.core.response import ModelResponse
+from locus.core.state import AgentState
+from locus.core.termination import TextMention
+from locus.memory import MemoryCheckpointer
+from locus.testing import ScriptedModel, tool_call
+from locus.tools import tool
+from tests.agent.recorded_runs import record_run, run_to_end
+
+
+def make_message(*tool_calls: ToolCall) -> Message:
+    return Message.assistant(None, tool_calls)
+
+
+def make_call(id: str, **arguments: Any) -> ToolCall:
+    return ToolCall(id, "ping", arguments)
+
+
+def make_malformed_call(id: str) -> ToolCall:
+    return ToolCall(id, "ping", malformed_arguments='{"n": ')
+
+
+def run_ping(runtime_name: str, *rounds: Message, fails: bool = False, **settings: Any) -> Any:
+    """Run an agent with an idempotent tool; return its runs, its errors, and the result."""
+    runs = []
+
+    @tool(idempotent=True)
+    def ping(n: int = 0) -> str:
+        """Answer."""
+        runs.append(n)
+        if fails:
+            raise ValueError("no")
+        return f"pong {len(runs)}"
+
+    agent = Agent(ScriptedModel(*rounds, "Done."), [ping], **settings)
+    result = run_to_end(runtime_name, agent, "Go.")
+    return runs, [execution.error for execution in result.state.tool_executions], result
+
+
+@pytest.mark.parametrize("tool_execution", ["concurrent", "sequential"])
+def test_a_malformed_call_is_not_equal_to_any_other_call(
+    runtime_name: str, tool_execution: str
+) -> None:
+    rounds = (
+        make_message(make_malformed_call("a"), make_call("b")),
+        make_message(make_call("c"), make_malformed_call("d")),
+    )
+    runs, errors, _ = run_ping(runtime_name, *rounds, tool_execution=tool_execution)
+    assert runs == [0]
+    first, second, third, last = errors
+    assert second is third is None
+    assert '{"n": ' in first
+    assert first == last
+
+
+@pytest.mark.parametrize("tool_execution", ["concurrent", "sequential"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_equal_calls_of_a_round_run_once_and_failed_ones_again_in_the_next_round(
+    runtime_name: str, tool_execution: str, fails: bool
+) -> None:
+    rounds = (
+        make_message(make_call("a", n=1), make_call("b", n=1)),
+        make_message(make_call("c", n=1)),
+    )
+    runs, errors, _ = run_ping(runtime_name, *rounds, fails=fails, tool_execution=tool_execution)
+    assert runs == [1, 1] if fails else [1]
+    assert errors == (["ValueError: no"] * 3 if fails else [None] * 3)
+
+
+@pytest.mark.parametrize("levels", [101, 990, 4000])
+@pytest.mark.parametrize("saved", [False, True])
+def test_arguments_too_deep_to_be_saved_are_malformed(
+    runtime_name: str, levels: int, saved: bool
+) -> None:
+    text = '{"n":' + "[" * levels + "]" * levels + "}"
+    call = ToolCall.from_json("a", "ping", text)
+    settings: dict[str, Any] = {"checkpointer": MemoryCheckpointer()} if saved else {}
+    runs, errors, result = run_ping(
+        runtime_name, make_message(call, make_call("b", n=2)), **settings
+    )
+    assert runs == [2]
+    assert errors[0] is not None
+    assert "more than 100 levels" in errors[0]
+    assert errors[1] is None
+    assert result.state.messages[1].tool_calls[0].malformed_arguments == text
+
+
+def test_text_beside_a_call_that_ends_the_run_is_the_message(runtime_name: str) -> None:
+    message = Message.assistant("All DONE.", [make_call("a")])
+    *_, result = run_ping(runtime_name, message, termination=TextMention("DONE"))
+    assert result.message == "All DONE."
+    agent = Agent(ScriptedModel(tool_call("none")), max_iterations=1)
+    recorded = record_run(runtime_name, agent, "Go.")
+    assert recorded.result is not None
+    assert (recorded.result.message, recorded.events[-1].final_message) == ("", None)
+
+
+def test_resuming_needs_a_thread_id(runtime_name: str) -> None:
+    agent = Agent(ScriptedModel("No."), (), "Be brief.", checkpointer=MemoryCheckpointer())
+    with pytest.raises(ConfigurationError, match="thread_id names the conversation"):
+        run_to_end(runtime_name, agent, resume=True, thread_id=None)
+
+
+@pytest.mark.parametrize("error_type", [GeneratorExit, BaseException, SystemExit])
+def test_no_error_of_an_async_tool_replaces_the_background_loop(
+    error_type: type[BaseException],
+) -> None:
+    loops: list[int] = []
+
+    @tool
+    async def get_loop() -> None:
+        """Record the thread of the loop."""
+        import threading
+
+        loops.append(threading.get_ident())
+
+    @tool
+    async def raises() -> None:
+        """Raise."""
+        raise error_type("mine")
+
+    def make_calls(*names: str) -> Message:
+        return Message.assistant(None, [ToolCall(name, name) for name in names])
+
+    for names in (("get_loop",), ("get_loop", "raises"), ("get_loop",)):
+        agent = Agent(ScriptedModel(make_calls(*names), "Yes."), [get_loop, raises])
+        if "raises" in names and error_type is not GeneratorExit:
+            with pytest.raises(error_type):
+                agent.run_sync("Go.")
+        else:
+            result = agent.run_sync("Go.")
+            result_texts = [
+                message.text for message in result.state.messages if message.role is Role.TOOL
+            ]
+            assert all("cancelled" not in text for text in result_texts)
+    assert len(set(loops)) == 1
+    assert len(loops) == 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_cancellation_that_a_hook_raises_ends_the_run(
+    runtime_name: str, count: int, when: str
+) -> None:
+    class CancellingHook:
+        async def cancel(self, event: Any) -> None:
+            raise CancelledError
+
+    setattr(CancellingHook, f"on_{when}_tool_call", CancellingHook.cancel)
+    runs = []
+
+    @tool
+    async def ping(n: int) -> None:
+        """Answer."""
+        runs.append(n)
+
+    message = Message.assistant(None, [ToolCall(str(n), "ping", {"n": n}) for n in range(count)])
+    agent = Agent(
+        ScriptedModel(message, "Done."), [ping], hooks=[CancellingHook()], max_concurrency=2
+    )
+    checkpointer = MemoryCheckpointer()
+    with pytest.raises(BaseException) as exc_info:  # noqa: PT011 - there are several of that name
+        run_to_end(runtime_name, agent.copy(checkpointer=checkpointer), "Go.", "t")
+    assert type(exc_info.value).__name__ == "CancelledError"
+    state = checkpointer.load("t")
+    assert state is not None
+    assert len(state.tool_executions) == len(runs)
+
+
+def test_an_exception_group_of_a_tool_is_raised_unchanged(runtime_name: str) -> None:
+    group = BaseExceptionGroup("mine", [KeyboardInterrupt(), ValueError("no")])
+
+    @tool
+    async def ping(n: int) -> None:
+        """Answer."""
+        if n:
+            raise group
+
+    message = Message.assistant(None, [ToolCall(str(n), "ping", {"n": n}) for n in range(2)])
+    for response in (message, Message.assistant(None, message.tool_calls[1:])):
+        with pytest.raises(BaseExceptionGroup) as exc_info:
+            run_to_end(runtime_name, Agent(ScriptedModel(response), [ping]), "Go.")
+        assert exc_info.value is group
+
+
+@pytest.mark.parametrize(
+    ("make_value", "error_message"),
+    [
+        (lambda: ModelChunkEvent(content=5), "ModelChunkEvent.content is text or None, not 5"),
+        (lambda: ModelChunkEvent(tool_calls=[{}]), r"tool_calls\[0\] is dict, not ToolCall"),
+        (lambda: ModelResponse(Message.user("Hello.")), "a message of the user's, not one of"),
+    ],
+)
+def test_a_model_that_returns_something_wrong_is_named(
+    runtime_name: str, make_value: Any, error_message: str
+) -> None:
+    class WrongModel:
+        async def complete(self, messages: Any, tools: Any = None, **options: Any) -> Any:
+            return make_value()
+
+        async def stream(self, messages: Any, tools: Any = None, **options: Any) -> Any:
+            value = make_value()
+            yield ModelChunkEvent(done=True, response=value)
+
+    with pytest.raises(TypeError, match=error_message):
+        run_to_end(runtime_name, Agent(WrongModel()), "Go.")
+    assert isinstance(record_run(runtime_name, Agent(WrongModel()), "Go.").error, TypeError)
+
+
+@pytest.mark.parametrize("function_type", ["async", "blocking", "awaitable"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_tool_that_raises_generator_exit_has_failed(
+    runtime_name: str, function_type: str, count: int
+) -> None:
+    @tool
+    async def raises() -> None:
+        """Raise after a checkpoint."""
+        await anyio.lowlevel.checkpoint()
+        raise GeneratorExit
+
+    @tool(name="raises")
+    def raises_at_once() -> None:
+        """Raise at once."""
+        raise GeneratorExit
+
+    @tool(name="raises")
+    def returns_awaitable() -> Any:
+        """Return an awaitable that raises."""
+        return raises.function()
+
+    raising_tool = {"async": raises, "blocking": raises_at_once, "awaitable": returns_awaitable}[
+        function_type
+    ]
+    message = Message.assistant(None, [ToolCall(str(n), "raises") for n in range(count)])
+    result = run_to_end(runtime_name, Agent(ScriptedModel(message, "Done."), [raising_tool]), "Go.")
+    errors = [execution.error for execution in result.state.tool_executions]
+    assert errors == ["RuntimeError: the tool raised GeneratorExit"] * count
+    assert result.message == "Done."
+
+
+def test_a_call_that_contains_itself_is_malformed(runtime_name: str) -> None:
+    endless: dict[str, Any] = {}
+    endless["n"] = [endless]
+    runs, errors, _ = run_ping(
+        runtime_name, make_message(ToolCall("a", "ping", endless), make_call("b", n=2))
+    )
+    assert runs == [2]
+    assert "nested too deep" in errors[0]
+
+
+def test_an_empty_thread_can_be_resumed(runtime_name: str) -> None:
+    checkpointer = MemoryCheckpointer()
+    checkpointer.save("t", AgentState())
+    agent = Agent(ScriptedModel("Hello."), (), "Be brief.", checkpointer=checkpointer)
+    assert run_to_end(runtime_name, agent, resume=True, thread_id="t").message == "Hello."

@@ -1,0 +1,110 @@
+"""Waiting and measuring that do not depend on how busy the machine is.
+
+No test compares the time on the clock with a limit that a busy machine could exceed. What has to
+happen is waited for, as long as it takes; what must not be waited for would take longer than
+:data:`HANG_SECONDS`; how much work grows is measured in CPU time, as a ratio.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+HANG_SECONDS = 60.0
+"""Seconds that nothing here takes on any machine: what takes longer hangs."""
+
+FOREVER = 2 * HANG_SECONDS
+"""Seconds that are waited by whoever must not be waited for."""
+
+
+class HangGuard:
+    """``with HangGuard():`` fails where the block waited for what it must not wait for."""
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic()
+
+    def __exit__(self, *exc: object) -> None:
+        duration = time.monotonic() - self._start
+        if duration > HANG_SECONDS:
+            pytest.fail(f"it waited: {duration:.1f} s have passed")
+
+
+def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Wait until ``condition()`` is true, in blocking code."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {HANG_SECONDS} s for {what}"
+        time.sleep(0.002)
+
+
+def retry_slower(test: Callable[[float], T], longest: float = 64.0) -> T:
+    """``test(1)``; where that fails ``test(2)``, ``test(4)`` and so on: what it returns.
+
+    For what can only be seen by timeouts: the test multiplies all its times with the factor. A busy
+    machine needs a few rounds, a fault fails in every one of them, and the last failure is raised.
+    """
+    factor = 1.0
+    while True:
+        try:
+            return test(factor)
+        except Exception:  # the last one is raised
+            factor *= 2
+            if factor > longest:
+                raise
+
+
+def measure_cpu_seconds(work: Callable[[], object]) -> float:
+    """The CPU time that this process spends on ``work()``, whatever else the machine does."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def assert_linear(
+    prepare: Callable[[int], Callable[[], object]], size: int, factor: int = 16
+) -> None:
+    """Assert that the CPU time of ``prepare(size)()`` grows in proportion to the size.
+
+    For ``factor`` times the size, linear work takes ``factor`` times as long and quadratic work
+    ``factor ** 2`` times; the limit is in between. Preparing is not measured.
+    """
+    small = min(measure_cpu_seconds(prepare(size)) for _ in range(4))
+    limit = 3 * factor * max(small, 1e-4)
+    for _ in range(3):
+        large = measure_cpu_seconds(prepare(size * factor))
+        if large < limit:
+            return
+    pytest.fail(f"{factor} times the size takes {large / small:.0f} times as long")
+
+
+def count_calls(work: Callable[[], object]) -> int:
+    """How many Python functions ``work()`` calls."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    previous = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(previous)
+    return count
+
+
+_SLOW_CALLBACK = re.compile(r"^Executing .* took \d+\.\d+ seconds\n?", re.MULTILINE)
+
+
+def remove_slow_callbacks(stderr: str) -> str:
+    """``stderr`` without what asyncio's debug mode (``-X dev``) says where the machine is busy."""
+    return _SLOW_CALLBACK.sub("", stderr)
