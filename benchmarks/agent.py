@@ -28,7 +28,7 @@ MIN_RATIO = 5.0
 def measure_agents(
     environments: Environments, rounds: int, slice_seconds: float
 ) -> dict[str, Results]:
-    """The results for an iteration, by runtime."""
+    """Measure an iteration of every agent; return the results by runtime."""
     results_by_runtime: dict[str, Results] = {}
     for runtime in ("blocking", "asyncio", "trio"):
         measures: dict[str, MeasureFunction] = {}
@@ -40,7 +40,7 @@ def measure_agents(
                 name = subject.NAME
                 print(f"... agent: {name}, {runtime}", file=sys.stderr, flush=True)
                 try:
-                    python = _python(environments, subject, runtime)
+                    python = _get_python(environments, subject, runtime)
                     path, variables = Path(subject.__file__), environments.get_variables(subject)
                     live = stack.enter_context(
                         start_worker(python, path, runtime, "agent", variables)
@@ -56,12 +56,12 @@ def measure_agents(
     return results_by_runtime
 
 
-def _python(environments: Environments, subject: ModuleType, runtime: str) -> Path:
+def _get_python(environments: Environments, subject: ModuleType, runtime: str) -> Path:
     return environments.get_python(subject, runtime)
 
 
 def compute_targets(results_by_runtime: dict[str, Results]) -> Iterator[Target]:
-    """The targets that compare other packages' loops with Locus's."""
+    """Yield the targets that compare other packages' loops with Locus's."""
     for runtime, results in results_by_runtime.items():
         locus_result = results.get(LOCUS)
         for name, result in results.items():
@@ -75,7 +75,7 @@ def compute_targets(results_by_runtime: dict[str, Results]) -> Iterator[Target]:
 
 
 def format_tables(results_by_runtime: dict[str, Results]) -> Iterator[str]:
-    """The lines of the tables."""
+    """Yield the lines of the tables."""
     for runtime, results in results_by_runtime.items():
         title = f"an iteration of an agent, with one tool call, {runtime}"
         yield from table.format_table(title, "chunk", "locus-sdk", results)

@@ -30,7 +30,7 @@ print("times", time.process_time(), 0, flush=True)
 def measure_first_response(
     python: Path, program: str, variables: Mapping[str, str], expected: str
 ) -> Sample:
-    """The times from the start of the process until it has printed the response."""
+    """Measure the time from the start of the process until it has printed the response."""
     start = time.perf_counter()
     output, cpu, _, finished = _run(python, _PROGRAM_TEMPLATE.format(program=program), variables)
     if output.rstrip("\n") != expected.rstrip("\n"):
@@ -39,13 +39,13 @@ def measure_first_response(
 
 
 def measure_import(python: Path, statement: str, variables: Mapping[str, str]) -> Sample:
-    """The times of an import statement in a process that has imported nothing else."""
+    """Measure an import statement in a process that has imported nothing else."""
     _, cpu, wall, _ = _run(python, _IMPORT_TEMPLATE.format(statement=statement), variables)
     return Sample(cpu, wall)
 
 
 def measure_program(python: Path, program: str, variables: Mapping[str, str]) -> Sample:
-    """The times that the program itself prints, as ``times CPU WALL``."""
+    """Return the times that the program itself prints, as ``times CPU WALL``."""
     _, cpu, wall, _ = _run(python, program, variables)
     return Sample(cpu, wall)
 

@@ -37,7 +37,7 @@ class Environments:
         self._interpreters: dict[Path, Path] = {}
 
     def get_python(self, subject: ModuleType, runtime: str) -> Path:
-        """The interpreter for the subject and the runtime; installs the environment if needed."""
+        """Return the interpreter for subject and runtime; install the environment if needed."""
         installs_project, others = self._split_requirements(subject.REQUIREMENTS)
         home = self._folder / subject.NAME
         if runtime == "trio":
@@ -51,17 +51,17 @@ class Environments:
         if not marker.exists() or marker.read_text() != contents:
             shutil.rmtree(home, ignore_errors=True)
             self._make_environment(home)
-            self._install(python, *others)
+            self._install_packages(python, *others)
             marker.write_text(contents)
         if installs_project:
             with tempfile.TemporaryDirectory() as copy:
                 sources = shutil.copytree(self._root, Path(copy, "root"), ignore=_IGNORED_FILES)
-                self._install(python, "--force-reinstall", "--no-deps", str(sources))
+                self._install_packages(python, "--force-reinstall", "--no-deps", str(sources))
         self._interpreters[home] = python
         return python
 
     def get_variables(self, subject: ModuleType) -> dict[str, str]:
-        """The environment variables of the subject's processes, without the user's settings."""
+        """Return the environment variables for the subject, without the user's settings."""
         variables = {
             name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ
         }
@@ -73,7 +73,7 @@ class Environments:
         return variables
 
     def _split_requirements(self, requirements: tuple[str, ...]) -> tuple[bool, list[str]]:
-        """Whether to install the project itself; and all other requirements, also the project's."""
+        """Return whether to install the project itself, and all other requirements."""
         if "{root}" not in requirements:
             return False, list(requirements)
         project = tomllib.loads((self._root / "pyproject.toml").read_text())["project"]
@@ -88,7 +88,7 @@ class Environments:
         else:
             _run_command(sys.executable, "-m", "venv", str(home))
 
-    def _install(self, python: Path, *arguments: str) -> None:
+    def _install_packages(self, python: Path, *arguments: str) -> None:
         if self._uv:
             _run_command(self._uv, "pip", "install", "--quiet", "--python", str(python), *arguments)
         else:

@@ -24,7 +24,7 @@ class Worker:
         self._stderr = stderr
 
     def measure(self, case: str, url: str, n: int, expected: Any) -> Sample:
-        """The average of ``n`` calls, made one after the other, or for ``crowd`` all at once."""
+        """Measure the average of ``n`` calls, one after the other, or for ``crowd`` all at once."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -70,7 +70,7 @@ def start_worker(
 
 
 def count_calls(seconds: float, worker: Worker, case: str, url: str, expected: Any) -> int:
-    """How many calls the worker makes in ``seconds``, at least one. Also warms it up."""
+    """Return how many calls the worker makes in ``seconds``, at least one. Also warms it up."""
     worker.measure(case, url, 2, expected)
     return max(1, round(seconds / worker.measure(case, url, 2, expected).wall))
 

@@ -72,7 +72,7 @@ class Case:
     """How many chunks have text; 0 for a response that is not streamed."""
 
     def count_units(self, wire: str) -> int:
-        """The divisor of the times: the number of chunks that the caller sees, with text or not."""
+        """Return the divisor of the times: the number of chunks that the caller sees."""
         return self.chunks + FORMAT_MODULES[wire].EXTRA_CHUNKS if self.chunks else 1
 
 
@@ -160,7 +160,7 @@ class Runner:
     def _get_installed_subjects(
         self, wire: str, runtime: str | None = None
     ) -> Iterator[ModuleType]:
-        """The installed subjects of a format, for one runtime or for all."""
+        """Return the installed subjects of a format, for one runtime or for all."""
         return (
             subject
             for subject in self._get_subjects(wire, runtime)
@@ -352,8 +352,10 @@ def _print_progress(step: str) -> None:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    def one_of(allowed: Collection[str]) -> Callable[[str], list[str]]:
-        def names(text: str) -> list[str]:
+    def make_list_parser(allowed: Collection[str]) -> Callable[[str], list[str]]:
+        """Make a parser of a list, separated by commas, of allowed names."""
+
+        def parse_list(text: str) -> list[str]:
             chosen = text.split(",")
             if unknown := set(chosen) - set(allowed):
                 raise argparse.ArgumentTypeError(
@@ -361,27 +363,27 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
                 )
             return chosen
 
-        return names
+        return parse_list
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument(
         "--only",
-        type=one_of(CASES),
+        type=make_list_parser(CASES),
         default=list(CASES),
         metavar="CASE,...",
         help=f"of {', '.join(CASES)}",
     )
     parser.add_argument(
         "--subjects",
-        type=one_of(subjects.NAMES),
+        type=make_list_parser(subjects.NAMES),
         default=list(subjects.NAMES),
         metavar="NAME,...",
         help=f"of {', '.join(subjects.NAMES)}",
     )
     parser.add_argument(
         "--formats",
-        type=one_of(FORMATS),
+        type=make_list_parser(FORMATS),
         default=list(FORMATS),
         metavar="FORMAT,...",
         help=f"of {', '.join(FORMATS)}; the last three cases are of {MAIN_FORMAT}'s alone",

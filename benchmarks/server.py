@@ -34,7 +34,7 @@ CROWD_TIMEOUT = 30.0
 
 
 def _frame_chunks(head: bytes, parts: list[bytes]) -> list[bytes]:
-    """The writes of a streamed response with these parts as its HTTP chunks."""
+    """Return the writes of a streamed response with these parts as its HTTP chunks."""
     return [head, *(b"%x\r\n%s\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n"]
 
 
@@ -46,13 +46,13 @@ class CannedReplies:
     """The responses in one format, as the bytes that are sent."""
 
     def __init__(self, wire: ModuleType) -> None:
-        def head(content_type: str, length: str) -> bytes:
+        def build_head(content_type: str, length: str) -> bytes:
             lines = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{length}\r\n"
             return lines.encode() + wire.HEADERS + b"\r\n"
 
         body, events = wire.build_body(), wire.build_stream(canned.CHUNKS_ALONE)
-        self.whole = head("application/json", f"Content-Length: {len(body)}") + body
-        stream_head = head(wire.STREAM_TYPE, "Transfer-Encoding: chunked")
+        self.whole = build_head("application/json", f"Content-Length: {len(body)}") + body
+        stream_head = build_head(wire.STREAM_TYPE, "Transfer-Encoding: chunked")
         self.packed = _frame_chunks(
             stream_head, _group_events(wire.build_stream(canned.CHUNKS), canned.PACKED)
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import make_lazy_attributes
+from locus.lazy import make_lazy_getattr_and_dir
 from locus.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -55,17 +55,17 @@ if TYPE_CHECKING:
         MemoryStoreError,
         ThreadBusyError,
     )
-    from locus.models.llama_cpp import LocalModel
+    from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.providers.oci.chat import OCIModel
     from locus.models.providers.oci.chat_completions import OCIChatCompletionsModel, OCIOpenAIModel
-    from locus.models.providers.oci.errors import (
+    from locus.models.providers.oci.responses import OCIResponsesModel
+    from locus.models.providers.oci.responses_errors import (
         OCIProjectRequiredError,
         OCIResponsesStateLostError,
     )
-    from locus.models.providers.oci.responses import OCIResponsesModel
     from locus.models.registry import get_model, list_providers, register_provider
     from locus.tools.decorator import tool
     from locus.tools.errors import ToolArgumentsError
@@ -122,11 +122,11 @@ _LAZY_MODULES: Final = {
     "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
     "OCIModel": "locus.models.providers.oci.chat",
     "OCIOpenAIModel": "locus.models.providers.oci.chat_completions",
-    "OCIProjectRequiredError": "locus.models.providers.oci.errors",
+    "OCIProjectRequiredError": "locus.models.providers.oci.responses_errors",
     "OCIResponsesModel": "locus.models.providers.oci.responses",
-    "OCIResponsesStateLostError": "locus.models.providers.oci.errors",
+    "OCIResponsesStateLostError": "locus.models.providers.oci.responses_errors",
     "AnthropicModel": "locus.models.native.anthropic",
-    "LocalModel": "locus.models.llama_cpp",
+    "LocalModel": "locus.models.local",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }
@@ -186,4 +186,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)
+    __getattr__, __dir__ = make_lazy_getattr_and_dir(__name__, _LAZY_MODULES)

@@ -20,7 +20,7 @@ import anyio
 import msgspec
 
 from locus import Agent, LocusError, Message, get_model, tool
-from locus.__main__ import flush_stdout
+from locus.command_line import flush_stdout
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
 
 PURPOSE = "A real model on this machine answers, in every way Locus is called."
@@ -64,7 +64,7 @@ def get_population(city: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status."""
+    """Run the demo and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m locus.demo", description=PURPOSE)
     parser.add_argument(
         "model", nargs="?", default=DEFAULT_MODEL, help=f"instead of {DEFAULT_MODEL}"
@@ -100,26 +100,26 @@ def _run_demo(model_name: str) -> None:
     )
     if model_name.startswith("local:"):
         print("    (The first call loads the model: half a second to a few seconds.)")
-    _print_response(lambda: model.complete_sync(QUESTION))
+    _call_and_print_response(lambda: model.complete_sync(QUESTION))
 
     _print_heading("2. The same model object in asyncio", "await model.complete(question)")
-    _print_response(lambda: anyio.run(complete, backend="asyncio"))
+    _call_and_print_response(lambda: anyio.run(complete, backend="asyncio"))
 
     _print_heading("3. And in trio", "await model.complete(question)")
     if find_spec("trio") is None:
         print("    [left out: trio is not installed; python -m pip install trio]\n")
     else:
-        _print_response(lambda: anyio.run(complete, backend="trio"))
+        _call_and_print_response(lambda: anyio.run(complete, backend="trio"))
 
     _print_heading(
         "4. Streamed: each chunk as the model writes it", f'model.stream_sync("{STORY_PROMPT}")'
     )
-    _print_stream(model)
+    _print_streamed_response(model)
 
     _print_heading(
         "5. As data: JSON that fits a schema", "model.complete_sync(…, response_format=schema)"
     )
-    _print_structured(model)
+    _print_structured_response(model)
 
     options = ", **small" if model_name == DEFAULT_MODEL else ""
     _print_heading(
@@ -139,9 +139,10 @@ def _print_heading(title: str, code: str) -> None:
     print(f"{title}\n    >>> {code}")
 
 
-def _print_response(complete: Callable[[], Any]) -> None:
+def _call_and_print_response(call_model: Callable[[], Any]) -> None:
+    """Call the model, and print its response and how long it took."""
     start = time.perf_counter()
-    response = complete()
+    response = call_model()
     for line in wrap(response.content.strip(), 90):
         print(f"    {line}")
     print(
@@ -150,7 +151,8 @@ def _print_response(complete: Callable[[], Any]) -> None:
     )
 
 
-def _print_stream(model: Any) -> None:
+def _print_streamed_response(model: Any) -> None:
+    """Stream a response and print each chunk at once."""
     start = time.perf_counter()
     chunks, first, column = 0, 0.0, 0
     print("    ", end="")
@@ -170,7 +172,8 @@ def _print_stream(model: Any) -> None:
     print(f"\n    [{chunks} chunks: the first after {first:.2f} s, the last after {last:.2f} s]\n")
 
 
-def _print_structured(model: Any) -> None:
+def _print_structured_response(model: Any) -> None:
+    """Request JSON that fits a schema, and print the decoded value."""
     print(f"    The schema: {', '.join(CITY_FIELDS)}\n    The text:   {CITY_FACTS}")
     conversation = [Message.system("Extract the facts as JSON."), Message.user(CITY_FACTS)]
     content = model.complete_sync(conversation, response_format=CITY_FORMAT).content
@@ -181,6 +184,7 @@ def _print_structured(model: Any) -> None:
 
 
 def _print_agent_run(model: Any, model_name: str) -> None:
+    """Run an agent with one tool, and print its events and its result."""
     if model_name == DEFAULT_MODEL:
         print(f"    small = {SMALL_MODEL_OPTIONS}")
         print("    (SmolLM2 knows neither when to call a tool nor when to stop.)")

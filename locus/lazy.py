@@ -18,27 +18,30 @@ from importlib import import_module
 from typing import Any
 
 
-def make_lazy_attributes(
-    package: str, modules: Mapping[str, str]
+def make_lazy_getattr_and_dir(
+    package_name: str, modules_by_name: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and ``__dir__`` of a package. Assign them ``if not TYPE_CHECKING``.
 
-    :param package: the package's ``__name__``.
-    :param modules: the module of each public name.
+    ``dir`` of the package lists the names in its ``__all__`` and no others: no submodules, and
+    nothing that the package itself imports.
+
+    :param package_name: the package's ``__name__``.
+    :param modules_by_name: for each public name, the name of the module that defines it.
     """
-    package_module = sys.modules[package]
+    package = sys.modules[package_name]
 
     def get_lazy_attribute(name: str) -> Any:
-        module = modules.get(name)
-        if module is None:
+        module_name = modules_by_name.get(name)
+        if module_name is None:
             raise AttributeError(
-                f"module {package!r} has no attribute {name!r}", name=name, obj=package_module
+                f"module {package_name!r} has no attribute {name!r}", name=name, obj=package
             )
-        value = getattr(import_module(module), name)
-        setattr(package_module, name, value)  # further look-ups do not call this function
+        value = getattr(import_module(module_name), name)
+        setattr(package, name, value)  # further look-ups do not call this function
         return value
 
-    def list_attributes() -> list[str]:
-        return sorted({*vars(package_module), *modules})
+    def list_public_names() -> list[str]:
+        return sorted(package.__all__)
 
-    return get_lazy_attribute, list_attributes
+    return get_lazy_attribute, list_public_names

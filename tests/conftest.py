@@ -1,4 +1,4 @@
-"""What every test shares: the profiles of hypothesis, the runtimes, and a loopback server."""
+"""What every test shares: how much is tested, the runtimes, the wire formats, a loopback server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 
-from locus.testing.loopback_server import LoopbackServer
+from locus.testing.server import LoopbackServer
+from tests.support.effort import PROFILE, THOROUGH
 from tests.support.environment import remove_provider_variables
+from tests.support.formats import FORMATS, Format
 from tests.support.runtimes import (
     ASYNC_BACKENDS,
     RUNTIME_NAMES,
@@ -24,8 +26,31 @@ settings.register_profile(
     "ci", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=5)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=200)
+settings.load_profile(PROFILE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Complete the markers, and leave out what only the profile ``thorough`` runs."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "wire" in parameters and "server" in getattr(item, "fixturenames", ()):
+            for mark in parameters["wire"].marks:
+                item.add_marker(mark)
+        if item.get_closest_marker("one_runtime_each") and not _is_its_turn(item):
+            item.add_marker("thorough")
+    if not THOROUGH:
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+def _is_its_turn(item: pytest.Item) -> bool:
+    """Whether the runtime of a test is the one for its other parameters."""
+    assert isinstance(item, pytest.Function)
+    indices = dict(item.callspec.indices)
+    name, count = ("runtime_name", 3) if "runtime_name" in indices else ("backend", 2)
+    return bool(indices.pop(name) == sum(indices.values()) % count)
 
 
 @pytest.fixture(params=RUNTIME_NAMES)
@@ -54,6 +79,31 @@ def backend(request: pytest.FixtureRequest) -> str:
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Each of the two event loops, in turn, for async tests."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session", params=[pytest.param(wire, id=wire.name) for wire in FORMATS])
+def wire(request: pytest.FixtureRequest) -> Format:
+    """Each of the wire formats, in turn."""
+    format_: Format = request.param
+    return format_
+
+
+@pytest.fixture
+def formats_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> pytest.MonkeyPatch:
+    """An environment that says nothing about any provider, nor about proxies.
+
+    The home directory is one of this test run, where a format's models may keep what they need.
+    """
+    variables = tuple(name for wire in FORMATS for name in wire.environment_prefixes)
+    for name in list(os.environ):
+        if name.startswith(variables) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(home))
+    return monkeypatch
 
 
 @pytest.fixture

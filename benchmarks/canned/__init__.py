@@ -35,7 +35,7 @@ _VOCABULARY = (
 
 
 def make_text_chunks(count: int) -> list[str]:
-    """The chunks of text of the response."""
+    """Make the chunks of text of the response."""
     return random.Random(1).choices(_VOCABULARY, k=count)
 
 
@@ -43,10 +43,10 @@ WHOLE_TEXT = "".join(make_text_chunks(300))
 
 
 def count_characters(chunks: int) -> int:
-    """How many characters the streamed response with this number of chunks has."""
+    """Return how many characters the streamed response with this number of chunks has."""
     return sum(map(len, make_text_chunks(chunks)))
 
 
 def format_headers(*lines: bytes) -> bytes:
-    """The lines as they are in the head of a response."""
+    """Format the lines as they are in the head of a response."""
     return b"".join(line + b"\r\n" for line in lines)

@@ -45,7 +45,7 @@ HEADERS = format_headers(
 
 
 def build_body() -> bytes:
-    """The JSON body of the response to a request without ``stream``."""
+    """Build the JSON body of the response to a request without ``stream``."""
     body = {
         **_COMMON,
         "content": [{"type": "text", "text": WHOLE_TEXT}],
@@ -57,7 +57,7 @@ def build_body() -> bytes:
 
 
 def build_stream(chunks: int) -> list[bytes]:
-    """The server-sent events of a streamed response, one event in each item, the ping included."""
+    """Build the server-sent events of a streamed response, the ping included."""
     message: dict[str, Any] = {**_COMMON, "content": [], "stop_reason": None, "stop_sequence": None}
     end = {"stop_reason": "end_turn", "stop_sequence": None}
     return [

@@ -27,12 +27,12 @@ HEADERS = format_headers(b"Date: Thu, 09 Oct 2025 08:53:20 GMT")
 
 
 def build_body() -> bytes:
-    """The JSON body of the response to a request with ``"stream": false``."""
+    """Build the JSON body of the response to a request with ``"stream": false``."""
     return _build_line(WHOLE_TEXT, _END)
 
 
 def build_stream(chunks: int) -> list[bytes]:
-    """The lines of a streamed response."""
+    """Build the lines of a streamed response."""
     lines = [_build_line(text, {"done": False}) for text in make_text_chunks(chunks)]
     return [line + b"\n" for line in (*lines, _build_line("", _END))]
 

@@ -49,7 +49,7 @@ HEADERS = format_headers(
 
 
 def build_body() -> bytes:
-    """The JSON body of the response to a request without ``stream``."""
+    """Build the JSON body of the response to a request without ``stream``."""
     message: dict[str, Any] = {
         "role": "assistant",
         "content": WHOLE_TEXT,
@@ -69,7 +69,7 @@ def build_body() -> bytes:
 
 
 def build_stream(chunks: int) -> list[bytes]:
-    """The server-sent events of a streamed response, one in each item, ``[DONE]`` included."""
+    """Build the server-sent events of a streamed response, ``[DONE]`` included."""
     role = {"role": "assistant", "content": "", "refusal": None}
     events = [_build_event(role)]
     events += [_build_event({"content": text}) for text in make_text_chunks(chunks)]

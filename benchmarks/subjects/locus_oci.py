@@ -91,7 +91,7 @@ signer = get_signer(resolve_auth(config_file="{config_file}"))
 signer.ensure_ready()
 request = HttpRequest(url, headers, body)
 def sign_once():
-    signer.sign(request)
+    signer.make_signed_copy(request)
 """
 _OCI = """
 import oci

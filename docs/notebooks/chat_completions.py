@@ -25,10 +25,10 @@
 # rules. No account is needed. With `LOCUS_MODEL_ID=practice` that server answers everything.
 
 # %%
-from locus.testing.practice_server import PracticeServer, get_example_model
+from locus.testing.practice import PracticeServer, choose_example_model
 
 practice = PracticeServer().start()
-model = get_example_model(practice, temperature=0, max_tokens=24)
+model = choose_example_model(practice, temperature=0, max_tokens=24)
 print(f"words come from {type(model).__name__}, {model.config.model}")
 
 # %% [markdown]
@@ -135,9 +135,9 @@ weather = {
     },
 }
 
-tool_model = get_example_model(practice, tools=True, temperature=0, max_tokens=200).bind_tools(
-    [weather]
-)
+tool_model = choose_example_model(
+    practice, calls_tools=True, temperature=0, max_tokens=200
+).bind_tools([weather])
 print(f"tools are called by {type(tool_model).__name__}, {tool_model.config.model}\n")
 
 conversation = [Message.user("Compare the weather in Rome and in Oslo.")]
@@ -165,7 +165,7 @@ from locus.core.messages import ImagePart
 red_pixel = base64.b64decode(  # one red pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 )
-vision_model = get_example_model(practice, images=True, max_tokens=200)
+vision_model = choose_example_model(practice, sends_images=True, max_tokens=200)
 question = Message.user(
     ["What is on this picture?", ImagePart(data=red_pixel, media_type="image/png")]
 )

@@ -30,10 +30,10 @@ from pathlib import Path
 
 from locus import Agent, tool
 from locus.memory import SQLiteCheckpointer
-from locus.testing.practice_server import PracticeServer, get_example_model
+from locus.testing.practice import PracticeServer, choose_example_model
 
 practice = PracticeServer().start()
-model = get_example_model(practice, tools=True, temperature=0, max_tokens=300)
+model = choose_example_model(practice, calls_tools=True, temperature=0, max_tokens=300)
 print(f"asking {type(model).__name__}, {model.config.model}")
 
 folder = tempfile.TemporaryDirectory()
@@ -60,7 +60,7 @@ with SQLiteCheckpointer(database) as second_checkpointer:
         "What is my name?", thread_id="ada"
     )
     print(result.message)
-    threads = ", ".join(second_checkpointer.list_thread_ids())
+    threads = ", ".join(second_checkpointer.threads())
     print(f"[{len(result.state.messages)} messages; threads: {threads}]")
 
 # %% [markdown]
@@ -148,7 +148,7 @@ print((Path(folder.name) / "done.txt").read_text(), end="")
 # %%
 from locus.memory import ThreadBusyError
 
-with checkpointer.lock_thread("ada"):  # as a run does
+with checkpointer.claim("ada"):  # as a run does
     try:
         agent.run_sync("What is my name?", thread_id="ada")
     except ThreadBusyError as error:

@@ -30,7 +30,7 @@ import os
 import tempfile
 from importlib.util import find_spec
 
-from locus.testing.practice_server import PracticeServer
+from locus.testing.practice import PracticeServer
 
 practice = PracticeServer().start()
 folder = tempfile.TemporaryDirectory()

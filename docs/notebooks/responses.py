@@ -29,7 +29,7 @@
 import os
 
 from locus import Message, OCIResponsesModel
-from locus.testing.practice_server import PracticeServer
+from locus.testing.practice import PracticeServer
 
 practice = PracticeServer().start()
 profile = os.environ.get("OCI_PROFILE")

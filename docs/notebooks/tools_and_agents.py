@@ -25,10 +25,10 @@
 # and not with a model. No account is needed.
 
 # %%
-from locus.testing.practice_server import PracticeServer, get_example_model
+from locus.testing.practice import PracticeServer, choose_example_model
 
 practice = PracticeServer().start()
-model = get_example_model(practice, tools=True, temperature=0, max_tokens=300)
+model = choose_example_model(practice, calls_tools=True, temperature=0, max_tokens=300)
 print(f"asking {type(model).__name__}, {model.config.model}")
 
 # %% [markdown]

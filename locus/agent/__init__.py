@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import make_lazy_attributes
+from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
     from locus.agent.agent import Agent
@@ -24,4 +24,4 @@ _LAZY_MODULES: Final = {
 __all__ = ["Agent", "AgentResult", "AgentState", "AsyncRun", "BlockingRun"]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)
+    __getattr__, __dir__ = make_lazy_getattr_and_dir(__name__, _LAZY_MODULES)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from locus.agent.merge_prompt import normalize_prompt
 from locus.agent.run_context import RunContext
-from locus.agent.run_lifecycle import run_agent
+from locus.agent.run_lifecycle import run_agent_in_steps
 from locus.agent.settings import AgentSettings
-from locus.agent.user_prompt import validate_prompt
 from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
@@ -51,8 +51,8 @@ class Agent(AgentSettings):
     :param tool_timeout: seconds for a tool that has no ``timeout`` of its own; None means no limit.
     :param stream: whether :meth:`run` and :meth:`stream_sync` give responses while they arrive.
     :param model_options: keywords of every model call, such as ``{"temperature": 0}``.
-    :raises ConfigurationError: a value that cannot work; names the argument.
-    :raises TypeError: the model, a tool, a hook or the like is something else.
+    :raises ConfigurationError: if a value cannot work; the message names the argument.
+    :raises TypeError: if the model, a tool, a hook or another argument has a wrong type.
     """
 
     # Blocking.
@@ -70,10 +70,10 @@ class Agent(AgentSettings):
         :param thread_id: the conversation to continue, or to begin, in the checkpointer. Without a
             checkpointer it is only a name, for tools and hooks.
         :param metadata: for tools (:class:`~locus.tools.ToolContext`) and hooks; not saved.
-        :raises Exception: whatever the model or a hook raised. Errors of tools go to the model.
+        :raises Exception: if the model or a hook raised it. Errors of tools go to the model.
         """
-        run = self._make_prompt_run(prompt, thread_id, metadata, streamed=False)
-        return self._start_blocking(run).run_to_end()
+        run = self._make_context_for_prompt(prompt, thread_id, metadata, streamed=False)
+        return self._make_blocking_run(run).run_to_end()
 
     invoke = run_sync
 
@@ -84,9 +84,9 @@ class Agent(AgentSettings):
         *,
         metadata: Mapping[str, Any] | None = None,
     ) -> BlockingRun:
-        """Run as events, blocking: returns an iterator that is a context manager, too."""
-        run = self._make_prompt_run(prompt, thread_id, metadata, streamed=self.stream)
-        return self._start_blocking(run)
+        """Return the events of a run, blocking: an iterator that is a context manager, too."""
+        run = self._make_context_for_prompt(prompt, thread_id, metadata, streamed=self.stream)
+        return self._make_blocking_run(run)
 
     def resume_sync(
         self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
@@ -96,18 +96,18 @@ class Agent(AgentSettings):
         Nothing is done twice: tool calls that have a result keep it, the others of that round are
         run. A thread that had ended gives its last answer.
 
-        :raises ConfigurationError: there is no such thread, or no checkpointer.
-        :raises ThreadBusyError: another run is working on it.
+        :raises ConfigurationError: if there is no such thread, or no checkpointer.
+        :raises ThreadBusyError: if another run is working on it.
         """
-        run = self._make_resumed_run(thread_id, metadata, streamed=False)
-        return self._start_blocking(run).run_to_end()
+        run = self._make_context_for_resume(thread_id, metadata, streamed=False)
+        return self._make_blocking_run(run).run_to_end()
 
     def resume_stream_sync(
         self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
     ) -> BlockingRun:
-        """The same as :meth:`resume_sync`, as events."""
-        return self._start_blocking(
-            self._make_resumed_run(thread_id, metadata, streamed=self.stream)
+        """Do the same as :meth:`resume_sync`, and return the events."""
+        return self._make_blocking_run(
+            self._make_context_for_resume(thread_id, metadata, streamed=self.stream)
         )
 
     # Under asyncio and trio.
@@ -119,9 +119,9 @@ class Agent(AgentSettings):
         *,
         metadata: Mapping[str, Any] | None = None,
     ) -> AsyncRun:
-        """Run as events, under asyncio or trio: returns an async iterator and context manager."""
-        run = self._make_prompt_run(prompt, thread_id, metadata, streamed=self.stream)
-        return self._start_async(run)
+        """Return the events of a run, async: an async iterator that is a context manager, too."""
+        run = self._make_context_for_prompt(prompt, thread_id, metadata, streamed=self.stream)
+        return self._make_async_run(run)
 
     async def arun(
         self,
@@ -130,20 +130,22 @@ class Agent(AgentSettings):
         *,
         metadata: Mapping[str, Any] | None = None,
     ) -> AgentResult:
-        """The same as :meth:`run_sync`, under asyncio or trio."""
-        run = self._make_prompt_run(prompt, thread_id, metadata, streamed=False)
-        return await self._start_async(run).run_to_end()
+        """Do the same as :meth:`run_sync`, under asyncio or trio."""
+        run = self._make_context_for_prompt(prompt, thread_id, metadata, streamed=False)
+        return await self._make_async_run(run).run_to_end()
 
     def resume(self, *, thread_id: str, metadata: Mapping[str, Any] | None = None) -> AsyncRun:
-        """The same as :meth:`resume_sync`, as events, under asyncio or trio."""
-        return self._start_async(self._make_resumed_run(thread_id, metadata, streamed=self.stream))
+        """Do the same as :meth:`resume_sync` under asyncio or trio, and return the events."""
+        return self._make_async_run(
+            self._make_context_for_resume(thread_id, metadata, streamed=self.stream)
+        )
 
     async def aresume(
         self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
     ) -> AgentResult:
-        """The same as :meth:`resume_sync`, under asyncio or trio."""
-        run = self._make_resumed_run(thread_id, metadata, streamed=False)
-        return await self._start_async(run).run_to_end()
+        """Do the same as :meth:`resume_sync`, under asyncio or trio."""
+        run = self._make_context_for_resume(thread_id, metadata, streamed=False)
+        return await self._make_async_run(run).run_to_end()
 
     # Copies.
 
@@ -155,7 +157,7 @@ class Agent(AgentSettings):
 
     # Runs.
 
-    def _make_prompt_run(
+    def _make_context_for_prompt(
         self,
         prompt: Messages,
         thread_id: str | None,
@@ -163,22 +165,25 @@ class Agent(AgentSettings):
         *,
         streamed: bool,
     ) -> RunContext:
+        """Make the context of a run that begins with a prompt, which is validated first."""
         continues_thread = thread_id is not None and self.checkpointer is not None
-        messages = validate_prompt(prompt, continues_thread=continues_thread)
-        return self._make_run(thread_id, metadata, streamed=streamed, prompt=messages)
+        messages = normalize_prompt(prompt, continues_thread=continues_thread)
+        return self._make_run_context(thread_id, metadata, streamed=streamed, prompt=messages)
 
-    def _make_resumed_run(
+    def _make_context_for_resume(
         self, thread_id: str, metadata: Mapping[str, Any] | None, *, streamed: bool
     ) -> RunContext:
+        """Make the context of a run that continues a saved thread."""
         if thread_id is None:
             raise ConfigurationError("thread_id names the conversation to resume; it is not None")
         if self.checkpointer is None:
             raise ConfigurationError("there is nothing to resume from: pass checkpointer=")
-        return self._make_run(thread_id, metadata, streamed=streamed, is_resumed=True)
+        return self._make_run_context(thread_id, metadata, streamed=streamed, is_resumed=True)
 
-    def _make_run(
+    def _make_run_context(
         self, thread_id: str | None, metadata: Mapping[str, Any] | None, **fields: Any
     ) -> RunContext:
+        """Make the context of a run; ``fields`` are further fields of :class:`RunContext`."""
         if thread_id is not None and (not isinstance(thread_id, str) or not thread_id):
             raise ConfigurationError(f"thread_id is the name of a conversation, not {thread_id!r}")
         return RunContext(
@@ -189,12 +194,14 @@ class Agent(AgentSettings):
             **fields,
         )
 
-    def _start_blocking(self, run: RunContext) -> BlockingRun:
+    def _make_blocking_run(self, run: RunContext) -> BlockingRun:
+        """Make the iterator that drives a run from blocking code; nothing runs yet."""
         from locus.agent.blocking_driver import BlockingRun
 
-        return BlockingRun(run_agent(run), streamed=run.streamed)
+        return BlockingRun(run_agent_in_steps(run), streamed=run.streamed)
 
-    def _start_async(self, run: RunContext) -> AsyncRun:
+    def _make_async_run(self, run: RunContext) -> AsyncRun:
+        """Make the iterator that drives a run under asyncio and trio; nothing runs yet."""
         from locus.agent.async_driver import AsyncRun
 
-        return AsyncRun(run_agent(run), streamed=run.streamed)
+        return AsyncRun(run_agent_in_steps(run), streamed=run.streamed)

@@ -15,7 +15,11 @@ from typing import Any, Self
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from locus.agent.async_tool_runner import AsyncToolRunner, call_function, unwrap_exception_group
+from locus.agent.async_tool_runner import (
+    AsyncToolRunner,
+    call_user_function,
+    unwrap_exception_group,
+)
 from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
     GRACE_SECONDS,
@@ -66,10 +70,10 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
         return self
 
     async def __anext__(self) -> AgentEvent:
-        self._check_not_waiting()
+        self._check_no_event_is_awaited()
         self._is_waiting = True
         try:
-            event = await self._next_event()
+            event = await self._read_next_event()
         finally:
             self._is_waiting = False
         if event is None:
@@ -82,17 +86,17 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
             return
         error: BaseException | None = RunClosed()
         with suppress(RunClosed):
-            while await self._next_event(error) is not None:
+            while await self._read_next_event(error) is not None:
                 error = None  # the cleanup failed, and the next call raises its error
 
     async def run_to_end(self) -> AgentResult:
         """Run to the end and return the result."""
         error: BaseException | None = None
 
-        async def work() -> None:
+        async def consume_events() -> None:
             nonlocal error
             try:
-                while await self._next_event() is not None:
+                while await self._read_next_event() is not None:
                     pass
             except BaseException as exc:  # noqa: BLE001 - raised below
                 error = exc
@@ -101,7 +105,7 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
         self._tool_runner.has_own_task = True
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(work)
+                group.start_soon(consume_events)
         except BaseExceptionGroup as exc:  # Ctrl-C, if trio received it
             raise unwrap_exception_group(exc) from None
         if error is not None:
@@ -113,7 +117,7 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
 
     # The loop.
 
-    async def _next_event(self, error: BaseException | None = None) -> AgentEvent | None:
+    async def _read_next_event(self, error: BaseException | None = None) -> AgentEvent | None:
         """Return the next event, or None at the end.
 
         :param error: an error that is raised in the loop first.
@@ -122,10 +126,12 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
         result: Any = None
         while self._generator is not None:
             if self._response_stream is not None:
-                event, result, error = await self._read_stream(self._response_stream, error)
+                event, result, error = await self._read_event_or_response(
+                    self._response_stream, error
+                )
                 if event is not None:
                     return event
-            effect = self._advance(result, error)
+            effect = self._advance_generator(result, error)
             result = error = None
             if self._deferred_cancellation is not None and not isinstance(
                 effect, (UseStorage, CallHook)
@@ -141,17 +147,21 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
                 if isinstance(effect, CallModel) and effect.streamed and self._streamed:
                     self._response_stream = _ResponseStream(effect)
                 elif effect is not None:
-                    result = await self._perform_within_grace(effect)
+                    result = await self._perform_effect_within_grace(effect)
             except BaseException as exc:  # noqa: BLE001 - the loop raises it
                 error = exc
         return None
 
-    def _advance(self, result: Any, error: BaseException | None) -> Effect | None:
+    def _advance_generator(self, result: Any, error: BaseException | None) -> Effect | None:
+        """Send the loop the result or the error of its last effect, and return the next effect.
+
+        An error that is no ``Exception`` is a cancellation: the tool runner starts nothing more.
+        """
         if error is not None and not isinstance(error, Exception):
             self._tool_runner.is_cancelled = True
-        return super()._advance(result, error)
+        return super()._advance_generator(result, error)
 
-    async def _read_stream(
+    async def _read_event_or_response(
         self, stream: _ResponseStream, error: BaseException | None
     ) -> tuple[ModelChunkEvent | None, Any, BaseException | None]:
         """Return the next event of a response, or else the response or the error that ended it.
@@ -161,7 +171,7 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
         response = None
         try:
             if error is None:
-                event = await stream.next_event()
+                event = await stream.read_next_event()
                 if event is not None:
                     return event, None, None
                 response = stream.build_response()
@@ -176,34 +186,42 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
 
     # The effects.
 
-    async def _perform_within_grace(self, effect: Effect) -> Any:
+    async def _perform_effect_within_grace(self, effect: Effect) -> Any:
+        """Perform an effect; if the run is cancelled, shielded and with a limited time."""
         if not self._tool_runner.is_cancelled:
-            return await self._perform(effect)
+            return await self._perform_effect(effect)
         with anyio.fail_after(GRACE_SECONDS, shield=True):
-            return await self._perform(effect)
+            return await self._perform_effect(effect)
 
-    async def _perform(self, effect: Effect) -> Any:
+    async def _perform_effect(self, effect: Effect) -> Any:
+        """Perform an effect and return its result."""
         match effect:
             case CallModel(model, messages, tools, options):
                 return await model.complete(messages, tools, **options)
             case RunConcurrently():
-                return await self._tool_runner.run(effect, self._perform)
+                return await self._tool_runner.run_generators_concurrently(
+                    effect, self._perform_effect
+                )
             case CallHook(method, event):
                 async with self._hook_lock:
-                    return await call_function(method, is_coroutine_function(method), event)
+                    return await call_user_function(method, is_coroutine_function(method), event)
             case UseStorage(action):
-                return await self._use_storage(action)
+                return await self._run_storage_action(action)
             case ReadClock():
                 return monotonic()
         raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
-    async def _use_storage(self, action: Callable[[], Any]) -> Any:
+    async def _run_storage_action(self, action: Callable[[], Any]) -> Any:
+        """Call a blocking storage function in a thread and return its result.
+
+        If the run is cancelled meanwhile, the cancellation is raised after the call has ended.
+        """
         if self._tool_runner.is_cancelled:  # then the caller of this method shields it for a time
             async with self._storage_lock:
                 return await to_thread.run_sync(action, abandon_on_cancel=True)
         outcome: ToolOutcome | None = None
 
-        async def work() -> None:
+        async def run_action() -> None:
             nonlocal outcome
             with CancelScope(shield=True):
                 async with self._storage_lock:
@@ -213,11 +231,11 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
                         outcome = ToolOutcome(error=exc)
 
         if self._tool_runner.has_own_task:
-            await work()
+            await run_action()
         else:
             try:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(work)
+                    group.start_soon(run_action)
             except get_cancelled_exc_class() as exc:
                 if outcome is None or self._tool_runner.is_cancelled:
                     raise
@@ -238,7 +256,7 @@ class _ResponseStream:
         self._stream = ensure_async_iterator(stream, model)
         self._accumulator = ResponseAccumulator(model)
 
-    async def next_event(self) -> ModelChunkEvent | None:
+    async def read_next_event(self) -> ModelChunkEvent | None:
         """Return the next event, or None at the end."""
         event = await anext(self._stream, None)
         return None if event is None else self._accumulator.feed(event)

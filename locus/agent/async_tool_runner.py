@@ -27,7 +27,7 @@ from locus.agent.effects import (
     ToolOutcome,
     make_tool_timeout_error,
 )
-from locus.agent.worker_threads import run_in_thread, to_tool_error
+from locus.agent.worker_threads import run_in_thread, try_convert_to_tool_error
 
 Perform: TypeAlias = Callable[[Effect], Awaitable[Any]]
 
@@ -44,29 +44,36 @@ class AsyncToolRunner:
         self.is_cancelled = False
         self.has_own_task = False
 
-    async def run(self, effect: RunConcurrently, perform: Perform) -> list[Any]:
+    async def run_generators_concurrently(
+        self, effect: RunConcurrently, perform_effect: Perform
+    ) -> list[Any]:
         """Drive all generators to their end and return the result or error of each.
 
-        :param perform: performs every effect other than running a tool.
+        :param perform_effect: performs every effect other than running a tool.
         """
-        first: Effect | None = None
+        first_effect: Effect | None = None
         if self.has_own_task and len(effect.generators) == 1:
             # A single async tool needs no shield. A task for it would cost as much as the rest of
             # the loop.
             (generator,) = effect.generators
             try:
-                first = generator.send(None)
-                while isinstance(first, RunTool) and first.is_async:
-                    first = generator.send(await self._run_tool(first))
+                first_effect = generator.send(None)
+                while isinstance(first_effect, RunTool) and first_effect.is_async:
+                    first_effect = generator.send(await self._run_tool_within_timeout(first_effect))
             except StopIteration as stop:
                 return [stop.value]
             except Exception as exc:  # noqa: BLE001 - the loop gets it as the result
                 return [exc]
-        return await self._run_in_tasks(effect, perform, first)
+        return await self._drive_generators_in_tasks(effect, perform_effect, first_effect)
 
-    async def _run_in_tasks(
-        self, effect: RunConcurrently, perform: Perform, first: Effect | None
+    async def _drive_generators_in_tasks(
+        self, effect: RunConcurrently, perform_effect: Perform, first_effect: Effect | None
     ) -> list[Any]:
+        """Drive the generators in concurrent tasks and return the result or error of each.
+
+        :param first_effect: the effect that the only generator waits for, if it has started
+            already.
+        """
         results: list[Any] = [None] * len(effect.generators)
         waiting = iter(enumerate(effect.generators))
         scopes: list[CancelScope] = []
@@ -74,7 +81,7 @@ class AsyncToolRunner:
         workers = min(effect.limit, len(effect.generators))
         fatal: BaseException | None = None
 
-        async def work() -> None:
+        async def drive_waiting_generators() -> None:
             nonlocal workers, fatal
             try:
                 with CancelScope(shield=True) as scope:
@@ -82,7 +89,9 @@ class AsyncToolRunner:
                     for position, generator in waiting:
                         if self.is_cancelled:
                             break
-                        results[position] = await self._drive(generator, perform, first)
+                        results[position] = await self._drive_generator(
+                            generator, perform_effect, first_effect
+                        )
             except BaseException as exc:
                 if _is_cancellation_of_task(exc):
                     raise
@@ -97,7 +106,7 @@ class AsyncToolRunner:
         try:
             async with anyio.create_task_group() as group:
                 for _ in range(workers):
-                    group.start_soon(work)
+                    group.start_soon(drive_waiting_generators)
                 try:
                     await done.wait()
                 except BaseException:
@@ -120,8 +129,8 @@ class AsyncToolRunner:
                 fatal = None  # its traceback refers to this frame
         return results
 
-    async def _drive(
-        self, generator: EffectGenerator[Any], perform: Perform, effect: Effect | None
+    async def _drive_generator(
+        self, generator: EffectGenerator[Any], perform_effect: Perform, effect: Effect | None
     ) -> Any:
         """Drive a generator to its end and return its result or error.
 
@@ -134,7 +143,7 @@ class AsyncToolRunner:
                 effect = generator.send(None)
             while True:
                 try:
-                    result = await self._perform_effect(effect, perform)
+                    result = await self._run_tool_or_perform_effect(effect, perform_effect)
                 except Exception as exc:  # noqa: BLE001 - the loop raises it
                     error = exc
                 effect = generator.send(result) if error is None else generator.throw(error)
@@ -148,31 +157,36 @@ class AsyncToolRunner:
         finally:
             generator.close()
 
-    async def _perform_effect(self, effect: Effect, perform: Perform) -> Any:
+    async def _run_tool_or_perform_effect(self, effect: Effect, perform_effect: Perform) -> Any:
+        """Run the tool of a ``RunTool`` in a scope that can be cancelled; perform other effects.
+
+        :raises RunClosed: if the tool was cancelled because the run was.
+        """
         if not isinstance(effect, RunTool):
-            return await perform(effect)
+            return await perform_effect(effect)
         with anyio.move_on_after(math.inf) as scope:
             if effect.is_async:
                 self._async_tool_scopes.add(scope)
             try:
-                return await self._run_tool(effect)
+                return await self._run_tool_within_timeout(effect)
             finally:
                 self._async_tool_scopes.discard(scope)
         raise RunClosed
 
-    async def _run_tool(self, tool: RunTool) -> ToolOutcome:
+    async def _run_tool_within_timeout(self, effect: RunTool) -> ToolOutcome:
+        """Run a tool for at most its timeout and return its outcome."""
         started_at = perf_counter()
         try:
-            if tool.timeout is None:
-                value, error = await _call_tool(tool)
+            if effect.timeout is None:
+                value, error = await _call_tool_function(effect)
             else:
                 value, error = None, None
-                with anyio.move_on_after(tool.timeout) as scope:
-                    value, error = await _call_tool(tool)
+                with anyio.move_on_after(effect.timeout) as scope:
+                    value, error = await _call_tool_function(effect)
                 if scope.cancelled_caught:
-                    error = make_tool_timeout_error(tool.timeout)
+                    error = make_tool_timeout_error(effect.timeout)
         except get_cancelled_exc_class() as exc:
-            value, error = None, to_tool_error(exc)  # if the tool cancelled itself
+            value, error = None, try_convert_to_tool_error(exc)  # if the tool cancelled itself
             if error is None or _is_cancellation_of_task(exc):
                 raise
         return ToolOutcome(value, error, (perf_counter() - started_at) * 1e3)
@@ -184,22 +198,23 @@ def _is_cancellation_of_task(error: BaseException) -> bool:
     return is_cancellation and anyio.get_current_task().has_pending_cancellation()
 
 
-async def _call_tool(tool: RunTool) -> tuple[Any, Exception | None]:
+async def _call_tool_function(effect: RunTool) -> tuple[Any, Exception | None]:
+    """Call a tool's function, blocking or async, and return its value and its error."""
     try:
-        if tool.is_async:
-            return await tool.function(**tool.arguments), None
-        value, error = await run_in_thread(_call_blocking_tool, tool)
+        if effect.is_async:
+            return await effect.function(**effect.arguments), None
+        value, error = await run_in_thread(_call_blocking_tool_function, effect)
         return (await value if isawaitable(value) else value), error
     except get_cancelled_exc_class():
         raise
     except BaseException as exc:
-        error = None if _is_coroutine_closed(exc) else to_tool_error(exc)
+        error = None if _is_coroutine_close_request(exc) else try_convert_to_tool_error(exc)
         if error is None:
             raise
         return None, error
 
 
-def _is_coroutine_closed(error: BaseException) -> bool:
+def _is_coroutine_close_request(error: BaseException) -> bool:
     """Whether Python raised an error to close the coroutine that caught it, and not a tool.
 
     Python closes coroutines from the inside out, so the traceback begins in the one that caught it.
@@ -208,20 +223,24 @@ def _is_coroutine_closed(error: BaseException) -> bool:
     return isinstance(error, GeneratorExit) and (traceback is None or traceback.tb_next is None)
 
 
-def _call_blocking_tool(tool: RunTool) -> tuple[Any, Exception | None]:
+def _call_blocking_tool_function(effect: RunTool) -> tuple[Any, Exception | None]:
+    """Call a tool's function in this thread and return its value and its error."""
     try:
-        return tool.function(**tool.arguments), None
+        return effect.function(**effect.arguments), None
     except BaseException as exc:
-        error = to_tool_error(exc)
+        error = try_convert_to_tool_error(exc)
         if error is None:
             raise
         return None, error
 
 
-async def call_function(
+async def call_user_function(
     function: Callable[..., Any], is_async: bool, /, *args: Any, **kw: Any
 ) -> Any:
-    """Call a function of the user's: in the event loop if it is async, else in a thread."""
+    """Call a function of the user's: in the event loop if it is async, else in a thread.
+
+    Returns its result, which is awaited if it is awaitable.
+    """
     if is_async:
         return await function(*args, **kw)
     value = await run_in_thread(partial(function, *args, **kw))

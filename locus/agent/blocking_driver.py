@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Self
 
-from locus.agent.async_bridge import AsyncBridge
+from locus.agent.blocking_portal import RunPortal
 from locus.agent.blocking_tool_runner import BlockingToolRunner
 from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
@@ -55,16 +55,16 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
     def __init__(self, generator: EffectGenerator[AgentResult], *, streamed: bool) -> None:
         super().__init__(generator, streamed=streamed)
         self._response_stream: _ResponseStream | None = None
-        self._async_bridge = AsyncBridge()
+        self._portal = RunPortal()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> AgentEvent:
-        self._check_not_waiting()
+        self._check_no_event_is_awaited()
         self._is_waiting = True
         try:
-            event = self._next_event()
+            event = self._read_next_event()
         finally:
             self._is_waiting = False
         if event is None:
@@ -77,7 +77,7 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
             return
         error: BaseException | None = RunClosed()
         with suppress(RunClosed):
-            while self._next_event(error) is not None:
+            while self._read_next_event(error) is not None:
                 error = None  # the cleanup failed, and the next call raises its error
 
     def __del__(self) -> None:
@@ -87,13 +87,13 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
 
     def run_to_end(self) -> AgentResult:
         """Run to the end and return the result."""
-        while self._next_event() is not None:
+        while self._read_next_event() is not None:
             pass
         return self.result
 
     # The loop.
 
-    def _next_event(self, error: BaseException | None = None) -> AgentEvent | None:
+    def _read_next_event(self, error: BaseException | None = None) -> AgentEvent | None:
         """Return the next event, or None at the end.
 
         :param error: an error that is raised in the loop first.
@@ -102,31 +102,32 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         result: Any = None
         while self._generator is not None:
             if self._response_stream is not None:
-                event, result, error = self._read_stream(self._response_stream, error)
+                event, result, error = self._read_event_or_response(self._response_stream, error)
                 if event is not None:
                     return event
-            effect = self._advance(result, error)
+            effect = self._advance_generator(result, error)
             result = error = None
             if isinstance(effect, EmitEvent):
                 self._result = effect.result
                 return effect.event
             try:
                 if isinstance(effect, CallModel) and effect.streamed and self._streamed:
-                    self._response_stream = _ResponseStream(effect, self._async_bridge)
+                    self._response_stream = _ResponseStream(effect, self._portal)
                 elif effect is not None:
-                    result = self._perform(effect)
+                    result = self._perform_effect(effect)
             except BaseException as exc:  # noqa: BLE001 - the loop raises it
                 error = exc
         return None
 
-    def _advance(self, result: Any, error: BaseException | None) -> Effect | None:
+    def _advance_generator(self, result: Any, error: BaseException | None) -> Effect | None:
+        """Send the loop the result or the error of its last effect, and return the next effect."""
         try:
-            return super()._advance(result, error)
+            return super()._advance_generator(result, error)
         finally:
             if self._generator is None:
-                self._async_bridge.close()
+                self._portal.close()
 
-    def _read_stream(
+    def _read_event_or_response(
         self, stream: _ResponseStream, error: BaseException | None
     ) -> tuple[ModelChunkEvent | None, Any, BaseException | None]:
         """Return the next event of a response, or else the response or the error that ended it.
@@ -136,7 +137,7 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         response = None
         try:
             if error is None:
-                event = stream.next_event()
+                event = stream.read_next_event()
                 if event is not None:
                     return event, None, None
                 response = stream.build_response()
@@ -151,47 +152,49 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
 
     # The effects.
 
-    def _perform(self, effect: Effect) -> Any:
+    def _perform_effect(self, effect: Effect) -> Any:
+        """Perform an effect and return its result."""
         match effect:
             case CallModel(model, messages, tools, options):
                 if hasattr(model, "complete_sync"):
                     return model.complete_sync(messages, tools, **options)
-                return self._async_bridge.run_async(
+                return self._portal.run_async_function(
                     partial(model.complete, messages, tools, **options)
                 )
             case RunConcurrently():
-                return self._run_concurrently(effect)
+                return self._run_generators_concurrently(effect)
             case CallHook(method, event):
-                return self._async_bridge.resolve(method(event))
+                return self._portal.await_if_awaitable(method(event))
             case UseStorage(action):
                 return action()
             case ReadClock():
                 return monotonic()
         raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
-    def _run_concurrently(self, effect: RunConcurrently) -> list[Any]:
-        runner = BlockingToolRunner(effect, self._async_bridge, self._perform)
+    def _run_generators_concurrently(self, effect: RunConcurrently) -> list[Any]:
+        """Drive the generators of an effect at the same time; stop their tools if that fails."""
+        runner = BlockingToolRunner(effect, self._portal, self._perform_effect)
         try:
-            return runner.run()
+            return runner.run_generators_concurrently()
         except BaseException:
-            runner.interrupt()
+            runner.interrupt_tools()
             raise
 
 
 class _ResponseStream:
     """A model's response while it arrives."""
 
-    def __init__(self, effect: CallModel, bridge: AsyncBridge) -> None:
+    def __init__(self, effect: CallModel, portal: RunPortal) -> None:
         model, args = effect.model, (effect.messages, effect.tools)
         self._stream: Any
         if hasattr(model, "stream_sync"):
             self._stream = model.stream_sync(*args, **effect.options)
         else:
             stream = ensure_async_iterator(model.stream(*args, **effect.options), model)
-            self._stream = bridge.iterate_stream(stream)
+            self._stream = portal.iter_stream_events(stream)
         self._accumulator = ResponseAccumulator(model)
 
-    def next_event(self) -> ModelChunkEvent | None:
+    def read_next_event(self) -> ModelChunkEvent | None:
         """Return the next event, or None at the end."""
         event = next(self._stream, None)
         return None if event is None else self._accumulator.feed(event)

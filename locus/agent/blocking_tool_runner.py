@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from locus.agent.async_bridge import AsyncBridge, AsyncOutcome
+from locus.agent.blocking_portal import AsyncOutcome, RunPortal
 from locus.agent.effects import (
     GRACE_SECONDS,
     Effect,
@@ -28,7 +28,7 @@ from locus.agent.effects import (
     ToolOutcome,
     make_tool_timeout_error,
 )
-from locus.agent.worker_threads import start_in_thread, to_tool_error
+from locus.agent.worker_threads import start_in_thread, try_convert_to_tool_error
 
 _MAX_WAIT: Final = 86400.0
 """The longest single wait, in seconds, since Python limits it. A longer wait is repeated."""
@@ -55,35 +55,35 @@ class _ToolCallJob:
 class BlockingToolRunner:
     """Performs one :class:`~locus.agent.effects.RunConcurrently`.
 
-    :param bridge: runs async tools.
-    :param perform: performs every effect other than running a tool.
+    :param portal: runs async tools.
+    :param perform_effect: performs every effect other than running a tool.
     """
 
     def __init__(
-        self, effect: RunConcurrently, bridge: AsyncBridge, perform: Callable[[Effect], Any]
+        self, effect: RunConcurrently, portal: RunPortal, perform_effect: Callable[[Effect], Any]
     ) -> None:
         self._results: list[Any] = [None] * len(effect.generators)
         self._waiting = deque(_ToolCallJob(*indexed) for indexed in enumerate(effect.generators))
         self._limit = effect.limit
         self._is_single = len(effect.generators) == 1
-        self._async_bridge = bridge
-        self._perform = perform
+        self._portal = portal
+        self._perform_effect = perform_effect
         self._running: dict[Future[Any], _ToolCallJob] = {}
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
 
-    def run(self) -> list[Any]:
+    def run_generators_concurrently(self) -> list[Any]:
         """Drive all generators to their end and return the result or error of each."""
         while self._waiting or self._running:
             while self._waiting and len(self._running) < self._limit:
-                self._advance(self._waiting.popleft())
+                self._advance_generator(self._waiting.popleft())
             if self._running:
                 deadlines = [job.deadline for job in self._running.values()]
-                self._wait_for_next(
+                self._wait_for_next_tool(
                     min((time for time in deadlines if time is not None), default=None)
                 )
         return self._results
 
-    def interrupt(self) -> None:
+    def interrupt_tools(self) -> None:
         """Start nothing more, cancel async tools, and give blocking tools a short time to end."""
         self._waiting.clear()
         for future, job in list(self._running.items()):
@@ -93,9 +93,9 @@ class BlockingToolRunner:
         deadline = monotonic() + GRACE_SECONDS
         while self._running and (remaining := deadline - monotonic()) > 0:
             with suppress(Empty):
-                self._record_result(self._done.get(timeout=remaining))
+                self._record_late_result(self._done.get(timeout=remaining))
 
-    def _record_result(self, future: Future[Any]) -> None:
+    def _record_late_result(self, future: Future[Any]) -> None:
         """Record the result of a tool of an interrupted run.
 
         An error that would end the program is only logged: another one has done that already.
@@ -104,13 +104,13 @@ class BlockingToolRunner:
         if job is None:
             return
         try:
-            outcome = _get_outcome(future)
+            outcome = _get_tool_outcome(future)
         except BaseException as exc:
             _logger.warning("after a tool had ended the run, too", exc_info=exc)
         else:
-            self._advance(job, outcome)
+            self._advance_generator(job, outcome)
 
-    def _advance(self, job: _ToolCallJob, result: Any = None) -> None:
+    def _advance_generator(self, job: _ToolCallJob, result: Any = None) -> None:
         """Drive a generator until it waits for its tool, or ends."""
         generator = job.generator
         error: Exception | None = None
@@ -122,10 +122,10 @@ class BlockingToolRunner:
                     if not self._is_single or effect.is_async or effect.timeout is not None:
                         self._start_tool(job, effect)
                         return
-                    result = self._call_tool(effect)
+                    result = self._call_tool_function(effect)
                     continue
                 try:
-                    result = self._perform(effect)
+                    result = self._perform_effect(effect)
                 except Exception as exc:  # noqa: BLE001 - the loop raises it
                     error = exc
         except StopIteration as stop:
@@ -133,26 +133,33 @@ class BlockingToolRunner:
         except Exception as exc:  # noqa: BLE001 - the loop gets it as the result
             self._results[job.position] = exc
 
-    def _start_tool(self, job: _ToolCallJob, tool: RunTool) -> None:
-        job.tool, job.started_at = tool, monotonic()
-        if tool.is_async:
-            future: Future[Any] = self._async_bridge.start_in_loop(_call_async_tool, tool)
+    def _start_tool(self, job: _ToolCallJob, effect: RunTool) -> None:
+        """Start a tool of a job in a worker thread, or in the background loop if it is async."""
+        job.tool, job.started_at = effect, monotonic()
+        if effect.is_async:
+            future: Future[Any] = self._portal.start_async_function(
+                _call_async_tool_function, effect
+            )
         else:
-            future = start_in_thread(self._call_tool, tool)
+            future = start_in_thread(self._call_tool_function, effect)
         self._running[future] = job
         future.add_done_callback(self._done.put)
 
-    def _call_tool(self, tool: RunTool) -> ToolOutcome:
+    def _call_tool_function(self, effect: RunTool) -> ToolOutcome:
+        """Call a tool's function in this thread and return its outcome."""
         started_at = perf_counter()
         try:
-            value, error = self._async_bridge.resolve(tool.function(**tool.arguments)), None
+            value, error = (
+                self._portal.await_if_awaitable(effect.function(**effect.arguments)),
+                None,
+            )
         except BaseException as exc:
-            value, error = None, to_tool_error(exc)
+            value, error = None, try_convert_to_tool_error(exc)
             if error is None:
                 raise
         return ToolOutcome(value, error, (perf_counter() - started_at) * 1e3)
 
-    def _wait_for_next(self, deadline: float | None) -> None:
+    def _wait_for_next_tool(self, deadline: float | None) -> None:
         """Wait until a tool is done or has run out of time, and advance its generator."""
         timeout = None
         if deadline is not None:
@@ -160,13 +167,14 @@ class BlockingToolRunner:
         try:
             future = self._done.get(timeout=timeout)
         except Empty:
-            self._time_out_calls()
+            self._time_out_overdue_tools()
             return
         job = self._running.pop(future, None)
         if job is not None:  # else it had run out of time before
-            self._advance(job, _get_outcome(future))
+            self._advance_generator(job, _get_tool_outcome(future))
 
-    def _time_out_calls(self) -> None:
+    def _time_out_overdue_tools(self) -> None:
+        """Stop waiting for the tools whose time is over; their outcome is a timeout error."""
         now = monotonic()
         for future, job in list(self._running.items()):
             deadline, tool = job.deadline, job.tool
@@ -175,26 +183,31 @@ class BlockingToolRunner:
             del self._running[future]
             future.cancel()
             error = make_tool_timeout_error(tool.timeout)
-            self._advance(job, ToolOutcome(None, error, (now - job.started_at) * 1e3))
+            self._advance_generator(job, ToolOutcome(None, error, (now - job.started_at) * 1e3))
 
 
-async def _call_async_tool(tool: RunTool) -> ToolOutcome:
+async def _call_async_tool_function(effect: RunTool) -> ToolOutcome:
+    """Call an async tool's function in the background loop and return its outcome."""
     started_at = perf_counter()
     value, error = None, None
     try:
-        value = await tool.function(**tool.arguments)
+        value = await effect.function(**effect.arguments)
     except Exception as exc:  # noqa: BLE001 - the model reads it
-        error = to_tool_error(exc)
+        error = try_convert_to_tool_error(exc)
     return ToolOutcome(value, error, (perf_counter() - started_at) * 1e3)
 
 
-def _get_outcome(future: Future[Any]) -> ToolOutcome:
+def _get_tool_outcome(future: Future[Any]) -> ToolOutcome:
+    """Return the outcome of a tool whose future is done.
+
+    :raises BaseException: if the tool raised an error that ends the program.
+    """
     try:
         result = future.result()
         outcome: ToolOutcome = result.unwrap() if isinstance(result, AsyncOutcome) else result
         return outcome
     except BaseException as exc:
-        error = to_tool_error(exc)  # the tool cancelled itself
+        error = try_convert_to_tool_error(exc)  # the tool cancelled itself
         if error is None:
             raise
         return ToolOutcome(error=error)

@@ -29,7 +29,7 @@ class BaseRun:
     def result(self) -> AgentResult:
         """The result of the run.
 
-        :raises RuntimeError: the run has not given its last event yet, or has failed.
+        :raises RuntimeError: if the run has not given its last event yet, or has failed.
         """
         if self._result is None:
             raise RuntimeError("the run has no result: it has not ended, or it has failed")
@@ -38,7 +38,8 @@ class BaseRun:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a run cannot be copied or pickled; its state can, when it has ended")
 
-    def _check_not_waiting(self) -> None:
+    def _check_no_event_is_awaited(self) -> None:
+        """Raise an error if another thread or task is waiting for the next event."""
         if self._is_waiting:
             raise RuntimeError(
                 f"another {self._caller_noun} is waiting for the next event of this run"
@@ -46,13 +47,13 @@ class BaseRun:
 
     def _close_if_not_started(self) -> bool:
         """Close a loop that has not started; return whether nothing is left to be ended."""
-        self._check_not_waiting()
+        self._check_no_event_is_awaited()
         if self._generator is not None and not self._is_started:
             self._generator.close()
             self._generator = None
         return self._generator is None
 
-    def _advance(self, result: Any, error: BaseException | None) -> Effect | None:
+    def _advance_generator(self, result: Any, error: BaseException | None) -> Effect | None:
         """Send the loop the result or the error of its last effect.
 
         Returns the next effect, or None at the end.

@@ -11,7 +11,7 @@ from locus.agent.describe_error import describe_error
 from locus.agent.effects import EffectGenerator, RunTool, ToolOutcome
 from locus.agent.idempotent_calls import find_earlier_execution
 from locus.agent.prepare_tool_call import PreparedCall
-from locus.agent.round_executions import RoundExecutions
+from locus.agent.record_executions import RoundExecutions
 from locus.agent.run_context import RunContext
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
@@ -25,43 +25,45 @@ MAX_RETRIES: Final = 3
 _logger = logging.getLogger("locus.agent")
 
 
-def execute_tool_call(
+def execute_tool_call_in_steps(
     run: RunContext,
     prepared: PreparedCall,
     executions: RoundExecutions,
-    repeated: ToolExecution | None = None,
+    equal_execution: ToolExecution | None = None,
 ) -> EffectGenerator[None]:
     """Execute a call and record it. A repeated idempotent call gets the earlier result.
 
-    :param repeated: the execution of an equal call in the same round, if there is one.
+    :param equal_execution: the execution of an equal call in the same round, if there is one.
     """
     key = prepared.idempotency_key
-    if key is not None and repeated is None:
-        repeated = find_earlier_execution(run.state.tool_executions, prepared.call, key)
-    execution, retry = yield from _execute_once(run, prepared, executions, repeated)
+    if key is not None and equal_execution is None:
+        equal_execution = find_earlier_execution(run.state.tool_executions, prepared.call, key)
+    execution, retry = yield from _execute_call_once_in_steps(
+        run, prepared, executions, equal_execution
+    )
     for _ in range(MAX_RETRIES):
         if not retry:
             break
-        executions.discard(prepared)
-        execution, retry = yield from _execute_once(run, prepared, executions, None)
-    yield from executions.finish(prepared, execution)
+        executions.discard_execution(prepared)
+        execution, retry = yield from _execute_call_once_in_steps(run, prepared, executions, None)
+    yield from executions.finish_call_in_steps(prepared, execution)
 
 
-def _execute_once(
+def _execute_call_once_in_steps(
     run: RunContext,
     prepared: PreparedCall,
     executions: RoundExecutions,
-    repeated: ToolExecution | None,
+    equal_execution: ToolExecution | None,
 ) -> EffectGenerator[tuple[ToolExecution, bool]]:
     """Execute a call once and call the after-hooks; return whether they want to retry it."""
     call = prepared.call
     result, error, duration = None, prepared.rejection_reason, None
-    if repeated is not None:
-        result, error = repeated.result, repeated.error
+    if equal_execution is not None:
+        result, error = equal_execution.result, equal_execution.error
     elif prepared.rejection_reason is None:
-        result, error, duration = yield from _run_function(run, prepared)
-    if repeated is not None:
-        idempotent = repeated.idempotent
+        result, error, duration = yield from _run_tool_function_in_steps(run, prepared)
+    if equal_execution is not None:
+        idempotent = equal_execution.idempotent
     else:  # a call that failed may run again, even if the hooks replace its error by a result
         idempotent = prepared.idempotency_key is not None and error is None
     execution = ToolExecution(
@@ -76,7 +78,8 @@ def _execute_once(
     )
     if not run.has_hooks("on_after_tool_call"):
         return execution, False
-    executions.record(prepared, execution)  # the tool has run, whatever happens in the hooks
+    # The tool has run, whatever happens in the hooks.
+    executions.record_execution(prepared, execution)
     event = AfterToolCallEvent(
         thread_id=run.thread_id,
         metadata=run.metadata,
@@ -89,19 +92,20 @@ def _execute_once(
         duration_ms=duration,
     )
     try:
-        yield from run.call_hooks("on_after_tool_call", event)
+        yield from run.call_hooks_in_steps("on_after_tool_call", event)
     except Exception:
-        yield from executions.finish(prepared, execution)  # save it: other calls may take long
+        # Save it: other calls may take long.
+        yield from executions.finish_call_in_steps(prepared, execution)
         raise
-    if repeated is not None:  # its result stays as the hooks left it the first time
+    if equal_execution is not None:  # its result stays as the hooks left it the first time
         return execution, False
     if event.result is not result:
-        result, error = _render_result(event.result, "a hook on_after_tool_call")
+        result, error = _render_result_or_error(event.result, "a hook on_after_tool_call")
         execution = attrs.evolve(execution, result=result, error=error)
     return execution, event.retry and prepared.rejection_reason is None
 
 
-def _run_function(
+def _run_tool_function_in_steps(
     run: RunContext, prepared: PreparedCall
 ) -> EffectGenerator[tuple[str | None, str | None, float | None]]:
     """Run the tool's function; return result, error (as the model reads them) and milliseconds."""
@@ -127,10 +131,10 @@ def _run_function(
     if outcome.error is not None:
         _logger.info("tool %s failed", tool.name, exc_info=outcome.error)
         return None, describe_error(outcome.error), outcome.duration_ms
-    return *_render_result(outcome.value, f"tool {tool.name}"), outcome.duration_ms
+    return *_render_result_or_error(outcome.value, f"tool {tool.name}"), outcome.duration_ms
 
 
-def _render_result(value: Any, source: str) -> tuple[str | None, str | None]:
+def _render_result_or_error(value: Any, source: str) -> tuple[str | None, str | None]:
     """Return a value as text for the model, or the error if it cannot be rendered.
 
     :param source: who gave the value, for the log.

@@ -48,21 +48,21 @@ class OutputSchema:
     enforced_always: bool = False
 
     @classmethod
-    def for_model(cls, type: Any, model: Any, *, has_tools: bool) -> OutputSchema:
+    def choose_for_model(cls, type: Any, model: Any, *, has_tools: bool) -> OutputSchema:
         """Choose the strongest mechanism that a model has for answers of a type.
 
         :param has_tools: whether the model may call tools in the run.
-        :raises ConfigurationError: no schema can be made of the type.
+        :raises ConfigurationError: if no schema can be made of the type.
         """
         is_native = getattr(model, "supports_structured_output", False)
         if is_native or getattr(model, "prefix", None) in _ENFORCING_PREFIXES:
-            options = FrozenDict(response_format=_build_strictest_format(type))
+            options = FrozenDict(response_format=_build_strictest_response_format(type))
             if is_native or not has_tools:
                 return cls(type, options, enforced_always=True)
-            return cls(type, options, _build_instructions(type))
-        return cls(type, instructions=_build_instructions(type))
+            return cls(type, options, _build_schema_instructions(type))
+        return cls(type, instructions=_build_schema_instructions(type))
 
-    def parse_message(self, message: Message) -> StructuredOutput[Any]:
+    def parse_final_message(self, message: Message) -> StructuredOutput[Any]:
         """Parse the final answer: its value, or the error if it does not fit the type."""
         if not message.text and message.refusal is not None:
             return StructuredOutput(
@@ -81,7 +81,7 @@ class OutputSchema:
         return Message.user(_RETRY.format(error=error))
 
 
-def _build_strictest_format(type: Any) -> Mapping[str, Any]:
+def _build_strictest_response_format(type: Any) -> Mapping[str, Any]:
     """Build the strictest ``response_format`` that can express the type."""
     try:
         return build_response_format(type)
@@ -89,6 +89,7 @@ def _build_strictest_format(type: Any) -> Mapping[str, Any]:
         return build_response_format(type, strict=False)
 
 
-def _build_instructions(type: Any) -> str:
+def _build_schema_instructions(type: Any) -> str:
+    """Build the instructions that ask a model for JSON of the schema."""
     schema = build_response_format(type, strict=False)["json_schema"]["schema"]
     return _INSTRUCTIONS + msgspec.json.encode(schema).decode()

@@ -37,7 +37,7 @@ class PreparedCall:
     execution: ToolExecution | None = None
 
 
-def prepare_tool_call(
+def prepare_tool_call_in_steps(
     run: RunContext, call: ToolCall, position: int
 ) -> EffectGenerator[PreparedCall]:
     """Call the before-hooks for a tool call and decide whether it can run.
@@ -59,7 +59,7 @@ def prepare_tool_call(
             malformed_arguments=call.malformed_arguments,
             cut_off=cut_off,
         )
-        yield from run.call_hooks("on_before_tool_call", event)
+        yield from run.call_hooks_in_steps("on_before_tool_call", event)
         malformed = event.malformed_arguments
         is_repaired = malformed is None and call.malformed_arguments is not None
         cut_off = event.cut_off and not is_repaired
@@ -77,6 +77,10 @@ def prepare_tool_call(
 
 
 def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: bool) -> str | None:
+    """Return the reason not to run a call, as the model reads it; None if it can run.
+
+    A call is rejected if there is no such tool, or if it was cut off.
+    """
     if prepared.tool is None:
         name, names = prepared.call.name, [tool.name for tool in run.settings.tools]
         close_names = get_close_matches(name, names, n=1)

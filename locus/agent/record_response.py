@@ -1,15 +1,17 @@
-"""Records a model response, or a retry for a typed answer, in the agent's state."""
+"""Makes the agent's next state, with a model response or a retry for a typed answer in it."""
 
 from __future__ import annotations
 
 from locus.agent.run_context import RunContext
-from locus.agent.server_knowledge import make_server_knowledge
+from locus.agent.unsent_messages import make_server_knowledge
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.core.state import AgentState, OutputRetries
 
 
-def record_response(run: RunContext, response: ModelResponse, message: Message) -> AgentState:
+def make_state_with_response(
+    run: RunContext, response: ModelResponse, message: Message
+) -> AgentState:
     """Return the state with a response in it.
 
     An empty response is not added to the conversation, because no provider accepts one. The state
@@ -40,7 +42,7 @@ def record_response(run: RunContext, response: ModelResponse, message: Message) 
     )
 
 
-def record_output_retry(run: RunContext, message: Message) -> AgentState:
+def make_state_with_output_retry(run: RunContext, message: Message) -> AgentState:
     """Return the state with a message that asks the model for its final answer again."""
     state = run.state.with_messages(message)
     return state.evolve(output_retries=OutputRetries(run.output_retry_count, len(state.messages)))

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from locus.agent.effects import EffectGenerator
-from locus.agent.reduce_conversation import reduce_conversation
 from locus.agent.run_context import RunContext
-from locus.agent.server_knowledge import select_unsent_messages
+from locus.agent.shorten_conversation import shorten_conversation_in_steps
+from locus.agent.unsent_messages import find_unsent_messages
 from locus.core.messages import Message
 
 
-def build_request_messages(run: RunContext) -> EffectGenerator[tuple[Message, ...]]:
+def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Message, ...]]:
     """Build the messages of the next request, and note in the run if they are incremental.
 
     A server that stores the conversation is sent only what is new to it, as long as it can
     continue from what it has. Otherwise the messages are the system message and the whole
-    conversation, as the conversation manager reduces it. A manager is not used where the server
+    conversation, as the conversation manager shortens it. A manager is not used where the server
     stores the conversation.
     """
     state, model = run.state, run.model
     is_stored_by_server = getattr(model, "server_stateful", False)
     unsent = None
     if is_stored_by_server and state.provider_state is not None:
-        unsent = select_unsent_messages(state, model, run.system_message)
+        unsent = find_unsent_messages(state, model, run.system_message)
     run.is_incremental = unsent is not None
     if unsent is not None:
         return unsent
     manager = run.settings.conversation_manager
     if manager is not None and not is_stored_by_server:
-        return (yield from reduce_conversation(run, manager))
+        return (yield from shorten_conversation_in_steps(run, manager))
     return state.messages if run.system_message is None else (run.system_message, *state.messages)

@@ -10,7 +10,7 @@ from locus.core.frozendict import FrozenDict
 from locus.core.messages import Role
 
 
-def select_tools(run: RunContext) -> tuple[Mapping[str, Any], ...] | None:
+def select_tool_schemas(run: RunContext) -> tuple[Mapping[str, Any], ...] | None:
     """Return the schemas of the tools that the model may call.
 
     None means the tools that are bound to the model, if any; empty means no tools at all.

@@ -52,19 +52,21 @@ class AgentResult:
     def parsed_as(self, type: type[T]) -> T:
         """Return the answer as a value of ``type``: ``parsed``, or else ``message`` parsed anew.
 
-        :raises StructuredOutputError: the answer does not fit the type; lists the issues.
+        :raises StructuredOutputError: if the answer does not fit the type; the message lists the
+            issues.
         """
         import inspect
 
         from locus.core.structured import parse_structured
 
-        if inspect.isclass(type) and _is_instance(self.parsed, type):
+        if inspect.isclass(type) and _is_instance_of(self.parsed, type):
             parsed: T = self.parsed
             return parsed
         return parse_structured(self.message, type).unwrap()
 
 
-def _is_instance(value: Any, cls: type[Any]) -> bool:
+def _is_instance_of(value: Any, cls: type[Any]) -> bool:
+    """Whether a value is an instance of a class; False for types that cannot be checked so."""
     try:
         return value is not None and isinstance(value, cls)
     except TypeError:  # not for isinstance, such as TypedDict or list[int]: parse the answer anew

@@ -1,4 +1,4 @@
-"""Finds out where a resumed run continues, from the records in its state."""
+"""Determines where a resumed run continues, from the records in its state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_output_retry_count(state: AgentState) -> int:
     return retries.count
 
 
-def restore_cut_off_call(state: AgentState) -> AgentState:
+def restore_cut_off_call_id(state: AgentState) -> AgentState:
     """Return the state with ``cut_off_call_id`` set, if an earlier version of Locus saved it."""
     calls = state.pending_calls()
     if not calls or state.cut_off_call_id is not None:

@@ -41,7 +41,7 @@ class RunContext:
     :ivar tool_call_count: how many tool calls were answered in this run.
     :ivar started_at: the clock at the beginning of the run, in seconds.
     :ivar ended_at: the clock at its end, in seconds.
-    :ivar output_schema: how the final answer gets the type that the caller wants; None if any
+    :ivar output_schema: how the final answer gets the type that the caller requires; None if any
         text will do.
     :ivar output_retry_count: how often the model was asked again for an answer of that type.
     :ivar parsed: the final answer as a value of that type.
@@ -96,16 +96,16 @@ class RunContext:
             return None
         return message.text or message.refusal or (None if message.tool_calls else "")
 
-    def has_hooks(self, name: str) -> bool:
-        """Whether any hook has the method ``name``."""
-        return bool(self.settings.hook_registry[name])
+    def has_hooks(self, method_name: str) -> bool:
+        """Whether any hook has the method ``method_name``."""
+        return bool(self.settings.hook_methods[method_name])
 
-    def call_hooks(self, name: str, event: Any) -> EffectGenerator[None]:
-        """Call the method ``name`` of each hook that has it."""
-        for method in self.settings.hook_registry[name]:
+    def call_hooks_in_steps(self, method_name: str, event: Any) -> EffectGenerator[None]:
+        """Call the method ``method_name`` of each hook that has it."""
+        for method in self.settings.hook_methods[method_name]:
             yield CallHook(method, event)
 
-    def save_state(self) -> EffectGenerator[None]:
+    def save_state_in_steps(self) -> EffectGenerator[None]:
         """Save the state, if there is a checkpointer and the state has changed."""
         checkpointer, state = self.settings.checkpointer, self.state
         if checkpointer is None or self.thread_id is None or state is self.saved_state:

@@ -10,6 +10,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from locus.agent.agent_loop import run_agent_loop_in_steps
+from locus.agent.convert_generator_exit import GeneratorExitConverter
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import (
     CallHook,
@@ -19,13 +21,11 @@ from locus.agent.effects import (
     RunClosed,
     UseStorage,
 )
-from locus.agent.generator_exit_guard import GeneratorExitGuard
-from locus.agent.loop import run_loop
+from locus.agent.merge_prompt import merge_prompt_into_state
 from locus.agent.output_schema import OutputSchema
 from locus.agent.result import AgentResult
 from locus.agent.run_context import RunContext
-from locus.agent.system_message import build_system_message
-from locus.agent.user_prompt import merge_prompt
+from locus.agent.system_message import build_system_message_in_steps
 from locus.core.errors import ConfigurationError
 from locus.core.events import TerminateEvent
 from locus.core.frozendict import FrozenDict
@@ -37,25 +37,30 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("locus.agent")
 
 
-def run_agent(run: RunContext) -> EffectGenerator[AgentResult]:
+def run_agent_in_steps(run: RunContext) -> EffectGenerator[AgentResult]:
     """Run an agent from the prompt to the last event, as a generator of effects."""
-    return GeneratorExitGuard(_run(run))
+    return GeneratorExitConverter(_run_lifecycle_in_steps(run))
 
 
-def _run(run: RunContext) -> EffectGenerator[AgentResult]:
+def _run_lifecycle_in_steps(run: RunContext) -> EffectGenerator[AgentResult]:
+    """Begin a run, run its loop, and end it; the cleanup is done after an error, too."""
     error: BaseException | None = None
     reason = ""
     try:
         run.started_at = yield ReadClock()
-        yield from _begin(run)
-        reason = yield from run_loop(run)
-        yield from run.save_state()
+        yield from _begin_run_in_steps(run)
+        reason = yield from run_agent_loop_in_steps(run)
+        yield from run.save_state_in_steps()
         run.ended_at = yield ReadClock()
     except GeneratorExit:  # the driver is gone, and no effect can be performed any more
         raise
     except BaseException as exc:  # noqa: BLE001 - raised again below, after the cleanup
         error, reason = exc, f"error: {describe_error(exc)}"
-    for clean_up in (_save_after_error, _unlock_thread, _call_end_hooks):
+    for clean_up in (
+        _save_state_after_error_in_steps,
+        _unlock_thread_in_steps,
+        _call_end_hooks_in_steps,
+    ):
         try:
             yield from clean_up(run, reason, error)
         except GeneratorExit:
@@ -91,30 +96,34 @@ def _run(run: RunContext) -> EffectGenerator[AgentResult]:
 # The beginning.
 
 
-def _begin(run: RunContext) -> EffectGenerator[None]:
+def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
     """Load the thread, call the hooks, add the prompt to the state, build the system message."""
     settings = run.settings
     if settings.output_schema is not None:  # an error if no schema can be made of that type
-        run.output_schema = OutputSchema.for_model(
+        run.output_schema = OutputSchema.choose_for_model(
             settings.output_schema, run.model, has_tools=bool(settings.tools)
         )
     if settings.checkpointer is not None and run.thread_id is not None:
-        yield from _load_thread(run, settings.checkpointer, run.thread_id)
-    state = merge_prompt(run.state, run.prompt) if run.prompt else run.state
+        yield from _lock_and_load_thread_in_steps(run, settings.checkpointer, run.thread_id)
+    state = merge_prompt_into_state(run.state, run.prompt) if run.prompt else run.state
     run.is_started = True
     event = BeforeInvocationEvent(
         thread_id=run.thread_id, metadata=run.metadata, messages=run.prompt, state=run.state
     )
-    yield from run.call_hooks("on_before_invocation", event)
+    yield from run.call_hooks_in_steps("on_before_invocation", event)
     run.state = state
-    yield from run.save_state()
-    run.system_message = yield from build_system_message(run)
+    yield from run.save_state_in_steps()
+    run.system_message = yield from build_system_message_in_steps(run)
 
 
-def _load_thread(
+def _lock_and_load_thread_in_steps(
     run: RunContext, checkpointer: BaseCheckpointer, thread_id: str
 ) -> EffectGenerator[None]:
-    lock = checkpointer.lock_thread(thread_id)
+    """Lock the thread and load its saved state into the run.
+
+    :raises ConfigurationError: if the run resumes a thread that was never saved.
+    """
+    lock = checkpointer.claim(thread_id)
     yield UseStorage(lock.__enter__)
     run.thread_lock = lock
     state = yield UseStorage(partial(checkpointer.load, thread_id))
@@ -129,21 +138,23 @@ def _load_thread(
 # The end.
 
 
-def _save_after_error(
+def _save_state_after_error_in_steps(
     run: RunContext, reason: str, error: BaseException | None
 ) -> EffectGenerator[None]:
+    """Save the last state of a run that has failed after its beginning."""
     if error is not None and run.is_started:
-        yield from run.save_state()
+        yield from run.save_state_in_steps()
 
 
-def _unlock_thread(
+def _unlock_thread_in_steps(
     run: RunContext, reason: str, error: BaseException | None
 ) -> EffectGenerator[None]:
+    """Release the lock on the thread, if the run holds it."""
     if run.thread_lock is not None:
         yield UseStorage(partial(run.thread_lock.__exit__, None, None, None))
 
 
-def _call_end_hooks(
+def _call_end_hooks_in_steps(
     run: RunContext, reason: str, error: BaseException | None
 ) -> EffectGenerator[None]:
     """Call every hook, even if another one raises an error."""
@@ -160,7 +171,7 @@ def _call_end_hooks(
         error=error,
     )
     hook_errors: list[BaseException] = []
-    for method in run.settings.hook_registry["on_after_invocation"]:
+    for method in run.settings.hook_methods["on_after_invocation"]:
         try:
             yield CallHook(method, event)
         except GeneratorExit:
@@ -172,6 +183,7 @@ def _call_end_hooks(
 
 
 def _make_terminate_event(run: RunContext, reason: str) -> TerminateEvent:
+    """Make the last event of a run from its counts and its usage."""
     return TerminateEvent(
         reason=reason,
         iterations_used=run.iterations,

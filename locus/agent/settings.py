@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from locus.agent import validators
+from locus.agent import settings_validators
 from locus.core.frozendict import EMPTY
 from locus.core.termination import TerminationCondition
-from locus.hooks.registry import HookRegistry, validate_hooks
+from locus.hooks.method_table import HookMethodTable, normalize_hooks
 from locus.models.protocols import ModelProtocol
 
 if TYPE_CHECKING:
@@ -41,35 +41,42 @@ class AgentSettings:
     """The arguments of an :class:`~locus.agent.Agent`, which describes each of them.
 
     :ivar tool_schemas: the schemas of the tools, as the model is sent them.
-    :ivar hook_registry: the methods of the hooks, in the order in which they are called.
+    :ivar hook_methods: the methods of the hooks, in the order in which they are called.
     """
 
-    model: ModelProtocol | str = attrs.field(validator=validators.validate_model, hash=False)
+    model: ModelProtocol | str = attrs.field(
+        validator=settings_validators.validate_model, hash=False
+    )
     tools: tuple[FunctionTool[..., Any], ...] = attrs.field(
-        default=(), converter=validators.convert_tools
+        default=(), converter=settings_validators.to_function_tools
     )
     system_prompt: str | None = attrs.field(
-        default=None, validator=validators.validate_optional_text
+        default=None, validator=settings_validators.validate_optional_text
     )
-    max_iterations: int = attrs.field(default=20, validator=validators.make_minimum_validator(1))
+    max_iterations: int = attrs.field(
+        default=20, validator=settings_validators.make_minimum_integer_validator(1)
+    )
     # Objects of the user's classes may have no hash. The other fields are enough for one.
     hooks: tuple[Any, ...] = attrs.field(
-        default=(), converter=validate_hooks, hash=False, kw_only=True
+        default=(), converter=normalize_hooks, hash=False, kw_only=True
     )
     termination: TerminationCondition | None = attrs.field(
-        default=None, validator=validators.validate_termination, hash=False, kw_only=True
+        default=None,
+        validator=settings_validators.validate_optional_termination,
+        hash=False,
+        kw_only=True,
     )
     checkpointer: BaseCheckpointer | None = attrs.field(
         default=None,
-        validator=validators.make_method_validator(
-            "a checkpointer of locus.memory", "lock_thread", "load", "save"
+        validator=settings_validators.make_required_methods_validator(
+            "a checkpointer of locus.memory", "claim", "load", "save"
         ),
         hash=False,
         kw_only=True,
     )
     conversation_manager: ConversationManager | None = attrs.field(
         default=None,
-        validator=validators.make_method_validator(
+        validator=settings_validators.make_required_methods_validator(
             "a conversation manager of locus.memory", "apply", "reduce"
         ),
         hash=False,
@@ -77,37 +84,44 @@ class AgentSettings:
     )
     memory: MemoryStore | None = attrs.field(
         default=None,
-        validator=validators.make_method_validator("a memory store of locus.memory", "render"),
+        validator=settings_validators.make_required_methods_validator(
+            "a memory store of locus.memory", "render"
+        ),
         hash=False,
         kw_only=True,
     )
     memory_namespace: str | tuple[str, ...] = attrs.field(
-        default="default", converter=validators.convert_namespace, kw_only=True
+        default="default", converter=settings_validators.normalize_memory_namespace, kw_only=True
     )
     output_schema: Any = attrs.field(
-        default=None, validator=validators.validate_type, hash=False, kw_only=True
+        default=None, validator=settings_validators.validate_output_type, hash=False, kw_only=True
     )
     output_schema_retries: int = attrs.field(
-        default=2, validator=validators.make_minimum_validator(0), kw_only=True
+        default=2, validator=settings_validators.make_minimum_integer_validator(0), kw_only=True
     )
     tool_choice: str | None = attrs.field(
-        default=None, validator=validators.validate_optional_text, kw_only=True
+        default=None, validator=settings_validators.validate_optional_text, kw_only=True
     )
     tool_execution: ToolExecutionMode = attrs.field(
-        default="concurrent", validator=validators.validate_tool_execution, kw_only=True
+        default="concurrent", validator=settings_validators.validate_tool_execution, kw_only=True
     )
     max_concurrency: int = attrs.field(
-        default=10, validator=validators.make_minimum_validator(1), kw_only=True
+        default=10, validator=settings_validators.make_minimum_integer_validator(1), kw_only=True
     )
     tool_timeout: float | None = attrs.field(
-        default=None, validator=validators.validate_seconds, kw_only=True
+        default=None, validator=settings_validators.validate_optional_seconds, kw_only=True
     )
-    stream: bool = attrs.field(default=True, validator=validators.validate_bool, kw_only=True)
+    stream: bool = attrs.field(
+        default=True, validator=settings_validators.validate_bool, kw_only=True
+    )
     model_options: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=validators.convert_model_options, hash=False, kw_only=True
+        default=EMPTY,
+        converter=settings_validators.normalize_model_options,
+        hash=False,
+        kw_only=True,
     )
     tool_schemas: tuple[Mapping[str, Any], ...] = attrs.field(init=False, eq=False, repr=False)
-    hook_registry: HookRegistry = attrs.field(init=False, eq=False, repr=False)
+    hook_methods: HookMethodTable = attrs.field(init=False, eq=False, repr=False)
     _tools_by_name: Mapping[str, FunctionTool[..., Any]] = attrs.field(
         init=False, eq=False, repr=False
     )
@@ -116,9 +130,9 @@ class AgentSettings:
     def __attrs_post_init__(self) -> None:
         set_field = object.__setattr__  # the class is frozen
         set_field(self, "tool_schemas", tuple(tool.to_openai_schema() for tool in self.tools))
-        set_field(self, "hook_registry", HookRegistry.from_hooks(self.hooks))
+        set_field(self, "hook_methods", HookMethodTable.collect_from_hooks(self.hooks))
         set_field(self, "_tools_by_name", {tool.name: tool for tool in self.tools})
-        validators.check_tool_choice(self.tool_choice, self._tools_by_name)
+        settings_validators.check_tool_choice(self.tool_choice, self._tools_by_name)
 
     def find_tool(self, name: str) -> FunctionTool[..., Any] | None:
         """Return the tool of that name, or None."""
@@ -127,7 +141,7 @@ class AgentSettings:
     def resolve_model(self) -> Any:
         """Return the model; a registry string is looked up once.
 
-        :raises ConfigurationError: the registry does not know it.
+        :raises ConfigurationError: if the registry does not know it.
         """
         if not isinstance(self.model, str):
             return self.model

@@ -25,7 +25,7 @@ class ResponseAccumulator:
     def feed(self, event: Any) -> ModelChunkEvent:
         """Add an event and return it.
 
-        :raises TypeError: it is something else; names the model.
+        :raises TypeError: if it is not a ``ModelChunkEvent``; the message names the model.
         """
         if not isinstance(event, ModelChunkEvent):
             raise TypeError(
@@ -40,7 +40,7 @@ class ResponseAccumulator:
 
         Models of Locus put it into the last event. For other models it is built from all events.
 
-        :raises StreamInterruptedError: the stream ended without its last event.
+        :raises StreamInterruptedError: if the stream ended without its last event.
         """
         events = self._events
         last = events[-1] if events else None
@@ -60,15 +60,18 @@ class ResponseAccumulator:
 
 
 def ensure_async_iterator(stream: Any, model: Any) -> Any:
-    """Return the stream of a model, which may be a class of the user's.
+    """Check that the stream of a model can be iterated over, and return it.
 
-    :raises TypeError: it has to be awaited before it can be iterated over; names the model.
+    The model may be an object of a user's class.
+
+    :raises TypeError: if it has to be awaited before it can be iterated over; the message names
+        the model.
     """
     if isawaitable(stream) and not hasattr(stream, "__anext__"):
         if iscoroutine(stream):
             stream.close()  # else Python warns that it was never awaited
         raise TypeError(
-            f"{type(model).__name__}.stream gives no iterator but something to await: "
+            f"{type(model).__name__}.stream returns an awaitable instead of an iterator: "
             "write it as 'def stream', or let it yield"
         )
     return stream
@@ -77,8 +80,8 @@ def ensure_async_iterator(stream: Any, model: Any) -> Any:
 def select_more_severe_error(first: BaseException | None, second: BaseException) -> BaseException:
     """Select which of two errors the loop gets.
 
-    It is the first one. But that the caller has left is no failure, and a failure must not replace
-    a cancellation.
+    It is the first one, with two exceptions: the caller has left, which is not a failure, or the
+    second one is a cancellation, which a failure must not replace.
     """
     if first is None or isinstance(first, RunClosed):
         return second

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from locus.agent.convert_generator_exit import GeneratorExitConverter
 from locus.agent.effects import EffectGenerator, EmitEvent, RunConcurrently
-from locus.agent.execute_tool_call import execute_tool_call
-from locus.agent.generator_exit_guard import GeneratorExitGuard
+from locus.agent.execute_tool_call import execute_tool_call_in_steps
 from locus.agent.idempotent_calls import IdempotencyKey
-from locus.agent.prepare_tool_call import PreparedCall, prepare_tool_call
-from locus.agent.round_executions import RoundExecutions, find_recorded_executions
+from locus.agent.prepare_tool_call import PreparedCall, prepare_tool_call_in_steps
+from locus.agent.record_executions import RoundExecutions, find_recorded_executions
 from locus.agent.run_context import RunContext
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.state import ToolExecution
 
 
-def run_tool_round(run: RunContext) -> EffectGenerator[None]:
+def run_tool_round_in_steps(run: RunContext) -> EffectGenerator[None]:
     """Run the calls of the model's last response that have no result yet, and add the results."""
     calls = run.state.pending_calls()
-    by_position = find_recorded_executions(run.state, calls)
+    executions_by_position = find_recorded_executions(run.state, calls)
     first_calls: dict[IdempotencyKey, PreparedCall] = {}
     indexed_calls = list(enumerate(calls))
     is_sequential = run.settings.tool_execution == "sequential"
@@ -33,26 +33,31 @@ def run_tool_round(run: RunContext) -> EffectGenerator[None]:
     for batch in batches:
         prepared_calls = []
         for position, call in batch:
-            if position not in by_position:
-                prepared_calls.append((yield from prepare_tool_call(run, call, position)))
+            if position not in executions_by_position:
+                prepared_calls.append((yield from prepare_tool_call_in_steps(run, call, position)))
         if prepared_calls:
-            yield from _run_batch(run, prepared_calls, by_position, first_calls)
-        messages = (_make_tool_message(call, by_position[position]) for position, call in batch)
+            yield from _run_call_batch_in_steps(
+                run, prepared_calls, executions_by_position, first_calls
+            )
+        messages = (
+            _make_result_message(call, executions_by_position[position]) for position, call in batch
+        )
         run.state = run.state.with_messages(*messages)
-        yield from run.save_state()
+        yield from run.save_state_in_steps()
         for prepared in prepared_calls:
-            yield EmitEvent(_make_complete_event(by_position[prepared.position]))
+            yield EmitEvent(_make_complete_event(executions_by_position[prepared.position]))
 
 
-def _run_batch(
+def _run_call_batch_in_steps(
     run: RunContext,
     prepared_calls: Sequence[PreparedCall],
-    by_position: dict[int, ToolExecution],
+    executions_by_position: dict[int, ToolExecution],
     first_calls: dict[IdempotencyKey, PreparedCall],
 ) -> EffectGenerator[None]:
     """Run calls concurrently, then those that repeat an idempotent call of the same round.
 
-    :param by_position: the executions of the round, by the index of their call; is added to.
+    :param executions_by_position: the executions of the round, by the index of their call; is
+        added to.
     :param first_calls: the first of each group of equal idempotent calls; is added to.
     """
     for prepared in prepared_calls:
@@ -64,9 +69,9 @@ def _run_batch(
         if prepared.idempotency_key is None
         or first_calls.setdefault(prepared.idempotency_key, prepared) is prepared
     ]
-    executions = RoundExecutions(run, by_position, len(prepared_calls))
+    executions = RoundExecutions(run, executions_by_position, len(prepared_calls))
     generators = [
-        GeneratorExitGuard(execute_tool_call(run, prepared, executions))
+        GeneratorExitConverter(execute_tool_call_in_steps(run, prepared, executions))
         for prepared in distinct_calls
     ]
     if generators:
@@ -77,15 +82,17 @@ def _run_batch(
     for prepared in prepared_calls:
         key = prepared.idempotency_key
         if key is not None and (first := first_calls[key]) is not prepared:
-            yield from execute_tool_call(run, prepared, executions, first.execution)
+            yield from execute_tool_call_in_steps(run, prepared, executions, first.execution)
 
 
-def _make_tool_message(call: ToolCall, execution: ToolExecution) -> Message:
+def _make_result_message(call: ToolCall, execution: ToolExecution) -> Message:
+    """Make the message with the result of a call."""
     content, error = execution.result or "", execution.error
     return Message.tool(ToolResult(call.id, call.name, content, error, execution.duration_ms))
 
 
 def _make_complete_event(execution: ToolExecution) -> ToolCompleteEvent:
+    """Make the event of an execution that has ended."""
     return ToolCompleteEvent(
         execution.tool_name,
         execution.tool_call_id,

@@ -23,12 +23,15 @@ from sniffio import current_async_library_cvar
 
 
 def start_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Start a function in another thread, with the context variables of this one."""
+    """Start a function in another thread, with the context variables of this one.
+
+    Returns a future of its result.
+    """
     future: Future[Any] = Future()
     context = copy_context()
     context.run(current_async_library_cvar.set, None)  # no event loop runs in that thread
 
-    def work() -> None:
+    def run_function() -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -42,7 +45,7 @@ def start_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
         worker = _idle_workers.pop()
     except IndexError:
         worker = _Worker()
-    worker.queue.put(work)
+    worker.queue.put(run_function)
     return future
 
 
@@ -51,13 +54,14 @@ class _Worker:
 
     def __init__(self) -> None:
         self.queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._run, name=_IDLE_NAME, daemon=True).start()
+        threading.Thread(target=self._run_queued_functions, name=_IDLE_NAME, daemon=True).start()
 
-    def _run(self) -> None:
+    def _run_queued_functions(self) -> None:
+        """Run functions from the queue, until none comes for a while."""
         thread = threading.current_thread()
         while True:
             try:
-                work = self.queue.get(timeout=_IDLE_SECONDS)
+                function = self.queue.get(timeout=_IDLE_SECONDS)
             except Empty:
                 try:
                     _idle_workers.remove(self)
@@ -65,8 +69,8 @@ class _Worker:
                     continue  # another thread took it from the idle workers: work follows
                 return
             thread.name = "locus tool"
-            work()
-            del work  # and everything that it refers to
+            function()
+            del function  # and everything that it refers to
             thread.name = _IDLE_NAME
             _idle_workers.append(self)
 
@@ -99,7 +103,7 @@ async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     return future.result()
 
 
-def to_tool_error(error: BaseException) -> Exception | None:
+def try_convert_to_tool_error(error: BaseException) -> Exception | None:
     """Convert what a tool raised to an error for the model; None if it has to end the program.
 
     A cancellation becomes a ``RuntimeError``, since the caller knows that it is not that of the
@@ -116,7 +120,10 @@ def to_tool_error(error: BaseException) -> Exception | None:
 
 
 def _is_cancellation(error: BaseException) -> bool:
-    """Whether it is that of a future or of asyncio, whose name is compared to avoid an import."""
+    """Whether an error is the cancellation of a future or of an asyncio task.
+
+    The name of asyncio's class is compared, so that asyncio need not be imported.
+    """
     return isinstance(error, CancelledError) or any(
         (cls.__module__, cls.__name__) == ("asyncio.exceptions", "CancelledError")
         for cls in type(error).__mro__

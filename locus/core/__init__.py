@@ -1,1 +1,1 @@
-"""Values: messages, answers, events, errors. Nothing here does I/O or knows a provider."""
+"""Values: messages, responses, events, errors. Nothing here does I/O or knows a provider."""

@@ -13,7 +13,12 @@ import attrs
 Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def _make_validator(type_: type | tuple[type, ...], description: str) -> Validator:
+def _make_type_validator(type_: type | tuple[type, ...], description: str) -> Validator:
+    """Make a validator of values of a type.
+
+    :param description: the expected value, for the error message.
+    """
+
     def validate(instance: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if not isinstance(value, type_):
             raise TypeError(
@@ -23,6 +28,6 @@ def _make_validator(type_: type | tuple[type, ...], description: str) -> Validat
     return validate
 
 
-validate_string: Final = _make_validator(str, "text")
-validate_optional_string: Final = _make_validator((str, type(None)), "text or None")
-validate_bool: Final = _make_validator(bool, "True or False")
+validate_string: Final = _make_type_validator(str, "text")
+validate_optional_string: Final = _make_type_validator((str, type(None)), "text or None")
+validate_bool: Final = _make_type_validator(bool, "True or False")

@@ -11,7 +11,8 @@ import attrs
 from locus.core.errors import ConfigurationError
 
 
-def _to_stop(value: str | Iterable[str] | None) -> tuple[str, ...]:
+def _to_stop_sequences(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Convert a string or several strings to a tuple."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -22,12 +23,14 @@ def _to_stop(value: str | Iterable[str] | None) -> tuple[str, ...]:
     return stop
 
 
-def _validate_mapping(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_optional_mapping(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """Check that a value is a mapping or None."""
     if value is not None and not isinstance(value, Mapping):
         raise ConfigurationError(f"{field.name} takes a mapping, not {type(value).__name__}")
 
 
-def _validate_number(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_optional_number(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """Check that a value is a finite number or None."""
     # JSON has no NaN and no infinity: they would be written as null, which means "not set".
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
@@ -60,23 +63,27 @@ class CallOptions:
     """
 
     model: str
-    max_tokens: int | None = attrs.field(default=None, validator=_validate_number)
-    temperature: float | None = attrs.field(default=None, validator=_validate_number)
-    top_p: float | None = attrs.field(default=None, validator=_validate_number)
-    stop: tuple[str, ...] = attrs.field(default=(), converter=_to_stop)
-    seed: int | None = attrs.field(default=None, validator=_validate_number)
-    frequency_penalty: float | None = attrs.field(default=None, validator=_validate_number)
-    presence_penalty: float | None = attrs.field(default=None, validator=_validate_number)
+    max_tokens: int | None = attrs.field(default=None, validator=_validate_optional_number)
+    temperature: float | None = attrs.field(default=None, validator=_validate_optional_number)
+    top_p: float | None = attrs.field(default=None, validator=_validate_optional_number)
+    stop: tuple[str, ...] = attrs.field(default=(), converter=_to_stop_sequences)
+    seed: int | None = attrs.field(default=None, validator=_validate_optional_number)
+    frequency_penalty: float | None = attrs.field(default=None, validator=_validate_optional_number)
+    presence_penalty: float | None = attrs.field(default=None, validator=_validate_optional_number)
     response_format: Mapping[str, Any] | None = attrs.field(
-        default=None, validator=_validate_mapping
+        default=None, validator=_validate_optional_mapping
     )
     tool_choice: str | Mapping[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     timeout: float | None = None
-    extra_headers: Mapping[str, str] | None = attrs.field(default=None, validator=_validate_mapping)
-    extra_body: Mapping[str, Any] | None = attrs.field(default=None, validator=_validate_mapping)
+    extra_headers: Mapping[str, str] | None = attrs.field(
+        default=None, validator=_validate_optional_mapping
+    )
+    extra_body: Mapping[str, Any] | None = attrs.field(
+        default=None, validator=_validate_optional_mapping
+    )
     provider_state: Mapping[str, Any] | None = attrs.field(
-        default=None, validator=_validate_mapping
+        default=None, validator=_validate_optional_mapping
     )
     stream: bool = False
     stream_usage: bool = True
@@ -89,11 +96,11 @@ CALL_KEYWORDS: Final = frozenset(
 
 
 def make_unknown_keyword_error(name: str, known_names: Iterable[str], owner: str) -> TypeError:
-    """The error for an unknown keyword argument; it suggests the most similar known name.
+    """Make the error for an unknown keyword argument; it suggests the most similar known name.
 
     :param owner: the function or class that got the keyword.
     """
-    from difflib import get_close_matches  # imported here, for only an error needs it
+    from difflib import get_close_matches  # imported here, because only an error needs it
 
     matches = get_close_matches(name, list(known_names), n=1)
     hint = f"; did you mean {matches[0]!r}?" if matches else "; extra_body= takes provider extras"

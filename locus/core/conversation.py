@@ -1,8 +1,8 @@
 """Validates the messages of a call, and puts tool results right after their tool calls.
 
-Providers want the results of tools right after the calls, and each result to name its call. In a
-caller's conversation other messages may stand between a call and its result, and two calls may have
-the same id.
+Providers require the results of tools right after the calls, and the id of its call in each result.
+In a caller's conversation other messages may stand between a call and its result, and two calls
+may have the same id.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def validate_messages(
         has other content, which only one provider knows.
     :param server_has_history: whether the server has stored the messages before these, with
         their tool calls.
-    :raises ConfigurationError: (a ``ValueError``) there is no message, a tool result with no
+    :raises ConfigurationError: (a ``ValueError``) if there is no message, a tool result with no
         matching call before it, or an assistant message with neither text nor calls. Names the
         position.
-    :raises TypeError: one of ``messages`` is not a message.
+    :raises TypeError: if one of ``messages`` is not a message.
     """
     if isinstance(messages, str):
         return (Message.user(messages),)
@@ -94,7 +94,7 @@ def validate_messages(
 
 
 def order_tool_results(messages: Sequence[Message]) -> list[IndexedMessage]:
-    """The messages, with the results of tools right after the message that made the calls.
+    """Order the messages so that the results of tools follow the message that made the calls.
 
     Messages between a call and its result (of the system or the user) come after the results; the
     results keep their order. One result belongs to one call: where a message has two calls with

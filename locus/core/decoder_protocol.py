@@ -36,7 +36,7 @@ class Decoder(Protocol):
         """Return the remaining events, after the server has closed the stream normally."""
         ...
 
-    def interrupted(self, detail: str) -> StreamInterruptedError:
+    def make_interruption_error(self, detail: str) -> StreamInterruptedError:
         """Make the error for an incomplete stream; it holds the partial response.
 
         :param detail: completes the sentence "the stream ended …".

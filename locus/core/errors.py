@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 def _rebuild_error(
     cls: type[LocusError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> LocusError:
+    """Rebuild a pickled error without calling its ``__init__``."""
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
@@ -172,12 +173,15 @@ class APIStatusError(APIError):
             if 0 <= seconds < float("inf"):
                 return seconds
         if "retry-after" in self.headers and "date" in self.headers:
-            return _seconds_between(self.headers["date"], self.headers["retry-after"])
+            return _compute_seconds_between(self.headers["date"], self.headers["retry-after"])
         return None
 
 
-def _seconds_between(earlier: str, later: str) -> float | None:
-    """The seconds from one HTTP date to another; 0 if it is earlier, None if one is no date."""
+def _compute_seconds_between(earlier_date: str, later_date: str) -> float | None:
+    """Compute the seconds from one HTTP date to another.
+
+    Returns 0 if the second is earlier than the first, and None if one of them is not a date.
+    """
     from datetime import UTC  # imported here: slow to import, and seldom needed
     from email.utils import parsedate_to_datetime
 
@@ -185,7 +189,7 @@ def _seconds_between(earlier: str, later: str) -> float | None:
         # An HTTP date is in GMT (RFC 9110, 5.6.7); its oldest form does not name the zone.
         start, end = (
             date if date.tzinfo else date.replace(tzinfo=UTC)
-            for date in map(parsedate_to_datetime, (earlier, later))
+            for date in map(parsedate_to_datetime, (earlier_date, later_date))
         )
         return max(0.0, (end - start).total_seconds())
     except (TypeError, ValueError, OverflowError):
@@ -249,7 +253,7 @@ _CLASS_BY_STATUS: Mapping[int, type[APIStatusError]] = {
 
 
 def get_status_error_class(status_code: int) -> type[APIStatusError]:
-    """The exception class for an HTTP error status."""
+    """Return the exception class for an HTTP error status."""
     return _CLASS_BY_STATUS.get(
         status_code, InternalServerError if status_code >= 500 else APIStatusError
     )

@@ -61,7 +61,8 @@ class ThinkEvent:
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=to_tool_calls)
 
 
-def _to_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    """Convert the arguments to an immutable mapping."""
     return to_frozen_dict(value, "ToolStartEvent.arguments")
 
 
@@ -71,7 +72,7 @@ class ToolStartEvent:
 
     tool_name: str
     tool_call_id: str
-    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_arguments)
+    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_arguments)
 
 
 @attrs.frozen
@@ -91,7 +92,7 @@ class ReflectEvent:
 
     :param assessment: the assessment in a word or a sentence.
     :param confidence: from 0 to 1, after the assessment.
-    :param guidance: what the model is told in the next step.
+    :param guidance: the advice to the model in the next step.
     """
 
     iteration: int
@@ -113,7 +114,8 @@ class GroundingEvent:
     decision: str | None = None
 
 
-def _to_usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+def _to_token_counts(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+    """Convert the token counts to an immutable mapping."""
     return to_frozen_dict(value, "TerminateEvent.usage")
 
 
@@ -125,4 +127,4 @@ class TerminateEvent:
     iterations_used: int
     total_tool_calls: int
     final_message: str | None = None
-    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_usage)
+    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_token_counts)

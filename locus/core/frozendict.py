@@ -19,12 +19,12 @@ class FrozenDict(dict[K, V]):
 
     __slots__ = ()
 
-    def _raise_immutable(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _raise_immutable_error(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("this mapping is immutable; make a copy with dict(...) and change that")
 
-    __setitem__ = __delitem__ = _raise_immutable
-    clear = pop = popitem = setdefault = update = _raise_immutable
-    __ior__ = _raise_immutable
+    __setitem__ = __delitem__ = _raise_immutable_error
+    clear = pop = popitem = setdefault = update = _raise_immutable_error
+    __ior__ = _raise_immutable_error
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
@@ -48,7 +48,7 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def make_frozen_copy(value: Any) -> Any:
-    """A copy of a JSON value that shares nothing mutable with it: mappings frozen, lists copied."""
+    """Copy a JSON value: mappings become immutable, lists are copied, all of them recursively."""
     if type(value) in _SCALARS:
         return value
     if isinstance(value, Mapping):
@@ -65,13 +65,14 @@ def is_too_deep(value: Any) -> bool:
     """Whether a JSON value is nested deeper than :data:`MAX_DEPTH`, or contains itself."""
     values = [value]
     for _ in range(MAX_DEPTH):
-        values = [member for value in values for member in _iter_members(value)]
+        values = [member for value in values for member in _iter_json_members(value)]
         if not values:
             return False
     return any(isinstance(value, (Mapping, list, tuple)) for value in values)
 
 
-def _iter_members(value: Any) -> Iterable[Any]:
+def _iter_json_members(value: Any) -> Iterable[Any]:
+    """Return the members of a mapping or a list; none for other values."""
     if type(value) in _SCALARS:
         return ()
     if isinstance(value, Mapping):
@@ -80,10 +81,12 @@ def _iter_members(value: Any) -> Iterable[Any]:
 
 
 def to_frozen_dict(value: Mapping[Any, Any] | None, name: str = "this") -> FrozenDict[Any, Any]:
-    """``value`` as a :class:`FrozenDict`; the converter of the mapping fields.
+    """Convert a mapping to a :class:`FrozenDict`; None becomes the empty one.
+
+    It is the converter of the mapping fields. The members are not copied.
 
     :param name: the name of the value in the error message.
-    :raises TypeError: ``value`` is not a mapping.
+    :raises TypeError: if ``value`` is not a mapping.
     """
     if type(value) is FrozenDict:
         return value or EMPTY

@@ -42,7 +42,8 @@ class ImagePart:
     :param data: the bytes of the image file, unencoded.
     :param media_type: such as ``"image/png"``; required with ``data``.
     :param detail: OpenAI's ``"low"``, ``"high"`` or ``"auto"``; ignored elsewhere.
-    :raises ValueError: neither or both of ``url`` and ``data``, or ``data`` without its type.
+    :raises ValueError: if neither or both of ``url`` and ``data`` are passed, or ``data`` without
+        ``media_type``.
     """
 
     url: str | None = None
@@ -97,13 +98,15 @@ Part: TypeAlias = TextPart | ImagePart | RefusalPart | ThinkingPart
 Content: TypeAlias = str | tuple[Part, ...] | None
 
 
-def _to_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    """Convert the arguments to an immutable mapping; None becomes the empty one."""
     return to_frozen_dict(value, "ToolCall.arguments")
 
 
 def generate_tool_call_id() -> str:
-    """A unique id for a tool call, in OpenAI's form."""
-    from uuid import uuid4  # imported here: seldom needed, for models send their calls with an id
+    """Generate a unique id for a tool call, in OpenAI's form."""
+    # Imported here: seldom needed, because models send their calls with an id.
+    from uuid import uuid4
 
     return f"call_{uuid4().hex[:24]}"
 
@@ -121,7 +124,7 @@ class ToolCall:
 
     id: str = attrs.field(factory=generate_tool_call_id, validator=validate_string)
     name: str = attrs.field(default="", validator=validate_string)
-    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_arguments)
+    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_arguments)
     malformed_arguments: str | None = attrs.field(default=None, validator=validate_optional_string)
 
     def __attrs_post_init__(self) -> None:
@@ -133,16 +136,16 @@ class ToolCall:
             raise ValueError("a ToolCall has arguments or malformed_arguments, not both")
 
     @classmethod
-    def from_json(cls, id: str, name: str, text: str) -> ToolCall:
-        """Make a call from its arguments as JSON ``text``, malformed or not."""
+    def from_json(cls, id: str, name: str, arguments_text: str) -> ToolCall:
+        """Make a call from its arguments as JSON text, malformed or not."""
         try:
-            arguments = _decode_object(text)
+            arguments = _decode_object(arguments_text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return cls(id, name, EMPTY, text)
+            return cls(id, name, EMPTY, arguments_text)
         return cls(id, name, FrozenDict(arguments))
 
     def arguments_json(self) -> str:
-        """The arguments as JSON text, or the unchanged malformed text."""
+        """Encode the arguments as JSON text, or return the unchanged malformed text."""
         if self.malformed_arguments is not None:
             return self.malformed_arguments
         return msgspec.json.encode(self.arguments).decode()
@@ -181,7 +184,8 @@ class ToolResult:
         return f"Error: {self.error}\n{self.content}" if self.content else f"Error: {self.error}"
 
 
-def _to_content(value: str | Part | Iterable[str | Part] | None) -> Content:
+def _to_message_content(value: str | Part | Iterable[str | Part] | None) -> Content:
+    """Convert the content to text, a tuple of parts, or None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (TextPart, ImagePart, RefusalPart, ThinkingPart)):
@@ -192,6 +196,10 @@ def _to_content(value: str | Part | Iterable[str | Part] | None) -> Content:
 
 
 def _to_part(position: int, part: str | Part) -> Part:
+    """Convert a string to a :class:`TextPart`; return a part as it is.
+
+    :param position: the index of the part, for the error message.
+    """
     if isinstance(part, str):
         return TextPart(part)
     if isinstance(part, (TextPart, ImagePart, RefusalPart, ThinkingPart)):
@@ -203,9 +211,9 @@ def _to_part(position: int, part: str | Part) -> Part:
 
 
 def to_tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
-    """The tool calls as a tuple; a converter of attrs fields.
+    """Check the tool calls and convert them to a tuple; a converter of attrs fields.
 
-    :raises TypeError: a member is not a ToolCall; names its index.
+    :raises TypeError: if a member is not a ToolCall; the message names its index.
     """
     if value is None or value == ():
         return ()
@@ -220,7 +228,7 @@ def to_tool_calls(value: Iterable[ToolCall] | None) -> tuple[ToolCall, ...]:
     return calls
 
 
-def _to_metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+def _to_frozen_metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
     return to_frozen_dict(value, "Message.metadata")
 
 
@@ -243,15 +251,15 @@ class Message:
         provider accepts one.
     :param metadata: the caller's own data. Never sent, except for the keys that a provider's page
         in the docs names (Anthropic's ``cache_control``).
-    :raises ValueError: the role is unknown, or does not allow one of the fields.
+    :raises ValueError: if the role is unknown, or does not allow one of the fields.
     """
 
     role: Role = attrs.field(converter=_to_role)
-    content: Content = attrs.field(default=None, converter=_to_content)
+    content: Content = attrs.field(default=None, converter=_to_message_content)
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=to_tool_calls)
     tool_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
     name: str | None = attrs.field(default=None, validator=validate_optional_string)
-    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_metadata)
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_metadata)
 
     def __attrs_post_init__(self) -> None:
         if self.tool_calls and self.role is not Role.ASSISTANT:
@@ -271,12 +279,12 @@ class Message:
 
     @classmethod
     def system(cls, text: str | Sequence[str | Part], **fields: Any) -> Message:
-        """Instructions to the model."""
+        """Make a message with instructions to the model."""
         return cls(Role.SYSTEM, text, **fields)
 
     @classmethod
     def user(cls, text_or_parts: str | Part | Sequence[str | Part], **fields: Any) -> Message:
-        """A message of the user: text, or a sequence of strings and parts."""
+        """Make a message of the user: text, or a sequence of strings and parts."""
         return cls(Role.USER, text_or_parts, **fields)
 
     @classmethod
@@ -286,12 +294,12 @@ class Message:
         tool_calls: Iterable[ToolCall] = (),
         **fields: Any,
     ) -> Message:
-        """A message of the model: text, tool calls, or both."""
+        """Make a message of the model: text, tool calls, or both."""
         return cls(Role.ASSISTANT, content, tool_calls, **fields)
 
     @classmethod
     def tool(cls, result: ToolResult) -> Message:
-        """The message with a tool's result; the content begins with the error of a failed tool.
+        """Make the message with a tool's result; its content begins with the error, if any.
 
         ``metadata["error"]`` has the error, too, for the wire formats that have a separate field
         for it.

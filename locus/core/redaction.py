@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
-    """``text`` with ``***`` in the place of each secret.
+    """Replace each secret in ``text`` by ``***``.
 
     A secret that was cut off is removed, too, where the text ends in its beginning, or where an
     ellipsis follows its beginning.

@@ -42,7 +42,11 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 }
 
 
-def _to_finish_reason(stop_reason: str | None, message: Message) -> FinishReason:
+def _compute_finish_reason(stop_reason: str | None, message: Message) -> FinishReason:
+    """Convert a provider's stop reason to the common vocabulary.
+
+    Whether there are tool calls decides between ``stop`` and ``tool_calls``.
+    """
     finish_reason = _FINISH_REASONS.get((stop_reason or "").lower(), "other")
     # Several servers report "stop" although the response has tool calls. Anthropic reports
     # "tool_use" where a tool was called only to get structured output. What the caller
@@ -64,10 +68,11 @@ class Candidate:
     @property
     def finish_reason(self) -> FinishReason:
         """The stop reason in one vocabulary for every provider."""
-        return _to_finish_reason(self.stop_reason, self.message)
+        return _compute_finish_reason(self.stop_reason, self.message)
 
 
-def _to_usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+def _to_token_counts(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+    """Convert the token counts to an immutable mapping."""
     return to_frozen_dict(value, "ModelResponse.usage")
 
 
@@ -89,7 +94,7 @@ class ModelResponse:
     """
 
     message: Message
-    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_usage)
+    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_token_counts)
     stop_reason: str | None = None
     provider_state: Mapping[str, Any] | None = None
     reasoning: str | None = None
@@ -131,4 +136,4 @@ class ModelResponse:
     @property
     def finish_reason(self) -> FinishReason:
         """The stop reason in one vocabulary for every provider."""
-        return _to_finish_reason(self.stop_reason, self.message)
+        return _compute_finish_reason(self.stop_reason, self.message)

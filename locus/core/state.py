@@ -19,16 +19,17 @@ from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen
 from locus.core.messages import Message, Role, ToolCall
 
 
-def _freeze_json(value: Mapping[str, Any] | None, name: str) -> FrozenDict[str, Any]:
-    """Copy the caller's JSON, so that later changes to the original do not change the state."""
+def _make_frozen_json_copy(value: Mapping[str, Any] | None, name: str) -> FrozenDict[str, Any]:
+    """Copy the caller's JSON mapping, so that later changes to it do not change the state."""
     try:
         return to_frozen_dict(make_frozen_copy(to_frozen_dict(value, name)))
     except RecursionError:
         raise ValueError(f"{name} is nested too deep, or contains itself") from None
 
 
-def _freeze_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return _freeze_json(value, "ToolExecution.arguments")
+def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    """Copy the arguments into an immutable mapping."""
+    return _make_frozen_json_copy(value, "ToolExecution.arguments")
 
 
 def _is_integer(value: Any) -> bool:
@@ -37,14 +38,12 @@ def _is_integer(value: Any) -> bool:
 
 def _validate_integer(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not _is_integer(value):
-        raise TypeError(f"{type(owner).__name__}.{field.name} is a whole number, not {value!r}")
+        raise TypeError(f"{type(owner).__name__}.{field.name} is an integer, not {value!r}")
 
 
 def _validate_optional_integer(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not _is_integer(value):
-        raise TypeError(
-            f"{type(owner).__name__}.{field.name} is a whole number or None, not {value!r}"
-        )
+        raise TypeError(f"{type(owner).__name__}.{field.name} is an integer or None, not {value!r}")
 
 
 def _validate_duration(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -68,7 +67,7 @@ class ToolExecution:
 
     tool_name: str = attrs.field(validator=validate_string)
     tool_call_id: str = attrs.field(validator=validate_string)
-    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_freeze_arguments)
+    arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_arguments)
     result: str | None = attrs.field(default=None, validator=validate_optional_string)
     error: str | None = attrs.field(default=None, validator=validate_optional_string)
     duration_ms: float | None = attrs.field(default=None, validator=_validate_duration)
@@ -113,15 +112,19 @@ class OutputRetries:
     message_count: int = attrs.field(validator=_validate_integer)
 
 
-def _to_messages(value: Iterable[Message]) -> tuple[Message, ...]:
+def _to_message_tuple(value: Iterable[Message]) -> tuple[Message, ...]:
     return _to_tuple_of(Message, value, "messages")
 
 
-def _to_executions(value: Iterable[ToolExecution]) -> tuple[ToolExecution, ...]:
+def _to_execution_tuple(value: Iterable[ToolExecution]) -> tuple[ToolExecution, ...]:
     return _to_tuple_of(ToolExecution, value, "tool_executions")
 
 
 def _to_tuple_of(cls: type[Any], value: Iterable[Any], name: str) -> tuple[Any, ...]:
+    """Convert an iterable to a tuple, and check that its items are of a class.
+
+    :param name: the name of the field, for the error message.
+    """
     if type(value) is not tuple and (
         isinstance(value, (str, Mapping)) or not isinstance(value, Iterable)
     ):
@@ -137,38 +140,39 @@ def _to_tuple_of(cls: type[Any], value: Iterable[Any], name: str) -> tuple[Any, 
     return items
 
 
-def _freeze_provider_state(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
-    return None if value is None else _freeze_json(value, "AgentState.provider_state")
+def _to_frozen_provider_state(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
+    return None if value is None else _make_frozen_json_copy(value, "AgentState.provider_state")
 
 
-def _freeze_metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
-    return _freeze_json(value, "AgentState.metadata")
+def _to_frozen_metadata(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
+    return _make_frozen_json_copy(value, "AgentState.metadata")
 
 
-def _to_usage(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+def _to_token_counts(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
+    """Convert the token counts to an immutable mapping, and check that they are integers."""
     usage = to_frozen_dict(value, "AgentState.usage")
     for name, count in usage.items():
         if not isinstance(name, str) or not _is_integer(count):
-            raise TypeError(
-                f"AgentState.usage has whole numbers under names, not {name!r}: {count!r}"
-            )
+            raise TypeError(f"AgentState.usage has integers under names, not {name!r}: {count!r}")
     return usage
 
 
 def _validate_server_knowledge(_: Any, __: Any, value: Any) -> None:
-    _check_optional(ServerKnowledge, value, "server_knowledge")
+    _check_optional_type(ServerKnowledge, value, "server_knowledge")
 
 
 def _validate_output_retries(_: Any, __: Any, value: Any) -> None:
-    _check_optional(OutputRetries, value, "output_retries")
+    _check_optional_type(OutputRetries, value, "output_retries")
 
 
-def _check_optional(cls: type[Any], value: Any, name: str) -> None:
+def _check_optional_type(cls: type[Any], value: Any, name: str) -> None:
+    """Raise a ``TypeError`` unless the value is of the class, or None."""
     if value is not None and not isinstance(value, cls):
         raise TypeError(f"AgentState.{name} is {cls.__name__} or None, not {type(value).__name__}")
 
 
 def _to_confidence(value: float) -> float:
+    """Convert the confidence to a float, and check that it is from 0 to 1."""
     if not isinstance(value, (int, float)):
         raise TypeError(f"AgentState.confidence is a number, not {value!r}")
     if not 0 <= value <= 1:
@@ -201,14 +205,16 @@ class AgentState:
         ended at its token limit, so that the arguments of the call may be incomplete.
     """
 
-    messages: tuple[Message, ...] = attrs.field(default=(), converter=_to_messages)
-    tool_executions: tuple[ToolExecution, ...] = attrs.field(default=(), converter=_to_executions)
+    messages: tuple[Message, ...] = attrs.field(default=(), converter=_to_message_tuple)
+    tool_executions: tuple[ToolExecution, ...] = attrs.field(
+        default=(), converter=_to_execution_tuple
+    )
     iteration: int = attrs.field(default=0, validator=_validate_integer)
     provider_state: Mapping[str, Any] | None = attrs.field(
-        default=None, converter=_freeze_provider_state
+        default=None, converter=_to_frozen_provider_state
     )
-    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_freeze_metadata)
-    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_usage)
+    metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_metadata)
+    usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_token_counts)
     confidence: float = attrs.field(default=0.0, converter=_to_confidence)
     server_knowledge: ServerKnowledge | None = attrs.field(
         default=None, validator=_validate_server_knowledge
@@ -235,26 +241,29 @@ class AgentState:
                 changes[name] = converter(value)
             if validator is not None:
                 validator(self, fields[name], value)
-        return self._replace_checked(**changes)
+        return self._replace_fields_without_check(**changes)
 
     def with_messages(self, *messages: Message) -> Self:
         """Return a copy of this state with more messages at the end."""
-        return self._replace_checked(messages=self.messages + _to_messages(messages))
+        return self._replace_fields_without_check(
+            messages=self.messages + _to_message_tuple(messages)
+        )
 
     def with_execution(self, *executions: ToolExecution) -> Self:
         """Return a copy of this state with more tool executions at the end."""
-        return self._replace_checked(
-            tool_executions=self.tool_executions + _to_executions(executions)
+        return self._replace_fields_without_check(
+            tool_executions=self.tool_executions + _to_execution_tuple(executions)
         )
 
     def with_usage(self, usage: Mapping[str, int]) -> Self:
         """Return a copy of this state with the tokens of another model call added, key by key."""
         total = dict(self.usage)
-        for name, count in _to_usage(usage).items():
+        for name, count in _to_token_counts(usage).items():
             total[name] = total.get(name, 0) + count
-        return self._replace_checked(usage=to_frozen_dict(total))
+        return self._replace_fields_without_check(usage=to_frozen_dict(total))
 
-    def _replace_checked(self, **checked: Any) -> Self:
+    def _replace_fields_without_check(self, **checked: Any) -> Self:
+        """Return a copy with other values in some fields, which have been checked already."""
         new = object.__new__(type(self))
         for name in _FIELDS:
             value = checked[name] if name in checked else getattr(self, name)
@@ -289,8 +298,8 @@ class AgentState:
     def to_json(self) -> bytes:
         """Return the state as JSON. :meth:`from_json` reads an equal state from it.
 
-        :raises ConfigurationError: a value in the state (arguments, metadata, provider state) is
-            not JSON; names it.
+        :raises ConfigurationError: if a value in the state (arguments, metadata, provider state) is
+            not JSON; the message names it.
         """
         from locus.core.state_json import encode_state  # imports cattrs, which takes 45 ms
 
@@ -302,8 +311,8 @@ class AgentState:
 
         Fields that a newer version has added are skipped.
 
-        :raises StateFormatError: the data is something else, is damaged, or was written in a format
-            that this version does not know; says which, and at which JSON path.
+        :raises StateFormatError: if the data is something else, is damaged, or was written in a
+            format that this version does not know; the message says which, and at which JSON path.
         """
         from locus.core.state_json import decode_state
 

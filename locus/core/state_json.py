@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from locus.core.errors import ConfigurationError, StateFormatError
 from locus.core.json_converter import (
     CONVERSION_ERRORS,
-    build_converter,
+    build_json_converter,
     decode_json,
     encode_json,
-    explain_error,
+    format_conversion_error,
 )
-from locus.core.state_upgrade import mark_current_metadata, upgrade_metadata
+from locus.core.state_upgrade import add_current_metadata_mark, move_records_out_of_metadata
 
 if TYPE_CHECKING:
     from cattrs.preconf.msgspec import MsgspecJsonConverter
@@ -38,27 +38,29 @@ _VERSION_MEMBER: Final = "locus_state"
 
 @cache
 def _get_converter() -> MsgspecJsonConverter:
-    return build_converter(strict=False)
+    """Return the converter of saved states, which is built once."""
+    return build_json_converter(strict=False)
 
 
 def encode_state(state: Any) -> bytes:
     """Encode an ``AgentState`` as JSON.
 
-    :raises ConfigurationError: a value in the state is not JSON; names it.
+    :raises ConfigurationError: if a value in the state is not JSON; the message names it.
     """
-    document = _unstructure(state)
-    return _encode({_VERSION_MEMBER: FORMAT_VERSION} | mark_current_metadata(document))
+    document = _unstructure_value(state)
+    return _encode_document({_VERSION_MEMBER: FORMAT_VERSION} | add_current_metadata_mark(document))
 
 
 def encode_item(item: Any) -> bytes:
     """Encode one ``Message`` or ``ToolExecution`` as JSON.
 
-    :raises ConfigurationError: a value in the item is not JSON; names it.
+    :raises ConfigurationError: if a value in the item is not JSON; the message names it.
     """
-    return _encode(_unstructure(item))
+    return _encode_document(_unstructure_value(item))
 
 
-def _unstructure(value: Any) -> dict[str, Any]:
+def _unstructure_value(value: Any) -> dict[str, Any]:
+    """Convert a state or an item to dictionaries and lists."""
     try:
         document: dict[str, Any] = _get_converter().unstructure(value)
     except CONVERSION_ERRORS as exc:
@@ -66,7 +68,8 @@ def _unstructure(value: Any) -> dict[str, Any]:
     return document
 
 
-def _encode(document: dict[str, Any]) -> bytes:
+def _encode_document(document: dict[str, Any]) -> bytes:
+    """Encode dictionaries and lists as JSON."""
     try:
         return encode_json(document)
     except CONVERSION_ERRORS as exc:
@@ -81,7 +84,7 @@ def decode_state(data: bytes | str, cls: type[T]) -> T:
     """Decode a state that :func:`encode_state` of this or an older version of Locus wrote.
 
     :param cls: the class of the state.
-    :raises StateFormatError: the data is not a saved state, or a newer version saved it.
+    :raises StateFormatError: if the data is not a saved state, or a newer version saved it.
     """
     try:
         document = decode_json(data)
@@ -98,7 +101,7 @@ def decode_state(data: bytes | str, cls: type[T]) -> T:
             f"{FORMAT_VERSION}: it was saved by a newer one, which can read it",
             newer=True,
         )
-    state: T = _structure(upgrade_metadata(document), cls)
+    state: T = _structure_document(move_records_out_of_metadata(document), cls)
     return state
 
 
@@ -106,18 +109,21 @@ def decode_items(items: Sequence[bytes], cls: type[T]) -> tuple[T, ...]:
     """Decode messages or tool executions that :func:`encode_item` wrote.
 
     :param cls: the class of the items.
-    :raises StateFormatError: one of them is something else.
+    :raises StateFormatError: if one of them is not such an item.
     """
     try:
         documents = [decode_json(item) for item in items]
     except CONVERSION_ERRORS as exc:
         raise StateFormatError(f"this is not a saved {cls.__name__}: {exc}") from exc
     tuple_of_items: Any = tuple[cls, ...]  # type: ignore[valid-type]
-    return _structure(documents, tuple_of_items)  # type: ignore[no-any-return]
+    return _structure_document(documents, tuple_of_items)  # type: ignore[no-any-return]
 
 
-def _structure(document: Any, type_: Any) -> Any:
+def _structure_document(document: Any, type_: Any) -> Any:
+    """Convert dictionaries and lists to a value of a type."""
     try:
         return _get_converter().structure(document, type_)
     except CONVERSION_ERRORS as exc:
-        raise StateFormatError(f"this is not a saved state: {explain_error(exc)}") from exc
+        raise StateFormatError(
+            f"this is not a saved state: {format_conversion_error(exc)}"
+        ) from exc

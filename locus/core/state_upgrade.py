@@ -5,8 +5,8 @@ Earlier versions of Locus stored these records in the caller's metadata, under `
     {"server_knows": 4, "server": "…", "server_system": "…",
      "empty_answer_after": 4, "asked_again": [1, 4]}
 
-:func:`upgrade_metadata` moves them into fields of the state. Today ``"locus"`` is a name like any
-other in the caller's metadata. A state whose metadata has it is saved with the member
+:func:`move_records_out_of_metadata` moves them into fields of the state. Today ``"locus"`` is a
+name like any other in the caller's metadata. A state whose metadata has it is saved with the member
 ``records_in_metadata: false``, so that nothing is moved when it is loaded.
 """
 
@@ -19,8 +19,8 @@ _MARK: Final = "records_in_metadata"
 _NAMES: Final = ("server_knows", "server", "server_system", "empty_answer_after", "asked_again")
 
 
-def mark_current_metadata(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a state, with a mark if its metadata have the name of the old records.
+def add_current_metadata_mark(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a state, marked as current if its metadata have the name of old records.
 
     :param document: the state, as :func:`~locus.core.state_json.encode_state` is about to save it.
     """
@@ -29,8 +29,8 @@ def mark_current_metadata(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def upgrade_metadata(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a state with the agent's records as fields, not in the metadata.
+def move_records_out_of_metadata(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of an older state, with the agent's records as fields of their own.
 
     Records that are not what the agent wrote are dropped, as if they were not there.
 
@@ -46,16 +46,16 @@ def upgrade_metadata(document: dict[str, Any]) -> dict[str, Any]:
     metadata = {name: value for name, value in metadata.items() if name != _RECORDS}
     if others:
         metadata[_RECORDS] = others
-    return {**_read_records(records), **document, "metadata": metadata}
+    return {**_convert_records_to_fields(records), **document, "metadata": metadata}
 
 
-def _read_records(records: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a state that hold these records."""
+def _convert_records_to_fields(records: dict[str, Any]) -> dict[str, Any]:
+    """Convert old records to the fields of a state that hold them today."""
     fields: dict[str, Any] = {}
     knowledge: dict[str, Any] = {}
     if _is_integer(records.get("server_knows")):
         knowledge["messages"] = records["server_knows"]
-    # A value that is no string never was a digest. As a string it does not equal one, either.
+    # A value that is not a string was never a digest. As a string it does not equal one, either.
     if "server" in records:
         knowledge["server"] = str(records["server"])
     if "server_system" in records:

@@ -10,7 +10,7 @@ from locus.hooks.events import (
     BeforeModelCallEvent,
     BeforeToolCallEvent,
 )
-from locus.hooks.registry import HookPriority, HookProvider
+from locus.hooks.provider import HookPriority, HookProvider
 
 __all__ = [
     "AfterInvocationEvent",

@@ -67,7 +67,7 @@ class BeforeModelCallEvent(_RunEvent):
 
     :ivar model: the model.
     :ivar messages: the messages of the request: with the system prompt, as the conversation manager
-        reduced them; only the new ones if the server stores the conversation.
+        shortened them; only the new ones if the server stores the conversation.
     :ivar tools: the schemas of the tools.
     :ivar options: the keywords of the call; ``provider_state`` among them if the server stores the
         conversation.
@@ -86,7 +86,7 @@ class BeforeModelCallEvent(_RunEvent):
 
     @property
     def request(self) -> Mapping[str, Any] | None:
-        """The JSON body that is sent to the provider, built anew on each access.
+        """The JSON body that is sent to the provider, which is built on each access.
 
         None if the model is not one of Locus's models that send HTTP requests.
         """
@@ -95,7 +95,7 @@ class BeforeModelCallEvent(_RunEvent):
         if not isinstance(self.model, HttpModel):
             return None
         tools = self.tools or (() if self._tools_are_explicit else None)
-        return self.model.build_request(self.messages, tools, stream=self.streamed, **self.options)
+        return self.model.request(self.messages, tools, stream=self.streamed, **self.options)
 
 
 @attrs.define(on_setattr=_FROZEN, kw_only=True)
@@ -108,28 +108,41 @@ class AfterModelCallEvent(BeforeModelCallEvent):
     response: ModelResponse
 
 
-def _to_arguments(value: Mapping[str, Any]) -> FrozenDict[str, Any]:
+def _to_frozen_arguments(value: Mapping[str, Any]) -> FrozenDict[str, Any]:
+    """Convert the arguments to an immutable mapping."""
     return to_frozen_dict(value, "BeforeToolCallEvent.arguments")
 
 
 def _copy_assigned_arguments(_: Any, __: Any, value: Mapping[str, Any]) -> FrozenDict[str, Any]:
-    from locus.core.json_converter import to_json_value  # only if a hook assigns arguments
+    """Copy the arguments that a hook assigns, so that later changes to them have no effect.
+
+    :raises TypeError: if they are not JSON.
+    """
+    from locus.core.json_converter import copy_json_value  # only if a hook assigns arguments
 
     try:
-        return FrozenDict(to_json_value(_to_arguments(value)))
+        return FrozenDict(copy_json_value(_to_frozen_arguments(value)))
     except ValueError as exc:
         raise ConfigurationError(f"BeforeToolCallEvent.arguments: {exc}") from exc
     except TypeError as exc:
         raise TypeError(f"BeforeToolCallEvent.arguments are JSON: {exc}") from exc
 
 
-def _check_malformed_arguments(value: str | None) -> str | None:
+def _check_optional_text(value: str | None) -> str | None:
+    """Return the value if it is text or None.
+
+    :raises TypeError: if it is neither.
+    """
     if value is None or isinstance(value, str):
         return value
     raise TypeError(f"malformed_arguments is text or None, not {type(value).__name__}")
 
 
-def _to_cancel_reason(value: bool | str | None) -> bool | str:
+def _normalize_cancel_reason(value: bool | str | None) -> bool | str:
+    """Return a reason as it is; None and the empty string become False.
+
+    :raises TypeError: if the value is neither text, a bool nor None.
+    """
     if value is None or isinstance(value, (bool, str)):
         return value or False
     raise TypeError(f"cancel is a reason for the model, or a bool; not {type(value).__name__}")
@@ -159,16 +172,16 @@ class BeforeToolCallEvent(_ToolCallEvent):
     """
 
     arguments: Mapping[str, Any] = attrs.field(
-        default=EMPTY, converter=_to_arguments, on_setattr=_copy_assigned_arguments
+        default=EMPTY, converter=_to_frozen_arguments, on_setattr=_copy_assigned_arguments
     )
     malformed_arguments: str | None = attrs.field(
-        default=None, converter=_check_malformed_arguments, on_setattr=_CONVERT_AND_VALIDATE
+        default=None, converter=_check_optional_text, on_setattr=_CONVERT_AND_VALIDATE
     )
     cut_off: bool = attrs.field(
         default=False, validator=validate_bool, on_setattr=_CONVERT_AND_VALIDATE
     )
     cancel: bool | str = attrs.field(
-        default=False, converter=_to_cancel_reason, on_setattr=_CONVERT_AND_VALIDATE
+        default=False, converter=_normalize_cancel_reason, on_setattr=_CONVERT_AND_VALIDATE
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import make_lazy_attributes
+from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
     from locus.memory.checkpointers.base import BaseCheckpointer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from locus.memory.managers.base import ConversationManager
     from locus.memory.managers.sliding_window import SlidingWindowManager
     from locus.memory.managers.summarizing import SummarizingManager
-    from locus.memory.managers.truncating import TruncatingManager
+    from locus.memory.managers.text_truncation import TruncatingManager
     from locus.memory.stores.base import MemoryStore
     from locus.memory.stores.in_memory import InMemoryStore
     from locus.memory.stores.sqlite import SQLiteStore
@@ -37,7 +37,7 @@ _LAZY_MODULES: Final = {
     "ConversationManager": "locus.memory.managers.base",
     "SlidingWindowManager": "locus.memory.managers.sliding_window",
     "SummarizingManager": "locus.memory.managers.summarizing",
-    "TruncatingManager": "locus.memory.managers.truncating",
+    "TruncatingManager": "locus.memory.managers.text_truncation",
     "InMemoryStore": "locus.memory.stores.in_memory",
     "MemoryStore": "locus.memory.stores.base",
     "SQLiteStore": "locus.memory.stores.sqlite",
@@ -62,4 +62,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)
+    __getattr__, __dir__ = make_lazy_getattr_and_dir(__name__, _LAZY_MODULES)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from locus.lazy import make_lazy_attributes
+from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
     from locus.models.config import ModelConfig
-    from locus.models.llama_cpp import LocalModel
+    from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
@@ -31,7 +31,7 @@ _LAZY_MODULES: Final = {
     "OCIOpenAIModel": "locus.models.providers.oci.chat_completions",
     "OCIResponsesModel": "locus.models.providers.oci.responses",
     "AnthropicModel": "locus.models.native.anthropic",
-    "LocalModel": "locus.models.llama_cpp",
+    "LocalModel": "locus.models.local",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }
@@ -57,4 +57,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
-    __getattr__, __dir__ = make_lazy_attributes(__name__, _LAZY_MODULES)
+    __getattr__, __dir__ = make_lazy_getattr_and_dir(__name__, _LAZY_MODULES)

@@ -1,19 +1,31 @@
-"""The public names for writing a model of one's own: the protocols, ``ModelConfig``, and others.
+"""``Model``: the base class of every model, with one method for each way of calling it.
 
-The classes are defined in ``protocols`` and ``config`` beside this module, and in ``locus.core``.
+A subclass implements the abstract methods; the other methods are defined by means of those. This
+module also exports the other names that one needs to write a model: the protocols, ``ModelConfig``
+and what they use.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from locus.core.build_tool_schemas import ToolLike
+from locus.core.closeable import AsyncCloseable
 from locus.core.conversation import Messages
+from locus.core.messages import Message
 from locus.core.response import Candidate, ModelResponse
-from locus.core.tool_schemas import ToolLike
 from locus.models.config import ModelConfig
 from locus.models.protocols import ModelProtocol, RequestBuilder, ResponseParser
+from locus.transport.async_driver import AsyncStream
+from locus.transport.blocking_driver import BlockingStream
 
 __all__ = [
     "Candidate",
     "Messages",
+    "Model",
     "ModelConfig",
     "ModelProtocol",
     "ModelResponse",
@@ -21,3 +33,94 @@ __all__ = [
     "ResponseParser",
     "ToolLike",
 ]
+
+
+class Model(AsyncCloseable):
+    """The base class of every model that Locus ships.
+
+    Each method that calls the model takes the same arguments: ``messages`` (a prompt, a message,
+    or a conversation), ``tools`` (None uses the bound ones), and the keywords of
+    :class:`~locus.core.call_options.CallOptions`. Each raises ``ValueError`` or ``TypeError``
+    before anything is sent, and an :class:`~locus.core.errors.APIError` after.
+    """
+
+    __slots__ = ()
+
+    @property
+    def supports_structured_output(self) -> bool:
+        """Whether the provider's API has an OpenAI-style ``response_format``."""
+        return False
+
+    @property
+    def server_stateful(self) -> bool:
+        """Whether the server stores the conversation, so that only new messages are sent."""
+        return False
+
+    @abstractmethod
+    def complete_sync(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+    ) -> ModelResponse:
+        """Return one complete response, blocking."""
+
+    @abstractmethod
+    def stream_sync(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+    ) -> BlockingStream:
+        """Return the events of one response, blocking.
+
+        The stream is an iterator and a context manager.
+        """
+
+    @abstractmethod
+    async def complete(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+    ) -> ModelResponse:
+        """Return one complete response, under asyncio or trio."""
+
+    @abstractmethod
+    def stream(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+    ) -> AsyncStream:
+        """Return the events of one response, under asyncio or trio.
+
+        The stream is an async iterator and an async context manager.
+        """
+
+    @abstractmethod
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+        """Return a copy with ``tools`` and call options as defaults for its calls."""
+
+    @abstractmethod
+    def close_sync(self) -> None:
+        """Release the blocking connections. The model may be used again, and reconnects."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release all connections, blocking ones and those of the running loop."""
+
+    async def close(self) -> None:
+        """Do the same as :meth:`aclose`."""
+        await self.aclose()
+
+    def invoke(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+    ) -> Message:
+        """Return only the message of the response, blocking."""
+        return self.complete_sync(messages, tools, **kwargs).message
+
+    async def ainvoke(
+        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+    ) -> Message:
+        """Return only the message of the response, under asyncio or trio."""
+        return (await self.complete(messages, tools, **kwargs)).message
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close_sync()

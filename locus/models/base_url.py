@@ -8,9 +8,9 @@ from locus.core.errors import ConfigurationError
 
 
 def normalize_base_url(url: str) -> str:
-    """The base URL without a slash at its end.
+    """Return the base URL without a slash at its end.
 
-    :raises ConfigurationError: it is not an http or https URL, or holds a query or credentials.
+    :raises ConfigurationError: if it is not an http or https URL, or holds a query or credentials.
     """
     if not isinstance(url, str):
         raise ConfigurationError(f"base_url must be a string, not {type(url).__name__}")

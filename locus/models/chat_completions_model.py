@@ -42,7 +42,7 @@ class ChatCompletionsModel(HttpModel[C]):
         """True: this API has a ``response_format``."""
         return True
 
-    def _finish_init(self, arguments: dict[str, Any]) -> None:
+    def _init_with_defaults(self, arguments: dict[str, Any]) -> None:
         """Initialize the model, with this format's builder and parser as defaults.
 
         :param arguments: the model's attributes, ``config`` among them.
@@ -51,9 +51,10 @@ class ChatCompletionsModel(HttpModel[C]):
         arguments.setdefault("response_parser", ChatCompletionsParser())
         self.__attrs_init__(**arguments)
 
-    def _fallback_options(
+    def _find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
+        """Return the options without token counts if the server rejected ``stream_options``."""
         has_stream_options = options["stream"] and options["stream_usage"]
         if (
             has_stream_options

@@ -10,10 +10,11 @@ import attrs
 from locus.core.errors import ConfigurationError
 
 
-def _to_strings(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    if value is None:
+def _to_string_tuple(strings: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Convert one string, several strings or None to a tuple of strings."""
+    if strings is None:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    return (strings,) if isinstance(strings, str) else tuple(strings)
 
 
 def _validate_positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -24,7 +25,7 @@ def _validate_positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 def _validate_count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigurationError(f"{field.name} must be a whole number from 0; not {value!r}")
+        raise ConfigurationError(f"{field.name} must be an integer of at least 0; not {value!r}")
 
 
 def _validate_name(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -42,13 +43,13 @@ class ModelConfig:
     :param top_p: the share of probability to sample from, above 0 to 1.
     :param stop_sequences: strings that end the response.
     :param timeout: how long the server may send nothing, in seconds; None is no limit.
-    :param max_retries: how many further attempts are made after an error that may pass.
+    :param max_retries: how many further attempts are made after an error that may be temporary.
     """
 
     model: str = attrs.field(validator=_validate_name)
     max_tokens: int | None = attrs.field(default=4096, validator=_validate_positive)
     temperature: float | None = 0.7
     top_p: float | None = 0.9
-    stop_sequences: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
+    stop_sequences: tuple[str, ...] = attrs.field(default=(), converter=_to_string_tuple)
     timeout: float | None = attrs.field(default=600.0, validator=_validate_positive)
     max_retries: int = attrs.field(default=2, validator=_validate_count)

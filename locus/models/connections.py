@@ -29,15 +29,15 @@ class Connections:
             weakref.WeakKeyDictionary()
         )
 
-    def get_sdk_client(self, config: Hashable, make_client: Callable[[], Any]) -> Any:
-        """The SDK client for the running event loop, because its connections belong to a loop.
+    def get_or_make_sdk_client(self, config: Hashable, make_client: Callable[[], Any]) -> Any:
+        """Return the SDK client of the running event loop; make it if there is none.
 
         It is closed when the loop ends. If no loop is running, the caller has to close it.
 
-        :param config: the config of the model that asks; equal configs share a client.
+        :param config: the config of the calling model; equal configs share a client.
         :param make_client: makes the client if there is none yet.
         """
-        loop = _get_running_loop()
+        loop = _find_running_loop()
         clients = self._sdk_clients.get(loop or self.blocking_pool)
         if clients is None:
             clients = self._sdk_clients[loop or self.blocking_pool] = {}
@@ -52,10 +52,11 @@ class Connections:
         """Release the blocking connections and those of the running loop."""
         self.blocking_pool.close()
         await self.async_pool.aclose()
-        await _close_clients(self._sdk_clients.pop(_get_running_loop(), {}))
+        await _close_clients(self._sdk_clients.pop(_find_running_loop(), {}))
 
 
 async def _close_clients(clients: dict[Hashable, Any]) -> None:
+    """Close and remove all clients."""
     while clients:
         _, client = clients.popitem()
         result = client.close()
@@ -63,7 +64,8 @@ async def _close_clients(clients: dict[Hashable, Any]) -> None:
             await result
 
 
-def _get_running_loop() -> Any:
+def _find_running_loop() -> Any:
+    """Return the running event loop of asyncio or trio, or None."""
     try:
         return current_token().native_token
     except NoEventLoopError:

@@ -15,35 +15,38 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
 from locus.core.conversation import Messages
+from locus.core.error_context import ErrorContext
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
+from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message
-from locus.core.request_info import RequestInfo
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
+from locus.models.base import Model
 from locus.models.config import ModelConfig
 from locus.models.connections import Connections
-from locus.models.model import Model
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
 from locus.transport.async_pool import AsyncSender
 from locus.transport.blocking_driver import BlockingStream
 from locus.transport.blocking_pool import BlockingSender
-from locus.transport.custom_client import CustomClient, SdkAdapter, wrap_http_client
-from locus.transport.http_call import HttpCall, HttpRequest, Signer, check_headers
+from locus.transport.custom_client import CustomClient, wrap_http_client
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import HttpRequest, check_headers
+from locus.transport.sdk_senders import SdkAdapter
+from locus.transport.signer import Signer
 from locus.version import USER_AGENT
-from locus.wire.json import encode
+from locus.wire.provider_json import encode_json
 
 C = TypeVar("C", bound=ModelConfig)
 _SECRET_HEADER: Final = re.compile("auth|cookie|credential|key|passw|secret|signature|token", re.I)
 _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
 
 
-def _to_tool_schemas(tools: Sequence[ToolLike]) -> tuple[Mapping[str, Any], ...]:
+def _to_frozen_tool_schemas(tools: Sequence[ToolLike]) -> tuple[Mapping[str, Any], ...]:
     return tuple(make_frozen_copy(schema) for schema in build_tool_schemas(tools))
 
 
@@ -77,7 +80,7 @@ class HttpModel(Model, Generic[C]):
     request_builder: RequestBuilder
     response_parser: ResponseParser
     tools: tuple[Mapping[str, Any], ...] = attrs.field(
-        default=(), converter=_to_tool_schemas, hash=False
+        default=(), converter=_to_frozen_tool_schemas, hash=False
     )
     options: Mapping[str, Any] = attrs.field(
         default=EMPTY,
@@ -110,7 +113,7 @@ class HttpModel(Model, Generic[C]):
     ) -> dict[str, Any]:
         """Move the model's own arguments out of a constructor's keywords; check the others.
 
-        :raises TypeError: a keyword is neither the model's nor its config's.
+        :raises TypeError: if a keyword is neither the model's nor its config's.
         """
         arguments = {name: kw.pop(name) for name in _INIT_FIELDS if name in kw}
         config_fields = {field.name for field in attrs.fields(config_class)}
@@ -136,28 +139,28 @@ class HttpModel(Model, Generic[C]):
     # What a subclass defines.
 
     @abstractmethod
-    def _url(self) -> str:
-        """The URL of a request."""
+    def _build_url(self) -> str:
+        """Build the URL of a request."""
 
     @abstractmethod
-    def _provider_headers(self) -> dict[str, str]:
-        """The provider's own headers, credentials included.
+    def _build_provider_headers(self) -> dict[str, str]:
+        """Build the provider's own headers, credentials included.
 
-        :raises ConfigurationError: there are no credentials.
+        :raises ConfigurationError: if there are no credentials.
         """
 
-    def _signer(self) -> Signer | None:
-        """The signer of the requests, for a provider that needs one."""
+    def _get_signer(self) -> Signer | None:
+        """Return the signer of the requests, or None if the provider needs none."""
         return None
 
-    def _error_hints(self) -> Mapping[type[APIError], str]:
-        """Advice for error messages, by class of error, where the general advice is not enough."""
+    def _get_error_hints(self) -> Mapping[type[APIError], str]:
+        """Return advice for error messages, by class of error, beside the general advice."""
         return EMPTY
 
-    def _fallback_options(
+    def _find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        """The options to try instead after a status error, or None."""
+        """Return the options to try instead after a status error, or None."""
         return None
 
     # Calls.
@@ -165,32 +168,38 @@ class HttpModel(Model, Generic[C]):
     def complete_sync(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One complete response, blocking."""
-        http_call = self._build_call(messages, tools, kwargs, stream=False)
-        return blocking_driver.get_response(self._get_blocking_sender(http_call), http_call)
+        """Return one complete response, blocking."""
+        http_call = self._build_http_call(messages, tools, kwargs, stream=False)
+        return blocking_driver.fetch_response(self._get_blocking_sender(http_call), http_call)
 
     def stream_sync(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> BlockingStream:
-        """The events of one response, blocking: an iterator and a context manager."""
-        http_call = self._build_call(messages, tools, kwargs, stream=True)
+        """Return the events of one response, blocking.
+
+        The stream is an iterator and a context manager.
+        """
+        http_call = self._build_http_call(messages, tools, kwargs, stream=True)
         return blocking_driver.stream_response(self._get_blocking_sender, http_call)
 
     async def complete(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One complete response, under asyncio or trio."""
-        http_call = self._build_call(messages, tools, kwargs, stream=False)
-        return await async_driver.get_response(await self._get_async_sender(http_call), http_call)
+        """Return one complete response, under asyncio or trio."""
+        http_call = self._build_http_call(messages, tools, kwargs, stream=False)
+        return await async_driver.fetch_response(await self._get_async_sender(http_call), http_call)
 
     def stream(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> AsyncStream:
-        """The events of one response, under asyncio or trio: iterator and context manager."""
-        http_call = self._build_call(messages, tools, kwargs, stream=True)
+        """Return the events of one response, under asyncio or trio.
+
+        The stream is an async iterator and an async context manager.
+        """
+        http_call = self._build_http_call(messages, tools, kwargs, stream=True)
         return async_driver.stream_response(self._get_async_sender, http_call)
 
-    def build_request(
+    def request(
         self,
         messages: Messages,
         tools: Sequence[ToolLike] | None = None,
@@ -198,26 +207,26 @@ class HttpModel(Model, Generic[C]):
         stream: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The JSON body that a call with these arguments would send. Nothing is sent.
+        """Build the JSON body that a call with these arguments would send. Nothing is sent.
 
         :param stream: build the body that :meth:`stream` sends, not that of :meth:`complete`.
-        :raises: what such a call raises before it sends anything.
+        :raises Exception: whatever such a call raises before it sends anything.
         """
-        http_call = self._build_call(messages, tools, kwargs, stream=stream)
+        http_call = self._build_http_call(messages, tools, kwargs, stream=stream)
         body: dict[str, Any] = json.loads(http_call.request.content)
         return body
 
     def _get_blocking_sender(self, http_call: HttpCall) -> BlockingSender:
         if self._custom_client is not None:
             return self._custom_client.get_blocking_sender()
-        return self.connections.blocking_pool.get_sender(http_call.request)
+        return self.connections.blocking_pool.get_or_open_sender(http_call.request)
 
     async def _get_async_sender(self, http_call: HttpCall) -> AsyncSender:
         if self._custom_client is not None:
             return self._custom_client.get_async_sender()
-        return await self.connections.async_pool.get_sender(http_call.request)
+        return await self.connections.async_pool.get_or_open_sender(http_call.request)
 
-    def _build_call(
+    def _build_http_call(
         self,
         messages: Messages,
         tools: Sequence[ToolLike] | None,
@@ -251,51 +260,53 @@ class HttpModel(Model, Generic[C]):
             and options["timeout"] == _DEFAULT_TIMEOUT
         ):
             del options["timeout"]
-        return self._build_call_with_options(messages, tools, options)
+        return self._build_http_call_with_options(messages, tools, options)
 
-    def _build_call_with_options(
+    def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
         """Build the HTTP call from all options: those of the config, the bound ones, the call's."""
-        timeout = _to_transport_timeout(options["timeout"]) if "timeout" in options else None
-        content = encode(self.request_builder.build(messages, tools, **options))
-        url, headers = self._url(), self._build_headers(options.get("extra_headers"))
-        signer = None if self.sdk_client is not None else self._signer()
+        timeout = _to_timeout_seconds(options["timeout"]) if "timeout" in options else None
+        content = encode_json(self.request_builder.build(messages, tools, **options))
+        url, headers = self._build_url(), self._build_headers(options.get("extra_headers"))
+        signer = None if self.sdk_client is not None else self._get_signer()
 
-        def fallback(error: APIStatusError) -> HttpCall | None:
-            other_options = self._fallback_options(error, options)
+        def make_fallback_call(error: APIStatusError) -> HttpCall | None:
+            other_options = self._find_fallback_options(error, options)
             if other_options is None:
                 return None
-            return self._build_call_with_options(messages, tools, other_options)
+            return self._build_http_call_with_options(messages, tools, other_options)
 
         return HttpCall(
             request=HttpRequest(url, headers, content, timeout),
-            request_info=self._build_request_info(url, headers, signer),
+            error_context=self._build_error_context(url, headers, signer),
             parse_body=self.response_parser.parse,
             make_decoder=self.response_parser.make_decoder,
             error_factory=make_status_error,
             max_retries=0 if self._sdk_retries_requests else self.config.max_retries,
-            fallback=fallback,
+            make_fallback_call=make_fallback_call,
             signer=signer,
         )
 
     def _build_headers(self, extra_headers: Mapping[str, str] | None) -> Mapping[str, str]:
+        """Build the headers of a request: Locus's, the provider's, and ``extra_headers``."""
         if self.sdk_client is not None:  # the SDK adds its own headers and credentials
             headers: dict[str, str] = {}
         else:
             headers = {
                 "content-type": "application/json",
                 "user-agent": USER_AGENT,
-                **self._provider_headers(),
+                **self._build_provider_headers(),
             }
         if extra_headers:
             check_headers(extra_headers)
             headers.update({name.lower(): value for name, value in extra_headers.items()})
         return headers
 
-    def _build_request_info(
+    def _build_error_context(
         self, url: str, headers: Mapping[str, str], signer: Signer | None
-    ) -> RequestInfo:
+    ) -> ErrorContext:
+        """Collect what error messages show of the request, and the secrets to hide in them."""
         secrets = []
         http_clients = self.http_client
         if not isinstance(http_clients, (tuple, list)):
@@ -309,21 +320,21 @@ class HttpModel(Model, Generic[C]):
         if isinstance(sdk_key, str):
             secrets.append(sdk_key)
         base_url = str(getattr(self.sdk_client, "base_url", url))
-        return RequestInfo(
+        return ErrorContext(
             provider=self.prefix,
             model=self.config.model,
             url=(url if "@" in base_url else base_url).partition("?")[0],
             key_hint=self.key_hint,
-            hints=self._error_hints(),
+            hints=self._get_error_hints(),
             # Longer ones first. Ones of up to five characters may be part of ordinary words.
             secrets=tuple(sorted((s for s in secrets if len(s) > 5), key=len, reverse=True)),
-            get_signing_secrets=tuple if signer is None else signer.secrets,
+            get_signing_secrets=tuple if signer is None else signer.get_secrets,
         )
 
     # Copies.
 
     def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
-        """A copy with ``tools`` and call options as defaults for its calls."""
+        """Return a copy with ``tools`` and call options as defaults for its calls."""
         for name in kwargs:
             if name not in CALL_KEYWORDS:
                 owner = f"{type(self).__name__}.bind_tools"
@@ -331,7 +342,7 @@ class HttpModel(Model, Generic[C]):
         return self._evolve(tools=tools, options={**self.options, **kwargs})
 
     def copy(self, **changes: Any) -> Self:
-        """A copy with other constructor arguments, such as ``model.copy(temperature=0)``."""
+        """Return a copy with other constructor arguments, such as ``model.copy(temperature=0)``."""
         if "config" not in changes:
             config_fields = {field.name for field in attrs.fields(type(self.config))}
             config_changes = {name: changes.pop(name) for name in config_fields & changes.keys()}
@@ -344,6 +355,7 @@ class HttpModel(Model, Generic[C]):
     __replace__ = copy
 
     def _evolve(self, **changes: Any) -> Self:
+        """Return a copy with other attributes. A subclass keeps dependent attributes consistent."""
         new = object.__new__(type(self))
         for name in _INIT_FIELDS:
             changes.setdefault(name, getattr(self, name))
@@ -359,8 +371,8 @@ class HttpModel(Model, Generic[C]):
     def __getstate__(self) -> dict[str, Any]:
         if self._custom_client is not None:
             raise TypeError(
-                f"this {type(self).__name__} cannot be pickled: the client it was given cannot "
-                "leave this process; build the model where it is used"
+                f"this {type(self).__name__} cannot be pickled: the client that was passed to it "
+                "cannot leave this process; build the model where it is used"
             )
         return {name: getattr(self, name) for name in _INIT_FIELDS if name != "connections"}
 
@@ -373,13 +385,17 @@ class HttpModel(Model, Generic[C]):
     def client(self) -> Any:
         """The provider's official SDK client, with this model's credentials and settings.
 
-        :raises ConfigurationError: the SDK is not installed; says what to install.
+        :raises ConfigurationError: if the SDK is not installed; the message names what to install.
         """
         if self.sdk_client is not None:
             return self.sdk_client
-        return self.connections.get_sdk_client(self.config, self._make_sdk_client)
+        return self.connections.get_or_make_sdk_client(self.config, self._make_sdk_client)
 
     def _make_sdk_client(self) -> Any:
+        """Make the provider's official SDK client, for :attr:`client`.
+
+        :raises ConfigurationError: if the provider has none, or if the SDK is not installed.
+        """
         raise ConfigurationError(f"{self.prefix} has no SDK client")
 
     def close_sync(self) -> None:
@@ -392,7 +408,7 @@ class HttpModel(Model, Generic[C]):
 
 
 def _format_options(options: Mapping[str, Any]) -> str:
-    """The repr of the bound options, without the values of headers: they may be secret."""
+    """Format the bound options for the repr, without the values of headers: they may be secret."""
     hidden = {"extra_headers": sorted(options.get("extra_headers") or ())}
     return repr({name: hidden.get(name, value) for name, value in options.items()})
 
@@ -400,10 +416,10 @@ def _format_options(options: Mapping[str, Any]) -> str:
 _INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(HttpModel) if field.init)
 
 
-def _to_transport_timeout(timeout: Any) -> float:
-    """The timeout in seconds, with ``math.inf`` for None.
+def _to_timeout_seconds(timeout: Any) -> float:
+    """Return the timeout in seconds, with ``math.inf`` for None.
 
-    :raises ConfigurationError: it is not a number above 0.
+    :raises ConfigurationError: if it is not a number above 0.
     """
     if timeout is None:
         return math.inf
@@ -414,7 +430,7 @@ def _to_transport_timeout(timeout: Any) -> float:
 
 
 def _get_config_options(config: ModelConfig) -> dict[str, Any]:
-    """The fields of a config that are call options, by the names of :class:`CallOptions`."""
+    """Return the fields of a config that are call options, by the names of :class:`CallOptions`."""
     names = _OPTION_NAMES.get(type(config))
     if names is None:
         option_names = {field.name for field in attrs.fields(CallOptions)}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.decoder_protocol import Decoder
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.core.tool_schemas import ToolLike
 
 
 @runtime_checkable
@@ -19,13 +19,13 @@ class ModelProtocol(Protocol):
     async def complete(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> ModelResponse:
-        """One complete response."""
+        """Return one complete response."""
         ...
 
     def stream(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
     ) -> AsyncIterator[ModelChunkEvent]:
-        """The events of one response, as they arrive."""
+        """Stream the events of one response, as they arrive."""
         ...
 
 
@@ -35,7 +35,7 @@ class RequestBuilder(Protocol):
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """The JSON body of a request.
+        """Build the JSON body of a request.
 
         :param options: the fields of :class:`locus.core.call_options.CallOptions`.
         """

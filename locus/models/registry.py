@@ -24,7 +24,7 @@ ENTRY_POINT_GROUP: Final = "locus.providers"
 
 _BUILT_IN_FACTORIES: Final = {
     "anthropic": "locus.models.native.anthropic:AnthropicModel",
-    "local": "locus.models.llama_cpp:LocalModel",
+    "local": "locus.models.local:LocalModel",
     "ollama": "locus.models.native.ollama:OllamaModel",
     "oci": "locus.models.providers.oci.model_factory:make_oci_model",
     "openai": "locus.models.native.openai:OpenAIModel",
@@ -37,7 +37,7 @@ def get_model(name: str, **kwargs: Any) -> Any:
 
     :param name: ``"provider:model"``, split at the first colon.
     :param kwargs: the keyword arguments of the provider's model class.
-    :raises ConfigurationError: (a ``ValueError``) there is no colon or no such provider, or a
+    :raises ConfigurationError: (a ``ValueError``) if there is no colon or no such provider, or if a
         package that the provider needs is not installed.
     """
     if not isinstance(name, str):
@@ -47,19 +47,19 @@ def get_model(name: str, **kwargs: Any) -> Any:
         raise ConfigurationError(
             f"{name!r} is not 'provider:model'; the providers are {', '.join(list_providers())}"
         )
-    return _get_factory(prefix)(model, **kwargs)
+    return _load_factory(prefix)(model, **kwargs)
 
 
 def list_providers() -> list[str]:
-    """The prefixes that :func:`get_model` knows, sorted, installed or not."""
+    """Return the prefixes that :func:`get_model` knows, sorted, installed or not."""
     return sorted({*_BUILT_IN_FACTORIES, *_registered_factories, *_get_entry_points()})
 
 
 def register_provider(prefix: str, factory: Factory) -> None:
     """Make ``get_model(f"{prefix}:…")`` call ``factory``; a later registration wins.
 
-    :raises ConfigurationError: the prefix is empty or holds a colon.
-    :raises TypeError: the factory cannot be called.
+    :raises ConfigurationError: if the prefix is empty or holds a colon.
+    :raises TypeError: if the factory cannot be called.
     """
     if not prefix or ":" in prefix:
         raise ConfigurationError(f"a provider's prefix is a word without a colon, not {prefix!r}")
@@ -68,7 +68,8 @@ def register_provider(prefix: str, factory: Factory) -> None:
     _registered_factories[prefix] = factory
 
 
-def _get_factory(prefix: str) -> Factory:
+def _load_factory(prefix: str) -> Factory:
+    """Return the factory for a prefix; import the module that has it."""
     if prefix in _registered_factories:
         return _registered_factories[prefix]
     if prefix in _BUILT_IN_FACTORIES:
@@ -88,4 +89,5 @@ def _get_factory(prefix: str) -> Factory:
 
 @cache
 def _get_entry_points() -> dict[str, Any]:
+    """Return the entry points of other packages, by prefix."""
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}

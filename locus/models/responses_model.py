@@ -7,9 +7,9 @@ from typing import Any, Final, Self, TypeVar
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError
-from locus.core.tool_schemas import ToolLike
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.transport.http_call import HttpCall
@@ -45,21 +45,22 @@ class ResponsesModel(HttpModel[C]):
         """Whether the server stores the conversation, as ``config.store`` says."""
         return self.config.store
 
-    def _finish_init(self, arguments: dict[str, Any]) -> None:
+    def _init_with_defaults(self, arguments: dict[str, Any]) -> None:
         """Initialize the model, with this format's builder and parser as defaults.
 
         :param arguments: the model's attributes, ``config`` among them.
         """
         arguments.setdefault("request_builder", ResponsesBuilder())
         arguments.setdefault("response_parser", ResponsesParser())
-        self.__attrs_init__(**_apply_store(arguments))
+        self.__attrs_init__(**_set_store_from_config(arguments))
 
     def _evolve(self, **changes: Any) -> Self:
+        """Return a copy with other attributes, and with the ``store`` of its config."""
         for name in ("config", "request_builder", "response_parser"):
             changes.setdefault(name, getattr(self, name))
-        return super()._evolve(**_apply_store(changes))
+        return super()._evolve(**_set_store_from_config(changes))
 
-    def _build_call_with_options(
+    def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
         """Build the HTTP call, with a fallback that leaves out encrypted reasoning.
@@ -75,13 +76,13 @@ class ResponsesModel(HttpModel[C]):
             if extra_body["store"] is not self.config.store:
                 config = attrs.evolve(self.config, store=extra_body["store"])
                 model = self._evolve(config=config)
-                return model._build_call_with_options(messages, tools, options)
-        http_call = super()._build_call_with_options(messages, tools, options)
+                return model._build_http_call_with_options(messages, tools, options)
+        http_call = super()._build_http_call_with_options(messages, tools, options)
         builder = self.request_builder
         if not isinstance(builder, ResponsesBuilder) or not builder.encrypted_reasoning:
             return http_call
 
-        def fallback(error: APIStatusError) -> HttpCall | None:
+        def make_fallback_call(error: APIStatusError) -> HttpCall | None:
             body = error.body.lower()
             if error.status_code not in (400, 404, 422) or not any(
                 phrase in body for phrase in _REASONING_ERROR_PHRASES
@@ -89,10 +90,10 @@ class ResponsesModel(HttpModel[C]):
                 return None
             other_builder = attrs.evolve(builder, encrypted_reasoning=False)
             model = self._evolve(request_builder=other_builder)
-            other_call = model._build_call_with_options(messages, tools, options)
+            other_call = model._build_http_call_with_options(messages, tools, options)
             return other_call if other_call.request.content != http_call.request.content else None
 
-        return attrs.evolve(http_call, fallback=fallback)
+        return attrs.evolve(http_call, make_fallback_call=make_fallback_call)
 
 
 _REASONING_ERROR_PHRASES: Final = (
@@ -104,8 +105,8 @@ _REASONING_ERROR_PHRASES: Final = (
 """Parts of the error messages, in lower case, for reasoning of another server or another model."""
 
 
-def _apply_store(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Copy the config's ``store`` to the request builder and the response parser."""
+def _set_store_from_config(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Set ``store`` of the builder and the parser in ``arguments`` to the config's value."""
     store = arguments["config"].store
     for name in ("request_builder", "response_parser"):
         if isinstance(arguments[name], (ResponsesBuilder, ResponsesParser)):

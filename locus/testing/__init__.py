@@ -6,8 +6,7 @@ replaces a provider; it sends any bytes and simulates every fault of a connectio
 """
 
 from locus.testing.conformance import check_model_conformance
-from locus.testing.loopback_server import FAULTS, Fault, LoopbackServer, Received, Reply
-from locus.testing.scripted_models import (
+from locus.testing.scripted import (
     FunctionModel,
     RecordedCall,
     ScriptedModel,
@@ -16,6 +15,7 @@ from locus.testing.scripted_models import (
     text,
     tool_call,
 )
+from locus.testing.server import FAULTS, Fault, LoopbackServer, Received, Reply
 
 __all__ = [
     "FAULTS",

@@ -1,8 +1,8 @@
 """One connection of the loopback server: reads requests, sends replies, closes the socket.
 
-Requests are parsed by `h11`, with a new parser for each: the replies do not pass through it, so it
-could not know when the next request may begin. While the connection sends nothing (it waits for a
-request, pauses or stalls), it reads, and so notices at once that the client has closed its end.
+Requests are parsed by ``h11``, with a new parser for each: the replies do not pass through it, so
+it could not know when the next request may begin. While the connection sends nothing (it waits for
+a request, pauses or stalls), it reads, and so notices at once that the client has closed its end.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Received:
     body: bytes
     connection: int
     """The number of its connection, from 1. Requests with the same number used the same socket."""
-    received_at: float
-    """The time when it was complete, by `time.monotonic`."""
+    at: float
+    """The time when it was complete, by ``time.monotonic``."""
     http_version: str = "1.1"
 
     @property
@@ -52,13 +52,13 @@ class Received:
     def json(self) -> Any:
         """Decode the body as JSON.
 
-        :raises msgspec.DecodeError: it is not JSON.
+        :raises msgspec.DecodeError: if it is not JSON.
         """
         return msgspec.json.decode(self.body)
 
 
 class Connection:
-    """The server's end of one socket. Every method raises `OSError` after the client has left."""
+    """The server's end of one socket. Every method raises ``OSError`` after the client has left."""
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -67,9 +67,9 @@ class Connection:
         self._unread = b""  # the bytes after the last request
 
     def read_request(self) -> Received | None:
-        """The next request; `None` if the client has closed the connection, also inside a request.
+        """Read the next request; return ``None`` if the client closes the connection first.
 
-        :raises h11.RemoteProtocolError: the bytes are not HTTP.
+        :raises h11.RemoteProtocolError: if the bytes are not HTTP.
         """
         parser = h11.Connection(h11.SERVER)
         if self._unread:
@@ -92,9 +92,9 @@ class Connection:
                 body += event.data
             elif request is not None and isinstance(event, h11.EndOfMessage):
                 self._unread = parser.trailing_data[0]
-                return self._build_received(request, bytes(body))
+                return self._build_received_request(request, bytes(body))
 
-    def _build_received(self, request: h11.Request, body: bytes) -> Received:
+    def _build_received_request(self, request: h11.Request, body: bytes) -> Received:
         headers: dict[str, str] = {}
         for raw_name, raw_value in request.headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -105,19 +105,19 @@ class Connection:
             headers=MappingProxyType(headers),
             body=body,
             connection=self._number,
-            received_at=time.monotonic(),
+            at=time.monotonic(),
             http_version=request.http_version.decode("ascii"),
         )
 
     def send_reply(self, reply: Reply, request: Received | None) -> bool:
         """Send the reply and end the connection as it says; returns whether it stays open.
 
-        :param request: `None` if no complete request was read.
+        :param request: ``None`` if no complete request was read.
         """
         is_last_request = request is None or request.wants_close
-        for step in reply.steps(request.method if request else "GET", close=is_last_request):
+        for step in reply.iter_writes(request.method if request else "GET", close=is_last_request):
             if isinstance(step, Pause):
-                self._pause(step)
+                self._wait_for_pause(step)
             else:
                 self._sock.sendall(step)
         if reply.ending == "keep" and reply.framing != "close" and not is_last_request:
@@ -125,20 +125,21 @@ class Connection:
         self._end_connection(reply.ending, request_read=request is not None)
         return False
 
-    def _pause(self, pause: Pause) -> None:
+    def _wait_for_pause(self, pause: Pause) -> None:
+        """Wait until the pause ends; raise ``OSError`` if the client leaves."""
         deadline = time.monotonic() + pause.seconds
         try:
             while (remaining := deadline - time.monotonic()) > 0:
                 if pause.until is None:
-                    self._read_ahead(min(remaining, 3600.0))
+                    self._buffer_incoming_data(min(remaining, 3600.0))
                 elif pause.until.is_set():
                     break
                 else:
-                    self._read_ahead(min(remaining, 0.005))
+                    self._buffer_incoming_data(min(remaining, 0.005))
         finally:
             self._sock.settimeout(None)
 
-    def _read_ahead(self, seconds: float) -> None:
+    def _buffer_incoming_data(self, seconds: float) -> None:
         """Read ahead for some seconds, to notice when the client leaves."""
         self._sock.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
@@ -148,6 +149,7 @@ class Connection:
             self._unread += data
 
     def _end_connection(self, ending: Ending, request_read: bool) -> None:
+        """Stall, reset or close the connection."""
         if ending == "stall":
             while self._sock.recv(65536):
                 pass

@@ -1,7 +1,7 @@
 """The faults of the loopback server, by name, for tests with every fault on every runtime.
 
-A `Fault` turns a good reply into the replies that are sent instead. It also says what a client must
-give its user: the complete response, or an error, but never an incomplete response that looks
+A ``Fault`` turns a good reply into the replies that are sent instead. It also says what a client
+must give its user: the complete response, or an error, but never an incomplete response that looks
 complete.
 """
 
@@ -26,46 +26,49 @@ Outcome = Literal["success", "error", "either"]
 
 @frozen
 class Fault:
-    """One way for a reply to fail. Use it with `server.always(*fault(reply))`.
+    """One way for a reply to fail. Use it with ``server.always(*fault(reply))``.
 
-    A fault of phase `after` affects the next call of the same client: make two calls, with
-    `server.wait_closed()` between them, so that the connection is certainly closed.
+    A fault of phase ``after`` affects the next call of the same client: make two calls, with
+    ``server.wait_closed()`` between them, so that the connection is certainly
+    closed.
     """
 
     name: str
     phase: Phase
     outcome: Outcome
-    apply: Callable[[Reply], Reply | tuple[Reply, ...]] = field(repr=False)
+    make_replies: Callable[[Reply], Reply | tuple[Reply, ...]] = field(repr=False)
     stalls: bool = False
     """Whether only the client's timeout can notice the fault: give it a short one."""
     retries: int = 0
     """How many retries the client needs to get the response."""
 
     def __call__(self, reply: Reply) -> tuple[Reply, ...]:
-        """The replies to send, in order; the last one is repeated without end."""
-        replies = self.apply(reply)
+        """Return the replies to send, in order; the last one is repeated without end."""
+        replies = self.make_replies(reply)
         return (replies,) if isinstance(replies, Reply) else replies
 
 
-def _pause_in_middle(reply: Reply) -> Reply:
+def _copy_with_pause_in_middle(reply: Reply) -> Reply:
+    """Return a copy with a pause in the middle of the body."""
     first, second = reply.split_at(len(reply.content) // 2).body
     return reply.with_body(first, Pause(0.05), second)
 
 
-def _cut_in_character(reply: Reply) -> Reply:
-    """The HTTP reply is complete, but its text ends after two bytes of a three-byte character."""
+def _copy_with_cut_inside_character(reply: Reply) -> Reply:
+    """Return a complete reply whose text ends after two bytes of a three-byte character."""
     content = reply.content
     return reply.with_body(content[: len(content) // 2] + "€".encode()[:2])
 
 
-def _send_bad_chunk_size(reply: Reply) -> Reply:
+def _make_reply_with_bad_chunk_size(reply: Reply) -> Reply:
+    """Make a reply whose second HTTP chunk has an invalid size."""
     half = reply.content[: len(reply.content) // 2]
-    good = reply.with_framing("chunked").with_body(half).steps()
+    good = reply.framed("chunked").with_body(half).iter_writes()
     return Reply.raw(*list(good)[:-1], b"not a size\r\n")
 
 
-def _insert_error(reply: Reply) -> Reply:
-    """Put an error into the body of a 200; in a stream it comes in the middle."""
+def _copy_with_error_in_body(reply: Reply) -> Reply:
+    """Return a copy with an error in its body; in a stream it follows the first half."""
     content_type = dict(reply.headers).get("content-type", "")
     error = b'{"message":"the engine failed","type":"server_error","code":"server_error"}'
     if content_type.startswith("text/event-stream"):
@@ -80,23 +83,24 @@ def _insert_error(reply: Reply) -> Reply:
     return reply.with_body(reply.content[:middle], report)
 
 
-def _set_content_length(reply: Reply, length: int) -> Reply:
-    return reply.with_framing("length").with_header("content-length", str(length))
+def _copy_with_content_length(reply: Reply, length: int) -> Reply:
+    """Return a copy with this ``content-length``, true or false."""
+    return reply.framed("length").with_header("content-length", str(length))
 
 
 _HTML_PAGE = "<!doctype html><title>Sign in</title><p>Welcome to the hotel network."
 
 _ALL_FAULTS = (
     # The complete reply, sent in an unusual way.
-    Fault("chunked", "body", "success", lambda r: r.with_framing("chunked")),
-    Fault("with_length", "body", "success", lambda r: r.with_framing("length")),
-    Fault("close_delimited", "body", "success", lambda r: r.with_framing("close")),
-    Fault("dribble", "body", "success", lambda r: r.with_framing("chunked").dribble(1)),
-    Fault("dribble_wire", "head", "success", lambda r: r.with_write_size(1)),
-    Fault("slow", "body", "success", _pause_in_middle),
+    Fault("chunked", "body", "success", lambda r: r.framed("chunked")),
+    Fault("with_length", "body", "success", lambda r: r.framed("length")),
+    Fault("close_delimited", "body", "success", lambda r: r.framed("close")),
+    Fault("dribble", "body", "success", lambda r: r.framed("chunked").dribble(1)),
+    Fault("dribble_wire", "head", "success", lambda r: r.in_writes_of(1)),
+    Fault("slow", "body", "success", _copy_with_pause_in_middle),
     # The complete reply, on a connection that is closed before the next request.
-    Fault("idle_close", "after", "success", lambda r: r.with_ending("close")),
-    Fault("idle_reset", "after", "success", lambda r: r.with_ending("reset")),
+    Fault("idle_close", "after", "success", lambda r: r.then("close")),
+    Fault("idle_reset", "after", "success", lambda r: r.then("reset")),
     # A different reply first.
     Fault(
         "429_once", "status", "success", lambda r: (Reply.error(429, retry_after=0), r), retries=1
@@ -112,7 +116,7 @@ _ALL_FAULTS = (
     Fault("html_502", "status", "error", lambda r: Reply.html()),
     Fault("html_200", "status", "error", lambda r: Reply.html(_HTML_PAGE, 200)),
     Fault("empty_200", "status", "error", lambda r: r.with_body()),
-    Fault("error_inside_200", "body", "error", _insert_error),
+    Fault("error_inside_200", "body", "error", _copy_with_error_in_body),
     # No reply, or bytes that are not HTTP. After a reset on accept, even connecting may fail.
     Fault("close_on_accept", "connect", "error", lambda r: r.truncate(0, "accept")),
     Fault("reset_on_accept", "connect", "error", lambda r: r.reset(0, "accept")),
@@ -124,28 +128,31 @@ _ALL_FAULTS = (
     Fault("reset_in_head", "head", "error", lambda r: r.reset(None, "head")),
     # The body is incomplete.
     Fault("cut_after_head", "body", "error", lambda r: r.truncate(0)),
-    Fault("cut_chunked", "body", "error", lambda r: r.with_framing("chunked").truncate()),
-    Fault("cut_with_length", "body", "error", lambda r: r.with_framing("length").truncate()),
-    Fault("cut_close_delimited", "body", "error", lambda r: r.with_framing("close").truncate()),
-    Fault("cut_half_character", "body", "error", _cut_in_character),
+    Fault("cut_chunked", "body", "error", lambda r: r.framed("chunked").truncate()),
+    Fault("cut_with_length", "body", "error", lambda r: r.framed("length").truncate()),
+    Fault("cut_close_delimited", "body", "error", lambda r: r.framed("close").truncate()),
+    Fault("cut_half_character", "body", "error", _copy_with_cut_inside_character),
     Fault(
         "no_last_chunk",
         "body",
         "either",
-        lambda r: r.with_framing("chunked").truncate(len(r.content)),
+        lambda r: r.framed("chunked").truncate(len(r.content)),
     ),
     Fault("reset_after_head", "body", "error", lambda r: r.reset(0)),
     Fault("reset_in_body", "body", "error", lambda r: r.reset()),
-    Fault("bad_chunk_size", "body", "error", _send_bad_chunk_size),
+    Fault("bad_chunk_size", "body", "error", _make_reply_with_bad_chunk_size),
     # A client that reuses the connection would read the other half before its next response.
     Fault(
-        "length_too_small", "body", "error", lambda r: _set_content_length(r, len(r.content) // 2)
+        "length_too_small",
+        "body",
+        "error",
+        lambda r: _copy_with_content_length(r, len(r.content) // 2),
     ),
     Fault(
         "length_too_large",
         "body",
         "either",
-        lambda r: _set_content_length(r, len(r.content) + 1).with_ending("close"),
+        lambda r: _copy_with_content_length(r, len(r.content) + 1).then("close"),
     ),
     # The server stops sending.
     Fault("stall_on_accept", "connect", "error", lambda r: r.stall(0, "accept"), stalls=True),
@@ -157,10 +164,10 @@ _ALL_FAULTS = (
         "stall_at_end",
         "body",
         "either",
-        lambda r: r.with_framing("chunked").stall(len(r.content)),
+        lambda r: r.framed("chunked").stall(len(r.content)),
         stalls=True,
     ),
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL_FAULTS}
-"""Every fault by its name: `@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)`."""
+"""Every fault by its name: ``@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)``."""

@@ -1,9 +1,9 @@
 """The replies of the loopback server, as values.
 
-A `Reply` describes three things: what is sent (status, headers, and a body in chunks), how the body
-is framed (by its length, in chunks, by closing, or not at all), and where and how the reply ends.
-Every fault of a connection is a small change to a good reply: "stop after these bytes, and close /
-reset / stop sending". This module does no I/O; `Reply.steps` yields the writes.
+A ``Reply`` describes three things: what is sent (status, headers, and a body in chunks), how the
+body is framed (by its length, in chunks, by closing, or not at all), and where and how the reply
+ends. Every fault of a connection is a small change to a good reply: "stop after these bytes, and
+close / reset / stop sending". This module does no I/O; ``Reply.iter_writes`` yields the writes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import msgspec
 from attrs import evolve, field, frozen, validators
 
 Framing = Literal["length", "chunked", "close", "raw"]
-"""How a body is delimited. `raw` sends only the chunks, with no status line or headers."""
+"""How a body is delimited. ``raw`` sends only the chunks, with no status line or headers."""
 
 ReplyPart = Literal["accept", "head", "body", "end"]
-"""The part of the reply in which it stops early; `end` means that all of it is sent."""
+"""The part of the reply in which it stops early; ``end`` means that all of it is sent."""
 
 Ending = Literal["keep", "close", "reset", "stall"]
 """What follows the last byte: the next request, a FIN, an RST, or nothing."""
@@ -32,8 +32,8 @@ Ending = Literal["keep", "close", "reset", "stall"]
 class Pause:
     """A pause between two chunks of a body.
 
-    It lasts `seconds`, or until the event `until` is set, whichever comes first. It ends at once if
-    the client leaves or the server stops.
+    It lasts ``seconds``, or until the event ``until`` is set, whichever comes first. It ends at
+    once if the client leaves or the server stops.
     """
 
     seconds: float = math.inf
@@ -58,46 +58,52 @@ def _to_header_pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in items)
 
 
-def _is_in_literal(literal: Any) -> Any:
+def _make_literal_validator(literal: Any) -> Any:
+    """Make an attrs validator that accepts the values of a ``Literal``."""
     return validators.in_(get_args(literal))
 
 
 def _encode_json(value: object) -> bytes:
-    """Compact JSON in UTF-8; characters outside ASCII are not escaped."""
+    """Encode a value as compact JSON in UTF-8; characters outside ASCII are not escaped."""
     return msgspec.json.encode(value)
 
 
 @frozen
 class Reply:
-    """One reply of a `LoopbackServer`, good or faulty.
+    """One reply of a ``LoopbackServer``, good or faulty.
 
-    The constructors `json`, `sse`, `ndjson`, `html`, `error`, `stream` and `raw` make good
-    replies. The other methods return a changed copy, so they can be chained:
-    `Reply.sse(events).dribble(3).truncate(100)`.
+    The constructors ``json``, ``sse``, ``ndjson``, ``html``, ``error``, ``stream`` and ``raw`` make
+    good replies. The other methods return a changed copy, so they can be chained:
+    ``Reply.sse(events).dribble(3).truncate(100)``.
 
-    Each element of `body` is one write to the socket, and one HTTP chunk if `framing` is `chunked`.
-    TCP may join writes, but HTTP chunks stay separate, so a client that reads chunk by chunk (as
-    httpx does) receives exactly these elements. `content-length`, `transfer-encoding` and
-    `connection` are added as the framing needs, unless `headers` has the first or the second.
+    Each element of ``body`` is one write to the socket, and one HTTP chunk if ``framing`` is
+    ``chunked``. TCP may join writes, but HTTP chunks stay separate, so a client that reads chunk by
+    chunk (as httpx does) receives exactly these elements. ``content-length``, ``transfer-encoding``
+    and ``connection`` are added as the framing needs, unless ``headers`` has the first or the
+    second.
     """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = field(default=(), converter=_to_header_pairs)
     body: tuple[BodyChunk, ...] = field(default=(), converter=_to_body_chunks)
-    framing: Framing = field(default="length", validator=_is_in_literal(Framing))
-    ending: Ending = field(default="keep", validator=_is_in_literal(Ending))
-    stop_part: ReplyPart = field(default="end", validator=_is_in_literal(ReplyPart))
-    offset: int = 0
-    """How many bytes of the part named by `stop_part` are sent (without framing)."""
+    framing: Framing = field(default="length", validator=_make_literal_validator(Framing))
+    ending: Ending = field(default="keep", validator=_make_literal_validator(Ending))
+    stop_part: ReplyPart = field(default="end", validator=_make_literal_validator(ReplyPart))
+    stop_offset: int = 0
+    """How many bytes of the part named by ``stop_part`` are sent (without framing)."""
     write_size: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    """The largest single write, headers and framing included; `None` for no limit."""
+    """The largest single write, headers and framing included; ``None`` for no limit."""
 
     # -- good replies ----------------------------------------------------------------------
 
     @classmethod
     def json(cls, value: object, status: int = 200, headers: Headers = ()) -> Reply:
-        """A JSON document with its length. `value` is anything that msgspec can encode."""
-        return cls(status, _add_content_type("application/json", headers), _encode_json(value))
+        """Make a JSON document with its length. ``value`` is anything that msgspec can encode."""
+        return cls(
+            status,
+            _build_headers_with_content_type("application/json", headers),
+            _encode_json(value),
+        )
 
     @classmethod
     def sse(
@@ -107,39 +113,46 @@ class Reply:
         newline: Literal["\n", "\r\n", "\r"] = "\n",
         headers: Headers = (),
     ) -> Reply:
-        """A stream of server-sent events, one HTTP chunk each.
+        """Make a stream of server-sent events, one HTTP chunk each.
 
-        A mapping becomes one `data:` line of compact JSON, a `str` one `data:` line per line of
-        text, a pair `(name, data)` the same under an `event:` line, and `bytes` are sent
-        unchanged. `done` adds OpenAI's `data: [DONE]`; Anthropic and the Responses API have none.
+        A mapping becomes one ``data:`` line of compact JSON, a ``str`` one ``data:`` line per line
+        of text, a pair ``(name, data)`` the same under an ``event:`` line, and ``bytes`` are sent
+        unchanged. ``done`` adds OpenAI's ``data: [DONE]``; Anthropic and the Responses API have
+        none.
         """
         chunks = [_encode_sse_event(event, newline) for event in events]
         if done:
             chunks.append(_encode_sse_event("[DONE]", newline))
-        return cls.stream(chunks, headers=_add_content_type("text/event-stream", headers))
+        return cls.stream(
+            chunks, headers=_build_headers_with_content_type("text/event-stream", headers)
+        )
 
     @classmethod
     def ndjson(cls, values: Iterable[object], headers: Headers = ()) -> Reply:
-        """A stream of JSON documents, one per line and per HTTP chunk, as Ollama sends them."""
+        """Make a stream of JSON documents, one per line and HTTP chunk, as Ollama sends them."""
         chunks = [_encode_json(value) + b"\n" for value in values]
-        return cls.stream(chunks, headers=_add_content_type("application/x-ndjson", headers))
+        return cls.stream(
+            chunks, headers=_build_headers_with_content_type("application/x-ndjson", headers)
+        )
 
     @classmethod
     def html(cls, text: str = "<html><body>Bad gateway</body></html>", status: int = 502) -> Reply:
-        """A web page in place of JSON, as proxies and captive portals send it."""
-        return cls(status, _add_content_type("text/html; charset=utf-8", ()), text.encode())
+        """Make a web page in place of JSON, as proxies and captive portals send it."""
+        return cls(
+            status, _build_headers_with_content_type("text/html; charset=utf-8", ()), text.encode()
+        )
 
     @classmethod
     def error(
         cls,
         status: int,
-        message: str = "the loopback server was told to fail",
+        message: str = "an error that the loopback server simulates",
         retry_after: float | str | None = None,
         type: str | None = None,
         code: str | None = None,
         headers: Headers = (),
     ) -> Reply:
-        """An error object in OpenAI's form; `retry_after` in seconds, or a date as header text."""
+        """Make an error object in OpenAI's form; ``retry_after`` in seconds, or a date as text."""
         header_pairs = _to_header_pairs(headers)
         if retry_after is not None:
             header_pairs += (("retry-after", str(retry_after)),)
@@ -149,80 +162,86 @@ class Reply:
 
     @classmethod
     def stream(cls, chunks: Iterable[BodyChunk], status: int = 200, headers: Headers = ()) -> Reply:
-        """A body of exactly these HTTP chunks, with a pause wherever there is a `Pause`."""
+        """Make a body of exactly these HTTP chunks, with a pause wherever there is a ``Pause``."""
         return cls(status, headers, chunks, "chunked")
 
     @classmethod
     def raw(cls, *chunks: BodyChunk, ending: Ending = "close") -> Reply:
-        """Any bytes: no status line, no headers and no framing are added."""
+        """Send these bytes only: no status line, no headers and no framing are added."""
         return cls(body=chunks, framing="raw", ending=ending)
 
     # -- how it is sent --------------------------------------------------------------------
 
-    def with_framing(self, framing: Framing) -> Reply:
-        """The same body, framed in another way."""
+    def framed(self, framing: Framing) -> Reply:
+        """Return a copy with the same body, framed in another way."""
         return evolve(self, framing=framing)
 
     def with_body(self, *chunks: BodyChunk) -> Reply:
-        """Another body, with the same status, headers and framing."""
+        """Return a copy with another body, and the same status, headers and framing."""
         return evolve(self, body=chunks)
 
     def with_header(self, name: str, value: str) -> Reply:
-        """Set a header to `value`; a `content-length` may be false."""
+        """Return a copy with this header set; a ``content-length`` may be false."""
         others = tuple(pair for pair in self.headers if pair[0] != name.lower())
         return evolve(self, headers=(*others, (name, value)))
 
     def split_at(self, *offsets: int) -> Reply:
-        """Split the body into chunks at these byte offsets. Pauses and earlier chunks are lost."""
+        """Return a copy whose body is split at these byte offsets; pauses are removed."""
         edges = [0, *sorted(offsets), len(self.content)]
         return evolve(self, body=[self.content[a:b] for a, b in pairwise(edges)])
 
     def dribble(self, n: int = 1, every: float = 0.0) -> Reply:
-        """Send the body in chunks of `n` bytes, one every `every` seconds."""
+        """Return a copy with the body in chunks of ``size`` bytes, and a pause of ``delay`` seconds
+        after each."""
         if n < 1:
             raise ValueError(f"a chunk has at least one byte, not {n}")
         chunks = self.split_at(*range(n, len(self.content), n)).body
         with_pauses = (item for chunk in chunks for item in (chunk, Pause(every)))
         return evolve(self, body=with_pauses if every else chunks)
 
-    def with_write_size(self, n: int) -> Reply:
-        """Send everything, headers and framing included, in writes of at most `n` bytes."""
+    def in_writes_of(self, n: int) -> Reply:
+        """Return a copy that is sent, headers included, in writes of at most ``size`` bytes."""
         return evolve(self, write_size=n)
 
     # -- how it fails ----------------------------------------------------------------------
 
-    def truncate(self, offset: int | None = None, part: ReplyPart = "body") -> Reply:
-        """Close after `offset` bytes of the body, or of the headers with `part="head"`.
+    def truncate(self, at: int | None = None, stop: ReplyPart = "body") -> Reply:
+        """Return a copy that closes after ``offset`` bytes of the body.
 
-        `None` is the middle, and a negative number counts from the end. The framing still announces
-        the complete body: with a length, too few bytes follow; with HTTP chunks, the last one is
-        missing (and one that is cut announces its full size); and a body that is delimited by
-        closing looks complete. `part="accept"` closes a new connection without reading the request.
+        With ``part="head"`` the offset is in the headers. ``None`` is the middle, and a negative
+        number counts from the end. The framing still announces the complete body: with a length,
+        too few bytes follow; with HTTP chunks, the last one is missing (and one that is cut
+        announces its full size); and a body that is delimited by closing looks complete.
+        ``part="accept"`` closes a new connection without reading the request.
         """
-        return self._stop_early("close", part, offset)
+        return self._with_early_stop("close", stop, at)
 
-    def reset(self, offset: int | None = None, part: ReplyPart = "body") -> Reply:
-        """As `truncate`, but with an RST: the client's read (or write) fails."""
-        return self._stop_early("reset", part, offset)
+    def reset(self, at: int | None = None, stop: ReplyPart = "body") -> Reply:
+        """Do as ``truncate``, but with an RST: the client's read (or write) fails."""
+        return self._with_early_stop("reset", stop, at)
 
-    def stall(self, offset: int | None = None, part: ReplyPart = "body") -> Reply:
-        """As `truncate`, but keep the connection open until the client or the server closes it."""
-        return self._stop_early("stall", part, offset)
+    def stall(self, at: int | None = None, stop: ReplyPart = "body") -> Reply:
+        """Do as ``truncate``, but keep the connection open without sending anything."""
+        return self._with_early_stop("stall", stop, at)
 
-    def with_ending(self, ending: Ending) -> Reply:
-        """Send everything, then end in this way. The headers announce keep-alive, so after `close`
-        or `reset` the client has a closed connection in its pool."""
-        return evolve(self, ending=ending, stop_part="end", offset=0)
+    def then(self, ending: Ending) -> Reply:
+        """Return a copy that is sent in full and then ends in this way.
 
-    def _stop_early(self, ending: Ending, part: ReplyPart, offset: int | None) -> Reply:
-        sizes = {"head": len(self.head()), "body": len(self.content)}
+        The headers announce keep-alive, so after ``close`` or ``reset`` the client has a closed
+        connection in its pool.
+        """
+        return evolve(self, ending=ending, stop_part="end", stop_offset=0)
+
+    def _with_early_stop(self, ending: Ending, part: ReplyPart, offset: int | None) -> Reply:
+        """Return a copy that stops at ``offset`` of a part, and then ends with ``ending``."""
+        sizes = {"head": len(self.encode_head()), "body": len(self.content)}
         if part not in sizes:
-            return evolve(self, ending=ending, stop_part=part, offset=0)
+            return evolve(self, ending=ending, stop_part=part, stop_offset=0)
         size = sizes[part]
         stop_offset = size // 2 if offset is None else offset + size if offset < 0 else offset
         if not 0 <= stop_offset <= size:
             raise ValueError(f"cannot stop at {offset}: the {part} has {size} bytes")
-        return evolve(self, ending=ending, stop_part=part, offset=stop_offset)
+        return evolve(self, ending=ending, stop_part=part, stop_offset=stop_offset)
 
     # -- the bytes -------------------------------------------------------------------------
 
@@ -231,8 +250,8 @@ class Reply:
         """The complete body, without framing."""
         return b"".join(chunk for chunk in self.body if isinstance(chunk, bytes))
 
-    def head(self, close: bool = False) -> bytes:
-        """The status line and the headers; `close` announces the end of the connection."""
+    def encode_head(self, close: bool = False) -> bytes:
+        """Encode the status line and the headers; ``close`` announces the connection's end."""
         if self.framing == "raw":
             return b""
         headers = list(self.headers)
@@ -251,26 +270,27 @@ class Reply:
         lines = [f"HTTP/1.1 {self.status} {phrase}", *(f"{k}: {v}" for k, v in headers), "", ""]
         return "\r\n".join(lines).encode("utf-8")
 
-    def steps(self, method: str = "GET", close: bool = False) -> Iterator[BodyChunk]:
-        """Every write and pause of this reply to a request with `method`, in order."""
-        for step in self._steps(method, close):
+    def iter_writes(self, method: str = "GET", close: bool = False) -> Iterator[BodyChunk]:
+        """Yield every write and pause of this reply to a request with ``method``, in order."""
+        for step in self._iter_unlimited_writes(method, close):
             if isinstance(step, Pause) or self.write_size is None:
                 yield step
             else:
                 for start in range(0, len(step), self.write_size):
                     yield step[start : start + self.write_size]
 
-    def _steps(self, method: str, close: bool) -> Iterator[BodyChunk]:
-        head = self.head(close)
+    def _iter_unlimited_writes(self, method: str, close: bool) -> Iterator[BodyChunk]:
+        """Yield the same as ``iter_writes``, without a limit for the size of a write."""
+        head = self.encode_head(close)
         if self.stop_part == "accept":
             return
         if self.stop_part == "head":
-            yield head[: self.offset]
+            yield head[: self.stop_offset]
             return
         yield head
         if method == "HEAD":
             return
-        remaining = self.offset if self.stop_part == "body" else math.inf
+        remaining = self.stop_offset if self.stop_part == "body" else math.inf
         for chunk in self.body:
             if remaining <= 0:
                 return
@@ -287,7 +307,10 @@ class Reply:
             yield b"0\r\n\r\n"
 
 
-def _add_content_type(content_type: str, headers: Headers) -> tuple[tuple[str, str], ...]:
+def _build_headers_with_content_type(
+    content_type: str, headers: Headers
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers as pairs, with this ``content-type`` unless they have one."""
     pairs = _to_header_pairs(headers)
     has_content_type = any(name == "content-type" for name, _ in pairs)
     return pairs if has_content_type else (("content-type", content_type), *pairs)

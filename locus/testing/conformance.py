@@ -1,8 +1,7 @@
 """Checks that a model class follows the contract that Locus's own models follow.
 
-Every model is checked against :class:`~locus.models.ModelProtocol`. A model with the base
-class
-:class:`~locus.models.model.Model` must also do everything else that Locus's own models do. An
+Every model is checked against :class:`~locus.models.ModelProtocol`. A model with the base class
+:class:`~locus.models.base.Model` must also do everything else that Locus's own models do. An
 exception that a model raises is reported like any other finding, so one run reports everything.
 """
 
@@ -27,7 +26,7 @@ import anyio
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, Role, ToolResult
 from locus.core.response import ModelResponse
-from locus.models.model import Model
+from locus.models.base import Model
 from locus.models.protocols import ModelProtocol
 
 USAGE_KEYS: Final = frozenset(
@@ -60,8 +59,8 @@ def check_model_conformance(model: Any, prompt: str = "Say hello.") -> None:
     installed. Each of these calls the model three to six times, for at most 16 tokens: a scripted
     model needs ``cycle=True``. Call this function from blocking code, where no event loop runs.
 
-    :raises AssertionError: lists everything that is wrong. Its cause is the first unexpected
-        exception of the model, if there was one.
+    :raises AssertionError: if anything is wrong; the text lists everything. Its cause is the first
+        unexpected exception of the model, if there was one.
     """
     findings = _Findings()
     if not isinstance(model, ModelProtocol):
@@ -69,11 +68,11 @@ def check_model_conformance(model: Any, prompt: str = "Say hello.") -> None:
         raise findings.make_error()
     if isinstance(model, Model):
         findings.runtime = "blocking"
-        _check_blocking(model, prompt, findings)
+        _check_blocking_calls(model, prompt, findings)
     for backend in ("asyncio", "trio"):
         if importlib.util.find_spec(backend) is not None:
             findings.runtime = backend
-            anyio.run(_check_async, model, prompt, findings, backend=backend)
+            anyio.run(_check_async_calls, model, prompt, findings, backend=backend)
     if findings.messages:
         raise findings.make_error() from next(iter(findings.errors), None)
 
@@ -86,25 +85,27 @@ class _Findings:
         self.messages: list[str] = []
         self.errors: list[Exception] = []
 
-    def add(self, finding: str) -> None:
+    def add_finding(self, finding: str) -> None:
         self.messages.append(f"{self.runtime}: {finding}")
 
     def make_error(self) -> AssertionError:
         return AssertionError("\n".join(["the model breaks the contract:", *self.messages]))
 
-    def extend(self, findings: Iterable[str]) -> None:
+    def add_findings(self, findings: Iterable[str]) -> None:
         for finding in findings:
-            self.add(finding)
+            self.add_finding(finding)
 
     def add_error(self, action_name: str, exc: Exception) -> None:
-        self.add(f"{action_name} raised {type(exc).__name__}: {exc}")
+        self.add_finding(f"{action_name} raised {type(exc).__name__}: {exc}")
         self.errors.append(exc)
 
 
 # -- the calls: the same checks twice, blocking and async --------------------------------------
 
 
-def _check_blocking(model: Model, prompt: str, findings: _Findings) -> None:
+def _check_blocking_calls(model: Model, prompt: str, findings: _Findings) -> None:
+    """Call the model in every blocking way and add what is wrong to ``findings``."""
+
     def attempt(action_name: str, action: Callable[[], None]) -> None:
         try:
             action()
@@ -112,10 +113,12 @@ def _check_blocking(model: Model, prompt: str, findings: _Findings) -> None:
             findings.add_error(action_name, exc)
 
     def complete() -> None:
-        findings.extend(_check_response(model.complete_sync(prompt, max_tokens=16)))
+        findings.add_findings(_iter_response_findings(model.complete_sync(prompt, max_tokens=16)))
 
     def stream() -> None:
-        findings.extend(_check_events(list(model.stream_sync(Message.user(prompt), max_tokens=16))))
+        findings.add_findings(
+            _iter_event_findings(list(model.stream_sync(Message.user(prompt), max_tokens=16)))
+        )
 
     def leave_early() -> None:
         with model.stream_sync([Message.user(prompt)], max_tokens=16) as events:
@@ -125,12 +128,12 @@ def _check_blocking(model: Model, prompt: str, findings: _Findings) -> None:
         model.close_sync()
         model.close_sync()
         if not isinstance(model.invoke(prompt, max_tokens=16), Message):
-            findings.add("invoke() returns no Message")
+            findings.add_finding("invoke() returns no Message")
 
     def bind() -> None:
         bound = model.bind_tools([_TOOL], temperature=0)
         if type(bound) is not type(model) or bound is model:
-            findings.add("bind_tools() returns no copy of the model")
+            findings.add_finding("bind_tools() returns no copy of the model")
 
     attempt("complete_sync()", complete)
     attempt("stream_sync()", stream)
@@ -141,18 +144,24 @@ def _check_blocking(model: Model, prompt: str, findings: _Findings) -> None:
     calls = {"complete_sync()": model.complete_sync, "stream_sync()": model.stream_sync}
     for name, call in calls.items():
         for argument, messages in _INVALID_CONVERSATIONS.items():
-            findings.extend(_check_rejection(name, argument, ValueError, partial(call, messages)))
+            findings.add_findings(
+                _collect_rejection_findings(name, argument, ValueError, partial(call, messages))
+            )
         with_unknown_keyword = partial(call, prompt, no_such_keyword=1)
-        findings.extend(
-            _check_rejection(name, "an unknown keyword", TypeError, with_unknown_keyword)
+        findings.add_findings(
+            _collect_rejection_findings(name, "an unknown keyword", TypeError, with_unknown_keyword)
         )
     bind_with_unknown_keyword = partial(model.bind_tools, [], no_such_keyword=1)
-    findings.extend(
-        _check_rejection("bind_tools()", "an unknown keyword", TypeError, bind_with_unknown_keyword)
+    findings.add_findings(
+        _collect_rejection_findings(
+            "bind_tools()", "an unknown keyword", TypeError, bind_with_unknown_keyword
+        )
     )
 
 
-async def _check_async(model: Any, prompt: str, findings: _Findings) -> None:
+async def _check_async_calls(model: Any, prompt: str, findings: _Findings) -> None:
+    """Call the model in every async way and add what is wrong to ``findings``."""
+
     async def attempt(action_name: str, action: Callable[[], Awaitable[None]]) -> None:
         try:
             await action()
@@ -162,17 +171,19 @@ async def _check_async(model: Any, prompt: str, findings: _Findings) -> None:
     async def complete() -> None:
         response = model.complete(prompt, max_tokens=16)
         if inspect.isawaitable(response):
-            findings.extend(_check_response(await response))
+            findings.add_findings(_iter_response_findings(await response))
         else:
-            findings.add("complete() is not async")
+            findings.add_finding("complete() is not async")
 
     async def stream() -> None:
         events = model.stream(Message.user(prompt), max_tokens=16)
         if inspect.iscoroutine(events):
             events.close()
-            findings.add("stream() is a coroutine: it must return an async iterator directly")
+            findings.add_finding(
+                "stream() is a coroutine: it must return an async iterator directly"
+            )
         else:
-            findings.extend(_check_events([event async for event in events]))
+            findings.add_findings(_iter_event_findings([event async for event in events]))
 
     async def leave_early() -> None:
         async with model.stream([Message.user(prompt)], max_tokens=16) as events:
@@ -182,23 +193,25 @@ async def _check_async(model: Any, prompt: str, findings: _Findings) -> None:
         await model.aclose()
         await model.close()
         if not isinstance(await model.ainvoke(prompt, max_tokens=16), Message):
-            findings.add("ainvoke() returns no Message")
+            findings.add_finding("ainvoke() returns no Message")
 
     await attempt("complete()", complete)
     await attempt("stream()", stream)
     calls: dict[str, Callable[..., Any]] = {"complete()": model.complete, "stream()": model.stream}
     for name, call in calls.items():
         for argument, messages in _INVALID_CONVERSATIONS.items():
-            findings.extend(
-                await _check_rejection_async(name, argument, ValueError, partial(call, messages))
+            findings.add_findings(
+                await _collect_rejection_findings_async(
+                    name, argument, ValueError, partial(call, messages)
+                )
             )
     if isinstance(model, Model):
         await attempt("leaving a stream early", leave_early)
         await attempt("a call after aclose() and close()", close_and_call_again)
         for name, call in calls.items():
             with_unknown_keyword = partial(call, prompt, no_such_keyword=1)
-            findings.extend(
-                await _check_rejection_async(
+            findings.add_findings(
+                await _collect_rejection_findings_async(
                     name, "an unknown keyword", TypeError, with_unknown_keyword
                 )
             )
@@ -213,7 +226,8 @@ _TOOL: Final = {
 # -- the rules of the contract -----------------------------------------------------------------
 
 
-def _check_response(response: Any) -> Iterator[str]:
+def _iter_response_findings(response: Any) -> Iterator[str]:
+    """Yield what is wrong with a complete response."""
     if not isinstance(response, ModelResponse):
         yield f"a response is {type(response).__name__}, not ModelResponse"
         return
@@ -231,7 +245,8 @@ def _check_response(response: Any) -> Iterator[str]:
         yield f"two tool calls of one response have the same id: {call_ids}"
 
 
-def _check_events(events: Sequence[Any]) -> Iterator[str]:
+def _iter_event_findings(events: Sequence[Any]) -> Iterator[str]:
+    """Yield what is wrong with the events of a stream."""
     wrong_types = [event for event in events if not isinstance(event, ModelChunkEvent)]
     if wrong_types or not events:
         yield f"a stream yields {type(wrong_types[0]).__name__ if wrong_types else 'nothing'}"
@@ -247,7 +262,7 @@ def _check_events(events: Sequence[Any]) -> Iterator[str]:
     if response is None:
         yield "the last event has no response"
         return
-    findings = list(_check_response(response))
+    findings = list(_iter_response_findings(response))
     if findings:
         yield from (f"the streamed response: {finding}" for finding in findings)
         return
@@ -266,23 +281,27 @@ def _check_events(events: Sequence[Any]) -> Iterator[str]:
             yield f"an event before the last one has {name}"
 
 
-def _check_rejection(
-    call: str, argument: str, error_type: type[Exception], action: Callable[[], Any]
+def _collect_rejection_findings(
+    call_name: str, argument_name: str, error_type: type[Exception], make_call: Callable[[], Any]
 ) -> list[str]:
+    """Make a call with an invalid argument; return a finding unless it raises ``error_type``."""
     try:
-        result = action()
+        result = make_call()
         if isinstance(result, Iterator):
             next(result, None)
     except Exception as exc:  # noqa: BLE001  # every exception is a finding
-        return _check_error_type(call, argument, error_type, exc)
-    return [f"{call} does not reject {argument} with {_add_article(error_type)}"]
+        return _collect_error_type_findings(call_name, argument_name, error_type, exc)
+    return [
+        f"{call_name} does not reject {argument_name} with {_format_type_with_article(error_type)}"
+    ]
 
 
-async def _check_rejection_async(
-    call: str, argument: str, error_type: type[Exception], action: Callable[[], Any]
+async def _collect_rejection_findings_async(
+    call_name: str, argument_name: str, error_type: type[Exception], make_call: Callable[[], Any]
 ) -> list[str]:
+    """Do as :func:`_collect_rejection_findings`, for an async call."""
     try:
-        result = action()
+        result = make_call()
         if inspect.isawaitable(result):
             await result
         elif isinstance(result, AsyncIterator):
@@ -290,19 +309,23 @@ async def _check_rejection_async(
             if isinstance(result, AsyncGenerator):
                 await result.aclose()
     except Exception as exc:  # noqa: BLE001  # every exception is a finding
-        return _check_error_type(call, argument, error_type, exc)
-    return [f"{call} does not reject {argument} with {_add_article(error_type)}"]
-
-
-def _check_error_type(
-    call: str, argument: str, error_type: type[Exception], exc: Exception
-) -> list[str]:
-    if isinstance(exc, error_type):
-        return []
+        return _collect_error_type_findings(call_name, argument_name, error_type, exc)
     return [
-        f"{call} rejects {argument} with {_add_article(type(exc))}, not {_add_article(error_type)}"
+        f"{call_name} does not reject {argument_name} with {_format_type_with_article(error_type)}"
     ]
 
 
-def _add_article(error_type: type[Exception]) -> str:
+def _collect_error_type_findings(
+    call_name: str, argument_name: str, error_type: type[Exception], exc: Exception
+) -> list[str]:
+    """Return a finding if the call raised another type of error than ``error_type``."""
+    if isinstance(exc, error_type):
+        return []
+    return [
+        f"{call_name} rejects {argument_name} with {_format_type_with_article(type(exc))}, not "
+        f"{_format_type_with_article(error_type)}"
+    ]
+
+
+def _format_type_with_article(error_type: type[Exception]) -> str:
     return f"{'an' if error_type.__name__[0] in 'AEIOU' else 'a'} {error_type.__name__}"

@@ -8,7 +8,7 @@ function runs.
 from __future__ import annotations
 
 from locus.tools.context import ToolContext
-from locus.tools.decorator import as_tool, tool
+from locus.tools.decorator import convert_to_tool, tool
 from locus.tools.errors import ToolArgumentsError
 from locus.tools.function_tool import FunctionTool
 from locus.tools.result_renderer import render_result
@@ -17,7 +17,7 @@ __all__ = [
     "FunctionTool",
     "ToolArgumentsError",
     "ToolContext",
-    "as_tool",
+    "convert_to_tool",
     "render_result",
     "tool",
 ]

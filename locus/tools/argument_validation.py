@@ -20,14 +20,14 @@ from locus.core.errors import ConfigurationError
 from locus.core.structured.issue_messages import describe_unknown_name
 from locus.core.structured.object_nodes import ObjectField
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
-from locus.core.structured.strict_schema import to_strict_schema
+from locus.core.structured.strict_schema import convert_to_strict_schema
 from locus.core.structured.type_node import TypeNode
 from locus.core.structured.validation import ValidationContext, join_path
 from locus.tools.errors import ToolArgumentsError
-from locus.tools.msgspec_hints import build_msgspec_hint
+from locus.tools.fast_validation_hint import build_msgspec_hint
 
 
-class _InvalidArguments(Exception):
+class _InvalidArgumentsError(Exception):
     """The fast path found something wrong, and does not say what."""
 
 
@@ -69,7 +69,7 @@ class ArgumentsValidator:
         set_attribute = object.__setattr__
         set_attribute(self, "_struct_type", struct_type)
         set_attribute(self, "_struct_members", members)
-        converters = {field.name: _make_converter(field.node) for field in other_fields}
+        converters = {field.name: _make_argument_converter(field.node) for field in other_fields}
         set_attribute(self, "_converters", converters)
         required_names = frozenset(field.name for field in other_fields if field.required)
         set_attribute(self, "_required_names", required_names)
@@ -78,7 +78,7 @@ class ArgumentsValidator:
         """Build the JSON Schema of the object that holds the arguments.
 
         :param strict: build it in the strict subset that OpenAI enforces.
-        :raises ConfigurationError: the subset cannot express one of the arguments.
+        :raises ConfigurationError: if the subset cannot express one of the arguments.
         """
         if strict and self.extra_node is not None:
             raise ConfigurationError(
@@ -95,56 +95,59 @@ class ArgumentsValidator:
             "required": [field.name for field in self.fields if field.required],
             "additionalProperties": extra,
         }
-        if definitions := defs.collect_used(root):
+        if definitions := defs.collect_used_definitions(root):
             root["$defs"] = definitions
-        return to_strict_schema(root, self.tool_name) if strict else root
+        return convert_to_strict_schema(root, self.tool_name) if strict else root
 
-    def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def validate(self, raw_arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Convert the arguments that are present to the types of the parameters.
 
-        :raises ToolArgumentsError: arguments are wrong; the error lists everything that is.
+        :raises ToolArgumentsError: if arguments are wrong; the error lists every issue.
         """
         try:
-            return self._validate_fast(raw)
+            return self._validate_with_msgspec(raw_arguments)
         except (
-            _InvalidArguments,
+            _InvalidArgumentsError,
             msgspec.ValidationError,
             UnicodeError,
             SystemError,
             RecursionError,
         ):
-            return self._validate_with_issues(raw)
+            return self._validate_with_type_tree(raw_arguments)
 
-    def _validate_fast(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        struct = msgspec.convert(raw, self._struct_type)
+    def _validate_with_msgspec(self, raw_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Validate the arguments by one fast call of msgspec, which stops at the first issue."""
+        struct = msgspec.convert(raw_arguments, self._struct_type)
         values = {}
-        for name, value in raw.items():
+        for name, value in raw_arguments.items():
             if member := self._struct_members.get(name):
                 values[name] = getattr(struct, member)
             elif converter := self._converters.get(name):
                 values[name] = converter(value)
             else:
-                raise _InvalidArguments
+                raise _InvalidArgumentsError
         if not self._required_names <= values.keys():
-            raise _InvalidArguments
+            raise _InvalidArgumentsError
         return values
 
-    def _validate_with_issues(self, raw: Mapping[Any, Any]) -> dict[str, Any]:
-        if not isinstance(raw, Mapping):
+    def _validate_with_type_tree(self, raw_arguments: Mapping[Any, Any]) -> dict[str, Any]:
+        """Validate the arguments by the type tree, which records every issue."""
+        if not isinstance(raw_arguments, Mapping):
             raise ToolArgumentsError.from_issues(
-                self.tool_name, [f"the arguments have to be an object, not {type(raw).__name__}"]
+                self.tool_name,
+                [f"the arguments have to be an object, not {type(raw_arguments).__name__}"],
             )
         ctx = ValidationContext(lossless=True)
         values = {}
         for field in self.fields:
-            if field.name in raw:
+            if field.name in raw_arguments:
                 values[field.name] = _validate_argument(
-                    field.node, raw[field.name], field.name, ctx
+                    field.node, raw_arguments[field.name], field.name, ctx
                 )
             elif field.required:
                 ctx.add_issue(field.name, "required, but missing")
         known_names = [field.name for field in self.fields]
-        for name in raw:
+        for name in raw_arguments:
             if name in values:
                 continue
             is_identifier = isinstance(name, str) and name.isidentifier()
@@ -152,37 +155,40 @@ class ArgumentsValidator:
             if self.extra_node is None or not isinstance(name, str) or name in self.reserved_names:
                 ctx.add_issue(path, describe_unknown_name(str(name), known_names, "argument"))
             else:
-                values[name] = _validate_argument(self.extra_node, raw[name], path, ctx)
+                values[name] = _validate_argument(self.extra_node, raw_arguments[name], path, ctx)
         if ctx.issues:
             raise ToolArgumentsError.from_issues(self.tool_name, map(str, ctx.issues))
         return values
 
 
-def _make_converter(node: TypeNode) -> Callable[[Any], Any]:
+def _make_argument_converter(node: TypeNode) -> Callable[[Any], Any]:
+    """Make the function that validates an argument which msgspec cannot validate alone."""
+
     def convert(raw: Any) -> Any:
         ctx = ValidationContext(lossless=True)
         value = _validate_argument(node, raw, "", ctx)
         if ctx.issues:
-            raise _InvalidArguments
+            raise _InvalidArgumentsError
         return value
 
     return convert
 
 
 def _validate_argument(node: TypeNode, raw: Any, path: str, ctx: ValidationContext) -> Any:
+    """Copy and validate one argument; issues are recorded in ``ctx``."""
     issues_before = len(ctx.issues)
     try:
-        json_value = copy_json(raw, path, ctx)
+        json_value = copy_json_value(raw, path, ctx)
         return node.validate(json_value, path, ctx) if len(ctx.issues) == issues_before else None
     except RecursionError:
         return ctx.add_issue(path, "nested too deeply")
 
 
-def copy_json(raw: Any, path: str, ctx: ValidationContext) -> Any:
+def copy_json_value(raw: Any, path: str, ctx: ValidationContext) -> Any:
     """Copy a JSON value, with builtin dictionaries and lists, so that the tool may change it.
 
-    A hook may have added values that JSON has no form for. NaN, infinity and keys that are not
-    strings are recorded as issues here; the type tree rejects the others.
+    A hook may have added values that cannot be represented in JSON. NaN, infinity and keys that are
+    not strings are recorded as issues here; the type tree rejects the others.
     """
     if isinstance(raw, Mapping):
         copy = {}
@@ -190,10 +196,10 @@ def copy_json(raw: Any, path: str, ctx: ValidationContext) -> Any:
             if not isinstance(name, str):
                 ctx.add_issue(path, f"the keys of an object have to be strings, not {name!r}")
             else:
-                copy[name] = copy_json(value, join_path(path, name), ctx)
+                copy[name] = copy_json_value(value, join_path(path, name), ctx)
         return copy
     if isinstance(raw, (list, tuple)):
-        return [copy_json(value, f"{path}[{i}]", ctx) for i, value in enumerate(raw)]
+        return [copy_json_value(value, f"{path}[{i}]", ctx) for i, value in enumerate(raw)]
     if isinstance(raw, float) and not math.isfinite(raw):
-        ctx.add_issue(path, f"JSON has no {raw}")
+        ctx.add_issue(path, f"{raw} cannot be represented in JSON")
     return raw

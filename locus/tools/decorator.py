@@ -56,24 +56,24 @@ def tool(
     :param timeout: how long a call may take, in seconds.
     :param strict: let the provider enforce the schema, if it can (OpenAI's strict mode). The model
         then passes every argument, also one that has a default.
-    :raises ConfigurationError: a model could not call the function; the error names the parameter
-        and the reason.
-    :raises TypeError: ``function`` is not a function.
+    :raises ConfigurationError: if a model could not call the function; the error names the
+        parameter and the reason.
+    :raises TypeError: if ``function`` is not a function.
     """
 
     def decorate(function: Callable[..., Any]) -> FunctionTool[..., Any]:
-        function = _check_function(function)
+        function = _normalize_function(function)
         tool_name = _get_function_name(function) if name is None else name
         return FunctionTool(function, tool_name, description, idempotent, timeout, strict)
 
     return decorate if function is None else decorate(function)
 
 
-def as_tool(tool_like: Any) -> FunctionTool[..., Any]:
+def convert_to_tool(tool_like: Any) -> FunctionTool[..., Any]:
     """Convert a function to a tool; a tool is returned as it is.
 
-    :raises TypeError: ``tool_like`` is neither.
-    :raises ConfigurationError: a model could not call the function.
+    :raises TypeError: if ``tool_like`` is neither.
+    :raises ConfigurationError: if a model could not call the function.
     """
     if isinstance(tool_like, Mapping):
         raise TypeError(
@@ -89,7 +89,8 @@ def as_tool(tool_like: Any) -> FunctionTool[..., Any]:
     return tool_like
 
 
-def _check_function(function: Any) -> Callable[..., Any]:
+def _normalize_function(function: Any) -> Callable[..., Any]:
+    """Return the function of a ``staticmethod``; raise for what cannot become a tool."""
     if isinstance(function, FunctionTool):
         raise TypeError(
             f"{function.name!r} is a tool already; attrs.evolve(tool, name=…) makes one with other "
@@ -111,6 +112,7 @@ def _check_function(function: Any) -> Callable[..., Any]:
 
 
 def _get_function_name(function: Any) -> str:
+    """Return the name of a function, or of the function inside a partial."""
     while hasattr(function, "func"):  # a partial
         function = function.func
     name = getattr(function, "__name__", None)

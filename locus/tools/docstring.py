@@ -103,15 +103,16 @@ class _DocstringParser:
     arguments: dict[str, str] = attrs.Factory(dict)
 
     def parse(self) -> None:
+        """Parse all lines into ``description_lines`` and ``arguments``."""
         while self.index < len(self.lines):
             line = self.lines[self.index]
-            if title := self._get_underlined_title(self.index):
+            if title := self._find_underlined_title(self.index):
                 self._parse_section(title, self._take_numpy_section())
             elif (match := _GOOGLE_TITLE.match(line)) and _is_section_title(match["title"]):
-                section_lines = self._take_indented(len(match["indent"]))
+                section_lines = self._take_indented_block(len(match["indent"]))
                 self._parse_section(match["title"].lower(), section_lines)
             elif match := _SPHINX_FIELD.match(line):
-                self._parse_field(match)
+                self._parse_sphinx_field(match)
             else:
                 self.description_lines.append(line)
                 self.index += 1
@@ -121,11 +122,12 @@ class _DocstringParser:
         if title in _ARGUMENT_SECTIONS:
             is_underlined = not lines[0].rstrip().endswith(":")
             item_pattern = _NUMPY_ITEM if is_underlined else _GOOGLE_ITEM
-            self._parse_items(lines[1 + is_underlined :], item_pattern)
+            self._parse_argument_items(lines[1 + is_underlined :], item_pattern)
         elif title not in _OMITTED_SECTIONS:
             self.description_lines += lines
 
-    def _parse_items(self, lines: list[str], item_pattern: re.Pattern[str]) -> None:
+    def _parse_argument_items(self, lines: list[str], item_pattern: re.Pattern[str]) -> None:
+        """Parse the lines of a section into descriptions of arguments."""
         margin = min((_measure_indent(line) for line in lines if line.strip()), default=0)
         names: list[str] = []
         for line in lines:
@@ -133,29 +135,30 @@ class _DocstringParser:
             match = item_pattern.match(line.strip()) if is_at_margin else None
             if match and line.strip():
                 names = [name.strip(" \t*") for name in match["names"].split(",")]
-                self._add_text(names, match.groupdict().get("text") or "")
+                self._add_argument_text(names, match.groupdict().get("text") or "")
             else:
-                self._add_text(names, line)
+                self._add_argument_text(names, line)
 
-    def _parse_field(self, match: re.Match[str]) -> None:
-        first, *rest = self._take_indented(len(match["indent"]))
+    def _parse_sphinx_field(self, match: re.Match[str]) -> None:
+        """Parse a field such as ``:param x: text``, with the indented lines after it."""
+        first, *rest = self._take_indented_block(len(match["indent"]))
         field_type = match["type"].lower()
         if field_type in _ARGUMENT_FIELDS and match["subject"]:
             name = match["subject"].split()[-1].strip("*")  # a type may precede the name
-            self._add_text([name], match["text"])
+            self._add_argument_text([name], match["text"])
             for line in rest:
-                self._add_text([name], line)
+                self._add_argument_text([name], line)
         elif field_type not in _OMITTED_FIELDS:
             self.description_lines += [first, *rest]
 
-    def _add_text(self, names: list[str], text: str) -> None:
+    def _add_argument_text(self, names: list[str], text: str) -> None:
         """Add text to the descriptions of these arguments."""
         for name in names:
             if name in self.argument_names:
                 description = f"{self.arguments.get(name, '')} {text.strip()}".strip()
                 self.arguments |= {name: description} if description else {}
 
-    def _take_indented(self, indent: int) -> list[str]:
+    def _take_indented_block(self, indent: int) -> list[str]:
         """Take this line, and the lines after it that are indented further."""
         start = self.index
         self.index += 1
@@ -170,12 +173,12 @@ class _DocstringParser:
         """Take the lines up to the next underlined title."""
         start = self.index
         self.index += 2
-        while self.index < len(self.lines) and not self._get_underlined_title(self.index):
+        while self.index < len(self.lines) and not self._find_underlined_title(self.index):
             self.index += 1
         return self.lines[start : self.index]
 
-    def _get_underlined_title(self, index: int) -> str | None:
-        """The title on this line, if the next line underlines it."""
+    def _find_underlined_title(self, index: int) -> str | None:
+        """Return the title on this line; None if the next line does not underline it."""
         title = self.lines[index].strip().lower()
         underline = self.lines[index + 1].strip() if index + 1 < len(self.lines) else ""
         is_underlined = len(underline) >= 3 and not underline.strip("-")

@@ -24,7 +24,7 @@ class ToolArgumentsError(LocusError, ValueError):
 
     @classmethod
     def from_issues(cls, tool_name: str, issues: Iterable[str]) -> ToolArgumentsError:
-        """The error for arguments with these issues."""
+        """Make the error for arguments with these issues."""
         issues = tuple(issues)
         omitted = len(issues) - _MAX_LISTED_ISSUES
         more = f"; and {omitted} more" if omitted > 0 else ""

@@ -18,11 +18,11 @@ class FrozenList(list[T]):
 
     __slots__ = ()
 
-    def _raise_immutable(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _raise_immutable_error(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("this list is immutable; make a copy with list(...) and change that")
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _raise_immutable
-    append = extend = insert = pop = remove = clear = sort = reverse = _raise_immutable
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _raise_immutable_error
+    append = extend = insert = pop = remove = clear = sort = reverse = _raise_immutable_error
 
     def __reduce__(self) -> tuple[type[FrozenList[T]], tuple[list[T]]]:
         return FrozenList, (list(self),)
@@ -31,10 +31,10 @@ class FrozenList(list[T]):
         return self
 
 
-def freeze_schema(value: Any) -> Any:
+def freeze_schema(schema: Any) -> Any:
     """Copy a schema, with immutable dictionaries and lists."""
-    if isinstance(value, Mapping):
-        return FrozenDict({name: freeze_schema(member) for name, member in value.items()})
-    if isinstance(value, (list, tuple)):
-        return FrozenList(freeze_schema(item) for item in value)
-    return value
+    if isinstance(schema, Mapping):
+        return FrozenDict({name: freeze_schema(member) for name, member in schema.items()})
+    if isinstance(schema, (list, tuple)):
+        return FrozenList(freeze_schema(item) for item in schema)
+    return schema

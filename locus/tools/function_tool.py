@@ -56,8 +56,8 @@ def _check_timeout(tool: FunctionTool[..., Any], _: Any, timeout: float | None) 
         )
 
 
-def _allow_none(description: str | None) -> str:
-    """Tell type checkers that None may be passed; the docstring's description replaces it later."""
+def _accept_missing_description(description: str | None) -> str:
+    """Return the description unchanged; tells type checkers that None may be passed."""
     return description  # type: ignore[return-value]
 
 
@@ -76,12 +76,12 @@ class FunctionTool(Generic[P, R]):
     :param strict: the provider enforces the schema (OpenAI's strict mode).
     :ivar parameters: the JSON Schema of the arguments.
     :ivar is_async: the function is an ``async def``.
-    :raises ConfigurationError: a model could not call the function; the error says why.
+    :raises ConfigurationError: if a model could not call the function; the error says why.
     """
 
     function: Callable[P, R]
     name: str = attrs.field(validator=_check_name)
-    description: str = attrs.field(default=None, converter=_allow_none)
+    description: str = attrs.field(default=None, converter=_accept_missing_description)
     idempotent: bool = attrs.field(default=False, validator=validate_bool)
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
     strict: bool = attrs.field(default=False, validator=validate_bool)
@@ -119,9 +119,9 @@ class FunctionTool(Generic[P, R]):
             _validator=validator,
             _schema=FrozenDict(type="function", function=FrozenDict(function_schema)),
         )
-        self._copy_metadata(self.function)
+        self._copy_function_metadata(self.function)
 
-    def _copy_metadata(self, function: Callable[..., Any]) -> None:
+    def _copy_function_metadata(self, function: Callable[..., Any]) -> None:
         """Copy what ``help``, ``inspect.signature`` and editors read about a function."""
         for name in ("__module__", "__qualname__"):
             self.__dict__[name] = getattr(function, name, None)
@@ -134,7 +134,7 @@ class FunctionTool(Generic[P, R]):
         return self.function(*args, **kwargs)
 
     def to_openai_schema(self) -> Mapping[str, Any]:
-        """The tool's schema in OpenAI's format, which every model accepts."""
+        """Return the tool's schema in OpenAI's format, which every model accepts."""
         return self._schema
 
     def bind(
@@ -147,8 +147,9 @@ class FunctionTool(Generic[P, R]):
 
         :param arguments: the model's arguments, as decoded JSON.
         :param context: for the parameters that are a :class:`ToolContext`.
-        :raises ToolArgumentsError: arguments are wrong; the text lists everything for the model.
-        :raises TypeError: the function requires a context, or it is a method without its object.
+        :raises ToolArgumentsError: if arguments are wrong; the text lists every issue for the
+            model.
+        :raises TypeError: if the function requires a context, or is a method without its object.
         """
         keyword_arguments = self._validator.validate(arguments)
         if self._signature.context_parameters:
@@ -164,15 +165,15 @@ class FunctionTool(Generic[P, R]):
         return keyword_arguments
 
     def bind_call(self, call: ToolCall, context: ToolContext | None = None) -> dict[str, Any]:
-        """:meth:`bind` for a model's tool call, whose arguments may be malformed.
+        """Validate and convert the arguments of a model's tool call, which may be malformed.
 
         An empty text means that there are no arguments: some models write nothing for a tool
         without parameters. Without ``context``, one is made that has the call's id and name only.
 
-        :raises ToolArgumentsError: as for :meth:`bind`, or the arguments are not a JSON object.
+        :raises ToolArgumentsError: if arguments are wrong, or are not a JSON object.
         """
         if call.malformed_arguments and not call.malformed_arguments.isspace():
-            raise _make_malformed_error(self.name, call.malformed_arguments)
+            raise _make_malformed_arguments_error(self.name, call.malformed_arguments)
         if context is None and self._signature.context_parameters:
             context = ToolContext(call.id, call.name)
         return self.bind(call.arguments, context)
@@ -191,7 +192,7 @@ class FunctionTool(Generic[P, R]):
         method = MethodType(self.function, instance)
         signature = attrs.evolve(self._signature, is_unbound_method=False)
         bound.__dict__.update(self.__dict__, function=method, _signature=signature)
-        bound._copy_metadata(method)
+        bound._copy_function_metadata(method)
         return bound
 
     def __copy__(self) -> FunctionTool[P, R]:
@@ -205,7 +206,7 @@ class FunctionTool(Generic[P, R]):
         if not isinstance(self.function, FunctionType):
             return _rebuild_tool, (self.function, *settings)
         module, qualname = self.function.__module__, self.function.__qualname__
-        if _unwrap_tool(_look_up(module, qualname)) is not self.function:
+        if _unwrap_tool(_find_imported_object(module, qualname)) is not self.function:
             raise pickle.PicklingError(
                 f"tool {self.name!r} cannot be pickled: its function cannot be imported as "
                 f"{module}.{qualname}"
@@ -220,8 +221,8 @@ class FunctionTool(Generic[P, R]):
         return f"<tool {self.name}{signature}>"
 
 
-def _make_malformed_error(tool_name: str, text: str) -> ToolArgumentsError:
-    """The error for arguments that are not a JSON object, or that are nested too deep."""
+def _make_malformed_arguments_error(tool_name: str, text: str) -> ToolArgumentsError:
+    """Make the error for arguments that are not a JSON object, or that are nested too deeply."""
     problem = "not a JSON object"
     try:
         value = msgspec.json.decode(text)
@@ -232,7 +233,7 @@ def _make_malformed_error(tool_name: str, text: str) -> ToolArgumentsError:
     except RecursionError:
         is_too_deep = True
     if is_too_deep:
-        problem, reason = "nested too deep", f"more than {MAX_DEPTH} levels"
+        problem, reason = "nested too deeply", f"more than {MAX_DEPTH} levels"
     excerpt = text if len(text) <= 200 else f"{text[:200]}…"
     return ToolArgumentsError(
         f"{tool_name} was not run, because its arguments are {problem} ({reason}): {excerpt}",
@@ -244,8 +245,8 @@ def _make_malformed_error(tool_name: str, text: str) -> ToolArgumentsError:
 # Pickling. If the function was decorated, its name in the module refers to the tool.
 
 
-def _look_up(module: str, qualname: str) -> Any:
-    """The object with this name in a module that is imported already; None if there is none."""
+def _find_imported_object(module: str, qualname: str) -> Any:
+    """Return the object with this name in a module that is already imported, or None."""
     value: Any = sys.modules.get(module)
     for name in qualname.split("."):
         value = getattr(value, name, None)
@@ -253,15 +254,17 @@ def _look_up(module: str, qualname: str) -> Any:
 
 
 def _unwrap_tool(value: Any) -> Any:
+    """Return the function of a tool; any other value as it is."""
     return value.function if isinstance(value, FunctionTool) else value
 
 
 def _import_tool(module: str, qualname: str, *settings: Any) -> FunctionTool[..., Any]:
+    """Unpickle a tool whose function can be imported by name."""
     __import__(module)
-    return _rebuild_tool(_look_up(module, qualname), *settings)
+    return _rebuild_tool(_find_imported_object(module, qualname), *settings)
 
 
 def _rebuild_tool(value: Any, *settings: Any) -> FunctionTool[..., Any]:
-    """The tool of a function, or ``value`` itself if it is an equal tool."""
+    """Unpickle a tool; return ``value`` itself if it is an equal tool."""
     rebuilt = FunctionTool(_unwrap_tool(value), *settings)
     return value if value == rebuilt else rebuilt

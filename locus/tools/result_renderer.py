@@ -1,6 +1,6 @@
 """Render a tool's result as text for the model: a string as it is, any other value as JSON.
 
-A value that JSON has no form for is an error; its ``repr`` is never used instead.
+A value that cannot be represented in JSON is an error; its ``repr`` is never used instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from locus.core.structured.issue_messages import describe_exception
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
-def render_result(value: Any) -> str:
+def render_result(result: Any) -> str:
     """Render a tool's result as text.
 
     A string stays as it is. JSON is written for numbers, ``None``, lists, tuples, sets, mappings,
@@ -30,14 +30,14 @@ def render_result(value: Any) -> str:
     and infinity become null. An unpaired surrogate, which UTF-8 cannot encode, becomes U+FFFD. Keys
     become strings, ``None`` and ``True`` as in ``json.dumps``: ``null`` and ``true``.
 
-    :raises TypeError: JSON has no form for the value, two of its keys are the same in JSON, or the
-        value's own code raised an exception; the message names the type.
+    :raises TypeError: if the value cannot be represented in JSON, if two of its keys are the same
+        in JSON, or if the value's own code raises an exception; the message names the type.
     """
     try:
-        if isinstance(value, str):
-            text = str.__str__(value)
+        if isinstance(result, str):
+            text = str.__str__(result)
         else:
-            text = _encode_json(_convert_classes(value))
+            text = _encode_json(_convert_class_instances(result))
         return text if text.isascii() else _repair_surrogates(text)
     except RecursionError:
         reason = "it is nested too deeply, or contains itself"
@@ -45,16 +45,17 @@ def render_result(value: Any) -> str:
     except Exception as exc:  # noqa: BLE001 - the value's own code may raise anything
         reason, cause = describe_exception(exc), exc
     raise TypeError(
-        f"a tool's result of type {type(value).__name__} cannot be written as JSON: {reason}; "
-        "return a string, or a value that JSON has a form for"
+        f"a tool's result of type {type(result).__name__} cannot be written as JSON: {reason}; "
+        "return a string, or a value that can be represented in JSON"
     ) from cause
 
 
 def _encode_json(value: Any) -> str:
+    """Encode a value as JSON, with unpaired surrogates replaced."""
     try:
-        return msgspec.json.encode(value, enc_hook=_convert_unknown).decode()
+        return msgspec.json.encode(value, enc_hook=_convert_unknown_type).decode()
     except UnicodeEncodeError:  # there is an unpaired surrogate in it
-        builtins = msgspec.to_builtins(value, enc_hook=_convert_unknown, str_keys=True)
+        builtins = msgspec.to_builtins(value, enc_hook=_convert_unknown_type, str_keys=True)
         return msgspec.json.encode(_repair_all_surrogates(builtins)).decode()
 
 
@@ -78,7 +79,7 @@ def _repair_surrogates(text: str) -> str:
     return text
 
 
-def _convert_classes(value: Any) -> Any:
+def _convert_class_instances(value: Any) -> Any:
     """Convert attrs classes and dataclasses in a value to dictionaries.
 
     msgspec converts them too, but it sorts the fields of attrs classes, leaves out fields whose
@@ -89,21 +90,22 @@ def _convert_classes(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         if all(type(key) is str for key in value):
-            return {key: _convert_classes(item) for key, item in value.items()}
+            return {key: _convert_class_instances(item) for key, item in value.items()}
         return _build_unique_dict(
-            (_convert_key(key), _convert_classes(item)) for key, item in value.items()
+            (_convert_key_to_text(key), _convert_class_instances(item))
+            for key, item in value.items()
         )
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_convert_classes(item) for item in value]
+        return [_convert_class_instances(item) for item in value]
     if cls is not type and not hasattr(cls, "__pydantic_serializer__"):
         if attrs.has(cls):
-            return _convert_fields(value, attrs.fields(cls))
+            return _convert_fields_to_dict(value, attrs.fields(cls))
         if dataclasses.is_dataclass(cls):
-            return _convert_fields(value, dataclasses.fields(cls))
+            return _convert_fields_to_dict(value, dataclasses.fields(cls))
     return value
 
 
-def _convert_key(key: Any) -> str:
+def _convert_key_to_text(key: Any) -> str:
     """Convert a key to a string; ``None``, ``True`` and ``False`` as ``json.dumps`` does."""
     if isinstance(key, str):
         return str.__str__(key)
@@ -123,12 +125,17 @@ def _build_unique_dict(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _convert_fields(value: Any, fields: Iterable[Any]) -> dict[str, Any]:
+def _convert_fields_to_dict(value: Any, fields: Iterable[Any]) -> dict[str, Any]:
+    """Convert an object to a dictionary of its fields that have a value."""
     names = (field.name for field in fields)
-    return {name: _convert_classes(getattr(value, name)) for name in names if hasattr(value, name)}
+    return {
+        name: _convert_class_instances(getattr(value, name))
+        for name in names
+        if hasattr(value, name)
+    }
 
 
-def _convert_unknown(value: Any) -> Any:
+def _convert_unknown_type(value: Any) -> Any:
     """Convert a value of a type that msgspec does not know to one that it knows."""
     for cls in (str, int, float):  # a value of a subclass, such as numpy's float64
         if isinstance(value, cls):
@@ -136,11 +143,11 @@ def _convert_unknown(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return _convert_classes(dict(value))
+        return _convert_class_instances(dict(value))
     if isinstance(value, (AbstractSet, deque, range)):
-        return _convert_classes(list(value))
+        return _convert_class_instances(list(value))
     if hasattr(type(value), "__pydantic_serializer__"):
         return type(value).__pydantic_serializer__.to_python(value, mode="json")
     if not isinstance(value, type) and callable(to_list := getattr(value, "tolist", None)):
         return to_list()
-    raise TypeError(f"there is no form for {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} is not supported")

@@ -1,8 +1,8 @@
 """Inspect the signature of a function that becomes a tool: types, defaults, descriptions.
 
 A function that a model could not call, or could call wrongly, is rejected here, when the tool is
-defined: parameters without a name, types that JSON has no form for, types that are not defined. The
-keywords that a ``functools.partial`` has fixed are hidden from the model.
+defined: parameters without a name, types that cannot be represented in JSON, types that are not
+defined. The keywords that a ``functools.partial`` has fixed are hidden from the model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.class_fields import build_default_metadata
+from locus.core.structured.class_fields import build_default_keyword
 from locus.core.structured.object_nodes import ObjectField
 from locus.core.structured.schema_definitions import Schema
 from locus.core.structured.type_node import TypeNode
@@ -54,40 +54,42 @@ class ToolSignature:
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
-    """Whether the function is an ``async def``; any other may still return an awaitable."""
-    return inspect.iscoroutinefunction(_get_body(function))
+    """Return whether the function is an ``async def``; any other may still return an awaitable."""
+    return inspect.iscoroutinefunction(_unwrap_callable(function))
 
 
 def inspect_signature(function: Callable[..., Any], tool_name: str) -> ToolSignature:
     """Inspect the signature of a function.
 
-    :param tool_name: how errors call the tool.
-    :raises ConfigurationError: a model cannot call the function; the error names the parameter and
-        the reason.
+    :param tool_name: the tool's name in errors.
+    :raises ConfigurationError: if a model cannot call the function; the error names the parameter
+        and the reason.
     """
-    body = _get_body(function)
+    body = _unwrap_callable(function)
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise ConfigurationError(f"tool {tool_name!r} yields; a tool has to return its one result")
     parameters = _get_parameters(function, tool_name)
     is_unbound_method = _is_unbound_method(function, parameters, tool_name)
-    fixed_names = _get_fixed_names(function)
-    parameters = [p for p in parameters[is_unbound_method:] if p.name not in fixed_names]
-    hints = {p.name: _get_hint(p, body, tool_name) for p in parameters}
-    contexts = [p for p in parameters if _is_context(hints[p.name], p.name, tool_name)]
+    partial_keywords = _get_partial_keywords(function)
+    parameters = [p for p in parameters[is_unbound_method:] if p.name not in partial_keywords]
+    hints = {p.name: _resolve_parameter_hint(p, body, tool_name) for p in parameters}
+    contexts = [p for p in parameters if _is_context_parameter(hints[p.name], p.name, tool_name)]
     arguments = [p for p in parameters if p not in contexts]
-    nodes = _build_nodes(
+    nodes = _build_argument_nodes(
         {p.name: _add_none_to_hint(p, hints[p.name]) for p in arguments}, tool_name
     )
     docstring = parse_docstring(inspect.getdoc(get_documented_object(function)), nodes.keys())
     return ToolSignature(
         fields=tuple(
-            _build_field(p, nodes[p.name], docstring) for p in arguments if p.kind != p.VAR_KEYWORD
+            _build_argument_field(p, nodes[p.name], docstring)
+            for p in arguments
+            if p.kind != p.VAR_KEYWORD
         ),
         extra_node=next((nodes[p.name] for p in arguments if p.kind == p.VAR_KEYWORD), None),
         reserved_names=(
             _get_parameter_names(function)
             | _get_parameter_names(inspect.unwrap(body))
-            | fixed_names
+            | partial_keywords
         ),
         context_parameters=tuple(p.name for p in contexts),
         requires_context=any(p.default is p.empty for p in contexts),
@@ -99,8 +101,8 @@ def inspect_signature(function: Callable[..., Any], tool_name: str) -> ToolSigna
 # The function itself, without partials, methods and wrappers.
 
 
-def _get_body(function: Any) -> Any:
-    """The function inside partials and methods; for other callable objects, ``__call__``."""
+def _unwrap_callable(function: Any) -> Any:
+    """Return the function inside partials and methods; ``__call__`` of other callable objects."""
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function):
@@ -109,7 +111,7 @@ def _get_body(function: Any) -> Any:
 
 
 def get_documented_object(function: Any) -> Any:
-    """The object whose docstring describes the function: for a partial, what it wraps."""
+    """Return the object whose docstring describes the function: for a partial, what it wraps."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isroutine(function) or type(function).__call__.__doc__ is None:
@@ -117,8 +119,8 @@ def get_documented_object(function: Any) -> Any:
     return type(function).__call__
 
 
-def _get_fixed_names(function: Any) -> frozenset[str]:
-    """The keywords that partials have fixed."""
+def _get_partial_keywords(function: Any) -> frozenset[str]:
+    """Return the names of the keyword arguments that partials have fixed."""
     names: set[str] = set()
     while isinstance(function, functools.partial):
         names |= function.keywords.keys()
@@ -127,6 +129,7 @@ def _get_fixed_names(function: Any) -> frozenset[str]:
 
 
 def _get_parameters(function: Callable[..., Any], tool_name: str) -> list[inspect.Parameter]:
+    """Return the parameters of a function; a function without a signature is an error."""
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as exc:
@@ -136,6 +139,7 @@ def _get_parameters(function: Callable[..., Any], tool_name: str) -> list[inspec
 
 
 def _get_parameter_names(function: Any) -> frozenset[str]:
+    """Return the names of a function's parameters; none if it has no signature."""
     try:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -143,7 +147,7 @@ def _get_parameter_names(function: Any) -> frozenset[str]:
 
 
 def _is_unbound_method(function: Any, parameters: list[inspect.Parameter], tool_name: str) -> bool:
-    """Whether the function is defined in the body of a class, and takes the object first."""
+    """Return whether the function is defined in a class and takes the object first."""
     class_name = getattr(function, "__qualname__", "").rpartition(".")[0]
     is_local = class_name.endswith("<locals>")
     if not (inspect.isfunction(function) and class_name and not is_local and parameters):
@@ -159,8 +163,8 @@ def _is_unbound_method(function: Any, parameters: list[inspect.Parameter], tool_
 # Types.
 
 
-def _get_hint(parameter: inspect.Parameter, body: Any, tool_name: str) -> Any:
-    """The type hint of a parameter; ``Any`` for one without an annotation."""
+def _resolve_parameter_hint(parameter: inspect.Parameter, body: Any, tool_name: str) -> Any:
+    """Return the type hint of a parameter; ``Any`` if it has no annotation."""
     subject = f"tool {tool_name!r}, parameter {parameter.name!r}"
     _check_parameter(parameter, subject)
     if parameter.annotation is parameter.empty:
@@ -214,7 +218,8 @@ def _check_parameter(parameter: inspect.Parameter, subject: str) -> None:
         )
 
 
-def _is_context(hint: Any, name: str, tool_name: str) -> bool:
+def _is_context_parameter(hint: Any, name: str, tool_name: str) -> bool:
+    """Return whether a parameter gets the :class:`ToolContext`; a mixed type is an error."""
     members = set(_iter_union_members(hint))
     others = members - {ToolContext, type(None)}
     if (ToolContext in members and others) or (others and _contains_context(hint)):
@@ -226,7 +231,7 @@ def _is_context(hint: Any, name: str, tool_name: str) -> bool:
 
 
 def _contains_context(hint: Any) -> bool:
-    """Whether ``ToolContext`` is somewhere inside a type, as in ``list[ToolContext]``."""
+    """Return whether ``ToolContext`` is somewhere inside a type, as in ``list[ToolContext]``."""
     return any(arg is ToolContext or _contains_context(arg) for arg in typing.get_args(hint))
 
 
@@ -253,16 +258,18 @@ def _add_none_to_hint(parameter: inspect.Parameter, hint: Any) -> Any:
     return typing.Optional[hint]  # noqa: UP045  # the hint may be a string, which has no |
 
 
-def _build_nodes(hints: dict[str, Any], tool_name: str) -> dict[str, TypeNode]:
+def _build_argument_nodes(hints: dict[str, Any], tool_name: str) -> dict[str, TypeNode]:
+    """Build the type tree of each argument; errors name the tool."""
     try:
         return build_type_nodes(hints)
     except ConfigurationError as exc:
         raise ConfigurationError(f"tool {tool_name!r}, parameter {exc}") from exc
 
 
-def _build_field(
+def _build_argument_field(
     parameter: inspect.Parameter, node: TypeNode, docstring: ParsedDocstring
 ) -> ObjectField:
+    """Build the field of an argument, with its description and default."""
     required = parameter.default is parameter.empty
     schema_metadata: Schema = {}
     if parameter.name in docstring.arguments:
@@ -271,7 +278,7 @@ def _build_field(
         schema_metadata |= node.schema_metadata
         node = node.node
     if not required:
-        schema_metadata |= build_default_metadata(parameter.default)
+        schema_metadata |= build_default_keyword(parameter.default)
     return ObjectField(
         parameter.name, parameter.name, node, required, schema_metadata=schema_metadata
     )

@@ -20,10 +20,11 @@ from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
 from locus.transport.async_pool import AsyncSender
-from locus.transport.http_call import HttpCall, Signer, is_empty_response, is_empty_stream
-from locus.transport.httpx_compat import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.http_call import HttpCall, is_empty_response, starts_with_empty_response
+from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
 from locus.transport.loop_state import MAX_CLOSE_SECONDS, LoopState, get_loop_state
 from locus.transport.retries import is_retryable, iter_attempts
+from locus.transport.signer import Signer
 
 if TYPE_CHECKING:
     import httpx
@@ -32,10 +33,10 @@ T = TypeVar("T")
 
 
 class EventSource(Protocol):
-    """Where an :class:`AsyncStream` gets its events from."""
+    """The source of the events of an :class:`AsyncStream`."""
 
-    async def read_events(self) -> list[ModelChunkEvent]:
-        """The next events: at least one, or none at the end of the stream."""
+    async def read_next_events(self) -> list[ModelChunkEvent]:
+        """Return the next events: at least one, or an empty list at the end of the stream."""
         ...
 
     async def close(self) -> None:
@@ -73,7 +74,7 @@ class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
             raise RuntimeError("another task is waiting for the next event of this stream")
         self._waiting = True
         try:
-            self._events = iter(await self._source.read_events())
+            self._events = iter(await self._source.read_next_events())
         except BaseException:
             await self.aclose()
             raise
@@ -100,11 +101,12 @@ class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
             self._source.close_nowait()
 
 
-async def get_response(sender: AsyncSender, http_call: HttpCall) -> ModelResponse:
+async def fetch_response(sender: AsyncSender, http_call: HttpCall) -> ModelResponse:
     """Send the call, with retries, and parse its response."""
 
     async def send_once(http_call: HttpCall) -> ModelResponse:
-        http_response = await _open_response(sender, http_call, stream=False)
+        """Send the request one time, and parse the body of its response."""
+        http_response = await _open_successful_response(sender, http_call, stream=False)
         try:
             body = await http_response.aread()
         except sender.transport_errors as exc:
@@ -115,24 +117,24 @@ async def get_response(sender: AsyncSender, http_call: HttpCall) -> ModelRespons
                     await http_response.aclose()
         return http_call.parse_body(body)
 
-    response = await _retry(http_call, send_once)
+    response = await _send_with_retries(http_call, send_once)
     for delay in http_call.empty_response_delays:
         if not is_empty_response(response):
             break
         await anyio.sleep(delay)
-        response = await _retry(http_call, send_once)
+        response = await _send_with_retries(http_call, send_once)
     return response
 
 
 def stream_response(
     get_sender: Callable[[HttpCall], Awaitable[AsyncSender]], http_call: HttpCall
 ) -> AsyncStream:
-    """The events of the call's response. Nothing is sent before the first one is requested."""
+    """Return the events of the response. Nothing is sent before the first one is requested."""
     return AsyncStream(_HttpCallEventSource(get_sender, http_call))
 
 
 class _HttpCallEventSource:
-    """Sends a call, with retries, and gives the events of its response."""
+    """Sends a call, with retries, and returns the events of its response."""
 
     __slots__ = ("_get_sender", "_http_call", "_stream")
 
@@ -143,32 +145,36 @@ class _HttpCallEventSource:
         self._http_call = http_call
         self._stream: _OpenStream | None = None
 
-    async def read_events(self) -> list[ModelChunkEvent]:
+    async def read_next_events(self) -> list[ModelChunkEvent]:
+        """Return the next events; the first call sends the request."""
         http_call = self._http_call
         if self._stream is not None:
             try:
-                return await self._stream.read_events()
+                return await self._stream.read_next_events()
             except APIError as exc:
-                http_call.request_info.add_context(exc)
+                http_call.error_context.add_context(exc)
                 raise
         sender, loop_state = await self._get_sender(http_call), await get_loop_state()
 
-        async def open_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
-            http_response = await _open_response(sender, http_call, stream=True)
+        async def open_stream_once(
+            http_call: HttpCall,
+        ) -> tuple[_OpenStream, list[ModelChunkEvent]]:
+            """Send the request one time, and read the first events of its response."""
+            http_response = await _open_successful_response(sender, http_call, stream=True)
             stream = _OpenStream(loop_state, sender, http_response, http_call.make_decoder())
             try:
-                return stream, await stream.read_events()
+                return stream, await stream.read_next_events()
             except BaseException:
                 await stream.close()
                 raise
 
-        stream, events = await _retry(http_call, open_once)
+        stream, events = await _send_with_retries(http_call, open_stream_once)
         for delay in http_call.empty_response_delays:
-            if not is_empty_stream(events):
+            if not starts_with_empty_response(events):
                 break
             await stream.close()
             await anyio.sleep(delay)
-            stream, events = await _retry(http_call, open_once)
+            stream, events = await _send_with_retries(http_call, open_stream_once)
         self._stream = stream
         return events
 
@@ -202,10 +208,10 @@ class _OpenStream:
         self._chunks = response.aiter_raw() if is_raw else response.aiter_bytes()
         loop_state.open_streams.add(self)
 
-    async def read_events(self) -> list[ModelChunkEvent]:
-        """The next events: at least one, or none at the end of the stream.
+    async def read_next_events(self) -> list[ModelChunkEvent]:
+        """Return the next events: at least one, or an empty list at the end of the stream.
 
-        :raises APIError: the connection failed, or the stream is incomplete or holds an error.
+        :raises APIError: if the connection failed, or the stream is incomplete or holds an error.
         """
         decoder = self._decoder
         events: list[ModelChunkEvent] = []
@@ -232,7 +238,7 @@ class _OpenStream:
         Usually the body ends with the last event. If the server leaves it open, reading stops
         after ``MAX_DRAIN_SECONDS``.
         """
-        # The response is complete, so an error here costs nothing but the connection.
+        # The response is complete: an error here only loses the connection.
         with anyio.move_on_after(MAX_DRAIN_SECONDS), suppress(*self._sender.transport_errors):
             async for _ in self._chunks:
                 pass
@@ -244,7 +250,7 @@ class _OpenStream:
             await _close_response(self._response, self._chunks, self._sender.transport_errors)
 
     def close_nowait(self) -> None:
-        """Shut the socket down without awaiting; the rest is closed at the next occasion."""
+        """Shut down the socket without awaiting; the next call in this loop closes the rest."""
         if self not in self._loop_state.open_streams:
             return  # closed, or its loop has ended
         network_stream = self._response.extensions.get("network_stream")
@@ -259,21 +265,27 @@ def _shut_down_socket(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-async def _send_signed(sender: AsyncSender, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+async def _send_with_credential_refresh(
+    sender: AsyncSender, http_call: HttpCall, *, stream: bool
+) -> httpx.Response:
     """Send the request. If it is signed and gets a 401, send it again with new credentials."""
     signer = http_call.signer
     if signer is None:
         return await sender.send(http_call, stream=stream)
-    await single_flight.ensure_ready(signer)
+    await single_flight.ensure_signer_ready(signer)
     version = signer.credentials_version
     response = await sender.send(http_call, stream=stream)
-    if response.status_code != 401 or not await _refresh_credentials(signer, version, response):
+    if response.status_code != 401 or not await _refresh_credentials_or_close(
+        signer, version, response
+    ):
         return response
     await _close_response(response, response.aiter_bytes(), sender.transport_errors)
     return await sender.send(http_call, stream=stream)
 
 
-async def _refresh_credentials(signer: Signer, version: int, response: httpx.Response) -> bool:
+async def _refresh_credentials_or_close(
+    signer: Signer, version: int, response: httpx.Response
+) -> bool:
     """Refresh the signer's credentials; close the response if the caller is cancelled meanwhile."""
     try:
         return await single_flight.refresh_credentials(signer, version)
@@ -283,15 +295,15 @@ async def _refresh_credentials(signer: Signer, version: int, response: httpx.Res
         raise
 
 
-async def _open_response(
+async def _open_successful_response(
     sender: AsyncSender, http_call: HttpCall, *, stream: bool
 ) -> httpx.Response:
     """Send the request, and return a response with a success status, its body unread.
 
-    :raises APIStatusError: the status is 300 or more. The error holds what could be read of the
+    :raises APIStatusError: if the status is 300 or more. The error holds what could be read of the
         body, up to ``MAX_ERROR_BODY_BYTES``.
     """
-    response = await _send_signed(sender, http_call, stream=stream)
+    response = await _send_with_credential_refresh(sender, http_call, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()
@@ -326,10 +338,12 @@ async def _close_response(
                 await anext(chunks)
 
 
-async def _retry(http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[T]]) -> T:
+async def _send_with_retries(
+    http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[T]]
+) -> T:
     """Call ``send_once`` until it succeeds, or the retry policy ends the attempts."""
     try:
-        return await _try_with_fallback(http_call, send_once)
+        return await _send_with_fallback(http_call, send_once)
     except APIError as exc:
         if not http_call.max_retries or not is_retryable(exc):
             raise
@@ -341,19 +355,19 @@ async def _retry(http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[
                     raise first_error
                 finally:
                     first_error = None
-            return await _try_with_fallback(http_call, send_once)
+            return await _send_with_fallback(http_call, send_once)
     raise AssertionError("stamina ends by returning or raising")
 
 
-async def _try_with_fallback(
+async def _send_with_fallback(
     http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[T]]
 ) -> T:
     """Call ``send_once``; after an error that has a fallback, call it with the fallback."""
     try:
         return await send_once(http_call)
     except APIError as exc:
-        http_call.request_info.add_context(exc)
-        fallback = http_call.get_fallback(exc)
+        http_call.error_context.add_context(exc)
+        fallback = http_call.find_fallback_call(exc)
         if fallback is None:
             raise
-    return await _try_with_fallback(fallback, send_once)
+    return await _send_with_fallback(fallback, send_once)

@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.http_call import HttpCall, HttpRequest
-from locus.transport.httpx_compat import (
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import HttpRequest
+from locus.transport.httpx_common import (
     HttpxSenderBase,
     RequestFactory,
-    build_client_request,
+    build_request_and_send_options,
     build_transport_options,
     can_connect_directly,
     check_client_open,
@@ -38,7 +39,7 @@ class AsyncSender(Protocol):
     async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the request, and return the response with its body unread.
 
-        :raises APIError: there is no response.
+        :raises APIError: if there is no response.
         """
         ...
 
@@ -60,13 +61,13 @@ class AsyncHttpxSender(HttpxSenderBase):
         """Send the request, and return the response with its body unread, streamed or not."""
         check_client_open(self.client)
         try:
-            request, options = build_client_request(self.client, http_call, self.library)
+            request, options = build_request_and_send_options(self.client, http_call, self.library)
             request.stream = get_async_body_class(self.library)(http_call.request.content)
             response: httpx.Response = await self.client.send(request, stream=True, **options)
         except self.transport_errors as exc:
             raise self.make_api_error(exc, response_started=False) from exc
         except self.library.InvalidURL as exc:
-            raise ConfigurationError(f"base_url makes no valid address: {exc}") from exc
+            raise ConfigurationError(f"base_url is not a valid URL: {exc}") from exc
         return response
 
     async def close(self) -> None:
@@ -86,7 +87,7 @@ class AsyncTransportSender(HttpxSenderBase):
 
     async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the request, and return the response with its body unread, streamed or not."""
-        request = self._request_factory.build_request(http_call.sign_request())
+        request = self._request_factory.build_request(http_call.build_request_to_send())
         request.stream = get_async_body_class(self.library)(http_call.request.content)
         try:
             return await self.transport.handle_async_request(request)
@@ -103,8 +104,8 @@ class AsyncPool:
 
     __slots__ = ("__weakref__",)
 
-    async def get_sender(self, request: HttpRequest) -> AsyncSender:
-        """The sender for ``request`` in the running loop."""
+    async def get_or_open_sender(self, request: HttpRequest) -> AsyncSender:
+        """Return the running loop's sender; if there is none, open one that fits ``request``."""
         loop_state = await get_loop_state()
         sender: AsyncSender | None = loop_state.senders.get(weakref.ref(self))
         if sender is None:
@@ -115,7 +116,7 @@ class AsyncPool:
                 sender = AsyncTransportSender(httpx.AsyncHTTPTransport(**options), httpx)
             else:
                 sender = AsyncHttpxSender(httpx.AsyncClient(**options), httpx)
-            loop_state.senders[weakref.ref(self, loop_state.release_pool)] = sender
+            loop_state.senders[weakref.ref(self, loop_state.schedule_pool_close)] = sender
         return sender
 
     async def aclose(self) -> None:

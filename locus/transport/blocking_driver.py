@@ -15,8 +15,8 @@ from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.blocking_pool import BlockingSender
-from locus.transport.http_call import HttpCall, is_empty_response, is_empty_stream
-from locus.transport.httpx_compat import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.http_call import HttpCall, is_empty_response, starts_with_empty_response
+from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
 from locus.transport.retries import is_retryable, iter_attempts
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
         self._events.close()
 
 
-def get_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse:
+def fetch_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse:
     """Send the call, with retries, and parse its response."""
 
     def send_once(http_call: HttpCall) -> ModelResponse:
-        http_response = _open_response(sender, http_call, stream=False)
+        """Send the request one time, and parse the body of its response."""
+        http_response = _open_successful_response(sender, http_call, stream=False)
         try:
             body = http_response.read()
         except sender.transport_errors as exc:
@@ -61,49 +62,51 @@ def get_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse:
             http_response.close()
         return http_call.parse_body(body)
 
-    response = _retry(http_call, send_once)
+    response = _send_with_retries(http_call, send_once)
     for delay in http_call.empty_response_delays:
         if not is_empty_response(response):
             break
         time.sleep(delay)
-        response = _retry(http_call, send_once)
+        response = _send_with_retries(http_call, send_once)
     return response
 
 
 def stream_response(
     get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall
 ) -> BlockingStream:
-    """The events of the call's response. Nothing is sent before the first one is requested."""
+    """Return the events of the response. Nothing is sent before the first one is requested."""
     return BlockingStream(_iter_events(get_sender, http_call))
 
 
 def _iter_events(
     get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall
 ) -> Generator[ModelChunkEvent, None, None]:
+    """Send the call, with retries, and yield the events of its response."""
     sender = get_sender(http_call)
 
-    def open_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
-        http_response = _open_response(sender, http_call, stream=True)
+    def open_stream_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
+        """Send the request one time, and read the first events of its response."""
+        http_response = _open_successful_response(sender, http_call, stream=True)
         stream = _OpenStream(sender, http_response, http_call.make_decoder())
         try:
-            return stream, stream.read_events()
+            return stream, stream.read_next_events()
         except BaseException:
             stream.close()
             raise
 
-    stream, events = _retry(http_call, open_once)
+    stream, events = _send_with_retries(http_call, open_stream_once)
     for delay in http_call.empty_response_delays:
-        if not is_empty_stream(events):
+        if not starts_with_empty_response(events):
             break
         stream.close()
         time.sleep(delay)
-        stream, events = _retry(http_call, open_once)
+        stream, events = _send_with_retries(http_call, open_stream_once)
     try:
         while events:
             yield from events
-            events = stream.read_events()
+            events = stream.read_next_events()
     except APIError as exc:
-        http_call.request_info.add_context(exc)
+        http_call.error_context.add_context(exc)
         raise
     finally:
         stream.close()
@@ -122,10 +125,10 @@ class _OpenStream:
         is_raw = "content-encoding" not in response.headers and not response.is_stream_consumed
         self._chunks = response.iter_raw() if is_raw else response.iter_bytes()
 
-    def read_events(self) -> list[ModelChunkEvent]:
-        """The next events: at least one, or none at the end of the stream.
+    def read_next_events(self) -> list[ModelChunkEvent]:
+        """Return the next events: at least one, or an empty list at the end of the stream.
 
-        :raises APIError: the connection failed, or the stream is incomplete or holds an error.
+        :raises APIError: if the connection failed, or the stream is incomplete or holds an error.
         """
         decoder = self._decoder
         events: list[ModelChunkEvent] = []
@@ -160,7 +163,7 @@ class _OpenStream:
         timer.daemon = True
         timer.start()
         try:
-            # The response is complete, so an error here costs nothing but the connection.
+            # The response is complete: an error here only loses the connection.
             with suppress(*self._sender.transport_errors):
                 for _ in self._chunks:
                     pass
@@ -177,7 +180,9 @@ def _shut_down_socket(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _send_signed(sender: BlockingSender, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+def _send_with_credential_refresh(
+    sender: BlockingSender, http_call: HttpCall, *, stream: bool
+) -> httpx.Response:
     """Send the request. If it is signed and gets a 401, send it again with new credentials."""
     signer = http_call.signer
     if signer is None:
@@ -192,13 +197,15 @@ def _send_signed(sender: BlockingSender, http_call: HttpCall, *, stream: bool) -
     return sender.send(http_call, stream=stream)
 
 
-def _open_response(sender: BlockingSender, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+def _open_successful_response(
+    sender: BlockingSender, http_call: HttpCall, *, stream: bool
+) -> httpx.Response:
     """Send the request, and return a response with a success status, its body unread.
 
-    :raises APIStatusError: the status is 300 or more. The error holds what could be read of the
+    :raises APIStatusError: if the status is 300 or more. The error holds what could be read of the
         body, up to ``MAX_ERROR_BODY_BYTES``.
     """
-    response = _send_signed(sender, http_call, stream=stream)
+    response = _send_with_credential_refresh(sender, http_call, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()
@@ -213,10 +220,10 @@ def _open_response(sender: BlockingSender, http_call: HttpCall, *, stream: bool)
     raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 
-def _retry(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
+def _send_with_retries(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
     """Call ``send_once`` until it succeeds, or the retry policy ends the attempts."""
     try:
-        return _try_with_fallback(http_call, send_once)
+        return _send_with_fallback(http_call, send_once)
     except APIError as exc:
         if not http_call.max_retries or not is_retryable(exc):
             raise
@@ -228,17 +235,17 @@ def _retry(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
                     raise first_error
                 finally:
                     first_error = None
-            return _try_with_fallback(http_call, send_once)
+            return _send_with_fallback(http_call, send_once)
     raise AssertionError("stamina ends by returning or raising")
 
 
-def _try_with_fallback(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
+def _send_with_fallback(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
     """Call ``send_once``; after an error that has a fallback, call it with the fallback."""
     try:
         return send_once(http_call)
     except APIError as exc:
-        http_call.request_info.add_context(exc)
-        fallback = http_call.get_fallback(exc)
+        http_call.error_context.add_context(exc)
+        fallback = http_call.find_fallback_call(exc)
         if fallback is None:
             raise
-    return _try_with_fallback(fallback, send_once)
+    return _send_with_fallback(fallback, send_once)

@@ -13,11 +13,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.http_call import HttpCall, HttpRequest
-from locus.transport.httpx_compat import (
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import HttpRequest
+from locus.transport.httpx_common import (
     HttpxSenderBase,
     RequestFactory,
-    build_client_request,
+    build_request_and_send_options,
     build_transport_options,
     can_connect_directly,
     check_client_open,
@@ -38,7 +39,7 @@ class BlockingSender(Protocol):
     def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the request, and return the response with its body unread.
 
-        :raises APIError: there is no response.
+        :raises APIError: if there is no response.
         """
         ...
 
@@ -60,12 +61,12 @@ class BlockingHttpxSender(HttpxSenderBase):
         """Send the request, and return the response with its body unread, streamed or not."""
         check_client_open(self.client)
         try:
-            request, options = build_client_request(self.client, http_call, self.library)
+            request, options = build_request_and_send_options(self.client, http_call, self.library)
             response: httpx.Response = self.client.send(request, stream=True, **options)
         except self.transport_errors as exc:
             raise self.make_api_error(exc, response_started=False) from exc
         except self.library.InvalidURL as exc:
-            raise ConfigurationError(f"base_url makes no valid address: {exc}") from exc
+            raise ConfigurationError(f"base_url is not a valid URL: {exc}") from exc
         return response
 
     def close(self) -> None:
@@ -86,7 +87,7 @@ class BlockingTransportSender(HttpxSenderBase):
     def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the request, and return the response with its body unread, streamed or not."""
         try:
-            request = self._request_factory.build_request(http_call.sign_request())
+            request = self._request_factory.build_request(http_call.build_request_to_send())
             return self.transport.handle_request(request)
         except self.transport_errors as exc:
             raise self.make_api_error(exc, response_started=False) from exc
@@ -106,8 +107,8 @@ class BlockingPool:
         weakref.finalize(self, _close_senders, self._senders)
         _pools.add(self)
 
-    def get_sender(self, request: HttpRequest) -> BlockingSender:
-        """The sender for ``request``."""
+    def get_or_open_sender(self, request: HttpRequest) -> BlockingSender:
+        """Return the pool's sender; if there is none, open one that fits ``request``."""
         for sender in self._senders:
             return sender
         import httpx
@@ -127,7 +128,7 @@ class BlockingPool:
         with self._lock:
             _close_senders(self._senders)
 
-    def reset_after_fork(self) -> None:
+    def drop_connections_after_fork(self) -> None:
         """In a forked child, drop the parent's connections and the lock, which may be locked."""
         # Neither closed nor collected: both would disturb the parent's connections.
         _inherited_senders.extend(self._senders)
@@ -144,10 +145,11 @@ _pools: weakref.WeakSet[BlockingPool] = weakref.WeakSet()
 _inherited_senders: list[BlockingSender] = []
 
 
-def _reset_after_fork() -> None:
+def _reset_pools_after_fork() -> None:
+    """In a forked child, drop the parent's connections of every pool."""
     for pool in list(_pools):
-        pool.reset_after_fork()
+        pool.drop_connections_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    os.register_at_fork(after_in_child=_reset_pools_after_fork)

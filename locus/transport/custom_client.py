@@ -1,30 +1,19 @@
-"""Senders for the caller's own client: an httpx or httpx2 client, or a client of a provider's SDK.
+"""``CustomClient``: sends through the caller's own client, such as an httpx or httpx2 client.
 
-Locus never changes or closes the caller's client. It sends through the public method that the SDK
-has for the same request, so that the SDK's credentials, retries and instrumentation work as in any
-other call; Locus only takes the raw HTTP response from it.
+Locus never changes or closes the caller's client. ``sdk_senders`` has the senders for the clients
+of the providers' SDKs.
 """
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Callable
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import attrs
-import msgspec
 
-from locus.core.connection_errors import make_connection_error, make_timeout_error
-from locus.core.errors import APIError, ConfigurationError
+from locus.core.errors import ConfigurationError
 from locus.transport.async_pool import AsyncHttpxSender, AsyncSender
 from locus.transport.blocking_pool import BlockingHttpxSender, BlockingSender
-from locus.transport.http_call import HttpCall
-from locus.transport.httpx_compat import get_httpx_module, get_transport_errors
-
-if TYPE_CHECKING:
-    import httpx
+from locus.transport.httpx_common import find_httpx_module
 
 
 @attrs.frozen
@@ -35,27 +24,27 @@ class CustomClient:
     async_sender: AsyncSender | None = None
 
     def get_blocking_sender(self) -> BlockingSender:
-        """The sender for blocking calls.
+        """Return the sender for blocking calls.
 
-        :raises ConfigurationError: only an async client was given.
+        :raises ConfigurationError: if the caller passed only an async client.
         """
         if self.blocking_sender is None:
             raise ConfigurationError(
-                "this model was given an async client only, so it cannot be called blocking: "
-                "use complete() and stream(), or bring a blocking client (http_client= takes both "
-                "as a pair)"
+                "this model has only an async client, so it cannot make blocking calls: use "
+                "complete() and stream(), or pass a blocking client (http_client= accepts both as "
+                "a pair)"
             )
         return self.blocking_sender
 
     def get_async_sender(self) -> AsyncSender:
-        """The sender for async calls.
+        """Return the sender for async calls.
 
-        :raises ConfigurationError: only a blocking client was given.
+        :raises ConfigurationError: if the caller passed only a blocking client.
         """
         if self.async_sender is None:
             raise ConfigurationError(
-                "this model was given a blocking client only, so it cannot be awaited: use "
-                "complete_sync() and stream_sync(), or bring an async client (http_client= takes "
+                "this model has only a blocking client, so it cannot be awaited: use "
+                "complete_sync() and stream_sync(), or pass an async client (http_client= accepts "
                 "both as a pair)"
             )
         return self.async_sender
@@ -64,13 +53,13 @@ class CustomClient:
 def wrap_http_client(http_client: Any) -> CustomClient:
     """Make the senders for ``http_client=``: one httpx or httpx2 client, or a blocking/async pair.
 
-    :raises TypeError: it is something else.
+    :raises TypeError: if ``http_client`` is something else.
     """
     clients = http_client if isinstance(http_client, (tuple, list)) else (http_client,)
     blocking_sender: BlockingSender | None = None
     async_sender: AsyncSender | None = None
     for client in clients:
-        library = get_httpx_module(client)
+        library = find_httpx_module(client)
         if library is None:
             break
         if isinstance(client, library.Client) and blocking_sender is None:
@@ -87,154 +76,3 @@ def wrap_http_client(http_client: Any) -> CustomClient:
         "http_client= takes an httpx or httpx2 Client or AsyncClient, or a pair of both, "
         f"not {names}"
     )
-
-
-class SdkAdapter(Protocol):
-    """Makes senders for the clients of one provider's SDK."""
-
-    @property
-    def retries_requests(self) -> bool:
-        """Whether the SDK retries requests itself; then Locus does not."""
-        ...
-
-    def wrap_client(self, sdk_client: Any) -> CustomClient:
-        """Make the sender for ``sdk_client=``.
-
-        :raises TypeError: it is not a client of this SDK.
-        """
-        ...
-
-
-@attrs.frozen
-class SdkMethod:
-    """The adapter for an SDK with a method that returns raw HTTP responses, such as openai's.
-
-    :param package: the SDK's import name.
-    :param error_name: the name of the base class of the SDK's errors.
-    :param get_method: takes a client, returns the method that sends a request and returns the raw
-        response.
-    :param retries_requests: whether the SDK retries requests itself.
-    """
-
-    package: str
-    error_name: str
-    get_method: Callable[[Any], Callable[..., Any]]
-    retries_requests: bool = True
-
-    def wrap_client(self, sdk_client: Any) -> CustomClient:
-        """Make the sender for ``sdk_client=``.
-
-        :raises TypeError: it is not a client of this SDK.
-        """
-        class_names = {
-            cls.__name__
-            for cls in type(sdk_client).__mro__
-            if cls.__module__.partition(".")[0] == self.package
-        }
-        if "AsyncAPIClient" in class_names:
-            return CustomClient(async_sender=AsyncSdkSender(self, sdk_client))
-        if "SyncAPIClient" in class_names:
-            return CustomClient(blocking_sender=BlockingSdkSender(self, sdk_client))
-        raise TypeError(
-            f"sdk_client= takes a client of the package {self.package}, "
-            f"not {type(sdk_client).__name__}"
-        )
-
-
-class _SdkSenderBase:
-    """The base of the blocking and the async SDK sender."""
-
-    __slots__ = ("_method", "_sdk", "client")
-
-    def __init__(self, method: SdkMethod, client: Any) -> None:
-        self.client = client
-        self._method = method
-        self._sdk: Any = sys.modules[method.package]
-
-    @property
-    def transport_errors(self) -> tuple[type[Exception], ...]:
-        """The exceptions that reading a body may raise, whichever httpx library the SDK uses."""
-        return tuple(
-            cls for library in _get_loaded_libraries() for cls in get_transport_errors(library)
-        )
-
-    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
-        """Make Locus's error for one of ``transport_errors``."""
-        timeouts = tuple(library.TimeoutException for library in _get_loaded_libraries())
-        if isinstance(exc, timeouts):
-            return make_timeout_error(exc, response_started=response_started)
-        return make_connection_error(exc)
-
-    @property
-    def sdk_errors(self) -> type[Exception]:
-        """The base class of the SDK's errors."""
-        base: type[Exception] = getattr(self._sdk, self._method.error_name)
-        return base
-
-    def convert_sdk_error(self, exc: Any, http_call: HttpCall) -> Exception:
-        """Make Locus's error for an exception that the SDK's method raised."""
-        sdk = self._sdk
-        if isinstance(exc, sdk.APIStatusError):
-            return http_call.make_status_error(
-                exc.status_code, exc.response.headers, exc.response.content
-            )
-        if isinstance(exc, sdk.APITimeoutError):
-            return make_timeout_error(exc.__cause__ or exc, response_started=False)
-        if isinstance(exc, sdk.APIConnectionError):
-            return make_connection_error(exc.__cause__ or exc)
-        return ConfigurationError(f"the {self._method.package} client refuses: {exc}")
-
-    def build_arguments(self, http_call: HttpCall) -> dict[str, Any]:
-        """The keyword arguments of the SDK's method; what it does not know goes to ``extra_body``.
-
-        ``timeout`` and ``extra_headers`` are the SDK's own keywords for a single call.
-        """
-        request = http_call.request
-        body = msgspec.json.decode(request.content)
-        parameters = inspect.signature(self._method.get_method(self.client)).parameters
-        # Instrumentation may wrap the method and hide its parameters: then pass every member.
-        arguments = {
-            name: body.pop(name)
-            for name in list(body)
-            if name in parameters or "model" not in parameters
-        }
-        if request.timeout is not None:
-            arguments["timeout"] = request.timeout_options()["timeout"]
-        if request.headers:
-            arguments["extra_headers"] = dict(request.headers)
-        return {**arguments, "extra_body": body} if body else arguments
-
-
-class BlockingSdkSender(_SdkSenderBase):
-    """Sends through a blocking SDK client."""
-
-    __slots__ = ()
-
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the raw response of the SDK's method."""
-        try:
-            raw = self._method.get_method(self.client)(**self.build_arguments(http_call))
-        except self.sdk_errors as exc:
-            raise self.convert_sdk_error(exc, http_call) from exc
-        response: httpx.Response = raw.http_response
-        return response
-
-
-class AsyncSdkSender(_SdkSenderBase):
-    """Sends through an async SDK client."""
-
-    __slots__ = ()
-
-    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the raw response of the SDK's method."""
-        try:
-            raw = await self._method.get_method(self.client)(**self.build_arguments(http_call))
-        except self.sdk_errors as exc:
-            raise self.convert_sdk_error(exc, http_call) from exc
-        response: httpx.Response = raw.http_response
-        return response
-
-
-def _get_loaded_libraries() -> list[ModuleType]:
-    """The modules ``httpx`` and ``httpx2``, as far as they are imported."""
-    return [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]

@@ -13,20 +13,22 @@ from types import ModuleType
 from typing import Any
 
 from locus.transport import single_flight
-from locus.transport.http_call import Signer
-from locus.transport.httpx_compat import sign_httpx_request
+from locus.transport.httpx_common import sign_httpx_request
+from locus.transport.signer import Signer
 
 
 def build_signing_auth(signer: Signer, library: ModuleType) -> Any:
-    """An ``httpx.Auth`` that signs requests; any number of clients and threads can share it.
+    """Build an ``httpx.Auth`` that signs requests; clients and threads can share it.
 
     :param library: the module of the client, ``httpx`` or ``httpx2``.
     """
-    return _get_auth_class(library)(signer)
+    return _get_signing_auth_class(library)(signer)
 
 
 @cache
-def _get_auth_class(library: Any) -> Any:
+def _get_signing_auth_class(library: Any) -> Any:
+    """Return the class of these ``auth=`` objects, a subclass of ``library.Auth``."""
+
     class SignedAuth(library.Auth):  # type: ignore[misc]
         """Signs each request; after a 401, refreshes the credentials and signs it once more."""
 
@@ -42,25 +44,24 @@ def _get_auth_class(library: Any) -> Any:
             if not signer.is_ready():
                 signer.ensure_ready()
             version = signer.credentials_version
-            response = yield _sign_request(signer, request)
+            sign_httpx_request(signer, request, request.content)
+            response = yield request
             if response.status_code == 401 and signer.refresh_credentials(version):
-                yield _sign_request(signer, request)
+                sign_httpx_request(signer, request, request.content)
+                yield request
 
         async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
             """Yield the signed requests that an async client sends for ``request``."""
             await request.aread()
             signer = self.signer
-            await single_flight.ensure_ready(signer)
+            await single_flight.ensure_signer_ready(signer)
             version = signer.credentials_version
-            response = yield _sign_request(signer, request)
+            sign_httpx_request(signer, request, request.content)
+            response = yield request
             if response.status_code == 401 and await single_flight.refresh_credentials(
                 signer, version
             ):
-                yield _sign_request(signer, request)
+                sign_httpx_request(signer, request, request.content)
+                yield request
 
     return SignedAuth
-
-
-def _sign_request(signer: Signer, request: Any) -> Any:
-    sign_httpx_request(signer, request, request.content)
-    return request

@@ -18,7 +18,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 MAX_CLOSE_SECONDS = 2.0
-"""How long closing may take when the caller has been cancelled."""
+"""Seconds: how long closing may take when the caller has been cancelled."""
 
 
 class LoopState:
@@ -39,24 +39,24 @@ class LoopState:
         self.cleanup_generator: AsyncGenerator[None, None] | None = None
         self.reset_variable: Callable[[], None] | None = None
 
-    def release_pool(self, pool: weakref.ref[Any]) -> None:
-        """Schedule the close of a pool's sender. The pool may be dropped in any thread."""
+    def schedule_pool_close(self, pool: weakref.ref[Any]) -> None:
+        """Schedule the closing of a dropped pool's sender. Any thread may call this."""
         sender = self.senders.pop(pool, None)
         if sender is not None:
             self.pending_closes.append(sender.close)
 
-    def release_owner(self, owner: weakref.ref[Any]) -> None:
-        """Schedule the callback that an owner has registered by :func:`call_at_loop_end`."""
-        close = self.end_callbacks.pop(owner, None)
-        if close is not None:
-            self.pending_closes.append(close)
+    def schedule_end_callback(self, owner: weakref.ref[Any]) -> None:
+        """Schedule the callback that a dropped owner has registered by :func:`call_at_loop_end`."""
+        callback = self.end_callbacks.pop(owner, None)
+        if callback is not None:
+            self.pending_closes.append(callback)
 
     async def run_pending_closes(self) -> None:
         """Close everything in ``pending_closes``."""
         while self.pending_closes:
             await self.pending_closes.popleft()()
 
-    async def wait_for_loop_end(self) -> AsyncGenerator[None, None]:
+    async def close_all_at_loop_end(self) -> AsyncGenerator[None, None]:
         """Stay suspended until the loop closes this generator; then close everything."""
         try:
             yield
@@ -70,9 +70,9 @@ class LoopState:
                 # Repeated, because other threads may drop pools meanwhile.
                 while self.senders or self.end_callbacks or self.pending_closes:
                     for pool in list(self.senders):
-                        self.release_pool(pool)
+                        self.schedule_pool_close(pool)
                     for owner in list(self.end_callbacks):
-                        self.release_owner(owner)
+                        self.schedule_end_callback(owner)
                     await self.run_pending_closes()
 
 
@@ -80,7 +80,7 @@ _loop_state: RunVar[LoopState] = RunVar("locus.transport")
 
 
 async def get_loop_state() -> LoopState:
-    """The state of the running event loop, after everything that was pending has been closed."""
+    """Return the state of the running event loop. Close what is in ``pending_closes`` first."""
     loop_state = _get_or_create_loop_state()
     if loop_state.pending_closes:
         await loop_state.run_pending_closes()
@@ -88,20 +88,21 @@ async def get_loop_state() -> LoopState:
 
 
 def _get_or_create_loop_state() -> LoopState:
+    """Return the state of the running event loop; create it if there is none."""
     loop_state = _loop_state.get(None)
     if loop_state is None:
         loop_state = LoopState()
         loop_state.reset_variable = partial(_loop_state.reset, _loop_state.set(loop_state))
-        loop_state.cleanup_generator = loop_state.wait_for_loop_end()
+        loop_state.cleanup_generator = loop_state.close_all_at_loop_end()
         with suppress(StopIteration):  # it runs to its yield, and awaits nothing before it
             loop_state.cleanup_generator.__anext__().send(None)
     return loop_state
 
 
-def call_at_loop_end(owner: object, close: Callable[[], Awaitable[None]]) -> None:
-    """Have ``close`` called before the running loop ends, or some time after ``owner`` is dropped.
+def call_at_loop_end(owner: object, callback: Callable[[], Awaitable[None]]) -> None:
+    """Call ``callback`` before the running loop ends, or some time after ``owner`` is dropped.
 
-    :param close: releases what belongs to the loop. It must not hold a reference to ``owner``.
+    :param callback: releases what belongs to the loop. It must not hold a reference to ``owner``.
     """
     loop_state = _get_or_create_loop_state()
-    loop_state.end_callbacks[weakref.ref(owner, loop_state.release_owner)] = close
+    loop_state.end_callbacks[weakref.ref(owner, loop_state.schedule_end_callback)] = callback

@@ -20,7 +20,7 @@ _RETRYABLE_STATUSES: Final = frozenset({408, 409, 429})
 INITIAL_RETRY_DELAY: Final = 0.5
 """Seconds: the upper bound of the first delay; it doubles with each attempt."""
 MAX_RETRY_DELAY: Final = 8.0
-"""Seconds: the upper bound of any delay that the server has not asked for."""
+"""Seconds: the upper bound of a delay that the server did not request."""
 MAX_RETRY_AFTER: Final = 60.0
 """Seconds. If a server asks for a longer delay (``retry_after``), the delay is this long."""
 
@@ -28,7 +28,7 @@ _NULL_HANDLER: Final = logging.NullHandler()
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether the same request may succeed later: by ``x-should-retry`` or its type."""
+    """Return whether the same request may succeed later: by ``x-should-retry`` or its type."""
     if isinstance(error, APIStatusError):
         match error.headers.get("x-should-retry"):
             case "true":
@@ -61,7 +61,7 @@ class RetryPolicy:
 
 
 def iter_attempts(max_retries: int) -> Any:
-    """stamina's attempts. The first stands for the attempt already made: raise its error in it."""
+    """Return stamina's attempts. The first is the one already made: raise its error inside it."""
     import stamina
 
     # stamina logs each retry as a warning, which would be printed where logging is not set up.

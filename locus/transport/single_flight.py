@@ -21,26 +21,29 @@ import anyio
 from anyio.lowlevel import current_token
 
 from locus.core.errors import LocusError
-from locus.transport.http_call import Signer
+from locus.transport.signer import Signer
 
 T = TypeVar("T")
 
 
-async def ensure_ready(signer: Signer) -> None:
-    """Call ``signer.ensure_ready()``, unless the signer is ready; raises what that raises."""
+async def ensure_signer_ready(signer: Signer) -> None:
+    """Call ``signer.ensure_ready()`` in a thread, unless the signer is ready.
+
+    :raises Exception: whatever that call raises.
+    """
     if not signer.is_ready():
-        await _run_single_flight(signer, signer.ensure_ready)
+        await _run_in_shared_thread(signer, signer.ensure_ready)
 
 
 async def refresh_credentials(signer: Signer, version: int) -> bool:
-    """Call ``signer.refresh_credentials(version)``, unless the credentials have changed already."""
+    """Call ``signer.refresh_credentials(version)`` in a thread, unless they changed already."""
     if signer.credentials_version != version:
         return True
-    return await _run_single_flight(signer, signer.refresh_credentials, version)
+    return await _run_in_shared_thread(signer, signer.refresh_credentials, version)
 
 
-async def _run_single_flight(signer: Signer, function: Callable[..., T], *args: Any) -> T:
-    """The result of ``function(*args)``, from a thread that all callers share."""
+async def _run_in_shared_thread(signer: Signer, function: Callable[..., T], *args: Any) -> T:
+    """Return the result of ``function(*args)``, from a thread that all callers share."""
     while True:
         waiter = _Waiter()
         with _lock:
@@ -71,6 +74,7 @@ class _Waiter:
         self._call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
 
     def wake(self) -> None:
+        """Wake the task, from any thread."""
         with suppress(RuntimeError):  # its loop has ended
             self._call_soon(self.finished.set)
 
@@ -87,11 +91,12 @@ class _SingleFlightTask:
         self._error: BaseException | None = None
 
     def start(self) -> None:
+        """Start the thread."""
         # A daemon thread: the end of the program does not wait for a credential service.
-        threading.Thread(target=self._run, name="locus.signer", daemon=True).start()
+        threading.Thread(target=self._run_function, name="locus.signer", daemon=True).start()
 
     def is_same_call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        """Whether this task calls ``function(*args)``."""
+        """Return whether this task calls ``function(*args)``."""
         return self._function == function and self._args == args
 
     def get_result(self) -> Any:
@@ -103,7 +108,8 @@ class _SingleFlightTask:
             raise error
         return self._result
 
-    def _run(self) -> None:
+    def _run_function(self) -> None:
+        """Call the function, store what it returns or raises, and wake the waiting tasks."""
         try:
             self._result = self._function(*self._args)
         except BaseException as exc:  # noqa: BLE001 - raised where the result is awaited
@@ -120,11 +126,12 @@ _lock = threading.Lock()
 _tasks: weakref.WeakKeyDictionary[Signer, _SingleFlightTask] = weakref.WeakKeyDictionary()
 
 
-def _reset_after_fork() -> None:
+def _drop_tasks_after_fork() -> None:
+    """In a forked child, forget the parent's tasks, whose threads do not exist here."""
     global _lock
     _lock = threading.Lock()
     _tasks.clear()  # their threads exist only in the parent
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    os.register_at_fork(after_in_child=_drop_tasks_after_fork)

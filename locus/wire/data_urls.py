@@ -7,12 +7,12 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 
-def parse_data_url(url: str) -> tuple[str, bytes] | None:
+def parse_if_data_url(url: str) -> tuple[str, bytes] | None:
     """Parse a ``data:`` URL (RFC 2397) into its media type and its bytes.
 
-    The media type is empty if the URL names none. The result is None for every other URL.
+    The media type is empty if the URL names none. Every other URL gives None.
 
-    :raises ValueError: the URL is malformed; the error names the reason.
+    :raises ValueError: if it is a malformed ``data:`` URL; the message names the reason.
     """
     if url[:5].lower() != "data:":
         return None
@@ -30,6 +30,9 @@ def parse_data_url(url: str) -> tuple[str, bytes] | None:
 
 
 def normalize_media_type(media_type: str) -> str:
-    """The media type without parameters; ``image/jpg``, which is not registered, is replaced."""
+    """Return the media type in lower case, without parameters.
+
+    ``image/jpg``, which is not registered, becomes ``image/jpeg``.
+    """
     name = media_type.partition(";")[0].strip().lower()
     return "image/jpeg" if name == "image/jpg" else name

@@ -29,7 +29,10 @@ class StreamDecoder(ABC):
         """The error to raise after the events returned so far."""
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
-        """The events that ``data`` completes. The last event of the response has ``done``."""
+        """Return the events that ``data`` completes.
+
+        The last event of the response has ``done``.
+        """
         events: list[ModelChunkEvent] = []
         if not self.done and self.failure is None:
             frames = self._framing.feed(data)
@@ -39,7 +42,7 @@ class StreamDecoder(ABC):
         return events
 
     def close(self) -> list[ModelChunkEvent]:
-        """The events that are left after the server has closed the stream in order.
+        """Return the remaining events, after the server has closed the stream normally.
 
         ``failure`` is a ``StreamInterruptedError`` if the response is not complete.
         """
@@ -51,56 +54,69 @@ class StreamDecoder(ABC):
         if isinstance(
             self.failure, ResponseParseError
         ):  # half a frame: the stream was interrupted there
-            self.failure = self.interrupted("in the middle of a chunk")
+            self.failure = self.make_interruption_error("in the middle of a chunk")
         elif not self.done and self.failure is None:
             if not self._has_frames and unframed.lstrip()[:1] in (b"{", b"[", b"<"):
                 self._parse_unframed_body(unframed, events)
-            elif unframed.strip() or not self.is_complete:
-                self.failure = self.interrupted("before the end of the response")
+            elif unframed.strip() or not self.is_complete_without_end_marker:
+                self.failure = self.make_interruption_error("before the end of the response")
             else:
                 try:
-                    events.append(self.finish())
+                    events.append(self.finish_response())
                 except APIError as exc:
                     self._set_failure(exc)
         return events
 
-    def interrupted(self, detail: str) -> StreamInterruptedError:
+    def make_interruption_error(self, detail: str) -> StreamInterruptedError:
         """Make the error for an interrupted stream, with the partial response.
 
-        :param detail: ends the message "the stream ended …".
+        :param detail: completes the sentence "the stream ended …".
         """
         return StreamInterruptedError(
             f"the stream ended {detail}", partial=self.build_partial_response()
         )
 
-    def finish(self) -> ModelChunkEvent:
-        """The last event, with the complete response. May raise an ``APIError``."""
+    def finish_response(self) -> ModelChunkEvent:
+        """Mark the response as complete, and return the final event, which contains it.
+
+        :raises APIError: if the response is invalid.
+        """
         final_event = make_final_event(self.build_response())
         self.done = True
         return final_event
 
     @property
     @abstractmethod
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         """Whether the response is complete although the end marker is missing."""
 
     @abstractmethod
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        """Decode one frame and append its events. May raise an ``APIError``."""
+        """Decode one frame, and append its events to ``events``.
+
+        :raises APIError: if the frame is invalid or reports an error.
+        """
 
     @abstractmethod
     def parse_body(self, body: bytes) -> ModelResponse:
-        """Parse the body of a server that did not stream. May raise an ``APIError``."""
+        """Parse a complete body, which a server sent instead of a stream.
+
+        :raises APIError: if the body is invalid or an error object.
+        """
 
     @abstractmethod
     def build_response(self) -> ModelResponse:
-        """Build the response after it is complete. May raise an ``APIError``."""
+        """Build the complete response, after the end of the stream.
+
+        :raises APIError: if it is invalid.
+        """
 
     @abstractmethod
     def build_partial_response(self) -> ModelResponse:
-        """Build a response from what has arrived so far."""
+        """Build a response from what has been received so far."""
 
     def _read_frames(self, frames: list[bytes], events: list[ModelChunkEvent]) -> None:
+        """Decode frames, and append their events; stop at the end of the response or an error."""
         read_frame = self.read_frame
         try:
             for frame in frames:
@@ -111,6 +127,7 @@ class StreamDecoder(ABC):
             self._set_failure(exc)
 
     def _parse_unframed_body(self, body: bytes, events: list[ModelChunkEvent]) -> None:
+        """Parse a body that is not a stream, and append its only event."""
         try:
             response = self.parse_body(body)
         except APIError as exc:
@@ -120,6 +137,7 @@ class StreamDecoder(ABC):
         events.append(make_final_event(response, response.content or None, response.reasoning))
 
     def _set_failure(self, error: APIError) -> None:
+        """Store the error, with the partial response."""
         if error.partial is None:
             error.partial = self.build_partial_response()
         self.failure = error
@@ -130,8 +148,8 @@ def make_final_event(
 ) -> ModelChunkEvent:
     """Make the event that ends a response.
 
-    :param content: the text, where no event before this one had it.
-    :param reasoning: likewise.
+    :param content: the text, if no event before this one contains it.
+    :param reasoning: the reasoning, if no event before this one contains it.
     """
     return ModelChunkEvent(
         content=content,

@@ -27,11 +27,11 @@ class Framing(Protocol):
     """Splits one byte stream into frames. Each stream needs its own object."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that ``data`` completes."""
+        """Add bytes, and return the frames that they complete."""
         ...
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The frames left at the end of the stream, and the bytes that belong to no frame."""
+        """Return the frames left at the end of the stream, and the bytes outside of frames."""
         ...
 
 
@@ -44,6 +44,7 @@ class _Buffer:
         self.chunks: list[bytes] = []
 
     def join_and_clear(self, data: bytes) -> bytes:
+        """Return the buffered bytes followed by ``data``, and empty the buffer."""
         if not self.chunks:
             return data
         self.chunks.append(data)
@@ -75,7 +76,7 @@ class SSEFraming:
         self._unframed_size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of the events that ``data`` completes; events without data are skipped."""
+        """Return the data of the events that these bytes complete; skip events without data."""
         if self._after_cr or b"\r" in data:
             data = self._normalize_newlines(data)
         if b"\n\n" not in data and not (data.startswith(b"\n") and self._buffer.ends_with_newline):
@@ -102,19 +103,19 @@ class SSEFraming:
         for block in data.split(b"\n\n"):
             if len(block) > 6 and block.startswith(b"data: ") and b"\n" not in block:
                 frames.append(block[6:])
-            elif (frame := self._parse_event(block)) is not None:
+            elif (frame := self._extract_event_data(block)) is not None:
                 frames.append(frame)
         return frames
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The last event, if its blank line is missing, and the bytes that are no event stream.
+        """Return the last event, if its blank line is missing, and the bytes outside of events.
 
         A last line without data belongs to those bytes.
         """
         rest = self._buffer.join_and_clear(b"")
         if not self._started:
             rest = rest.removeprefix(_BOM)
-        frame = self._parse_event(rest) if rest else None
+        frame = self._extract_event_data(rest) if rest else None
         unframed = b"".join(self._unframed)
         if frame is not None:
             return [frame], unframed
@@ -131,7 +132,11 @@ class SSEFraming:
             self._after_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _parse_event(self, block: bytes) -> bytes | None:
+    def _extract_event_data(self, block: bytes) -> bytes | None:
+        """Return the data of an event, or None if it has none.
+
+        A block without any known field is no event: it is kept as unframed bytes.
+        """
         data_lines: list[bytes] = []
         has_known_field = has_unknown_field = False
         for line in block.split(b"\n"):
@@ -164,7 +169,7 @@ class NDJSONFraming:
         self._buffer = _Buffer()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes."""
+        """Return the lines that ``data`` completes."""
         if b"\n" not in data:
             self._buffer.append(data)
             return []
@@ -173,7 +178,10 @@ class NDJSONFraming:
         return [line for line in lines if not line.isspace() and line]
 
     def close(self) -> tuple[list[bytes], bytes]:
-        """The last line, if it has no newline. The last line of a web page belongs to no frame."""
+        """Return the last line, if it has no newline.
+
+        The last line of a web page belongs to no frame.
+        """
         rest = self._buffer.join_and_clear(b"").strip()
         if rest.startswith(b"<"):
             return [], rest

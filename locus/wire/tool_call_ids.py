@@ -10,13 +10,13 @@ request as the shorter one, which prompt caches need.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
 from locus.core.conversation import IndexedMessage, ToolCallPosition
+from locus.core.digest import compute_digest
 
 
 @attrs.frozen
@@ -31,10 +31,10 @@ class ToolCallIdRule:
     make_id: Callable[[str], str]
 
 
-def assign_call_ids(
+def compute_call_ids(
     messages: Iterable[IndexedMessage], rule: ToolCallIdRule
 ) -> Mapping[ToolCallPosition, str]:
-    """Assign an id to each call. The id of a result is the one at its ``call_position``."""
+    """Return the id of each call by its position. A result has the id at its ``call_position``."""
     ids: dict[ToolCallPosition, str] = {}
     used_ids: set[str] = set()
     for message in messages:
@@ -47,11 +47,6 @@ def assign_call_ids(
             used_ids.add(call_id)
             ids[message.position, index] = call_id
     return ids
-
-
-def compute_digest(text: str) -> str:
-    """The first 24 hexadecimal digits of the SHA-256 digest of ``text``."""
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:24]
 
 
 ANY_ID_RULE = ToolCallIdRule(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from locus.agent import (
-    async_bridge,
     async_driver,
     async_tool_runner,
-    background_loop,
+    background_event_loop,
+    blocking_portal,
     blocking_tool_runner,
 )
 from tests.support.timing import HANG_SECONDS
 
-GRACE = (async_bridge, async_driver, async_tool_runner, blocking_tool_runner)
+GRACE = (blocking_portal, async_driver, async_tool_runner, blocking_tool_runner)
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a cancelled run waits for has as long as it needs to end, and so has the shared loop."""
     for module in GRACE:
         monkeypatch.setattr(module, "GRACE_SECONDS", HANG_SECONDS)
-    monkeypatch.setattr(background_loop, "_RESPONSE_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(background_event_loop, "_RESPONSE_SECONDS", HANG_SECONDS)
 
 
 @pytest.fixture
@@ -29,4 +29,4 @@ def no_grace(grace: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what does not end: it is given up at once."""
     for module in GRACE:
         monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
-    monkeypatch.setattr(background_loop, "_RESPONSE_SECONDS", 0.05)
+    monkeypatch.setattr(background_event_loop, "_RESPONSE_SECONDS", 0.05)

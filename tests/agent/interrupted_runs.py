@@ -22,7 +22,7 @@ from tests.agent.random_scripts import (
     ToolBodies,
     make_agent,
 )
-from tests.agent.recorded_runs import without_durations
+from tests.agent.recorded_runs import remove_durations
 from tests.support.timing import HANG_SECONDS
 
 THREAD = "t"
@@ -44,7 +44,7 @@ class PlannedRun:
     state_before: AgentState
     state_after: AgentState
 
-    def events_of(self, type_: type[Any]) -> list[Any]:
+    def select_events_of_type(self, type_: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, type_)]
 
     @property
@@ -63,16 +63,18 @@ class PlannedRun:
             for execution in self.state_before.tool_executions
             if execution.iteration == self.state_before.iteration
         }
-        new = [call.id for event in self.events_of(ThinkEvent) for call in event.tool_calls]
+        new = [
+            call.id for event in self.select_events_of_type(ThinkEvent) for call in event.tool_calls
+        ]
         return [call for call in pending if call not in done] + new
 
     @property
     def started(self) -> list[str]:
-        return [event.tool_call_id for event in self.events_of(ToolStartEvent)]
+        return [event.tool_call_id for event in self.select_events_of_type(ToolStartEvent)]
 
     @property
     def completed(self) -> list[str]:
-        return [event.tool_call_id for event in self.events_of(ToolCompleteEvent)]
+        return [event.tool_call_id for event in self.select_events_of_type(ToolCompleteEvent)]
 
     @property
     def comparable(self) -> Any:
@@ -82,7 +84,7 @@ class PlannedRun:
             for execution in self.state_after.tool_executions
         ]
         return (
-            without_durations(self.events),
+            remove_durations(self.events),
             self.result and (self.result.message, self.result.stop_reason, self.result.tool_calls),
             type(self.error),
             str(self.error),
@@ -104,8 +106,8 @@ def run_plan_to_end(
         run_plan = run_plans.pop(0) if run_plans else RunPlan()
         state_before = checkpointer.load(THREAD) or AgentState()
         events: list[Any] = []
-        result, error = _run(runtime, agent, run_plan, events)
-        with checkpointer.lock_thread(THREAD):  # it is unlocked
+        result, error = _run_plan(runtime, agent, run_plan, events)
+        with checkpointer.claim(THREAD):  # it is unlocked
             state_after = checkpointer.load(THREAD)
         assert state_after is not None
         runs.append(PlannedRun(run_plan, tuple(events), result, error, state_before, state_after))
@@ -116,7 +118,7 @@ def _is_over(last: PlannedRun) -> bool:
     return last.result is not None and not last.result.stop_reason.startswith("MaxIterations")
 
 
-def _run(
+def _run_plan(
     runtime: str, agent: Agent, plan: RunPlan, events: list[Any]
 ) -> tuple[AgentResult | None, BaseException | None]:
     kwargs: dict[str, Any] = {"prompt": "Go."} if plan.has_prompt else {}

@@ -29,12 +29,12 @@ class RecordedRun:
         assert event is self.events[-1]
         return event
 
-    def events_of(self, type_: type[Any]) -> list[Any]:
+    def select_events_of_type(self, type_: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, type_)]
 
     @property
     def text(self) -> str:
-        return "".join(event.content or "" for event in self.events_of(ModelChunkEvent))
+        return "".join(event.content or "" for event in self.select_events_of_type(ModelChunkEvent))
 
 
 def record_run(
@@ -77,7 +77,7 @@ def run_to_end(
     return anyio.run(main, backend=runtime)
 
 
-def without_durations(events: Iterable[Any]) -> list[Any]:
+def remove_durations(events: Iterable[Any]) -> list[Any]:
     """Return the events without their durations."""
     return [
         attrs.evolve(event, duration_ms=None) if isinstance(event, ToolCompleteEvent) else event

@@ -85,7 +85,7 @@ def check_cleanup(
     assert state is not None
     assert state.messages[0].text == "Go."
     assert [type(error) for error in end_hook.errors] == [error_type]
-    with checkpointer.lock_thread("t"):
+    with checkpointer.claim("t"):
         pass
     wait_for_worker_threads()
 

@@ -16,10 +16,10 @@ import pytest
 from locus.agent import Agent, AgentResult
 from locus.core.events import ModelChunkEvent, TerminateEvent
 from locus.core.messages import Role
-from locus.models import _llama_cpp_server
-from locus.models._llama_cpp_server import Engine
-from locus.models.llama_cpp import LocalModel
-from locus.testing.loopback_server import LoopbackServer, Received, Reply
+from locus.models import _llama_cpp_engine
+from locus.models._llama_cpp_engine import Engine
+from locus.models.local import LocalModel
+from locus.testing.server import LoopbackServer, Received, Reply
 from locus.tools import tool
 from tests.agent.recorded_runs import RUNTIMES
 from tests.support.oci import inference, profiles, signed_models
@@ -242,7 +242,7 @@ def test_a_local_model_has_a_conversation_with_tools(
 ) -> None:
     by_template = build_reply is build_completion
     model, engines = make_local_model(server, tmp_path, template_takes_tools=by_template)
-    monkeypatch.setattr(_llama_cpp_server, "_engines", engines)
+    monkeypatch.setattr(_llama_cpp_engine, "_engines", engines)
     server.enqueue(partial(build_reply, CALLS_REPLY), partial(build_reply, FINAL_REPLY))
     agent = Agent(model, [weather, clock], "Be brief.", tool_choice="required")
     result = run_and_close(runtime, agent, streamed)
@@ -294,13 +294,10 @@ def test_a_hook_sees_the_body_that_is_sent(
             assert event.streamed == streamed
             bodies.append(event.request)
             options = {"stream": streamed, **event.options}
-            assert (
-                event.model.build_request(event.messages, event.tools or None, **options)
-                == bodies[-1]
-            )
+            assert event.model.request(event.messages, event.tools or None, **options) == bodies[-1]
 
     agent = Agent(make_model_of(server), [weather], "Be brief.", hooks=[RecordBodies()])
     run_and_close(runtime, agent.copy(model_options={"max_tokens": 7}), streamed)
     assert bodies == [request.json() for request in server.requests]
     with pytest.raises(TypeError, match="unknown keyword 'max_token'"):
-        make_model_of(server).build_request("Hello", max_token=3)
+        make_model_of(server).request("Hello", max_token=3)

@@ -147,12 +147,12 @@ def test_sqlite_gets_the_same_statements_however_long_the_thread_is(
         return 0
 
     def connect(*args: Any) -> sqlite3.Connection:
-        connection = sqlite_schema.connect_and_migrate(*args)
+        connection = sqlite_schema.connect_and_migrate_schema(*args)
         connection.set_trace_callback(count_statement)  # with the values
         connection.set_progress_handler(count_work, 10)  # instructions of SQLite's own machine
         return connection
 
-    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect_and_migrate", connect)
+    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect_and_migrate_schema", connect)
     counts = {}
     for size in (SHORT, LONG):
         with SQLiteCheckpointer(tmp_path / f"{size}.db") as checkpointer:
@@ -222,7 +222,7 @@ def test_a_server_that_stores_the_conversation_is_sent_only_what_is_new(tmp_path
 # -- time ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_time_of_a_step_is_at_most_linear_in_the_length_of_the_thread(
     store_name: str, tmp_path: Path
 ) -> None:
@@ -249,7 +249,7 @@ def test_the_time_of_a_step_is_at_most_linear_in_the_length_of_the_thread(
     assert long < 8 * short  # quadratic work: sixteen times
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_time_to_resume_is_at_most_linear_in_the_length_of_the_thread(
     store_name: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from locus.core.response import ModelResponse
 from locus.core.termination import ToolCalled
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, text, tool_call
-from locus.testing.loopback_server import Reply
+from locus.testing.server import Reply
 from locus.tools import tool
 from tests.agent.recorded_runs import run_to_end
 from tests.support.servers import anthropic_server, ollama_server

@@ -23,7 +23,7 @@ import pytest
 from locus.agent import Agent, AgentState
 from locus.core.messages import Role
 from locus.memory import SQLiteCheckpointer, ThreadBusyError
-from locus.testing.loopback_server import Received, Reply
+from locus.testing.server import Received, Reply
 from tests.agent.agent_process import THREAD, Task, TripPlanner, get_database_path, get_log_path
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.cloud import COMPARTMENT

@@ -45,8 +45,8 @@ from tests.agent.recorded_runs import (
     RecordedRun,
     record_on_all_runtimes,
     record_run,
+    remove_durations,
     run_to_end,
-    without_durations,
 )
 from tests.support.timing import HANG_SECONDS
 
@@ -73,7 +73,7 @@ def test_a_conversation_is_the_same_on_every_runtime(plan: ConversationPlan) -> 
         _check_run(plan, recorded, bodies)
         hook_logs = [hook.log for hook in hooks]
         runs[runtime] = (
-            without_durations(recorded.events),
+            remove_durations(recorded.events),
             type(recorded.error),
             str(recorded.error),
             bodies.started,
@@ -101,10 +101,10 @@ def _check_run(plan: ConversationPlan, recorded: RecordedRun, bodies: ToolBodies
     assert (recorded.error is None) == (recorded.result is not None)
     assert terminate_event.reason.startswith("error: ") == (recorded.error is not None)
     start_events, complete_events = (
-        recorded.events_of(ToolStartEvent),
-        recorded.events_of(ToolCompleteEvent),
+        recorded.select_events_of_type(ToolStartEvent),
+        recorded.select_events_of_type(ToolCompleteEvent),
     )
-    think_events = recorded.events_of(ThinkEvent)
+    think_events = recorded.select_events_of_type(ThinkEvent)
     assert [think_event.iteration for think_event in think_events] == list(
         range(1, len(think_events) + 1)
     )
@@ -130,7 +130,9 @@ def _check_run(plan: ConversationPlan, recorded: RecordedRun, bodies: ToolBodies
     if completed_ids:
         results = [message for message in state.messages if message.role is Role.TOOL]
         assert [message.tool_call_id for message in results] == completed_ids
-    usages = [event.usage for event in recorded.events_of(ModelChunkEvent) if event.done]
+    usages = [
+        event.usage for event in recorded.select_events_of_type(ModelChunkEvent) if event.done
+    ]
     total = sum(usage.get("prompt_tokens", 0) for usage in usages)
     assert (
         terminate_event.usage.get("prompt_tokens", 0)
@@ -219,7 +221,7 @@ def _check_planned_run(plan: ConversationPlan, run: PlannedRun) -> None:
     assert {*map(_get_execution_key, state_before.tool_executions)} <= {
         *map(_get_execution_key, state_after.tool_executions)
     }
-    terminate_events = run.events_of(TerminateEvent)
+    terminate_events = run.select_events_of_type(TerminateEvent)
     is_reported = run.error is None or isinstance(run.error, Exception)
     assert run.result is None or run.error is None
     if run.plan.result_only:
@@ -229,7 +231,7 @@ def _check_planned_run(plan: ConversationPlan, run: PlannedRun) -> None:
         assert len(terminate_events) == is_reported  # no event for an error that ends the program
         assert (run.result is None) == (run.error is not None)
     assert terminate_events == list(run.events[len(run.events) - len(terminate_events) :])
-    iterations = [event.iteration for event in run.events_of(ThinkEvent)]
+    iterations = [event.iteration for event in run.select_events_of_type(ThinkEvent)]
     assert iterations == list(range(state_before.iteration + 1, state_after.iteration + 1))
     assert len(iterations) <= plan.max_iterations
     assert run.started == run.expected_calls[: len(run.started)]
@@ -445,7 +447,7 @@ def test_an_error_of_a_tool_is_the_same_on_every_runtime(
         return Agent(ScriptedModel(model_calls, "done"), [failing])
 
     outcomes = {
-        runtime: [event.error for event in recorded.events_of(ToolCompleteEvent)]
+        runtime: [event.error for event in recorded.select_events_of_type(ToolCompleteEvent)]
         + [recorded.terminate_event.reason]
         for runtime, recorded in record_on_all_runtimes(make_agent, "Go.").items()
     }
@@ -478,4 +480,6 @@ def test_a_timeout_may_be_very_long(is_async: bool, timeout: float) -> None:
         )
 
     for recorded in record_on_all_runtimes(make_agent_with_timeout, "Go.").values():
-        assert [event.result for event in recorded.events_of(ToolCompleteEvent)] == ["waited"]
+        assert [event.result for event in recorded.select_events_of_type(ToolCompleteEvent)] == [
+            "waited"
+        ]

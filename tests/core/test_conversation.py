@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.conversation import validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
@@ -19,7 +20,6 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from locus.core.tool_schemas import build_tool_schemas
 from tests.support.strategies import conversations, tools
 
 USER = Message.user("x")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core import errors
-from locus.core.connection_errors import make_connection_error, make_timeout_error
+from locus.core.error_context import ErrorContext
 from locus.core.errors import (
     APIConnectionError,
     APIError,
@@ -37,13 +37,13 @@ from locus.core.errors import (
     UnprocessableEntityError,
     get_status_error_class,
 )
+from locus.core.make_connection_error import make_connection_error, make_timeout_error
+from locus.core.make_status_error import MAX_SHOWN_CHARACTERS, make_status_error
 from locus.core.messages import Message, ToolCall
-from locus.core.request_info import RequestInfo
 from locus.core.response import ModelResponse
-from locus.core.status_errors import MAX_SHOWN_CHARACTERS, make_status_error
-from tests.support.strategies import halves, json_objects, responses, texts
+from tests.support.strategies import json_objects, responses, texts, texts_with_lone_surrogates
 
-REQUEST_INFO = RequestInfo("openai", "gpt-4o", "https://api.example/v1/chat/completions")
+REQUEST_INFO = ErrorContext("openai", "gpt-4o", "https://api.example/v1/chat/completions")
 
 
 # The tree.
@@ -194,7 +194,7 @@ def test_an_api_error_names_provider_model_and_url(error: LocusError) -> None:
     ],
 )
 def test_errors_have_a_hint(error: APIError, hint: str) -> None:
-    info = RequestInfo("openai", "gpt-4o", "https://x", key_hint="set OPENAI_API_KEY")
+    info = ErrorContext("openai", "gpt-4o", "https://x", key_hint="set OPENAI_API_KEY")
     assert hint in str(info.add_context(error))
 
 
@@ -238,7 +238,7 @@ def test_a_secret_in_a_response_is_redacted(secret: str, offset: int, status: in
     message = "x" * offset + secret + " is not a valid key"
     body = json.dumps({"error": {"message": message}})
     headers = {"x-debug": f"Bearer {secret}", "x-request-id": "r1"}
-    info = RequestInfo("openai", "m", "https://x", secrets=(secret, ""))
+    info = ErrorContext("openai", "m", "https://x", secrets=(secret, ""))
     for error in (
         make_status_error(body, status, headers),
         make_status_error(message, status, headers),
@@ -252,18 +252,18 @@ def test_a_secret_in_a_response_is_redacted(secret: str, offset: int, status: in
 
 
 @given(SECRETS)
-def test_the_repr_of_the_request_info_has_no_secrets(secret: str) -> None:
-    assert secret not in repr(RequestInfo("openai", "m", "https://x", secrets=(secret,)))
+def test_the_repr_of_the_error_context_has_no_secrets(secret: str) -> None:
+    assert secret not in repr(ErrorContext("openai", "m", "https://x", secrets=(secret,)))
 
 
 def test_a_secret_that_contains_another_is_redacted_completely() -> None:
-    info = RequestInfo("p", "m", secrets=("sk-abc", "sk-abcdef"))
+    info = ErrorContext("p", "m", secrets=("sk-abc", "sk-abcdef"))
     assert info.redact("key sk-abcdef, key sk-abc") == "key ***, key ***"
 
 
 @given(texts())
 def test_without_secrets_nothing_is_redacted(text: str) -> None:
-    assert RequestInfo("p", "m", secrets=("",)).redact(text) == text
+    assert ErrorContext("p", "m", secrets=("",)).redact(text) == text
 
 
 # Retry-After.
@@ -454,7 +454,10 @@ def test_the_error_body_of_every_provider_is_parsed(
 
 
 @given(
-    st.text() | texts() | json_objects().map(json.dumps) | halves().map(json.dumps),
+    st.text()
+    | texts()
+    | json_objects().map(json.dumps)
+    | texts_with_lone_surrogates().map(json.dumps),
     st.integers(200, 599),
 )
 def test_the_error_of_any_body_can_be_printed_and_pickled(body: str, status: int) -> None:

@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.frozendict import FrozenDict
+from locus.core.json_converter import dumps, loads
 from locus.core.messages import ImagePart, Message, TextPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.json_types import completion_decoder
-from locus.wire.json import dumps, encode, loads
+from locus.wire.provider_json import encode_json
 from tests.support.strategies import (
     conversations,
     events,
-    halves,
     json_objects,
     messages,
     responses,
     texts,
+    texts_with_lone_surrogates,
 )
 
 
@@ -42,7 +43,7 @@ def test_conversations_are_loaded_as_lists_and_tuples(conversation: tuple[Messag
     assert loads(dumps(list(conversation)), list[Message]) == list(conversation)
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_kept(text: str) -> None:
     message = Message.user(text)
     assert loads(dumps(message), Message) == message
@@ -83,7 +84,7 @@ M = '{"role": "assistant", "content": "x", "tool_calls": [%s]}'
     ("data", "type_", "pattern"),
     [
         ('{"content": "x"}', Message, r"missing @ \$\.role"),
-        ('{"role": "user", "content": 5}', Message, r"an array is wanted, not 5 @ \$\.content"),
+        ('{"role": "user", "content": 5}', Message, r"expected an array, not 5 @ \$\.content"),
         ('{"role": "user", "content": true}', Message, r"\$\.content"),
         ('{"role": "robot", "content": "x"}', Message, "role"),
         ('{"role": "user", "content": "x", "colour": 1}', Message, "unknown: colour"),
@@ -102,10 +103,10 @@ M = '{"role": "assistant", "content": "x", "tool_calls": [%s]}'
         (M % '{"id": 1, "name": "f"}', Message, r"tool_calls\[0\]\.id"),
         (M % '{"id": "1", "name": "f", "arguments": "{}"}', Message, r"\[0\]\.arguments"),
         (M % "5", Message, r"tool_calls\[0\]"),
-        ("[]", Message, "an object is wanted, not an array"),
-        ("null", Message, "an object is wanted, not null"),
-        ("{}", tuple[Message, ...], "an array is wanted, not an object"),
-        ('"abc"', list[Message], "an array is wanted, not text"),
+        ("[]", Message, "expected an object, not an array"),
+        ("null", Message, "expected an object, not null"),
+        ("{}", tuple[Message, ...], "expected an array, not an object"),
+        ('"abc"', list[Message], "expected an array, not text"),
         ('[{"role": "user", "content": "x"}, {}]', tuple[Message, ...], r"\$\[1\]\.role"),
         ('{"message": {"role": "user"}, "usage": {"a": "1"}}', ModelResponse, r"\$\.usage\['a'\]"),
         ('{"message": {"role": "user"}, "usage": {"a": 1.5}}', ModelResponse, r"\$\.usage\['a'\]"),
@@ -160,13 +161,13 @@ def test_dumping_a_value_that_contains_itself_is_an_error() -> None:
 
 @given(json_objects())
 def test_requests_are_encoded_as_json(body: dict[str, Any]) -> None:
-    assert json.loads(encode(body)) == body
+    assert json.loads(encode_json(body)) == body
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_in_a_request_is_an_error_that_names_it(text: str) -> None:
     with pytest.raises(ConfigurationError, match="surrogate") as exc_info:
-        encode({"messages": [{"content": text}]})
+        encode_json({"messages": [{"content": text}]})
     half = next(character for character in text if "\ud800" <= character <= "\udfff")
     assert repr(half) in str(exc_info.value)
     str(exc_info.value).encode()
@@ -175,13 +176,13 @@ def test_half_a_surrogate_pair_in_a_request_is_an_error_that_names_it(text: str)
 @pytest.mark.parametrize("value", [object(), {"a": object()}, {"a": [object()]}])
 def test_encoding_another_class_is_an_error_that_names_it(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="object"):
-        encode(value)
+        encode_json(value)
 
 
 # Responses.
 
 
-@given(texts() | halves())
+@given(texts() | texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_in_a_response_is_decoded(text: str) -> None:
     body = json.dumps({"id": text})
     assert completion_decoder.decode(body).id == json.loads(body)["id"]

@@ -29,7 +29,7 @@ from locus.core.response import Candidate, ModelResponse
 from tests.support.strategies import (
     events,
     json_objects,
-    malformed,
+    malformed_arguments,
     messages,
     names,
     responses,
@@ -137,7 +137,7 @@ def test_arguments_text_that_is_an_object_is_decoded(
     assert json.loads(call.arguments_json()) == value
 
 
-@given(malformed())
+@given(malformed_arguments())
 def test_arguments_text_that_is_no_object_is_kept_unchanged(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)
     assert call.malformed_arguments == text
@@ -166,7 +166,7 @@ def test_integers_beyond_64_bits_keep_every_digit() -> None:
 
 
 @given(tool_calls())
-def test_arguments_json_is_decoded_to_the_same_call(call: ToolCall) -> None:
+def test_encoded_arguments_are_decoded_to_the_same_call(call: ToolCall) -> None:
     assert ToolCall.from_json(call.id, call.name, call.arguments_json()) == call
 
 

@@ -114,7 +114,9 @@ def run_oracle_cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         cloud.server.route("POST", inference.NATIVE_PATH, cloud.reply_without_compartment)
         embedded = Reply.json({"id": "1", "embeddings": [[0.5, 0.25]]})
         cloud.server.route(
-            "POST", "/20231130/actions/embedText", lambda r: cloud.make_rejection(r) or embedded
+            "POST",
+            "/20231130/actions/embedText",
+            lambda r: cloud.find_rejection_reply(r) or embedded,
         )
         signed_models.set_metadata_url(f"{cloud.url}/opc/v2", monkeypatch)
         resource = crypto.get_private_key("resource")
@@ -123,7 +125,7 @@ def run_oracle_cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
             "OCI_ENDPOINT": cloud.url,
             "OCI_GENAI_API_KEY": cloud.bearer_key,
             "OCI_PROFILE": "DEFAULT",
-            "OCI_RESOURCE_PRINCIPAL_PRIVATE_PEM": crypto.to_pem(resource),
+            "OCI_RESOURCE_PRINCIPAL_PRIVATE_PEM": crypto.encode_private_key(resource),
             "OCI_RESOURCE_PRINCIPAL_REGION": "us-chicago-1",
             "OCI_RESOURCE_PRINCIPAL_RPST": crypto.make_token(
                 "auth service", resource.public_key(), 600

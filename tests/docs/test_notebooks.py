@@ -19,8 +19,9 @@ import anyio
 import attrs
 import pytest
 
-from locus.testing.practice_server import PracticeServer
+from locus.testing.practice import PracticeServer
 from tests.support.oci import profiles
+from tests.support.timing import HANG_SECONDS
 
 home = profiles.home
 
@@ -172,7 +173,7 @@ def test_with_a_profile_the_service_is_used(
 
 
 @pytest.mark.engine
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_by_default_the_embedded_model_is_used_where_possible(
     clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,7 +187,7 @@ def test_by_default_the_embedded_model_is_used_where_possible(
     assert "City(name=" in output  # JSON that fits the schema
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_notebook_runs_in_a_jupyter_kernel(
     tmp_path: Path, clean_environment: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +210,7 @@ def test_a_notebook_runs_in_a_jupyter_kernel(
     )
     nbclient.NotebookClient(
         notebook,
-        timeout=60,
+        timeout=2 * HANG_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()

@@ -126,11 +126,14 @@ def test_a_hook_changes_arguments_but_not_the_call_in_the_conversation(runtime_n
     message = Message.assistant(None, [ToolCall("a", "double", {"n": 1}), malformed])
     model = ScriptedModel(message, "Yes.")
     recorded = record_run(runtime_name, Agent(model, [double], hooks=[AddTen()]), "Go.")
-    assert [event.arguments for event in recorded.events_of(ToolStartEvent)] == [
+    assert [event.arguments for event in recorded.select_events_of_type(ToolStartEvent)] == [
         {"n": 11},
         {"n": 10},
     ]
-    assert [event.result for event in recorded.events_of(ToolCompleteEvent)] == ["22", "20"]
+    assert [event.result for event in recorded.select_events_of_type(ToolCompleteEvent)] == [
+        "22",
+        "20",
+    ]
     assert recorded.result is not None
     assert recorded.result.state.messages[1].tool_calls[0].arguments == {"n": 1}
     assert recorded.result.state.tool_executions[0].arguments == {"n": 11}
@@ -273,7 +276,7 @@ def test_a_hook_replaces_results_and_errors(
     recorded = record_run(
         runtime_name, Agent(model, [double, fails], hooks=[ReplaceResults()]), "Go."
     )
-    assert [(e.result, e.error) for e in recorded.events_of(ToolCompleteEvent)] == [
+    assert [(e.result, e.error) for e in recorded.select_events_of_type(ToolCompleteEvent)] == [
         (result_text, None)
     ] * 2
 
@@ -333,7 +336,7 @@ def test_an_error_in_a_hook_ends_the_run_with_that_error(
     assert isinstance(recorded.error, LookupError)
     assert recorded.terminate_event.reason == "error: LookupError: the hook is broken"
     assert [entry[1] for entry in log].count("end") == 1  # the other hooks are called all the same
-    with checkpointer.lock_thread("t"):  # the thread is unlocked
+    with checkpointer.claim("t"):  # the thread is unlocked
         pass
 
 

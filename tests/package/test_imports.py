@@ -49,7 +49,7 @@ PUBLIC_NAMES = {
     "locus.memory": "ConversationManager SlidingWindowManager SummarizingManager "
     "TruncatingManager BaseCheckpointer MemoryCheckpointer FileCheckpointer SQLiteCheckpointer "
     "MemoryStore InMemoryStore SQLiteStore",
-    "locus.models.llama_cpp": "LocalModel LocalConfig",
+    "locus.models.local": "LocalModel LocalConfig",
     "locus.core.messages": "Message Role ToolCall ToolResult",
     "locus.core.events": "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent "
     "GroundingEvent TerminateEvent",
@@ -126,7 +126,7 @@ def test_type_checkers_and_python_find_the_same_names_in_the_same_places(module:
 
 
 @pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
-def test_type_checkers_see_misspelt_names(module: Any) -> None:
+def test_type_checkers_see_misspelled_names(module: Any) -> None:
     """For a type checker, a module with ``__getattr__`` has every name."""
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     assert not [
@@ -144,12 +144,18 @@ def test_every_name_is_defined_in_its_listed_module(module: Any) -> None:
         assert value.__module__ == home_module, f"{name} is not defined in {home_module}"
 
 
-@pytest.mark.parametrize("module", ["locus", "locus.models"])
-def test_dir_and_star_have_all_names_before_any_is_used(module: str) -> None:
-    shown = run_code(f"import {module}; print(*dir({module}))").split()
-    assert set(import_module(module).__all__) <= set(shown)
-    starred = run_code(f"from {module} import *; print(*dir())").split()
-    assert set(import_module(module).__all__) <= set(starred)
+@pytest.mark.parametrize("module", [module.__name__ for module in LAZY_PACKAGES])
+def test_dir_lists_the_public_names_and_nothing_else(module: str) -> None:
+    public_names = sorted(import_module(module).__all__)
+    assert run_code(f"import {module}; print(*dir({module}))").split() == public_names
+    code = f"from {module} import *; import {module}, locus.agent; print(*dir({module}))"
+    assert run_code(code).split() == public_names, "after all names were used"
+
+
+@pytest.mark.parametrize("module", [module.__name__ for module in LAZY_PACKAGES])
+def test_a_star_import_gets_all_names_before_any_is_used(module: str) -> None:
+    imported_names = run_code(f"from {module} import *; print(*dir())").split()
+    assert set(import_module(module).__all__) <= set(imported_names)
 
 
 @pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
@@ -202,7 +208,7 @@ def test_importing_locus_loads_nothing_else() -> None:
 
 def test_the_command_line_shows_help_without_loading_packages() -> None:
     assert not HEAVY_MODULES & get_loaded_modules(
-        "import locus.__main__; locus.__main__._make_parser()"
+        "import locus.command_line; locus.command_line._make_argument_parser()"
     )
 
 
@@ -225,6 +231,6 @@ def test_a_model_can_be_created_without_loading_a_client_or_an_sdk() -> None:
 def test_importing_one_provider_loads_no_other() -> None:
     shown = run_code("import sys; from locus import OpenAIModel; print(*sys.modules)").split()
     assert "locus.models.native.openai" in shown
-    assert not {"locus.models.llama_cpp", "locus.models._llama_cpp_server", "locus.testing"} & set(
+    assert not {"locus.models.local", "locus.models._llama_cpp_engine", "locus.testing"} & set(
         shown
     )

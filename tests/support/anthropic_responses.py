@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from tests.support.decoding import parse_json_object
-from tests.support.strategies import call_ids, malformed, names, texts, written_arguments
+from tests.support.strategies import argument_texts, call_ids, malformed_arguments, names, texts
 
 Block = dict[str, Any]
 
@@ -82,9 +82,9 @@ def _blocks(
         }
         block |= {"tool_use_id": f"srvtoolu_{index}", "caller": None, "content": [search_result]}
     else:
-        input_json = draw(written_arguments())
+        input_json = draw(argument_texts())
         if not valid_arguments and draw(st.integers(0, 3)) == 3:
-            input_json = draw(malformed().filter(str.strip))
+            input_json = draw(malformed_arguments().filter(str.strip))
         is_server_tool = block_type == "server_tool_use"
         block |= {
             "id": f"{'srvtoolu' if is_server_tool else 'toolu'}_{index}",
@@ -138,7 +138,7 @@ def anthropic_responses(
 @st.composite
 def structured_responses(draw: st.DrawFn) -> AnthropicResponse:
     """Responses with a call of the synthetic tool."""
-    input_json = draw(written_arguments())
+    input_json = draw(argument_texts())
     block = {
         "type": "tool_use",
         "id": "toolu_1",
@@ -152,7 +152,7 @@ def structured_responses(draw: st.DrawFn) -> AnthropicResponse:
 
 
 def build_expected_response(sample: AnthropicResponse) -> ModelResponse:
-    """The value that a response has to be parsed as, without the message's metadata."""
+    """Build the value that a response has to be parsed as, without the message's metadata."""
     parts: list[Any] = []
     calls = []
     for block in sample.blocks:
@@ -195,7 +195,7 @@ def build_expected_response(sample: AnthropicResponse) -> ModelResponse:
 
 
 def encode_canonical_json(value: Any) -> str:
-    """Canonical JSON: members sorted by name, no white space."""
+    """Encode canonical JSON: members sorted by name, no white space."""
     return msgspec.json.encode(_sort_members(value)).decode()
 
 
@@ -205,14 +205,14 @@ def _sort_members(value: Any) -> Any:
     return [_sort_members(item) for item in value] if isinstance(value, list) else value
 
 
-def without_metadata(response: ModelResponse) -> ModelResponse:
-    """A response without its message's metadata."""
+def remove_metadata(response: ModelResponse) -> ModelResponse:
+    """Return a copy of a response without its message's metadata."""
     message = attrs.evolve(response.message, metadata={})
     return attrs.evolve(response, message=message)
 
 
 def build_replayed_blocks(sample: AnthropicResponse) -> list[Block]:
-    """The blocks that a request has to contain if the response is sent back in it."""
+    """Build the blocks that a request has to contain if the response is sent back in it."""
     replayed = []
     for block in sample.blocks:
         if block["type"] == "text" and not block["text"].strip():

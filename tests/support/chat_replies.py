@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from locus.core.events import ModelChunkEvent
-from locus.testing.loopback_server import Reply
+from locus.testing.server import Reply
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
 TEXT_CHUNKS = ("Zürich", " costs", " 10 €", " ✓", " today")
@@ -14,7 +14,7 @@ TEXT = "".join(TEXT_CHUNKS)
 
 
 def build_reply(text: str = TEXT, **message: Any) -> Reply:
-    """A response in one body."""
+    """Build a response in one body."""
     full_message = {"role": "assistant", "content": text, **message}
     return Reply.json(
         {
@@ -31,7 +31,7 @@ def build_reply(text: str = TEXT, **message: Any) -> Reply:
 def build_chunk(
     delta: dict[str, Any] | None = None, finish_reason: str | None = None
 ) -> dict[str, Any]:
-    """A chunk of a streamed response."""
+    """Build a chunk of a streamed response."""
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
@@ -42,7 +42,7 @@ def build_chunk(
 
 
 def build_chunks(texts: Iterable[str] = TEXT_CHUNKS) -> list[dict[str, Any]]:
-    """The chunks of a streamed response, in OpenAI's order: role, text, finish reason, usage."""
+    """Build the chunks of a stream, in OpenAI's order: role, text, finish reason, usage."""
     return [
         build_chunk({"role": "assistant", "content": ""}),
         *(build_chunk({"content": text}) for text in texts),
@@ -52,10 +52,10 @@ def build_chunks(texts: Iterable[str] = TEXT_CHUNKS) -> list[dict[str, Any]]:
 
 
 def build_stream_reply(texts: Iterable[str] = TEXT_CHUNKS) -> Reply:
-    """The same response as :func:`build_reply` gives, as a stream."""
+    """Build the same response as :func:`build_reply`, as a stream."""
     return Reply.sse(build_chunks(texts))
 
 
 def join_text(events: Iterable[ModelChunkEvent]) -> str:
-    """The text of the events."""
+    """Join the text of the events."""
     return "".join(event.content or "" for event in events)

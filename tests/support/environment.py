@@ -10,7 +10,7 @@ _PROVIDER_PREFIXES = ("ANTHROPIC_", "AWS_", "CLOUD_ML_", "OLLAMA_", "OPENAI_")
 
 
 def is_provider_variable(name: str) -> bool:
-    """Whether an environment variable configures a provider or a proxy."""
+    """Return whether an environment variable configures a provider or a proxy."""
     return name.startswith(_PROVIDER_PREFIXES) or name.lower().endswith("_proxy")
 
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from locus.core.messages import ImagePart, Message, Role, TextPart, ToolCall, ToolResult
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
-from locus.wire.json import encode
 from locus.wire.oci_chat import (
     CohereV1ChatBuilder,
     CohereV1ChatParser,
@@ -29,9 +28,10 @@ from locus.wire.oci_chat import (
     GenericChatParser,
 )
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
+from locus.wire.provider_json import encode_json
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 from tests.support import anthropic_responses
-from tests.support.strategies import Answered, answers, splits, texts
+from tests.support.strategies import ResponseContent, byte_splits, response_contents, texts
 from tests.support.wire_json import (
     anthropic_json,
     chat_json,
@@ -65,7 +65,9 @@ def call_id_lists(pattern: str) -> st.SearchStrategy[list[str]]:
 
 
 @st.composite
-def _number_calls(draw: st.DrawFn, sample: Answered, first_number: int, pattern: str) -> Answered:
+def _number_calls(
+    draw: st.DrawFn, sample: ResponseContent, first_number: int, pattern: str
+) -> ResponseContent:
     """Number the calls of a response, and give them ids."""
     candidate = sample.first
     drawn_ids = draw(call_id_lists(pattern)) if candidate.calls else []
@@ -78,16 +80,20 @@ def _number_calls(draw: st.DrawFn, sample: Answered, first_number: int, pattern:
 
 @st.composite
 def _chat_completions(draw: st.DrawFn, first_number: int) -> Message:
-    style = draw(st.sampled_from([None, None, "openai", "noids", "whole", "names"]))
+    style = draw(st.sampled_from([None, None, "openai", "noids", "complete", "names"]))
     # A name in every fragment, and nobody can tell "{}{}" from two calls.
     sample = draw(
-        _number_calls(draw(answers(valid_arguments=style == "names")), first_number, OPENAI_ID)
+        _number_calls(
+            draw(response_contents(valid_arguments=style == "names")), first_number, OPENAI_ID
+        )
     )
     if style is None:
         body = json.dumps(chat_json.build_body(sample, with_ids=draw(st.booleans())))
         return ChatCompletionsParser().parse(body).message
     chunks = draw(chat_json.stream_chunks(sample, style))
-    return chat_json.decode_response(draw(splits(draw(chat_json.framed_streams(chunks))))).message
+    return chat_json.decode_response(
+        draw(byte_splits(draw(chat_json.framed_streams(chunks))))
+    ).message
 
 
 @st.composite
@@ -111,7 +117,7 @@ def _anthropic(draw: st.DrawFn, first_number: int) -> Message:
         )
     events = draw(anthropic_json.stream_chunks(anthropic_response))
     return anthropic_json.decode_response(
-        draw(splits(draw(anthropic_json.framed_streams(events))))
+        draw(byte_splits(draw(anthropic_json.framed_streams(events))))
     ).message
 
 
@@ -125,7 +131,7 @@ def _ollama(draw: st.DrawFn, first_number: int) -> Message:
         return OllamaChatParser().parse(body).message
     chunks = draw(ollama_json.stream_chunks(sample, with_ids))
     return ollama_json.decode_response(
-        draw(splits(draw(ollama_json.framed_streams(chunks))))
+        draw(byte_splits(draw(ollama_json.framed_streams(chunks))))
     ).message
 
 
@@ -139,7 +145,7 @@ def _oci_generic(draw: st.DrawFn, first_number: int) -> Message:
         return GenericChatParser().parse(body).message
     events = draw(oci_generic_json.stream_chunks(sample, style))
     return oci_generic_json.decode_response(
-        draw(splits(draw(chat_json.framed_streams(events))))
+        draw(byte_splits(draw(chat_json.framed_streams(events))))
     ).message
 
 
@@ -150,7 +156,7 @@ def _oci_cohere(draw: st.DrawFn, first_number: int) -> Message:
     if draw(st.booleans()):
         return CohereV1ChatParser().parse(json.dumps(oci_cohere_json.build_v1_body(sample))).message
     stream = draw(chat_json.framed_streams(draw(oci_cohere_json.v1_stream_chunks(sample))))
-    return oci_cohere_json.v1_reader.decode_response(draw(splits(stream))).message
+    return oci_cohere_json.v1_reader.decode_response(draw(byte_splits(stream))).message
 
 
 @st.composite
@@ -160,7 +166,7 @@ def _oci_cohere_v2(draw: st.DrawFn, first_number: int) -> Message:
     if draw(st.booleans()):
         return CohereV2ChatParser().parse(json.dumps(oci_cohere_json.build_v2_body(sample))).message
     stream = draw(chat_json.framed_streams(draw(oci_cohere_json.v2_stream_chunks(sample))))
-    return oci_cohere_json.v2_reader.decode_response(draw(splits(stream))).message
+    return oci_cohere_json.v2_reader.decode_response(draw(byte_splits(stream))).message
 
 
 @st.composite
@@ -185,7 +191,7 @@ def _responses(draw: st.DrawFn, first_number: int) -> Message:
     stream = draw(
         responses_json.framed_streams(draw(responses_json.stream_events(response, style)))
     )
-    return responses_json.decode_response(draw(splits(stream))).message
+    return responses_json.decode_response(draw(byte_splits(stream))).message
 
 
 @attrs.frozen
@@ -203,7 +209,7 @@ class Provider:
 
     def encode_request(self, messages: Sequence[Message], **options: Any) -> bytes:
         """Build and encode the body of a request."""
-        return encode(self.builder.build(messages, **{**self.options, **options}))
+        return encode_json(self.builder.build(messages, **{**self.options, **options}))
 
 
 PROVIDERS: dict[str, Provider] = {

@@ -124,13 +124,13 @@ def decode_base64(encoded: str) -> bytes:
 def parse_json_object(text: str) -> dict[str, Any] | None:
     """Parse JSON text; None if it is no object."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_reject_constant)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def _refuse(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
 

@@ -219,7 +219,7 @@ def values_with_type(draw: st.DrawFn) -> tuple[TypeCase, Any, str]:
 
 
 def is_prefix(partial: Any, complete: Any) -> bool:
-    """Whether a value can become another one by growing at its end."""
+    """Return whether a value can become another one by growing at its end."""
     if isinstance(partial, dict) and isinstance(complete, dict):
         shared = list(partial)
         if shared != list(complete)[: len(shared)]:

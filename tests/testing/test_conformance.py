@@ -89,7 +89,7 @@ def test_the_prompt_is_the_callers() -> None:
 # -- bad ones ----------------------------------------------------------------------------------
 
 
-def findings(model: Any) -> list[str]:
+def collect_findings(model: Any) -> list[str]:
     with pytest.raises(AssertionError) as caught:
         check_model_conformance(model)
     first, *rest = str(caught.value).splitlines()
@@ -99,7 +99,7 @@ def findings(model: Any) -> list[str]:
 
 @pytest.mark.parametrize("model", [object(), "openai:gpt-4o", type("Half", (), {"complete": 1})()])
 def test_what_is_no_model_is_reported(model: Any) -> None:
-    assert findings(model) == [f"{type(model).__name__} has no complete() or no stream()"]
+    assert collect_findings(model) == [f"{type(model).__name__} has no complete() or no stream()"]
 
 
 @attrs.frozen(init=False)
@@ -138,7 +138,7 @@ class AlteredSource:
     def __init__(self, events: BlockingStream) -> None:
         self.events = events
 
-    async def read_events(self) -> list[Any]:
+    async def read_next_events(self) -> list[Any]:
         return [event for event in [next(self.events, None)] if event is not None]
 
     async def close(self) -> None:
@@ -183,18 +183,22 @@ CALL = ToolCall("same", "weather")
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_bad_response_is_named_on_every_runtime(response: Any, expected: str) -> None:
-    all_findings = findings(AlteredModel(lambda _: response))
+    all_findings = collect_findings(AlteredModel(lambda _: response))
     for runtime in ("blocking", "asyncio", "trio"):
         assert any(finding.startswith(f"{runtime}: {expected}") for finding in all_findings), (
             all_findings
         )
 
 
-def last(**changes: Any) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEvent]]:
+def make_last_event_changer(
+    **changes: Any,
+) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEvent]]:
     return lambda events: [*events[:-1], attrs.evolve(events[-1], **changes)]
 
 
-def first(**changes: Any) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEvent]]:
+def make_first_event_changer(
+    **changes: Any,
+) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEvent]]:
     return lambda events: [attrs.evolve(events[0], **changes), *events[1:]]
 
 
@@ -207,25 +211,43 @@ def first(**changes: Any) -> Callable[[list[ModelChunkEvent]], list[ModelChunkEv
             lambda events: events[:-1],
             "only the last event may have done=True; of 2 events it is on none",
         ),
-        (first(done=True), "only the last event may have done=True; of 3 events it is on [0, 2]"),
+        (
+            make_first_event_changer(done=True),
+            "only the last event may have done=True; of 3 events it is on [0, 2]",
+        ),
         (
             lambda events: [*events, ModelChunkEvent(content="!")],
             "only the last event may have done=True; of 4 events it is on [2]",
         ),
-        (last(response=None), "the last event has no response"),
-        (last(response="Hi."), "the streamed response: a response is str"),
+        (make_last_event_changer(response=None), "the last event has no response"),
+        (make_last_event_changer(response="Hi."), "the streamed response: a response is str"),
         (lambda events: events[1:], "the events' content is not the complete response's"),
-        (first(reasoning="Hm."), "the events' reasoning is not the complete response's"),
-        (first(tool_calls=(CALL,)), "the events' tool calls are not the complete response's"),
-        (last(usage={"prompt_tokens": 1}), "the last event's usage is not the response's"),
-        (last(stop_reason="length"), "the last event's stop_reason is not the response's"),
-        (last(provider_state={"a": 1}), "the last event's provider_state is not the response's"),
-        (first(usage={}), "an event before the last one has usage"),
+        (
+            make_first_event_changer(reasoning="Hm."),
+            "the events' reasoning is not the complete response's",
+        ),
+        (
+            make_first_event_changer(tool_calls=(CALL,)),
+            "the events' tool calls are not the complete response's",
+        ),
+        (
+            make_last_event_changer(usage={"prompt_tokens": 1}),
+            "the last event's usage is not the response's",
+        ),
+        (
+            make_last_event_changer(stop_reason="length"),
+            "the last event's stop_reason is not the response's",
+        ),
+        (
+            make_last_event_changer(provider_state={"a": 1}),
+            "the last event's provider_state is not the response's",
+        ),
+        (make_first_event_changer(usage={}), "an event before the last one has usage"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_bad_stream_is_named_on_every_runtime(events: Any, expected: str) -> None:
-    all_findings = findings(AlteredModel(events=events))
+    all_findings = collect_findings(AlteredModel(events=events))
     for runtime in ("blocking", "asyncio", "trio"):
         assert any(finding.startswith(f"{runtime}: {expected}") for finding in all_findings), (
             all_findings
@@ -255,7 +277,10 @@ def test_whatever_a_model_raises_is_a_finding_and_the_first_is_the_cause() -> No
 
 
 def test_a_script_without_cycle_is_too_short() -> None:
-    assert "raised ScriptExhaustedError: the script is used up" in findings(ScriptedModel("a"))[0]
+    assert (
+        "raised ScriptExhaustedError: the script is used up"
+        in collect_findings(ScriptedModel("a"))[0]
+    )
 
 
 class Careless(Least):
@@ -279,7 +304,7 @@ class Careless(Least):
     ],
 )
 def test_conversations_that_are_not_rejected_are_named(call: str, action: str) -> None:
-    all_findings = findings(Careless())
+    all_findings = collect_findings(Careless())
     for backend in ("asyncio", "trio"):
         assert f"{backend}: {call} does not reject {action} with a ValueError" in all_findings
 
@@ -291,20 +316,22 @@ def test_the_wrong_error_type_is_named() -> None:
                 raise IndexError
             return await super().complete(messages)
 
-    assert findings(Grumpy()) == [
+    assert collect_findings(Grumpy()) == [
         f"{backend}: complete() rejects an empty conversation with an IndexError, not a ValueError"
         for backend in ("asyncio", "trio")
     ]
 
 
 class TakesAnyKeyword(FunctionModel):
-    def _build_call(self, messages: Any, tools: Any, keywords: Any, *, streamed: bool) -> Any:
+    def _build_recorded_call(
+        self, messages: Any, tools: Any, keywords: Any, *, streamed: bool
+    ) -> Any:
         known = {name: value for name, value in keywords.items() if name == "max_tokens"}
-        return super()._build_call(messages, tools, known, streamed=streamed)
+        return super()._build_recorded_call(messages, tools, known, streamed=streamed)
 
 
 def test_unknown_keywords_that_pass_are_named() -> None:
-    all_findings = findings(TakesAnyKeyword(lambda *_, **__: "Hi."))
+    all_findings = collect_findings(TakesAnyKeyword(lambda *_, **__: "Hi."))
     assert all_findings == [
         "blocking: complete_sync() does not reject an unknown keyword with a TypeError",
         "blocking: stream_sync() does not reject an unknown keyword with a TypeError",
@@ -320,7 +347,7 @@ def test_a_model_that_binds_in_place_is_named() -> None:
         def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
             return self
 
-    assert findings(InPlace(lambda *_, **__: "Hi.")) == [
+    assert collect_findings(InPlace(lambda *_, **__: "Hi.")) == [
         "blocking: bind_tools() returns no copy of the model",
         "blocking: bind_tools() does not reject an unknown keyword with a TypeError",
     ]
@@ -334,7 +361,7 @@ def test_a_model_that_invokes_wrongly_is_named() -> None:
         async def ainvoke(self, *args: Any, **kw: Any) -> Any:
             return "Hi."
 
-    assert findings(Chatty(lambda *_, **__: "Hi.")) == [
+    assert collect_findings(Chatty(lambda *_, **__: "Hi.")) == [
         "blocking: invoke() returns no Message",
         "asyncio: ainvoke() returns no Message",
         "trio: ainvoke() returns no Message",
@@ -348,7 +375,7 @@ def test_a_model_that_closes_once_is_named() -> None:
                 raise ConfigurationError("closed already")
             self.complete_sync("closed")
 
-    assert findings(Once(lambda *_, **__: "Hi.")) == [
+    assert collect_findings(Once(lambda *_, **__: "Hi.")) == [
         "blocking: a call after closing twice raised ConfigurationError: closed already"
     ]
 
@@ -358,7 +385,9 @@ def test_calls_that_are_not_async_are_named() -> None:
         def complete(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
             return text(validate_messages(messages)[0].text)
 
-    assert findings(Plain()) == [f"{name}: complete() is not async" for name in ("asyncio", "trio")]
+    assert collect_findings(Plain()) == [
+        f"{name}: complete() is not async" for name in ("asyncio", "trio")
+    ]
 
 
 def test_a_stream_that_has_to_be_awaited_is_named() -> None:
@@ -366,7 +395,7 @@ def test_a_stream_that_has_to_be_awaited_is_named() -> None:
         async def stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> Any:
             return Least().stream(validate_messages(messages))
 
-    assert findings(Awaited()) == [
+    assert collect_findings(Awaited()) == [
         f"{backend}: stream() is a coroutine: it must return an async iterator directly"
         for backend in ("asyncio", "trio")
     ]
@@ -379,7 +408,7 @@ def test_a_model_for_asyncio_alone_is_named() -> None:
             await asyncio.get_running_loop().run_in_executor(None, int)
             return await super().complete(messages)
 
-    all_findings = findings(AsyncioOnly())
+    all_findings = collect_findings(AsyncioOnly())
     assert all_findings[0].startswith("trio: complete() raised ")
     assert not any(finding.startswith("asyncio") for finding in all_findings)
 

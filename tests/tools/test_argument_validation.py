@@ -55,7 +55,7 @@ class Note(TypedDict):
     stars: NotRequired[int]
 
 
-def bind(hint: Any, raw: Any) -> Any:
+def validate_argument(hint: Any, raw: Any) -> Any:
     def function(x: Any) -> Any:
         return x
 
@@ -69,7 +69,7 @@ def get_issues(tool_: Any, raw: Any) -> list[str]:
     return list(exc_info.value.issues)
 
 
-def get_issue(hint: Any, raw: Any) -> str:
+def get_only_issue(hint: Any, raw: Any) -> str:
     def function(x: Any) -> Any:
         return x
 
@@ -118,7 +118,7 @@ def get_issue(hint: Any, raw: Any) -> str:
     ],
 )  # fmt: skip
 def test_a_value_is_converted_if_nothing_is_lost(hint: Any, raw: Any, value: Any) -> None:
-    converted = bind(hint, raw)
+    converted = validate_argument(hint, raw)
     assert converted == value
     assert type(converted) is type(value)
 
@@ -144,10 +144,10 @@ def test_a_value_is_converted_if_nothing_is_lost(hint: Any, raw: Any, value: Any
         (Annotated[int, msgspec.Meta(ge=0)], -1, "x: expected int >= 0, got -1"),
         (Annotated[str, msgspec.Meta(max_length=1)], "ab", _TOO_LONG),
         (Decimal, 0.1234567890123456, _TOO_MANY_DIGITS),
-        (float, math.nan, "x: JSON has no nan"),
-        (Any, {"a": [math.inf]}, "x.a[0]: JSON has no inf"),
+        (float, math.nan, "x: nan cannot be represented in JSON"),
+        (Any, {"a": [math.inf]}, "x.a[0]: inf cannot be represented in JSON"),
         (Any, {1: 2}, "x: the keys of an object have to be strings, not 1"),
-        (list[float], [0.5, -math.inf], "x[1]: JSON has no -inf"),
+        (list[float], [0.5, -math.inf], "x[1]: -inf cannot be represented in JSON"),
         (float, 10**400, f"x: number out of range, got 1{'0' * 55} ..."),
         (dict[int, str], {"a": "b"}, "x.a (the key): expected an integer, got the string 'a'"),
         (Item | None, 3, "x: expected an object (Item) or null, got 3"),
@@ -155,12 +155,12 @@ def test_a_value_is_converted_if_nothing_is_lost(hint: Any, raw: Any, value: Any
     ],
 )  # fmt: skip
 def test_an_invalid_value_is_an_issue(hint: Any, raw: Any, issue: str) -> None:
-    assert get_issue(hint, raw) == issue
+    assert get_only_issue(hint, raw) == issue
 
 
-def test_a_misspelt_member_is_an_issue() -> None:
+def test_a_misspelled_member_is_an_issue() -> None:
     """If it were ignored, its default would be used instead."""
-    assert get_issue(Note, {"text": "a", "star": 1}) == (
+    assert get_only_issue(Note, {"text": "a", "star": 1}) == (
         "x.star: no such member; did you mean 'stars'? (known: text, stars)"
     )
 
@@ -272,7 +272,11 @@ def test_further_arguments_have_a_type_too() -> None:
 
     tag_tool = tool(tag)
     assert tag_tool.parameters["additionalProperties"] == {"type": "integer"}
-    assert tag_tool.bind({"name": "a", "b": 1, "c d": 2.0}) == {"name": "a", "b": 1, "c d": 2}
+    assert tag_tool.bind({"name": "a", "b": 1, "c d": 2.0}) == {
+        "name": "a",
+        "b": 1,
+        "c d": 2,
+    }
     assert get_issues(tag_tool, {"name": "a", "b": "1"}) == [
         "b: expected an integer, got the string '1'"
     ]
@@ -286,8 +290,8 @@ def test_nesting_that_is_too_deep_is_an_issue() -> None:
     deep: Any = []
     for _ in range(100_000):
         deep = [deep]
-    assert get_issue(Any, deep) == "x: nested too deeply"
-    assert get_issue(list[Any], deep) == "x: nested too deeply"
+    assert get_only_issue(Any, deep) == "x: nested too deeply"
+    assert get_only_issue(list[Any], deep) == "x: nested too deeply"
     while deep:  # freed level by level, because freeing it at once is recursive
         deep = deep.pop()
 
@@ -323,9 +327,9 @@ def test_a_missing_argument_is_left_to_its_default() -> None:
 
 def test_a_value_of_the_type_is_accepted_as_hooks_may_add_one() -> None:
     day = datetime.date(2024, 1, 1)
-    assert bind(datetime.date, day) == day
-    assert bind(list[int], (1, 2)) == [1, 2]
-    assert bind(dict[str, Any], MappingProxyType({"a": (1,)})) == {"a": [1]}
+    assert validate_argument(datetime.date, day) == day
+    assert validate_argument(list[int], (1, 2)) == [1, 2]
+    assert validate_argument(dict[str, Any], MappingProxyType({"a": (1,)})) == {"a": [1]}
 
 
 # Tool calls.
@@ -344,7 +348,7 @@ def test_a_tool_call_is_bound() -> None:
         ('{"note": NaN}', "malformed"),
         ("ls -l", "malformed"),
         ("{}" + "x" * 500, r"trailing|malformed"),
-        ("[" * 5000, r"not a JSON object \(.*truncated|nested too deep \(more than 100 levels\)"),
+        ("[" * 5000, r"not a JSON object \(.*truncated|nested too deeply \(more than 100 levels\)"),
         ("null", "null"),
     ],
 )

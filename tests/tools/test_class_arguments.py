@@ -15,7 +15,7 @@ import pytest
 from locus.core.errors import ConfigurationError
 from locus.core.structured import build_response_format, parse_structured
 from locus.tools import tool
-from tests.tools.test_argument_validation import bind, get_issue, get_issues
+from tests.tools.test_argument_validation import get_issues, get_only_issue, validate_argument
 
 annotated_types: Any = pytest.importorskip("annotated_types")
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 def get_configuration_error(hint: Any) -> str:
     """The message about a type that no tool can accept."""
     with pytest.raises(ConfigurationError) as exc_info:
-        bind(hint, None)
+        validate_argument(hint, None)
     assert "parameter x: " in str(exc_info.value)
     return str(exc_info.value).partition("parameter x: ")[2]
 
@@ -79,7 +79,7 @@ class FailingArray(msgspec.Struct, array_like=True):
     ],
 )
 def test_an_exception_of_a_class_is_an_issue_for_the_model(hint: Any, raw: Any, issue: str) -> None:
-    assert issue in get_issue(hint, raw)
+    assert issue in get_only_issue(hint, raw)
 
 
 def test_a_name_that_is_an_unpaired_surrogate_is_an_issue_for_the_model() -> None:
@@ -88,8 +88,8 @@ def test_a_name_that_is_an_unpaired_surrogate_is_an_issue_for_the_model() -> Non
         return x
 
     assert get_issues(say, {"\ud800": 1}) == ['"\\ud800": no such argument (known: x)']
-    assert "no such member" in get_issue(Fails, {"x": 1, "\ud800": 1})
-    assert "expected an integer" in get_issue(dict[int, str], {"\ud800": "a"})
+    assert "no such member" in get_only_issue(Fails, {"x": 1, "\ud800": 1})
+    assert "expected an integer" in get_only_issue(dict[int, str], {"\ud800": "a"})
 
 
 @pytest.mark.parametrize("hint", [str, float, Literal["a"], list[str], Fails, bool, Decimal | None])
@@ -98,9 +98,9 @@ def test_a_number_with_too_many_digits_to_write_is_an_issue_for_the_model(hint: 
     if hint in (float, Decimal | None):
         huge = -huge
     if hint == Decimal | None:
-        assert bind(hint, huge) == Decimal(-1).scaleb(5000)
+        assert validate_argument(hint, huge) == Decimal(-1).scaleb(5000)
     else:
-        assert "number with very many digits" in get_issue(hint, huge)
+        assert "number with very many digits" in get_only_issue(hint, huge)
 
 
 # Predicates.
@@ -110,24 +110,28 @@ def test_a_predicate_is_called_with_the_value() -> None:
     def is_even(value: int) -> bool:
         return value % 2 == 0
 
-    assert bind(Annotated[int, annotated_types.Predicate(is_even)], 2) == 2
-    assert "does not satisfy the predicate" in get_issue(
+    assert validate_argument(Annotated[int, annotated_types.Predicate(is_even)], 2) == 2
+    assert "does not satisfy the predicate" in get_only_issue(
         Annotated[int, annotated_types.Predicate(is_even)], 3
     )
-    assert bind(Annotated[int | None, annotated_types.Predicate(is_even)], None) is None
     assert (
-        get_issue(annotated_types.LowerCase[str], "A")
+        validate_argument(Annotated[int | None, annotated_types.Predicate(is_even)], None) is None
+    )
+    assert (
+        get_only_issue(annotated_types.LowerCase[str], "A")
         == "x: does not satisfy the predicate str.islower"
     )
-    assert bind(dict[annotated_types.LowerCase[str], int], {"a": 1}) == {"a": 1}
-    assert "str.islower" in get_issue(dict[annotated_types.LowerCase[str], int], {"A": 1})
-    assert "not " in get_issue(
+    assert validate_argument(dict[annotated_types.LowerCase[str], int], {"a": 1}) == {"a": 1}
+    assert "str.islower" in get_only_issue(dict[annotated_types.LowerCase[str], int], {"A": 1})
+    assert "not " in get_only_issue(
         Annotated[str, annotated_types.Predicate(annotated_types.Not(str.isdigit))], "1"
     )
 
 
 def test_a_predicate_that_raises_is_an_issue_for_the_model() -> None:
-    issue = get_issue(Annotated[int, annotated_types.Predicate(lambda value: 1 / value > 0)], 0)
+    issue = get_only_issue(
+        Annotated[int, annotated_types.Predicate(lambda value: 1 / value > 0)], 0
+    )
     assert issue.endswith("failed: ZeroDivisionError division by zero")
 
 
@@ -138,9 +142,9 @@ def test_grouped_metadata_is_expanded() -> None:
             yield annotated_types.Lt(10)
             yield annotated_types.Predicate(lambda value: value != 7)
 
-    assert bind(Annotated[int, Small()], 9) == 9
-    assert get_issue(Annotated[int, Small()], 10) == "x: expected int <= 9, got 10"
-    assert "does not satisfy the predicate" in get_issue(Annotated[int, Small()], 7)
+    assert validate_argument(Annotated[int, Small()], 9) == 9
+    assert get_only_issue(Annotated[int, Small()], 10) == "x: expected int <= 9, got 10"
+    assert "does not satisfy the predicate" in get_only_issue(Annotated[int, Small()], 7)
 
 
 # Decimal numbers.
@@ -150,15 +154,15 @@ def test_grouped_metadata_is_expanded() -> None:
     "text", ["NaN", "sNaN", "Infinity", "-inf", "1_0", "\u0661", " 1", "", "+1"]
 )
 def test_a_decimal_has_to_be_written_as_json_writes_numbers(text: str) -> None:
-    assert get_issue(Decimal, text) == f"x: expected a decimal number, got the string {text!r}"
-    assert bind(Decimal | str, text) == text
-    assert "a decimal number" in get_issue(dict[Decimal, int], {text: 1})
+    assert get_only_issue(Decimal, text) == f"x: expected a decimal number, got the string {text!r}"
+    assert validate_argument(Decimal | str, text) == text
+    assert "a decimal number" in get_only_issue(dict[Decimal, int], {text: 1})
 
 
 def test_a_decimal_keeps_its_digits() -> None:
-    assert str(bind(Decimal, "-1.50")) == "-1.50"
-    assert bind(Decimal, "1e3") == 1000
-    assert bind(dict[Decimal, int], {"1.5": 1}) == {Decimal("1.5"): 1}
+    assert str(validate_argument(Decimal, "-1.50")) == "-1.50"
+    assert validate_argument(Decimal, "1e3") == 1000
+    assert validate_argument(dict[Decimal, int], {"1.5": 1}) == {Decimal("1.5"): 1}
 
 
 def test_a_decimal_may_have_bounds() -> None:
@@ -168,11 +172,11 @@ def test_a_decimal_may_have_bounds() -> None:
         annotated_types.Lt(Decimal("2.5")),
         annotated_types.MultipleOf(0.1),
     ]
-    assert bind(price, "2.4") == Decimal("2.4")
-    assert get_issue(price, "-1") == "x: expected a number of at least 0, got the string '-1'"
-    assert get_issue(price, 2.5) == "x: expected a number below 2.5, got 2.5"
-    assert get_issue(price, "0.15") == "x: expected a multiple of 0.1, got the string '0.15'"
-    assert "a multiple of" in get_issue(
+    assert validate_argument(price, "2.4") == Decimal("2.4")
+    assert get_only_issue(price, "-1") == "x: expected a number of at least 0, got the string '-1'"
+    assert get_only_issue(price, 2.5) == "x: expected a number below 2.5, got 2.5"
+    assert get_only_issue(price, "0.15") == "x: expected a multiple of 0.1, got the string '0.15'"
+    assert "a multiple of" in get_only_issue(
         Annotated[Decimal, annotated_types.MultipleOf(3)], "1e999999"
     )
     assert build_schema(Annotated[Decimal, annotated_types.Ge(0)])["minimum"] == 0
@@ -214,34 +218,34 @@ class GenericStruct(msgspec.Struct, Generic[T]):
     other: Annotated[int, annotated_types.Predicate(bool)] = 1
 
 
-def test_misspelt_members_of_a_struct_are_an_issue() -> None:
+def test_misspelled_members_of_a_struct_are_an_issue() -> None:
     known = "(known: howMany, b, more)"
-    assert get_issue(Camel, {"howMany": 1, "B": 5}) == f"x.B: no such member {known}"
-    assert "did you mean 'howMany'" in get_issue(Camel, {"how_many": 1})
-    assert bind(Camel, {"howMany": 2}) == Camel(2)
-    assert get_issue(list[Camel], [{"c": 1}]).startswith("x[0].c: no such member")
+    assert get_only_issue(Camel, {"howMany": 1, "B": 5}) == f"x.B: no such member {known}"
+    assert "did you mean 'howMany'" in get_only_issue(Camel, {"how_many": 1})
+    assert validate_argument(Camel, {"howMany": 2}) == Camel(2)
+    assert get_only_issue(list[Camel], [{"c": 1}]).startswith("x[0].c: no such member")
 
 
 def test_a_member_that_may_be_unset_stays_unset() -> None:
-    assert bind(Camel, {}).more is msgspec.UNSET
-    assert bind(Camel, {"more": 3}).more == 3
+    assert validate_argument(Camel, {}).more is msgspec.UNSET
+    assert validate_argument(Camel, {"more": 3}).more == 3
 
 
 def test_a_tagged_struct_requires_its_tag() -> None:
-    assert bind(Circle, {"type": "circle", "r": 1}) == Circle(1.0)
-    assert get_issue(Circle, {"r": 1}) == "x.type: required, but missing"
-    assert bind(Circle | Square, {"type": "square", "side": 2}) == Square(2.0)
+    assert validate_argument(Circle, {"type": "circle", "r": 1}) == Circle(1.0)
+    assert get_only_issue(Circle, {"r": 1}) == "x.type: required, but missing"
+    assert validate_argument(Circle | Square, {"type": "square", "side": 2}) == Square(2.0)
     issue = 'x.type: expected one of "circle", "square", got the string \'z\''
-    assert get_issue(Circle | Square, {"type": "z", "r": 1}) == issue
+    assert get_only_issue(Circle | Square, {"type": "z", "r": 1}) == issue
 
 
 def test_generic_structs_and_their_predicates_are_supported() -> None:
-    assert bind(GenericStruct[int], {"one": 1}) == GenericStruct(1, 1)
+    assert validate_argument(GenericStruct[int], {"one": 1}) == GenericStruct(1, 1)
     assert (
-        get_issue(GenericStruct[int], {"one": "a"})
+        get_only_issue(GenericStruct[int], {"one": "a"})
         == "x.one: expected an integer, got the string 'a'"
     )
-    assert "x.other: does not satisfy" in get_issue(GenericStruct[int], {"one": 1, "other": 0})
+    assert "x.other: does not satisfy" in get_only_issue(GenericStruct[int], {"one": 1, "other": 0})
 
 
 def test_a_struct_that_forbids_extra_members_does_so_in_a_response_too() -> None:
@@ -304,7 +308,7 @@ def test_a_class_that_cannot_be_constructed_is_an_error_when_the_tool_is_defined
 
 
 def test_a_constructor_may_have_further_parameters_with_a_default() -> None:
-    assert bind(OptionalInitVar, {"q": 2}).q == 2
+    assert validate_argument(OptionalInitVar, {"q": 2}).q == 2
 
 
 class Place(NamedTuple):
@@ -313,4 +317,4 @@ class Place(NamedTuple):
 
 
 def test_an_object_for_a_named_tuple_is_an_issue() -> None:
-    assert get_issue(Place, {"x": 1, "y": 2}) == "x: expected an array (x, y), got an object"
+    assert get_only_issue(Place, {"x": 1, "y": 2}) == "x: expected an array (x, y), got an object"

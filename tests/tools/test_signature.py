@@ -66,16 +66,16 @@ def tools_with_arguments(
     return make_tool(parameters, optional_names), arguments
 
 
-def to_json(value: Any) -> Any:
+def convert_to_json(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def is_valid(tool: FunctionTool[..., Any], raw: Any) -> bool:
+def fits_schema(tool: FunctionTool[..., Any], raw: Any) -> bool:
     schema = json.loads(json.dumps(tool.parameters))
     return bool(jsonschema.Draft202012Validator(schema).is_valid(raw))
 
 
-def get_error(tool: FunctionTool[..., Any], raw: Any) -> ToolArgumentsError | None:
+def find_arguments_error(tool: FunctionTool[..., Any], raw: Any) -> ToolArgumentsError | None:
     try:
         tool.bind(raw)
     except ToolArgumentsError as exc:
@@ -86,24 +86,24 @@ def get_error(tool: FunctionTool[..., Any], raw: Any) -> ToolArgumentsError | No
 @given(tools_with_arguments())
 def test_arguments_of_the_right_types_are_bound_and_fit_the_schema(case: Any) -> None:
     tool, arguments = case
-    raw = to_json(arguments)
+    raw = convert_to_json(arguments)
     bound = tool.bind_call(ToolCall.from_json("1", "test_tool", json.dumps(raw)))
     assert bound == arguments
     assert [type(bound[name]) for name in arguments] == list(map(type, arguments.values()))
     jsonschema.Draft202012Validator.check_schema(json.loads(json.dumps(tool.parameters)))
-    assert is_valid(tool, raw)
+    assert fits_schema(tool, raw)
 
 
 @given(tools_with_arguments())
 def test_bound_arguments_are_copies(case: Any) -> None:
     tool, arguments = case
-    raw = to_json(arguments)
+    raw = convert_to_json(arguments)
     for value in tool.bind(raw).values():
         if isinstance(value, list):
             value.append("more")
         elif isinstance(value, dict):
             value["more"] = "more"
-    assert raw == to_json(arguments)
+    assert raw == convert_to_json(arguments)
 
 
 def _list_paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -128,7 +128,7 @@ def _replace_at(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 def invalid_calls(draw: st.DrawFn) -> tuple[FunctionTool[..., Any], dict[str, Any]]:
     """A tool, and arguments of which one value was replaced, removed or added."""
     tool, arguments = draw(tools_with_arguments(_SCHEMA_ONLY))
-    raw = to_json(arguments)
+    raw = convert_to_json(arguments)
     paths = _list_paths(raw)
     path = draw(st.sampled_from(paths[1:] or paths))
     match draw(st.integers(0, 2)):
@@ -144,21 +144,23 @@ def invalid_calls(draw: st.DrawFn) -> tuple[FunctionTool[..., Any], dict[str, An
     return tool, raw
 
 
-def remove_nulls(value: Any) -> Any:
+def copy_without_nulls(value: Any) -> Any:
     """Remove members that are null, which means that an optional key is absent."""
     if isinstance(value, dict):
-        return {key: remove_nulls(member) for key, member in value.items() if member is not None}
-    return [remove_nulls(item) for item in value] if isinstance(value, list) else value
+        return {
+            key: copy_without_nulls(member) for key, member in value.items() if member is not None
+        }
+    return [copy_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 @given(invalid_calls())
 def test_a_tool_accepts_what_its_schema_accepts(case: Any) -> None:
     tool, raw = case
-    error = get_error(tool, raw)
-    if is_valid(tool, raw):
+    error = find_arguments_error(tool, raw)
+    if fits_schema(tool, raw):
         assert error is None
     elif error is None:
-        assert is_valid(tool, remove_nulls(raw))
+        assert fits_schema(tool, copy_without_nulls(raw))
     else:
         assert error.issues
         assert str(error).startswith("test_tool was not run")
@@ -170,7 +172,7 @@ def test_the_issues_of_an_argument_begin_with_its_name(case: Any, data: Any) -> 
     if not arguments:
         return
     name = data.draw(st.sampled_from(sorted(arguments)))
-    raw = {**to_json(arguments), name: {"\u2603": [object]}}
+    raw = {**convert_to_json(arguments), name: {"\u2603": [object]}}
     if tool.parameters["properties"][name].get("type") == "object":
         raw[name] = 7
     with pytest.raises(ToolArgumentsError) as exc_info:
@@ -184,5 +186,5 @@ def test_any_json_is_bound_or_a_tool_arguments_error(raw: Any) -> None:
         city: str, days: int = 1, *, ratio: float = 0.5, more: dict[str, list[int]]
     ) -> None: ...
 
-    error = get_error(FunctionTool(function, "test_tool"), raw)
+    error = find_arguments_error(FunctionTool(function, "test_tool"), raw)
     assert error.issues if error else {"city", "more"} <= raw.keys()

@@ -21,7 +21,7 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.models.native.openai import OpenAIModel
-from locus.testing.loopback_server import LoopbackServer, Pause, Reply
+from locus.testing.server import LoopbackServer, Pause, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
 from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.openai_server import API_KEY, make_model
@@ -159,13 +159,13 @@ def test_its_hooks_are_called(
     server.always(build_reply())
     seen: list[str] = []
 
-    def hook(request: Any) -> None:
+    def record_request(request: Any) -> None:
         seen.append(str(request.url))
 
-    async def async_hook(request: Any) -> None:
-        hook(request)
+    async def record_request_async(request: Any) -> None:
+        record_request(request)
 
-    hooks = {"request": [hook if runtime.name == "blocking" else async_hook]}
+    hooks = {"request": [record_request if runtime.name == "blocking" else record_request_async]}
     runtime.complete(make_model(server, http_client=make_client(event_hooks=hooks)), "hello")
     assert seen == [f"{server.url}/v1/chat/completions"]
 
@@ -280,9 +280,9 @@ def test_a_client_for_the_other_runtime_is_a_clear_error(library: Any, backend: 
         model = OpenAIModel("m", API_KEY, BASE, http_client=client)
 
         async def call_model() -> None:
-            with pytest.raises(ConfigurationError, match="a blocking client only"):
+            with pytest.raises(ConfigurationError, match="only a blocking client"):
                 await model.complete("hello")
-            with pytest.raises(ConfigurationError, match="a blocking client only"):
+            with pytest.raises(ConfigurationError, match="only a blocking client"):
                 async for _ in model.stream("hello"):
                     pass
 
@@ -291,9 +291,9 @@ def test_a_client_for_the_other_runtime_is_a_clear_error(library: Any, backend: 
     async def main() -> None:
         async with library.AsyncClient() as client:
             model = OpenAIModel("m", API_KEY, BASE, http_client=client)
-            with pytest.raises(ConfigurationError, match="an async client only"):
+            with pytest.raises(ConfigurationError, match="only an async client"):
                 model.complete_sync("hello")
-            with pytest.raises(ConfigurationError, match="an async client only"):
+            with pytest.raises(ConfigurationError, match="only an async client"):
                 next(model.stream_sync("hello"))
 
     run_async(backend, main)

@@ -18,7 +18,7 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.core.events import ModelChunkEvent
-from locus.testing.loopback_server import LoopbackServer, Pause, Reply
+from locus.testing.server import LoopbackServer, Pause, Reply
 from tests.support.chat_replies import (
     TEXT,
     TEXT_CHUNKS,
@@ -35,7 +35,7 @@ from tests.support.timing import FOREVER, HangGuard, retry_slower
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
-ENDLESS = Reply.sse(build_chunks(), done=False).with_ending("stall")
+ENDLESS = Reply.sse(build_chunks(), done=False).then("stall")
 """A stream that never ends, nor the connection."""
 
 
@@ -144,9 +144,7 @@ def test_copies_share_connections(server: LoopbackServer, runtime: Runtime) -> N
 def test_a_pooled_connection_that_was_closed_is_replaced(
     server: LoopbackServer, runtime: Runtime, ending: str
 ) -> None:
-    server.always(
-        build_reply().with_ending(ending), build_stream_reply().with_ending(ending), build_reply()
-    )  # type: ignore[arg-type]
+    server.always(build_reply().then(ending), build_stream_reply().then(ending), build_reply())  # type: ignore[arg-type]
     model = make_model(server, max_retries=0)
     for call_model in (runtime.complete, runtime.collect_events, runtime.complete):
         call_model(model, "hello")
@@ -199,19 +197,19 @@ def test_a_silent_server_is_a_timeout_with_a_hint(
 ) -> None:
     server.always(build_reply().stall(0, "head") if wait == "header" else build_reply().stall(10))
 
-    def times_out(factor: float) -> None:
+    def check_timeout(factor: float) -> None:
         with HangGuard(), pytest.raises(APITimeoutError, match="raise timeout=") as exc_info:
             runtime.complete(make_model(server, timeout=0.2 * factor), "hello")
         assert exc_info.value.response_started is (wait == "body")
 
-    retry_slower(times_out)
+    retry_slower(check_timeout)
     server.wait_closed()
 
 
 def test_the_timeout_is_for_silence_and_not_for_the_response(
     server: LoopbackServer, runtime: Runtime
 ) -> None:
-    def arrives(factor: float) -> None:
+    def check_arrival(factor: float) -> None:
         server.always(
             build_stream_reply().dribble(len(build_stream_reply().content) // 8, every=0.1 * factor)
         )
@@ -220,7 +218,7 @@ def test_the_timeout_is_for_silence_and_not_for_the_response(
             == TEXT
         )
 
-    retry_slower(arrives)
+    retry_slower(check_arrival)
 
 
 def test_a_call_has_its_own_timeout(server: LoopbackServer, runtime: Runtime) -> None:
@@ -270,13 +268,13 @@ def test_a_stream_that_falls_silent_is_a_timeout_with_the_partial_response(
 ) -> None:
     server.always(build_stream_reply().stall(sum(map(len, build_stream_reply().body[:4]))))
 
-    def falls_silent(factor: float) -> None:
+    def check_interruption(factor: float) -> None:
         with pytest.raises(APITimeoutError) as exc_info:
             runtime.collect_events(make_model(server, timeout=0.2 * factor), "hello")
         assert exc_info.value.partial is not None
         assert exc_info.value.partial.content == "".join(TEXT_CHUNKS[:3])
 
-    retry_slower(falls_silent)
+    retry_slower(check_interruption)
     server.wait_closed()
 
 
@@ -363,12 +361,12 @@ def test_an_incomplete_error_response_is_still_that_error(
     reply = Reply.error(404, "no such model")
     server.always({"cut": reply.truncate, "reset": reply.reset, "stall": reply.stall}[fault](30))
 
-    def is_refused(factor: float) -> None:
+    def check_status_error(factor: float) -> None:
         for call_model in (runtime.complete, runtime.collect_events):
             with pytest.raises(NotFoundError, match="404"):
                 call_model(make_model(server, timeout=0.2 * factor), "hello")
 
-    retry_slower(is_refused)
+    retry_slower(check_status_error)
 
 
 def test_a_complete_response_to_a_stream_request_is_parsed(

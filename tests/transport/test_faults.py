@@ -20,15 +20,13 @@ from locus.core.errors import (
 )
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.testing.loopback_server import FAULTS, Fault, LoopbackServer, Reply
-from tests.support import formats
+from locus.testing.server import FAULTS, Fault, LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, join_text
 from tests.support.decoding import check_streaming_law
-from tests.support.formats import Format, every_model
+from tests.support.formats import Format
 from tests.support.runtimes import Runtime
 from tests.support.timing import FOREVER, HangGuard, retry_slower
 
-formats_environment = formats.formats_environment
 pytestmark = pytest.mark.usefixtures("formats_environment", "no_leaks")
 
 SILENCE = 0.2
@@ -38,7 +36,7 @@ every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS)
 
 
 @pytest.fixture(autouse=True)
-def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+def skip_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locus.transport.retries.random.uniform", lambda low, high: 0.0)
 
 
@@ -52,9 +50,9 @@ def prepare_fault(
         server.wait_closed()
 
 
-def make_patient_model(wire: Format, server: LoopbackServer, fault: Fault) -> Any:
+def make_model_with_long_timeout(wire: Format, server: LoopbackServer, fault: Fault) -> Any:
     timeout = SILENCE if fault.stalls else FOREVER
-    return wire.model_of(server, timeout=timeout, max_retries=fault.retries)
+    return wire.make_model(server, timeout=timeout, max_retries=fault.retries)
 
 
 def catch_api_error(action: Callable[[], object]) -> APIError | None:
@@ -83,20 +81,20 @@ def check_next_call(
     """Nothing of a broken response is left in the connection of the next one."""
     if failed or fault.phase == "after":
         server.wait_closed(remaining=int(fault.phase != "after"))
-    server.always(wire.whole("second"))
+    server.always(wire.build_reply("second"))
     # httpx reuses a connection with more data than announced; the next request fails on it.
     retries = int(fault.name == "length_too_small")
     again = model.copy(timeout=FOREVER, max_retries=retries)
     assert runtime.complete(again, "again").content == "second"
 
 
-@every_model
 @every_fault
+@pytest.mark.one_runtime_each
 def test_a_response_is_complete_or_an_error_and_the_next_call_works(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
 ) -> None:
-    model = make_patient_model(wire, server, fault)
-    prepare_fault(server, fault, wire.whole(), lambda: runtime.complete(model, "hello"))
+    model = make_model_with_long_timeout(wire, server, fault)
+    prepare_fault(server, fault, wire.build_reply(), lambda: runtime.complete(model, "hello"))
     responses: list[ModelResponse] = []
     error = catch_api_error(lambda: responses.append(runtime.complete(model, "hello")))
     if error is not None:
@@ -112,13 +110,15 @@ def test_a_response_is_complete_or_an_error_and_the_next_call_works(
     check_next_call(model, wire, server, runtime, fault, failed=error is not None)
 
 
-@every_model
 @every_fault
+@pytest.mark.one_runtime_each
 def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
 ) -> None:
-    model = make_patient_model(wire, server, fault)
-    prepare_fault(server, fault, wire.streamed(), lambda: runtime.collect_events(model, "hello"))
+    model = make_model_with_long_timeout(wire, server, fault)
+    prepare_fault(
+        server, fault, wire.build_stream_reply(), lambda: runtime.collect_events(model, "hello")
+    )
     events: list[ModelChunkEvent] = []
     error = catch_api_error(lambda: events.extend(runtime.open_stream(model, "hello")))
     if error is not None:
@@ -133,19 +133,18 @@ def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
     check_next_call(model, wire, server, runtime, fault, failed=error is not None)
 
 
-@every_model
 def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
-    reply = wire.streamed().with_framing("close")
-    model = wire.model_of(server, timeout=FOREVER)
+    reply = wire.build_stream_reply().framed("close")
+    model = wire.make_model(server, timeout=FOREVER)
     for cut in [*range(0, len(reply.content), 29), len(reply.content) - 1]:
         server.always(reply.truncate(cut))
         events: list[ModelChunkEvent] = []
         error = catch_api_error(
             lambda events=events: events.extend(runtime.open_stream(model, "hello"))
         )
-        if wire.ended(reply.content, cut):
+        if wire.is_complete_at(reply.content, cut):
             # The end of the response had arrived, and the server closed normally.
             assert error is None, f"cut at {cut}"
             assert check_streaming_law(events).content == TEXT
@@ -156,16 +155,15 @@ def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
         assert not any(event.done for event in events)
 
 
-@every_model
 @pytest.mark.parametrize("name", ["cut_chunked", "reset_in_body", "stall_in_body"])
 def test_the_error_of_a_stream_holds_the_events_so_far(
     server: LoopbackServer, runtime: Runtime, wire: Format, name: str
 ) -> None:
-    def holds_it(factor: float) -> None:
+    def check_partial_events(factor: float) -> None:
         before = len(server.requests)
-        server.always(*FAULTS[name](wire.streamed()))
+        server.always(*FAULTS[name](wire.build_stream_reply()))
         timeout = factor * SILENCE if FAULTS[name].stalls else FOREVER
-        model = wire.model_of(server, timeout=timeout, max_retries=2)
+        model = wire.make_model(server, timeout=timeout, max_retries=2)
         events: list[ModelChunkEvent] = []
         with pytest.raises(APIConnectionError) as exc_info:
             events.extend(runtime.open_stream(model, "hello"))
@@ -174,4 +172,4 @@ def test_the_error_of_a_stream_holds_the_events_so_far(
         assert exc_info.value.partial.content == join_text(events)
         assert len(server.requests) == before + 1
 
-    retry_slower(holds_it)  # it is handed out before the silence is too long
+    retry_slower(check_partial_events)  # it is handed out before the silence is too long

@@ -20,7 +20,7 @@ import anyio.to_thread
 import pytest
 
 from locus.core.errors import APIConnectionError, APIError
-from locus.testing.loopback_server import LoopbackServer, Pause, Reply
+from locus.testing.server import LoopbackServer, Pause, Reply
 from locus.transport.async_pool import AsyncPool
 from locus.transport.loop_state import get_loop_state
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
@@ -167,13 +167,13 @@ def test_a_stream_wrapped_in_a_generator_is_closed_with_it(
     server.always(UNFINISHED)
     model = make_model(server)
 
-    async def texts() -> Any:
+    async def iter_texts() -> Any:
         async with model.stream("hello") as events:
             async for event in events:
                 yield event.content
 
     async def main() -> None:
-        generator = texts()
+        generator = iter_texts()
         assert await anext(generator) == TEXT_CHUNKS[0]
         await generator.aclose()
         await wait_for_no_connections(server)
@@ -374,7 +374,7 @@ def test_one_failing_task_cancels_the_streams_beside_it(
         await anyio.to_thread.run_sync(server.wait_requests, 5)
         raise LookupError("beside")
 
-    async def together() -> None:
+    async def run_all_tasks() -> None:
         async with anyio.create_task_group() as group:
             for _ in range(5):
                 group.start_soon(read)
@@ -382,7 +382,7 @@ def test_one_failing_task_cancels_the_streams_beside_it(
 
     async def main() -> None:
         with pytest.raises(ExceptionGroup) as exc_info:
-            await together()
+            await run_all_tasks()
         assert [type(error) for error in exc_info.value.exceptions] == [LookupError]
         await wait_for_no_connections(server)
 
@@ -492,19 +492,19 @@ def test_a_stream_that_outlives_its_loop_raises_an_error(
     model = make_model(server)
     streams = []
 
-    async def begin() -> None:
+    async def read_first_event() -> None:
         streams.append(model.stream("hello"))
         await anext(streams[0])
 
-    async def go_on() -> None:
+    async def read_next_event() -> None:
         with pytest.raises(APIError) as exc_info:
             async for _ in streams[0]:
                 pass
         assert exc_info.value.partial is not None
         await streams[0].aclose()
 
-    run_async(backend, begin)
-    run_async(backend, go_on)
+    run_async(backend, read_first_event)
+    run_async(backend, read_next_event)
 
 
 def test_a_loop_that_ends_is_released(server: LoopbackServer) -> None:
@@ -645,10 +645,10 @@ def test_a_loop_in_a_thread_can_drop_another_loops_stream(server: LoopbackServer
         box = [model.stream("hello")]
         await anext(box[0])
 
-        async def drop() -> None:
+        async def drop_stream() -> None:
             box.clear()
 
-        await anyio.to_thread.run_sync(run_async, "trio", drop)
+        await anyio.to_thread.run_sync(run_async, "trio", drop_stream)
         await wait_for_no_connections(server)
         server.always(build_reply())
         assert (await model.complete("hello")).content == TEXT
@@ -829,12 +829,12 @@ PROGRAMS = {
         streams.clear()
         """,
     "a generator around a stream, abandoned": """
-        async def texts():
+        async def iter_texts():
             async with model.stream("x", extra_headers={"reply": "unfinished"}) as events:
                 async for event in events:
                     yield event.content
         async def main():
-            async for text in texts():
+            async for text in iter_texts():
                 break
         asyncio.run(main())
         """,
@@ -951,7 +951,7 @@ def test_a_model_that_is_dropped_while_the_loop_ends_leaves_no_connection(backen
         loop_state = await get_loop_state()
         for name, pool in pools.items():
             sender: Any = Sender(name)
-            loop_state.senders[weakref.ref(pool, loop_state.release_pool)] = sender
+            loop_state.senders[weakref.ref(pool, loop_state.schedule_pool_close)] = sender
 
     anyio.run(main, backend=backend)
     assert sorted(closed) == ["first", "second"]

@@ -6,7 +6,7 @@ import pytest
 
 from locus.models.native.openai import OpenAIModel
 from locus.testing import LoopbackServer, Received, Reply
-from locus.transport.httpx_compat import can_connect_directly
+from locus.transport.httpx_common import can_connect_directly
 
 ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}],

@@ -22,7 +22,7 @@ from locus.core.errors import (
     get_status_error_class,
 )
 from locus.models.native.openai import OpenAIModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from locus.transport.retries import MAX_RETRY_AFTER, RetryPolicy, is_retryable
 from tests.support.chat_replies import (
     TEXT,
@@ -50,7 +50,7 @@ def build_error_reply(status: int, **headers: str) -> Reply:
 
 
 @pytest.fixture
-def delays(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, float]]]:
+def delay_limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, float]]]:
     """The limits between which each random delay is drawn; the delays themselves are skipped."""
     drawn: list[tuple[float, float]] = []
 
@@ -135,27 +135,30 @@ def test_the_last_error_is_raised(server: LoopbackServer, runtime: Runtime) -> N
 
 @pytest.mark.parametrize("fault", ["accept", "head"])
 def test_a_failed_connection_is_retried(
-    server: LoopbackServer, runtime: Runtime, fault: str, delays: list[tuple[float, float]]
+    server: LoopbackServer,
+    runtime: Runtime,
+    fault: str,
+    delay_limits: list[tuple[float, float]],
 ) -> None:
     server.always(build_reply().reset(0, fault), build_reply())  # type: ignore[arg-type]
     model = make_model(server, max_retries=1)
     assert runtime.complete(model, "hello").content == TEXT
     server.always(build_stream_reply().reset(0, "head"), build_stream_reply())
     assert join_text(runtime.collect_events(model, "hello")) == TEXT
-    assert delays[-1] == (0, 0.5)
+    assert delay_limits[-1] == (0, 0.5)
 
 
 def test_an_incomplete_response_is_retried(
-    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
+    server: LoopbackServer, runtime: Runtime, delay_limits: list[tuple[float, float]]
 ) -> None:
     server.always(build_reply().truncate(), build_reply())
     assert runtime.complete(make_model(server, max_retries=1), "hello").content == TEXT
 
 
 def test_silence_before_the_first_byte_is_retried(
-    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
+    server: LoopbackServer, runtime: Runtime, delay_limits: list[tuple[float, float]]
 ) -> None:
-    def is_tried_again(factor: float) -> None:
+    def check_retry(factor: float) -> None:
         before = len(server.requests)
         server.always(
             build_reply().stall(0, "head"),
@@ -168,15 +171,15 @@ def test_silence_before_the_first_byte_is_retried(
         assert join_text(runtime.collect_events(model, "hello")) == TEXT
         assert len(server.requests) == before + 4
 
-    retry_slower(is_tried_again)
+    retry_slower(check_retry)
 
 
 def test_silence_after_the_first_byte_is_not_retried(
-    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
+    server: LoopbackServer, runtime: Runtime, delay_limits: list[tuple[float, float]]
 ) -> None:
-    def is_not_tried_again(factor: float) -> None:
+    def check_no_retry(factor: float) -> None:
         before = len(server.requests)
-        delays.clear()
+        delay_limits.clear()
         model = make_model(server, max_retries=2, timeout=0.2 * factor)
         for reply, call_model in (
             (build_reply(), runtime.complete),
@@ -186,9 +189,9 @@ def test_silence_after_the_first_byte_is_not_retried(
             with pytest.raises(APITimeoutError):
                 call_model(model, "hello")
         assert len(server.requests) == before + 2
-        assert delays == []
+        assert delay_limits == []
 
-    retry_slower(is_not_tried_again)
+    retry_slower(check_no_retry)
 
 
 def test_a_response_that_cannot_be_parsed_is_not_retried(
@@ -206,7 +209,10 @@ def test_a_response_that_cannot_be_parsed_is_not_retried(
 
 @pytest.mark.parametrize("part_count", [0, 1])
 def test_a_stream_that_fails_before_its_first_event_is_retried(
-    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]], part_count: int
+    server: LoopbackServer,
+    runtime: Runtime,
+    delay_limits: list[tuple[float, float]],
+    part_count: int,
 ) -> None:
     """The first chunk holds the role only and makes no event, so the caller has seen nothing."""
     server.always(
@@ -218,7 +224,7 @@ def test_a_stream_that_fails_before_its_first_event_is_retried(
 
 
 def test_a_stream_that_starts_with_an_error_is_retried(
-    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
+    server: LoopbackServer, runtime: Runtime, delay_limits: list[tuple[float, float]]
 ) -> None:
     busy = Reply.sse([{"error": {"message": "no room", "type": "overloaded_error"}}])
     server.always(busy, build_stream_reply())
@@ -236,7 +242,10 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_stream_whose_first_event_was_returned_is_not_retried(
-    server: LoopbackServer, runtime: Runtime, how: str, delays: list[tuple[float, float]]
+    server: LoopbackServer,
+    runtime: Runtime,
+    how: str,
+    delay_limits: list[tuple[float, float]],
 ) -> None:
     server.always(BROKEN[how], build_stream_reply())
     events = runtime.open_stream(make_model(server, max_retries=5), "hello")
@@ -244,27 +253,29 @@ def test_a_stream_whose_first_event_was_returned_is_not_retried(
     with pytest.raises((StreamInterruptedError, InternalServerError)):
         list(events)
     assert len(server.requests) == 1
-    assert delays == []
+    assert delay_limits == []
 
 
 # -- delays ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def waits() -> Iterator[list[float]]:
+def recorded_waits() -> Iterator[list[float]]:
     """How long is waited before each retry, in seconds."""
-    waits: list[float] = []
-    stamina.instrumentation.set_on_retry_hooks([lambda details: waits.append(details.wait_for)])
-    yield waits
+    recorded_waits: list[float] = []
+    stamina.instrumentation.set_on_retry_hooks(
+        [lambda details: recorded_waits.append(details.wait_for)]
+    )
+    yield recorded_waits
     stamina.instrumentation.set_on_retry_hooks(None)
 
 
 def get_request_gaps(server: LoopbackServer) -> list[float]:
-    return [after.received_at - before.received_at for before, after in pairwise(server.requests)]
+    return [after.at - before.at for before, after in pairwise(server.requests)]
 
 
 def test_retry_after_is_obeyed(
-    server: LoopbackServer, runtime: Runtime, waits: list[float]
+    server: LoopbackServer, runtime: Runtime, recorded_waits: list[float]
 ) -> None:
     server.always(
         build_error_reply(429, retry_after_ms="150"),
@@ -275,26 +286,31 @@ def test_retry_after_is_obeyed(
         build_reply(),
     )
     runtime.complete(make_model(server, max_retries=3), "hello")
-    assert waits == pytest.approx([0.15, 0.2, 0.001])
-    assert all(gap >= wait for gap, wait in zip(get_request_gaps(server), waits, strict=True))
+    assert recorded_waits == pytest.approx([0.15, 0.2, 0.001])
+    assert all(
+        gap >= wait for gap, wait in zip(get_request_gaps(server), recorded_waits, strict=True)
+    )
 
 
 def test_retry_after_is_obeyed_by_streams(
-    server: LoopbackServer, runtime: Runtime, waits: list[float]
+    server: LoopbackServer, runtime: Runtime, recorded_waits: list[float]
 ) -> None:
     server.always(build_error_reply(503, retry_after_ms="150"), build_stream_reply())
     runtime.collect_events(make_model(server, max_retries=1), "hello")
-    assert waits == pytest.approx([0.15])
+    assert recorded_waits == pytest.approx([0.15])
     assert get_request_gaps(server)[0] >= 0.15
 
 
 @pytest.mark.parametrize("value", ["Wed, 21 Oct 2015 07:28:00 GMT", "-1", "soon", "nan", "inf"])
 def test_a_retry_after_that_is_not_a_number_of_seconds_is_ignored(
-    server: LoopbackServer, runtime: Runtime, value: str, delays: list[tuple[float, float]]
+    server: LoopbackServer,
+    runtime: Runtime,
+    value: str,
+    delay_limits: list[tuple[float, float]],
 ) -> None:
     server.always(Reply.error(429, retry_after=value), build_reply())
     runtime.complete(make_model(server, max_retries=1), "hello")
-    assert delays == [(0, 0.5)]
+    assert delay_limits == [(0, 0.5)]
 
 
 def test_the_server_can_request_a_retry(server: LoopbackServer, runtime: Runtime) -> None:
@@ -311,12 +327,12 @@ def test_the_server_can_forbid_a_retry(server: LoopbackServer, runtime: Runtime)
 
 
 def test_delays_grow_and_are_drawn_with_full_jitter(
-    server: LoopbackServer, runtime: Runtime, delays: list[tuple[float, float]]
+    server: LoopbackServer, runtime: Runtime, delay_limits: list[tuple[float, float]]
 ) -> None:
     server.always(Reply.error(500))
     with pytest.raises(InternalServerError):
         runtime.complete(make_model(server, max_retries=6), "hello")
-    assert delays[:6] == [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 8.0), (0, 8.0)]
+    assert delay_limits[:6] == [(0, 0.5), (0, 1.0), (0, 2.0), (0, 4.0), (0, 8.0), (0, 8.0)]
 
 
 def make_status_error(status: int, **headers: str) -> APIStatusError:

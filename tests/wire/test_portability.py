@@ -68,7 +68,7 @@ def read_request(name: str, messages: Sequence[Message], **options: Any) -> list
     return FORMAT_RULES[name].read(PROVIDERS[name].encode_request(messages, **options))
 
 
-def name_calls(read_messages: list[ReadMessage]) -> list[ReadMessage]:
+def replace_call_ids_by_names(read_messages: list[ReadMessage]) -> list[ReadMessage]:
     """Replace the ids of calls by their names, which are unique."""
     names = {call.id: call.name for read_message in read_messages for call in read_message.calls}
     return [
@@ -105,7 +105,7 @@ def build_expected_messages(messages: Sequence[Message], rules: FormatRules) -> 
             if read_message not in (ReadMessage("user"), ReadMessage("assistant"))
         ]
     if rules.filler_text is not None:
-        read_messages = _add_filler(read_messages, rules.filler_text)
+        read_messages = _insert_filler_messages(read_messages, rules.filler_text)
     return _merge_messages(read_messages, rules.merged_roles)
 
 
@@ -137,7 +137,7 @@ def _merge_system_messages(
     return [ReadMessage("system", ("\n\n".join(map(str, systems)),)), *rest] if systems else rest
 
 
-def _add_filler(read_messages: list[ReadMessage], filler: str) -> list[ReadMessage]:
+def _insert_filler_messages(read_messages: list[ReadMessage], filler: str) -> list[ReadMessage]:
     """Add a message of the assistant between results and a user message after them."""
     with_filler: list[ReadMessage] = []
     for read_message in read_messages:
@@ -265,7 +265,7 @@ def _build_expected_thinking(parts: Sequence[Part], rules: FormatRules) -> tuple
 
 
 def get_unsupported_images(message: Message, rules: FormatRules) -> list[ImagePart]:
-    """The images of a message that a format does not support."""
+    """Return the images of a message that a format does not support."""
     return [
         part
         for part in _get_parts(message)
@@ -296,7 +296,7 @@ def replace_unsupported_images(message: Message, rules: FormatRules) -> Message:
 
 
 def has_text_or_calls(message: Message) -> bool:
-    """Whether a response has text or calls. Without them, other providers reject it."""
+    """Return whether a response has text or calls. Without them, other providers reject it."""
     return message.role is not Role.ASSISTANT or message.has_content or bool(message.tool_calls)
 
 
@@ -307,7 +307,7 @@ def check_request(messages: list[Message], name: str) -> list[Message]:
     if empty and not any(messages[index].metadata.keys() & NATIVE_KEYS for index in empty):
         with pytest.raises(ConfigurationError, match="neither text nor tool calls") as caught:
             read_request(name, messages)
-        assert _position(caught.value) in empty
+        assert _parse_error_position(caught.value) in empty
     messages = [message for index, message in enumerate(messages) if index not in empty]
     unsupported = {
         index for index, message in enumerate(messages) if get_unsupported_images(message, rules)
@@ -315,7 +315,7 @@ def check_request(messages: list[Message], name: str) -> list[Message]:
     if unsupported:
         with pytest.raises(ConfigurationError, match="image") as caught:
             read_request(name, messages)
-        assert _position(caught.value) in unsupported
+        assert _parse_error_position(caught.value) in unsupported
         messages = [replace_unsupported_images(message, rules) for message in messages]
     previous = copy.deepcopy(messages)
     body = PROVIDERS[name].encode_request(messages)
@@ -328,11 +328,11 @@ def check_request(messages: list[Message], name: str) -> list[Message]:
             for read_message in read_messages
             for call in read_message.calls
         )
-    assert name_calls(read_messages) == build_expected_messages(messages, rules)
+    assert replace_call_ids_by_names(read_messages) == build_expected_messages(messages, rules)
     return messages
 
 
-def _position(error: ConfigurationError) -> int:
+def _parse_error_position(error: ConfigurationError) -> int:
     read_messages = re.match(r"messages\[(\d+)\]", str(error))
     assert read_messages, error
     return int(read_messages[1])
@@ -497,20 +497,20 @@ def test_ids_are_accepted_by_the_provider_different_and_unchanged_where_possible
 ) -> None:
     ids = st.sampled_from(ODD_IDS) | st.text("ab:.-é", min_size=1, max_size=3)
     original_ids = data.draw(st.lists(ids, min_size=1, max_size=6))
-    sent_ids = build_call_ids(name, model, original_ids)
+    sent_ids = build_request_call_ids(name, model, original_ids)
     assert len(set(sent_ids)) == len(original_ids)
     assert all(rule.fullmatch(call_id) for call_id in sent_ids)
     # A new id may be the id of another call.
     for others in ([*sent_ids, *original_ids], [*original_ids, *sent_ids]):
-        assert len(set(build_call_ids(name, model, others))) == len(others)
+        assert len(set(build_request_call_ids(name, model, others))) == len(others)
     fitting = [call_id for call_id in dict.fromkeys(original_ids) if rule.fullmatch(call_id)]
-    assert build_call_ids(name, model, fitting) == fitting
+    assert build_request_call_ids(name, model, fitting) == fitting
     # A longer conversation begins like the shorter.
-    assert build_call_ids(name, model, original_ids[:-1]) == sent_ids[:-1]
+    assert build_request_call_ids(name, model, original_ids[:-1]) == sent_ids[:-1]
 
 
-def build_call_ids(name: str, model: str, ids: Sequence[str]) -> list[str]:
-    """The ids of the calls in a request; each result must have the id of its call."""
+def build_request_call_ids(name: str, model: str, ids: Sequence[str]) -> list[str]:
+    """Return the ids of the calls in a request; each result must have the id of its call."""
     messages = [USER]
     for number, call_id in enumerate(ids):
         messages.append(Message.assistant(None, [ToolCall(call_id, f"t{number}")]))
@@ -541,7 +541,7 @@ def test_results_belong_to_their_calls_whatever_is_between(name: str) -> None:
         Message.tool(ToolResult("1", "c", "rc")),
         USER,
     ]
-    assert name_calls(read_request(name, messages)) == build_expected_messages(
+    assert replace_call_ids_by_names(read_request(name, messages)) == build_expected_messages(
         messages, FORMAT_RULES[name]
     )
 
@@ -552,14 +552,14 @@ MODELS = {
     "chat completions": lambda url: OpenAIModel(api_key="k", base_url=url, max_retries=0),
     "Anthropic": lambda url: AnthropicModel(api_key="k", base_url=url, max_retries=0),
     "Ollama": lambda url: OllamaModel(base_url=url, max_retries=0),
-    "OCI generic": lambda url: _oci(url, "GENERIC"),
-    "OCI Cohere": lambda url: _oci(url, "COHERE"),
-    "OCI Cohere v2": lambda url: _oci(url, "COHEREV2"),
+    "OCI generic": lambda url: _make_oci_model(url, "GENERIC"),
+    "OCI Cohere": lambda url: _make_oci_model(url, "COHERE"),
+    "OCI Cohere v2": lambda url: _make_oci_model(url, "COHEREV2"),
     "Responses": lambda url: OCIResponsesModel("gpt-5", api_key="k", base_url=url, max_retries=0),
 }
 
 
-def _oci(url: str, api_format: str) -> OCIModel:
+def _make_oci_model(url: str, api_format: str) -> OCIModel:
     return OCIModel("m", "ocid1.a", service_endpoint=url, api_format=api_format, max_retries=0)
 
 

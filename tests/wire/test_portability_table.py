@@ -39,7 +39,7 @@ Row = Callable[[str], str]
 ROWS: dict[str, Row] = {}
 
 
-def row(title: str) -> Callable[[Row], Row]:
+def register_row(title: str) -> Callable[[Row], Row]:
     """Register an example for the row with this title."""
 
     def register(example: Row) -> Row:
@@ -60,7 +60,7 @@ def encode_and_decode(name: str, *messages: Message) -> Any:
     return json.loads(PROVIDERS[name].encode_request(messages))
 
 
-def raises(name: str, *messages: Message, position: int = 0) -> str | None:
+def describe_rejection(name: str, *messages: Message, position: int = 0) -> str | None:
     """``"raises"`` if a conversation is rejected, with the position in the error."""
     try:
         PROVIDERS[name].encode_request(messages)
@@ -69,25 +69,25 @@ def raises(name: str, *messages: Message, position: int = 0) -> str | None:
     return None
 
 
-def is_image_rejected(name: str, *parts: str | Part) -> str | None:
+def describe_image_rejection(name: str, *parts: str | Part) -> str | None:
     """``"raises"`` if these parts are rejected in a user message."""
-    return raises(name, USER, Message.user(parts), position=1)
+    return describe_rejection(name, USER, Message.user(parts), position=1)
 
 
 def read_user_parts(name: str, parts: Sequence[str | Part]) -> tuple[str | ReadImage, ...]:
-    """The parts of a user message in the request."""
+    """Return the parts of a user message in the request."""
     (message,) = read_request(name, Message.user(parts))
     return message.parts
 
 
 def read_response(name: str, parts: Sequence[str | Part], *calls: ToolCall) -> ReadMessage:
-    """The assistant's message in the request."""
+    """Return the assistant's message in the request."""
     read_results = [Message.tool(ToolResult(call.id, call.name, "y")) for call in calls]
     return read_request(name, USER, Message.assistant(parts, calls), *read_results, USER)[1]
 
 
 def read_results(name: str, *messages: Message) -> list[tuple[str, tuple[str | ReadImage, ...]]]:
-    """The results of tools: the call's name, and the parts."""
+    """Return the results of tools: the call's name, and the parts."""
     result = read_request(name, *messages)
     names = {call.id: call.name for message in result for call in message.calls}
     return [
@@ -100,7 +100,7 @@ def read_results(name: str, *messages: Message) -> list[tuple[str, tuple[str | R
 # Roles and order.
 
 
-@row("system messages in the middle")
+@register_row("system messages in the middle")
 def _(name: str) -> str:
     a, b = Message.system("a"), Message.system("b")
     result = [
@@ -114,7 +114,7 @@ def _(name: str) -> str:
     return "in place"
 
 
-@row("messages between a call and its result")
+@register_row("messages between a call and its result")
 def _(name: str) -> str:
     messages = (
         USER,
@@ -129,7 +129,7 @@ def _(name: str) -> str:
     return "moved"
 
 
-@row("a message's `name`")
+@register_row("a message's `name`")
 def _(name: str) -> str:
     result = read_request(name, Message.user("x", name="Ann Lee"))[0].name
     if result is None:
@@ -141,7 +141,7 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("`metadata`")
+@register_row("`metadata`")
 def _(name: str) -> str:
     assert "secret" not in json.dumps(
         encode_and_decode(name, Message.user("x", metadata={"secret": 1}))
@@ -149,7 +149,7 @@ def _(name: str) -> str:
     return "dropped"
 
 
-@row('`metadata["cache_control"]`')
+@register_row('`metadata["cache_control"]`')
 def _(name: str) -> str:
     body = encode_and_decode(
         name, Message.user("x", metadata={"cache_control": {"type": "ephemeral"}})
@@ -160,9 +160,9 @@ def _(name: str) -> str:
 # Text and images.
 
 
-@row("the order of text and images")
+@register_row("the order of text and images")
 def _(name: str) -> str:
-    if outcome := is_image_rejected(name, "a", PNG, "b"):
+    if outcome := describe_image_rejection(name, "a", PNG, "b"):
         return outcome
     result = read_user_parts(name, ["a", PNG, "b"])
     assert {piece for piece in result if isinstance(piece, ReadImage)}
@@ -172,27 +172,27 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("blank text")
+@register_row("blank text")
 def _(name: str) -> str:
     result = read_user_parts(name, ["a", " "])
     assert result in [("a", " "), ("a ",), ("a",)]
     return "dropped" if result == ("a",) else "carried"
 
 
-@row("images by URL")
+@register_row("images by URL")
 def _(name: str) -> str:
     url = "https://example.com/a.png"
-    if outcome := is_image_rejected(name, ImagePart(url=url)):
+    if outcome := describe_image_rejection(name, ImagePart(url=url)):
         return outcome
     assert read_user_parts(name, [ImagePart(url=url)]) == (ReadImage(url),)
     return "carried"
 
 
-@row("images as bytes, or in a `data:` URL")
+@register_row("images as bytes, or in a `data:` URL")
 def _(name: str) -> str:
     in_data_url = ImagePart(url="data:image/png;base64,iVBORw==")
-    if outcome := is_image_rejected(name, PNG):
-        assert is_image_rejected(name, in_data_url) == outcome
+    if outcome := describe_image_rejection(name, PNG):
+        assert describe_image_rejection(name, in_data_url) == outcome
         return outcome
     for image in (PNG, in_data_url):
         (result,) = read_user_parts(name, [image])
@@ -202,10 +202,10 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("images of other types than JPEG, PNG, GIF, WebP")
+@register_row("images of other types than JPEG, PNG, GIF, WebP")
 def _(name: str) -> str:
     image = ImagePart(data=b"BM", media_type="image/bmp")
-    if outcome := is_image_rejected(name, "look", image):
+    if outcome := describe_image_rejection(name, "look", image):
         return outcome
     (result,) = read_user_parts(name, [image])
     assert isinstance(result, ReadImage)
@@ -213,20 +213,20 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("`ImagePart.detail`")
+@register_row("`ImagePart.detail`")
 def _(name: str) -> str:
     image = ImagePart(data=b"\x89PNG", media_type="image/png", detail="low")
-    if outcome := is_image_rejected(name, image):
+    if outcome := describe_image_rejection(name, image):
         return outcome
     body = json.dumps(encode_and_decode(name, Message.user([image])))
     return "carried" if '"low"' in body.lower() else "dropped"
 
 
-@row("images in a tool's result")
+@register_row("images in a tool's result")
 def _(name: str) -> str:
     result = Message(Role.TOOL, ["map", PNG], tool_call_id="1", name="f")
     messages = USER, Message.assistant(None, [CALL]), result
-    if outcome := raises(name, *messages, position=2):
+    if outcome := describe_rejection(name, *messages, position=2):
         return outcome
     ((_, parts),) = read_results(name, *messages)
     assert parts[0] == "map"
@@ -234,16 +234,16 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("images in a system message")
+@register_row("images in a system message")
 def _(name: str) -> str:
     messages = USER, Message.system(["like this", PNG]), USER
-    return raises(name, *messages, position=1) or "carried"
+    return describe_rejection(name, *messages, position=1) or "carried"
 
 
 # Tools.
 
 
-@row("parallel calls")
+@register_row("parallel calls")
 def _(name: str) -> str:
     calls = [ToolCall("1", "f", {"a": [1]}), ToolCall("2", "g")]
     result = read_response(name, ["so"], *calls)
@@ -254,7 +254,7 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("ids of calls that the provider would reject")
+@register_row("ids of calls that the provider would reject")
 def _(name: str) -> str:
     rule = FORMAT_RULES[name].id_pattern
     for odd_id in ("a:b", "x" * 41, "x" * 65):
@@ -271,7 +271,7 @@ def _(name: str) -> str:
     return "dropped" if rule is None else "carried"
 
 
-@row("one id for several calls")
+@register_row("one id for several calls")
 def _(name: str) -> str:
     first = Message.assistant(None, [CALL, ToolCall("1", "g")])
     again = Message.assistant(None, [ToolCall("1", "h")])
@@ -282,7 +282,7 @@ def _(name: str) -> str:
     return "dropped" if FORMAT_RULES[name].id_pattern is None else "rewritten"
 
 
-@row("results in another order than their calls")
+@register_row("results in another order than their calls")
 def _(name: str) -> str:
     first = Message.assistant(None, [ToolCall("1", "f"), ToolCall("2", "g")])
     messages = USER, first, *(Message.tool(ToolResult(i, "", i)) for i in "21")
@@ -291,20 +291,20 @@ def _(name: str) -> str:
     return "carried" if result[0][0] == "g" else "moved"
 
 
-@row("a result without its tool's name")
+@register_row("a result without its tool's name")
 def _(name: str) -> str:
     result = Message(Role.TOOL, "y", tool_call_id="1")
     assert read_results(name, USER, Message.assistant(None, [CALL]), result) == [("f", ("y",))]
     return "carried"
 
 
-@row("a call without a result")
+@register_row("a call without a result")
 def _(name: str) -> str:
     assert '"f"' in json.dumps(encode_and_decode(name, USER, Message.assistant(None, [CALL]), USER))
     return "carried"
 
 
-@row("failed tools")
+@register_row("failed tools")
 def _(name: str) -> str:
     result = Message.tool(ToolResult("1", "f", "", error="no such city"))
     read_message = read_request(name, USER, Message.assistant(None, [CALL]), result)[2]
@@ -312,7 +312,7 @@ def _(name: str) -> str:
     return "carried" if read_message.failed else "as text"
 
 
-@row("arguments that are no JSON object")
+@register_row("arguments that are no JSON object")
 def _(name: str) -> str:
     (call,) = read_response(name, [], ToolCall("1", "f", malformed_arguments='{"a": ')).calls
     if call.text is not None:
@@ -332,22 +332,22 @@ def _check_thinking(name: str, part: ThinkingPart, thinking: ReadThinking) -> st
     return "carried" if result.thinking else "dropped"
 
 
-@row("thinking with a signature (Anthropic's)")
+@register_row("thinking with a signature (Anthropic's)")
 def _(name: str) -> str:
     return _check_thinking(name, ThinkingPart("hm", "seal"), ReadThinking("hm", "seal"))
 
 
-@row("redacted thinking (Anthropic's)")
+@register_row("redacted thinking (Anthropic's)")
 def _(name: str) -> str:
     return _check_thinking(name, ThinkingPart(redacted="dark"), ReadThinking(redacted="dark"))
 
 
-@row("thinking without a signature (Ollama's, OCI's)")
+@register_row("thinking without a signature (Ollama's, OCI's)")
 def _(name: str) -> str:
     return _check_thinking(name, ThinkingPart("hm"), ReadThinking("hm"))
 
 
-@row("refusals")
+@register_row("refusals")
 def _(name: str) -> str:
     result = read_response(name, [RefusalPart("No.")])
     if result.refusal is None:
@@ -357,7 +357,7 @@ def _(name: str) -> str:
     return "carried"
 
 
-@row("searches that Anthropic ran, citations")
+@register_row("searches that Anthropic ran, citations")
 def _(name: str) -> str:
     block = {"type": "text", "text": "so", "citations": [{"cited_text": "so it is"}]}
     message = Message.assistant("so", metadata={"blocks": [block]})
@@ -369,7 +369,7 @@ def _(name: str) -> str:
     )
 
 
-@row("encrypted reasoning, searches of the responses API")
+@register_row("encrypted reasoning, searches of the responses API")
 def _(name: str) -> str:
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "zq-dark"}
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "zq-search": {}}
@@ -381,7 +381,7 @@ def _(name: str) -> str:
     return _check_words("zq-dark", "zq-search", in_=json.dumps(encode_and_decode(name, *messages)))
 
 
-@row("the plan that a model makes before its calls (Cohere's)")
+@register_row("the plan that a model makes before its calls (Cohere's)")
 def _(name: str) -> str:
     message = Message.assistant("so", [CALL], metadata={"tool_plan": "zq-plan"})
     assert read_request(name, USER, message, RESULT)[1].parts == ("so",)
@@ -394,10 +394,10 @@ def _check_words(*words: str, in_: str) -> str:
     return "carried" if result.pop() else "dropped"
 
 
-@row("a response with neither text nor calls")
+@register_row("a response with neither text nor calls")
 def _(name: str) -> str:
     for message in (Message.assistant(""), Message.assistant([ThinkingPart("hm", "seal")])):
-        assert raises(name, USER, message, USER, position=1) == "raises"
+        assert describe_rejection(name, USER, message, USER, position=1) == "raises"
     return "raises"
 
 
@@ -405,14 +405,14 @@ def _(name: str) -> str:
 
 
 def read_table() -> dict[str, dict[str, str]]:
-    """The cells of the page's table, by row and column."""
+    """Return the cells of the page's table, by row and column."""
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     header, _, *body = rows
     return {title: dict(zip(header[1:], cells, strict=True)) for title, *cells in body}
 
 
-def slug(text: str) -> str:
+def make_slug(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
 
 
@@ -423,8 +423,8 @@ def test_every_row_has_an_example_and_every_format_a_column() -> None:
         assert list(cells) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES, ids=slug)
-@pytest.mark.parametrize("title", ROWS, ids=slug)
+@pytest.mark.parametrize("name", NAMES, ids=make_slug)
+@pytest.mark.parametrize("title", ROWS, ids=make_slug)
 def test_a_cell_says_what_happens(title: str, name: str) -> None:
     outcome = ROWS[title](name)
     assert re.match(rf"{outcome}\b", read_table()[title][name])

@@ -45,9 +45,11 @@ def test_an_event_of_a_kind_that_does_not_exist_yet_may_hold_anything(
 
 
 def test_a_gateway_s_message_that_is_no_event_is_still_an_error() -> None:
-    error = decode_failure(encode_sse(*make_text_chunks("a"), {"message": "the guardrail said no"}))
+    error = decode_failure(
+        encode_sse(*make_text_chunks("a"), {"message": "blocked by the guardrail"})
+    )
     assert isinstance(error, APIStatusError)
-    assert "the guardrail said no" in str(error)
+    assert "blocked by the guardrail" in str(error)
 
 
 @pytest.mark.parametrize("delta_type", ["prose_delta", None])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.wire.stream_framing import Framing, NDJSONFraming, SSEFraming
-from tests.support.strategies import splits, texts
+from tests.support.strategies import byte_splits, texts
 
 
 def feed_all(framing: Framing, reads: list[bytes]) -> list[bytes]:
@@ -43,7 +43,7 @@ STREAMS = st.lists(TOKENS, max_size=25).map(lambda tokens: "".join(tokens).encod
 
 @given(STREAMS, st.data())
 def test_random_streams_read_like_httpx_sse_reads_them(data: bytes, more: st.DataObject) -> None:
-    assert feed_all(SSEFraming(), more.draw(splits(data))) == parse_with_httpx_sse(data)
+    assert feed_all(SSEFraming(), more.draw(byte_splits(data))) == parse_with_httpx_sse(data)
 
 
 NAMED = 'event: a\ndata: {"a": "b"}\n\n'
@@ -68,14 +68,14 @@ def test_named_events_read_like_httpx_sse_reads_them(
 ) -> None:
     data = "".join([NAMED, *events]).encode()
     assert SSEFraming().feed(data) == parse_with_httpx_sse(data)
-    assert feed_all(SSEFraming(), more.draw(splits(data))) == parse_with_httpx_sse(data)
+    assert feed_all(SSEFraming(), more.draw(byte_splits(data))) == parse_with_httpx_sse(data)
 
 
 @given(STREAMS, st.data())
 def test_the_end_is_the_same_for_all_sizes_of_reads(data: bytes, more: st.DataObject) -> None:
     expected, split_framing = SSEFraming(), SSEFraming()
     feed_all(expected, [data])
-    feed_all(split_framing, more.draw(splits(data)))
+    feed_all(split_framing, more.draw(byte_splits(data)))
     assert split_framing.close() == expected.close()
 
 
@@ -83,7 +83,7 @@ def test_the_end_is_the_same_for_all_sizes_of_reads(data: bytes, more: st.DataOb
 def test_any_bytes_can_be_cut_anywhere(noise: bytes, more: st.DataObject) -> None:
     data = b"data: a\n\n" + noise + b"\n\ndata: b\r\n\r\n"
     expected = feed_all(SSEFraming(), [data])
-    assert feed_all(SSEFraming(), more.draw(splits(data))) == expected
+    assert feed_all(SSEFraming(), more.draw(byte_splits(data))) == expected
     assert expected[0] == b"a"
     assert expected[-1] == b"b"
 
@@ -95,7 +95,7 @@ def test_json_events_arrive_complete_under_every_line_end(
     frames = [json.dumps({"x": text}, ensure_ascii=False).encode() for text in strings]
     mark = end.encode()
     data = b"".join(b"data: " + frame + mark + mark for frame in frames)
-    assert feed_all(SSEFraming(), more.draw(splits(data))) == frames
+    assert feed_all(SSEFraming(), more.draw(byte_splits(data))) == frames
 
 
 def test_separators_of_unicode_end_no_line() -> None:
@@ -226,7 +226,7 @@ def test_json_lines_arrive_complete(strings: list[str], end: str, more: st.DataO
     lines = [json.dumps({"x": text}, ensure_ascii=False) for text in strings]
     data = "".join(line + end for line in lines).encode()
     framing = NDJSONFraming()
-    frames = feed_all(framing, more.draw(splits(data)))
+    frames = feed_all(framing, more.draw(byte_splits(data)))
     assert [json.loads(line) for line in frames] == [json.loads(line) for line in lines]
     assert framing.close() == ([], b"")
 
@@ -243,5 +243,5 @@ def test_a_last_line_without_a_newline_comes_at_the_end(
 ) -> None:
     lines = [json.dumps({"x": text}, ensure_ascii=False).encode() for text in strings]
     framing = NDJSONFraming()
-    assert feed_all(framing, more.draw(splits(b"\n".join(lines)))) == lines[:-1]
+    assert feed_all(framing, more.draw(byte_splits(b"\n".join(lines)))) == lines[:-1]
     assert framing.close() == ([lines[-1]], b"")

@@ -17,15 +17,12 @@ from hypothesis import strategies as st
 from locus.core.errors import APIStatusError, ResponseParseError, StreamInterruptedError
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.loopback_server import LoopbackServer
-from tests.support import formats
+from locus.testing.server import LoopbackServer
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.decoding import check_streaming_law
-from tests.support.formats import SLOW, Format, Frame, every_case, every_format, every_model
+from tests.support.formats import ERROR_TEXT, Format, Frame, parametrize_formats
 from tests.support.runtimes import Runtime
-from tests.support.strategies import ODD, splits, texts
-
-formats_environment = formats.formats_environment
+from tests.support.strategies import UNUSUAL_CHARACTERS, byte_splits, texts
 
 
 def encode_unescaped(*frames: Frame) -> list[str]:
@@ -39,13 +36,12 @@ def encode_unescaped(*frames: Frame) -> list[str]:
 # -- equal to the complete response ------------------------------------------------------------
 
 
-@every_model
 @pytest.mark.usefixtures("formats_environment", "no_leaks")
 def test_every_runtime_gives_the_complete_response_in_both_ways(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
-    model = wire.model_of(server)
-    server.always(wire.whole(), wire.streamed())
+    model = wire.make_model(server)
+    server.always(wire.build_reply(), wire.build_stream_reply())
     response = runtime.complete(model, "hello")
     events = runtime.collect_events(model, "hello")
     assert check_streaming_law(events) == response
@@ -53,76 +49,73 @@ def test_every_runtime_gives_the_complete_response_in_both_ways(
     assert (response.content, response.usage, response.finish_reason) == (TEXT, wire.usage, "stop")
 
 
-@every_format
 @given(st.data())
 def test_a_stream_is_the_complete_response(wire: Format, data: st.DataObject) -> None:
     example = data.draw(wire.examples())
-    streamed = wire.reading.decode_response(data.draw(splits(example.stream)))
-    assert wire.essence(streamed) == example.expected
-    assert streamed == wire.parser.parse(json.dumps(example.whole))
+    streamed = wire.stream_reader.decode_response(data.draw(byte_splits(example.stream)))
+    assert wire.normalize_response(streamed) == example.expected
+    assert streamed == wire.parser.parse(json.dumps(example.body))
 
 
-@every_format
 @given(st.data())
 def test_any_split_gives_the_same_events(wire: Format, data: st.DataObject) -> None:
     stream = data.draw(wire.examples()).stream
     assert (
-        wire.reading.read_stream(data.draw(splits(stream)))[0]
-        == wire.reading.read_stream([stream])[0]
+        wire.stream_reader.read_stream(data.draw(byte_splits(stream)))[0]
+        == wire.stream_reader.read_stream([stream])[0]
     )
 
 
-@every_format
 @given(st.data())
 def test_a_complete_response_to_a_request_for_a_stream_is_read(
     wire: Format, data: st.DataObject
 ) -> None:
     example = data.draw(wire.examples())
-    body = json.dumps(example.whole, indent=data.draw(st.sampled_from(wire.indents))).encode()
+    body = json.dumps(example.body, indent=data.draw(st.sampled_from(wire.body_indents))).encode()
     end = data.draw(st.sampled_from([b"", b"\n"]))
-    response = wire.reading.decode_response(data.draw(splits(body + end)))
-    assert wire.essence(response) == example.expected
+    response = wire.stream_reader.decode_response(data.draw(byte_splits(body + end)))
+    assert wire.normalize_response(response) == example.expected
 
 
-@every_format
-@example(text="".join(ODD))
+@example(text="".join(UNUSUAL_CHARACTERS))
 @given(text=texts(min_size=1))
 def test_text_is_kept_unchanged_in_single_bytes(wire: Format, text: str) -> None:
-    stream = wire.frames(*encode_unescaped(*wire.said(text), *wire.ending))
-    assert wire.reading.decode_response([bytes([byte]) for byte in stream]).content == text
+    stream = wire.encode_frames(*encode_unescaped(*wire.build_text_frames(text), *wire.end_frames))
+    assert wire.stream_reader.decode_response([bytes([byte]) for byte in stream]).content == text
 
 
-@every_format
 def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read(wire: Format) -> None:
-    stream = "\ufeff".encode() + wire.frames(*wire.said("\ud800"), *wire.ending)
-    assert wire.reading.decode_response(stream).content == "\ud800"
+    stream = "\ufeff".encode() + wire.encode_frames(
+        *wire.build_text_frames("\ud800"), *wire.end_frames
+    )
+    assert wire.stream_reader.decode_response(stream).content == "\ud800"
 
 
 # -- frames without content ---------------------------------------------------------------------
 
 
-@every_case("noise", lambda wire: wire.noise)
+@parametrize_formats("noise", lambda wire: wire.ignored_frames)
 def test_frames_without_content_change_nothing(wire: Format, noise: dict[str, Any]) -> None:
-    frames = [*wire.said("so ", "far"), *wire.ending]
-    expected_events = wire.reading.read_stream([wire.frames(*frames)])[0]
+    frames = [*wire.build_text_frames("so ", "far"), *wire.end_frames]
+    expected_events = wire.stream_reader.read_stream([wire.encode_frames(*frames)])[0]
     for index in range(1, len(frames)):
-        stream = wire.frames(*frames[:index], noise, *frames[index:])
-        assert wire.reading.read_stream([stream])[0] == expected_events
+        stream = wire.encode_frames(*frames[:index], noise, *frames[index:])
+        assert wire.stream_reader.read_stream([stream])[0] == expected_events
 
 
-@every_format
 def test_unknown_members_change_nothing(wire: Format) -> None:
-    frames = [*wire.said("so ", "far"), *wire.ending]
-    expected_events = wire.reading.read_stream([wire.frames(*frames)])[0]
+    frames = [*wire.build_text_frames("so ", "far"), *wire.end_frames]
+    expected_events = wire.stream_reader.read_stream([wire.encode_frames(*frames)])[0]
     more = {"member_of_next_year": {"text": ["no"]}, "": None}
-    stream = wire.frames(*(frame if isinstance(frame, str) else frame | more for frame in frames))
-    assert wire.reading.read_stream([stream])[0] == expected_events
+    stream = wire.encode_frames(
+        *(frame if isinstance(frame, str) else frame | more for frame in frames)
+    )
+    assert wire.stream_reader.read_stream([stream])[0] == expected_events
 
 
 # -- streams that are cut ------------------------------------------------------------------------
 
 
-@every_format
 @given(st.data())
 def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
     wire: Format, data: st.DataObject
@@ -133,10 +126,10 @@ def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
     anywhere = st.integers(0, len(stream)) | st.integers(max(0, len(stream) - 60), len(stream))
     cuts = data.draw(st.lists(anywhere, max_size=8))
     for cut in sorted({*cuts, last, last + 1, len(stream) - 1}):
-        events, decoder = wire.reading.read_stream(data.draw(splits(stream[:cut])))
-        if wire.ended(stream, cut):
+        events, decoder = wire.stream_reader.read_stream(data.draw(byte_splits(stream[:cut])))
+        if wire.is_complete_at(stream, cut):
             assert decoder.failure is None
-            wire.check_cut(check_streaming_law(events), example)
+            wire.check_response_without_end(check_streaming_law(events), example)
             continue
         assert isinstance(decoder.failure, StreamInterruptedError), stream[:cut]
         assert not decoder.done
@@ -151,7 +144,6 @@ def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
         wire.check_partial(partial, example)
 
 
-@every_format
 @given(st.data())
 def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
     wire: Format, data: st.DataObject
@@ -161,29 +153,27 @@ def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
     decoder = wire.parser.make_decoder()
     events = decoder.feed(stream[:cut])
     if decoder.done:
-        assert wire.ended(stream, cut)
+        assert wire.is_complete_at(stream, cut)
         return
-    error = decoder.interrupted("because the connection was lost")
+    error = decoder.make_interruption_error("because the connection was lost")
     assert isinstance(error, StreamInterruptedError)
     assert "because the connection was lost" in str(error)
     assert error.partial is not None
     assert error.partial.content == join_text(events)
 
 
-@every_format
 def test_an_empty_stream_is_an_interrupted_one(wire: Format) -> None:
-    error = wire.reading.decode_failure(b"")
+    error = wire.stream_reader.decode_failure(b"")
     assert isinstance(error, StreamInterruptedError)
     assert error.partial == ModelResponse(Message.assistant(""))
 
 
-@every_model
 @pytest.mark.usefixtures("formats_environment", "no_leaks")
 def test_half_a_stream_that_is_left_leaves_no_connection(
     server: LoopbackServer, runtime: Runtime, wire: Format
 ) -> None:
-    server.always(wire.streamed().stall(-1))
-    with runtime.open_stream(wire.model_of(server), "hello") as stream:
+    server.always(wire.build_stream_reply().stall(-1))
+    with runtime.open_stream(wire.make_model(server), "hello") as stream:
         assert next(stream).content == TEXT_CHUNKS[0]
     server.wait_closed()
 
@@ -191,18 +181,17 @@ def test_half_a_stream_that_is_left_leaves_no_connection(
 # -- after the end -------------------------------------------------------------------------------
 
 
-@every_format
 @pytest.mark.parametrize("more", ["words", "nonsense", "error", "nothing"])
 @pytest.mark.parametrize("together", [True, False])
 def test_what_comes_after_the_end_is_not_read(wire: Format, more: str, together: bool) -> None:
     after = {
-        "words": wire.frames(*wire.said("y"), *wire.ending),
-        "nonsense": b"\xff\x00{nonsense\n\n" + wire.frames("nonsense"),
-        "error": wire.frames(wire.errors[0][0]),
+        "words": wire.encode_frames(*wire.build_text_frames("y"), *wire.end_frames),
+        "nonsense": b"\xff\x00{nonsense\n\n" + wire.encode_frames("nonsense"),
+        "error": wire.encode_frames(wire.error_frames[0][0]),
         "nothing": b"",
     }[more]
     decoder = wire.parser.make_decoder()
-    stream = wire.frames(*wire.said("x"), *wire.ending)
+    stream = wire.encode_frames(*wire.build_text_frames("x"), *wire.end_frames)
     events = decoder.feed(stream + after) if together else decoder.feed(stream)
     assert check_streaming_law(events).content == "x"
     assert (decoder.feed(after), decoder.close(), decoder.close()) == ([], [], [])
@@ -210,17 +199,16 @@ def test_what_comes_after_the_end_is_not_read(wire: Format, more: str, together:
     assert (decoder.done, decoder.failure) == (True, None)
 
 
-@every_format
 @pytest.mark.parametrize("cause", ["cut", "error"])
 def test_a_stream_that_has_failed_stays_failed(wire: Format, cause: str) -> None:
     decoder = wire.parser.make_decoder()
-    events = decoder.feed(wire.frames(*wire.said("x")))
+    events = decoder.feed(wire.encode_frames(*wire.build_text_frames("x")))
     if cause == "error":
-        events += decoder.feed(wire.frames(wire.errors[0][0]))
+        events += decoder.feed(wire.encode_frames(wire.error_frames[0][0]))
     events += decoder.close()
     failure = decoder.failure
     assert failure is not None
-    rest = wire.frames(*wire.said("y"), *wire.ending)
+    rest = wire.encode_frames(*wire.build_text_frames("y"), *wire.end_frames)
     assert (decoder.feed(rest), decoder.close()) == ([], [])
     assert join_text(events) == "x"
     assert decoder.failure is failure
@@ -232,7 +220,7 @@ def test_a_stream_that_has_failed_stays_failed(wire: Format, cause: str) -> None
 # -- errors --------------------------------------------------------------------------------------
 
 
-@every_case("error, error_type, status", lambda wire: wire.errors)
+@parametrize_formats("error, error_type, status", lambda wire: wire.error_frames)
 @given(st.data())
 def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     wire: Format,
@@ -241,9 +229,9 @@ def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     status: int,
     data: st.DataObject,
 ) -> None:
-    after = wire.ending if data.draw(st.booleans()) else ()
-    stream = wire.frames(*wire.said("so ", "far"), error, *after)
-    events, decoder = wire.reading.read_stream(data.draw(splits(stream)))
+    after = wire.end_frames if data.draw(st.booleans()) else ()
+    stream = wire.encode_frames(*wire.build_text_frames("so ", "far"), error, *after)
+    events, decoder = wire.stream_reader.read_stream(data.draw(byte_splits(stream)))
     assert [event.content for event in events] == ["so ", "far"]
     failure = decoder.failure
     assert isinstance(failure, APIStatusError)
@@ -254,32 +242,34 @@ def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     assert failure.partial.content == "so far"
 
 
-@every_case("indent", lambda wire: wire.indents)
+@parametrize_formats("indent", lambda wire: wire.body_indents)
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"], ids=["none", "lf", "crlf", "two"])
 @given(st.data())
 def test_an_error_body_in_place_of_a_stream_is_parsed(
     wire: Format, indent: int | None, end: bytes, data: st.DataObject
 ) -> None:
-    error, error_type = wire.refusal
+    error, error_type = wire.error_body
     body = json.dumps(error, indent=indent, ensure_ascii=False).encode() + end
-    events, decoder = wire.reading.read_stream(data.draw(splits(body)))
+    events, decoder = wire.stream_reader.read_stream(data.draw(byte_splits(body)))
     assert events == []
     assert type(decoder.failure) is error_type
-    assert SLOW in str(decoder.failure)
+    assert ERROR_TEXT in str(decoder.failure)
 
 
-@every_case("page, quoted", lambda wire: wire.pages.items())
+@parametrize_formats("page, quoted", lambda wire: wire.unparsable_bodies.items())
 def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(
     wire: Format, page: bytes, quoted: str
 ) -> None:
-    error = wire.reading.decode_failure(page)
+    error = wire.stream_reader.decode_failure(page)
     assert isinstance(error, ResponseParseError)
     assert error.body == quoted
 
 
-@every_case("frame", lambda wire: wire.broken)
+@parametrize_formats("frame", lambda wire: wire.malformed_frames)
 def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) -> None:
-    error = wire.reading.decode_failure(wire.frames(*wire.said("x"), frame, *wire.ending))
+    error = wire.stream_reader.decode_failure(
+        wire.encode_frames(*wire.build_text_frames("x"), frame, *wire.end_frames)
+    )
     assert isinstance(error, ResponseParseError)
     assert error.body == frame
     assert error.partial is not None
@@ -289,12 +279,11 @@ def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) ->
 # -- junk ----------------------------------------------------------------------------------------
 
 
-@every_format
 @given(st.data())
 def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.DataObject) -> None:
-    frames = data.draw(st.lists(wire.odd_frames(), max_size=6))
-    ending = wire.ending if data.draw(st.booleans()) else ()
-    events, decoder = wire.reading.read_stream([wire.frames(*frames, *ending)])
+    frames = data.draw(st.lists(wire.invalid_frames(), max_size=6))
+    ending = wire.end_frames if data.draw(st.booleans()) else ()
+    events, decoder = wire.stream_reader.read_stream([wire.encode_frames(*frames, *ending)])
     if decoder.failure is None:
         check_streaming_law(events)
     else:
@@ -303,22 +292,24 @@ def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.Data
         assert decoder.failure.partial.content == join_text(events)
 
 
-@every_format
 @given(st.data())
 def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
     wire: Format, data: st.DataObject
 ) -> None:
     try:
-        wire.parser.parse(json.dumps(data.draw(wire.odd_answers())))
-    except wire.refuses as error:
+        wire.parser.parse(json.dumps(data.draw(wire.invalid_bodies())))
+    except wire.parse_errors as error:
         str(error).encode()
         getattr(error, "body", "").encode(errors="replace")
 
 
-@every_format
 @given(noise=st.binary(max_size=80), data=st.data())
 def test_no_bytes_make_the_decoder_raise(wire: Format, noise: bytes, data: st.DataObject) -> None:
-    stream = wire.frames(*wire.said("x")) + noise + wire.frames(*wire.ending)
-    events, decoder = wire.reading.read_stream(data.draw(splits(stream)))
+    stream = (
+        wire.encode_frames(*wire.build_text_frames("x"))
+        + noise
+        + wire.encode_frames(*wire.end_frames)
+    )
+    events, decoder = wire.stream_reader.read_stream(data.draw(byte_splits(stream)))
     assert events[0].content == "x"
     assert decoder.done or decoder.failure is not None

@@ -49,7 +49,7 @@ class AnnotatedMetadata:
     predicates: list[tuple[str, Callable[[Any], Any]]] = attrs.Factory(list)
     needs_pydantic: bool = False
 
-    def add(self, item: Any) -> None:
+    def add_item(self, item: Any) -> None:
         """Parse one item of the metadata."""
         package = type(item).__module__.partition(".")[0]
         if isinstance(item, str):
@@ -58,36 +58,39 @@ class AnnotatedMetadata:
             self._add_bounds(item)
             self._add_schema_metadata(item, item.extra_json_schema)
         elif package in _PYDANTIC_PACKAGES:
-            self._add_pydantic(item)
+            self._add_pydantic_item(item)
         elif _is_annotated_types_instance(item, "Predicate"):
             self.predicates.append((_format_predicate_name(item.func), item.func))
         elif package == "annotated_types":
             self._add_bounds(item)
         elif _is_annotated_types_instance(item, "GroupedMetadata"):
             for member in item:
-                self.add(member)
+                self.add_item(member)
         if isinstance(documentation := getattr(item, "documentation", None), str):
             self.schema_metadata["description"] = documentation
 
     def _add_bounds(self, item: Any) -> None:
+        """Add the attributes of ``item`` that are bounds: ``gt``, ``pattern``, ``max_length``."""
         for name in _BOUNDS:
             if (value := getattr(item, name, None)) is not None:
                 is_decimal = isinstance(value, Decimal)
                 self.bounds[name] = _convert_decimal_bound(value) if is_decimal else value
 
     def _add_schema_metadata(self, item: Any, schema_extra: Any) -> None:
+        """Add the title, description and examples of ``item``, and further schema keywords."""
         for name in _SCHEMA_METADATA:
             if (value := getattr(item, name)) is not None:
                 self.schema_metadata[name] = value
         if isinstance(schema_extra, Mapping):
             self.schema_metadata |= schema_extra
 
-    def _add_pydantic(self, item: Any) -> None:
+    def _add_pydantic_item(self, item: Any) -> None:
+        """Add what a pydantic item has in common with msgspec; the rest needs pydantic."""
         if type(item).__name__ == "FieldInfo":
             self._add_schema_metadata(item, item.json_schema_extra)
             self.needs_pydantic |= item.discriminator is not None
             for member in item.metadata:
-                self.add(member)
+                self.add_item(member)
         elif getattr(item, "__dict__", {"?": None}).keys() <= {*_BOUNDS, "strict"}:
             self._add_bounds(item)  # the class in which a Field stores its pattern
         else:
@@ -95,7 +98,7 @@ class AnnotatedMetadata:
 
 
 def _is_annotated_types_instance(item: Any, class_name: str) -> bool:
-    """Whether ``item`` is an instance of that class of ``annotated_types``, or of a subclass."""
+    """Return whether ``item`` is an instance of this class of ``annotated_types``."""
     bases = type(item).__mro__
     return any(
         base.__module__ == "annotated_types" and base.__name__ == class_name for base in bases
@@ -103,7 +106,7 @@ def _is_annotated_types_instance(item: Any, class_name: str) -> bool:
 
 
 def _format_predicate_name(predicate: Any) -> str:
-    """The name of a predicate in an issue; ``Not(str.isdigit)`` wraps another predicate."""
+    """Format the name of a predicate for an issue; ``Not(str.isdigit)`` wraps another predicate."""
     if type(predicate).__name__ == "Not" and hasattr(predicate, "func"):
         return f"not {_format_predicate_name(predicate.func)}"
     return str(getattr(predicate, "__qualname__", None) or repr(predicate))
@@ -116,20 +119,20 @@ def _convert_decimal_bound(bound: Decimal) -> int | float | Decimal:
     return int(bound) if bound == bound.to_integral_value() else float(bound)
 
 
-def parse_annotated_metadata(items: Iterable[Any], path: str) -> AnnotatedMetadata:
+def parse_annotated_metadata(metadata_items: Iterable[Any], path: str) -> AnnotatedMetadata:
     """Parse the metadata of an ``Annotated`` type.
 
-    :param items: the arguments of ``Annotated`` after the type.
+    :param metadata_items: the arguments of ``Annotated`` after the type.
     :param path: where the type is, for errors.
-    :raises ConfigurationError: JSON Schema has no such bound.
+    :raises ConfigurationError: if JSON Schema has no such bound.
     """
     metadata = AnnotatedMetadata()
-    for item in items:
-        metadata.add(item)
+    for item in metadata_items:
+        metadata.add_item(item)
     try:
         msgspec.Meta(**metadata.bounds)
     except (TypeError, ValueError) as exc:
-        if any(type(item).__module__.startswith("pydantic") for item in items):
+        if any(type(item).__module__.startswith("pydantic") for item in metadata_items):
             metadata.needs_pydantic = True
         else:
             raise ConfigurationError(f"{path}: {exc}") from exc

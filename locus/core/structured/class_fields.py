@@ -1,6 +1,6 @@
 """The fields of a class: attrs classes, dataclasses, ``TypedDict``, msgspec structs.
 
-Structs are validated field by field like the other classes, because msgspec ignores a misspelt
+Structs are validated field by field like the other classes, because msgspec ignores a misspelled
 member.
 """
 
@@ -46,7 +46,7 @@ class FieldDefinition:
 
 
 def has_fields(cls: type) -> bool:
-    """Whether :func:`iter_fields` knows the fields of the class."""
+    """Return whether :func:`iter_field_definitions` supports the class."""
     return (
         is_typed_dict(cls)
         or attrs.has(cls)
@@ -56,16 +56,16 @@ def has_fields(cls: type) -> bool:
 
 
 def is_typed_dict(cls: Any) -> bool:
-    """Whether the class is a ``TypedDict``."""
+    """Return whether the class is a ``TypedDict``."""
     return isinstance(cls, type) and issubclass(cls, dict) and hasattr(cls, "__required_keys__")
 
 
 def is_object_struct(cls: type) -> TypeGuard[type[msgspec.Struct]]:
-    """Whether the class is a ``msgspec.Struct`` that is an object in JSON, and not an array."""
+    """Return whether the class is a ``msgspec.Struct`` that is an object in JSON, not an array."""
     return issubclass(cls, msgspec.Struct) and not cls.__struct_config__.array_like
 
 
-def iter_fields(cls: Any, hints: Mapping[str, Any]) -> Iterator[FieldDefinition]:
+def iter_field_definitions(cls: Any, hints: Mapping[str, Any]) -> Iterator[FieldDefinition]:
     """Yield the fields of a class that the constructor takes.
 
     :param hints: the type hints of the class.
@@ -102,7 +102,7 @@ def _iter_struct_fields(cls: type[msgspec.Struct]) -> Iterator[FieldDefinition]:
             field.name,
             field.required,
             may_be_absent=is_unset,
-            schema_metadata=build_default_metadata(field.default) if has_default else {},
+            schema_metadata=build_default_keyword(field.default) if has_default else {},
             hint=field.type,
             attribute=field.name,
         )
@@ -136,40 +136,42 @@ def _iter_dataclass_fields(cls: Any) -> Iterator[FieldDefinition]:
 
 
 def _build_schema_metadata(metadata: Mapping[Any, Any], defaults: Iterable[Any]) -> Schema:
+    """Build two keywords of a field's schema: the ``description`` and the ``default``."""
     schema_metadata: Schema = {}
     if isinstance(metadata.get("description"), str):
         schema_metadata["description"] = metadata["description"]
     for default in defaults:
-        schema_metadata |= build_default_metadata(default)
+        schema_metadata |= build_default_keyword(default)
     return schema_metadata
 
 
-def build_default_metadata(default: Any) -> Schema:
-    """The schema keyword ``default``; empty if JSON has no form for the value."""
+def build_default_keyword(default: Any) -> Schema:
+    """Build the schema keyword ``default``; empty if the value cannot be represented in JSON."""
     try:
-        builtins = msgspec.to_builtins(default, enc_hook=_encode_path)
+        builtins = msgspec.to_builtins(default, enc_hook=_convert_path_to_text)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return {}
-    return {"default": builtins} if _is_finite(builtins) else {}
+    return {"default": builtins} if _has_only_finite_numbers(builtins) else {}
 
 
-def _is_finite(value: Any) -> bool:
-    """Whether no number in the value is NaN or infinite, which JSON would write as null."""
+def _has_only_finite_numbers(value: Any) -> bool:
+    """Return whether no number in the value is NaN or infinite, which JSON would write as null."""
     if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
+        return all(map(_has_only_finite_numbers, value.values()))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return all(map(_is_finite, value))
+        return all(map(_has_only_finite_numbers, value))
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _encode_path(value: Any) -> str:
+def _convert_path_to_text(value: Any) -> str:
+    """Convert a path to text for msgspec; it calls this for each value of an unknown type."""
     if isinstance(value, PurePath):
         return str(value)
-    raise TypeError(f"JSON has no form for {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} cannot be represented in JSON")
 
 
-def get_class_docstring(cls: type) -> str | None:
-    """The docstring that the class itself has, not one that a base class or a decorator wrote."""
+def find_class_docstring(cls: type) -> str | None:
+    """Return the docstring of the class itself, not that of a base class; None if it has none."""
     docstring = cls.__dict__.get("__doc__")
     # For a dataclass without a docstring, the decorator writes the signature there.
     if not docstring or docstring.startswith(f"{cls.__name__}("):
@@ -181,8 +183,8 @@ def check_constructor(cls: type, keywords: Set[str], path: str) -> None:
     """Check that the constructor of a class takes the values of its fields and needs no others.
 
     :param keywords: the keyword arguments that the constructor will get.
-    :param path: how errors call the class.
-    :raises ConfigurationError: the constructor cannot be called with these arguments.
+    :param path: the name of the class in errors.
+    :raises ConfigurationError: if the constructor cannot be called with these arguments.
     """
     if inspect.isabstract(cls):
         raise ConfigurationError(f"{path}: {cls.__name__} is abstract, so it has no instances")

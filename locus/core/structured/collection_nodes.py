@@ -20,20 +20,24 @@ class LengthBounds:
     minimum: int | None = None
     maximum: int | None = None
 
-    def build_schema(self, suffix: str) -> Schema:
-        """The schema keywords, which end in ``suffix``: ``"Items"`` or ``"Properties"``."""
+    def build_schema_keywords(self, suffix: str) -> Schema:
+        """Build the schema keywords, which end in ``suffix``: ``"Items"`` or ``"Properties"``."""
         bounds = {f"min{suffix}": self.minimum, f"max{suffix}": self.maximum}
         return {keyword: bound for keyword, bound in bounds.items() if bound is not None}
 
-    def check(self, raw: Any, path: str, ctx: ValidationContext) -> None:
+    def check_length(self, raw: Any, path: str, ctx: ValidationContext) -> None:
         """Record an issue if there are too few or too many items."""
         if self.minimum is not None and len(raw) < self.minimum:
-            ctx.add_issue(path, f"expected at least {_count_items(self.minimum)}, got {len(raw)}")
+            ctx.add_issue(
+                path, f"expected at least {_format_item_count(self.minimum)}, got {len(raw)}"
+            )
         if self.maximum is not None and len(raw) > self.maximum:
-            ctx.add_issue(path, f"expected at most {_count_items(self.maximum)}, got {len(raw)}")
+            ctx.add_issue(
+                path, f"expected at most {_format_item_count(self.maximum)}, got {len(raw)}"
+            )
 
 
-def _count_items(count: int) -> str:
+def _format_item_count(count: int) -> str:
     return "1 item" if count == 1 else f"{count} items"
 
 
@@ -41,22 +45,22 @@ def _count_items(count: int) -> str:
 class ArrayNode:
     """A list, set or tuple of any length."""
 
-    item: TypeNode
+    item_node: TypeNode
     construct: Callable[[list[Any]], Any]
     length: LengthBounds
 
     expected = JSON_TYPE_LABELS["array"]
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        items = self.item.build_schema(defs)
-        return {"type": "array", "items": items, **self.length.build_schema("Items")}
+        items = self.item_node.build_schema(defs)
+        return {"type": "array", "items": items, **self.length.build_schema_keywords("Items")}
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         if not isinstance(raw, list):
             return ctx.add_type_issue(path, self.expected, raw)
         issues_before = len(ctx.issues)
-        items = [self.item.validate(item, f"{path}[{i}]", ctx) for i, item in enumerate(raw)]
-        self.length.check(raw, path, ctx)
+        items = [self.item_node.validate(item, f"{path}[{i}]", ctx) for i, item in enumerate(raw)]
+        self.length.check_length(raw, path, ctx)
         if len(ctx.issues) > issues_before:
             return None
         return construct_value(lambda: self.construct(items), path, ctx)
@@ -69,14 +73,14 @@ class ArrayNode:
 class TupleNode:
     """A tuple of a fixed length, each item with its own type."""
 
-    items: Sequence[TypeNode]
+    item_nodes: Sequence[TypeNode]
 
     @property
     def expected(self) -> str:
-        return f"an array of {_count_items(len(self.items))}"
+        return f"an array of {_format_item_count(len(self.item_nodes))}"
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        items = [item.build_schema(defs) for item in self.items]
+        items = [item.build_schema(defs) for item in self.item_nodes]
         all_same = bool(items) and items.count(items[0]) == len(items)
         keywords = {"items": items[0]} if all_same else {"prefixItems": items, "items": False}
         return {"type": "array", **keywords, "minItems": len(items), "maxItems": len(items)}
@@ -84,33 +88,36 @@ class TupleNode:
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         if not isinstance(raw, list):
             return ctx.add_type_issue(path, self.expected, raw)
-        if len(raw) != len(self.items):
+        if len(raw) != len(self.item_nodes):
             return ctx.add_issue(path, f"expected {self.expected}, got {len(raw)}")
-        pairs = enumerate(zip(self.items, raw, strict=True))
+        pairs = enumerate(zip(self.item_nodes, raw, strict=True))
         return tuple(node.validate(item, f"{path}[{i}]", ctx) for i, (node, item) in pairs)
 
     def measure_distance(self, raw: Any, ctx: ValidationContext) -> int:
         if not isinstance(raw, list):
             return MAX_DISTANCE
-        return min(10 * abs(len(raw) - len(self.items)), MAX_DISTANCE - 1)
+        return min(10 * abs(len(raw) - len(self.item_nodes)), MAX_DISTANCE - 1)
 
 
 @attrs.frozen(eq=False)
 class MappingNode:
     """A mapping whose keys are not known in advance."""
 
-    key: TypeNode
-    value: TypeNode
+    key_node: TypeNode
+    value_node: TypeNode
     length: LengthBounds
 
     expected = JSON_TYPE_LABELS["object"]
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        schema: Schema = {"type": "object", "additionalProperties": self.value.build_schema(defs)}
-        keys = self.key.build_schema(defs)
+        schema: Schema = {
+            "type": "object",
+            "additionalProperties": self.value_node.build_schema(defs),
+        }
+        keys = self.key_node.build_schema(defs)
         if "$ref" in keys or (keys.get("type") == "string" and len(keys) > 1):
             schema["propertyNames"] = keys
-        return {**schema, **self.length.build_schema("Properties")}
+        return {**schema, **self.length.build_schema_keywords("Properties")}
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         if not isinstance(raw, dict):
@@ -119,11 +126,11 @@ class MappingNode:
         for name, item in raw.items():
             item_path = join_path(path, name)
             issues_before = len(ctx.issues)
-            key = self.key.validate(name, f"{item_path} (the key)", ctx)
-            value = self.value.validate(item, item_path, ctx)
+            key = self.key_node.validate(name, f"{item_path} (the key)", ctx)
+            value = self.value_node.validate(item, item_path, ctx)
             if len(ctx.issues) == issues_before:
                 mapping[key] = value
-        self.length.check(raw, path, ctx)
+        self.length.check_length(raw, path, ctx)
         return mapping
 
     def measure_distance(self, raw: Any, ctx: ValidationContext) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.json_grammar import MIN_TOKENS, JsonGrammar
+from locus.core.structured.json_syntax import MIN_TOKENS, JsonSyntaxChecker
 
 _FENCE: Final = re.compile(r"^[ \t]*(?:(`{3,})[^`\n]*|(~{3,}).*)$", re.MULTILINE)
 _BRACKET: Final = re.compile(r"[{}\[\]]")
@@ -52,12 +52,12 @@ def extract_json_values(text: str) -> ExtractedJson:
         if stripped[:1] in ("{", "[", '"'):
             problem = f"it begins like JSON, but {exc}"
     scanner = _JsonScanner(text)
-    fenced = list(_iter_decoded(_iter_fenced(text)))
-    unfenced = list(_iter_decoded(scanner.iter_json()))
+    fenced = list(_iter_decoded_values(_iter_fenced_texts(text)))
+    unfenced = list(_iter_decoded_values(scanner.iter_json_texts()))
     return ExtractedJson((*reversed(fenced), *reversed(unfenced)), scanner.problem or problem)
 
 
-def _iter_fenced(text: str) -> Iterator[str]:
+def _iter_fenced_texts(text: str) -> Iterator[str]:
     """Yield the text in each code fence; CommonMark says which line closes a fence."""
     opening: re.Match[str] | None = None
     for line in _FENCE.finditer(text):
@@ -68,7 +68,8 @@ def _iter_fenced(text: str) -> Iterator[str]:
             opening = None
 
 
-def _iter_decoded(texts: Iterator[str]) -> Iterator[Any]:
+def _iter_decoded_values(texts: Iterator[str]) -> Iterator[Any]:
+    """Yield the decoded value of each text that is JSON, and skip the others."""
     for text in texts:
         try:
             yield msgspec.json.decode(text)
@@ -83,7 +84,7 @@ class _JsonScanner:
     text: str
     problem: str | None = None
 
-    def iter_json(self) -> Iterator[str]:
+    def iter_json_texts(self) -> Iterator[str]:
         """Yield the text of each object and array that is not inside another."""
         position = 0
         malformed_depth = 0  # how many brackets of malformed JSON are open
@@ -92,27 +93,28 @@ class _JsonScanner:
             if bracket[0] in "}]":
                 malformed_depth = max(0, malformed_depth - 1)
                 continue
-            grammar, end = self._scan_tokens(start)
-            if not grammar.expected:
+            syntax_checker, end = self._scan_tokens(start)
+            if not syntax_checker.expected:
                 position = end
                 if not malformed_depth:
                     yield self.text[start:end]
-            elif grammar.token_count >= MIN_TOKENS:
-                self.problem = self.problem or self._describe_problem(start, end)
-                position, malformed_depth = end, malformed_depth + len(grammar.open_brackets)
+            elif syntax_checker.token_count >= MIN_TOKENS:
+                self.problem = self.problem or self._format_problem(start, end)
+                position, malformed_depth = end, malformed_depth + len(syntax_checker.open_brackets)
             elif malformed_depth:
                 malformed_depth += 1
 
-    def _scan_tokens(self, position: int) -> tuple[JsonGrammar, int]:
+    def _scan_tokens(self, position: int) -> tuple[JsonSyntaxChecker, int]:
         """Read valid tokens from ``position``; returns the position after the last one."""
-        grammar = JsonGrammar()
-        while grammar.expected and (token := _TOKEN.match(self.text, position)):
-            if not grammar.accept(token["mark"] or ('"' if token["string"] else "0")):
+        syntax_checker = JsonSyntaxChecker()
+        while syntax_checker.expected and (token := _TOKEN.match(self.text, position)):
+            if not syntax_checker.accept_token(token["mark"] or ('"' if token["string"] else "0")):
                 break
             position = token.end()
-        return grammar, position
+        return syntax_checker, position
 
-    def _describe_problem(self, start: int, end: int) -> str:
+    def _format_problem(self, start: int, end: int) -> str:
+        """Format a message about malformed JSON from ``start``, with valid tokens up to ``end``."""
         position = len(self.text) - len(self.text[end:].lstrip())
         string = _STRING_START.match(self.text, position)
         if string and not _TOKEN.match(self.text, position):

@@ -15,7 +15,7 @@ JSON_TYPE_LABELS: Final[Mapping[str, str]] = {
     "array": "an array",
     "object": "an object",
 }
-"""How messages call the types of JSON Schema."""
+"""The types of JSON Schema, as messages name them."""
 
 VALIDATOR_ERRORS: Final = (TypeError, ValueError, AssertionError)
 """The exceptions of validators. Their text alone says what is wrong with the value."""
@@ -24,7 +24,7 @@ _MAX_LISTED_NAMES: Final = 20
 
 
 def get_json_type(raw: Any) -> str:
-    """JSON Schema's name for the type of a decoded value."""
+    """Return JSON Schema's name for the type of a decoded value."""
     names = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
     return names.get(type(raw)) or ("array" if isinstance(raw, list) else "null")
 
@@ -42,7 +42,7 @@ def describe_value(raw: Any) -> str:
 
 
 def describe_unknown_name(name: str, known_names: Iterable[str], noun: str) -> str:
-    """The message for a name that is not known, with the most similar name that is.
+    """Return the message for an unknown name, with the most similar name that is known.
 
     :param noun: what the name should name: ``"argument"``, ``"member"``.
     """
@@ -58,7 +58,7 @@ def describe_unknown_name(name: str, known_names: Iterable[str], noun: str) -> s
 
 
 def describe_exception(exc: Exception) -> str:
-    """The message for an exception that the caller's own code raised."""
+    """Return the message for an exception that the caller's own code raised."""
     # attrs adds the attribute, the class and the value as further arguments after the text.
     first = exc.args[0] if exc.args and not isinstance(exc, UnicodeError) else None
     text = first if isinstance(first, str) else str(exc)

@@ -22,7 +22,7 @@ from locus.core.structured.issue_messages import (
     get_json_type,
 )
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
-from locus.core.structured.type_node import MAX_DISTANCE, is_valid
+from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value
 from locus.core.structured.validation import ValidationContext, is_invalid_value_error
 
 
@@ -46,11 +46,11 @@ class MsgspecNode:
         # msgspec adds the format only if an offset is required; a model always needs to know it.
         if self.hint in (datetime.datetime, datetime.time):
             schema["format"] = "date-time" if self.hint is datetime.datetime else "time"
-        return defs.merge_definitions({**schema, "$defs": definitions})
+        return defs.move_definitions_from({**schema, "$defs": definitions})
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         try:
-            return _convert(raw, self.hint, ctx.lossless)
+            return _convert_with_msgspec(raw, self.hint, ctx.lossless)
         except msgspec.ValidationError as exc:
             message, _, inner_path = str(exc).partition(" - at `$")
             if inner_path:
@@ -63,15 +63,16 @@ class MsgspecNode:
 
     def measure_distance(self, raw: Any, ctx: ValidationContext) -> int:
         try:
-            value = _convert(raw, self.hint, ctx.lossless)
+            value = _convert_with_msgspec(raw, self.hint, ctx.lossless)
         except msgspec.ValidationError as exc:
             return MAX_DISTANCE if " got `" in str(exc) else MAX_DISTANCE - 1
         return int(type(raw) in (int, float) and type(value) is not type(raw))
 
 
-def _convert(raw: Any, hint: Any, lossless: bool = False) -> Any:
+def _convert_with_msgspec(raw: Any, hint: Any, lossless: bool = False) -> Any:
+    """Convert decoded JSON to the type ``hint``. Every invalid value is a ``ValidationError``."""
     if lossless and type(raw) is float:
-        raw = _convert_float_exactly(raw, getattr(hint, "__origin__", hint))
+        raw = _normalize_decoded_float(raw, getattr(hint, "__origin__", hint))
     try:
         return msgspec.convert(raw, hint, strict=True)
     except SystemError as exc:  # msgspec before 0.22, for a number that is too large for a float
@@ -84,8 +85,8 @@ def _convert(raw: Any, hint: Any, lossless: bool = False) -> Any:
         raise msgspec.ValidationError(f"its class raised: {describe_exception(exc)}") from exc
 
 
-def _convert_float_exactly(raw: float, hint: Any) -> Any:
-    """Convert a float for ``hint`` if no digit can have been lost when it was decoded."""
+def _normalize_decoded_float(raw: float, hint: Any) -> Any:
+    """Return 3.0 as 3 for an integer; reject a float for a ``Decimal`` if digits may be lost."""
     if hint is int and raw.is_integer():
         return int(raw)
     if hint is Decimal and len(Decimal(repr(raw)).as_tuple().digits) > sys.float_info.dig:
@@ -106,7 +107,7 @@ class KeyNode(MsgspecNode):
         return key
 
     def measure_distance(self, raw: Any, ctx: ValidationContext) -> int:
-        return 0 if is_valid(self, raw, ctx) else MAX_DISTANCE
+        return 0 if is_valid_value(self, raw, ctx) else MAX_DISTANCE
 
 
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -203,7 +204,7 @@ class ChoiceNode:
         return one_of + ", ".join(json.dumps(choice) for choice, _ in self.choices)
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        return defs.make_reference(self, self.name, self._build_definition)
+        return defs.define_and_reference(self, self.name, self._build_definition)
 
     def _build_definition(self) -> Schema:
         choices = [choice for choice, _ in self.choices]
@@ -218,4 +219,4 @@ class ChoiceNode:
         return ctx.add_type_issue(path, self.expected, raw)
 
     def measure_distance(self, raw: Any, ctx: ValidationContext) -> int:
-        return 0 if is_valid(self, raw, ctx) else MAX_DISTANCE
+        return 0 if is_valid_value(self, raw, ctx) else MAX_DISTANCE

@@ -36,14 +36,14 @@ class ObjectField:
     schema_metadata: Schema = attrs.Factory(dict)
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        """The schema of the member."""
+        """Build the schema of the member."""
         schema = self.node.build_schema(defs)
         if self.may_be_absent and defs.strict:
             schema = {"anyOf": [schema, {"type": "null"}]}
         return {**schema, **self.schema_metadata}
 
     def is_absent(self, raw: dict[str, Any], ctx: ValidationContext) -> bool:
-        """Whether the object lacks the member; in strict mode null means that it does."""
+        """Return whether the object lacks the member; in strict mode null means that it does."""
         if self.name not in raw:
             return True
         is_null = self.may_be_absent and raw[self.name] is None
@@ -76,7 +76,7 @@ class ObjectNode:
         return f"an object ({self.name})"
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        return defs.make_reference(self, self.name, lambda: self._build_definition(defs))
+        return defs.define_and_reference(self, self.name, lambda: self._build_definition(defs))
 
     def _build_definition(self, defs: SchemaDefinitions) -> Schema:
         schema: Schema = {"description": self.description} if self.description else {}
@@ -92,7 +92,7 @@ class ObjectNode:
             return ctx.add_type_issue(path, self.expected, raw)
         issues_before = len(ctx.issues)
         values = {}
-        extra_members: str | None = None
+        extra_names_hint: str | None = None
         for field in self.fields:
             field_path = join_path(path, field.name)
             if not field.is_absent(raw, ctx):
@@ -100,9 +100,9 @@ class ObjectNode:
                 if field.keyword:
                     values[field.keyword] = value
             elif field.required:
-                if extra_members is None:
-                    extra_members = self._describe_extra_members(raw, ctx)
-                ctx.add_issue(field_path, f"required, but missing{extra_members}")
+                if extra_names_hint is None:
+                    extra_names_hint = self._format_extra_names_hint(raw, ctx)
+                ctx.add_issue(field_path, f"required, but missing{extra_names_hint}")
         if ctx.lossless or self.forbid_extra:
             self._report_extra_members(raw, path, ctx)
         if len(ctx.issues) > issues_before:
@@ -121,14 +121,15 @@ class ObjectNode:
         return min(distance, MAX_DISTANCE - 1)
 
     def _report_extra_members(self, raw: dict[str, Any], path: str, ctx: ValidationContext) -> None:
+        """Record an issue for each member that is not a field."""
         known_names = [field.name for field in self.fields]
         for name in raw:
             if name not in known_names:
                 message = describe_unknown_name(name, known_names, "member")
                 ctx.add_issue(join_path(path, name), message)
 
-    def _describe_extra_members(self, raw: dict[str, Any], ctx: ValidationContext) -> str:
-        """Name the members that are not fields: one of them may be the missing one, misspelt."""
+    def _format_extra_names_hint(self, raw: dict[str, Any], ctx: ValidationContext) -> str:
+        """Format a hint about members that are not fields: one may be a misspelled field."""
         if ctx.lossless or self.forbid_extra:
             return ""  # each of them is an issue itself
         names = sorted(raw.keys() - {field.name for field in self.fields})

@@ -39,7 +39,7 @@ class StructuredOutput(Generic[T]):
     def unwrap(self) -> T:
         """Return the value.
 
-        :raises StructuredOutputError: there is none.
+        :raises StructuredOutputError: if there is none.
         """
         if self.error is not None:
             raise self.error
@@ -61,8 +61,8 @@ def parse_structured(content: str, type: Any) -> StructuredOutput[Any]:
     :param content: the text of the response.
     :param type: the type that :func:`build_response_format` got.
     :return: the value or the error; nothing is raised because of the model's text.
-    :raises ConfigurationError: JSON has no form for the type.
-    :raises TypeError: ``content`` is not a string.
+    :raises ConfigurationError: if the type cannot be represented in JSON.
+    :raises TypeError: if ``content`` is not a string.
     """
     if not isinstance(content, str):
         raise TypeError(
@@ -77,7 +77,7 @@ def parse_structured(content: str, type: Any) -> StructuredOutput[Any]:
     candidates.sort(key=lambda candidate: candidate.distance)
     closest_issues: list[ValidationIssue] = []
     for candidate in candidates:
-        value, issues = _validate(node, candidate.raw, candidate.path)
+        value, issues = _validate_value(node, candidate.raw, candidate.path)
         if not issues:
             return StructuredOutput(value)
         closest_issues = closest_issues or issues
@@ -109,13 +109,15 @@ def _iter_candidates(node: TypeNode, raw: Any) -> Iterator[_Candidate]:
 
 
 def _measure_distance(node: TypeNode, raw: Any) -> int:
+    """Measure the distance of ``raw`` from the type; the greatest if it is nested too deeply."""
     try:
         return node.measure_distance(raw, ValidationContext())
     except RecursionError:
         return MAX_DISTANCE
 
 
-def _validate(node: TypeNode, raw: Any, path: str) -> tuple[Any, list[ValidationIssue]]:
+def _validate_value(node: TypeNode, raw: Any, path: str) -> tuple[Any, list[ValidationIssue]]:
+    """Validate a candidate and return its value and its issues."""
     ctx = ValidationContext()
     try:
         return node.validate(raw, path, ctx), ctx.issues

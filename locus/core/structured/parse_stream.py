@@ -13,7 +13,11 @@ from typing import Any, overload
 from locus.core.events import ModelChunkEvent
 from locus.core.structured.parse_response import parse_structured
 from locus.core.structured.partial_json import NO_VALUE, PartialJsonParser
-from locus.core.structured.response_format import WRAPPER_KEY, build_root_schema, needs_wrapper
+from locus.core.structured.response_format import (
+    WRAPPER_KEY,
+    build_root_schema_and_name,
+    needs_wrapper,
+)
 from locus.core.structured.type_node_builder import build_type_node
 
 
@@ -36,23 +40,26 @@ def parse_partial(
     :return: an iterator of dictionaries and lists, each more complete than the one before; the last
         value is of the type.
     :raises StructuredOutputError: at the end, if the complete response is not of the type.
-    :raises ConfigurationError: JSON has no form for the type.
+    :raises ConfigurationError: if the type cannot be represented in JSON.
     """
     parser = _StreamParser(type)
     if isinstance(chunks, AsyncIterable):
-        return _AsyncValueIterator(chunks, parser)
-    return _iter_values(chunks, parser)
+        return _AsyncPartialValueIterator(chunks, parser)
+    return _iter_partial_values(chunks, parser)
 
 
-def _iter_values(chunks: Iterable[str | ModelChunkEvent], parser: _StreamParser) -> Iterator[Any]:
+def _iter_partial_values(
+    chunks: Iterable[str | ModelChunkEvent], parser: _StreamParser
+) -> Iterator[Any]:
+    """Yield each partial value of a blocking stream, and the final value."""
     for chunk in chunks:
         if (value := parser.feed(chunk)) is not NO_VALUE:
             yield value
-    yield parser.finish()
+    yield parser.build_final_value()
 
 
-class _AsyncValueIterator:
-    """:func:`_iter_values` for an async stream; not a generator, so it needs no closing."""
+class _AsyncPartialValueIterator:
+    """:func:`_iter_partial_values` for an async stream; not a generator, so it needs no closing."""
 
     def __init__(self, chunks: AsyncIterable[str | ModelChunkEvent], parser: _StreamParser) -> None:
         self._chunks = aiter(chunks)
@@ -68,7 +75,7 @@ class _AsyncValueIterator:
                 value = self._parser.feed(await anext(self._chunks))
             except StopAsyncIteration:
                 self._finished = True
-                return self._parser.finish()
+                return self._parser.build_final_value()
             if value is not NO_VALUE:
                 return value
         raise StopAsyncIteration
@@ -80,7 +87,7 @@ class _StreamParser:
     def __init__(self, type: Any) -> None:
         self._type = type
         self._is_wrapped = needs_wrapper(build_type_node(type))
-        schema, _ = build_root_schema(type, strict=False)
+        schema, _ = build_root_schema_and_name(type, strict=False)
         schemas = [schema]
         opening_brackets = "{"
         if self._is_wrapped:
@@ -105,6 +112,6 @@ class _StreamParser:
             return value.get(WRAPPER_KEY, value or NO_VALUE)
         return value
 
-    def finish(self) -> Any:
+    def build_final_value(self) -> Any:
         """Parse the complete text into the value of the type."""
         return parse_structured("".join(self._texts), self._type).unwrap()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.json_grammar import MIN_TOKENS, WHITESPACE, JsonGrammar
+from locus.core.structured.json_syntax import MIN_TOKENS, WHITESPACE, JsonSyntaxChecker
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 
 NO_VALUE: Final = object()
@@ -46,11 +46,12 @@ class _Container:
     schemas: list[Schema]
     key: str = ""
 
-    def add(self, member: Any) -> None:
+    def add_member(self, member: Any) -> None:
+        """Add a member to the value: to an object under ``key``, to an array at its end."""
         _add_member(self.value, self.key, member)
 
-    def copy_with(self, member: Any) -> Any:
-        """A copy of the value, with ``member`` added unless it is ``NO_VALUE``."""
+    def copy_with_member(self, member: Any) -> Any:
+        """Return a copy of the value, with ``member`` added unless it is ``NO_VALUE``."""
         copy = self.value.copy()
         if member is not NO_VALUE:
             _add_member(copy, self.key, member)
@@ -81,10 +82,11 @@ class PartialJsonParser:
         self._opening = re.compile(f"[{re.escape(opening_brackets)}]")
         self._unparsed = ""  # text that cannot be parsed before more text arrives
         self._finished = False
-        self._reset()
+        self._reset_state()
 
-    def _reset(self) -> None:
-        self._grammar = JsonGrammar()
+    def _reset_state(self) -> None:
+        """Forget the JSON that was parsed so far, as if none had begun."""
+        self._syntax_checker = JsonSyntaxChecker()
         self._containers: list[_Container] = []
         self._string_parts: list[str] | None = None  # the parts of the string that is open
         self._is_string_shown = False  # whether that string is part of the value already
@@ -97,89 +99,96 @@ class PartialJsonParser:
         """
         text, position = self._unparsed + text, 0
         while not self._finished and position < len(text):
-            next_position = self._parse_token(text, position)
+            next_position = self._consume_token(text, position)
             if next_position == _INCOMPLETE:
                 break
             position = next_position
         self._unparsed = text[position:]
-        if self._finished or not self._changed or self._grammar.token_count < MIN_TOKENS:
+        if self._finished or not self._changed or self._syntax_checker.token_count < MIN_TOKENS:
             return NO_VALUE
         self._changed = False
-        return self._build_value()
+        return self._build_partial_value()
 
-    def _build_value(self) -> Any:
+    def _build_partial_value(self) -> Any:
+        """Build the value so far from the open containers and the open string."""
         value: Any = NO_VALUE
         if self._string_parts is not None and self._is_string_shown:
             self._string_parts = ["".join(self._string_parts)]
             value = self._string_parts[0]
         for container in reversed(self._containers):
-            value = container.copy_with(value)
+            value = container.copy_with_member(value)
         return value
 
-    def _parse_token(self, text: str, position: int) -> int:
-        """Parse one token; returns the position after it, or ``_INCOMPLETE``."""
+    def _consume_token(self, text: str, position: int) -> int:
+        """Add one token to the state; return the position after it, or ``_INCOMPLETE``."""
         if self._string_parts is not None:
-            return self._parse_string_part(self._string_parts, text, position)
-        if not self._grammar.token_count:
+            return self._consume_string_part(self._string_parts, text, position)
+        if not self._syntax_checker.token_count:
             opening = self._opening.search(text, position)
-            return self._accept_mark(opening[0], opening.end()) if opening else len(text)
+            return self._consume_mark(opening[0], opening.end()) if opening else len(text)
         mark = text[position]
         if mark in WHITESPACE:
             return position + 1
         if mark == '"':
-            return self._begin_string(position + 1)
+            return self._consume_opening_quote(position + 1)
         if mark in "{}[],:":
-            return self._accept_mark(mark, position + 1)
+            return self._consume_mark(mark, position + 1)
         scalar = _SCALAR.match(text, position)
         if scalar is None or scalar.end() - position > _MAX_SCALAR_LENGTH:
-            return self._reject(position)
+            return self._discard_malformed_json(position)
         if scalar.end() == len(text) and scalar[0] not in _LITERALS:
             return _INCOMPLETE
-        return self._accept_scalar(scalar[0], position)
+        return self._consume_scalar(scalar[0], position)
 
-    def _accept_mark(self, mark: str, next_position: int) -> int:
-        if not self._grammar.accept(mark):
-            return self._reject(next_position - 1)
+    def _consume_mark(self, mark: str, next_position: int) -> int:
+        """Add one of ``{}[],:`` to the state; return the position after it."""
+        if not self._syntax_checker.accept_token(mark):
+            return self._discard_malformed_json(next_position - 1)
         if mark in "{[":
-            schemas = self._get_next_schemas()
+            schemas = self._find_next_schemas()
             self._containers.append(_Container({} if mark == "{" else [], schemas))
             self._changed = True
         elif mark in "}]":
             value = self._containers.pop().value
             if self._containers:
-                self._containers[-1].add(value)  # no change: the value was shown while open
+                self._containers[-1].add_member(value)  # no change: the value was shown while open
             else:
                 self._finished = bool(value)  # an empty one may be part of the prose
-                self._reset()
+                self._reset_state()
         return next_position
 
-    def _accept_scalar(self, scalar: str, position: int) -> int:
+    def _consume_scalar(self, scalar: str, position: int) -> int:
+        """Add a number or literal to the state; return the position after it."""
         try:
             value = msgspec.json.decode(scalar)
         except msgspec.DecodeError:
-            return self._reject(position)
-        if not self._grammar.accept("0"):
-            return self._reject(position)
-        self._containers[-1].add(value)
+            return self._discard_malformed_json(position)
+        if not self._syntax_checker.accept_token("0"):
+            return self._discard_malformed_json(position)
+        self._containers[-1].add_member(value)
         self._changed = True
         return position + len(scalar)
 
-    def _begin_string(self, next_position: int) -> int:
-        if not self._grammar.accept('"'):
-            return self._reject(next_position - 1)
+    def _consume_opening_quote(self, next_position: int) -> int:
+        """Begin a key or a string; return the position after its quotation mark."""
+        if not self._syntax_checker.accept_token('"'):
+            return self._discard_malformed_json(next_position - 1)
         self._string_parts = []
-        is_key = self._grammar.expected == ":"
-        self._is_string_shown = not is_key and any(map(_is_free_text, self._get_next_schemas()))
+        is_key = self._syntax_checker.expected == ":"
+        self._is_string_shown = not is_key and any(
+            map(_is_free_text_schema, self._find_next_schemas())
+        )
         self._changed |= self._is_string_shown
         return next_position
 
-    def _parse_string_part(self, parts: list[str], text: str, position: int) -> int:
+    def _consume_string_part(self, parts: list[str], text: str, position: int) -> int:
+        """Add a part of the open string, or its end; return the position after it."""
         if text[position] == '"':
             self._string_parts = None
-            if self._grammar.expected == ":":
+            if self._syntax_checker.expected == ":":
                 self._containers[-1].key = "".join(parts)
             else:
-                self._containers[-1].add("".join(parts))
+                self._containers[-1].add_member("".join(parts))
                 self._changed |= not self._is_string_shown
             return position + 1
         if match := _PLAIN_CHARACTERS.match(text, position):
@@ -189,27 +198,28 @@ class PartialJsonParser:
         elif text[position] == "\\" and len(text) - position < _MAX_ESCAPE_LENGTH:
             return _INCOMPLETE
         else:
-            return self._reject(position)
+            return self._discard_malformed_json(position)
         self._changed |= self._is_string_shown
         return match.end()
 
-    def _reject(self, position: int) -> int:
-        """The text is not JSON. Unless it had looked like JSON, go on with the text after it."""
-        self._finished = self._grammar.token_count >= MIN_TOKENS
-        self._reset()
+    def _discard_malformed_json(self, position: int) -> int:
+        """Discard the state, since the text is not JSON; return the position to go on at."""
+        self._finished = self._syntax_checker.token_count >= MIN_TOKENS
+        self._reset_state()
         return position
 
     # The schemas of the value that comes next.
 
-    def _get_next_schemas(self) -> list[Schema]:
+    def _find_next_schemas(self) -> list[Schema]:
+        """Return the schemas that the next value may have."""
         if not self._containers:
             return self._schemas
         parent = self._containers[-1]
         key = parent.key if isinstance(parent.value, dict) else len(parent.value)
-        return self._expand_schemas(_get_member_schema(schema, key) for schema in parent.schemas)
+        return self._expand_schemas(_find_member_schema(schema, key) for schema in parent.schemas)
 
     def _expand_schemas(self, schemas: Iterable[Any]) -> list[Schema]:
-        """The schemas themselves, the members of their unions, and what they refer to."""
+        """Return the schemas, the members of their unions, and what they refer to."""
         expanded: dict[int, Schema] = {}
         pending = list(schemas)
         while pending:
@@ -224,8 +234,8 @@ class PartialJsonParser:
         return list(expanded.values())
 
 
-def _get_member_schema(schema: Schema, key: str | int) -> Any:
-    """The schema of a member; None if the schema says nothing about it."""
+def _find_member_schema(schema: Schema, key: str | int) -> Any:
+    """Return the schema of a member; None if the schema does not restrict it."""
     if not schema:
         return schema  # it accepts anything, and so does each member
     if isinstance(key, str):
@@ -234,8 +244,8 @@ def _get_member_schema(schema: Schema, key: str | int) -> Any:
     return prefix_items[key] if key < len(prefix_items) else schema.get("items")
 
 
-def _is_free_text(schema: Schema) -> bool:
-    """Whether the schema accepts any string, so that a part of it means something."""
+def _is_free_text_schema(schema: Schema) -> bool:
+    """Return whether the schema accepts any string, so that a part of it is useful."""
     if not schema:
         return True
     return schema.get("type") == "string" and not _RESTRICTING_KEYWORDS & schema.keys()

@@ -15,9 +15,9 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from locus.core.errors import ConfigurationError
 from locus.core.structured.issue_messages import describe_exception, describe_value
-from locus.core.structured.pydantic_extra_fields import report_extra_fields
+from locus.core.structured.pydantic_ignored_fields import report_ignored_members
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema, SchemaDefinitions
-from locus.core.structured.type_node import MAX_DISTANCE, is_valid
+from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value
 from locus.core.structured.validation import ValidationContext, is_invalid_value_error, join_path
 
 
@@ -37,14 +37,14 @@ class PydanticNode:
         if not {"$ref", "anyOf", "oneOf"} & schema.keys():
             definitions = {**schema.pop("$defs", {}), self.name: schema}
             schema = {"$ref": REF_PREFIX + self.name, "$defs": definitions}
-        return defs.merge_definitions(schema)
+        return defs.move_definitions_from(schema)
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         # As JSON, because from Python values pydantic converts dates, bytes and enums differently.
         try:
             value = self.adapter.validate_json(_encode_json(raw))
             if ctx.lossless:
-                report_extra_fields(value, raw, path, ctx)
+                report_ignored_members(value, raw, path, ctx)
             return value
         except ValidationError as exc:
             for error in exc.errors(include_url=False):
@@ -63,7 +63,7 @@ class PydanticNode:
         return None
 
     def measure_distance(self, raw: Any, ctx: ValidationContext) -> int:
-        if is_valid(self, raw, ctx):
+        if is_valid_value(self, raw, ctx):
             return 0
         return MAX_DISTANCE // 2 if isinstance(raw, dict) else MAX_DISTANCE
 
@@ -79,7 +79,7 @@ def build_pydantic_node(hint: Any, name: str, path: str) -> PydanticNode:
     """Build the node of a pydantic model.
 
     :param path: where the model is, for errors.
-    :raises ConfigurationError: pydantic cannot build a schema of it.
+    :raises ConfigurationError: if pydantic cannot build a schema of it.
     """
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(hint)

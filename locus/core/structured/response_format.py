@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
-from locus.core.structured.strict_schema import to_strict_schema
+from locus.core.structured.strict_schema import convert_to_strict_schema
 from locus.core.structured.type_hints import format_type_name
 from locus.core.structured.type_node import TypeNode
 from locus.core.structured.type_node_builder import build_type_node
@@ -26,37 +26,37 @@ def build_response_format(
     :param strict: stay within OpenAI's strict subset of JSON Schema, and let the provider enforce
         the schema.
     :param name: the schema's name for the provider; the type's name by default.
-    :raises ConfigurationError: JSON, or strict mode, cannot express the type; the error names the
-        field.
+    :raises ConfigurationError: if JSON, or strict mode, cannot express the type; the error names
+        the field.
     """
-    schema, type_name = build_root_schema(type, strict)
+    schema, type_name = build_root_schema_and_name(type, strict)
     schema_name = re.sub(r"[^a-zA-Z0-9_-]+", "_", name or type_name).strip("_")[:64] or "answer"
     json_schema = {"name": schema_name, "schema": schema, "strict": strict}
     return {"type": "json_schema", "json_schema": json_schema}
 
 
-def build_root_schema(type: Any, strict: bool) -> tuple[Schema, str]:
+def build_root_schema_and_name(type: Any, strict: bool) -> tuple[Schema, str]:
     """Build the schema of a type, whose root is an object, and format the type's name."""
     defs = SchemaDefinitions(strict)
     node = build_type_node(type)
     type_name = format_type_name(type)
     root = defs.resolve_reference(node.build_schema(defs))
-    if not _is_object(root):
+    if not _is_object_schema(root):
         root = {
             "type": "object",
             "properties": {WRAPPER_KEY: node.build_schema(defs)},
             "required": [WRAPPER_KEY],
         }
-    if definitions := defs.collect_used(root):
+    if definitions := defs.collect_used_definitions(root):
         root = {**root, "$defs": definitions}
-    return (to_strict_schema(root, type_name) if strict else root), type_name
+    return (convert_to_strict_schema(root, type_name) if strict else root), type_name
 
 
 def needs_wrapper(node: TypeNode) -> bool:
-    """Whether a value of the type is not an object in JSON, and so is wrapped in one."""
+    """Return whether a value of the type is not an object in JSON, and so is wrapped in one."""
     defs = SchemaDefinitions()
-    return not _is_object(defs.resolve_reference(node.build_schema(defs)))
+    return not _is_object_schema(defs.resolve_reference(node.build_schema(defs)))
 
 
-def _is_object(schema: Schema) -> bool:
+def _is_object_schema(schema: Schema) -> bool:
     return schema.get("type") == "object"

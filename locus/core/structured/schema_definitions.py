@@ -26,12 +26,13 @@ class SchemaDefinitions:
     schemas: dict[str, Schema] = attrs.Factory(dict)
     _names_by_key: dict[Hashable, str] = attrs.Factory(dict)
 
-    def make_reference(
+    def define_and_reference(
         self, key: Hashable, name: str | None, build_schema: Callable[[], Schema]
     ) -> Schema:
-        """Define the schema that ``build_schema`` returns, once per ``key``, and return a ``$ref``.
+        """Add the schema that ``build_schema`` returns to the definitions, and return a ``$ref``.
 
-        Without a name, nothing is defined, and the schema itself is returned.
+        It is built once per ``key``. Without a name, nothing is added, and the schema itself is
+        returned.
         """
         if name is None:
             return build_schema()
@@ -42,8 +43,8 @@ class SchemaDefinitions:
             self.schemas[unique_name] = build_schema()
         return {"$ref": REF_PREFIX + self._names_by_key[key]}
 
-    def merge_definitions(self, schema: Schema) -> Schema:
-        """Move the ``$defs`` of ``schema`` in here and return the rest of it.
+    def move_definitions_from(self, schema: Schema) -> Schema:
+        """Move the ``$defs`` of ``schema`` to these definitions, and return the rest of it.
 
         A definition whose name already has another schema gets a new name.
         """
@@ -57,26 +58,26 @@ class SchemaDefinitions:
         if not renamed:
             return schema
         for new_name in names.values():
-            self.schemas[new_name] = _rename_references(self.schemas[new_name], renamed)
-        result: Schema = _rename_references(schema, renamed)
+            self.schemas[new_name] = _copy_with_renamed_references(self.schemas[new_name], renamed)
+        result: Schema = _copy_with_renamed_references(schema, renamed)
         return result
 
     def resolve_reference(self, schema: Schema) -> Schema:
-        """The schema that a ``$ref`` refers to, with the keywords beside the ``$ref`` added."""
+        """Return the schema that a ``$ref`` refers to, plus the keywords beside the ``$ref``."""
         while "$ref" in schema:
             siblings = {key: value for key, value in schema.items() if key != "$ref"}
             schema = {**self.schemas[schema["$ref"].removeprefix(REF_PREFIX)], **siblings}
         return schema
 
-    def collect_used(self, root: Schema) -> dict[str, Schema]:
-        """The definitions that ``root`` refers to, directly or through others."""
+    def collect_used_definitions(self, root: Schema) -> dict[str, Schema]:
+        """Return the definitions that ``root`` refers to, directly or through others."""
         used: set[str] = set()
-        pending = list(iter_references(root))
+        pending = list(iter_referenced_names(root))
         while pending:
             name = pending.pop()
             if name not in used:
                 used.add(name)
-                pending += iter_references(self.schemas[name])
+                pending += iter_referenced_names(self.schemas[name])
         return {name: schema for name, schema in self.schemas.items() if name in used}
 
     def _make_unique_name(self, name: str) -> str:
@@ -87,27 +88,28 @@ class SchemaDefinitions:
         return candidate
 
 
-def _rename_references(schema: Any, names: dict[str, str]) -> Any:
+def _copy_with_renamed_references(schema: Any, new_references: dict[str, str]) -> Any:
+    """Copy a schema, with every ``$ref`` in ``names`` replaced."""
     if isinstance(schema, list):
-        return [_rename_references(item, names) for item in schema]
+        return [_copy_with_renamed_references(item, new_references) for item in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        key: names.get(value, value)
+        key: new_references.get(value, value)
         if key == "$ref" and isinstance(value, str)
-        else _rename_references(value, names)
+        else _copy_with_renamed_references(value, new_references)
         for key, value in schema.items()
     }
 
 
-def iter_references(schema: Any) -> Iterator[str]:
+def iter_referenced_names(schema: Any) -> Iterator[str]:
     """Yield the name of every definition that ``schema`` refers to."""
     if isinstance(schema, list):
         for item in schema:
-            yield from iter_references(item)
+            yield from iter_referenced_names(item)
     elif isinstance(schema, dict):
         for key, value in schema.items():
             if key == "$ref" and isinstance(value, str):
                 yield value.removeprefix(REF_PREFIX)
             else:
-                yield from iter_references(value)
+                yield from iter_referenced_names(value)

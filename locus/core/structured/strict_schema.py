@@ -36,19 +36,20 @@ _MAX_ENUM_VALUES: Final = 1000
 _MAX_DEPTH: Final = 10
 
 
-def to_strict_schema(schema: Schema, name: str) -> Schema:
+def convert_to_strict_schema(schema: Schema, name: str) -> Schema:
     """Convert a schema whose root is an object to the strict subset.
 
-    :param name: how errors call the root.
-    :raises ConfigurationError: the subset cannot express it; the error says where, and what to do.
+    :param name: the name of the root in errors.
+    :raises ConfigurationError: if the subset cannot express it; the error says where, and what to
+        do.
     """
     definitions = schema.get("$defs", {})
     converter = _StrictSchemaConverter(definitions)
     root = {key: value for key, value in schema.items() if key != "$defs"}
-    strict = converter.convert(root, name, ())
+    strict = converter.convert_schema(root, name, ())
     if definitions:
         strict["$defs"] = {
-            key: converter.convert(definition, key, (key,))
+            key: converter.convert_schema(definition, key, (key,))
             for key, definition in definitions.items()
         }
     if converter.property_count > _MAX_PROPERTIES:
@@ -57,7 +58,7 @@ def to_strict_schema(schema: Schema, name: str) -> Schema:
         raise _make_unsupported_error(
             name, f"has more than {_MAX_ENUM_VALUES} enum values in total"
         )
-    if _measure_depth(strict, strict.get("$defs", {}), {}) > _MAX_DEPTH:
+    if _compute_object_depth(strict, strict.get("$defs", {}), {}) > _MAX_DEPTH:
         raise _make_unsupported_error(name, f"nests objects more than {_MAX_DEPTH} levels deep")
     return strict
 
@@ -78,8 +79,8 @@ class _StrictSchemaConverter:
     property_count: int = 0
     enum_value_count: int = 0
 
-    def convert(self, schema: Any, path: str, parents: tuple[str, ...]) -> Schema:
-        """Convert a schema; ``parents`` are the definitions that it is inside of."""
+    def convert_schema(self, schema: Any, path: str, parent_names: tuple[str, ...]) -> Schema:
+        """Convert a schema; ``parent_names`` are the definitions that it is inside of."""
         if not isinstance(schema, dict) or not schema:
             raise _make_unsupported_error(path, "may be anything", "give it a type")
         schema = dict(schema)
@@ -97,79 +98,92 @@ class _StrictSchemaConverter:
                 continue
             # The range of a Decimal, which is a string.
             is_string_range = keyword in _RANGES and schema.get("type") == "string"
-            if is_string_range or not self._is_supported(keyword, value):
+            if is_string_range or not self._is_keyword_supported(keyword, value):
                 moved.append(f"{keyword}: {msgspec.json.encode(value).decode()}")
             else:
                 strict[keyword] = value
         if moved:
             description = strict.get("description", "")
             strict["description"] = f"{description} ({'; '.join(moved)})".strip()
-        return self._convert_members(strict, path, parents)
+        return self._convert_subschemas(strict, path, parent_names)
 
-    def _is_supported(self, keyword: str, value: Any) -> bool:
+    def _is_keyword_supported(self, keyword: str, value: Any) -> bool:
         if keyword not in _SUPPORTED:
             return False
         if keyword == "pattern":
             return not _LOOKAROUND.search(value)
         return keyword != "format" or value in _SUPPORTED_FORMATS
 
-    def _convert_members(self, strict: Schema, path: str, parents: tuple[str, ...]) -> Schema:
-        if "$ref" in strict:
-            return self._convert_reference(strict, path, parents)
-        if "anyOf" in strict:
-            strict["anyOf"] = [self.convert(member, path, parents) for member in strict["anyOf"]]
-        elif "enum" in strict or "const" in strict:
-            values = strict.get("enum", [strict.get("const")])
+    def _convert_subschemas(
+        self, strict_schema: Schema, path: str, parent_names: tuple[str, ...]
+    ) -> Schema:
+        """Convert the schemas inside ``strict``, in place, and return it."""
+        if "$ref" in strict_schema:
+            return self._convert_reference(strict_schema, path, parent_names)
+        if "anyOf" in strict_schema:
+            strict_schema["anyOf"] = [
+                self.convert_schema(member, path, parent_names) for member in strict_schema["anyOf"]
+            ]
+        elif "enum" in strict_schema or "const" in strict_schema:
+            values = strict_schema.get("enum", [strict_schema.get("const")])
             self.enum_value_count += len(values)
             types = list(dict.fromkeys(map(get_json_type, values)))
-            strict.setdefault("type", types[0] if len(types) == 1 else types)
-        elif strict.get("type") == "object":
-            self._convert_object(strict, path, parents)
-        elif strict.get("type") == "array":
-            items = strict.get("items")
-            strict["items"] = self.convert(items, f"{path}[]", parents)
-        elif "type" not in strict:
+            strict_schema.setdefault("type", types[0] if len(types) == 1 else types)
+        elif strict_schema.get("type") == "object":
+            self._convert_object_members(strict_schema, path, parent_names)
+        elif strict_schema.get("type") == "array":
+            items = strict_schema.get("items")
+            strict_schema["items"] = self.convert_schema(items, f"{path}[]", parent_names)
+        elif "type" not in strict_schema:
             raise _make_unsupported_error(path, "may be anything", "give it a type")
-        return strict
+        return strict_schema
 
-    def _convert_object(self, strict: Schema, path: str, parents: tuple[str, ...]) -> None:
-        extra = strict.get("additionalProperties", "properties" not in strict)
-        if isinstance(extra, dict) or (extra and "properties" not in strict):
+    def _convert_object_members(
+        self, object_schema: Schema, path: str, parent_names: tuple[str, ...]
+    ) -> None:
+        """Convert the members of an object schema, in place; require all, and allow no others."""
+        extra = object_schema.get("additionalProperties", "properties" not in object_schema)
+        if isinstance(extra, dict) or (extra and "properties" not in object_schema):
             raise _make_unsupported_error(
                 path,
                 "has keys that are not known in advance",
                 "use a list of classes with two fields, the key and the value",
             )
-        properties = strict.get("properties", {})
+        properties = object_schema.get("properties", {})
         self.property_count += len(properties)
-        strict["properties"] = {
-            name: self.convert(member, f"{path}.{name}", parents)
+        object_schema["properties"] = {
+            name: self.convert_schema(member, f"{path}.{name}", parent_names)
             for name, member in properties.items()
         }
-        strict["required"] = list(properties)
-        strict["additionalProperties"] = False
+        object_schema["required"] = list(properties)
+        object_schema["additionalProperties"] = False
 
-    def _convert_reference(self, strict: Schema, path: str, parents: tuple[str, ...]) -> Schema:
-        if len(strict) == 1:
-            return strict
-        name = strict.pop("$ref").removeprefix(REF_PREFIX)
-        if name in parents:
-            return {"anyOf": [{"$ref": REF_PREFIX + name}], **strict}
+    def _convert_reference(
+        self, strict_schema: Schema, path: str, parent_names: tuple[str, ...]
+    ) -> Schema:
+        """Convert a ``$ref``, which may have no other keyword beside it."""
+        if len(strict_schema) == 1:
+            return strict_schema
+        name = strict_schema.pop("$ref").removeprefix(REF_PREFIX)
+        if name in parent_names:
+            return {"anyOf": [{"$ref": REF_PREFIX + name}], **strict_schema}
         # OpenAI rejects keywords beside a $ref, so the definition is copied in its place.
-        return self.convert({**self.definitions[name], **strict}, path, (*parents, name))
+        return self.convert_schema(
+            {**self.definitions[name], **strict_schema}, path, (*parent_names, name)
+        )
 
 
-def _measure_depth(
+def _compute_object_depth(
     schema: Any, definitions: Mapping[str, Schema], known_depths: dict[str, int]
 ) -> int:
-    """The number of objects nested inside one another, recursion not counted."""
+    """Compute how many objects are nested inside one another, without counting recursion."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(REF_PREFIX)
         if name not in known_depths:
             known_depths[name] = 0  # for a definition that refers to itself
-            known_depths[name] = _measure_depth(definitions[name], definitions, known_depths)
+            known_depths[name] = _compute_object_depth(definitions[name], definitions, known_depths)
         return known_depths[name]
     members = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
     members += [schema["items"]] if "items" in schema else []
-    depths = (_measure_depth(member, definitions, known_depths) for member in members)
+    depths = (_compute_object_depth(member, definitions, known_depths) for member in members)
     return max(depths, default=0) + ("properties" in schema)

@@ -12,16 +12,16 @@ from locus.core.errors import ConfigurationError
 
 
 def format_type_name(hint: Any) -> str:
-    """The name of a type without its module: ``Order``, ``list[Order]``."""
+    """Format the name of a type without its module: ``Order``, ``list[Order]``."""
     is_class = isinstance(hint, type) and not typing.get_args(hint)
     return hint.__name__ if is_class else re.sub(r"[\w.<>]*\.(?=\w)", "", repr(hint))
 
 
 def resolve_field_hints(hint: Any, cls: type) -> dict[str, Any]:
-    """The type hints of a class's fields, with the class's type variables replaced.
+    """Return the type hints of a class's fields, with the class's type variables replaced.
 
     :param hint: the class itself or a generic alias of it: ``Pair[int]``.
-    :raises ConfigurationError: a name in an annotation is not defined in the module of the class.
+    :raises ConfigurationError: if a name in an annotation is not defined in the class's module.
     """
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
@@ -30,24 +30,24 @@ def resolve_field_hints(hint: Any, cls: type) -> dict[str, Any]:
             f"{cls.__name__}: {exc}; the type has to be visible in the module of the class"
         ) from exc
     variables_by_class: dict[type, Mapping[Any, Any]] = {}
-    _collect_type_variables(hint, {}, variables_by_class)
+    _add_type_variables(hint, {}, variables_by_class)
     for name, field_hint in hints.items():
         owner = next((c for c in cls.__mro__ if name in inspect.get_annotations(c)), cls)
         hints[name] = substitute_type_variables(field_hint, variables_by_class.get(owner, {}))
     return hints
 
 
-def _collect_type_variables(
-    base: Any, outer: Mapping[Any, Any], variables_by_class: dict[type, Mapping[Any, Any]]
+def _add_type_variables(
+    base: Any, outer_variables: Mapping[Any, Any], variables_by_class: dict[type, Mapping[Any, Any]]
 ) -> None:
     """Collect the values of the type variables of ``base`` and of each of its base classes."""
     cls = typing.get_origin(base) or base
-    args = [substitute_type_variables(arg, outer) for arg in typing.get_args(base)]
+    args = [substitute_type_variables(arg, outer_variables) for arg in typing.get_args(base)]
     variables = dict(zip(getattr(cls, "__parameters__", ()), args, strict=False))
     variables_by_class.setdefault(cls, variables)
     for parent in cls.__dict__.get("__orig_bases__", getattr(cls, "__bases__", ())):
         if typing.get_origin(parent) is not typing.Generic:
-            _collect_type_variables(parent, variables, variables_by_class)
+            _add_type_variables(parent, variables, variables_by_class)
 
 
 def substitute_type_variables(hint: Any, variables: Mapping[Any, Any]) -> Any:

@@ -27,13 +27,13 @@ class TypeNode(Protocol):
         ...
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        """The JSON Schema of the type; the schema of a named type is added to ``defs``."""
+        """Build the JSON Schema of the type; the schema of a named type is added to ``defs``."""
         ...
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         """Convert decoded JSON to a value of the type.
 
-        What is wrong is recorded in ``ctx``; the result means nothing then.
+        Issues are recorded in ``ctx``; if there are any, the result has no meaning.
         """
         ...
 
@@ -42,8 +42,8 @@ class TypeNode(Protocol):
         ...
 
 
-def is_valid(node: TypeNode, raw: Any, ctx: ValidationContext) -> bool:
-    """Whether ``raw`` is a value of the node's type. It is validated in full to find out."""
-    trial = ctx.make_trial()
+def is_valid_value(node: TypeNode, raw: Any, ctx: ValidationContext) -> bool:
+    """Return whether ``raw`` is a value of the node's type, by validating it completely."""
+    trial = ctx.make_trial_context()
     node.validate(raw, "", trial)
     return not trial.issues

@@ -26,11 +26,11 @@ from locus.core.errors import ConfigurationError
 from locus.core.structured.annotated_metadata import parse_annotated_metadata
 from locus.core.structured.class_fields import (
     check_constructor,
-    get_class_docstring,
+    find_class_docstring,
     has_fields,
     is_object_struct,
     is_typed_dict,
-    iter_fields,
+    iter_field_definitions,
 )
 from locus.core.structured.collection_nodes import ArrayNode, LengthBounds, MappingNode, TupleNode
 from locus.core.structured.leaf_nodes import (
@@ -66,7 +66,8 @@ _UNIONS: Final = (typing.Union, types.UnionType)
 def build_type_node(hint: Any) -> TypeNode:
     """Build the type tree of a hint.
 
-    :raises ConfigurationError: JSON has no form for the type; the error names the field.
+    :raises ConfigurationError: if the type cannot be represented in JSON; the error names the
+        field.
     """
     return _TypeNodeBuilder().build(hint, format_type_name(hint))
 
@@ -75,7 +76,8 @@ def build_type_nodes(hints: Mapping[str, Any]) -> dict[str, TypeNode]:
     """Build the type trees of several hints; a class that occurs in several gets one node.
 
     :param hints: the hints, under the names that errors give them.
-    :raises ConfigurationError: JSON has no form for one of the types; the error names it.
+    :raises ConfigurationError: if one of the types cannot be represented in JSON; the error names
+        it.
     """
     builder = _TypeNodeBuilder()
     return {name: builder.build(hint, name) for name, hint in hints.items()}
@@ -89,24 +91,25 @@ class _TypeNodeBuilder:
     alias_nodes: dict[Any, AliasNode] = attrs.Factory(dict)
 
     def build(self, hint: Any, path: str) -> TypeNode:
+        """Build the type tree of a hint. ``path`` is the position of the hint, for errors."""
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         type_ = origin or hint
         if type_ is Annotated:
-            return self._build_annotated(args[0], args[1:], path)
+            return self._build_annotated_node(args[0], args[1:], path)
         if isinstance(hint, NewType):
             return self.build(hint.__supertype__, path)
         if hasattr(type_, "__value__"):
-            return self._build_alias(hint, type_, args, path)
+            return self._build_alias_node(hint, type_, args, path)
         if isinstance(hint, TypeVar):
-            return self._build_union(hint.__constraints__ or (hint.__bound__ or Any,), path)
+            return self._build_union_node(hint.__constraints__ or (hint.__bound__ or Any,), path)
         if hint is Any or hint is object:
             return MsgspecNode(Any)
         if hint is Decimal:
             return DecimalNode({})
         if type_ is Literal:
-            return ChoiceNode([(_get_json_choice(arg, path), arg) for arg in args])
+            return ChoiceNode([(_convert_choice_to_json(arg, path), arg) for arg in args])
         if type_ in _UNIONS:
-            return self._build_union(args, path)
+            return self._build_union_node(args, path)
         if type_ is tuple and args and args[-1] is not Ellipsis:
             return TupleNode([self.build(arg, f"{path}[{i}]") for i, arg in enumerate(args)])
         if not isinstance(type_, type):
@@ -120,10 +123,13 @@ class _TypeNodeBuilder:
         if issubclass(type_, PurePath):
             return PathNode(type_)
         if has_fields(type_):
-            return self._build_object(hint, type_, path)
-        return self._build_collection(type_, args, {}, path) or _build_msgspec_node(hint, path)
+            return self._build_object_node(hint, type_, path)
+        return self._find_collection_node(type_, args, {}, path) or _build_msgspec_node(hint, path)
 
-    def _build_annotated(self, hint: Any, metadata_items: Sequence[Any], path: str) -> TypeNode:
+    def _build_annotated_node(
+        self, hint: Any, metadata_items: Sequence[Any], path: str
+    ) -> TypeNode:
+        """Build the node of an ``Annotated`` type."""
         metadata = parse_annotated_metadata(metadata_items, path)
         if metadata.needs_pydantic:
             from locus.core.structured.pydantic_nodes import build_pydantic_node
@@ -131,34 +137,36 @@ class _TypeNodeBuilder:
             annotated = Annotated[hint, *metadata_items]
             return build_pydantic_node(annotated, format_type_name(hint), path)
         if metadata.bounds:
-            node = self._build_bounded(hint, metadata.bounds, path)
+            node = self._build_bounded_node(hint, metadata.bounds, path)
         else:
             node = self.build(hint, path)
         if metadata.predicates:
             node = PredicateNode(node, metadata.predicates)
         return AnnotatedNode(node, metadata.schema_metadata) if metadata.schema_metadata else node
 
-    def _build_bounded(self, hint: Any, bounds: dict[str, Any], path: str) -> TypeNode:
+    def _build_bounded_node(self, hint: Any, bounds: dict[str, Any], path: str) -> TypeNode:
+        """Build the node of a type whose values have to be within ``bounds``."""
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if isinstance(hint, NewType):
-            return self._build_bounded(hint.__supertype__, bounds, path)
+            return self._build_bounded_node(hint.__supertype__, bounds, path)
         if origin is Annotated:
-            return self._build_annotated(args[0], (*args[1:], msgspec.Meta(**bounds)), path)
+            return self._build_annotated_node(args[0], (*args[1:], msgspec.Meta(**bounds)), path)
         if origin in _UNIONS:
             meta = msgspec.Meta(**bounds)
-            return self._build_union(
+            return self._build_union_node(
                 [arg if arg is type(None) else Annotated[arg, meta] for arg in args], path
             )
         if hint is Decimal:
             if unsupported := bounds.keys() - DECIMAL_BOUNDS:
                 raise ConfigurationError(f"{path}: a Decimal has no {min(unsupported)}")
             return DecimalNode(bounds)
-        collection = self._build_collection(origin or hint, args, bounds, path)
+        collection = self._find_collection_node(origin or hint, args, bounds, path)
         return collection or _build_msgspec_node(Annotated[hint, msgspec.Meta(**bounds)], path)
 
-    def _build_collection(
+    def _find_collection_node(
         self, type_: Any, args: Sequence[Any], bounds: Mapping[str, Any], path: str
     ) -> TypeNode | None:
+        """Build the node of a collection; None if the type is not a supported collection."""
         length = LengthBounds(bounds.get("min_length"), bounds.get("max_length"))
         if type_ in _MAPPINGS:
             key_hint, value_hint = args or (str, Any)
@@ -173,7 +181,7 @@ class _TypeNodeBuilder:
             return None
         return ArrayNode(self.build(args[0] if args else Any, f"{path}[]"), constructor, length)
 
-    def _build_union(self, args: Iterable[Any], path: str) -> TypeNode:
+    def _build_union_node(self, args: Iterable[Any], path: str) -> TypeNode:
         args = [type(None) if arg is None else arg for arg in args]
         args = [arg for arg in args if arg is not msgspec.UnsetType]  # an unset member is absent
         # Pydantic itself selects among several of its models.
@@ -190,28 +198,29 @@ class _TypeNodeBuilder:
             members = [self.build(arg, path) for arg in args]
         return UnionNode(members) if len(members) > 1 else members[0]
 
-    def _build_alias(self, hint: Any, alias: Any, args: Sequence[Any], path: str) -> TypeNode:
+    def _build_alias_node(self, hint: Any, alias: Any, args: Sequence[Any], path: str) -> TypeNode:
         if hint not in self.alias_nodes:
             self.alias_nodes[hint] = node = AliasNode(format_type_name(hint))
             variables = dict(zip(alias.__type_params__, args, strict=False))
             node.node = self.build(substitute_type_variables(alias.__value__, variables), path)
         return self.alias_nodes[hint]
 
-    def _build_object(self, hint: Any, cls: type, path: str) -> TypeNode:
+    def _build_object_node(self, hint: Any, cls: type, path: str) -> TypeNode:
         if hint not in self.object_nodes:
             construct = dict if is_typed_dict(cls) else cls
-            node = ObjectNode(format_type_name(hint), construct, get_class_docstring(cls))
+            node = ObjectNode(format_type_name(hint), construct, find_class_docstring(cls))
             self.object_nodes[hint] = node
             if is_object_struct(cls):
                 node.forbid_extra = cls.__struct_config__.forbid_unknown_fields
-            node.fields = tuple(self._build_fields(hint, cls))
+            node.fields = tuple(self._iter_object_fields(hint, cls))
             if construct is cls:
                 check_constructor(cls, {field.keyword for field in node.fields}, path)
         return self.object_nodes[hint]
 
-    def _build_fields(self, hint: Any, cls: type) -> Iterator[ObjectField]:
+    def _iter_object_fields(self, hint: Any, cls: type) -> Iterator[ObjectField]:
+        """Yield the fields of a class, each with the node of its type."""
         hints = resolve_field_hints(hint, cls)
-        for field in iter_fields(cls, hints):
+        for field in iter_field_definitions(cls, hints):
             field_hint = field.hint
             if field.keyword:
                 field_hint = hints.get(field.attribute or field.name, field.hint)
@@ -239,13 +248,13 @@ def _build_msgspec_node(hint: Any, path: str) -> TypeNode:
     except (TypeError, NameError) as exc:
         reason = str(exc).splitlines()[-1] if str(exc) else type(exc).__name__
         raise ConfigurationError(
-            f"{path}: JSON has no form for {format_type_name(hint)}: {reason}"
+            f"{path}: {format_type_name(hint)} cannot be represented in JSON: {reason}"
         ) from exc
     return node
 
 
 def _convert_to_key_node(node: TypeNode, path: str) -> TypeNode:
-    """The node for the keys of an object, which are always strings in JSON."""
+    """Convert a node to one for the keys of an object, which are always strings in JSON."""
     match node:
         case PredicateNode():
             return PredicateNode(_convert_to_key_node(node.node, path), node.predicates)
@@ -267,22 +276,24 @@ def _convert_to_key_node(node: TypeNode, path: str) -> TypeNode:
                 for choice, value in node.choices
             ]
             return ChoiceNode(choices, node.name, node.description)
-    raise ConfigurationError(f"{path}: JSON has no form for its keys: keys are always strings")
+    raise ConfigurationError(
+        f"{path}: its keys cannot be represented in JSON: keys are always strings"
+    )
 
 
 def _build_enum_node(cls: type[Enum], path: str) -> TypeNode:
-    choices = [(_get_json_choice(member, path), member) for member in cls]
+    choices = [(_convert_choice_to_json(member, path), member) for member in cls]
     if not choices:
         raise ConfigurationError(f"{path}: the enum {cls.__name__} has no members to choose from")
-    return ChoiceNode(choices, cls.__name__, get_class_docstring(cls))
+    return ChoiceNode(choices, cls.__name__, find_class_docstring(cls))
 
 
-def _get_json_choice(value: Any, path: str) -> Any:
-    """The JSON of a member of an enum, or of a value of a ``Literal``."""
+def _convert_choice_to_json(value: Any, path: str) -> Any:
+    """Convert a member of an enum, or a value of a ``Literal``, to its value in JSON."""
     raw = value.value if isinstance(value, Enum) else value
     if isinstance(raw, (str, int, float, type(None))):
         return raw
     raise ConfigurationError(
-        f"{path}: JSON has no form for {value!r}; a choice is a string, a number, true, false or "
-        "null"
+        f"{path}: {value!r} cannot be represented in JSON; a choice is a string, a number, true, "
+        "false or null"
     )

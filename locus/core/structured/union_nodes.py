@@ -34,36 +34,37 @@ class UnionNode:
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         key = (id(raw), id(self))
-        value, issues = ctx.union_results.get(key) or self._validate(raw, path, ctx)
+        value, issues = ctx.union_results.get(key) or self._validate_uncached(raw, path, ctx)
         if isinstance(raw, (dict, list)):
             ctx.union_results[key] = value, issues
         ctx.issues += issues
         return value
 
-    def _validate(
+    def _validate_uncached(
         self, raw: Any, path: str, ctx: ValidationContext
     ) -> tuple[Any, list[ValidationIssue]]:
+        """Validate ``raw`` against the members, the closest first; return a value and issues."""
         distances = {node: node.measure_distance(raw, ctx) for node in self.members}
-        if (issues := self._check_discriminator(raw, path, ctx)) is not None:
+        if (issues := self._find_discriminator_issues(raw, path, ctx)) is not None:
             return None, issues
         closest_issues: list[ValidationIssue] = []
         for node in sorted(self.members, key=distances.__getitem__):
             if distances[node] == MAX_DISTANCE:
                 break
-            trial = ctx.make_trial()
+            trial = ctx.make_trial_context()
             value = node.validate(raw, path, trial)
             if not trial.issues:
                 return value, []
             closest_issues = closest_issues or trial.issues
         if not closest_issues:
-            ctx = ctx.make_trial()
+            ctx = ctx.make_trial_context()
             ctx.add_type_issue(path, self.expected, raw)
         return None, closest_issues or ctx.issues
 
-    def _check_discriminator(
+    def _find_discriminator_issues(
         self, raw: Any, path: str, ctx: ValidationContext
     ) -> list[ValidationIssue] | None:
-        """The issues of an object whose discriminator is that of no class in the union.
+        """Return the issues of an object whose discriminator belongs to no class of the union.
 
         None if there is no such issue, or if not every class has a discriminator.
         """
@@ -81,7 +82,7 @@ class UnionNode:
             if len(choices) < len(discriminators) or len({repr(c.choices) for c in choices}) < 2:
                 continue
             any_choice = ChoiceNode([pair for node in choices for pair in node.choices])
-            trial = ctx.make_trial()
+            trial = ctx.make_trial_context()
             if name in raw:
                 any_choice.validate(raw[name], join_path(path, name), trial)
             else:

@@ -58,13 +58,13 @@ class ValidationContext:
         """Record that ``raw`` is not what is expected at ``path``."""
         self.add_issue(path, f"expected {expected}, got {describe_value(raw)}")
 
-    def make_trial(self) -> ValidationContext:
-        """A context for an attempt whose issues may be discarded."""
+    def make_trial_context(self) -> ValidationContext:
+        """Make a context for an attempt whose issues may be discarded."""
         return ValidationContext(lossless=self.lossless, union_results=self.union_results)
 
 
 def join_path(path: str, key: str | int) -> str:
-    """The path of a member: ``$.items``, ``$.items[2]``, ``$["two words"]``."""
+    """Return the path of a member: ``$.items``, ``$.items[2]``, ``$["two words"]``."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if key.isidentifier() else f"{path}[{json.dumps(key)}]"
@@ -84,7 +84,7 @@ def construct_value(construct: Callable[[], Any], path: str, ctx: ValidationCont
 
 
 def is_invalid_value_error(exc: Exception, lossless: bool) -> bool:
-    """Whether an exception of the caller's own code says that the value is wrong.
+    """Return whether an exception of the caller's own code means that the value is wrong.
 
     :param lossless: the value is a tool's argument. Then every exception does: the model reads it
         and may correct the argument, where otherwise its run would end.

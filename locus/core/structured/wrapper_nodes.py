@@ -80,7 +80,7 @@ class AliasNode:
         return self.name
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
-        return defs.make_reference(self, self.name, lambda: self.node.build_schema(defs))
+        return defs.define_and_reference(self, self.name, lambda: self.node.build_schema(defs))
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         return self.node.validate(raw, path, ctx)

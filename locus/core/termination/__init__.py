@@ -11,7 +11,7 @@ The reason is the repr of the condition that was met: ``MaxIterations(10)``, or 
 of all: ``TokenLimit(50000) and ToolCalled('search')``.
 """
 
-from locus.core.termination.combinators import AllOf, AnyOf, RunSnapshot, TerminationCondition
+from locus.core.termination.base import AllOf, AnyOf, TerminationCondition
 from locus.core.termination.conditions import (
     ConfidenceMet,
     CustomCondition,
@@ -22,6 +22,7 @@ from locus.core.termination.conditions import (
     TokenLimit,
     ToolCalled,
 )
+from locus.core.termination.run_snapshot import RunSnapshot
 
 __all__ = [
     "AllOf",

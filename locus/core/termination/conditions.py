@@ -10,19 +10,20 @@ import attrs
 
 from locus.core.attrs_validators import validate_bool
 from locus.core.errors import ConfigurationError
-from locus.core.termination.combinators import RunSnapshot, TerminationCondition
+from locus.core.termination.base import TerminationCondition
+from locus.core.termination.run_snapshot import RunSnapshot
 
 
-def _validate_count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_positive_integer(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(f"{field.name} must be a whole number from 1; not {value!r}")
+        raise ConfigurationError(f"{field.name} must be an integer from 1; not {value!r}")
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _validate_seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_positive_seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not _is_number(value) or not value > 0:
         raise ConfigurationError(f"{field.name} must be a number above 0; not {value!r}")
 
@@ -32,7 +33,7 @@ def _validate_fraction(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigurationError(f"{field.name} must be from 0 to 1; not {value!r}")
 
 
-def _validate_text(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def _validate_nonempty_text(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{field.name} must be a string that is not empty; not {value!r}")
 
@@ -41,10 +42,10 @@ def _validate_text(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 class MaxIterations(TerminationCondition):
     """Stops after this many model calls in this run."""
 
-    limit: int = attrs.field(validator=_validate_count)
+    limit: int = attrs.field(validator=_validate_positive_integer)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when the run has made ``limit`` model calls."""
+        """Return the reason when the run has made ``limit`` model calls, or None."""
         return repr(self) if snapshot.iterations >= self.limit else None
 
     def __repr__(self) -> str:
@@ -61,17 +62,17 @@ class TokenLimit(TerminationCondition):
     :param total: prompt and completion tokens.
     :param prompt: prompt tokens.
     :param completion: completion tokens.
-    :raises ConfigurationError: none of the three is set, or one is not an integer of at least 1.
+    :raises ConfigurationError: if none of the three is set, or one is not an integer of at least 1.
     """
 
     total: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_validate_count)
+        default=None, validator=attrs.validators.optional(_validate_positive_integer)
     )
     prompt: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_validate_count)
+        default=None, validator=attrs.validators.optional(_validate_positive_integer)
     )
     completion: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_validate_count)
+        default=None, validator=attrs.validators.optional(_validate_positive_integer)
     )
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +80,7 @@ class TokenLimit(TerminationCondition):
             raise ConfigurationError("TokenLimit needs total=, prompt= or completion=")
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when one of the limits is reached."""
+        """Return the reason when one of the limits is reached, or None."""
         reached = (
             (self.total is not None and snapshot.total_tokens >= self.total)
             or (self.prompt is not None and snapshot.prompt_tokens >= self.prompt)
@@ -98,10 +99,10 @@ class TokenLimit(TerminationCondition):
 class TimeLimit(TerminationCondition):
     """Stops when the run has taken this many seconds. A running step is not interrupted."""
 
-    seconds: float = attrs.field(validator=_validate_seconds)
+    seconds: float = attrs.field(validator=_validate_positive_seconds)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when ``seconds`` have passed."""
+        """Return the reason when ``seconds`` have passed, or None."""
         return repr(self) if snapshot.elapsed >= self.seconds else None
 
     def __repr__(self) -> str:
@@ -113,7 +114,7 @@ class NoToolCalls(TerminationCondition):
     """Stops when the model's last message has no tool calls."""
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when there is a message and it has no tool calls."""
+        """Return the reason when there is a message and it has no tool calls, or None."""
         met = snapshot.message is not None and not snapshot.message.tool_calls
         return repr(self) if met else None
 
@@ -122,10 +123,10 @@ class NoToolCalls(TerminationCondition):
 class ToolCalled(TerminationCondition):
     """Stops when the model has called a tool in this run, even if the call failed."""
 
-    name: str = attrs.field(validator=_validate_text)
+    name: str = attrs.field(validator=_validate_nonempty_text)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when the tool was called, in the last step or in one before."""
+        """Return the reason when the tool was called, in the last step or before, or None."""
         return repr(self) if snapshot.has_called_tool(self.name) else None
 
     def __repr__(self) -> str:
@@ -142,7 +143,7 @@ class ConfidenceMet(TerminationCondition):
     threshold: float = attrs.field(validator=_validate_fraction)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when the confidence is at least ``threshold``."""
+        """Return the reason when the confidence is at least ``threshold``, or None."""
         return repr(self) if snapshot.state.confidence >= self.threshold else None
 
     def __repr__(self) -> str:
@@ -158,11 +159,11 @@ class TextMention(TerminationCondition):
         ``str.casefold``, so that ``"Straße"`` contains ``"STRASSE"``.
     """
 
-    text: str = attrs.field(validator=_validate_text)
+    text: str = attrs.field(validator=_validate_nonempty_text)
     case_sensitive: bool = attrs.field(default=True, validator=validate_bool, kw_only=True)
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when the last message contains the text."""
+        """Return the reason when the last message contains the text, or None."""
         message_text = snapshot.message.text if snapshot.message is not None else ""
         if self.case_sensitive:
             return repr(self) if self.text in message_text else None
@@ -188,12 +189,12 @@ class CustomCondition(TerminationCondition):
         which becomes part of the reason; False, None and the empty string continue. An exception
         that it raises ends the run. The condition can be pickled if the function can be imported.
     :param name: the function's name in the reason; by default its own.
-    :raises TypeError: ``function`` cannot be called, or is async; or, from :meth:`check`, it
+    :raises TypeError: if ``function`` cannot be called, or is async; or, from :meth:`check`, it
         returned something else.
     """
 
     function: Callable[[RunSnapshot], bool | str | None] = attrs.field(validator=_validate_function)
-    name: str = attrs.field(validator=_validate_text)
+    name: str = attrs.field(validator=_validate_nonempty_text)
 
     @name.default
     def _get_default_name(self) -> str:
@@ -201,7 +202,7 @@ class CustomCondition(TerminationCondition):
         return name if isinstance(name, str) and name else type(self.function).__name__
 
     def check(self, snapshot: RunSnapshot) -> str | None:
-        """Met when the function returns True or a string."""
+        """Return the reason when the function returns True or a string, or None."""
         result = self.function(snapshot)
         if result is None or result is False or result == "":
             return None

@@ -29,16 +29,16 @@ class BaseCheckpointer(Closeable):
         as the disk is reliable, a power failure. If it fails or the process is killed, the thread
         has either the new checkpoint or the previous one.
 
-        :raises CheckpointError: it could not be saved; the previous one still exists.
-        :raises ConfigurationError: a value in the state is not JSON; names it.
+        :raises CheckpointError: if it could not be saved; the previous one still exists.
+        :raises ConfigurationError: if a value in the state is not JSON; the message names it.
         """
 
     @abstractmethod
     def load(self, thread_id: str) -> AgentState | None:
         """Load the thread's checkpoint; None if it has none.
 
-        :raises CheckpointError: it is damaged or cannot be read; the message says what to do.
-        :raises CheckpointVersionError: a newer version of Locus saved it.
+        :raises CheckpointError: if it is damaged or cannot be read; the message says what to do.
+        :raises CheckpointVersionError: if a newer version of Locus saved it.
         """
 
     @abstractmethod
@@ -46,12 +46,12 @@ class BaseCheckpointer(Closeable):
         """Delete the thread's checkpoint, if it has one."""
 
     @abstractmethod
-    def list_thread_ids(self) -> tuple[str, ...]:
-        """The ids of all threads that have a checkpoint, sorted."""
+    def threads(self) -> tuple[str, ...]:
+        """Return the ids of all threads that have a checkpoint, sorted."""
 
     @abstractmethod
-    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
-        """A context manager that locks the thread; a run locks it before it loads.
+    def claim(self, thread_id: str) -> AbstractContextManager[None]:
+        """Return a context manager that locks the thread; a run locks it before it loads.
 
         Meanwhile no other code can lock it, in any thread, task or process; the lock is not
         reentrant. It is released at the end of the ``with`` block, or when the process ends, even
@@ -69,8 +69,8 @@ class BaseCheckpointer(Closeable):
 def validate_thread_id(thread_id: str) -> str:
     """Check ``thread_id``, and return it.
 
-    :raises TypeError: it is not a string.
-    :raises ConfigurationError: (a ``ValueError``) it is empty.
+    :raises TypeError: if it is not a string.
+    :raises ConfigurationError: (a ``ValueError``) if it is empty.
     """
     if not isinstance(thread_id, str):
         raise TypeError(f"thread_id is a string, not {type(thread_id).__name__}")
@@ -82,7 +82,7 @@ def validate_thread_id(thread_id: str) -> str:
 def validate_state(state: AgentState) -> AgentState:
     """Check ``state``, and return it.
 
-    :raises TypeError: it is something else.
+    :raises TypeError: if it is not an ``AgentState``.
     """
     if not isinstance(state, AgentState):
         raise TypeError(f"a checkpoint is an AgentState, not {type(state).__name__}")

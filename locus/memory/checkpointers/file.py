@@ -23,11 +23,11 @@ from locus.core.errors import StateFormatError
 from locus.core.state import AgentState
 from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
 from locus.memory.checkpointers.filesystem import (
-    make_directory,
-    make_file_name,
-    remove_file,
+    make_durable_directory,
+    make_thread_file_name,
+    remove_file_if_exists,
     sync_directory,
-    validate_path,
+    to_absolute_path,
 )
 from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
@@ -49,11 +49,11 @@ class FileCheckpointer(BaseCheckpointer):
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = validate_path(directory)
+        self.directory = to_absolute_path(directory)
         self._stale_files_removed = False
 
     def save(self, thread_id: str, state: AgentState) -> None:
-        path = self._get_path(thread_id)
+        path = self._get_checkpoint_path(thread_id)
         body = validate_state(state).to_json()
         header = {
             "locus_checkpoint": _VERSION,
@@ -63,14 +63,14 @@ class FileCheckpointer(BaseCheckpointer):
         if json.loads(json.dumps(thread_id)) != thread_id:  # both halves of a surrogate pair
             header["thread_id_hex"] = thread_id.encode("utf-8", "surrogatepass").hex()
         content = json.dumps(header, separators=(",", ":")).encode() + b"\n" + body + b"\n"
-        with _translate_os_errors("saved", thread_id):
-            make_directory(self.directory)
+        with _convert_os_errors("saved", thread_id):
+            make_durable_directory(self.directory)
             self._remove_stale_files()
-            _write_atomically(content, path)
+            _write_file_atomically(content, path)
 
     def load(self, thread_id: str) -> AgentState | None:
-        path = self._get_path(thread_id)
-        with _translate_os_errors("read", thread_id):
+        path = self._get_checkpoint_path(thread_id)
+        with _convert_os_errors("read", thread_id):
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
@@ -92,37 +92,39 @@ class FileCheckpointer(BaseCheckpointer):
             raise _make_damaged_error(path, str(exc), thread_id) from exc
 
     def delete(self, thread_id: str) -> None:
-        path = self._get_path(thread_id)
-        with _translate_os_errors("deleted", thread_id):
+        path = self._get_checkpoint_path(thread_id)
+        with _convert_os_errors("deleted", thread_id):
             if path.exists():
-                remove_file(path)
+                remove_file_if_exists(path)
                 sync_directory(self.directory)
 
-    def list_thread_ids(self) -> tuple[str, ...]:
+    def threads(self) -> tuple[str, ...]:
         thread_ids = []
-        with _translate_os_errors("listed"):
-            for path in self._list_files():
+        with _convert_os_errors("listed"):
+            for path in self._list_checkpoint_files():
                 with suppress(FileNotFoundError), path.open("rb") as file:  # was deleted
                     header = _parse_header(file.readline().rstrip(b"\n"), path)
                     thread_ids.append(header["thread_id"])
         return tuple(sorted(thread_ids))
 
-    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
+    def claim(self, thread_id: str) -> AbstractContextManager[None]:
         validate_thread_id(thread_id)
-        return self._lock(thread_id)
+        return self._lock_thread_file(thread_id)
 
     @contextmanager
-    def _lock(self, thread_id: str) -> Iterator[None]:
-        path = self._get_path(thread_id)
-        with _translate_os_errors("locked", thread_id):
-            make_directory(self.directory)
+    def _lock_thread_file(self, thread_id: str) -> Iterator[None]:
+        """Lock the lock file of a thread for the ``with`` block."""
+        path = self._get_checkpoint_path(thread_id)
+        with _convert_os_errors("locked", thread_id):
+            make_durable_directory(self.directory)
         with lock_file(path.with_suffix(".lock"), thread_id):
             yield
 
-    def _get_path(self, thread_id: str) -> Path:
-        return self.directory / f"{make_file_name(validate_thread_id(thread_id))}.json"
+    def _get_checkpoint_path(self, thread_id: str) -> Path:
+        return self.directory / f"{make_thread_file_name(validate_thread_id(thread_id))}.json"
 
-    def _list_files(self) -> list[Path]:
+    def _list_checkpoint_files(self) -> list[Path]:
+        """List the files of checkpoints; none if there is no directory."""
         try:
             return [
                 path for path in self.directory.iterdir() if _FILE_NAME_PATTERN.fullmatch(path.name)
@@ -147,7 +149,8 @@ class FileCheckpointer(BaseCheckpointer):
         return f"FileCheckpointer({str(self.directory)!r})"
 
 
-def _write_atomically(content: bytes, path: Path) -> None:
+def _write_file_atomically(content: bytes, path: Path) -> None:
+    """Write a file and sync it; a reader gets the old content or the new one."""
     temporary_path = path.with_suffix(f".{uuid4().hex}.tmp")
     try:
         with temporary_path.open("xb") as file:
@@ -156,12 +159,17 @@ def _write_atomically(content: bytes, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary_path, path)
     except BaseException:
-        remove_file(temporary_path)
+        remove_file_if_exists(temporary_path)
         raise
     sync_directory(path.parent)
 
 
 def _parse_header(line: bytes, path: Path) -> dict[str, Any]:
+    """Parse the first line of a checkpoint.
+
+    :raises CheckpointVersionError: if a newer version of Locus wrote it.
+    :raises CheckpointError: if it is not such a line.
+    """
     try:
         header = json.loads(line)
         version = header["locus_checkpoint"]
@@ -191,7 +199,7 @@ def _make_damaged_error(path: Path, reason: str, thread_id: str | None = None) -
 
 
 @contextmanager
-def _translate_os_errors(action: str, thread_id: str | None = None) -> Iterator[None]:
+def _convert_os_errors(action: str, thread_id: str | None = None) -> Iterator[None]:
     """Raise an OSError as a CheckpointError: the thread cannot be ``action``, such as "saved"."""
     try:
         yield

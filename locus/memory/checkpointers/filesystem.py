@@ -11,10 +11,10 @@ from pathlib import Path
 from locus.core.errors import ConfigurationError
 
 
-def validate_path(path: str | os.PathLike[str]) -> Path:
-    """Check ``path``, and return it as an absolute path.
+def to_absolute_path(path: str | os.PathLike[str]) -> Path:
+    """Convert ``path`` to an absolute path.
 
-    :raises ConfigurationError: (a ``ValueError``) it contains a null character.
+    :raises ConfigurationError: (a ``ValueError``) if it contains a null character.
     """
     absolute = os.path.abspath(path)
     if "\0" in absolute:
@@ -22,8 +22,8 @@ def validate_path(path: str | os.PathLike[str]) -> Path:
     return Path(absolute)
 
 
-def make_file_name(thread_id: str) -> str:
-    """A unique file name for a thread, valid on every file system, without suffix.
+def make_thread_file_name(thread_id: str) -> str:
+    """Make a unique file name for a thread, valid on every file system, without suffix.
 
     It begins with the readable part of the thread's id. Some file systems ignore the case of names
     or their Unicode normalization form, so a digest of the id makes the name unique.
@@ -33,11 +33,11 @@ def make_file_name(thread_id: str) -> str:
     return f"{slug}-{digest}" if slug else digest
 
 
-def make_directory(path: Path) -> None:
+def make_durable_directory(path: Path) -> None:
     """Create the directory and its parents, so that they survive a power failure."""
     if path.is_dir():
         return
-    make_directory(path.parent)
+    make_durable_directory(path.parent)
     path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 
@@ -53,7 +53,7 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def remove_file(path: Path) -> None:
+def remove_file_if_exists(path: Path) -> None:
     """Remove the file, if it exists."""
     with suppress(FileNotFoundError):
         path.unlink()

@@ -10,8 +10,8 @@ import attrs
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
-from locus.memory.checkpointers.incremental import count_identical_prefix
-from locus.memory.checkpointers.thread_locks import lock_in_process
+from locus.memory.checkpointers.item_digests import count_identical_leading_items
+from locus.memory.checkpointers.thread_locks import lock_key_in_process
 
 
 @attrs.frozen(eq=False)
@@ -44,9 +44,9 @@ class MemoryCheckpointer(BaseCheckpointer):
         from locus.core.state_json import encode_item
 
         last = self._states.get(validate_thread_id(thread_id), _EMPTY_STATE)
-        count = count_identical_prefix(last.state.messages, validate_state(state).messages)
+        count = count_identical_leading_items(last.state.messages, validate_state(state).messages)
         messages = last.messages[:count] + tuple(map(encode_item, state.messages[count:]))
-        count = count_identical_prefix(last.state.tool_executions, state.tool_executions)
+        count = count_identical_leading_items(last.state.tool_executions, state.tool_executions)
         new_executions = tuple(map(encode_item, state.tool_executions[count:]))
         executions = last.executions[:count] + new_executions
         state_json = state.evolve(messages=(), tool_executions=()).to_json()
@@ -66,11 +66,11 @@ class MemoryCheckpointer(BaseCheckpointer):
     def delete(self, thread_id: str) -> None:
         self._states.pop(validate_thread_id(thread_id), None)
 
-    def list_thread_ids(self) -> tuple[str, ...]:
+    def threads(self) -> tuple[str, ...]:
         return tuple(sorted(self._states))
 
-    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
-        return lock_in_process(f"{id(self)}:{validate_thread_id(thread_id)}", thread_id)
+    def claim(self, thread_id: str) -> AbstractContextManager[None]:
+        return lock_key_in_process(f"{id(self)}:{validate_thread_id(thread_id)}", thread_id)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

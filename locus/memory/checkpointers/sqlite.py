@@ -25,15 +25,19 @@ from locus.core.errors import ConfigurationError, StateFormatError
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
-from locus.memory.checkpointers.filesystem import make_directory, make_file_name, validate_path
-from locus.memory.checkpointers.incremental import (
+from locus.memory.checkpointers.filesystem import (
+    make_durable_directory,
+    make_thread_file_name,
+    to_absolute_path,
+)
+from locus.memory.checkpointers.item_digests import (
     DIGEST_SIZE,
     EMPTY_DIGEST,
-    compute_digests,
-    count_identical_prefix,
+    compute_chained_digests,
+    count_identical_leading_items,
 )
 from locus.memory.checkpointers.sqlite_pool import ConnectionPool
-from locus.memory.checkpointers.sqlite_schema import connect_and_migrate, is_schema_current
+from locus.memory.checkpointers.sqlite_schema import connect_and_migrate_schema, is_schema_current
 from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 
@@ -73,7 +77,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
     :param path: the database file; the first use creates it. Lock files are in a directory next to
         it, whose name ends in ``-locks``.
     :param timeout: seconds to wait for other writers.
-    :raises ConfigurationError: the path is invalid, or the timeout is not a number from 0.
+    :raises ConfigurationError: if the path is invalid, or the timeout is not a number from 0.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
@@ -90,7 +94,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
             raise ConfigurationError(
                 f"timeout is a number of seconds from 0 to {_MAX_TIMEOUT:,}, not {timeout!r}"
             )
-        self.path = validate_path(path)
+        self.path = to_absolute_path(path)
         self.timeout = timeout
         self._pool = ConnectionPool(
             self.path, partial(_open_database, self.path, timeout), is_schema_current
@@ -101,12 +105,14 @@ class SQLiteCheckpointer(BaseCheckpointer):
         key = _encode_thread_id(validate_thread_id(thread_id))
         state_json = validate_state(state).evolve(messages=(), tool_executions=()).to_json()
         revision = os.urandom(16)
-        with self._connection("saved", thread_id, write=True) as db:
-            row = _select_checkpoint(db, key)
+        with self._open_transaction("saved", thread_id, write=True) as db:
+            row = _find_checkpoint_row(db, key)
             cached = self._get_cached_state(thread_id, row)
-            row_id = _insert_checkpoint(db, key) if row is None else row.id
-            item_digests = _write_items(db, row_id, _MESSAGES, state.messages, cached.messages)
-            item_digests += _write_items(
+            row_id = _insert_empty_checkpoint(db, key) if row is None else row.id
+            item_digests = _write_changed_items(
+                db, row_id, _MESSAGES, state.messages, cached.messages
+            )
+            item_digests += _write_changed_items(
                 db, row_id, _EXECUTIONS, state.tool_executions, cached.tool_executions
             )
             counts = len(state.messages), len(state.tool_executions)
@@ -122,13 +128,13 @@ class SQLiteCheckpointer(BaseCheckpointer):
         from locus.core.state_json import decode_items
 
         key = _encode_thread_id(validate_thread_id(thread_id))
-        with self._connection("read", thread_id) as db:
-            row = _select_checkpoint(db, key)
+        with self._open_transaction("read", thread_id) as db:
+            row = _find_checkpoint_row(db, key)
             if row is None:
                 return None
             messages = _select_item_bodies(db, row.id, _MESSAGES)
             executions = _select_item_bodies(db, row.id, _EXECUTIONS)
-        item_digests = _compute_digest(messages) + _compute_digest(executions)
+        item_digests = _compute_items_digest(messages) + _compute_items_digest(executions)
         counts = len(messages), len(executions)
         if counts != (row.messages, row.executions):
             raise self._make_damaged_error("rows are missing", thread_id)
@@ -148,34 +154,35 @@ class SQLiteCheckpointer(BaseCheckpointer):
 
     def delete(self, thread_id: str) -> None:
         key = _encode_thread_id(validate_thread_id(thread_id))
-        with self._connection("deleted", thread_id, write=True) as db:
-            row = _select_checkpoint(db, key)
+        with self._open_transaction("deleted", thread_id, write=True) as db:
+            row = _find_checkpoint_row(db, key)
             if row is not None:
                 db.execute("DELETE FROM checkpoint_items WHERE checkpoint = ?", (row.id,))
                 db.execute("DELETE FROM checkpoints WHERE id = ?", (row.id,))
         self._cached_states.pop(thread_id, None)
 
-    def list_thread_ids(self) -> tuple[str, ...]:
-        with self._connection("listed") as db:
+    def threads(self) -> tuple[str, ...]:
+        with self._open_transaction("listed") as db:
             rows = db.execute("SELECT thread_id FROM checkpoints").fetchall()
         return tuple(sorted(key.decode("utf-8", "surrogatepass") for (key,) in rows))
 
-    def lock_thread(self, thread_id: str) -> AbstractContextManager[None]:
+    def claim(self, thread_id: str) -> AbstractContextManager[None]:
         validate_thread_id(thread_id)
-        return self._lock(thread_id)
+        return self._lock_thread_file(thread_id)
 
     @contextmanager
-    def _lock(self, thread_id: str) -> Iterator[None]:
+    def _lock_thread_file(self, thread_id: str) -> Iterator[None]:
+        """Lock the lock file of a thread for the ``with`` block."""
         # Next to the real file, so that a path with a symbolic link has the same locks.
         directory = Path(f"{os.path.realpath(self.path)}-locks")
         try:
-            _reject_directory(self.path)
-            make_directory(directory)
+            _check_not_directory(self.path)
+            make_durable_directory(directory)
         except OSError as exc:
             raise CheckpointError(
                 f"thread {thread_id!r} cannot be locked: {exc}", thread_id=thread_id
             ) from exc
-        with lock_file(directory / f"{make_file_name(thread_id)}.lock", thread_id):
+        with lock_file(directory / f"{make_thread_file_name(thread_id)}.lock", thread_id):
             yield
 
     def close(self) -> None:
@@ -185,14 +192,15 @@ class SQLiteCheckpointer(BaseCheckpointer):
     # The cache of the states that were last saved or loaded.
 
     def _get_cached_state(self, thread_id: str, row: _CheckpointRow | None) -> AgentState:
-        """The state in the database, or an empty one if the cache does not have its revision."""
+        """Return the state in the database if it is cached, or else an empty state."""
         cached = self._cached_states.get(thread_id)
         if cached is None or row is None or cached.revision != row.revision:
             return AgentState()
         return cached.state
 
     def _cache_state(self, thread_id: str, revision: bytes, state: AgentState) -> None:
-        # Without a lock, for a forked child could wait for it for ever. None is needed: a cached
+        """Cache the state that was last saved or loaded, and drop the oldest ones."""
+        # Without a lock, because a forked child could wait for it forever. None is needed: a cached
         # state is used only if its revision is that of the database.
         self._cached_states.pop(thread_id, None)
         self._cached_states[thread_id] = _CachedState(revision, state)
@@ -202,12 +210,15 @@ class SQLiteCheckpointer(BaseCheckpointer):
     # The database.
 
     @contextmanager
-    def _connection(
+    def _open_transaction(
         self, action: str, thread_id: str | None = None, *, write: bool = False
     ) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction; an error of SQLite is raised as a CheckpointError."""
+        """Open a transaction for the ``with`` block; raise errors of SQLite as a CheckpointError.
+
+        :param action: completes the error message, such as "saved".
+        """
         try:
-            with self._pool.acquire(write=write) as db:
+            with self._pool.open_transaction(write=write) as db:
                 yield db
         except (sqlite3.Error, OSError) as exc:
             subject = "the threads" if thread_id is None else f"thread {thread_id!r}"
@@ -230,18 +241,20 @@ class SQLiteCheckpointer(BaseCheckpointer):
 
 
 def _open_database(path: Path, timeout: float) -> sqlite3.Connection:
-    _reject_directory(path)
-    make_directory(path.parent)
-    return connect_and_migrate(str(path), timeout)
+    """Open a connection to the database; create its directory and its tables."""
+    _check_not_directory(path)
+    make_durable_directory(path.parent)
+    return connect_and_migrate_schema(str(path), timeout)
 
 
-def _reject_directory(path: Path) -> None:
+def _check_not_directory(path: Path) -> None:
+    """Raise an ``IsADirectoryError`` if the path is a directory."""
     if path.is_dir():  # SQLite would report a failure of the disk
         raise IsADirectoryError(EISDIR, "it is a directory; give the path of a file", str(path))
 
 
 def _encode_thread_id(thread_id: str) -> str | bytes:
-    """The thread's id as SQLite can store it: text, or bytes if it has half a surrogate pair."""
+    """Encode a thread's id as SQLite can store it: text, or bytes if it is not valid Unicode."""
     encoded = thread_id.encode("utf-8", "surrogatepass")
     try:
         encoded.decode()
@@ -250,7 +263,8 @@ def _encode_thread_id(thread_id: str) -> str | bytes:
     return thread_id
 
 
-def _select_checkpoint(db: sqlite3.Connection, key: str | bytes) -> _CheckpointRow | None:
+def _find_checkpoint_row(db: sqlite3.Connection, key: str | bytes) -> _CheckpointRow | None:
+    """Return the row of a thread, or None."""
     row = db.execute(
         "SELECT id, revision, state, messages, executions, seal FROM checkpoints "
         "WHERE thread_id = ?",
@@ -259,7 +273,8 @@ def _select_checkpoint(db: sqlite3.Connection, key: str | bytes) -> _CheckpointR
     return row and _CheckpointRow(*row)
 
 
-def _insert_checkpoint(db: sqlite3.Connection, key: str | bytes) -> int:
+def _insert_empty_checkpoint(db: sqlite3.Connection, key: str | bytes) -> int:
+    """Insert a row for a thread and return its id; its content is written later."""
     cursor = db.execute(
         "INSERT INTO checkpoints (thread_id, revision, state, messages, executions, seal) "
         "VALUES (?, x'', '', 0, 0, x'')",
@@ -269,14 +284,14 @@ def _insert_checkpoint(db: sqlite3.Connection, key: str | bytes) -> int:
     return cursor.lastrowid
 
 
-def _write_items(
+def _write_changed_items(
     db: sqlite3.Connection,
     checkpoint: int,
     item_type: int,
     items: Sequence[Message] | Sequence[ToolExecution],
     cached: Sequence[Message] | Sequence[ToolExecution],
 ) -> bytes:
-    """Write the rows that differ from ``items``. Returns the digest of all items.
+    """Write the rows that differ from ``items``, and return the digest of all items.
 
     :param checkpoint: the id of the row in ``checkpoints``.
     :param item_type: ``_MESSAGES`` or ``_EXECUTIONS``.
@@ -285,10 +300,10 @@ def _write_items(
     from locus.core.state_json import encode_item
 
     sequence = (checkpoint, item_type)
-    unchanged = len(cached) if count_identical_prefix(cached, items) == len(cached) else 0
+    unchanged = len(cached) if count_identical_leading_items(cached, items) == len(cached) else 0
     previous_digest = _select_item_digest(db, sequence, unchanged - 1)
     bodies = [encode_item(item) for item in items[unchanged:]]
-    digests = compute_digests(bodies, previous_digest)
+    digests = compute_chained_digests(bodies, previous_digest)
     if unchanged == 0:
         stored_digests = db.execute(
             "SELECT seal FROM checkpoint_items WHERE checkpoint = ? AND kind = ? ORDER BY position",
@@ -317,6 +332,10 @@ def _write_items(
 
 
 def _select_item_digest(db: sqlite3.Connection, sequence: tuple[int, int], position: int) -> bytes:
+    """Return the stored digest of the items up to a position.
+
+    :param sequence: the id of the checkpoint, and the type of the items.
+    """
     row = db.execute(
         "SELECT seal FROM checkpoint_items WHERE checkpoint = ? AND kind = ? AND position = ?",
         (*sequence, position),
@@ -325,6 +344,7 @@ def _select_item_digest(db: sqlite3.Connection, sequence: tuple[int, int], posit
 
 
 def _select_item_bodies(db: sqlite3.Connection, checkpoint: int, item_type: int) -> list[bytes]:
+    """Return the JSON of the items of a checkpoint, in order."""
     rows = db.execute(
         "SELECT body FROM checkpoint_items WHERE checkpoint = ? AND kind = ? ORDER BY position",
         (checkpoint, item_type),
@@ -332,14 +352,15 @@ def _select_item_bodies(db: sqlite3.Connection, checkpoint: int, item_type: int)
     return [body for (body,) in rows]
 
 
-def _compute_digest(bodies: Sequence[bytes]) -> bytes:
-    return compute_digests(bodies)[-1] if bodies else EMPTY_DIGEST
+def _compute_items_digest(bodies: Sequence[bytes]) -> bytes:
+    """Compute the digest of a sequence of items."""
+    return compute_chained_digests(bodies)[-1] if bodies else EMPTY_DIGEST
 
 
 def _compute_checkpoint_digest(
     key: str | bytes, state_json: bytes, messages: int, executions: int, item_digests: bytes
 ) -> bytes:
-    """The digest of a complete checkpoint.
+    """Compute the digest of a complete checkpoint.
 
     :param messages: the number of messages.
     :param executions: the number of executions.

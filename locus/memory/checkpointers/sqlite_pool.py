@@ -60,13 +60,15 @@ class ConnectionPool:
         self._idle: list[tuple[_FileIdentity, sqlite3.Connection]] = []
         self._close_count = 0  # a connection acquired before the last close() is not reused
         self._write_lock = threading.Lock()
-        weakref.finalize(self, _close_all, self._idle)
+        weakref.finalize(self, _close_connections, self._idle)
         with _condition:
             _pools.add(self)
 
     @contextmanager
-    def acquire(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction, for one user. After an error it is closed, not reused.
+    def open_transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in a transaction for the ``with`` block, and commit at its end.
+
+        After an error the transaction is rolled back, and the connection is not reused.
 
         :param write: wait for other writers. The writers of this process wait for a lock of Python,
             which is fairer and faster than SQLite's own lock.
@@ -91,10 +93,13 @@ class ConnectionPool:
             if not reusable:
                 connection.close()
 
-    def _begin_transaction(self, begin: str) -> tuple[_FileIdentity, sqlite3.Connection]:
-        """A connection in a transaction, to the file that exists now, with the current schema."""
+    def _begin_transaction(self, begin_statement: str) -> tuple[_FileIdentity, sqlite3.Connection]:
+        """Begin a transaction on a connection to the file that exists now, with the current schema.
+
+        Returns the file's identity and the connection.
+        """
         while True:
-            current_identity = _identify_file(self._path)
+            current_identity = _get_file_identity(self._path)
             with _condition:
                 identity, connection = self._idle.pop() if self._idle else (None, None)
             if connection is not None and (identity is None or identity != current_identity):
@@ -103,9 +108,9 @@ class ConnectionPool:
             if connection is None:
                 connection = self._open_connection()
                 reusable = not isinstance(connection, ImmutableConnection)
-                identity = _identify_file(self._path) if reusable else None
+                identity = _get_file_identity(self._path) if reusable else None
             try:
-                connection.execute(begin)
+                connection.execute(begin_statement)
                 if self._is_schema_current(connection):
                     return identity, connection
             except BaseException:
@@ -117,22 +122,25 @@ class ConnectionPool:
         """Close the idle connections now, and the others when they are returned."""
         with _block_forks():
             with _condition:
-                idle = self._take_idle()
-            _close_all(idle)
+                idle = self._take_idle_connections()
+            _close_connections(idle)
 
-    def _take_idle(self) -> list[tuple[_FileIdentity, sqlite3.Connection]]:
+    def _take_idle_connections(self) -> list[tuple[_FileIdentity, sqlite3.Connection]]:
+        """Remove the idle connections from the pool and return them, not closed yet."""
         self._close_count += 1
         idle = self._idle[:]
         self._idle.clear()
         return idle
 
 
-def _close_all(connections: list[tuple[_FileIdentity, sqlite3.Connection]]) -> None:
+def _close_connections(connections: list[tuple[_FileIdentity, sqlite3.Connection]]) -> None:
+    """Close the connections and empty the list."""
     while connections:
         connections.pop()[1].close()
 
 
-def _identify_file(path: str | os.PathLike[str]) -> _FileIdentity:
+def _get_file_identity(path: str | os.PathLike[str]) -> _FileIdentity:
+    """Return the identity of the file that exists now; None if there is none."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -142,10 +150,10 @@ def _identify_file(path: str | os.PathLike[str]) -> _FileIdentity:
 
 @contextmanager
 def _block_forks() -> Iterator[None]:
-    """A fork waits until the end of this ``with`` block."""
+    """Make forks wait until the end of this ``with`` block."""
     global _active_users
     with _condition:
-        while _forking:  # otherwise the fork might wait for ever
+        while _forking:  # otherwise the fork might wait forever
             _condition.wait()
         _active_users += 1
     try:
@@ -156,7 +164,8 @@ def _block_forks() -> Iterator[None]:
             _condition.notify_all()
 
 
-def _before_fork() -> None:
+def _close_connections_before_fork() -> None:
+    """Wait until no connection is in use, and close the idle ones."""
     global _forking
     _condition.acquire()
     while _forking:  # in another thread
@@ -165,10 +174,11 @@ def _before_fork() -> None:
     while _active_users:
         _condition.wait()
     for pool in list(_pools):
-        _close_all(pool._take_idle())
+        _close_connections(pool._take_idle_connections())
 
 
-def _after_fork() -> None:
+def _unblock_users_after_fork() -> None:
+    """Let users of connections continue after a fork."""
     global _forking
     _forking = False
     _condition.notify_all()
@@ -177,5 +187,7 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_close_connections_before_fork,
+        after_in_parent=_unblock_users_after_fork,
+        after_in_child=_unblock_users_after_fork,
     )

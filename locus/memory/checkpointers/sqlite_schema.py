@@ -12,7 +12,7 @@ from typing import Final
 
 from locus.memory.checkpointers.sqlite_pool import ImmutableConnection
 from locus.memory.errors import CheckpointError, CheckpointVersionError
-from locus.memory.sqlite_open import open_with_readonly_fallback
+from locus.memory.sqlite_readonly_fallback import open_database_with_readonly_fallback
 
 # Item n - 1 migrates version n - 1 to version n. Append new items; never change an existing one.
 MIGRATIONS: Final[list[tuple[str, ...]]] = [
@@ -44,7 +44,7 @@ MIGRATIONS: Final[list[tuple[str, ...]]] = [
 ]
 
 
-def connect_and_migrate(path: str, timeout: float) -> sqlite3.Connection:
+def connect_and_migrate_schema(path: str, timeout: float) -> sqlite3.Connection:
     """Connect to the database at ``path``, and create its tables or migrate them.
 
     The connection is read-only if the process may not write the file.
@@ -54,18 +54,23 @@ def connect_and_migrate(path: str, timeout: float) -> sqlite3.Connection:
 
     def open_connection(address: str, immutable: bool) -> sqlite3.Connection:
         if address == path:
-            return _connect_writable(path, timeout)
+            return _open_writable_and_migrate(path, timeout)
         factory = ImmutableConnection if immutable else sqlite3.Connection
-        return _connect_readonly(address, path, timeout, factory)
+        return _open_uri_and_migrate(address, path, timeout, factory)
 
-    return open_with_readonly_fallback(path, open_connection)
+    return open_database_with_readonly_fallback(path, open_connection)
 
 
-def _connect_readonly(
-    address: str, path: str, timeout: float, factory: type[sqlite3.Connection]
+def _open_uri_and_migrate(
+    uri: str, path: str, timeout: float, factory: type[sqlite3.Connection]
 ) -> sqlite3.Connection:
+    """Open a connection to a URI, and migrate the tables if they are older.
+
+    :param uri: makes the connection read-only.
+    :param factory: the class of the connection.
+    """
     connection = sqlite3.connect(
-        address,
+        uri,
         timeout=timeout,
         isolation_level=None,
         check_same_thread=False,
@@ -81,13 +86,14 @@ def _connect_readonly(
     return connection
 
 
-def _connect_writable(path: str, timeout: float) -> sqlite3.Connection:
+def _open_writable_and_migrate(path: str, timeout: float) -> sqlite3.Connection:
+    """Open a connection that may write, and create the tables or migrate them."""
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False
     )
     try:
         connection.text_factory = bytes
-        _switch_to_wal(connection, timeout)
+        _switch_to_write_ahead_log(connection, timeout)
         # A commit returns when the log is on the disk: a checkpoint survives a power failure.
         connection.execute("PRAGMA synchronous = FULL")
         migrate_schema(connection, path)
@@ -97,7 +103,7 @@ def _connect_writable(path: str, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
+def _switch_to_write_ahead_log(connection: sqlite3.Connection, timeout: float) -> None:
     """Switch to write-ahead logging: readers and one writer do not wait for each other."""
     deadline = time.monotonic() + timeout
     while True:
@@ -113,19 +119,19 @@ def _switch_to_wal(connection: sqlite3.Connection, timeout: float) -> None:
 
 def is_schema_current(connection: sqlite3.Connection) -> bool:
     """Whether the tables are those of this version of Locus."""
-    return _read_version(connection) == len(MIGRATIONS)
+    return _read_schema_version(connection) == len(MIGRATIONS)
 
 
 def migrate_schema(connection: sqlite3.Connection, path: str) -> None:
     """Create the tables, or migrate older ones.
 
-    :raises CheckpointVersionError: a newer version of Locus has created them.
-    :raises CheckpointError: their version is missing.
+    :raises CheckpointVersionError: if a newer version of Locus has created them.
+    :raises CheckpointError: if their version is missing.
     """
     if is_schema_current(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
-    version = _read_version(connection)  # another process may have migrated it just now
+    version = _read_schema_version(connection)  # another process may have migrated it just now
     if version is None:
         raise CheckpointError(
             f"{path} is damaged: its table checkpoint_format does not say which version it is. "
@@ -143,8 +149,8 @@ def migrate_schema(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("COMMIT")
 
 
-def _read_version(connection: sqlite3.Connection) -> int | None:
-    """The version of the tables; 0 if there are none, None if the version is missing or invalid."""
+def _read_schema_version(connection: sqlite3.Connection) -> int | None:
+    """Read the version of the tables: 0 if there are none, None if it is missing or invalid."""
     find_table = (
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'checkpoint_format'"
     )

@@ -28,33 +28,35 @@ if sys.platform == "win32":  # pragma: no cover
 
     _LOCKED_BYTE: Final = 1 << 30  # after the bytes of the holder's process id
 
-    def _try_lock(file: int) -> bool:
-        os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
+    def _try_lock_file(descriptor: int) -> bool:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except PermissionError:
             return False
         return True
 
-    def _unlock(file: int, path: Path) -> None:
-        os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)  # Windows cannot remove an open file, so it stays
+    def _unlock_file(descriptor: int, path: Path) -> None:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        # Windows cannot remove an open file, so it stays.
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
 else:
     import fcntl
 
-    def _try_lock(file: int) -> bool:
+    def _try_lock_file(descriptor: int) -> bool:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def _unlock(file: int, path: Path) -> None:
+    def _unlock_file(descriptor: int, path: Path) -> None:
         with suppress(OSError):  # only the lock matters, not whether the file is removed
-            if _is_file_at(file, path):
+            if _is_file_at(descriptor, path):
                 path.unlink()
-        fcntl.flock(file, fcntl.LOCK_UN)  # closing does not unlock it while a child has a copy
+        # Closing does not unlock it while a child has a copy.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @attrs.frozen(eq=False)
@@ -71,7 +73,7 @@ _locks: dict[str, ThreadLock] = {}
 _registry_lock = threading.RLock()  # reentrant: the garbage collector may release a lock here
 
 
-def _release_in_child() -> None:
+def _forget_locks_in_child() -> None:
     """Forget the parent's locks in a forked child, without releasing them."""
     for lock in _locks.values():
         if lock.file >= 0:
@@ -85,21 +87,21 @@ if hasattr(os, "register_at_fork"):  # no fork while another thread is acquiring
     os.register_at_fork(
         before=_registry_lock.acquire,
         after_in_parent=_registry_lock.release,
-        after_in_child=_release_in_child,
+        after_in_child=_forget_locks_in_child,
     )
 
 
 @contextmanager
-def lock_in_process(key: str, thread_id: str) -> Iterator[None]:
+def lock_key_in_process(key: str, thread_id: str) -> Iterator[None]:
     """Lock ``key`` within this process.
 
     :param thread_id: the conversation thread, for the error message.
-    :raises ThreadBusyError: it is locked already.
+    :raises ThreadBusyError: if it is locked already.
     """
     lock = ThreadLock(-1)
     with _registry_lock:
         if key in _locks:
-            raise _make_busy_error(thread_id, os.getpid())
+            raise _make_thread_busy_error(thread_id, os.getpid())
         _locks[key] = lock
     try:
         yield
@@ -114,20 +116,20 @@ def lock_file(path: Path, thread_id: str) -> Iterator[None]:
     """Lock the file at ``path`` against all processes of this machine.
 
     :param thread_id: the conversation thread, for the error message.
-    :raises ThreadBusyError: it is locked already.
+    :raises ThreadBusyError: if it is locked already.
     """
     key = os.path.realpath(path)
     with _registry_lock:
         if key in _locks:
-            raise _make_busy_error(thread_id, os.getpid())
+            raise _make_thread_busy_error(thread_id, os.getpid())
         try:
-            file = _open_locked(path)
+            file = _try_open_and_lock_file(path)
         except OSError as exc:
             raise CheckpointError(
                 f"thread {thread_id!r} cannot be locked: {exc}", thread_id=thread_id
             ) from exc
         if file is None:
-            raise _make_busy_error(thread_id, _read_holder_pid(path))
+            raise _make_thread_busy_error(thread_id, _read_holder_pid(path))
         lock = _locks[key] = ThreadLock(file)
     try:
         yield
@@ -136,17 +138,17 @@ def lock_file(path: Path, thread_id: str) -> Iterator[None]:
             if _locks.get(key) is lock:
                 del _locks[key]
                 try:
-                    _unlock(file, path)
+                    _unlock_file(file, path)
                 finally:
                     os.close(file)
 
 
-def _open_locked(path: Path) -> int | None:
-    """Open and lock the lock file; None if another process has locked it."""
+def _try_open_and_lock_file(path: Path) -> int | None:
+    """Open and lock the lock file, and return its descriptor; None if it is locked already."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _try_lock(file):
+            if not _try_lock_file(file):
                 os.close(file)
                 return None
             if _is_file_at(file, path):
@@ -159,21 +161,23 @@ def _open_locked(path: Path) -> int | None:
         os.close(file)  # its last holder removed it before it was locked here
 
 
-def _is_file_at(file: int, path: Path) -> bool:
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that has this path now."""
     try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
 
 
 def _read_holder_pid(path: Path) -> int | None:
+    """Read the id of the process that holds a lock; None if it cannot be read."""
     try:
         return int(path.read_bytes())
     except (OSError, ValueError):  # removed, or not yet written; only the message needs it
         return None
 
 
-def _make_busy_error(thread_id: str, pid: int | None) -> ThreadBusyError:
+def _make_thread_busy_error(thread_id: str, pid: int | None) -> ThreadBusyError:
     holder = "another run"
     if pid is not None:
         holder += " in this process" if pid == os.getpid() else f", in process {pid},"

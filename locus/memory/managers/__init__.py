@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from locus.memory.managers.base import ConversationManager, Reduction, SummaryRequest
+from locus.memory.managers.base import ConversationManager, ShorteningGenerator, SummaryRequest
 from locus.memory.managers.message_groups import is_summary
 from locus.memory.managers.sliding_window import SlidingWindowManager
 from locus.memory.managers.summarizing import SummarizingManager
+from locus.memory.managers.text_truncation import TruncatingManager
 from locus.memory.managers.token_estimate import estimate_tokens
-from locus.memory.managers.truncating import TruncatingManager
 
 __all__ = [
     "ConversationManager",
-    "Reduction",
+    "ShorteningGenerator",
     "SlidingWindowManager",
     "SummarizingManager",
     "SummaryRequest",

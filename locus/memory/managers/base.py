@@ -1,10 +1,10 @@
 """``ConversationManager``, the base class of conversation managers.
 
 A manager shortens a conversation, and does no I/O. Most need only the messages:
-:meth:`ConversationManager.apply`. A manager that needs a model implements a generator,
-:meth:`ConversationManager.reduce`: it yields a :class:`SummaryRequest`, and is sent the text of the
-model's response. The agent's loop runs the generator with its own model calls; ``apply_sync`` and
-``aapply`` run it outside an agent.
+:meth:`ConversationManager.apply`. A manager that needs a model implements a
+generator, :meth:`ConversationManager.reduce`: it yields a :class:`SummaryRequest`, and is
+sent the text of the model's response. The agent's loop runs the generator with its own model calls;
+``apply_sync`` and ``aapply`` run it outside an agent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SummaryRequest:
     model: ModelProtocol | None = None
 
 
-Reduction: TypeAlias = Generator[SummaryRequest, str, tuple[Message, ...]]
+ShorteningGenerator: TypeAlias = Generator[SummaryRequest, str, tuple[Message, ...]]
 """A generator that yields requests, is sent the responses' texts, and returns the messages."""
 
 
@@ -46,29 +46,36 @@ class ConversationManager(ABC):
 
     __slots__ = ()
 
-    replaces_history: ClassVar[bool] = False
+    rewrites: ClassVar[bool] = False
     """Whether the result replaces the messages of the agent's state. False: it is sent in one model
     call, and the next call starts from the complete conversation again."""
 
     @abstractmethod
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
-        """Return the shortened conversation, without a model call."""
+        """Return the shortened conversation, without a model call.
 
-    def reduce(self, messages: Iterable[Message]) -> Reduction:
-        """Shorten the conversation, as a generator; an agent calls this."""
+        :raises ConfigurationError: if the manager needs a model for that.
+        """
+
+    def reduce(self, messages: Iterable[Message]) -> ShorteningGenerator:
+        """Shorten the conversation in a generator that yields requests to a model.
+
+        It is sent the text of each response, and returns the shortened conversation. An agent
+        calls this method.
+        """
         yield from ()
         return self.apply(messages)
 
     def apply_sync(
         self, messages: Iterable[Message], model: ModelProtocol | None = None
     ) -> tuple[Message, ...]:
-        """Return the shortened conversation; blocking.
+        """Return the shortened conversation, blocking; a model may be called for it.
 
         :param model: called if the manager needs a model and has none.
-        :raises ConfigurationError: there is no model, or it has no blocking calls.
+        :raises ConfigurationError: if there is no model, or it has no blocking calls.
         """
-        reduction = self.reduce(messages)
-        request, result = _advance(reduction, None)
+        generator = self.reduce(messages)
+        request, result = _advance_to_next_request(generator, None)
         while request is not None:
             chosen: Any = _choose_model(request, model)
             if not hasattr(chosen, "complete_sync"):
@@ -76,38 +83,45 @@ class ConversationManager(ABC):
                     f"{type(chosen).__name__} has no complete_sync: use `await aapply(...)`"
                 )
             response = chosen.complete_sync(request.messages)
-            request, result = _advance(reduction, response.content)
+            request, result = _advance_to_next_request(generator, response.content)
         return result
 
     async def aapply(
         self, messages: Iterable[Message], model: ModelProtocol | None = None
     ) -> tuple[Message, ...]:
-        """Return the shortened conversation, under asyncio or trio.
+        """Return the shortened conversation, under asyncio or trio; a model may be called for it.
 
         :param model: called if the manager needs a model and has none.
-        :raises ConfigurationError: there is no model.
+        :raises ConfigurationError: if there is no model.
         """
-        reduction = self.reduce(messages)
-        request, result = _advance(reduction, None)
+        generator = self.reduce(messages)
+        request, result = _advance_to_next_request(generator, None)
         while request is not None:
             response = await _choose_model(request, model).complete(request.messages)
-            request, result = _advance(reduction, response.content)
+            request, result = _advance_to_next_request(generator, response.content)
         return result
 
 
-def _advance(
-    reduction: Reduction, response_text: str | None
+def _advance_to_next_request(
+    generator: ShorteningGenerator, response_text: str | None
 ) -> tuple[SummaryRequest | None, tuple[Message, ...]]:
-    """Run the generator to its next request; without one, to its result."""
+    """Run the generator to its next request, or else to its result.
+
+    :param response_text: the response to the last request; None at the beginning.
+    """
     try:
-        request = next(reduction) if response_text is None else reduction.send(response_text)
+        request = next(generator) if response_text is None else generator.send(response_text)
     except StopIteration as stop:
         return None, stop.value
     return request, ()
 
 
-def _choose_model(request: SummaryRequest, model: ModelProtocol | None) -> ModelProtocol:
-    chosen = request.model if request.model is not None else model
+def _choose_model(request: SummaryRequest, default_model: ModelProtocol | None) -> ModelProtocol:
+    """Return the model of the request, or else the default one.
+
+    :raises ConfigurationError: if there is neither.
+    """
+    chosen = request.model if request.model is not None else default_model
     if chosen is None:
-        raise ConfigurationError("there is no model to ask: pass model= here, or to the manager")
+        raise ConfigurationError("there is no model to call: pass model= here, or to the manager")
     return chosen

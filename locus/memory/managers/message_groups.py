@@ -22,9 +22,9 @@ MessageGroup: TypeAlias = tuple[int, ...]
 
 
 def to_message_tuple(messages: str | Message | Iterable[Message]) -> tuple[Message, ...]:
-    """The messages as a tuple; a string is a message of the user.
+    """Convert the messages to a tuple; a string becomes a message of the user.
 
-    :raises TypeError: a member is not a message.
+    :raises TypeError: if a member is not a message.
     """
     if isinstance(messages, str):
         return (Message.user(messages),)
@@ -48,7 +48,7 @@ def is_summary(message: Message) -> bool:
 
 
 def count_leading_system_messages(messages: Sequence[Message]) -> int:
-    """How many system messages the conversation begins with."""
+    """Count the system messages that the conversation begins with."""
     for position, message in enumerate(messages):
         if message.role is not Role.SYSTEM:
             return position
@@ -56,11 +56,12 @@ def count_leading_system_messages(messages: Sequence[Message]) -> int:
 
 
 def iter_message_groups(messages: Sequence[Message], start: int) -> Iterator[MessageGroup]:
-    """The groups of the messages from index ``start`` on, the newest first.
+    """Iterate over the groups of the messages from index ``start`` on, the newest first.
 
     A result belongs to the nearest message before it that has a tool call with its id.
 
-    :raises ConfigurationError: there is a result without a call before it; names its index.
+    :raises ConfigurationError: if there is a result without a call before it; the message names
+        its index.
     """
     results: dict[str | None, list[int]] = {}
     for position in range(len(messages) - 1, start - 1, -1):
@@ -82,7 +83,7 @@ def iter_message_groups(messages: Sequence[Message], start: int) -> Iterator[Mes
 
 
 def find_required_groups(messages: Sequence[Message], start: int) -> list[MessageGroup]:
-    """The groups from index ``start`` on that no manager may drop, the newest first.
+    """Find the groups from index ``start`` on that no manager may drop, the newest first.
 
     They are the last message of the user and, if the assistant's last message has tool calls, that
     group (the model may not have read the results yet) with the user's message before it. If there
@@ -115,13 +116,15 @@ def _is_user_message(message: Message) -> bool:
     return message.role is Role.USER and not is_summary(message)
 
 
-def select_newest_groups(
+def select_required_and_newest_groups(
     messages: Sequence[Message],
     start: int,
     required: Sequence[MessageGroup],
     fits: Callable[[MessageGroup], bool],
 ) -> list[MessageGroup]:
-    """The ``required`` groups, and the newest others as long as they fit; the oldest first.
+    """Select the ``required`` groups, and the newest others as long as they fit.
+
+    Returns them in the order of the conversation.
 
     :param fits: called with each of the others, the newest first, until it returns False.
     """

@@ -14,18 +14,18 @@ from locus.memory.managers.message_groups import (
     MessageGroup,
     count_leading_system_messages,
     find_required_groups,
-    select_newest_groups,
+    select_required_and_newest_groups,
     to_message_tuple,
 )
 from locus.memory.managers.token_estimate import estimate_tokens
 
 
-def validate_budget(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """An attrs validator: an integer of at least 0, or None."""
+def validate_optional_budget(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """Check that a value is an integer of at least 0, or None."""
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigurationError(f"{field.name} must be a whole number from 0; not {value!r}")
+        raise ConfigurationError(f"{field.name} must be an integer from 0; not {value!r}")
 
 
 @attrs.frozen
@@ -42,11 +42,11 @@ class SlidingWindowManager(ConversationManager):
     :param max_tokens: the maximum number of tokens, as ``counter`` counts them.
     :param counter: returns the tokens of one message. The default is an estimate:
         :func:`~locus.memory.managers.token_estimate.estimate_tokens`.
-    :raises ConfigurationError: neither budget is set, or one is not an integer of at least 0.
+    :raises ConfigurationError: if neither budget is set, or one is not an integer of at least 0.
     """
 
-    max_messages: int | None = attrs.field(default=None, validator=validate_budget)
-    max_tokens: int | None = attrs.field(default=None, validator=validate_budget)
+    max_messages: int | None = attrs.field(default=None, validator=validate_optional_budget)
+    max_tokens: int | None = attrs.field(default=None, validator=validate_optional_budget)
     counter: Callable[[Message], int] = attrs.field(
         default=estimate_tokens, validator=attrs.validators.is_callable()
     )
@@ -63,10 +63,12 @@ class SlidingWindowManager(ConversationManager):
         start = count_leading_system_messages(conversation)
         required = find_required_groups(conversation, start)
         budget = _Budget(self, conversation)
-        budget.spend(range(start))
+        budget.subtract_messages(range(start))
         for group in required:
-            budget.spend(group)
-        selected = select_newest_groups(conversation, start, required, budget.fits)
+            budget.subtract_messages(group)
+        selected = select_required_and_newest_groups(
+            conversation, start, required, budget.subtract_group_and_check
+        )
         if sum(map(len, selected)) == len(conversation) - start:
             return conversation
         groups = _drop_before_first_user_message(conversation, selected, required)
@@ -85,7 +87,7 @@ class _Budget:
         self._counter = manager.counter
         self._conversation = conversation
 
-    def spend(self, positions: Sequence[int]) -> None:
+    def subtract_messages(self, positions: Sequence[int]) -> None:
         """Subtract the messages at these positions."""
         if self._messages is not None:
             self._messages -= len(positions)
@@ -94,9 +96,9 @@ class _Budget:
                 self._counter(self._conversation[position]) for position in positions
             )
 
-    def fits(self, group: MessageGroup) -> bool:
-        """Subtract a group, and tell whether the budget was sufficient."""
-        self.spend(group)
+    def subtract_group_and_check(self, group: MessageGroup) -> bool:
+        """Subtract a group, and return whether the budget was sufficient."""
+        self.subtract_messages(group)
         return (
             min(
                 0 if self._messages is None else self._messages,

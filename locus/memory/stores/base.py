@@ -22,8 +22,8 @@ from locus.memory.stores.validation import (
     Namespace,
     encode_json,
     escape_line_breaks,
+    normalize_namespace,
     validate_name,
-    validate_namespace,
 )
 
 __all__ = ["MemoryItem", "MemoryStore", "Namespace"]
@@ -59,27 +59,26 @@ class MemoryStore(Closeable):
     def put(self, namespace: Namespace, key: str, value: Any) -> None:
         """Store a JSON value; it replaces the key's previous one. Durable when the method returns.
 
-        :raises TypeError: a part of the value is not JSON; names it. Nothing is stored.
-        :raises ConfigurationError: (a ``ValueError``) it contains NaN, an infinity, half a
+        :raises TypeError: if a part of the value is not JSON; the message names it. Nothing is
+            stored.
+        :raises ConfigurationError: (a ``ValueError``) if it contains NaN, an infinity, half a
             surrogate pair, or itself.
         """
 
     @abstractmethod
-    def get_item(self, namespace: Namespace, key: str) -> MemoryItem | None:
-        """The fact with its times, or None if there is none."""
+    def item(self, namespace: Namespace, key: str) -> MemoryItem | None:
+        """Return the fact with its times, or None if there is none."""
 
     @abstractmethod
     def delete(self, namespace: Namespace, key: str) -> bool:
-        """Delete a fact. Returns whether there was one."""
+        """Delete a fact, and return whether there was one."""
 
     @abstractmethod
-    def list_namespaces(self) -> tuple[tuple[str, ...], ...]:
-        """All namespaces that have facts, sorted."""
+    def namespaces(self) -> tuple[tuple[str, ...], ...]:
+        """Return all namespaces that have facts, sorted."""
 
     @abstractmethod
-    def iter_items(
-        self, namespace: Namespace, *, latest_first: bool = False
-    ) -> Iterator[MemoryItem]:
+    def items(self, namespace: Namespace, *, latest_first: bool = False) -> Iterator[MemoryItem]:
         """Iterate over the facts that a namespace has at the time of the call.
 
         :param latest_first: begin with the fact that was stored last. By default the order is that
@@ -90,18 +89,18 @@ class MemoryStore(Closeable):
         """Release resources; the store may be used again. The base class has none to release."""
 
     def get(self, namespace: Namespace, key: str, default: Any = None) -> Any:
-        """A copy of the value of a key, or ``default``. Changing it changes nothing stored."""
-        item = self.get_item(namespace, key)
+        """Return a copy of the value of a key, or ``default``."""
+        item = self.item(namespace, key)
         return default if item is None else item.value
 
     def list(self, namespace: Namespace) -> tuple[MemoryItem, ...]:
-        """All facts of a namespace, in the order in which the keys were first stored."""
-        return tuple(self.iter_items(namespace))
+        """Return all facts of a namespace, in the order in which the keys were first stored."""
+        return tuple(self.items(namespace))
 
     def search(
         self, namespace: Namespace, query: str | None = None, *, limit: int = 10
     ) -> tuple[MemoryItem, ...]:
-        """The facts that contain every word of ``query``, the one that was stored last first.
+        """Return the facts that contain every word of ``query``, the latest first.
 
         :param query: words, separated by spaces. Each may be anywhere in the key, or in the text
             or JSON of the value; the comparison ignores case. None or no words: every fact.
@@ -113,13 +112,13 @@ class MemoryStore(Closeable):
         words = (query or "").casefold().split()
         matches = (
             item
-            for item in self.iter_items(namespace, latest_first=True)
-            if not words or _contains_words(item, words)
+            for item in self.items(namespace, latest_first=True)
+            if not words or _has_all_words(item, words)
         )
         return tuple(islice(matches, limit))
 
     def render(self, namespace: Namespace, limit: int = 100) -> str:
-        """The facts as a block of text for a system prompt; empty if there are none.
+        """Format the facts as a block of text for a system prompt; empty if there are none.
 
         One line for each fact, as JSON, in the order in which the keys were first stored. The text
         is the same each time while the facts are, so prompt caches work. No key or value can break
@@ -131,9 +130,9 @@ class MemoryStore(Closeable):
         _validate_limit(limit)
         facts = self.list(namespace)
         shown = frozenset(
-            item.key for item in islice(self.iter_items(namespace, latest_first=True), limit)
+            item.key for item in islice(self.items(namespace, latest_first=True), limit)
         )
-        lines = [_render_fact(item) for item in facts if item.key in shown]
+        lines = [_format_fact_line(item) for item in facts if item.key in shown]
         if not lines:
             return ""
         omitted = len(facts) - len(lines)
@@ -144,20 +143,22 @@ class MemoryStore(Closeable):
 
 def _validate_limit(limit: int) -> None:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ConfigurationError(f"limit must be a whole number from 1; not {limit!r}")
+        raise ConfigurationError(f"limit must be an integer from 1; not {limit!r}")
 
 
-def _render_fact(item: MemoryItem) -> str:
+def _format_fact_line(item: MemoryItem) -> str:
+    """Format a fact as one line of text."""
     key, value = encode_json(item.key), encode_json(item.value)
     return f"- {escape_line_breaks(key)}: {escape_line_breaks(value)}"
 
 
-def _contains_words(item: MemoryItem, words: list[str]) -> bool:
+def _has_all_words(item: MemoryItem, words: list[str]) -> bool:
+    """Whether the key or the value of a fact contains each of the words, in any case."""
     value = item.value if isinstance(item.value, str) else encode_json(item.value)
     key, text = item.key.casefold(), value.casefold()
     return all(word in key or word in text for word in words)
 
 
-def validate_namespace_and_key(namespace: Namespace, key: str) -> tuple[tuple[str, ...], str]:
+def normalize_namespace_and_key(namespace: Namespace, key: str) -> tuple[tuple[str, ...], str]:
     """Check a namespace and a key, and return them, the namespace as a tuple."""
-    return validate_namespace(namespace), validate_name(key)
+    return normalize_namespace(namespace), validate_name(key)

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, validate_namespace_and_key
-from locus.memory.stores.validation import decode_json, encode_json, validate_namespace
+from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, normalize_namespace_and_key
+from locus.memory.stores.validation import decode_json, encode_json, normalize_namespace
 
 
 @attrs.frozen
@@ -33,7 +33,7 @@ class InMemoryStore(MemoryStore):
 
     def put(self, namespace: Namespace, key: str, value: Any) -> None:
         """Store a JSON value; it replaces the key's previous one."""
-        path, key = validate_namespace_and_key(namespace, key)
+        path, key = normalize_namespace_and_key(namespace, key)
         value_json = encode_json(value)
         now = datetime.now(UTC)
         with self._lock:
@@ -42,16 +42,16 @@ class InMemoryStore(MemoryStore):
             created = facts[key].created if key in facts else now
             facts[key] = _Fact(value_json, created, now, self._put_count)
 
-    def get_item(self, namespace: Namespace, key: str) -> MemoryItem | None:
-        """The fact with its times, or None if there is none."""
-        path, key = validate_namespace_and_key(namespace, key)
+    def item(self, namespace: Namespace, key: str) -> MemoryItem | None:
+        """Return the fact with its times, or None if there is none."""
+        path, key = normalize_namespace_and_key(namespace, key)
         with self._lock:
             fact = self._facts.get(path, {}).get(key)
-        return None if fact is None else _make_item(path, key, fact)
+        return None if fact is None else _make_memory_item(path, key, fact)
 
     def delete(self, namespace: Namespace, key: str) -> bool:
-        """Delete a fact. Returns whether there was one."""
-        path, key = validate_namespace_and_key(namespace, key)
+        """Delete a fact, and return whether there was one."""
+        path, key = normalize_namespace_and_key(namespace, key)
         with self._lock:
             facts = self._facts.get(path, {})
             existed = facts.pop(key, None) is not None
@@ -59,24 +59,22 @@ class InMemoryStore(MemoryStore):
                 del self._facts[path]
         return existed
 
-    def list_namespaces(self) -> tuple[tuple[str, ...], ...]:
-        """All namespaces that have facts, sorted."""
+    def namespaces(self) -> tuple[tuple[str, ...], ...]:
+        """Return all namespaces that have facts, sorted."""
         with self._lock:
             return tuple(sorted(self._facts))
 
-    def iter_items(
-        self, namespace: Namespace, *, latest_first: bool = False
-    ) -> Iterator[MemoryItem]:
+    def items(self, namespace: Namespace, *, latest_first: bool = False) -> Iterator[MemoryItem]:
         """Iterate over the facts that a namespace has at the time of the call."""
-        path = validate_namespace(namespace)
+        path = normalize_namespace(namespace)
         with self._lock:
             facts = [*self._facts.get(path, {}).items()]
         if latest_first:
             facts.sort(key=lambda entry: -entry[1].put_number)
-        return (_make_item(path, key, fact) for key, fact in facts)
+        return (_make_memory_item(path, key, fact) for key, fact in facts)
 
     def __repr__(self) -> str:
-        return f"<InMemoryStore of {len(self.list_namespaces())} namespaces>"
+        return f"<InMemoryStore of {len(self.namespaces())} namespaces>"
 
     def __getstate__(self) -> tuple[Any, ...]:
         with self._lock:
@@ -87,5 +85,5 @@ class InMemoryStore(MemoryStore):
         self._lock = threading.Lock()
 
 
-def _make_item(path: tuple[str, ...], key: str, fact: _Fact) -> MemoryItem:
+def _make_memory_item(path: tuple[str, ...], key: str, fact: _Fact) -> MemoryItem:
     return MemoryItem(path, key, decode_json(fact.value_json), fact.created, fact.updated)

@@ -22,9 +22,9 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.memory.errors import MemoryStoreError
-from locus.memory.sqlite_open import open_with_readonly_fallback
-from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, validate_namespace_and_key
-from locus.memory.stores.validation import decode_json, encode_json, validate_namespace
+from locus.memory.sqlite_readonly_fallback import open_database_with_readonly_fallback
+from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, normalize_namespace_and_key
+from locus.memory.stores.validation import decode_json, encode_json, normalize_namespace
 
 BUSY_SECONDS: Final = 30.0
 """How long a call waits for another writer."""
@@ -54,7 +54,8 @@ DO UPDATE SET value = excluded.value, updated = excluded.updated, turn = exclude
 _COLUMNS: Final = "SELECT key, value, created, updated FROM memory_v1 WHERE namespace = ?"
 
 
-def _validate_path(value: str | os.PathLike[str]) -> Path:
+def _to_absolute_path(value: str | os.PathLike[str]) -> Path:
+    """Check the path of the file, and convert it to an absolute one."""
     text = os.fspath(value)
     if not isinstance(text, str) or not text or text == ":memory:":
         raise ConfigurationError(
@@ -74,16 +75,16 @@ class SQLiteStore(MemoryStore):
     with a common one, before and after a fork. The file may have other tables.
 
     :param path: the file. Its directory has to exist.
-    :raises ConfigurationError: at the first use: the file cannot be opened, or is not a database.
-    :raises MemoryStoreError: at any use: the file is damaged or locked by others, or the disk
+    :raises ConfigurationError: at the first use, if the file cannot be opened or is not a database.
+    :raises MemoryStoreError: at any use, if the file is damaged or locked by others, or the disk
         reports an error.
     """
 
-    path: Path = attrs.field(converter=_validate_path)
+    path: Path = attrs.field(converter=_to_absolute_path)
 
     def put(self, namespace: Namespace, key: str, value: Any) -> None:
         """Store a JSON value; it replaces the key's previous one. On disk when it returns."""
-        path, key = validate_namespace_and_key(namespace, key)
+        path, key = normalize_namespace_and_key(namespace, key)
         fact = {
             "namespace": _encode_namespace(path),
             "key": key,
@@ -93,44 +94,44 @@ class SQLiteStore(MemoryStore):
         with self._open_connection() as connection:
             connection.execute(_PUT, fact)
 
-    def get_item(self, namespace: Namespace, key: str) -> MemoryItem | None:
-        """The fact with its times, or None if there is none."""
-        path, key = validate_namespace_and_key(namespace, key)
+    def item(self, namespace: Namespace, key: str) -> MemoryItem | None:
+        """Return the fact with its times, or None if there is none."""
+        path, key = normalize_namespace_and_key(namespace, key)
         with self._open_connection() as connection:
             row = connection.execute(
                 f"{_COLUMNS} AND key = ?", (_encode_namespace(path), key)
             ).fetchone()
-        return None if row is None else self._make_item(path, row)
+        return None if row is None else self._make_memory_item(path, row)
 
     def delete(self, namespace: Namespace, key: str) -> bool:
-        """Delete a fact. Returns whether there was one."""
-        path, key = validate_namespace_and_key(namespace, key)
+        """Delete a fact, and return whether there was one."""
+        path, key = normalize_namespace_and_key(namespace, key)
         statement = "DELETE FROM memory_v1 WHERE namespace = ? AND key = ?"
         with self._open_connection() as connection:
             return connection.execute(statement, (_encode_namespace(path), key)).rowcount > 0
 
-    def list_namespaces(self) -> tuple[tuple[str, ...], ...]:
-        """All namespaces that have facts, sorted."""
+    def namespaces(self) -> tuple[tuple[str, ...], ...]:
+        """Return all namespaces that have facts, sorted."""
         with self._open_connection() as connection:
             rows = connection.execute("SELECT DISTINCT namespace FROM memory_v1").fetchall()
         try:
-            return tuple(sorted(validate_namespace(tuple(json.loads(name))) for (name,) in rows))
+            return tuple(sorted(normalize_namespace(tuple(json.loads(name))) for (name,) in rows))
         except (ValueError, TypeError) as exc:
             raise self._make_damaged_error("a namespace", exc) from exc
 
-    def iter_items(
-        self, namespace: Namespace, *, latest_first: bool = False
-    ) -> Iterator[MemoryItem]:
+    def items(self, namespace: Namespace, *, latest_first: bool = False) -> Iterator[MemoryItem]:
         """Iterate over the facts that a namespace has at the time of the call."""
-        path = validate_namespace(namespace)
+        path = normalize_namespace(namespace)
         order = "turn DESC" if latest_first else "id"
         with self._open_connection() as connection:
             rows = connection.execute(
                 f"{_COLUMNS} ORDER BY {order}", (_encode_namespace(path),)
             ).fetchall()
-        return (self._make_item(path, row) for row in rows)
+        return (self._make_memory_item(path, row) for row in rows)
 
-    def _make_item(self, path: tuple[str, ...], row: tuple[str, str, float, float]) -> MemoryItem:
+    def _make_memory_item(
+        self, path: tuple[str, ...], row: tuple[str, str, float, float]
+    ) -> MemoryItem:
         key, value, created, updated = row
         try:
             return MemoryItem(
@@ -151,8 +152,9 @@ class SQLiteStore(MemoryStore):
 
     @contextmanager
     def _open_connection(self) -> Iterator[sqlite3.Connection]:
+        """Open a connection for the ``with`` block; convert errors to ``MemoryStoreError``."""
         try:
-            connection = self._connect()
+            connection = self._connect_with_readonly_fallback()
             try:
                 yield connection
             finally:
@@ -160,16 +162,17 @@ class SQLiteStore(MemoryStore):
         except sqlite3.Error as exc:
             raise MemoryStoreError(f"{str(self.path)!r} cannot be used: {exc}") from exc
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect_with_readonly_fallback(self) -> sqlite3.Connection:
         """Connect, and create the table. Each statement is a transaction of its own.
 
         The connection is read-only if the process may not write the file.
         """
-        return open_with_readonly_fallback(
-            str(self.path), lambda address, _: self._connect_to(address)
+        return open_database_with_readonly_fallback(
+            str(self.path), lambda address, _: self._connect_to_address(address)
         )
 
-    def _connect_to(self, address: str) -> sqlite3.Connection:
+    def _connect_to_address(self, address: str) -> sqlite3.Connection:
+        """Connect to a path or a URI, and create the table."""
         uri = address.startswith("file:")  # a path is absolute, so it never begins like this
         try:
             connection = sqlite3.connect(
@@ -181,16 +184,18 @@ class SQLiteStore(MemoryStore):
                 "be written?"
             ) from exc
         try:
-            _create_table(connection)
+            _create_missing_table(connection)
         except BaseException as exc:
             connection.close()
             if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-                raise ConfigurationError(f"{str(self.path)!r} is no SQLite file: {exc}") from exc
+                raise ConfigurationError(
+                    f"{str(self.path)!r} is not an SQLite file: {exc}"
+                ) from exc
             raise
         return connection
 
 
-def _create_table(connection: sqlite3.Connection) -> None:
+def _create_missing_table(connection: sqlite3.Connection) -> None:
     """Create the table if there is none, and switch the file to write-ahead logging.
 
     SQLite's timeout does not apply to the change of the journal mode: if several processes create
@@ -213,5 +218,5 @@ def _create_table(connection: sqlite3.Connection) -> None:
 
 
 def _encode_namespace(path: tuple[str, ...]) -> str:
-    """The namespace as the text of its database column."""
+    """Encode a namespace as the text of its database column."""
     return json.dumps(path, ensure_ascii=False)

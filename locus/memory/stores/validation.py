@@ -17,11 +17,11 @@ Namespace: TypeAlias = str | tuple[str, ...]
 """A name, or several names that form a path. ``"ada"`` is the same as ``("ada",)``."""
 
 
-def validate_namespace(namespace: Namespace) -> tuple[str, ...]:
+def normalize_namespace(namespace: Namespace) -> tuple[str, ...]:
     """Check a namespace, and return it as a tuple.
 
-    :raises TypeError: it is neither a string nor a tuple of strings.
-    :raises ConfigurationError: it, or a name in it, is empty or not valid Unicode text.
+    :raises TypeError: if it is neither a string nor a tuple of strings.
+    :raises ConfigurationError: if it, or a name in it, is empty or not valid Unicode text.
     """
     path = (namespace,) if isinstance(namespace, str) else namespace
     if not isinstance(path, tuple):
@@ -42,21 +42,21 @@ def validate_name(value: str, description: str = "a key") -> str:
         raise TypeError(f"{description} is made of strings, not {type(value).__name__}")
     if not value:
         raise ConfigurationError(f"{description} must not be empty")
-    _validate_text(value, description)
+    _validate_unicode_text(value, description)
     return str(value)
 
 
 def encode_json(value: Any) -> str:
-    """``value`` as JSON text.
+    """Encode ``value`` as JSON text.
 
     Tuples are written as lists, and are loaded as lists.
 
-    :raises TypeError: a part of it is not JSON; names the part and its path.
-    :raises ConfigurationError: it contains a number that is not finite or has thousands of digits,
-        or half a surrogate pair; it is nested too deep, or contains itself.
+    :raises TypeError: if a part of it is not JSON; the message names the part and its path.
+    :raises ConfigurationError: if it contains a number that is not finite or has thousands of
+        digits, or half a surrogate pair; it is nested too deep, or contains itself.
     """
     try:
-        _validate_json(value, "value")
+        _validate_json_value(value, "value")
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except RecursionError:
         raise ConfigurationError("the value is nested too deep, or contains itself") from None
@@ -67,24 +67,28 @@ def encode_json(value: Any) -> str:
 
 
 def decode_json(text: str) -> Any:
-    """A new copy of the value that :func:`encode_json` wrote."""
+    """Decode a new copy of the value that :func:`encode_json` wrote."""
     return json.loads(text)
 
 
-def _validate_json(value: Any, path: str) -> None:
+def _validate_json_value(value: Any, path: str) -> None:
+    """Check that a value is JSON.
+
+    :param path: the path of the value, for the error message.
+    """
     if isinstance(value, str):
-        _validate_text(value, path)
+        _validate_unicode_text(value, path)
     elif isinstance(value, Mapping):
         if not isinstance(value, dict):
             raise TypeError(f"{path} is {type(value).__name__}; make it a dict to store it")
         for key, member in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{path} has the key {key!r}; in JSON keys are strings")
-            _validate_text(key, f"a key of {path}")
-            _validate_json(member, f"{path}[{key!r}]")
+            _validate_unicode_text(key, f"a key of {path}")
+            _validate_json_value(member, f"{path}[{key!r}]")
     elif isinstance(value, (list, tuple)):
         for index, member in enumerate(value):
-            _validate_json(member, f"{path}[{index}]")
+            _validate_json_value(member, f"{path}[{index}]")
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise ConfigurationError(f"{path} is {value!r}, which JSON cannot represent")
@@ -95,7 +99,8 @@ def _validate_json(value: Any, path: str) -> None:
         )
 
 
-def _validate_text(text: str, description: str) -> None:
+def _validate_unicode_text(text: str, description: str) -> None:
+    """Check that text has no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:

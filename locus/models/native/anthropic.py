@@ -14,14 +14,15 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.tool_schemas import ToolLike
 from locus.models.base_url import normalize_base_url
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
-from locus.transport.custom_client import SdkMethod
-from locus.transport.http_call import HttpCall, check_headers
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import check_headers
+from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.anthropic_messages.request import ThinkingConfig, normalize_thinking
 
@@ -58,7 +59,7 @@ class AnthropicConfig(ModelConfig):
         check_headers({"anthropic-version": self.api_version, **self.build_credential_headers()})
 
     def build_credential_headers(self) -> dict[str, str]:
-        """The headers that hold the credentials."""
+        """Build the headers that hold the credentials."""
         if self.api_key:
             return {"x-api-key": self.api_key}
         return {"authorization": f"Bearer {self.auth_token}"} if self.auth_token else {}
@@ -81,13 +82,13 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
         ``AnthropicBedrock`` and ``AnthropicVertex`` included. Locus never closes it.
     :param kw: the other fields of :class:`AnthropicConfig`, and ``request_builder`` and
         ``response_parser`` for a server whose format differs.
-    :raises TypeError: a keyword is unknown; the message names the nearest.
-    :raises ConfigurationError: a value is not valid.
+    :raises TypeError: if a keyword is unknown; the message suggests the most similar one.
+    :raises ConfigurationError: if a value is not valid.
     """
 
     prefix: ClassVar[str] = "anthropic"
     key_hint: ClassVar[str] = "check api_key= or ANTHROPIC_API_KEY"
-    sdk_adapter: ClassVar[SdkMethod | None] = SdkMethod(
+    sdk_adapter: ClassVar[RawResponseAdapter | None] = RawResponseAdapter(
         "anthropic", "AnthropicError", lambda client: client.messages.with_raw_response.create
     )
 
@@ -118,14 +119,16 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
             )
         builder = arguments.setdefault("request_builder", AnthropicMessagesBuilder())
         if isinstance(builder, AnthropicMessagesBuilder):
-            arguments["request_builder"] = _configure_builder(builder, arguments["config"], None)
+            arguments["request_builder"] = _make_configured_builder(
+                builder, arguments["config"], None
+            )
         arguments.setdefault("response_parser", AnthropicMessagesParser())
         self.__attrs_init__(**arguments)
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         return f"{self.config.base_url}/v1/messages"
 
-    def _provider_headers(self) -> dict[str, str]:
+    def _build_provider_headers(self) -> dict[str, str]:
         config = self.config
         credentials = config.build_credential_headers()
         if not credentials and config.base_url == DEFAULT_BASE_URL and self._custom_client is None:
@@ -138,10 +141,12 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
     def _evolve(self, **changes: Any) -> Self:
         config, builder = changes.get("config"), self.request_builder
         if config is not None and isinstance(builder, AnthropicMessagesBuilder):
-            changes.setdefault("request_builder", _configure_builder(builder, config, self.config))
+            changes.setdefault(
+                "request_builder", _make_configured_builder(builder, config, self.config)
+            )
         return super()._evolve(**changes)
 
-    def _build_call(
+    def _build_http_call(
         self,
         messages: Messages,
         tools: Sequence[ToolLike] | None,
@@ -151,9 +156,11 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
     ) -> HttpCall:
         """Build the HTTP call, with ``temperature`` or ``top_p`` but not both."""
         sampling = _choose_sampling_options(self.config, self.options, call_options)
-        return super()._build_call(messages, tools, {**call_options, **sampling}, stream=stream)
+        return super()._build_http_call(
+            messages, tools, {**call_options, **sampling}, stream=stream
+        )
 
-    def _build_call_with_options(
+    def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
         """Build the HTTP call, with a fallback that leaves out what the model does not support."""
@@ -164,25 +171,25 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
             and self._get_api_version(options) >= NO_SAMPLING_API_VERSION
         ):
             model = self._evolve(request_builder=attrs.evolve(builder, sampling=False))
-            return model._build_call_with_options(messages, tools, options)
-        http_call = super()._build_call_with_options(messages, tools, options)
+            return model._build_http_call_with_options(messages, tools, options)
+        http_call = super()._build_http_call_with_options(messages, tools, options)
 
-        def fallback(error: APIStatusError) -> HttpCall | None:
+        def make_fallback_call(error: APIStatusError) -> HttpCall | None:
             if error.status_code not in (400, 422) or not isinstance(
                 builder, AnthropicMessagesBuilder
             ):
                 return None
-            other_builder = _remove_unsupported(builder, error.body.lower())
+            other_builder = _find_fallback_builder(builder, error.body.lower())
             if other_builder is None:
                 return None
             model = self._evolve(request_builder=other_builder)
-            other_call = model._build_call_with_options(messages, tools, options)
+            other_call = model._build_http_call_with_options(messages, tools, options)
             return other_call if other_call.request.content != http_call.request.content else None
 
-        return attrs.evolve(http_call, fallback=fallback)
+        return attrs.evolve(http_call, make_fallback_call=make_fallback_call)
 
     def _get_api_version(self, options: Mapping[str, Any]) -> str:
-        """The version of the API that a call uses; an SDK client has a version of its own."""
+        """Return the version of the API that a call uses; an SDK client has one of its own."""
         for name, value in (options.get("extra_headers") or {}).items():
             if isinstance(name, str) and name.lower() == "anthropic-version":
                 return str(value)
@@ -217,12 +224,12 @@ _BUILDER_FIELDS: Final = ("prompt_cache", "thinking")
 """The fields of a config that are copied to the request builder."""
 
 
-def _configure_builder(
+def _make_configured_builder(
     builder: AnthropicMessagesBuilder,
     config: AnthropicConfig,
     previous_config: AnthropicConfig | None,
 ) -> AnthropicMessagesBuilder:
-    """Copy the fields that differ between ``config`` and ``previous_config`` to the builder.
+    """Copy the builder, with the fields that differ between the two configs.
 
     :param previous_config: the config that the builder was made for; None compares with defaults.
     """
@@ -247,7 +254,7 @@ _SAMPLING_DEFAULTS: Final = {
 def _choose_sampling_options(
     config: ModelConfig, *option_layers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """``temperature`` and ``top_p``, one of them None: newer models accept at most one.
+    """Return ``temperature`` and ``top_p``, one of them None: newer models accept only one.
 
     The one that was set last wins: by the config, then by each of ``option_layers``. A value that
     is only the config's default is not set.
@@ -276,10 +283,13 @@ _UNSUPPORTED_PHRASES: Final = (
 )
 
 
-def _remove_unsupported(
+def _find_fallback_builder(
     builder: AnthropicMessagesBuilder, error_body: str
 ) -> AnthropicMessagesBuilder | None:
-    """A builder that leaves out what an error body, in lower case, complains about; or None."""
+    """Return a builder that leaves out what the error body complains about, or None.
+
+    :param error_body: the body of the error response, in lower case.
+    """
     if ("temperature" in error_body or "top_p" in error_body) and any(
         phrase in error_body for phrase in _UNSUPPORTED_PHRASES
     ):

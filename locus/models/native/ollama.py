@@ -12,20 +12,22 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.errors import APIConnectionError, APIError, ConfigurationError, NotFoundError
 from locus.core.frozendict import EMPTY, to_frozen_dict
-from locus.core.tool_schemas import ToolLike
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
-from locus.models.native.ollama_host import parse_host
-from locus.transport.custom_client import CustomClient, SdkAdapter
-from locus.transport.http_call import HttpCall, check_headers
+from locus.models.native.ollama_host import normalize_server_url
+from locus.transport.custom_client import CustomClient
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import check_headers
+from locus.transport.sdk_senders import SdkAdapter
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
 from locus.wire.ollama_chat.request import RUNTIME_OPTIONS, merge_extra_body
 
 
 class _DefaultURL(str):
-    """The default base URL; its type tells it from the same URL passed by a caller."""
+    """The type of the default base URL, to distinguish it from an equal URL of the caller."""
 
     __slots__ = ()
 
@@ -34,13 +36,13 @@ DEFAULT_BASE_URL: Final = _DefaultURL("http://localhost:11434")
 Think: TypeAlias = bool | Literal["low", "medium", "high"]
 
 
-def _to_runtime_options(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Freeze the runtime options; reject those that have a keyword of their own."""
-    options = to_frozen_dict(value, "options")
+def _to_runtime_options(runtime_options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Freeze the runtime options. Reject those that have a keyword of their own."""
+    options = to_frozen_dict(runtime_options, "options")
     for name in options:
         if name in RUNTIME_OPTIONS:
             keyword = "stop_sequences" if name == "stop" else RUNTIME_OPTIONS[name]
-            raise ConfigurationError(f"options takes no {name!r}: say {keyword}= instead")
+            raise ConfigurationError(f"options does not accept {name!r}: use {keyword}= instead")
     return options
 
 
@@ -76,7 +78,7 @@ class OllamaConfig(ModelConfig):
     :param presence_penalty: -2 to 2; above 0, tokens that were used at all become less likely.
     """
 
-    base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=parse_host)
+    base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_server_url)
     api_key: str | None = attrs.field(default=None, repr=False)
     keep_alive: float | str | None = attrs.field(default=None, validator=_validate_keep_alive)
     options: Mapping[str, Any] = attrs.field(
@@ -91,11 +93,11 @@ class OllamaConfig(ModelConfig):
         check_headers(self.build_credential_headers())
 
     def build_credential_headers(self) -> dict[str, str]:
-        """The headers that hold the credentials."""
+        """Build the headers that hold the credentials."""
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def build_request_fields(self) -> dict[str, Any]:
-        """The members of every request body that only Ollama has."""
+        """Build the members of every request body that only Ollama has."""
         fields = {
             "keep_alive": self.keep_alive,
             "think": self.think,
@@ -110,6 +112,7 @@ class _OllamaSdkAdapter:
     retries_requests = False
 
     def wrap_client(self, sdk_client: Any) -> CustomClient:
+        """Make the sender for ``sdk_client=``."""
         from locus.models.native.ollama_sdk import wrap_sdk_client  # imports httpx
 
         return wrap_sdk_client(sdk_client)
@@ -126,8 +129,8 @@ class OllamaModel(HttpModel[OllamaConfig]):
     :param temperature: 0 (the most likely tokens) and up.
     :param kw: the other fields of :class:`OllamaConfig`; ``http_client``, ``sdk_client``,
         ``request_builder`` and ``response_parser``. ``api_key`` is by default ``OLLAMA_API_KEY``.
-    :raises TypeError: a keyword is unknown; the message names the nearest.
-    :raises ConfigurationError: a value is not valid.
+    :raises TypeError: if a keyword is unknown; the message suggests the most similar one.
+    :raises ConfigurationError: if a value is not valid.
     """
 
     prefix: ClassVar[str] = "ollama"
@@ -161,15 +164,15 @@ class OllamaModel(HttpModel[OllamaConfig]):
         arguments.setdefault("response_parser", OllamaChatParser())
         self.__attrs_init__(**arguments)
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         # An SDK client has a base URL of its own, which it does not expose.
         root = self.config.base_url if self.sdk_client is None else ""
         return f"{root}/api/chat"
 
-    def _provider_headers(self) -> dict[str, str]:
+    def _build_provider_headers(self) -> dict[str, str]:
         return self.config.build_credential_headers()
 
-    def _error_hints(self) -> Mapping[type[APIError], str]:
+    def _get_error_hints(self) -> Mapping[type[APIError], str]:
         config = self.config
         return {
             APIConnectionError: "if no server is running there, type `ollama serve`; if it is "
@@ -178,13 +181,13 @@ class OllamaModel(HttpModel[OllamaConfig]):
             f"{config.model}`; else check base_url, which is the server's root",
         }
 
-    def _build_call_with_options(
+    def _build_http_call_with_options(
         self, messages: Any, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
         request_fields = self.config.build_request_fields()
         extra_body = merge_extra_body(request_fields, options.get("extra_body"))
         options = {**options, "extra_body": extra_body}
-        return super()._build_call_with_options(messages, tools, options)
+        return super()._build_http_call_with_options(messages, tools, options)
 
     def _make_sdk_client(self) -> Any:
         try:

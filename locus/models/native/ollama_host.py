@@ -24,14 +24,15 @@ _ACCEPTED_FORMS: Final = (
 )
 
 
-def parse_host(text: str) -> str:
-    """The URL of the server, with a port and without a slash at its end; "" is this machine.
+def normalize_server_url(host_or_url: str) -> str:
+    """Return the URL of the server, with a port and without a slash at its end.
 
-    :raises ConfigurationError: it is not a host or a URL, or holds a query or credentials.
+    :param host_or_url: any form that ``OLLAMA_HOST`` may have; an empty text is this machine.
+    :raises ConfigurationError: if it is not a host or a URL, or holds a query or credentials.
     """
-    if not isinstance(text, str):
-        raise ConfigurationError(f"base_url must be a string, not {type(text).__name__}")
-    text = text.strip().strip("\"'").strip()  # shells and .env files may leave quotes there
+    if not isinstance(host_or_url, str):
+        raise ConfigurationError(f"base_url must be a string, not {type(host_or_url).__name__}")
+    text = host_or_url.strip().strip("\"'").strip()  # shells and .env files may leave quotes there
     scheme, separator, address = text.partition("://")
     if not separator:
         scheme, address = "http", text
@@ -40,7 +41,7 @@ def parse_host(text: str) -> str:
     scheme = scheme.lower()
     if scheme not in _SCHEME_PORTS or re.search(r"[\x00-\x20\x7f\\]", address):
         raise _make_host_error(text)
-    if _is_ipv6(address.rstrip("/")):
+    if _is_ipv6_address(address.rstrip("/")):
         address = f"[{address.rstrip('/')}]"
     try:
         parts = urlsplit(f"//{address}")
@@ -55,7 +56,7 @@ def parse_host(text: str) -> str:
     if parts.query or parts.fragment:
         raise _make_host_error(text)
     host = _LOOPBACK_ADDRESSES.get(host, host)
-    if _is_ipv6(host):
+    if _is_ipv6_address(host):
         host = f"[{host}]"
     if not port:
         port = _SCHEME_PORTS[scheme] if separator or scheme == "https" else DEFAULT_PORT
@@ -63,7 +64,7 @@ def parse_host(text: str) -> str:
     return f"{scheme}://{host}:{port}" + (f"/{path}" if path else "")
 
 
-def _is_ipv6(host: str) -> bool:
+def _is_ipv6_address(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).version == 6
     except ValueError:

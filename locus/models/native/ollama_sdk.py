@@ -22,8 +22,8 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from locus.core.connection_errors import make_connection_error, make_timeout_error
 from locus.core.errors import APIError, ConfigurationError, ResponseParseError
+from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
 from locus.transport.http_call import HttpCall
 
@@ -37,7 +37,7 @@ is not an object."""
 def wrap_sdk_client(sdk_client: Any) -> CustomClient:
     """Make the sender for ``sdk_client=``.
 
-    :raises TypeError: it is not a client of the package ``ollama``.
+    :raises TypeError: if it is not a client of the package ``ollama``.
     """
     for cls in type(sdk_client).__mro__:
         if cls.__module__.partition(".")[0] == "ollama":
@@ -70,27 +70,27 @@ class _OllamaSenderBase:
             return make_timeout_error(exc, response_started=response_started)
         return make_connection_error(exc)
 
-    def build_arguments(self, http_call: HttpCall) -> dict[str, Any]:
-        """The keyword arguments of ``chat``.
+    def build_chat_arguments(self, http_call: HttpCall) -> dict[str, Any]:
+        """Build the keyword arguments of ``chat``.
 
-        :raises ConfigurationError: the call has something that ``chat`` does not accept.
+        :raises ConfigurationError: if the call has something that ``chat`` does not accept.
         """
         request = http_call.request
         if request.headers:
             names = ", ".join(sorted(request.headers))
             raise ConfigurationError(
-                f"the ollama client takes no headers for a call ({names}): give them to the client"
+                f"the ollama client accepts no headers for a call ({names}): set them on the client"
             )
         if request.timeout is not None:
             raise ConfigurationError(
-                "the ollama client takes no timeout for a call: give it to the client"
+                "the ollama client accepts no timeout for a call: set it on the client"
             )
         body: dict[str, Any] = msgspec.json.decode(request.content)
         parameters = inspect.signature(self.client.chat).parameters
         if "model" in parameters and (unknown_names := body.keys() - parameters.keys()):
             raise ConfigurationError(
                 f"the ollama client's chat() does not take {', '.join(sorted(unknown_names))}: "
-                "leave it out, update the package, or let Locus send"
+                "leave it out, update the package, or use the model without sdk_client="
             )
         for message in body.get("messages", ()):
             if "images" in message:  # the client would test whether a text names a file
@@ -101,56 +101,58 @@ class _OllamaSenderBase:
         """Make Locus's error for an exception that ``chat`` raised before the first object."""
         if isinstance(exc, self.transport_errors):
             return self.make_api_error(exc, response_started=False)
-        if isinstance(exc, _get_response_error()):
+        if isinstance(exc, _get_response_error_class()):
             status = exc.status_code
             if status < 300:  # an error in the body of a response with a success status
-                return _parse_error_line(http_call, _encode_error_line(exc))
+                return _make_error_from_line(http_call, _encode_error_line(exc))
             return http_call.make_status_error(status, {}, _encode_error_line(exc))
         if isinstance(exc, json.JSONDecodeError):
-            return ResponseParseError(f"the answer is no JSON: {exc}", body=exc.doc)
+            return ResponseParseError(f"the response is not JSON: {exc}", body=exc.doc)
         if getattr(exc, "title", "").endswith("Response"):  # a pydantic ValidationError
-            return ResponseParseError(f"the answer cannot be read: {exc}", body=str(exc))
+            return ResponseParseError(f"the response cannot be parsed: {exc}", body=str(exc))
         if isinstance(exc, (AttributeError, TypeError)):
-            return ResponseParseError(f"the answer cannot be read: {exc}", body="")
-        return ConfigurationError(f"the ollama client refuses: {exc}")
+            return ResponseParseError(f"the response cannot be parsed: {exc}", body="")
+        return ConfigurationError(f"the ollama client rejects the call: {exc}")
 
 
-def _parse_error_line(http_call: HttpCall, line: bytes) -> Exception:
-    """The error that the parser raises for a line that holds an error."""
+def _make_error_from_line(http_call: HttpCall, line: bytes) -> Exception:
+    """Make the error that the parser raises for a line that holds an error."""
     try:
         http_call.parse_body(line)
     except APIError as exc:
         return exc
-    return ResponseParseError("the answer cannot be read", body=line.decode())
+    return ResponseParseError("the response cannot be parsed", body=line.decode())
 
 
-def _get_response_error() -> type[Any]:
+def _get_response_error_class() -> type[Any]:
+    """Return the class ``ollama.ResponseError``."""
     error_class: type[Any] = sys.modules["ollama"].ResponseError
     return error_class
 
 
-def _get_request_errors() -> tuple[type[Exception], ...]:
-    """Every exception that ``chat`` may raise."""
+def _get_request_error_classes() -> tuple[type[Exception], ...]:
+    """Return the classes of all exceptions that ``chat`` may raise."""
     return (
         *_OllamaSenderBase.transport_errors,
-        _get_response_error(),
+        _get_response_error_class(),
         sys.modules["ollama"].RequestError,
         *_PARSE_ERRORS,
     )
 
 
 def _encode_error_line(exc: Any) -> bytes:
+    """Encode an error of the package as the line of JSON that the server sent."""
     return msgspec.json.encode({"error": exc.error})
 
 
-def _encode_line(typed_response: Any) -> bytes:
-    """A typed response as a line of JSON, with only the members that the server has sent."""
+def _encode_response_line(typed_response: Any) -> bytes:
+    """Encode a typed response as a line of JSON, with only the members that the server sent."""
     text: str = typed_response.model_dump_json(exclude_unset=True)
     return text.encode() + b"\n"
 
 
 def _encode_unreadable_line(exc: Exception) -> bytes:
-    """What the client could not parse, as a line, so that the decoder raises an error for it."""
+    """Encode what the client could not parse as a line, which makes the decoder raise an error."""
     text = exc.doc if isinstance(exc, json.JSONDecodeError) else str(exc)
     return " ".join(text.split()).encode(errors="replace") + b"\n"
 
@@ -162,13 +164,13 @@ class BlockingOllamaSender(_OllamaSenderBase):
 
     def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the request, and return an HTTP response with the lines that the client returns."""
-        arguments = self.build_arguments(http_call)
+        arguments = self.build_chat_arguments(http_call)
         try:
             result = self.client.chat(**arguments)
             if not stream:
-                return httpx.Response(200, content=_encode_line(result))
+                return httpx.Response(200, content=_encode_response_line(result))
             first = next(result, _END_OF_STREAM)  # this sends the request
-        except _get_request_errors() as exc:
+        except _get_request_error_classes() as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
         return httpx.Response(200, stream=_BlockingLineStream(first, result))
 
@@ -184,9 +186,9 @@ class _BlockingLineStream(httpx.SyncByteStream):
         typed_response = self._first
         try:
             while typed_response is not _END_OF_STREAM:
-                yield _encode_line(typed_response)
+                yield _encode_response_line(typed_response)
                 typed_response = next(self._rest, _END_OF_STREAM)
-        except _get_response_error() as exc:
+        except _get_response_error_class() as exc:
             yield _encode_error_line(exc) + b"\n"
         except _PARSE_ERRORS as exc:
             yield _encode_unreadable_line(exc)
@@ -202,13 +204,13 @@ class AsyncOllamaSender(_OllamaSenderBase):
 
     async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the request, and return an HTTP response with the lines that the client returns."""
-        arguments = self.build_arguments(http_call)
+        arguments = self.build_chat_arguments(http_call)
         try:
             result = await self.client.chat(**arguments)
             if not stream:
-                return httpx.Response(200, content=_encode_line(result))
+                return httpx.Response(200, content=_encode_response_line(result))
             first = await anext(result, _END_OF_STREAM)  # this sends the request
-        except _get_request_errors() as exc:
+        except _get_request_error_classes() as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
         return httpx.Response(200, stream=_AsyncLineStream(first, result))
 
@@ -224,9 +226,9 @@ class _AsyncLineStream(httpx.AsyncByteStream):
         typed_response = self._first
         try:
             while typed_response is not _END_OF_STREAM:
-                yield _encode_line(typed_response)
+                yield _encode_response_line(typed_response)
                 typed_response = await anext(self._rest, _END_OF_STREAM)
-        except _get_response_error() as exc:
+        except _get_response_error_class() as exc:
             yield _encode_error_line(exc) + b"\n"
         except _PARSE_ERRORS as exc:
             yield _encode_unreadable_line(exc)

@@ -14,8 +14,8 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.models.base_url import normalize_base_url
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
-from locus.transport.custom_client import SdkMethod
-from locus.transport.http_call import check_headers
+from locus.transport.http_request import check_headers
+from locus.transport.sdk_senders import RawResponseAdapter
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -44,7 +44,7 @@ class OpenAIConfig(ChatCompletionsConfig):
         check_headers(self.build_credential_headers())
 
     def build_credential_headers(self) -> dict[str, str]:
-        """The headers that hold the credentials."""
+        """Build the headers that hold the credentials."""
         headers = {}
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
@@ -70,13 +70,13 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
         included. Locus never closes it.
     :param kw: the other fields of :class:`OpenAIConfig`, and ``request_builder`` and
         ``response_parser`` for a server whose format differs.
-    :raises TypeError: a keyword is unknown; the message names the nearest.
-    :raises ConfigurationError: a value is not valid.
+    :raises TypeError: if a keyword is unknown; the message suggests the most similar one.
+    :raises ConfigurationError: if a value is not valid.
     """
 
     prefix: ClassVar[str] = "openai"
     key_hint: ClassVar[str] = "check api_key= or OPENAI_API_KEY"
-    sdk_adapter: ClassVar[SdkMethod | None] = SdkMethod(
+    sdk_adapter: ClassVar[RawResponseAdapter | None] = RawResponseAdapter(
         "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
     )
 
@@ -102,12 +102,12 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
                 temperature=temperature,
                 **kw,
             )
-        self._finish_init(arguments)
+        self._init_with_defaults(arguments)
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         return f"{self.config.base_url}/chat/completions"
 
-    def _provider_headers(self) -> dict[str, str]:
+    def _build_provider_headers(self) -> dict[str, str]:
         config = self.config
         if (
             not config.api_key

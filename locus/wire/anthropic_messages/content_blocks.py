@@ -1,7 +1,7 @@
 """Conversion between Locus's assistant messages and Anthropic's content blocks.
 
 A Locus message holds text, thinking and tool calls. The API has many more block types (searches
-that it ran itself, citations, and whatever it adds later), and it wants an assistant message back
+that it ran itself, citations, and whatever it adds later), and it requires an assistant message
 exactly as it sent it: thinking before the call that it led to, unchanged. So if a Locus message
 cannot reproduce the API's blocks exactly, the blocks are stored beside it, in
 ``metadata["blocks"]``. They are sent back from there as long as the message still has the same
@@ -25,7 +25,10 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
-from locus.wire.anthropic_messages.structured_output import RESPOND_TOOL_NAME, encode_canonical_json
+from locus.wire.anthropic_messages.structured_output import (
+    RESPOND_TOOL_NAME,
+    canonicalize_tool_input,
+)
 
 Block = dict[str, Any]
 
@@ -38,19 +41,21 @@ _DIRECT_CALLER: Final = {"type": "direct"}
 
 
 def is_blank(text: str) -> bool:
-    """Whether the API would reject ``text``: it must have a visible character."""
+    """Return whether the API would reject ``text``: it must have a visible character."""
     return not text or text.isspace()
 
 
 # From a Locus message to blocks.
 
 
-def build_blocks(message: Message) -> list[Block]:
-    """The blocks of an assistant message. Blank text and thinking without a signature are left out.
+def build_assistant_blocks(message: Message) -> list[Block]:
+    """Build the blocks of an assistant message: the stored ones if they still match it.
 
-    :raises ValueError: the message holds an image; the API accepts none from the assistant.
+    Blank text and thinking without a signature are left out.
+
+    :raises ValueError: if the message holds an image; the API accepts none from the assistant.
     """
-    if has_native_blocks(message):
+    if has_matching_native_blocks(message):
         # A refusal is the API's own statement about the response, and not one of its blocks.
         refusals = [part for part in message.content or () if isinstance(part, RefusalPart)]
         native_blocks = message.metadata[NATIVE_BLOCKS_KEY]
@@ -59,8 +64,9 @@ def build_blocks(message: Message) -> list[Block]:
 
 
 def _build_blocks(content: Content | Sequence[Part], calls: Sequence[ToolCall]) -> list[Block]:
+    """Build blocks from content and tool calls, without regard to stored blocks."""
     parts = (TextPart(content),) if isinstance(content, str) else content or ()
-    blocks = [block for part in parts if (block := _build_block(part)) is not None]
+    blocks = [block for part in parts if (block := _build_block_if_sendable(part)) is not None]
     for call in calls:
         arguments: Any = (
             call.arguments if call.malformed_arguments is None else call.malformed_arguments
@@ -71,10 +77,12 @@ def _build_blocks(content: Content | Sequence[Part], calls: Sequence[ToolCall]) 
 
 
 def _build_tool_input(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return the input object of a call; malformed arguments become a member of it."""
     return {MALFORMED_ARGUMENTS_KEY: arguments} if isinstance(arguments, str) else dict(arguments)
 
 
-def _build_block(part: Part) -> Block | None:
+def _build_block_if_sendable(part: Part) -> Block | None:
+    """Build the block of a part; None for blank text and for thinking without a signature."""
     if isinstance(part, ThinkingPart):
         if part.redacted is not None:
             return {"type": "redacted_thinking", "data": part.redacted}
@@ -86,13 +94,14 @@ def _build_block(part: Part) -> Block | None:
     return None if is_blank(part.text) else {"type": "text", "text": part.text}
 
 
-def has_native_blocks(message: Message) -> bool:
-    """Whether a message has stored blocks whose content is still that of the message."""
+def has_matching_native_blocks(message: Message) -> bool:
+    """Return whether a message has stored blocks whose content is still that of the message."""
     native_blocks = message.metadata.get(NATIVE_BLOCKS_KEY)
     return bool(native_blocks) and _has_same_content(native_blocks, message)
 
 
 def _has_same_content(native_blocks: Any, message: Message) -> bool:
+    """Return whether the stored blocks are valid and have the content and calls of the message."""
     if not isinstance(native_blocks, (list, tuple)) or not all(
         isinstance(block, Mapping) and isinstance(block.get("type"), str) for block in native_blocks
     ):
@@ -103,11 +112,11 @@ def _has_same_content(native_blocks: Any, message: Message) -> bool:
         return False
     if calls != message.tool_calls:
         return False
-    return _get_comparable_content(parts) == _get_comparable_content(message.content)
+    return _build_comparable_content(parts) == _build_comparable_content(message.content)
 
 
-def _get_comparable_content(content: Content) -> tuple[str, list[Part]]:
-    """The text and the thinking, for comparison, without what :func:`_is_unsendable` drops."""
+def _build_comparable_content(content: Content) -> tuple[str, list[Part]]:
+    """Build the text and the thinking, for comparison, without unsendable blocks."""
     parts = (TextPart(content),) if isinstance(content, str) else content or ()
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
     # A refusal belongs to the response and is no block. A message with an image can never match.
@@ -126,9 +135,9 @@ def _get_comparable_content(content: Content) -> tuple[str, list[Part]]:
 def parse_blocks(
     blocks: Sequence[Mapping[str, Any]],
 ) -> tuple[tuple[Part, ...], tuple[ToolCall, ...]]:
-    """The message parts and the tool calls in a list of complete blocks.
+    """Parse a list of complete blocks into message parts and tool calls.
 
-    :raises ResponseParseError: a tool call has no name.
+    :raises ResponseParseError: if a tool call has no name.
     """
     parts: list[Part] = []
     calls: list[ToolCall] = []
@@ -142,34 +151,35 @@ def parse_blocks(
             case "redacted_thinking":
                 parts.append(ThinkingPart(redacted=get_text_member(block, "data")))
             case "tool_use" if block.get("name") == RESPOND_TOOL_NAME:
-                parts.append(TextPart(encode_canonical_json(block.get("input"))))
+                parts.append(TextPart(canonicalize_tool_input(block.get("input"))))
             case "tool_use":
                 calls.append(_parse_tool_call(index, block))
-    return tuple(part for part in parts if part != TextPart("")), _make_ids_unique(calls)
+    return tuple(part for part in parts if part != TextPart("")), _make_call_ids_unique(calls)
 
 
 def get_text_member(block: Mapping[str, Any], name: str) -> str:
-    """A member of a block that should be text; an empty string if it is not."""
+    """Return a member of a block that should be text; an empty string if it is not."""
     value = block.get(name)
     return value if isinstance(value, str) else ""
 
 
 def _parse_tool_call(index: int, block: Mapping[str, Any]) -> ToolCall:
+    """Parse a block of the type ``tool_use``; a missing id is computed from the block."""
     name, call_id = get_text_member(block, "name"), get_text_member(block, "id")
     input_ = block.get("input")
     if not name:
         raise ResponseParseError(f"content[{index}] is a tool call without a name")
     if not call_id:
         # Computed from the response, so that a stream and a complete response give the same id.
-        seed = f"{index}\0{name}\0{encode_canonical_json(input_)}".encode(errors="replace")
+        seed = f"{index}\0{name}\0{canonicalize_tool_input(input_)}".encode(errors="replace")
         call_id = f"toolu_{hashlib.sha256(seed).hexdigest()[:24]}"
     if input_ is None or isinstance(input_, Mapping):
         return ToolCall(call_id, name, input_ or {})
-    text = input_ if isinstance(input_, str) else encode_canonical_json(input_)
+    text = input_ if isinstance(input_, str) else canonicalize_tool_input(input_)
     return ToolCall.from_json(call_id, name, text)
 
 
-def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
     """Rename repeated ids. Some servers of this format give all parallel calls the same id."""
     seen: set[str] = set()
     for index, call in enumerate(calls):
@@ -181,8 +191,8 @@ def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
     return tuple(calls)
 
 
-def build_content(parts: Sequence[Part], calls: Sequence[ToolCall]) -> Content:
-    """The content of a message made of these parts: a string if all of them are text."""
+def build_message_content(parts: Sequence[Part], calls: Sequence[ToolCall]) -> Content:
+    """Build the content of a message: a string if all parts are text, None if it has only calls."""
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     if len(texts) < len(parts):
         return tuple(parts)
@@ -190,15 +200,18 @@ def build_content(parts: Sequence[Part], calls: Sequence[ToolCall]) -> Content:
     return text if text or not calls else None
 
 
-def select_native_blocks(
+def select_blocks_to_store(
     blocks: Sequence[Mapping[str, Any]], content: Content, calls: Sequence[ToolCall]
 ) -> list[Block]:
-    """The blocks to store beside a message: all that can be sent back, or none.
+    """Select the blocks of a response to store on its message: all that can be sent back, or none.
 
-    None are needed if the message itself, with this content and these calls, reproduces them.
+    None are needed if the message itself, with this content and these calls, reproduces them. The
+    blocks of tool calls get the ids of ``calls``.
     """
     native_blocks = [
-        block for block in map(_replace_respond_call, blocks) if not _is_unsendable(block)
+        block
+        for block in map(_replace_respond_call_by_text, blocks)
+        if not _is_unsendable_block(block)
     ]
     ids = (call.id for call in calls)
     for block in native_blocks:
@@ -211,15 +224,15 @@ def select_native_blocks(
     return [] if sent_back == _build_blocks(without_refusal, calls) else native_blocks
 
 
-def _replace_respond_call(block: Mapping[str, Any]) -> Block:
-    """A copy of a block; a call of the synthetic tool becomes the text that it stands for."""
+def _replace_respond_call_by_text(block: Mapping[str, Any]) -> Block:
+    """Return a copy of a block; a call of the synthetic tool becomes its text."""
     if block.get("type") == "tool_use" and block.get("name") == RESPOND_TOOL_NAME:
-        return {"type": "text", "text": encode_canonical_json(block.get("input"))}
+        return {"type": "text", "text": canonicalize_tool_input(block.get("input"))}
     return dict(block)
 
 
 def _to_request_block(block: Mapping[str, Any]) -> Block:
-    """A response block in the form that requests need: without null members and defaults."""
+    """Convert a response block for a request: without null members and defaults."""
     request_block = {
         name: value
         for name, value in block.items()
@@ -230,8 +243,8 @@ def _to_request_block(block: Mapping[str, Any]) -> Block:
     return request_block
 
 
-def _is_unsendable(block: Mapping[str, Any]) -> bool:
-    """Whether the API would reject this block in a request."""
+def _is_unsendable_block(block: Mapping[str, Any]) -> bool:
+    """Return whether the API would reject this block in a request."""
     match block.get("type"):
         case "text":
             return is_blank(get_text_member(block, "text"))

@@ -1,7 +1,7 @@
 """Locus messages to Anthropic's ``messages`` and ``system``.
 
 Consecutive messages of one party (the user together with the tools, or the assistant) become one
-message, in which the tool results come first: the API wants them directly after the tool calls.
+message, in which the tool results come first: the API requires them directly after the tool calls.
 System messages go into the system prompt, in their order. Newer models also accept a system message
 after a user message: that keeps the prompt before it in the cache, and the thinking after it valid.
 A system message elsewhere is then moved behind the next user message.
@@ -17,11 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from locus.core.conversation import IndexedMessage
+from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart
-from locus.wire.anthropic_messages.content_blocks import Block, build_blocks, is_blank
-from locus.wire.data_urls import normalize_media_type, parse_data_url
-from locus.wire.tool_call_ids import ToolCallIdRule, assign_call_ids, compute_digest
+from locus.wire.anthropic_messages.content_blocks import Block, build_assistant_blocks, is_blank
+from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.tool_call_ids import ToolCallIdRule, compute_call_ids
 
 EPHEMERAL_CACHE_CONTROL: Final[Mapping[str, str]] = {"type": "ephemeral"}
 _ID_RULE: Final = ToolCallIdRule(
@@ -37,7 +38,7 @@ class MessageListBuilder:
     """Builds the ``messages`` and the ``system`` of a request from a conversation.
 
     :param inline_system_messages: whether system messages may stand among the others.
-    :raises ConfigurationError: the format cannot represent a message.
+    :raises ConfigurationError: if the format cannot represent a message.
     """
 
     def __init__(
@@ -48,47 +49,47 @@ class MessageListBuilder:
         self._messages: list[tuple[str, list[Block], list[Block]]] = []
         """Role, tool results and other blocks of each message."""
         self._pending_system: list[Block] = []
-        self._call_ids = assign_call_ids(conversation, _ID_RULE)
+        self._call_ids = compute_call_ids(conversation, _ID_RULE)
         self._blank_path: str | None = None
         """Where the conversation ends, if it ends with a user message of blank text."""
         for indexed in conversation:
-            self._add(indexed)
+            self._add_message(indexed)
 
-    def _add(self, indexed: IndexedMessage) -> None:
-        message, path = indexed.message, f"messages[{indexed.position}]"
+    def _add_message(self, indexed_message: IndexedMessage) -> None:
+        message, path = indexed_message.message, f"messages[{indexed_message.position}]"
         if message.role is not Role.SYSTEM:
             self._blank_path = None
         match message.role:
             case Role.SYSTEM:
                 self._add_system_message(path, message)
             case Role.ASSISTANT:
-                self._add_assistant_message(path, indexed)
+                self._add_assistant_message(path, indexed_message)
             case Role.TOOL:
-                result = self._build_tool_result(path, indexed)
+                result = self._build_tool_result(path, indexed_message)
                 _add_cache_control(path, message, [result])
-                self._get_block_lists("user")[0].append(result)
+                self._get_or_start_block_lists("user")[0].append(result)
             case _:
                 blocks = _build_input_blocks(path, message)
                 _add_cache_control(path, message, blocks)
                 if blocks:
-                    self._get_block_lists("user")[1].extend(blocks)
+                    self._get_or_start_block_lists("user")[1].extend(blocks)
                 else:
                     self._blank_path = path
 
-    def add_system_text(self, text: str) -> None:
-        """Add an instruction of Locus's own to the system prompt."""
+    def add_system_instruction(self, text: str) -> None:
+        """Add an instruction of Locus itself to the system prompt."""
         self._system.append({"type": "text", "text": text})
 
     def build_messages(self) -> list[dict[str, Any]]:
-        """The ``messages`` of the request.
+        """Build the ``messages`` of the request.
 
-        :raises ConfigurationError: there are none, or the last one is blank.
+        :raises ConfigurationError: if there are none, or the last one is blank.
         """
         if self._blank_path:
             raise ConfigurationError(
                 f"{self._blank_path} holds no visible character: there is nothing to answer"
             )
-        self._append_pending_system()
+        self._append_pending_system_message_if_allowed()
         if self._pending_system:  # no user message follows them
             self._system += self._pending_system
             self._pending_system = []
@@ -105,8 +106,8 @@ class MessageListBuilder:
             )
         return messages
 
-    def build_system(self, prompt_cache: bool) -> str | list[Block]:
-        """The system prompt: text, or its blocks if one of them has ``cache_control``."""
+    def build_system_prompt(self, prompt_cache: bool) -> str | list[Block]:
+        """Build the system prompt: text, or its blocks if one of them has ``cache_control``."""
         blocks = self._system
         if prompt_cache and blocks and "cache_control" not in blocks[-1]:
             blocks = [*blocks[:-1], {**blocks[-1], "cache_control": EPHEMERAL_CACHE_CONTROL}]
@@ -114,22 +115,25 @@ class MessageListBuilder:
             return blocks
         return "\n\n".join(block["text"] for block in blocks)
 
-    def _get_block_lists(self, role: str) -> tuple[list[Block], list[Block]]:
-        """The tool results and the other blocks of the last message; begins one of another role."""
+    def _get_or_start_block_lists(self, role: str) -> tuple[list[Block], list[Block]]:
+        """Return the tool results and the other blocks of the last message.
+
+        A new message is started if the last one has another role.
+        """
         if not self._messages or self._messages[-1][0] != role:
-            self._append_pending_system()
+            self._append_pending_system_message_if_allowed()
             self._messages.append((role, [], []))
         return self._messages[-1][1:]
 
-    def _append_pending_system(self) -> None:
+    def _append_pending_system_message_if_allowed(self) -> None:
         """Append the pending system messages if the last message is complete and the user's."""
         if self._pending_system and self._messages and self._messages[-1][0] == "user":
             self._messages.append(("system", [], self._pending_system))
             self._pending_system = []
 
     def _add_system_message(self, path: str, message: Message) -> None:
-        if any(isinstance(part, ImagePart) for part in _get_parts(message)):
-            raise ConfigurationError(f"{path}: a system message holds no image on this API")
+        if any(isinstance(part, ImagePart) for part in _get_content_parts(message)):
+            raise ConfigurationError(f"{path}: this API accepts no images in system messages")
         if is_blank(message.text):
             return
         block: Block = {"type": "text", "text": message.text}
@@ -139,27 +143,27 @@ class MessageListBuilder:
         else:
             self._system.append(block)
 
-    def _add_assistant_message(self, path: str, indexed: IndexedMessage) -> None:
-        message = indexed.message
+    def _add_assistant_message(self, path: str, indexed_message: IndexedMessage) -> None:
+        message = indexed_message.message
         try:
-            blocks = build_blocks(message)
+            blocks = build_assistant_blocks(message)
         except ValueError as exc:
             raise ConfigurationError(f"{path}: {exc}") from None
         tool_uses = [block for block in blocks if block.get("type") == "tool_use"]
         for index, tool_use in enumerate(tool_uses):
-            tool_use["id"] = self._call_ids[indexed.position, index]
+            tool_use["id"] = self._call_ids[indexed_message.position, index]
             tool_use["input"] = to_builtins(
                 tool_use.get("input", {}), f"{path}.tool_calls[{index}]"
             )
         _add_cache_control(path, message, blocks)
         if blocks:
-            self._get_block_lists("assistant")[1].extend(blocks)
+            self._get_or_start_block_lists("assistant")[1].extend(blocks)
 
-    def _build_tool_result(self, path: str, indexed: IndexedMessage) -> Block:
-        message = indexed.message
+    def _build_tool_result(self, path: str, indexed_message: IndexedMessage) -> Block:
+        message = indexed_message.message
         result: Block = {"type": "tool_result"}
-        if indexed.call_position is not None:
-            result["tool_use_id"] = self._call_ids[indexed.call_position]
+        if indexed_message.call_position is not None:
+            result["tool_use_id"] = self._call_ids[indexed_message.call_position]
         blocks = _build_input_blocks(path, message)
         if blocks:
             result["content"] = _simplify_content(blocks)
@@ -168,33 +172,33 @@ class MessageListBuilder:
         return result
 
 
-def to_builtins(value: Any, name: str) -> Any:
-    """``value`` as builtin dictionaries and lists, a copy that shares nothing with it.
+def to_builtins(value: Any, value_name: str) -> Any:
+    """Return a copy of a value, made of builtin dictionaries and lists.
 
     :param name: what the value is, for the error message.
-    :raises ConfigurationError: the value cannot be written as JSON.
+    :raises ConfigurationError: if the value cannot be represented in JSON.
     """
     try:
-        return msgspec.to_builtins(value, enc_hook=_convert_mapping)
+        return msgspec.to_builtins(value, enc_hook=_convert_mapping_to_dict)
     except (TypeError, ValueError, RecursionError) as exc:
-        raise ConfigurationError(f"{name} cannot be written as JSON: {exc}") from exc
+        raise ConfigurationError(f"{value_name} cannot be written as JSON: {exc}") from exc
 
 
-def _convert_mapping(value: Any) -> Any:
+def _convert_mapping_to_dict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
-def _get_parts(message: Message) -> tuple[Part, ...]:
+def _get_content_parts(message: Message) -> tuple[Part, ...]:
     content = message.content
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 
 def _build_input_blocks(path: str, message: Message) -> list[Block]:
-    """The blocks of a user message or a tool result, without blank text: the API rejects it."""
+    """Build the blocks of a user message or a tool result, without blank text."""
     blocks: list[Block] = []
-    for part in _get_parts(message):
+    for part in _get_content_parts(message):
         if isinstance(part, ImagePart):
             blocks.append({"type": "image", "source": _build_image_source(path, part)})
         elif not is_blank(part.text):
@@ -203,11 +207,12 @@ def _build_input_blocks(path: str, message: Message) -> list[Block]:
 
 
 def _build_image_source(path: str, image: ImagePart) -> Block:
+    """Build the ``source`` of an image block: its URL, or its bytes as base64."""
     if image.data is not None:
         return _build_base64_source(path, image.media_type or "", image.data)
     url = image.url or ""
     try:
-        parsed = parse_data_url(url)
+        parsed = parse_if_data_url(url)
     except ValueError:
         parsed = ("", b"")
     if parsed is None:
@@ -218,6 +223,10 @@ def _build_image_source(path: str, image: ImagePart) -> Block:
 
 
 def _build_base64_source(path: str, media_type: str, data: bytes) -> Block:
+    """Build a base64 source.
+
+    :raises ConfigurationError: if the API does not accept the media type.
+    """
     normalized = normalize_media_type(media_type)
     if normalized not in _IMAGE_MEDIA_TYPES:
         raise ConfigurationError(
@@ -244,7 +253,7 @@ def _add_cache_control(path: str, message: Message, blocks: list[Block]) -> None
 
 
 def _simplify_content(blocks: list[Block]) -> str | list[Block]:
-    """A string for a single block of text; otherwise the blocks."""
+    """Return the text if there is a single block of text; otherwise the blocks."""
     if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} and blocks[0]["type"] == "text":
         text: str = blocks[0]["text"]
         return text
@@ -252,7 +261,7 @@ def _simplify_content(blocks: list[Block]) -> str | list[Block]:
 
 
 def _strip_trailing_space(blocks: list[Block]) -> list[Block]:
-    """The blocks without white space at the end of the text.
+    """Return the blocks without white space at the end of the text.
 
     The model continues the last message if it is the assistant's, and the API rejects white space
     at its end.

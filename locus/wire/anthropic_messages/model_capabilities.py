@@ -26,7 +26,8 @@ _NOT_CLAUDE_VERSION: Final = (0, 0)
 
 
 @lru_cache(maxsize=256)
-def _parse_version(model: str) -> tuple[int, int]:
+def _parse_claude_version(model: str) -> tuple[int, int]:
+    """Parse the version in the name of a Claude model, such as ``(4, 7)``."""
     model = model.lower()
     match = _VERSION.search(model)
     if match is None:
@@ -35,15 +36,21 @@ def _parse_version(model: str) -> tuple[int, int]:
 
 
 def supports_sampling(model: str) -> bool:
-    """Whether ``temperature`` and ``top_p`` may be sent. Claude 4.7 and later reject them."""
-    return _parse_version(model) < (4, 7)
+    """Return whether ``temperature`` and ``top_p`` may be sent.
+
+    Claude 4.7 and later reject them.
+    """
+    return _parse_claude_version(model) < (4, 7)
 
 
 def supports_forced_tool_choice(model: str) -> bool:
-    """Whether ``tool_choice`` may force a tool call. Claude 5.1 and later reject that."""
-    return _parse_version(model) < (5, 1)
+    """Return whether ``tool_choice`` may force a tool call. Claude 5.1 and later reject that."""
+    return _parse_claude_version(model) < (5, 1)
 
 
 def supports_inline_system_messages(model: str) -> bool:
-    """Whether system messages may stand among the others. Claude 4.8 was the first with this."""
-    return (4, 8) <= _parse_version(model) < _UNKNOWN_CLAUDE_VERSION
+    """Return whether system messages may stand among the others.
+
+    Claude 4.8 was the first with this.
+    """
+    return (4, 8) <= _parse_claude_version(model) < _UNKNOWN_CLAUDE_VERSION

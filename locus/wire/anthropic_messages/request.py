@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
-from locus.wire.anthropic_messages.content_blocks import has_native_blocks
+from locus.wire.anthropic_messages.content_blocks import has_matching_native_blocks
 from locus.wire.anthropic_messages.messages import (
     EPHEMERAL_CACHE_CONTROL,
     MessageListBuilder,
@@ -30,28 +30,28 @@ from locus.wire.anthropic_messages.structured_output import (
     JSON_ONLY_INSTRUCTION,
     RESPOND_TOOL_NAME,
     build_respond_tool,
-    ensure_object_type,
-    parse_response_format,
+    find_output_schema_and_description,
+    with_default_object_type,
 )
 
 ThinkingConfig = Mapping[str, Any] | None
 
 
-def normalize_thinking(value: Any) -> ThinkingConfig:
-    """The API's ``thinking`` parameter from a mapping, a budget in tokens, or its type alone.
+def normalize_thinking(thinking: Any) -> ThinkingConfig:
+    """Convert a mapping, a budget in tokens, or a type to the API's ``thinking`` parameter.
 
-    :raises ConfigurationError: ``value`` is something else.
+    :raises ConfigurationError: if it is something else.
     """
-    if value is None:
+    if thinking is None:
         return None
-    if isinstance(value, str):
-        return to_frozen_dict({"type": value})
-    if isinstance(value, int) and not isinstance(value, bool):
-        return to_frozen_dict({"type": "enabled", "budget_tokens": value})
-    if isinstance(value, Mapping) and isinstance(value.get("type"), str):
-        return to_frozen_dict(value)
+    if isinstance(thinking, str):
+        return to_frozen_dict({"type": thinking})
+    if isinstance(thinking, int) and not isinstance(thinking, bool):
+        return to_frozen_dict({"type": "enabled", "budget_tokens": thinking})
+    if isinstance(thinking, Mapping) and isinstance(thinking.get("type"), str):
+        return to_frozen_dict(thinking)
     raise ConfigurationError(
-        f"thinking takes a number of tokens, 'adaptive', or the API's own mapping; not {value!r}"
+        f"thinking takes a number of tokens, 'adaptive', or the API's own mapping; not {thinking!r}"
     )
 
 
@@ -77,12 +77,13 @@ class AnthropicMessagesBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, of builtin dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. If both
             ``temperature`` and ``top_p`` are set, only ``temperature`` is sent: the newer of the
             models that accept them reject the two together.
-        :raises ConfigurationError: the format cannot represent something; says what and where.
+        :raises ConfigurationError: if the format cannot represent something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
         extra_body = call_options.extra_body or {}
@@ -90,10 +91,10 @@ class AnthropicMessagesBuilder:
         thinks = isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
         available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
         tool_choice = _build_tool_choice(call_options, available_tools)
-        conversation = order_tool_results(validate_messages(messages, has_native_blocks))
+        conversation = order_tool_results(validate_messages(messages, has_matching_native_blocks))
         message_list = MessageListBuilder(
             conversation,
-            _is_supported(
+            _is_feature_supported(
                 self.inline_system_messages, supports_inline_system_messages, call_options.model
             ),
         )
@@ -103,7 +104,7 @@ class AnthropicMessagesBuilder:
             "max_tokens": _require_max_tokens(call_options.max_tokens),
         }
         if call_options.response_format is not None:
-            schema = parse_response_format(call_options.response_format)
+            schema = find_output_schema_and_description(call_options.response_format)
             if schema is not None and not thinks and self._can_force_tool(call_options.model):
                 available_tools.append(build_respond_tool(*schema))
                 # Once only: two calls would be two JSON objects, which is no valid response.
@@ -115,9 +116,9 @@ class AnthropicMessagesBuilder:
             elif schema is not None:
                 body["output_config"] = {"format": {"type": "json_schema", "schema": schema[0]}}
             elif call_options.response_format["type"] == "json_object":
-                message_list.add_system_text(JSON_ONLY_INSTRUCTION)
+                message_list.add_system_instruction(JSON_ONLY_INSTRUCTION)
         body["messages"] = message_list.build_messages()
-        system = message_list.build_system(self.prompt_cache)
+        system = message_list.build_system_prompt(self.prompt_cache)
         if system:
             body["system"] = system
         if available_tools:
@@ -127,8 +128,11 @@ class AnthropicMessagesBuilder:
         if tool_choice is not None:
             body["tool_choice"] = tool_choice
         if call_options.stop:
-            body["stop_sequences"] = _check_stop_sequences(call_options.stop)
-        if not thinks and _is_supported(self.sampling, supports_sampling, call_options.model):
+            _check_stop_sequences(call_options.stop)
+            body["stop_sequences"] = list(call_options.stop)
+        if not thinks and _is_feature_supported(
+            self.sampling, supports_sampling, call_options.model
+        ):
             if call_options.temperature is not None:
                 body["temperature"] = call_options.temperature
             elif call_options.top_p is not None:
@@ -141,15 +145,21 @@ class AnthropicMessagesBuilder:
         return merged
 
     def _can_force_tool(self, model: str) -> bool:
-        return _is_supported(self.forced_tool_choice, supports_forced_tool_choice, model)
+        return _is_feature_supported(self.forced_tool_choice, supports_forced_tool_choice, model)
 
 
-def _is_supported(configured: bool | None, check: Callable[[str], bool], model: str) -> bool:
-    return check(model) if configured is None else configured
+def _is_feature_supported(
+    configured: bool | None, supports_feature: Callable[[str], bool], model: str
+) -> bool:
+    """Return ``configured``, or what the name of the model tells if that is None."""
+    return supports_feature(model) if configured is None else configured
 
 
 def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with the caller's members. The members of ``output_config`` are merged singly."""
+    """Return the body with the caller's members.
+
+    The members of ``output_config`` are merged singly.
+    """
     ours, theirs = body.get("output_config"), extra_body.get("output_config")
     body.update(extra_body)
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
@@ -158,6 +168,7 @@ def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> di
 
 
 def _require_max_tokens(max_tokens: int | None) -> int:
+    """Return ``max_tokens``, or raise a ``ConfigurationError`` if it is None."""
     if max_tokens is None:
         raise ConfigurationError(
             "Anthropic's API requires max_tokens, the limit of the response: it cannot be None"
@@ -165,21 +176,24 @@ def _require_max_tokens(max_tokens: int | None) -> int:
     return max_tokens
 
 
-def _check_stop_sequences(sequences: tuple[str, ...]) -> list[str]:
+def _check_stop_sequences(sequences: tuple[str, ...]) -> None:
+    """Raise a ``ConfigurationError`` if a stop sequence is blank."""
     for sequence in sequences:
         if not sequence or sequence.isspace():
             raise ConfigurationError(
                 f"stop={sequence!r}: Anthropic's API accepts no stop sequence without a visible "
                 "character"
             )
-    return list(sequences)
 
 
 _COPIED_TOOL_MEMBERS: Final = ("description", "cache_control")
 
 
 def _build_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool in the API's format. A tool that is not in OpenAI's format is sent unchanged."""
+    """Convert a tool to the API's format.
+
+    A tool that is not in OpenAI's format is sent unchanged.
+    """
     function = schema.get("function")
     if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
         tool = dict(schema)
@@ -189,7 +203,9 @@ def _build_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
             value = function.get(name, schema.get(name))
             if value is not None:
                 tool[name] = value
-        tool["input_schema"] = ensure_object_type(function.get("parameters") or {"properties": {}})
+        tool["input_schema"] = with_default_object_type(
+            function.get("parameters") or {"properties": {}}
+        )
     if tool.get("name") == RESPOND_TOOL_NAME:
         raise ConfigurationError(
             f"no tool may be named {RESPOND_TOOL_NAME!r}: Locus uses that name for structured "
@@ -201,6 +217,7 @@ def _build_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _build_tool_choice(
     call_options: CallOptions, tools: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
+    """Convert OpenAI's ``tool_choice`` and ``parallel_tool_calls`` to the API's ``tool_choice``."""
     choice = call_options.tool_choice
     single_call = call_options.parallel_tool_calls is False
     if isinstance(choice, Mapping):

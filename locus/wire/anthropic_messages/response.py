@@ -7,19 +7,19 @@ from typing import Any, Final
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
+from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, Part, RefusalPart, Role, ThinkingPart
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
 from locus.wire.anthropic_messages.content_blocks import (
     NATIVE_BLOCKS_KEY,
     Block,
-    build_content,
+    build_message_content,
     get_text_member,
     parse_blocks,
-    select_native_blocks,
+    select_blocks_to_store,
 )
-from locus.wire.decoding import build_usage
-from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.usage_and_tool_calls import build_usage
 
 
 class OutputTokensDetails(ResponseStruct):
@@ -61,14 +61,14 @@ _message_decoder: Final = StructDecoder(MessageBody)
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """Parse the body of a complete response.
 
-    :raises APIStatusError: the body is an error object.
-    :raises ResponseParseError: the body does not match the format.
+    :raises APIStatusError: if the body is an error object.
+    :raises ResponseParseError: if the body does not match the format.
     """
     message = _message_decoder.decode(body)
     if message.error:
-        raise make_status_error(body_to_text(body), error_object=message.error)
+        raise make_status_error(convert_body_to_text(body), error_object=message.error)
     if message.content is None:
-        text = body_to_text(body)
+        text = convert_body_to_text(body)
         if '"message"' in text:  # the only member by which errors of Amazon's gateways are known
             raise make_status_error(text)
         raise ResponseParseError("the response has no content", body=text)
@@ -79,7 +79,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     try:
         return accumulator.build_response()
     except ResponseParseError as exc:
-        exc.body = body_to_text(body)[:2000]
+        exc.body = convert_body_to_text(body)[:2000]
         raise
 
 
@@ -129,13 +129,13 @@ class ResponseAccumulator:
     def build_response(self) -> ModelResponse:
         """Build the response from what was added.
 
-        :raises ResponseParseError: a tool call has no name.
+        :raises ResponseParseError: if a tool call has no name.
         """
         parts, calls = parse_blocks(self.blocks)
         reasoning = "".join(part.text for part in parts if isinstance(part, ThinkingPart))
-        content = build_content((*parts, *self._build_refusal()), calls)
+        content = build_message_content((*parts, *self._build_refusal_parts()), calls)
         metadata = dict(self._metadata)
-        native_blocks = select_native_blocks(self.blocks, content, calls)
+        native_blocks = select_blocks_to_store(self.blocks, content, calls)
         if native_blocks:
             metadata[NATIVE_BLOCKS_KEY] = native_blocks
         return ModelResponse(
@@ -147,8 +147,8 @@ class ResponseAccumulator:
             response_id=self.id,
         )
 
-    def _build_refusal(self) -> tuple[Part, ...]:
-        """The API's explanation of a refusal, if the response ended with one that has it."""
+    def _build_refusal_parts(self) -> tuple[Part, ...]:
+        """Return the API's explanation of a refusal, if the response ended with one that has it."""
         details = self._metadata.get("stop_details")
         if self.stop_reason != "refusal" or details is None:
             return ()

@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
+from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
+from locus.wire.anthropic_messages.bedrock_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.content_blocks import Block, get_text_member
-from locus.wire.anthropic_messages.event_stream_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.response import (
     MessageBody,
     ResponseAccumulator,
@@ -24,8 +24,11 @@ from locus.wire.anthropic_messages.response import (
     Usage,
     parse_response,
 )
-from locus.wire.anthropic_messages.structured_output import RESPOND_TOOL_NAME, encode_canonical_json
-from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.anthropic_messages.structured_output import (
+    RESPOND_TOOL_NAME,
+    canonicalize_tool_input,
+)
+from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.stream_decoder import StreamDecoder
 
 
@@ -82,7 +85,7 @@ class _BlockAccumulator:
         """Whether this is a call of the synthetic tool, whose input is the response's text."""
         return self.type == "tool_use" and self.block.get("name") == RESPOND_TOOL_NAME
 
-    def apply_deltas(self) -> None:
+    def apply_deltas_to_block(self) -> None:
         """Put the deltas so far into the block."""
         block = self.block
         known_deltas = {"text": self.text_chunks, "thinking": self.thinking_chunks}
@@ -121,14 +124,16 @@ class AnthropicMessagesDecoder(StreamDecoder):
         """The index of the open call of the synthetic tool, if there is one."""
 
     @property
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         return False  # every server of this format sends the end marker
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             chunk = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]" or _has_unknown_type(frame):  # [DONE] is OpenAI's marker
+            if frame.strip() == b"[DONE]" or _has_unknown_chunk_type(
+                frame
+            ):  # [DONE] is OpenAI's marker
                 return
             chunk = _chunk_decoder.decode(frame)
         chunk_type = chunk.type
@@ -145,7 +150,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
                     block.text_chunks.append(text)
                     events.append(make_chunk_event(text))
             else:
-                self._add_delta(block, delta, frame, events)
+                self._add_non_text_delta(block, delta, frame, events)
         elif chunk_type == "content_block_start":
             self._start_block(chunk.index, chunk.content_block or {}, events)
         elif chunk_type == "content_block_stop":
@@ -161,25 +166,25 @@ class AnthropicMessagesDecoder(StreamDecoder):
                 self._accumulator.add_stop_info(chunk.delta)
         elif chunk_type == "message_stop":
             self._close_all_blocks(events)
-            events.append(self.finish())
+            events.append(self.finish_response())
         elif (
             chunk_type == "error"
             or chunk.error
             or (chunk_type is None and isinstance(chunk.message, str))
         ):
-            raise make_status_error(body_to_text(frame), error_object=chunk.error or None)
+            raise make_status_error(convert_body_to_text(frame), error_object=chunk.error or None)
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)
 
     def build_response(self) -> ModelResponse:
-        return self._build_response_of(self._blocks)
+        return self._build_response_from_blocks(self._blocks)
 
     def build_partial_response(self) -> ModelResponse:
         # The text of a call of the synthetic tool is emitted when the call is complete. Until then
         # it is not part of the response, and neither is a tool call without a name.
         incomplete = [block for block in self._open_blocks.values() if block.is_respond_call]
-        return self._build_response_of(
+        return self._build_response_from_blocks(
             [
                 block
                 for block in self._blocks
@@ -187,9 +192,9 @@ class AnthropicMessagesDecoder(StreamDecoder):
             ]
         )
 
-    def _build_response_of(self, blocks: list[_BlockAccumulator]) -> ModelResponse:
+    def _build_response_from_blocks(self, blocks: list[_BlockAccumulator]) -> ModelResponse:
         for block in blocks:
-            block.apply_deltas()
+            block.apply_deltas_to_block()
         self._accumulator.blocks = [block.block for block in blocks]
         return self._accumulator.build_response()
 
@@ -211,7 +216,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
             events.append(make_chunk_event(text, thinking))
         return block
 
-    def _add_delta(
+    def _add_non_text_delta(
         self, block: _BlockAccumulator, delta: Delta, frame: bytes, events: list[ModelChunkEvent]
     ) -> None:
         """Add a delta of any type but text."""
@@ -237,9 +242,10 @@ class AnthropicMessagesDecoder(StreamDecoder):
                 block.add_unknown_delta(members)
 
     def _close_block(self, block: _BlockAccumulator | None, events: list[ModelChunkEvent]) -> None:
+        """Append an event with the text of the block, if it is a call of the synthetic tool."""
         if block is not None and block.is_respond_call:
-            block.apply_deltas()
-            text = encode_canonical_json(block.block.get("input"))
+            block.apply_deltas_to_block()
+            text = canonicalize_tool_input(block.block.get("input"))
             if text:
                 events.append(make_chunk_event(text))
 
@@ -272,10 +278,12 @@ _KNOWN_CHUNK_TYPES: Final = frozenset(
 )
 
 
-def _has_unknown_type(frame: bytes) -> bool:
-    """Whether a chunk has a type that Locus does not know, so that its members may be anything.
+def _has_unknown_chunk_type(frame: bytes) -> bool:
+    """Return whether a chunk has a type that Locus does not know.
 
-    :raises ResponseParseError: the frame is not a chunk at all.
+    Its members may then be anything.
+
+    :raises ResponseParseError: if the frame is not a chunk at all.
     """
     chunk_type = _chunk_type_decoder.decode(frame).type
     return chunk_type is not None and chunk_type not in _KNOWN_CHUNK_TYPES

@@ -1,6 +1,6 @@
 """Structured output on the Messages API: a synthetic tool that the model is forced to call.
 
-The request builder adds the tool. The parser recognises it by its name: it takes the tool's input
+The request builder adds the tool. The parser recognizes it by its name: it takes the tool's input
 as the text of the response and does not list it among the tool calls.
 """
 
@@ -25,30 +25,33 @@ JSON_ONLY_INSTRUCTION: Final = (
 _DESCRIPTION: Final = "Gives the answer to the user. Call it once, with the whole answer."
 
 
-def encode_canonical_json(value: Any) -> str:
-    """``value`` as canonical JSON text: members sorted by name, no white space.
+def canonicalize_tool_input(tool_input: Any) -> str:
+    """Encode a tool's input as canonical JSON text: members sorted by name, no white space.
 
-    A string is decoded as JSON first. If it is not valid JSON, it is returned unchanged.
+    A string is decoded as JSON first. If it is not valid JSON, it is returned unchanged. None
+    counts as an empty object.
     """
-    if isinstance(value, str):
+    if isinstance(tool_input, str):
         try:
-            value = msgspec.json.decode(value)
+            tool_input = msgspec.json.decode(tool_input)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return str(value)
-    if value is None:
-        value = {}
+            return str(tool_input)
+    if tool_input is None:
+        tool_input = {}
     try:
-        return msgspec.json.encode(value, order="deterministic").decode()
+        return msgspec.json.encode(tool_input, order="deterministic").decode()
     except (TypeError, ValueError, RecursionError):  # half a surrogate pair, which JSON can escape
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=dict)
+        return json.dumps(tool_input, sort_keys=True, separators=(",", ":"), default=dict)
 
 
-def parse_response_format(
+def find_output_schema_and_description(
     response_format: Mapping[str, Any],
 ) -> tuple[Mapping[str, Any], str] | None:
-    """The schema and its description in an OpenAI-style ``response_format``; None without a schema.
+    """Find the schema and its description in an OpenAI-style ``response_format``.
 
-    :raises ConfigurationError: its type is unknown, or its schema is missing.
+    Return None for the types ``text`` and ``json_object``, which have no schema.
+
+    :raises ConfigurationError: if its type is unknown, or its schema is missing.
     """
     type_ = response_format.get("type")
     if type_ in ("text", "json_object"):
@@ -68,14 +71,17 @@ def parse_response_format(
 
 
 def build_respond_tool(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
-    """The synthetic tool whose input is the model's response."""
+    """Build the synthetic tool whose input is the model's response."""
     return {
         "name": RESPOND_TOOL_NAME,
         "description": description or _DESCRIPTION,
-        "input_schema": ensure_object_type(schema),
+        "input_schema": with_default_object_type(schema),
     }
 
 
-def ensure_object_type(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema with the ``type`` that the API requires; some schemas are only a ``$ref``."""
+def with_default_object_type(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a schema with the type ``object`` if it has no ``type``.
+
+    The API requires one, and some schemas are only a ``$ref``.
+    """
     return {**schema} if "type" in schema else {"type": "object", **schema}

@@ -1,13 +1,14 @@
 """OpenAI's chat completions format: builds requests, parses responses, decodes streams. No I/O.
 
 ``request`` builds the JSON body from a conversation, ``response`` parses a complete response,
-``stream`` decodes a streamed one, and ``parser`` joins those two. OpenAI documents the format under
+``stream`` decodes a streamed one, and ``response_parser`` joins those two. OpenAI documents the
+format under
 "Chat" in its API reference. Where other servers of this format behave differently, a comment beside
 the code that handles it says so.
 """
 
-from locus.wire.chat_completions.parser import ChatCompletionsParser
 from locus.wire.chat_completions.request import ChatCompletionsBuilder
+from locus.wire.chat_completions.response_parser import ChatCompletionsParser
 from locus.wire.chat_completions.stream import ChatCompletionsDecoder
 
 __all__ = ["ChatCompletionsBuilder", "ChatCompletionsDecoder", "ChatCompletionsParser"]

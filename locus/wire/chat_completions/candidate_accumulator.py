@@ -19,8 +19,8 @@ from locus.wire.chat_completions.json_types import (
     FunctionCall,
     ToolCallDelta,
 )
-from locus.wire.decoding import make_tool_call_id
-from locus.wire.json import body_to_text
+from locus.wire.provider_json import convert_body_to_text
+from locus.wire.usage_and_tool_calls import make_tool_call_id
 
 
 class ToolCallAccumulator:
@@ -35,16 +35,16 @@ class ToolCallAccumulator:
         self.arguments: list[str] | dict[str, Any] = []
         self.custom = False
 
-    def add(self, delta: ToolCallDelta) -> None:
+    def add_delta(self, delta: ToolCallDelta) -> None:
         """Add one delta."""
         self.id = self.id or delta.id or ""
         if delta.function is not None:
-            self.add_function(delta.function)
+            self.add_function_delta(delta.function)
         elif delta.custom is not None:
             self.custom = True
-            self.add_function(FunctionCall(delta.custom.name, delta.custom.input))
+            self.add_function_delta(FunctionCall(delta.custom.name, delta.custom.input))
 
-    def add_function(self, function: FunctionCall) -> None:
+    def add_function_delta(self, function: FunctionCall) -> None:
         """Add the name, the arguments, or a part of either."""
         # Some servers repeat the complete name in every delta.
         if function.name and function.name != self.name:
@@ -58,12 +58,13 @@ class ToolCallAccumulator:
         """Build the finished call.
 
         :param response_id: goes into the id that is made where the server sent none.
-        :raises ResponseParseError: the call has no name.
+        :raises ResponseParseError: if the call has no name.
         """
         arguments = self.arguments
         if not self.name:
             raise ResponseParseError(
-                f"tool call {position} has no name", body=body_to_text({"arguments": arguments})
+                f"tool call {position} has no name",
+                body=convert_body_to_text({"arguments": arguments}),
             )
         if isinstance(arguments, dict):
             call_id = self.id or make_tool_call_id(
@@ -77,7 +78,7 @@ class ToolCallAccumulator:
         return ToolCall.from_json(call_id, self.name, text)
 
     def has_complete_arguments(self) -> bool:
-        """Whether the arguments received so far are a JSON object."""
+        """Return whether the arguments received so far are a JSON object."""
         if isinstance(self.arguments, dict):
             return True
         # An object ends with a brace. Where a server repeats the name in every delta, this runs for
@@ -117,12 +118,12 @@ class CandidateAccumulator:
         self.stop_reason: str | None = None
 
     def add_message(self, message: ChoiceMessage, *, is_complete: bool = False) -> tuple[str, str]:
-        """Add a delta, or a complete message; returns the text and the reasoning that it adds."""
+        """Add a delta, or a complete message; return the text and the reasoning that it adds."""
         content = message.content
         # OpenRouter and vLLM send both members with the same text.
         reasoning = message.reasoning_content or message.reasoning or ""
         if isinstance(content, list):
-            reasoning += "".join(_join_thinking(chunk) for chunk in content)
+            reasoning += "".join(_join_thinking_text(chunk) for chunk in content)
             content = "".join(chunk.text or "" for chunk in content if chunk.thinking is None)
         if content:
             self.text_chunks.append(content)
@@ -132,11 +133,11 @@ class CandidateAccumulator:
             self.refusal_chunks.append(message.refusal)
         for delta in message.tool_calls or ():
             call = self._start_call(None) if is_complete else self._find_or_start_call(delta)
-            call.add(delta)
+            call.add_delta(delta)
         if message.function_call is not None:
             if self.legacy_call is None:
                 self.legacy_call = ToolCallAccumulator(None)
-            self.legacy_call.add_function(message.function_call)
+            self.legacy_call.add_function_delta(message.function_call)
         if message.annotations:
             self.annotations += message.annotations
         if message.audio:
@@ -144,7 +145,7 @@ class CandidateAccumulator:
         return content or "", reasoning
 
     def _find_or_start_call(self, delta: ToolCallDelta) -> ToolCallAccumulator:
-        """The call that a delta belongs to: by index, by id, or else the latest call."""
+        """Return the call that a delta belongs to, by index, by id, or the latest; or start one."""
         has_name = delta.name is not None
         if delta.index is not None:
             for call in reversed(self.calls):
@@ -199,7 +200,7 @@ class CandidateAccumulator:
         :param response_id: goes into the ids of calls that the server sent without one.
         """
         text = "".join(self.text_chunks)
-        calls = _make_ids_unique(
+        calls = _make_call_ids_unique(
             [
                 call.build_tool_call(position, response_id)
                 for position, call in enumerate(self._get_ordered_calls())
@@ -236,14 +237,15 @@ class CandidateAccumulator:
         return self.calls
 
 
-def _join_thinking(chunk: ContentChunk) -> str:
+def _join_thinking_text(chunk: ContentChunk) -> str:
+    """Return the thinking in a part of the content, which may be a list of parts itself."""
     if isinstance(chunk.thinking, str):
         return chunk.thinking
     return "".join(part.text or "" for part in chunk.thinking or ())
 
 
-def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
-    """Some servers give parallel calls the same id: then results could not be matched to calls."""
+def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+    """Rename repeated ids, which some servers give to parallel calls."""
     seen: set[str] = set()
     for position, call in enumerate(calls):
         if call.id in seen:

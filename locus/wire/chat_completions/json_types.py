@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from locus.wire.json import ResponseStruct, StructDecoder
+from locus.wire.provider_json import ResponseStruct, StructDecoder
 
 
 class PromptDetails(ResponseStruct):

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
     IndexedMessage,
@@ -18,6 +19,7 @@ from locus.core.conversation import (
     order_tool_results,
     validate_messages,
 )
+from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     Content,
@@ -27,9 +29,8 @@ from locus.core.messages import (
     TextPart,
     ToolCall,
 )
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
-from locus.wire.data_urls import normalize_media_type, parse_data_url
-from locus.wire.tool_call_ids import ANY_ID_RULE, ToolCallIdRule, assign_call_ids, compute_digest
+from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
 
 _REASONING_MODELS: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
@@ -111,7 +112,7 @@ class _Request(_RequestStruct):
 
 
 def is_reasoning_model(model: str) -> bool:
-    """Whether ``model`` belongs to a family that accepts no sampling parameters."""
+    """Return whether ``model`` belongs to a family that accepts no sampling parameters."""
     return _REASONING_MODELS.match(model) is not None
 
 
@@ -122,18 +123,18 @@ class ChatCompletionsBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, out of dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`.
-        :raises ConfigurationError: the format cannot express something; the error names it and
-            its position.
+        :raises ConfigurationError: if the format cannot express something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
         schemas = build_tool_schemas(tools)
         reasoning = is_reasoning_model(call_options.model)
         usage = call_options.stream and call_options.stream_usage
         indexed_messages = order_tool_results(validate_messages(messages))
-        ids = assign_call_ids(indexed_messages, get_id_rule(call_options.model))
+        ids = compute_call_ids(indexed_messages, select_call_id_rule(call_options.model))
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
                 model=call_options.model,
@@ -156,27 +157,27 @@ class ChatCompletionsBuilder:
                 stream=True if call_options.stream else None,
                 stream_options=_StreamOptions(include_usage=True) if usage else None,
             ),
-            enc_hook=convert_mapping,
+            enc_hook=convert_mapping_to_dict,
         )
         if call_options.extra_body:
             body.update(call_options.extra_body)
         return body
 
 
-def convert_mapping(value: Any) -> Any:
-    """The ``enc_hook`` of msgspec: convert a mapping that is not a ``dict``.
+def convert_mapping_to_dict(value: Any) -> Any:
+    """Convert a mapping that is not a ``dict``: an ``enc_hook`` for ``msgspec``.
 
-    :raises ConfigurationError: the value is not a mapping.
+    :raises ConfigurationError: if the value is not a mapping.
     """
     if isinstance(value, Mapping):
         return dict(value)
     raise ConfigurationError(
-        f"the request cannot be written as JSON: {type(value).__name__} has no place in it"
+        f"the request cannot be written as JSON: {type(value).__name__} is not a JSON type"
     )
 
 
-def get_id_rule(model: str) -> ToolCallIdRule:
-    """The rule for the ids of tool calls that ``model`` accepts."""
+def select_call_id_rule(model: str) -> ToolCallIdRule:
+    """Select the rule for the ids of tool calls that ``model`` accepts."""
     model = model.lower()
     if _MISTRAL_MODELS.search(model):
         return _MISTRAL_ID_RULE
@@ -191,7 +192,7 @@ def _build_message(
         case Role.ASSISTANT:
             return _Message(
                 role="assistant",
-                content=_get_text(position, message) or None,
+                content=_get_text_rejecting_images(position, message) or None,
                 refusal=message.refusal,
                 tool_calls=[
                     _build_call(
@@ -200,34 +201,37 @@ def _build_message(
                     for index, call in enumerate(message.tool_calls)
                 ]
                 or None,
-                name=normalize_participant_name(message),
+                name=get_normalized_participant_name(message),
             )
         case Role.TOOL:
             return _Message(
                 role="tool",
-                content=_get_text(position, message),
+                content=_get_text_rejecting_images(position, message),
                 tool_call_id=indexed_message.call_position and ids[indexed_message.call_position],
             )
         case Role.SYSTEM:
             return _Message(
                 role="system",
-                content=_get_text(position, message),
-                name=normalize_participant_name(message),
+                content=_get_text_rejecting_images(position, message),
+                name=get_normalized_participant_name(message),
             )
     return _Message(
         role="user",
         content=_build_content(position, message.content),
-        name=normalize_participant_name(message),
+        name=get_normalized_participant_name(message),
     )
 
 
-def normalize_participant_name(message: Message) -> str | None:
-    """The message's ``name`` in the form that OpenAI accepts."""
+def get_normalized_participant_name(message: Message) -> str | None:
+    """Return the message's ``name`` in the form that OpenAI accepts."""
     return _FORBIDDEN_IN_NAME.sub("_", message.name)[:64] if message.name else None
 
 
-def _get_text(position: int, message: Message) -> str:
-    """The text of a message that cannot contain images in this format."""
+def _get_text_rejecting_images(position: int, message: Message) -> str:
+    """Return the text of a message.
+
+    :raises ConfigurationError: if it contains an image, which this format takes from users only.
+    """
     if isinstance(message.content, str):
         return message.content
     if any(isinstance(part, ImagePart) for part in message.content or ()):
@@ -253,15 +257,15 @@ def _build_part(position: int, part: TextPart | ImagePart) -> _Part:
     return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
 
 
-def build_image_url(position: int, part: ImagePart) -> str:
+def build_image_url(position: int, image: ImagePart) -> str:
     """Build the URL of an image. The bytes of an image go into a ``data:`` URL.
 
-    :raises ConfigurationError: the image's ``data:`` URL is malformed; the error names the
+    :raises ConfigurationError: if the image's ``data:`` URL is malformed; the message names the
         position.
     """
-    if part.data is not None:
-        return _build_data_url(normalize_media_type(part.media_type or ""), part.data)
-    return _normalize_image_url(position, part.url or "")
+    if image.data is not None:
+        return _build_data_url(normalize_media_type(image.media_type or ""), image.data)
+    return _normalize_image_url(position, image.url or "")
 
 
 def _build_data_url(media_type: str, data: bytes) -> str:
@@ -273,7 +277,7 @@ def _normalize_image_url(position: int, url: str) -> str:
     if _IMAGE_DATA_URL.match(url):
         return url
     try:
-        parsed = parse_data_url(url)
+        parsed = parse_if_data_url(url)
         if parsed is not None and not parsed[0]:
             raise ValueError("it does not name the media type")
     except ValueError as exc:
@@ -292,12 +296,14 @@ def encode_arguments(path: str, call: ToolCall) -> str:
     """Encode a call's arguments as JSON text. Malformed arguments stay as the model wrote them.
 
     :param path: the position of the call in the conversation, for error messages.
-    :raises ConfigurationError: the arguments cannot be encoded as JSON.
+    :raises ConfigurationError: if the arguments cannot be represented in JSON.
     """
     try:
         return call.arguments_json()
     except (TypeError, ValueError, RecursionError) as exc:
-        raise ConfigurationError(f"{path}: the arguments are no JSON: {exc}") from exc
+        raise ConfigurationError(
+            f"{path}: the arguments cannot be represented in JSON: {exc}"
+        ) from exc
 
 
 def build_tool_choice(
@@ -305,7 +311,7 @@ def build_tool_choice(
 ) -> str | Mapping[str, Any] | None:
     """Build ``tool_choice``: a tool's name becomes a mapping, all other values stay unchanged.
 
-    :raises ConfigurationError: ``choice`` is neither a value of the API nor the name of a tool.
+    :raises ConfigurationError: if ``choice`` is neither a value of the API nor the name of a tool.
     """
     if choice is None or isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
         return choice

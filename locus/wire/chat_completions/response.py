@@ -7,19 +7,19 @@ from typing import Any
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
+from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.json_types import Completion, Usage, completion_decoder
-from locus.wire.decoding import build_usage
-from locus.wire.json import body_to_text
+from locus.wire.provider_json import convert_body_to_text
+from locus.wire.usage_and_tool_calls import build_usage
 
 
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """Parse the body of a complete response.
 
-    :raises APIStatusError: the body is an error object.
-    :raises ResponseParseError: the body does not follow the format.
+    :raises APIStatusError: if the body is an error object.
+    :raises ResponseParseError: if the body does not follow the format.
     """
     return build_response(completion_decoder.decode(body), body)
 
@@ -28,20 +28,22 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
     """Build the response from the decoded body; errors quote ``body``."""
     raise_for_error(completion, body)
     if not completion.choices:
-        raise ResponseParseError("the response has no choices", body=body_to_text(body))
+        raise ResponseParseError("the response has no choices", body=convert_body_to_text(body))
     accumulators = []
     for position, choice in enumerate(
         sorted(completion.choices, key=lambda choice: choice.index or 0)
     ):
         if choice.message is None:
-            raise ResponseParseError(f"choices[{position}] has no message", body=body_to_text(body))
+            raise ResponseParseError(
+                f"choices[{position}] has no message", body=convert_body_to_text(body)
+            )
         accumulator = CandidateAccumulator()
         accumulator.add_message(choice.message, is_complete=True)
         accumulator.stop_reason = choice.finish_reason or None
         if choice.logprobs is not None:
             accumulator.add_logprobs(choice.logprobs)
         accumulators.append(accumulator)
-    return combine_candidates(
+    return build_response_from_candidates(
         accumulators, completion.usage, completion.id or None, completion.model or None
     )
 
@@ -53,20 +55,20 @@ def raise_for_error(completion: Completion, body: bytes | str | Mapping[str, Any
     vLLM sends the error object without a wrapper.
     """
     if completion.error:
-        raise make_status_error(body_to_text(body), error_object=completion.error)
+        raise make_status_error(convert_body_to_text(body), error_object=completion.error)
     if (
         completion.choices is None
         and completion.usage is None
         and completion.id is None
         and completion.model is None
     ):
-        text = body_to_text(body)
+        text = convert_body_to_text(body)
         if '"message"' in text:
             raise make_status_error(text)
 
 
-def parse_usage(usage: Usage | None) -> Mapping[str, int]:
-    """Translate token counts to Locus's names."""
+def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
+    """Return the token counts under Locus's names."""
     if usage is None:
         return EMPTY
     prompt_details, completion_details = (
@@ -81,7 +83,7 @@ def parse_usage(usage: Usage | None) -> Mapping[str, int]:
     )
 
 
-def combine_candidates(
+def build_response_from_candidates(
     accumulators: Sequence[CandidateAccumulator],
     usage: Usage | None,
     raw_id: str | int | None,
@@ -93,7 +95,7 @@ def combine_candidates(
     first = candidates[0]
     return ModelResponse(
         message=first.message,
-        usage=parse_usage(usage),
+        usage=normalize_usage(usage),
         stop_reason=first.stop_reason,
         reasoning=first.reasoning,
         model=model,

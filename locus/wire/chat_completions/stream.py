@@ -16,7 +16,7 @@ from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.json_types import Usage, completion_decoder
 from locus.wire.chat_completions.response import (
-    combine_candidates,
+    build_response_from_candidates,
     parse_response,
     raise_for_error,
 )
@@ -40,7 +40,7 @@ class ChatCompletionsDecoder(StreamDecoder):
         self._model: str | None = None
 
     @property
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         return all(a.stop_reason is not None for a in self._accumulators.values())
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
@@ -48,7 +48,7 @@ class ChatCompletionsDecoder(StreamDecoder):
             chunk = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             if frame.strip() == b"[DONE]":
-                events.append(self.finish())
+                events.append(self.finish_response())
                 return
             chunk = completion_decoder.decode(frame)
         if not self._id or not self._model:  # Azure's first chunk has "" for both
@@ -95,7 +95,7 @@ class ChatCompletionsDecoder(StreamDecoder):
 
     def build_response(self) -> ModelResponse:
         accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
-        return combine_candidates(accumulators, self._usage, self._id, self._model)
+        return build_response_from_candidates(accumulators, self._usage, self._id, self._model)
 
     def build_partial_response(self) -> ModelResponse:
         for accumulator in self._accumulators.values():

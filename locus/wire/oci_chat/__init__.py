@@ -1,7 +1,8 @@
 """Oracle's chat API (``POST /20231130/actions/chat``): request bodies, responses, streams. No I/O.
 
 ``envelope`` has the JSON that wraps every request and response. Inside it is one of three formats,
-each with the modules ``…_request``, ``…_response``, ``…_stream`` and ``…_parser``:
+each with the modules ``…_request``, ``…_response``, ``…_stream`` and
+``…_response_parser``:
 
 - ``generic`` for nearly all models.
 - ``cohere_v1`` (``apiFormat`` ``COHERE``), Cohere's first format, for ``cohere.command-r*``: text
@@ -13,14 +14,14 @@ JSON members are from the model classes of the ``oci`` package
 (``oci.generative_ai_inference.models``).
 """
 
-from locus.wire.oci_chat.cohere_v1_parser import CohereV1ChatParser
 from locus.wire.oci_chat.cohere_v1_request import CohereV1ChatBuilder
+from locus.wire.oci_chat.cohere_v1_response_parser import CohereV1ChatParser
 from locus.wire.oci_chat.cohere_v1_stream import CohereV1ChatDecoder
-from locus.wire.oci_chat.cohere_v2_parser import CohereV2ChatParser
 from locus.wire.oci_chat.cohere_v2_request import CohereV2ChatBuilder
+from locus.wire.oci_chat.cohere_v2_response_parser import CohereV2ChatParser
 from locus.wire.oci_chat.cohere_v2_stream import CohereV2ChatDecoder
-from locus.wire.oci_chat.generic_parser import GenericChatParser
 from locus.wire.oci_chat.generic_request import GenericChatBuilder
+from locus.wire.oci_chat.generic_response_parser import GenericChatParser
 from locus.wire.oci_chat.generic_stream import GenericChatDecoder
 
 __all__ = [

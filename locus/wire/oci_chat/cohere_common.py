@@ -9,12 +9,12 @@ import attrs
 
 from locus.core.call_options import CallOptions
 from locus.core.errors import ConfigurationError
+from locus.core.make_status_error import make_status_error
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.core.status_errors import make_status_error
 from locus.wire.chat_completions import response as openai
-from locus.wire.json import body_to_text
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions
-from locus.wire.oci_chat.generic_response import Usage, convert_usage
+from locus.wire.oci_chat.generic_response import Usage, convert_usage_to_openai
+from locus.wire.provider_json import convert_body_to_text
 
 # Requests.
 
@@ -39,8 +39,8 @@ class CohereChatRequestBase(RequestStruct, kw_only=True):
     stream_options: StreamOptions | None = None
 
 
-def build_common_members(call_options: CallOptions) -> dict[str, Any]:
-    """The members of :class:`CohereChatRequestBase` for a call."""
+def build_common_request_members(call_options: CallOptions) -> dict[str, Any]:
+    """Build the members of :class:`CohereChatRequestBase` from the options of a call."""
     include_usage = call_options.stream and call_options.stream_usage
     return {
         "response_format": convert_response_format(call_options.response_format),
@@ -57,7 +57,10 @@ def build_common_members(call_options: CallOptions) -> dict[str, Any]:
 
 
 def convert_response_format(response_format: Mapping[str, Any] | None) -> ResponseFormat | None:
-    """OpenAI's ``response_format`` as Cohere's, which has the schema in ``JSON_OBJECT``."""
+    """Convert OpenAI's ``response_format`` to Cohere's, which has the schema in ``JSON_OBJECT``.
+
+    :raises ConfigurationError: if its type is unknown.
+    """
     match response_format:
         case None | {"type": "text"}:
             return None
@@ -71,14 +74,14 @@ def convert_response_format(response_format: Mapping[str, Any] | None) -> Respon
     )
 
 
-def get_message_text(position: int, message: Message, image_error: str) -> str:
-    """The text of a message that must not hold images.
+def get_text_rejecting_images(position: int, message: Message, image_error: str) -> str:
+    """Return the text of a message that must not hold images.
 
     The formats have no member for a refusal: it becomes part of the assistant's text. Thinking is
     left out.
 
     :param image_error: the error message for an image.
-    :raises ConfigurationError: the message holds an image.
+    :raises ConfigurationError: if the message holds an image.
     """
     if isinstance(message.content, tuple):
         if any(isinstance(part, ImagePart) for part in message.content):
@@ -88,9 +91,9 @@ def get_message_text(position: int, message: Message, image_error: str) -> str:
 
 
 def extract_functions(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The ``function`` of each tool.
+    """Return the ``function`` of each tool.
 
-    :raises ConfigurationError: a tool is not a function.
+    :raises ConfigurationError: if a tool is not a function.
     """
     functions = []
     for index, schema in enumerate(schemas):
@@ -106,9 +109,9 @@ def extract_functions(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str,
 # Responses.
 
 
-def parse_usage(usage: Usage | None) -> Mapping[str, int]:
-    """Token counts under Locus's names."""
-    return openai.parse_usage(convert_usage(usage))
+def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
+    """Return the token counts under Locus's names."""
+    return openai.normalize_usage(convert_usage_to_openai(usage))
 
 
 _ERRORS_BY_FINISH_REASON: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -130,7 +133,7 @@ def raise_for_finish_reason(
     them. They are errors only if the response is empty and has an ``errorMessage``.
 
     :param is_empty: whether the response so far has no content.
-    :raises APIStatusError: the response is an error.
+    :raises APIStatusError: if the response is an error.
     """
     reason = (finish_reason or "").upper()
     if reason == "ERROR" or (error_message and not reason):
@@ -140,14 +143,15 @@ def raise_for_finish_reason(
     else:
         return
     raise make_status_error(
-        body_to_text(body), error_object={"message": error_message or "the model failed", **members}
+        convert_body_to_text(body),
+        error_object={"message": error_message or "the model failed", **members},
     )
 
 
-def make_ids_unique(
+def make_call_ids_unique(
     calls: Iterable[ToolCall], used_call_ids: Collection[str] = ()
 ) -> tuple[ToolCall, ...]:
-    """The calls, each with an id that no other of them and none of ``used_call_ids`` has."""
+    """Return the calls, each with an id that no other of them and none of ``used_call_ids`` has."""
     unique: list[ToolCall] = []
     seen = set(used_call_ids)
     for call in calls:

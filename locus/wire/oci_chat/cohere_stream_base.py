@@ -12,8 +12,8 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.json import StructDecoder
 from locus.wire.oci_chat.envelope import ChatResult, raise_for_error
+from locus.wire.provider_json import StructDecoder
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
@@ -27,7 +27,7 @@ class ChunkAccumulator(Protocol[C_contra]):
     finish_reason: str | None
 
     def add_chunk(self, chunk: C_contra, body: bytes) -> tuple[str, str]:
-        """Add a chunk. Returns the text and the reasoning that it adds."""
+        """Add a chunk; return the text and the reasoning that it adds."""
         ...
 
     def drop_unnamed_calls(self) -> None:
@@ -50,7 +50,7 @@ class CohereDecoder(StreamDecoder, Generic[C]):
         self._accumulator = accumulator
 
     @property
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         return self._accumulator.finish_reason is not None
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
@@ -58,7 +58,7 @@ class CohereDecoder(StreamDecoder, Generic[C]):
             chunk = self._chunk_decoder.decode_strict(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             if frame.strip() == b"[DONE]":
-                events.append(self.finish())
+                events.append(self.finish_response())
                 return
             chunk = self._chunk_decoder.decode(frame)
         raise_for_error(chunk, frame)

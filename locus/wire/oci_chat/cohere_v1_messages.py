@@ -28,9 +28,9 @@ import attrs
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
-from locus.wire.encoding import build_arguments_object
-from locus.wire.oci_chat.cohere_common import get_message_text
-from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping
+from locus.wire.oci_chat.cohere_common import get_text_rejecting_images
+from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping_to_dict
+from locus.wire.request_parts import build_arguments_object
 
 BLANK_TEXT: Final = " "
 """The text in the history of a message without text."""
@@ -75,12 +75,13 @@ def split_conversation(conversation: Sequence[IndexedMessage]) -> SplitConversat
     """Split a conversation into the members of a request.
 
     :param conversation: as :func:`locus.core.conversation.order_tool_results` returns it.
-    :raises ConfigurationError: the format cannot represent it; says what and where.
+    :raises ConfigurationError: if the format cannot represent it; the message names the reason and
+        the position.
     """
     start = 0
     while start < len(conversation) and conversation[start].message.role is Role.SYSTEM:
         start += 1
-    system_texts = (_get_text(indexed) for indexed in conversation[:start])
+    system_texts = (_get_text_rejecting_images(indexed) for indexed in conversation[:start])
     preamble = "\n\n".join(filter(None, system_texts)) or None
     conversation = conversation[start:]
     end = len(conversation)
@@ -92,15 +93,17 @@ def split_conversation(conversation: Sequence[IndexedMessage]) -> SplitConversat
         case Role.USER:
             history.add_messages(conversation[:-1])
             history.add_messages(trailing_system)
-            history.answer_results()
-            return SplitConversation(preamble, history.entries, _get_text(conversation[-1]), None)
+            history.add_placeholder_answer_if_needed()
+            return SplitConversation(
+                preamble, history.entries, _get_text_rejecting_images(conversation[-1]), None
+            )
         case Role.TOOL:
             while conversation[end - 1].call_position is not None:
                 end -= 1
             history.add_messages(conversation[: end - 1])
             history.add_messages(trailing_system)
             history.add_messages(conversation[end - 1 : end])
-            results = history.build_results(conversation[end:])
+            results = history.build_tool_results(conversation[end:])
             return SplitConversation(preamble, history.entries, "", results)
     position = max((indexed.position for indexed in conversation), default=start - 1)
     raise ConfigurationError(
@@ -124,57 +127,60 @@ class _HistoryBuilder:
             if indexed.call_position is not None:
                 results.append(indexed)
                 continue
-            self._add_results(results)
+            self._add_tool_results(results)
             results = []
             self._add_message(indexed)
-        self._add_results(results)
+        self._add_tool_results(results)
 
-    def answer_results(self) -> None:
-        """Append an assistant message if there is none after the last results."""
+    def add_placeholder_answer_if_needed(self) -> None:
+        """Append an assistant message with a placeholder if none follows the last results."""
         if self._has_unanswered_results:
             self.entries.append(HistoryEntry("CHATBOT", PLACEHOLDER_ANSWER))
         self._has_unanswered_results = False
 
-    def build_results(self, messages: Sequence[IndexedMessage]) -> list[CohereToolResult]:
-        """Tool results, each with its call, in the order of the calls."""
+    def build_tool_results(self, messages: Sequence[IndexedMessage]) -> list[CohereToolResult]:
+        """Build the tool results, each with its call, in the order of the calls."""
         results = []
         for indexed in sorted(messages, key=lambda indexed: indexed.call_position or ()):
             # The text of a failed call describes the error; the member's name marks it as one.
             is_error = indexed.message.metadata.get("error") is not None
-            output = {"error" if is_error else "output": _get_text(indexed)}
+            output = {"error" if is_error else "output": _get_text_rejecting_images(indexed)}
             call = self._calls[indexed.call_position or (0, 0)]
             results.append(CohereToolResult(call, [output]))
         return results
 
-    def _add_results(self, messages: list[IndexedMessage]) -> None:
+    def _add_tool_results(self, messages: list[IndexedMessage]) -> None:
         if messages:
-            entry = HistoryEntry("TOOL", tool_results=self.build_results(messages))
+            entry = HistoryEntry("TOOL", tool_results=self.build_tool_results(messages))
             self.entries.append(entry)
             self._has_unanswered_results = True
 
-    def _add_message(self, indexed: IndexedMessage) -> None:
-        text = _get_text(indexed) or BLANK_TEXT
-        match indexed.message.role:
+    def _add_message(self, indexed_message: IndexedMessage) -> None:
+        text = _get_text_rejecting_images(indexed_message) or BLANK_TEXT
+        match indexed_message.message.role:
             case Role.SYSTEM:
                 self.entries.append(HistoryEntry("SYSTEM", text))
             case Role.USER:
-                self.answer_results()
+                self.add_placeholder_answer_if_needed()
                 self.entries.append(HistoryEntry("USER", text))
             case Role.ASSISTANT:
                 calls = [
-                    self._build_call(indexed, index)
-                    for index in range(len(indexed.message.tool_calls))
+                    self._build_and_record_call(indexed_message, index)
+                    for index in range(len(indexed_message.message.tool_calls))
                 ]
                 self.entries.append(HistoryEntry("CHATBOT", text, calls or None))
                 self._has_unanswered_results = False
 
-    def _build_call(self, indexed: IndexedMessage, index: int) -> CohereToolCall:
-        call = indexed.message.tool_calls[index]
-        path = f"messages[{indexed.position}].tool_calls[{index}]"
-        parameters = build_arguments_object(path, call, convert_mapping)
-        cohere_call = self._calls[indexed.position, index] = CohereToolCall(call.name, parameters)
+    def _build_and_record_call(self, indexed_message: IndexedMessage, index: int) -> CohereToolCall:
+        call = indexed_message.message.tool_calls[index]
+        path = f"messages[{indexed_message.position}].tool_calls[{index}]"
+        parameters = build_arguments_object(path, call, convert_mapping_to_dict)
+        cohere_call = self._calls[indexed_message.position, index] = CohereToolCall(
+            call.name, parameters
+        )
         return cohere_call
 
 
-def _get_text(indexed: IndexedMessage) -> str:
-    return get_message_text(indexed.position, indexed.message, _NO_IMAGES)
+def _get_text_rejecting_images(indexed_message: IndexedMessage) -> str:
+    """Return the text of a message, or raise a ``ConfigurationError`` if it contains an image."""
+    return get_text_rejecting_images(indexed_message.position, indexed_message.message, _NO_IMAGES)

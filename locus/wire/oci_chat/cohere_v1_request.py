@@ -11,11 +11,11 @@ from typing import Any
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
-from locus.wire.oci_chat.cohere_common import CohereChatRequestBase, build_common_members
+from locus.wire.oci_chat.cohere_common import CohereChatRequestBase, build_common_request_members
 from locus.wire.oci_chat.cohere_v1_messages import (
     CohereToolResult,
     HistoryEntry,
@@ -47,14 +47,15 @@ class CohereV1ChatBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, of builtin dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` are members of the ``chatRequest``, and replace Locus's own.
-        :raises ConfigurationError: the format cannot represent something; says what and where.
+        :raises ConfigurationError: if the format cannot represent something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
-        tool_schemas = _select_tools(call_options, build_tool_schemas(tools))
+        tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
         conversation = split_conversation(order_tool_results(validate_messages(messages)))
         request = _CohereChatRequest(
             api_format="COHERE",
@@ -63,17 +64,17 @@ class CohereV1ChatBuilder:
             chat_history=conversation.chat_history or None,
             tool_results=conversation.tool_results,
             tools=convert_tools(tool_schemas) or None,
-            **build_common_members(call_options),
+            **build_common_request_members(call_options),
         )
         return build_chat_details(
             call_options.model, request, self.compartment_id, call_options.extra_body
         )
 
 
-def _select_tools(
+def _select_tool_schemas(
     call_options: CallOptions, schemas: tuple[Mapping[str, Any], ...]
 ) -> tuple[Mapping[str, Any], ...]:
-    """The tools to send. The format has no ``tool_choice``: for ``"none"``, none are sent.
+    """Return the tools to send. The format has no ``tool_choice``: for ``"none"``, none are sent.
 
     ``isForceSingleStep`` is not such a choice: it makes the model answer directly after its first
     results. ``extra_body`` accepts it.

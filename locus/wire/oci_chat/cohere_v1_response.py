@@ -16,11 +16,9 @@ from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.decoding import make_tool_call, make_tool_call_id
-from locus.wire.json import StructDecoder, body_to_text
 from locus.wire.oci_chat.cohere_common import (
-    make_ids_unique,
-    parse_usage,
+    make_call_ids_unique,
+    normalize_usage,
     raise_for_finish_reason,
 )
 from locus.wire.oci_chat.envelope import (
@@ -30,6 +28,8 @@ from locus.wire.oci_chat.envelope import (
     raise_for_error,
 )
 from locus.wire.oci_chat.generic_response import Usage
+from locus.wire.provider_json import StructDecoder, convert_body_to_text
+from locus.wire.usage_and_tool_calls import make_tool_call, make_tool_call_id
 
 
 class CohereToolCall(OCIResponseStruct):
@@ -61,8 +61,8 @@ def parse_response(
     """Parse the body of a complete response.
 
     :param used_call_ids: ids that no tool call of the response may get.
-    :raises APIStatusError: the body is an error object, or a response that reports an error.
-    :raises ResponseParseError: the body does not match the format.
+    :raises APIStatusError: if the body is an error object, or a response that reports an error.
+    :raises ResponseParseError: if the body does not match the format.
     """
     result = result_decoder.decode(body)
     raise_for_error(result, body)
@@ -100,18 +100,18 @@ class ResponseAccumulator:
     def add_chunk(
         self, chunk: CohereChatResult, body: bytes | str | Mapping[str, Any]
     ) -> tuple[str, str]:
-        """Add a chunk. Returns the text and the reasoning that it adds.
+        """Add a chunk; return the text and the reasoning that it adds.
 
         The format has no reasoning.
 
-        :raises APIStatusError: the chunk reports an error.
+        :raises APIStatusError: if the chunk reports an error.
         """
         if chunk.model_id:
             self._model = chunk.model_id
         chunk = chunk.chat_response or chunk
         text = chunk.text or ""
         if chunk.tool_calls or chunk.finish_reason or chunk.chat_history is not None:
-            text = self._drop_repeated_text(text)
+            text = self._remove_received_text(text)
         is_empty = not (text or self._text_chunks or chunk.tool_calls or self._calls)
         raise_for_finish_reason(chunk.finish_reason, chunk.error_message, is_empty, body)
         if text:
@@ -129,8 +129,8 @@ class ResponseAccumulator:
             self.finish_reason = chunk.finish_reason
         return text, ""
 
-    def _drop_repeated_text(self, complete_text: str) -> str:
-        """What the complete text has after the text so far; nothing if it begins differently."""
+    def _remove_received_text(self, complete_text: str) -> str:
+        """Return the complete text without the text so far; "" if it begins differently."""
         text = "".join(self._text_chunks)
         return complete_text[len(text) :] if complete_text.startswith(text) else ""
 
@@ -149,7 +149,7 @@ class ResponseAccumulator:
     def build_response(self) -> ModelResponse:
         """Build the response from what was added.
 
-        :raises ResponseParseError: a tool call has no name.
+        :raises ResponseParseError: if a tool call has no name.
         """
         text, calls = "".join(self._text_chunks), self._build_tool_calls()
         return ModelResponse(
@@ -159,7 +159,7 @@ class ResponseAccumulator:
                 calls,
                 metadata=self._metadata or EMPTY,
             ),
-            usage=parse_usage(self._usage),
+            usage=normalize_usage(self._usage),
             stop_reason=self.finish_reason,
             model=self._model,
         )
@@ -167,13 +167,13 @@ class ResponseAccumulator:
     def _build_tool_calls(self) -> tuple[ToolCall, ...]:
         if not self._calls:
             return ()
-        text, usage = "".join(self._text_chunks), parse_usage(self._usage)
+        text, usage = "".join(self._text_chunks), normalize_usage(self._usage)
         response_key = f"{self._chat_history!r}\0{text}\0{usage!r}"
         tool_calls = []
         for index, call in enumerate(self._calls):
             if not call.name:
-                body = body_to_text({"parameters": call.parameters})
+                body = convert_body_to_text({"parameters": call.parameters})
                 raise ResponseParseError(f"tool call {index} has no name", body=body)
             call_id = make_tool_call_id(response_key, index, call.name, repr(call.parameters))
             tool_calls.append(make_tool_call(call_id, call.name, call.parameters))
-        return make_ids_unique(tool_calls, self._used_call_ids)
+        return make_call_ids_unique(tool_calls, self._used_call_ids)

@@ -15,7 +15,7 @@ import msgspec
 
 from locus.core.errors import ConfigurationError
 from locus.wire.oci_chat.cohere_common import extract_functions
-from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping
+from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping_to_dict
 from locus.wire.oci_chat.generic_tools import inline_definitions
 
 _SCALAR_TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
@@ -40,9 +40,9 @@ class CohereTool(RequestStruct):
 
 
 def convert_tools(schemas: tuple[Mapping[str, Any], ...]) -> list[CohereTool]:
-    """The tools, from their schemas in OpenAI's format.
+    """Convert tools from OpenAI's format.
 
-    :raises ConfigurationError: a tool is not a function, or its parameters are no JSON Schema.
+    :raises ConfigurationError: if a tool is not a function, or its parameters are no JSON Schema.
     """
     functions = extract_functions(schemas)
     return [_convert_tool(index, function) for index, function in enumerate(functions)]
@@ -71,23 +71,23 @@ def _convert_tool(index: int, function: Mapping[str, Any]) -> CohereTool:
 
 
 def _convert_parameter(
-    index: int, schema: Any, root: Mapping[str, Any], is_required: bool
+    index: int, schema: Any, root_schema: Mapping[str, Any], is_required: bool
 ) -> Parameter:
     if not isinstance(schema, Mapping):  # true and false are schemas, too
         schema = {}
-    type_name, is_exact = _convert_type(schema)
+    type_name, is_exact = _convert_schema_to_type_name(schema)
     descriptions = [schema.get("description")]
     if not is_exact:
         shown_schema = {name: value for name, value in schema.items() if name != "description"}
-        if "$defs" in root:  # a recursive schema
-            shown_schema["$defs"] = root["$defs"]
+        if "$defs" in root_schema:  # a recursive schema
+            shown_schema["$defs"] = root_schema["$defs"]
         descriptions.append(f"JSON Schema: {_encode_schema(index, shown_schema)}")
     description = "\n".join(filter(None, descriptions)) or None
     return Parameter(type_name, description, True if is_required else None)
 
 
-def _convert_type(schema: Any) -> tuple[str, bool]:
-    """The Python type name for a schema, and whether it expresses all of the schema."""
+def _convert_schema_to_type_name(schema: Any) -> tuple[str, bool]:
+    """Return the Python type name for a schema, and whether it expresses all of the schema."""
     if not isinstance(schema, Mapping):
         return "Any", False
     type_ = schema.get("type")
@@ -95,13 +95,13 @@ def _convert_type(schema: Any) -> tuple[str, bool]:
     if type_ == "array":
         if "items" not in schema:
             return "List", not other_keywords
-        item_type, is_exact = _convert_type(schema["items"])
+        item_type, is_exact = _convert_schema_to_type_name(schema["items"])
         return f"List[{item_type}]", is_exact and other_keywords == {"items"}
     if type_ == "object":
         value_schema = schema.get("additionalProperties")
         if schema.get("properties") or not isinstance(value_schema, Mapping):
             return "Dict", not other_keywords
-        value_type, is_exact = _convert_type(value_schema)
+        value_type, is_exact = _convert_schema_to_type_name(value_schema)
         return f"Dict[str, {value_type}]", is_exact and other_keywords == {"additionalProperties"}
     if isinstance(type_, str) and type_ in _SCALAR_TYPES:
         return _SCALAR_TYPES[type_], not other_keywords
@@ -110,18 +110,23 @@ def _convert_type(schema: Any) -> tuple[str, bool]:
     if isinstance(type_, (list, tuple)):
         alternatives = [{**schema, "type": name} for name in type_]
     if isinstance(alternatives, (list, tuple)):
-        alternatives = [alternative for alternative in alternatives if not _is_null(alternative)]
+        alternatives = [
+            alternative for alternative in alternatives if not _is_null_schema(alternative)
+        ]
         if len(alternatives) == 1:
-            return _convert_type(alternatives[0])[0], False
+            return _convert_schema_to_type_name(alternatives[0])[0], False
     return "Any", "type" not in schema and not other_keywords
 
 
-def _is_null(schema: Any) -> bool:
+def _is_null_schema(schema: Any) -> bool:
     return isinstance(schema, Mapping) and schema.get("type") == "null"
 
 
 def _encode_schema(index: int, schema: Any) -> str:
+    """Encode a schema as JSON text; ``index`` is that of its tool, for the error message."""
     try:
-        return msgspec.json.encode(schema, enc_hook=convert_mapping).decode()
+        return msgspec.json.encode(schema, enc_hook=convert_mapping_to_dict).decode()
     except (TypeError, ValueError, RecursionError) as exc:
-        raise ConfigurationError(f"tools[{index}]: its schema is no JSON: {exc}") from exc
+        raise ConfigurationError(
+            f"tools[{index}]: its schema cannot be represented in JSON: {exc}"
+        ) from exc

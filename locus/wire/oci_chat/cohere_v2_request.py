@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
     IndexedMessage,
@@ -33,17 +34,16 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
 from locus.wire.chat_completions.request import build_image_url, encode_arguments
 from locus.wire.oci_chat.cohere_common import (
     CohereChatRequestBase,
-    build_common_members,
+    build_common_request_members,
     extract_functions,
-    get_message_text,
+    get_text_rejecting_images,
 )
 from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
 from locus.wire.oci_chat.generic_tools import inline_definitions
-from locus.wire.tool_call_ids import ANY_ID_RULE, assign_call_ids
+from locus.wire.tool_call_ids import ANY_ID_RULE, compute_call_ids
 
 _NO_IMAGES: Final = "Cohere takes images from the user only"
 
@@ -112,18 +112,19 @@ class CohereV2ChatBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, of builtin dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` are members of the ``chatRequest`` (``thinking`` for example), and
             replace Locus's own.
-        :raises ConfigurationError: the format cannot represent something; says what and where.
+        :raises ConfigurationError: if the format cannot represent something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
         conversation = order_tool_results(validate_messages(messages))
-        call_ids = assign_call_ids(conversation, ANY_ID_RULE)
+        call_ids = compute_call_ids(conversation, ANY_ID_RULE)
         functions = extract_functions(build_tool_schemas(tools))
-        tools_choice, functions = _build_tools_choice(call_options, functions)
+        tools_choice, functions = _select_tools_choice_and_functions(call_options, functions)
         is_strict = bool(functions) and all(
             function.get("strict") is True for function in functions
         )
@@ -133,7 +134,7 @@ class CohereV2ChatBuilder:
             tools=[_build_tool(function) for function in functions] or None,
             tools_choice=tools_choice,
             is_strict_tools_enabled=True if is_strict else None,
-            **build_common_members(call_options),
+            **build_common_request_members(call_options),
         )
         return build_chat_details(
             call_options.model, request, self.compartment_id, call_options.extra_body
@@ -143,12 +144,13 @@ class CohereV2ChatBuilder:
 # Tools.
 
 
-def _build_tools_choice(
+def _select_tools_choice_and_functions(
     call_options: CallOptions, functions: list[Mapping[str, Any]]
 ) -> tuple[str | None, list[Mapping[str, Any]]]:
-    """The ``toolsChoice``, and the functions to send.
+    """Return the ``toolsChoice``, and the functions to send.
 
-    The format can require some tool, but not a certain one. So only that one is sent then.
+    The format can require some tool, but not a certain one. So if one is chosen, only that is
+    sent.
     """
     if not functions:
         return None, functions
@@ -184,27 +186,27 @@ def _build_tool(function: Mapping[str, Any]) -> _Tool:
 
 
 def _build_message(
-    indexed: IndexedMessage, call_ids: Mapping[ToolCallPosition, str]
+    indexed_message: IndexedMessage, call_ids: Mapping[ToolCallPosition, str]
 ) -> _ChatMessage:
-    message = indexed.message
+    message = indexed_message.message
     match message.role:
         case Role.USER:
-            return _ChatMessage("USER", _build_contents(indexed))
+            return _ChatMessage("USER", _build_contents(indexed_message))
         case Role.ASSISTANT:
-            _get_text(indexed)  # raises an error for images
+            _get_text_rejecting_images(indexed_message)  # raises an error for images
             plan = message.metadata.get("tool_plan")
             return _ChatMessage(
                 "ASSISTANT",
-                _build_contents(indexed),
+                _build_contents(indexed_message),
                 tool_plan=plan if isinstance(plan, str) and plan else None,
                 tool_calls=[
                     _ToolCall(
-                        call_ids[indexed.position, index],
+                        call_ids[indexed_message.position, index],
                         "FUNCTION",
                         _FunctionCall(
                             call.name,
                             encode_arguments(
-                                f"messages[{indexed.position}].tool_calls[{index}]", call
+                                f"messages[{indexed_message.position}].tool_calls[{index}]", call
                             ),
                         ),
                     )
@@ -213,32 +215,36 @@ def _build_message(
                 or None,
             )
         case Role.TOOL:
-            call_id = indexed.call_position and call_ids[indexed.call_position]
+            call_id = indexed_message.call_position and call_ids[indexed_message.call_position]
             return _ChatMessage(
-                "TOOL", [_make_text_content(_get_text(indexed))], tool_call_id=call_id
+                "TOOL",
+                [_make_text_content(_get_text_rejecting_images(indexed_message))],
+                tool_call_id=call_id,
             )
-    return _ChatMessage("SYSTEM", [_make_text_content(_get_text(indexed))])
+    return _ChatMessage("SYSTEM", [_make_text_content(_get_text_rejecting_images(indexed_message))])
 
 
-def _get_text(indexed: IndexedMessage) -> str:
-    return get_message_text(indexed.position, indexed.message, _NO_IMAGES)
+def _get_text_rejecting_images(indexed_message: IndexedMessage) -> str:
+    """Return the text of a message, or raise a ``ConfigurationError`` if it contains an image."""
+    return get_text_rejecting_images(indexed_message.position, indexed_message.message, _NO_IMAGES)
 
 
 def _make_text_content(text: str) -> _ChatContent:
     return _ChatContent("TEXT", text=text)
 
 
-def _build_contents(indexed: IndexedMessage) -> list[_ChatContent]:
-    content = indexed.message.content
+def _build_contents(indexed_message: IndexedMessage) -> list[_ChatContent]:
+    content = indexed_message.message.content
     if content is None or isinstance(content, str):
-        if content or not indexed.message.tool_calls:
+        if content or not indexed_message.message.tool_calls:
             return [_make_text_content(content or "")]
         return []
-    contents = (_build_content(indexed.position, part) for part in content)
+    contents = (_build_content(indexed_message.position, part) for part in content)
     return [chat_content for chat_content in contents if chat_content is not None]
 
 
 def _build_content(position: int, part: Part) -> _ChatContent | None:
+    """Build the content of a part; None for thinking that belongs to another provider."""
     match part:
         case TextPart() | RefusalPart():  # a refusal becomes part of the assistant's text
             return _make_text_content(part.text)

@@ -14,11 +14,9 @@ from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.decoding import make_tool_call, make_tool_call_id
-from locus.wire.json import StructDecoder, body_to_text
 from locus.wire.oci_chat.cohere_common import (
-    make_ids_unique,
-    parse_usage,
+    make_call_ids_unique,
+    normalize_usage,
     raise_for_finish_reason,
 )
 from locus.wire.oci_chat.envelope import (
@@ -28,6 +26,8 @@ from locus.wire.oci_chat.envelope import (
     raise_for_error,
 )
 from locus.wire.oci_chat.generic_response import Usage
+from locus.wire.provider_json import StructDecoder, convert_body_to_text
+from locus.wire.usage_and_tool_calls import make_tool_call, make_tool_call_id
 
 
 class ChatContent(OCIResponseStruct):
@@ -73,8 +73,8 @@ result_decoder: Final = StructDecoder(CohereChatResult)
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """Parse the body of a complete response.
 
-    :raises APIStatusError: the body is an error object, or a response that reports an error.
-    :raises ResponseParseError: the body does not match the format.
+    :raises APIStatusError: if the body is an error object, or a response that reports an error.
+    :raises ResponseParseError: if the body does not match the format.
     """
     result = result_decoder.decode(body)
     raise_for_error(result, body)
@@ -98,6 +98,7 @@ class _ToolCallAccumulator:
         """Arguments that are not text; they are not split into deltas."""
 
     def add_delta(self, delta: ToolCallDelta) -> None:
+        """Add a delta of the call, or the complete call."""
         self.id = self.id or delta.id or ""
         function = delta.function
         if function is None:
@@ -116,7 +117,7 @@ class _ToolCallAccumulator:
         return "".join(self.argument_chunks) if self.argument_chunks else None
 
     def is_repeated_by(self, call: ToolCallDelta) -> bool:
-        """Whether ``call`` is this same call, complete."""
+        """Return whether ``call`` is this same call, complete."""
         function = call.function or FunctionCall()
         is_same = (call.id or "") == self.id and (function.name or "") == self.name
         return is_same and function.arguments == self.arguments
@@ -159,10 +160,10 @@ class ResponseAccumulator:
         *,
         is_complete: bool = False,
     ) -> tuple[str, str]:
-        """Add a chunk, or a complete response. Returns the text and the reasoning that it adds.
+        """Add a chunk, or a complete response; return the text and the reasoning that it adds.
 
-        :raises APIStatusError: the chunk reports an error.
-        :raises ResponseParseError: the complete response has no message.
+        :raises APIStatusError: if the chunk reports an error.
+        :raises ResponseParseError: if the complete response has no message.
         """
         if chunk.model_id:
             self._model = chunk.model_id
@@ -209,7 +210,7 @@ class ResponseAccumulator:
         if reasoning:
             self._reasoning_chunks.append(reasoning)
         calls = message.tool_calls or []
-        if not (is_last_chunk and self._repeats_calls(calls)):
+        if not (is_last_chunk and self._is_repetition_of_calls(calls)):
             for call in calls:
                 self._find_or_start_call(call, is_complete).add_delta(call)
         if message.citations:
@@ -217,7 +218,7 @@ class ResponseAccumulator:
         return text, reasoning
 
     def _drop_repeated_contents(self, contents: list[ChatContent]) -> list[ChatContent]:
-        """The contents of the last chunk, without text or thinking that repeats all chunks."""
+        """Return the last chunk's contents, without text or thinking that repeats all chunks."""
         text = "".join(content.text or "" for content in contents)
         thinking = "".join(content.thinking or "" for content in contents)
         repeats_text = text == self._join_contents(False)
@@ -231,7 +232,7 @@ class ResponseAccumulator:
             for content in contents
         ]
 
-    def _repeats_calls(self, calls: list[ToolCallDelta]) -> bool:
+    def _is_repetition_of_calls(self, calls: list[ToolCallDelta]) -> bool:
         known_calls = self._calls
         return len(calls) == len(known_calls) and all(
             known.is_repeated_by(call) for known, call in zip(known_calls, calls, strict=True)
@@ -246,7 +247,7 @@ class ResponseAccumulator:
         return "".join("".join(chunks) for flag, chunks in self._contents if flag is is_thinking)
 
     def _find_or_start_call(self, delta: ToolCallDelta, is_complete: bool) -> _ToolCallAccumulator:
-        """The call that a delta belongs to: by id, or else the latest call."""
+        """Return the call that a delta belongs to, by id, or the latest; or start one."""
         if not is_complete and self._calls:
             if delta.id:
                 for call in self._calls:
@@ -264,7 +265,7 @@ class ResponseAccumulator:
     def build_response(self) -> ModelResponse:
         """Build the response from what was added.
 
-        :raises ResponseParseError: a tool call has no name.
+        :raises ResponseParseError: if a tool call has no name.
         """
         calls = self._build_tool_calls()
         plan = "".join(self._plan_chunks)
@@ -272,7 +273,7 @@ class ResponseAccumulator:
         content = self._build_content(bool(calls))
         return ModelResponse(
             message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
-            usage=parse_usage(self._usage),
+            usage=normalize_usage(self._usage),
             stop_reason=self.finish_reason,
             reasoning="".join(self._reasoning_chunks) or None,
             model=self._model,
@@ -295,10 +296,10 @@ class ResponseAccumulator:
         for index, call in enumerate(self._calls):
             arguments = call.arguments
             if not call.name:
-                body = body_to_text({"arguments": arguments})
+                body = convert_body_to_text({"arguments": arguments})
                 raise ResponseParseError(f"tool call {index} has no name", body=body)
             call_id = call.id or make_tool_call_id(
                 self._response_id or "", index, call.name, repr(arguments)
             )
             tool_calls.append(make_tool_call(call_id, call.name, arguments))
-        return make_ids_unique(tool_calls)
+        return make_call_ids_unique(tool_calls)

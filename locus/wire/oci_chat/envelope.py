@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from locus.core.errors import ConfigurationError, ResponseParseError
-from locus.core.status_errors import make_status_error
-from locus.wire import json
-from locus.wire.json import body_to_text
+from locus.core.make_status_error import make_status_error
+from locus.wire import provider_json
+from locus.wire.provider_json import convert_body_to_text
 
 ENDPOINT_OCID_PREFIX: Final = "ocid1.generativeaiendpoint."
 """The beginning of the OCID of an endpoint: a model on a dedicated AI cluster."""
@@ -31,7 +31,7 @@ class StreamOptions(RequestStruct):
     is_include_usage: bool | None = None
 
 
-class OCIResponseStruct(json.ResponseStruct, rename="camel"):
+class OCIResponseStruct(provider_json.ResponseStruct, rename="camel"):
     """A part of a response, with the same renaming."""
 
 
@@ -45,14 +45,14 @@ class ChatResult(OCIResponseStruct):
     error: Any = None
 
 
-def is_endpoint(model: str) -> bool:
-    """Whether ``model`` is the OCID of an endpoint on a dedicated AI cluster."""
+def is_endpoint_ocid(model: str) -> bool:
+    """Return whether ``model`` is the OCID of an endpoint on a dedicated AI cluster."""
     return model.lower().startswith(ENDPOINT_OCID_PREFIX)
 
 
 def build_serving_mode(model: str) -> dict[str, str]:
-    """The ``servingMode``: dedicated for an endpoint, on demand for a model's name or OCID."""
-    if is_endpoint(model):
+    """Build the ``servingMode``: dedicated for an endpoint, on demand for any other model."""
+    if is_endpoint_ocid(model):
         return {"servingType": "DEDICATED", "endpointId": model}
     return {"servingType": "ON_DEMAND", "modelId": model}
 
@@ -63,16 +63,16 @@ def build_chat_details(
     compartment_id: str | None = None,
     extra_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Build the JSON body, of builtin dictionaries and lists.
+    """Build the JSON body, made of builtin dictionaries and lists.
 
     :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
         add it.
     :param extra_body: further members of the ``chatRequest``, which replace those in it.
         ``compartmentId`` and ``servingMode`` replace those of the body, and the members of a
         ``chatRequest`` in it count like the others.
-    :raises ConfigurationError: a value cannot be written as JSON.
+    :raises ConfigurationError: if a value cannot be written as JSON.
     """
-    request: dict[str, Any] = msgspec.to_builtins(chat_request, enc_hook=convert_mapping)
+    request: dict[str, Any] = msgspec.to_builtins(chat_request, enc_hook=convert_mapping_to_dict)
     body: dict[str, Any] = {} if compartment_id is None else {"compartmentId": compartment_id}
     body |= {"servingMode": build_serving_mode(model), "chatRequest": request}
     for name, value in (extra_body or {}).items():
@@ -85,19 +85,22 @@ def build_chat_details(
     return body
 
 
-def convert_mapping(value: Any) -> Any:
-    """``enc_hook`` for ``msgspec``, which cannot write mappings other than ``dict`` by itself."""
+def convert_mapping_to_dict(value: Any) -> Any:
+    """Convert a mapping that is not a ``dict``: an ``enc_hook`` for ``msgspec``.
+
+    :raises ConfigurationError: if ``value`` is something else.
+    """
     if isinstance(value, Mapping):
         return dict(value)
     raise ConfigurationError(
-        f"the request cannot be written as JSON: {type(value).__name__} has no place in it"
+        f"the request cannot be written as JSON: {type(value).__name__} is not a JSON type"
     )
 
 
 def raise_for_error(result: ChatResult, body: bytes | str | Mapping[str, Any]) -> None:
-    """Raise an error if a response is one: ``{"code", "message"}``.
+    """Raise an error if the response is an error object: ``{"code", "message"}``.
 
-    :raises APIStatusError: it is one.
+    :raises APIStatusError: if it is one.
     """
     raise_for_error_members(result.code, result.message, result.error, body)
 
@@ -109,18 +112,19 @@ def raise_for_error_members(
 
     Gateways in front of the service send a member ``error`` of their own instead.
 
-    :raises APIStatusError: they describe one.
+    :raises APIStatusError: if they describe one.
     """
     if error:
         raise make_status_error(
-            body_to_text(body), error_object=error if isinstance(error, (Mapping, str)) else None
+            convert_body_to_text(body),
+            error_object=error if isinstance(error, (Mapping, str)) else None,
         )
     if code or (isinstance(message, str) and message):
-        raise make_status_error(body_to_text(body))
+        raise make_status_error(convert_body_to_text(body))
 
 
 def make_missing_member_error(
     member: str, body: bytes | str | Mapping[str, Any]
 ) -> ResponseParseError:
-    """The error for a response without ``member``; it quotes the body."""
-    return ResponseParseError(f"the response has no {member}", body=body_to_text(body))
+    """Make the error for a response without ``member``; it quotes the body."""
+    return ResponseParseError(f"the response has no {member}", body=convert_body_to_text(body))

@@ -18,10 +18,10 @@ from locus.core.messages import ImagePart, Message, Role, TextPart
 from locus.wire.chat_completions.request import (
     build_image_url,
     encode_arguments,
-    normalize_participant_name,
+    get_normalized_participant_name,
 )
-from locus.wire.encoding import join_unsigned_thinking
 from locus.wire.oci_chat.envelope import RequestStruct
+from locus.wire.request_parts import join_unsigned_thinking
 
 _GEMINI_PREFIX: Final = "google."
 _EMPTY_TEXT_PLACEHOLDER: Final = "."
@@ -61,7 +61,7 @@ class ChatMessage(RequestStruct):
 class _MessageSlice:
     """A message, or a part of it with only some of its tool calls."""
 
-    indexed: IndexedMessage
+    indexed_message: IndexedMessage
     call_indexes: Sequence[int]
     has_content: bool = True
     """Whether the content of the message is in this part."""
@@ -72,23 +72,26 @@ def build_chat_messages(
     call_ids: Mapping[ToolCallPosition, str],
     model: str,
 ) -> list[ChatMessage]:
-    """The messages of a request for ``model``.
+    """Build the messages of a request for ``model``.
 
-    :raises ConfigurationError: the format cannot represent something; names the position.
+    :raises ConfigurationError: if the format cannot represent something; the message names the
+        position.
     """
     is_gemini = model.lower().startswith(_GEMINI_PREFIX)
-    slices = _split_parallel_calls(conversation) if is_gemini else map(_make_slice, conversation)
+    slices = (
+        _iter_single_call_slices(conversation) if is_gemini else map(_make_full_slice, conversation)
+    )
     placeholder = _EMPTY_TEXT_PLACEHOLDER if is_gemini else None
     return [_build_message(part, call_ids, placeholder) for part in slices]
 
 
-def _make_slice(indexed: IndexedMessage) -> _MessageSlice:
-    """A slice with the whole message."""
-    return _MessageSlice(indexed, range(len(indexed.message.tool_calls)))
+def _make_full_slice(indexed_message: IndexedMessage) -> _MessageSlice:
+    """Make a slice that has the complete message."""
+    return _MessageSlice(indexed_message, range(len(indexed_message.message.tool_calls)))
 
 
-def _split_parallel_calls(conversation: Sequence[IndexedMessage]) -> Iterator[_MessageSlice]:
-    """Split messages with several tool calls into one per call, each followed by its results.
+def _iter_single_call_slices(conversation: Sequence[IndexedMessage]) -> Iterator[_MessageSlice]:
+    """Yield the messages, split into one per tool call, each followed by its results.
 
     Gemini requires as many results as calls in a message, and the service makes each result a
     message of its own.
@@ -101,54 +104,64 @@ def _split_parallel_calls(conversation: Sequence[IndexedMessage]) -> Iterator[_M
         if indexed.call_position is not None:
             continue
         if not indexed.message.tool_calls:
-            yield _make_slice(indexed)
+            yield _make_full_slice(indexed)
         for index in range(len(indexed.message.tool_calls)):
             yield _MessageSlice(indexed, (index,), has_content=index == 0)
             for result in results.get((indexed.position, index), ()):
-                yield _make_slice(result)
+                yield _make_full_slice(result)
 
 
 def _build_message(
-    part: _MessageSlice, call_ids: Mapping[ToolCallPosition, str], placeholder: str | None
+    message_slice: _MessageSlice, call_ids: Mapping[ToolCallPosition, str], placeholder: str | None
 ) -> ChatMessage:
-    position, message = part.indexed.position, part.indexed.message
+    position, message = (
+        message_slice.indexed_message.position,
+        message_slice.indexed_message.message,
+    )
     match message.role:
         case Role.ASSISTANT:
-            text = (part.has_content and _get_text(position, message)) or placeholder
+            text = (
+                message_slice.has_content and _get_text_rejecting_images(position, message)
+            ) or placeholder
             return ChatMessage(
                 role="ASSISTANT",
                 content=[_make_text_content(text)] if text else None,
-                refusal=message.refusal if part.has_content else None,
-                reasoning_content=join_unsigned_thinking(message) if part.has_content else None,
+                refusal=message.refusal if message_slice.has_content else None,
+                reasoning_content=join_unsigned_thinking(message)
+                if message_slice.has_content
+                else None,
                 tool_calls=[
                     _build_function_call(position, message, index, call_ids)
-                    for index in part.call_indexes
+                    for index in message_slice.call_indexes
                 ]
                 or None,
-                name=normalize_participant_name(message),
+                name=get_normalized_participant_name(message),
             )
         case Role.TOOL:
-            call_position = part.indexed.call_position
+            call_position = message_slice.indexed_message.call_position
             return ChatMessage(
                 role="TOOL",
-                content=[_make_text_content(_get_text(position, message))],
+                content=[_make_text_content(_get_text_rejecting_images(position, message))],
                 tool_call_id=call_position and call_ids[call_position],
             )
         case Role.SYSTEM:
             return ChatMessage(
                 role="SYSTEM",
-                content=[_make_text_content(_get_text(position, message))],
-                name=normalize_participant_name(message),
+                content=[_make_text_content(_get_text_rejecting_images(position, message))],
+                name=get_normalized_participant_name(message),
             )
     return ChatMessage(
         role="USER",
         content=_build_contents(position, message),
-        name=normalize_participant_name(message),
+        name=get_normalized_participant_name(message),
     )
 
 
-def _get_text(position: int, message: Message) -> str:
-    """The text of a message that must not hold images in this format."""
+def _get_text_rejecting_images(position: int, message: Message) -> str:
+    """Return the text of a message.
+
+    :raises ConfigurationError: if it holds an image, which this format takes from users only.
+    """
     if isinstance(message.content, tuple):
         for part in message.content:
             if isinstance(part, ImagePart):

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
-from locus.wire.chat_completions.request import get_id_rule, is_reasoning_model
+from locus.wire.chat_completions.request import is_reasoning_model, select_call_id_rule
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions, build_chat_details
 from locus.wire.oci_chat.generic_messages import ChatMessage, build_chat_messages
 from locus.wire.oci_chat.generic_tools import (
@@ -18,7 +18,7 @@ from locus.wire.oci_chat.generic_tools import (
     convert_tool_choice,
     convert_tools,
 )
-from locus.wire.tool_call_ids import assign_call_ids
+from locus.wire.tool_call_ids import compute_call_ids
 
 _OPENAI_PREFIX: Final = "openai."
 
@@ -55,18 +55,19 @@ class GenericChatBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, of builtin dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` are members of the ``chatRequest``, with Oracle's names
             (``topK``, ``numGenerations``, ``reasoningEffort``, ``logProbs``), and replace those
             in it.
-        :raises ConfigurationError: the format cannot represent something; says what and where.
+        :raises ConfigurationError: if the format cannot represent something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
         model = call_options.model
         conversation = order_tool_results(validate_messages(messages))
-        call_ids = assign_call_ids(conversation, get_id_rule(model))
+        call_ids = compute_call_ids(conversation, select_call_id_rule(model))
         definitions = convert_tools(build_tool_schemas(tools))
         is_openai = model.lower().startswith(_OPENAI_PREFIX)
         is_reasoning = is_reasoning_model(model)

@@ -16,14 +16,14 @@ from locus.core.messages import Message, Part, TextPart, ThinkingPart, generate_
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import json_types as openai
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
-from locus.wire.chat_completions.response import combine_candidates
-from locus.wire.json import StructDecoder
+from locus.wire.chat_completions.response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import (
     ChatResult,
     OCIResponseStruct,
     make_missing_member_error,
     raise_for_error,
 )
+from locus.wire.provider_json import StructDecoder
 
 
 class PromptTokensDetails(OCIResponseStruct):
@@ -117,8 +117,8 @@ _result_decoder: Final = StructDecoder(GenericChatResult)
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """Parse the body of a complete response. A tool call without an id gets a new random one.
 
-    :raises APIStatusError: the body is an error object.
-    :raises ResponseParseError: the body does not match the format.
+    :raises APIStatusError: if the body is an error object.
+    :raises ResponseParseError: if the body does not match the format.
     """
     result = _result_decoder.decode(body)
     if result.chat_response is None:
@@ -137,11 +137,13 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     usage = result.chat_response.usage or next(
         (choice.usage for choice in choices if choice.usage), None
     )
-    return combine_candidates(accumulators, convert_usage(usage), None, result.model_id or None)
+    return build_response_from_candidates(
+        accumulators, convert_usage_to_openai(usage), None, result.model_id or None
+    )
 
 
-def convert_usage(usage: Usage | None) -> openai.Usage | None:
-    """Token counts under OpenAI's names."""
+def convert_usage_to_openai(usage: Usage | None) -> openai.Usage | None:
+    """Return the token counts under OpenAI's names."""
     if usage is None:
         return None
     prompt_details = usage.prompt_tokens_details
@@ -169,7 +171,7 @@ class GenericCandidateAccumulator(CandidateAccumulator):
     def add_choice(
         self, choice: ChatChoice, message: AssistantMessage | None, *, is_complete: bool = False
     ) -> tuple[str, str]:
-        """Add a choice or a chunk. Returns the text and the reasoning that it adds.
+        """Add a choice or a chunk; return the text and the reasoning that it adds.
 
         :param message: that of the choice.
         :param is_complete: whether the choice is complete, and not a chunk of a stream.
@@ -188,7 +190,7 @@ class GenericCandidateAccumulator(CandidateAccumulator):
             text = "".join(content.text or "" for content in text)
         calls = message.tool_calls or []
         if not is_complete:
-            calls = self._add_anonymous_deltas(calls)
+            calls = self._consume_anonymous_deltas(calls)
         return self.add_message(
             openai.ChoiceMessage(
                 content=text,
@@ -205,10 +207,11 @@ class GenericCandidateAccumulator(CandidateAccumulator):
             is_complete=is_complete,
         )
 
-    def _add_anonymous_deltas(self, deltas: list[FunctionCall]) -> list[FunctionCall]:
-        """Add the deltas if several have neither index, id nor name; return the others.
+    def _consume_anonymous_deltas(self, deltas: list[FunctionCall]) -> list[FunctionCall]:
+        """Add the deltas if there are several without index, id and name; else return them.
 
-        Such deltas belong to the latest calls, one to each, in the same order.
+        Such deltas belong to the latest calls, one to each, in the same order. Deltas without any
+        content are never returned.
         """
         calls = self.calls[-len(deltas) :] if len(deltas) > 1 else []
         if len(calls) < len(deltas) or any(
@@ -216,7 +219,7 @@ class GenericCandidateAccumulator(CandidateAccumulator):
         ):
             return [delta for delta in deltas if delta.has_content]
         for call, delta in zip(calls, deltas, strict=True):
-            call.add_function(openai.FunctionCall(None, delta.arguments))
+            call.add_function_delta(openai.FunctionCall(None, delta.arguments))
         return []
 
     def build_candidate(self, response_id: str | None) -> Candidate:
@@ -230,7 +233,7 @@ class GenericCandidateAccumulator(CandidateAccumulator):
         candidate = super().build_candidate(response_id)
         message = candidate.message
         if candidate.reasoning is not None:
-            content = _prepend_thinking(message, candidate.reasoning)
+            content = _build_content_with_thinking(message, candidate.reasoning)
             message = attrs.evolve(message, content=content)
         metadata: dict[str, Any] = {}
         if self.attachments:
@@ -244,7 +247,8 @@ class GenericCandidateAccumulator(CandidateAccumulator):
         )
 
 
-def _prepend_thinking(message: Message, reasoning: str) -> tuple[Part, ...]:
+def _build_content_with_thinking(message: Message, reasoning: str) -> tuple[Part, ...]:
+    """Return the content of a message with the reasoning as its first part."""
     # In the message too: models that think before a tool call need to see it again.
     content = message.content
     if not isinstance(content, tuple):

@@ -15,16 +15,16 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.response import combine_candidates
-from locus.wire.json import StructDecoder
+from locus.wire.chat_completions.response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import raise_for_error_members
 from locus.wire.oci_chat.generic_response import (
     ChatChoice,
     GenericCandidateAccumulator,
     Usage,
-    convert_usage,
+    convert_usage_to_openai,
     parse_response,
 )
+from locus.wire.provider_json import StructDecoder
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
@@ -44,7 +44,7 @@ class GenericChatDecoder(StreamDecoder):
         self._usage: Usage | None = None
 
     @property
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         return all(
             accumulator.stop_reason is not None for accumulator in self._accumulators.values()
         )
@@ -54,7 +54,7 @@ class GenericChatDecoder(StreamDecoder):
             chunk = _decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             if frame.strip() == b"[DONE]":
-                events.append(self.finish())
+                events.append(self.finish_response())
                 return
             chunk = _chunk_decoder.decode(frame)
         message = chunk.message
@@ -98,7 +98,9 @@ class GenericChatDecoder(StreamDecoder):
 
     def build_response(self) -> ModelResponse:
         accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
-        return combine_candidates(accumulators, convert_usage(self._usage), None, None)
+        return build_response_from_candidates(
+            accumulators, convert_usage_to_openai(self._usage), None, None
+        )
 
     def build_partial_response(self) -> ModelResponse:
         for accumulator in self._accumulators.values():

@@ -14,9 +14,9 @@ _POINTER_PREFIX: Final = "#/$defs/"
 
 
 def convert_tools(schemas: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The tools in Oracle's format, which has no member for ``strict``: it is left out.
+    """Convert tools to Oracle's format, which has no member for ``strict``: it is left out.
 
-    :raises ConfigurationError: one is not a function; says which.
+    :raises ConfigurationError: if one is not a function; the message names it.
     """
     return [_convert_tool(index, schema) for index, schema in enumerate(schemas)]
 
@@ -38,7 +38,7 @@ def _convert_tool(index: int, schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def inline_definitions(schema: Any) -> Any:
-    """A JSON Schema in which every reference is replaced by the definition it refers to.
+    """Return a copy of a JSON Schema with every reference replaced by its definition.
 
     Oracle's own clients do so, because not all models behind the service follow references. A
     recursive schema, or one that refers to somewhere else, stays as it is.
@@ -46,16 +46,20 @@ def inline_definitions(schema: Any) -> Any:
     if not isinstance(schema, Mapping) or not isinstance(schema.get("$defs"), Mapping):
         return schema
     try:
-        return _inline({name: value for name, value in schema.items() if name != "$defs"}, schema)
+        return _inline_references(
+            {name: value for name, value in schema.items() if name != "$defs"}, schema
+        )
     except (LookupError, RecursionError):
         return schema
 
 
-def _inline(value: Any, root: Mapping[str, Any], open_names: tuple[str, ...] = ()) -> Any:
+def _inline_references(
+    value: Any, root_schema: Mapping[str, Any], open_names: tuple[str, ...] = ()
+) -> Any:
     """Inline the references in ``value``.
 
     :param open_names: the definitions that ``value`` is part of.
-    :raises LookupError: a reference is recursive, or not to one of the definitions.
+    :raises LookupError: if a reference is recursive, or not to one of the definitions.
     """
     if isinstance(value, Mapping):
         reference = value.get("$ref")
@@ -64,19 +68,24 @@ def _inline(value: Any, root: Mapping[str, Any], open_names: tuple[str, ...] = (
             if name == reference or name in open_names:
                 raise LookupError(reference)
             siblings = {key: member for key, member in value.items() if key != "$ref"}
-            return _inline({**root["$defs"][name], **siblings}, root, (*open_names, name))
-        return {key: _inline(member, root, open_names) for key, member in value.items()}
+            return _inline_references(
+                {**root_schema["$defs"][name], **siblings}, root_schema, (*open_names, name)
+            )
+        return {
+            key: _inline_references(member, root_schema, open_names)
+            for key, member in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_inline(item, root, open_names) for item in value]
+        return [_inline_references(item, root_schema, open_names) for item in value]
     return value
 
 
 def convert_tool_choice(
     choice: str | Mapping[str, Any] | None, definitions: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any] | None:
-    """The ``toolChoice``.
+    """Convert OpenAI's ``tool_choice`` to a ``toolChoice``.
 
-    :raises ConfigurationError: it names none of the tools.
+    :raises ConfigurationError: if it names none of the tools.
     """
     if isinstance(choice, Mapping) and str(choice.get("type")).isupper():
         return choice
@@ -101,9 +110,9 @@ def convert_tool_choice(
 def convert_response_format(
     response_format: Mapping[str, Any] | None,
 ) -> Mapping[str, Any] | None:
-    """The ``responseFormat``.
+    """Convert OpenAI's ``response_format`` to a ``responseFormat``.
 
-    :raises ConfigurationError: its type is unknown.
+    :raises ConfigurationError: if its type is unknown.
     """
     match response_format:
         case None:

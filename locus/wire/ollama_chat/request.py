@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
     IndexedMessage,
@@ -25,10 +26,9 @@ from locus.core.conversation import (
 )
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
-from locus.wire.data_urls import parse_data_url
-from locus.wire.encoding import build_arguments_object, join_unsigned_thinking
-from locus.wire.tool_call_ids import ANY_ID_RULE, assign_call_ids
+from locus.wire.data_urls import parse_if_data_url
+from locus.wire.request_parts import build_arguments_object, join_unsigned_thinking
+from locus.wire.tool_call_ids import ANY_ID_RULE, compute_call_ids
 
 RUNTIME_OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",
@@ -83,14 +83,15 @@ class OllamaChatBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, of builtin dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` replace Locus's own; those of its ``options`` are merged singly.
-        :raises ConfigurationError: the format cannot represent something; says what and where.
+        :raises ConfigurationError: if the format cannot represent something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
-        tool_schemas = _select_tools(call_options, build_tool_schemas(tools))
+        tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
         body: dict[str, Any] = msgspec.to_builtins(
             _Request(
                 model=call_options.model,
@@ -100,7 +101,7 @@ class OllamaChatBuilder:
                 format=_build_format(call_options.response_format),
                 options=_build_runtime_options(call_options) or None,
             ),
-            enc_hook=_convert_mapping,
+            enc_hook=_convert_mapping_to_dict,
         )
         return merge_extra_body(body, call_options.extra_body)
 
@@ -108,7 +109,7 @@ class OllamaChatBuilder:
 def merge_extra_body(
     body: Mapping[str, Any], extra_body: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """``body`` with the members of ``extra_body``. The members of ``options`` are merged singly."""
+    """Return ``body`` with the members of ``extra_body``, those of ``options`` merged singly."""
     merged = {**body, **(extra_body or {})}
     ours, theirs = body.get("options"), (extra_body or {}).get("options")
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
@@ -116,24 +117,25 @@ def merge_extra_body(
     return merged
 
 
-def _convert_mapping(value: Any) -> Any:
+def _convert_mapping_to_dict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 # Options.
 
 
 def _build_runtime_options(call_options: CallOptions) -> dict[str, Any]:
+    """Build the member ``options``: those runtime options that the call sets."""
     values = {name: getattr(call_options, keyword) for name, keyword in RUNTIME_OPTIONS.items()}
     return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
-def _select_tools(
+def _select_tool_schemas(
     call_options: CallOptions, schemas: tuple[Mapping[str, Any], ...]
 ) -> tuple[Mapping[str, Any], ...]:
-    """The tools to send. The API has no ``tool_choice``: for ``"none"``, none are sent."""
+    """Return the tools to send. The API has no ``tool_choice``: for ``"none"``, none are sent."""
     if call_options.tool_choice == "none":
         return ()
     if call_options.tool_choice not in (None, "auto"):
@@ -149,6 +151,7 @@ def _select_tools(
 
 
 def _build_format(response_format: Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
+    """Convert OpenAI's ``response_format`` to the member ``format``."""
     match response_format:
         case None | {"type": "text"}:
             return None
@@ -166,7 +169,8 @@ def _build_format(response_format: Mapping[str, Any] | None) -> str | Mapping[st
 
 
 def _build_messages(conversation: Sequence[IndexedMessage]) -> list[_Message]:
-    call_ids = assign_call_ids(conversation, ANY_ID_RULE)
+    """Build the messages, with tool results in the order of their calls."""
+    call_ids = compute_call_ids(conversation, ANY_ID_RULE)
     by_position = {indexed.position: indexed.message for indexed in conversation}
     messages: list[_Message] = []
     results: list[IndexedMessage] = []  # consecutive ones, to be sorted by their calls
@@ -188,12 +192,12 @@ def _build_messages(conversation: Sequence[IndexedMessage]) -> list[_Message]:
     return messages
 
 
-def _build_tool_message(indexed: IndexedMessage, tool_name: str, call_id: str) -> _Message:
+def _build_tool_message(indexed_message: IndexedMessage, tool_name: str, call_id: str) -> _Message:
     return _Message(
         role="tool",
-        content=indexed.message.text,
-        images=_encode_images(indexed.position, indexed.message),
-        tool_name=indexed.message.name or tool_name,
+        content=indexed_message.message.text,
+        images=_encode_images(indexed_message.position, indexed_message.message),
+        tool_name=indexed_message.message.name or tool_name,
         tool_call_id=call_id,
     )
 
@@ -218,7 +222,7 @@ def _build_message(
 
 
 def _build_tool_call(path: str, call: ToolCall, call_id: str) -> _ToolCall:
-    arguments = build_arguments_object(path, call, _convert_mapping)
+    arguments = build_arguments_object(path, call, _convert_mapping_to_dict)
     return _ToolCall(function=_FunctionCall(call.name, arguments), id=call_id)
 
 
@@ -230,11 +234,12 @@ def _encode_images(position: int, message: Message) -> list[str] | None:
 
 
 def _get_image_data(position: int, image: ImagePart) -> bytes:
+    """Return the bytes of an image, or raise a ``ConfigurationError`` if it has only a URL."""
     if image.data is not None:
         return image.data
     url = image.url or ""
     try:
-        parsed = parse_data_url(url)
+        parsed = parse_if_data_url(url)
     except ValueError as exc:
         raise ConfigurationError(
             f"messages[{position}]: the data: URL of an image cannot be read: {exc}"

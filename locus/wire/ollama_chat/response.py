@@ -13,11 +13,11 @@ import attrs
 
 from locus.core.errors import ResponseParseError, StreamInterruptedError
 from locus.core.frozendict import EMPTY
+from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
-from locus.wire.decoding import build_usage, make_tool_call, make_tool_call_id
-from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
 
 
 class FunctionCall(ResponseStruct):
@@ -63,14 +63,14 @@ response_decoder: Final = StructDecoder(ChatResponse)
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """Parse the body of a complete response.
 
-    :raises APIStatusError: the body is an error object.
-    :raises ResponseParseError: the body does not match the format.
-    :raises StreamInterruptedError: the body itself says that the response is incomplete.
+    :raises APIStatusError: if the body is an error object.
+    :raises ResponseParseError: if the body does not match the format.
+    :raises StreamInterruptedError: if the body itself says that the response is incomplete.
     """
     chat_response = response_decoder.decode(body)
     raise_for_error(chat_response, body)
     if chat_response.message is None:
-        raise ResponseParseError("the response has no message", body=body_to_text(body))
+        raise ResponseParseError("the response has no message", body=convert_body_to_text(body))
     accumulator = ResponseAccumulator()
     accumulator.add_chunk(chat_response)
     if chat_response.done is False:
@@ -92,7 +92,7 @@ def raise_for_error(chunk: ChatResponse, body: bytes | str | Mapping[str, Any]) 
         error = chunk.error
         if not isinstance(error, Mapping):
             error = {"message": error, "code": status}
-        raise make_status_error(body_to_text(body), error_object=error)
+        raise make_status_error(convert_body_to_text(body), error_object=error)
 
 
 class ResponseAccumulator:
@@ -118,7 +118,7 @@ class ResponseAccumulator:
         self._last_chunk = ChatResponse()
 
     def add_chunk(self, chunk: ChatResponse) -> tuple[str, str]:
-        """Add a chunk. Returns the text and the thinking that it adds."""
+        """Add a chunk; return the text and the thinking that it adds."""
         self._last_chunk = chunk
         if chunk.model:
             self._model = chunk.model
@@ -145,7 +145,7 @@ class ResponseAccumulator:
     def build_response(self) -> ModelResponse:
         """Build the response from what was added.
 
-        :raises ResponseParseError: a tool call has no name.
+        :raises ResponseParseError: if a tool call has no name.
         """
         last_chunk, thinking = self._last_chunk, "".join(self._thinking_chunks) or None
         return ModelResponse(
@@ -171,7 +171,10 @@ class ResponseAccumulator:
 
 
 def _build_usage(last_chunk: ChatResponse) -> Mapping[str, int]:
-    """Token counts under Locus's names. If the prompt was cached, the server may leave some out."""
+    """Return the token counts under Locus's names.
+
+    The server may leave some out if the prompt was cached.
+    """
     return build_usage(
         prompt_tokens=last_chunk.prompt_eval_count, completion_tokens=last_chunk.eval_count
     )
@@ -181,7 +184,7 @@ def _build_usage(last_chunk: ChatResponse) -> Mapping[str, int]:
 
 
 def _build_tool_calls(calls: Sequence[ChatToolCall], response_key: str) -> tuple[ToolCall, ...]:
-    """The tool calls, each with a unique id.
+    """Return the tool calls, each with a unique id.
 
     :param response_key: text that is different for each response, to make ids from.
     """
@@ -201,7 +204,7 @@ def _build_tool_call(index: int, call: ChatToolCall, response_key: str) -> ToolC
     if function is None or not function.name:
         arguments = None if function is None else function.arguments
         raise ResponseParseError(
-            f"tool call {index} has no name", body=body_to_text({"arguments": arguments})
+            f"tool call {index} has no name", body=convert_body_to_text({"arguments": arguments})
         )
     name, arguments = function.name, function.arguments
     call_id = call.id or make_tool_call_id(response_key, index, name, repr(arguments))

@@ -33,7 +33,7 @@ class OllamaChatDecoder(StreamDecoder):
         self._accumulator = ResponseAccumulator()
 
     @property
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         return False
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
@@ -47,7 +47,7 @@ class OllamaChatDecoder(StreamDecoder):
         if text or thinking:
             events.append(make_chunk_event(text, thinking))
         if chunk.done:
-            events.append(self.finish())
+            events.append(self.finish_response())
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
     Messages,
@@ -18,19 +19,18 @@ from locus.core.conversation import (
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Content, Message, Part, Role, TextPart, ToolCall
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
 from locus.wire.chat_completions.request import (
     build_tool_choice,
-    convert_mapping,
+    convert_mapping_to_dict,
     encode_arguments,
 )
-from locus.wire.json import encode
-from locus.wire.prompted_tools.grammar import (
+from locus.wire.prompted_tools.llguidance_grammar import (
     AFTER_ARGUMENTS,
     BEFORE_ARGUMENTS,
     BEFORE_NAME,
     build_grammar,
 )
+from locus.wire.provider_json import encode_json
 
 _TOOL_INSTRUCTIONS: Final = (
     "You have these tools:\n{tools}\n\n"
@@ -79,12 +79,12 @@ def build_prompted_request(
         added to ``extra_body``, unless the caller's ``extra_body`` has one.
     :param system_role: whether the model supports system messages. If not, the tools are described
         in the user's message.
-    :raises ConfigurationError: a tool is not a function, ``tool_choice`` matches none of the tools,
-        or a stop string would end every tool call.
+    :raises ConfigurationError: if a tool is not a function, ``tool_choice`` matches none of the
+        tools, or a stop string would end every tool call.
     """
     call_options = CallOptions(**options)
     functions = _select_functions(build_tool_schemas(tools), call_options.tool_choice)
-    schema = _get_response_schema(call_options.response_format)
+    schema = _find_response_schema(call_options.response_format)
     form = "words" if schema is None else "JSON"
     instruction = (_CONTINUE_INSTRUCTION if functions else _ANSWER_INSTRUCTION).format(form=form)
     prompt = _replace_tool_messages(validate_messages(messages), instruction)
@@ -93,9 +93,9 @@ def build_prompted_request(
     needs_grammar = not any(name in extra_body for name in _GRAMMAR_MEMBERS)
     if functions:
         _check_stop_strings(call_options.stop)
-        tool_list = "\n".join(encode(function).decode() for function in functions)
+        tool_list = "\n".join(encode_json(function).decode() for function in functions)
         instructions = _TOOL_INSTRUCTIONS.format(tools=tool_list, form=form)
-        prompt = _add_instructions(prompt, instructions, system_role)
+        prompt = _prepend_instructions(prompt, instructions, system_role)
         if needs_grammar:
             new_options["response_format"] = None  # it is part of the grammar
             extra_body = {
@@ -114,23 +114,28 @@ def build_prompted_request(
     )
 
 
-def _add_instructions(messages: list[Message], text: str, system_role: bool) -> list[Message]:
-    """The conversation with ``text`` at its beginning, after the text of a system message."""
+def _prepend_instructions(
+    messages: list[Message], instructions: str, system_role: bool
+) -> list[Message]:
+    """Return the conversation with ``instructions`` at its beginning.
+
+    They follow the text of a system message, or precede the text of a user message.
+    """
     first, *others = messages
     if not system_role:
         if first.role is Role.USER:
-            content = _prepend_text(f"{text}\n\n", first.content)
+            content = _prepend_text(f"{instructions}\n\n", first.content)
             return [attrs.evolve(first, content=content), *others]
-        return [Message.user(text), *messages]
+        return [Message.user(instructions), *messages]
     if first.role is Role.SYSTEM:
-        return [Message.system(f"{first.text}\n\n{text}"), *others]
-    return [Message.system(text), *messages]
+        return [Message.system(f"{first.text}\n\n{instructions}"), *others]
+    return [Message.system(instructions), *messages]
 
 
 def _select_functions(
     schemas: Sequence[Mapping[str, Any]], tool_choice: str | Mapping[str, Any] | None
 ) -> list[Mapping[str, Any]]:
-    """The functions that the model may call, as builtin dictionaries and lists."""
+    """Return the functions that the model may call, as builtin dictionaries and lists."""
     functions = []
     for index, schema in enumerate(schemas):
         function = schema.get("function")
@@ -140,9 +145,11 @@ def _select_functions(
                 "described in the prompt, which works for functions only"
             )
         try:
-            functions.append(msgspec.to_builtins(function, enc_hook=convert_mapping))
+            functions.append(msgspec.to_builtins(function, enc_hook=convert_mapping_to_dict))
         except (TypeError, ValueError, RecursionError) as exc:
-            raise ConfigurationError(f"tools[{index}] is no JSON: {exc}") from exc
+            raise ConfigurationError(
+                f"tools[{index}] cannot be represented in JSON: {exc}"
+            ) from exc
     tool_choice = build_tool_choice(tool_choice, schemas) if schemas else None
     if tool_choice == "none":
         return []
@@ -160,17 +167,20 @@ def _select_functions(
 
 
 def _check_stop_strings(stop: Sequence[str]) -> None:
+    """Raise a ``ConfigurationError`` if a stop string would end every tool call."""
     delimiters = (BEFORE_NAME, BEFORE_ARGUMENTS, AFTER_ARGUMENTS)
     for stop_string in stop:
         if stop_string and any(stop_string in delimiter for delimiter in delimiters):
             raise ConfigurationError(
-                f"stop={stop_string!r} would end every call in its middle: the model is told to "
+                f"stop={stop_string!r} would end every call in its middle: the model has to "
                 f"write {BEFORE_NAME}…{BEFORE_ARGUMENTS}…{AFTER_ARGUMENTS}"
             )
 
 
 def _replace_tool_messages(messages: tuple[Message, ...], instruction: str) -> list[Message]:
-    """The conversation with tool calls and results as text; ``instruction`` follows the results.
+    """Return the conversation with tool calls and results as text.
+
+    ``instruction`` follows the results.
 
     The results go into one user message, together with the text of a user message that follows:
     the templates of many such models require that user and assistant alternate.
@@ -182,7 +192,7 @@ def _replace_tool_messages(messages: tuple[Message, ...], instruction: str) -> l
         position, message = indexed.position, indexed.message
         if message.role is Role.TOOL:
             call = calls.get(indexed.call_position)
-            name = _describe_call(call) if call else message.name or "the tool"
+            name = _format_call_label(call) if call else message.name or "the tool"
             results.append(f"The result of {name} is: {message.text}")
             continue
         if results:
@@ -195,14 +205,15 @@ def _replace_tool_messages(messages: tuple[Message, ...], instruction: str) -> l
                 prompt.append(Message.user(f"{results_text}\n\n{instruction}"))
         if message.tool_calls:
             calls |= {(position, index): call for index, call in enumerate(message.tool_calls)}
-            message = _write_calls_as_text(position, message)
+            message = _convert_calls_to_text(position, message)
         prompt.append(message)
     if results:
         prompt.append(Message.user("\n\n".join([*results, instruction])))
     return prompt
 
 
-def _write_calls_as_text(position: int, message: Message) -> Message:
+def _convert_calls_to_text(position: int, message: Message) -> Message:
+    """Return a message with its tool calls written at the end of its text."""
     calls_text = "".join(
         _format_call(f"messages[{position}].tool_calls[{index}]", call)
         for index, call in enumerate(message.tool_calls)
@@ -212,28 +223,29 @@ def _write_calls_as_text(position: int, message: Message) -> Message:
 
 
 def _prepend_text(text: str, content: Content) -> str | tuple[Part, ...]:
+    """Return ``content`` with ``text`` before it."""
     if content is None or isinstance(content, str):
         return text + (content or "")
     return (TextPart(text), *content)
 
 
 def _format_call(path: str, call: ToolCall) -> str:
-    """A tool call as the model itself would have written it."""
-    name = encode(call.name).decode()
+    """Return a tool call as the model itself would have written it."""
+    name = encode_json(call.name).decode()
     return f"{BEFORE_NAME}{name}{BEFORE_ARGUMENTS}{encode_arguments(path, call)}{AFTER_ARGUMENTS}"
 
 
-def _describe_call(call: ToolCall) -> str:
-    """A short description of a call, to say which call a result belongs to."""
+def _format_call_label(call: ToolCall) -> str:
+    """Return a call as ``name(arguments)``, or its name alone if the arguments are long."""
     arguments = ", ".join(
-        value if isinstance(value, str) else encode(value).decode()
+        value if isinstance(value, str) else encode_json(value).decode()
         for value in call.arguments.values()
     )
     return f"{call.name}({arguments})" if len(arguments) <= _MAX_SHOWN_ARGUMENTS else call.name
 
 
-def _get_response_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The JSON Schema that a text response has to match; None if any text will do."""
+def _find_response_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the JSON Schema that a text response has to match, or None if it may be any text."""
     type_ = (response_format or EMPTY).get("type")
     if type_ == "json_object":
         return {"type": "object"}
@@ -243,5 +255,7 @@ def _get_response_schema(response_format: Mapping[str, Any] | None) -> Mapping[s
     schema = json_schema.get("schema") if isinstance(json_schema, Mapping) else None
     if not isinstance(schema, Mapping):
         return EMPTY
-    builtin_schema: Mapping[str, Any] = msgspec.to_builtins(schema, enc_hook=convert_mapping)
+    builtin_schema: Mapping[str, Any] = msgspec.to_builtins(
+        schema, enc_hook=convert_mapping_to_dict
+    )
     return builtin_schema

@@ -19,9 +19,9 @@ from locus.core.errors import APIError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, ToolCall
 from locus.core.response import Candidate, ModelResponse
-from locus.wire.decoding import make_tool_call_id
-from locus.wire.prompted_tools.grammar import CALL_END, CALL_START
+from locus.wire.prompted_tools.llguidance_grammar import CALL_END, CALL_START
 from locus.wire.stream_decoder import make_final_event
+from locus.wire.usage_and_tool_calls import make_tool_call_id
 
 _CALL_HEAD: Final = re.compile(
     r'<tool_call>\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*', re.DOTALL
@@ -31,29 +31,33 @@ _CALL_TAIL: Final = re.compile(rf"\s*\}}\s*(?:{CALL_END}\s*|(?:{_CALL_END_PREFIX
 _decode_json_value: Final = json.JSONDecoder(strict=False).raw_decode
 
 
-def extract_tool_calls(response: ModelResponse) -> ModelResponse:
-    """The response with the tool calls in its text as ``tool_calls``."""
+def make_response_with_tool_calls(response: ModelResponse) -> ModelResponse:
+    """Return a copy of the response whose ``tool_calls`` are those written in its text."""
     response_id = response.response_id or ""
     candidates = tuple(
         attrs.evolve(
-            candidate, message=_extract_from_candidate(candidate, f"{response_id} {index or ''}")
+            candidate,
+            message=_make_message_with_tool_calls(candidate, f"{response_id} {index or ''}"),
         )
         for index, candidate in enumerate(response.candidates)
     )
     message = (
         candidates[0].message
         if candidates
-        else _extract_from_candidate(response, f"{response_id} ")
+        else _make_message_with_tool_calls(response, f"{response_id} ")
     )
     return attrs.evolve(response, message=message, candidates=candidates)
 
 
-def _extract_from_candidate(candidate: ModelResponse | Candidate, source: str) -> Message:
+def _make_message_with_tool_calls(
+    candidate: ModelResponse | Candidate, response_key: str
+) -> Message:
+    """Return the message of a candidate with the calls in its text as ``tool_calls``."""
     message = candidate.message
     text = message.content
     if not isinstance(text, str) or not text.startswith(CALL_START):
         return message
-    calls, rest = parse_tool_calls(text, source)
+    calls, rest = parse_leading_tool_calls(text, response_key)
     if candidate.stop_reason == "length" and rest.startswith(CALL_START):
         rest = ""  # the beginning of a call without a name, and no visible text
     if not calls:
@@ -61,8 +65,8 @@ def _extract_from_candidate(candidate: ModelResponse | Candidate, source: str) -
     return attrs.evolve(message, content=rest or None, tool_calls=(*message.tool_calls, *calls))
 
 
-def parse_tool_calls(text: str, source: str) -> tuple[list[ToolCall], str]:
-    """The tool calls at the beginning of ``text``, and the text after them.
+def parse_leading_tool_calls(text: str, response_key: str) -> tuple[list[ToolCall], str]:
+    """Parse the tool calls at the beginning of ``text``; return them and the text after them.
 
     If a call was cut off or its arguments are not valid JSON, the rest of the text becomes its
     ``malformed_arguments``.
@@ -73,7 +77,7 @@ def parse_tool_calls(text: str, source: str) -> tuple[list[ToolCall], str]:
     calls: list[ToolCall] = []
     end = 0
     while head := _CALL_HEAD.match(text, end):
-        name = _decode_name(head[1])
+        name = _decode_tool_name(head[1])
         if name is None:
             break
         try:
@@ -82,12 +86,13 @@ def parse_tool_calls(text: str, source: str) -> tuple[list[ToolCall], str]:
             tail = None
         end = len(text) if tail is None else tail.end()
         arguments = text[head.end() : end if tail is None else tail.start()]
-        call_id = make_tool_call_id(source, len(calls), name, arguments)
+        call_id = make_tool_call_id(response_key, len(calls), name, arguments)
         calls.append(ToolCall.from_json(call_id, name, arguments))
     return calls, text[end:]
 
 
-def _decode_name(json_text: str) -> str | None:
+def _decode_tool_name(json_text: str) -> str | None:
+    """Decode a JSON string; return None if it is invalid or empty."""
     try:
         name: str = json.loads(json_text, strict=False)
     except ValueError:
@@ -116,25 +121,27 @@ class PromptedToolsDecoder:
         """The error to be raised after the events so far, if there is one."""
         failure = self._decoder.failure
         if failure is not None and failure.partial is not None:
-            failure.partial = extract_tool_calls(failure.partial)
+            failure.partial = make_response_with_tool_calls(failure.partial)
         return failure
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
-        """The events that ``data`` completes."""
-        return self._filter_events(self._decoder.feed(data))
+        """Decode more bytes, and return the events that they complete."""
+        return self._remove_call_text(self._decoder.feed(data))
 
     def close(self) -> list[ModelChunkEvent]:
-        """The remaining events, once the server has closed the stream normally."""
-        return self._filter_events(self._decoder.close())
+        """Return the remaining events, once the server has closed the stream normally."""
+        return self._remove_call_text(self._decoder.close())
 
-    def interrupted(self, detail: str) -> StreamInterruptedError:
-        """The error for a stream that was cut off, with the partial response."""
-        error = self._decoder.interrupted(detail)
-        error.partial = None if error.partial is None else extract_tool_calls(error.partial)
+    def make_interruption_error(self, detail: str) -> StreamInterruptedError:
+        """Return the error for a stream that was cut off, with the partial response."""
+        error = self._decoder.make_interruption_error(detail)
+        error.partial = (
+            None if error.partial is None else make_response_with_tool_calls(error.partial)
+        )
         return error
 
-    def _filter_events(self, events: list[ModelChunkEvent]) -> list[ModelChunkEvent]:
-        """The events without the text that is or may become a tool call."""
+    def _remove_call_text(self, events: list[ModelChunkEvent]) -> list[ModelChunkEvent]:
+        """Return the events without the text that is or may become a tool call."""
         filtered = []
         for event in events:
             if event.done:
@@ -149,7 +156,7 @@ class PromptedToolsDecoder:
         return filtered
 
     def _release_text(self) -> str | None:
-        """The text that was held back, if it cannot be a tool call."""
+        """Return the text that was held back, or None while it may still be a tool call."""
         if self._held_text.startswith(CALL_START) or CALL_START.startswith(self._held_text):
             return None
         self._is_text = True
@@ -158,6 +165,6 @@ class PromptedToolsDecoder:
     def _build_final_event(self, event: ModelChunkEvent) -> ModelChunkEvent:
         if event.response is None:
             return event
-        response = extract_tool_calls(event.response)
+        response = make_response_with_tool_calls(event.response)
         content = event.content if self._is_text else response.content or None
         return make_final_event(response, content, event.reasoning)

@@ -1,14 +1,14 @@
 """OpenAI's responses format: builds requests, parses responses, decodes streams. No I/O.
 
 ``request`` builds the JSON body from a conversation, ``response`` parses a complete response,
-``stream`` decodes a streamed one, and ``parser`` joins those two. ``output_items`` translates the
-items of a response, and keeps those that a message cannot express, so that ``input_items`` can send
-them back unchanged. OpenAI documents the format under "Responses" in its API reference. All names
-follow the types of its SDK (``openai.types.responses``).
+``stream`` decodes a streamed one, and ``response_parser`` joins those two. ``output_items`` parses
+the items of a response, and stores those that a message cannot express, so that ``input_items`` can
+send them back unchanged. OpenAI documents the format under "Responses" in its API reference. All
+names follow the types of its SDK (``openai.types.responses``).
 """
 
-from locus.wire.responses.parser import ResponsesParser
 from locus.wire.responses.request import ResponsesBuilder
+from locus.wire.responses.response_parser import ResponsesParser
 from locus.wire.responses.stream import ResponsesDecoder
 
 __all__ = ["ResponsesBuilder", "ResponsesDecoder", "ResponsesParser"]

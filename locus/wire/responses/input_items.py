@@ -15,12 +15,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from locus.core.conversation import IndexedMessage, ToolCallPosition
+from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart
 from locus.wire.chat_completions.request import encode_arguments
-from locus.wire.data_urls import normalize_media_type, parse_data_url
-from locus.wire.responses.output_items import Item, get_native_items, remove_reasoning
-from locus.wire.tool_call_ids import ToolCallIdRule, assign_call_ids, compute_digest
+from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.responses.output_items import Item, find_matching_native_items, strip_reasoning
+from locus.wire.tool_call_ids import ToolCallIdRule, compute_call_ids
 
 _ID_RULE: Final = ToolCallIdRule(
     re.compile(r".{1,64}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"
@@ -79,20 +80,23 @@ class CustomToolCallOutput(_InputStruct, tag="custom_tool_call_output"):
 
 
 def build_input_items(
-    messages: Sequence[IndexedMessage], after: int = -1, *, encrypted_reasoning: bool = True
+    messages: Sequence[IndexedMessage],
+    after_position: int = -1,
+    *,
+    encrypted_reasoning: bool = True,
 ) -> list[Any]:
     """Build the items of the messages after the position ``after``.
 
     :param encrypted_reasoning: whether encrypted reasoning is sent back to the server.
-    :raises ConfigurationError: the format cannot express something; the error names it and its
-        position.
+    :raises ConfigurationError: if the format cannot express something; the message names it and
+        its position.
     """
-    builder = _InputItemsBuilder(messages, after, encrypted_reasoning)
+    builder = _InputItemsBuilder(messages, after_position, encrypted_reasoning)
     return [
         item
         for message in messages
         for item in builder.build_items(message)
-        if message.position > after
+        if message.position > after_position
     ]
 
 
@@ -100,32 +104,33 @@ class _InputItemsBuilder:
     """Builds the items of one message after the other, and remembers the type of every call."""
 
     def __init__(
-        self, messages: Sequence[IndexedMessage], after: int, encrypted_reasoning: bool
+        self, messages: Sequence[IndexedMessage], after_position: int, encrypted_reasoning: bool
     ) -> None:
-        self._call_ids = assign_call_ids(messages, _ID_RULE)
-        self._after = after
+        self._call_ids = compute_call_ids(messages, _ID_RULE)
+        self._after_position = after_position
         self._encrypted_reasoning = encrypted_reasoning
         self._custom_calls: set[ToolCallPosition] = set()
         self._used_item_ids: set[str] = set()
 
     def build_items(self, indexed_message: IndexedMessage) -> list[Any]:
+        """Build the items of one message. Call it for each message in order."""
         path, message = f"messages[{indexed_message.position}]", indexed_message.message
         match message.role:
             case Role.ASSISTANT:
-                native_items = self._get_native_items(indexed_message)
+                native_items = self._build_native_items(indexed_message)
                 return native_items or self._build_assistant_items(path, indexed_message)
             case Role.TOOL:
-                return [self._build_result(path, indexed_message)]
+                return [self._build_tool_result(path, indexed_message)]
             case Role.SYSTEM:
-                return [InputMessage("system", _build_text_content(path, message))]
+                return [InputMessage("system", _build_content_rejecting_images(path, message))]
         return [InputMessage("user", _build_content(path, message))]
 
-    def _build_result(
+    def _build_tool_result(
         self, path: str, indexed_message: IndexedMessage
     ) -> FunctionCallOutput | CustomToolCallOutput:
         message, call_position = indexed_message.message, indexed_message.call_position
         call_id = message.tool_call_id or ""
-        if call_position and call_position[0] > self._after:
+        if call_position and call_position[0] > self._after_position:
             call_id = self._call_ids[
                 call_position
             ]  # the server stores earlier calls by its own ids
@@ -137,7 +142,7 @@ class _InputItemsBuilder:
 
     def _build_assistant_items(self, path: str, indexed_message: IndexedMessage) -> list[Any]:
         position, message = indexed_message.position, indexed_message.message
-        _build_text_content(path, message)
+        _build_content_rejecting_images(path, message)
         content: list[OutputText | OutputRefusal] = []
         if message.text:
             content.append(OutputText(message.text, ()))
@@ -156,13 +161,13 @@ class _InputItemsBuilder:
         message_id = _make_message_id(position, message.text)
         return [OutputMessage(message_id, "assistant", "completed", content), *calls]
 
-    def _get_native_items(self, indexed_message: IndexedMessage) -> list[Item]:
-        """The native items of a message from this API; an empty list for any other message."""
+    def _build_native_items(self, indexed_message: IndexedMessage) -> list[Item]:
+        """Build the native items of a message from this API; empty for any other message."""
         position = indexed_message.position
-        items = get_native_items(indexed_message.message)
+        items = find_matching_native_items(indexed_message.message)
         item_ids = {item["id"] for item in items if isinstance(item.get("id"), str)}
         if not self._encrypted_reasoning or item_ids & self._used_item_ids:
-            items = remove_reasoning(items)
+            items = strip_reasoning(items)
             # The same message twice: the API accepts the items of the server's own tools only once.
             items = [item for item in items if item.get("id") not in self._used_item_ids]
         self._used_item_ids |= item_ids
@@ -186,25 +191,31 @@ def _make_message_id(position: int, content: Any) -> str:
     return f"msg_{compute_digest(f'{position} {content}')}"
 
 
-def _get_parts(message: Message) -> tuple[Part, ...]:
+def _get_content_parts(message: Message) -> tuple[Part, ...]:
     content = message.content
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 
-def _build_text_content(path: str, message: Message) -> list[InputText | InputImage]:
-    """The content of a message that cannot contain images in this format."""
-    if any(isinstance(part, ImagePart) for part in _get_parts(message)):
+def _build_content_rejecting_images(path: str, message: Message) -> list[InputText | InputImage]:
+    """Build the content of a message.
+
+    :raises ConfigurationError: if it contains an image, which this format takes from users and
+        tools only.
+    """
+    if any(isinstance(part, ImagePart) for part in _get_content_parts(message)):
         raise ConfigurationError(
             f"{path}: the responses API takes images from users and tools only, "
             f"not in a {message.role} message"
         )
-    return [InputText(part.text) for part in _get_parts(message) if isinstance(part, TextPart)]
+    return [
+        InputText(part.text) for part in _get_content_parts(message) if isinstance(part, TextPart)
+    ]
 
 
 def _build_content(path: str, message: Message) -> list[InputText | InputImage]:
-    """The text and the images of a user or of a tool."""
+    """Build the text and the images of a user or of a tool."""
     content: list[InputText | InputImage] = []
-    for part in _get_parts(message):
+    for part in _get_content_parts(message):
         if isinstance(part, ImagePart):
             content.append(InputImage(_build_image_url(path, part), part.detail or "auto"))
         else:
@@ -213,10 +224,11 @@ def _build_content(path: str, message: Message) -> list[InputText | InputImage]:
 
 
 def _build_image_url(path: str, image: ImagePart) -> str:
+    """Return the URL of an image, a ``data:`` URL if the image has bytes."""
     if image.data is not None:
         return _build_data_url(image.media_type or "", image.data)
     try:
-        parsed = parse_data_url(image.url or "")
+        parsed = parse_if_data_url(image.url or "")
         if parsed is not None and not parsed[0]:
             raise ValueError("it does not name the media type")
     except ValueError as exc:

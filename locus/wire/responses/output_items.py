@@ -19,7 +19,7 @@ import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.messages import Message, ToolCall
-from locus.wire.json import ResponseStruct, body_to_text
+from locus.wire.provider_json import ResponseStruct, convert_body_to_text
 
 Item: TypeAlias = dict[str, Any]
 
@@ -76,10 +76,10 @@ _ITEM_STRUCTS: Final[Mapping[str, type[ParsedItem]]] = {
 }
 
 
-def parse_item(item: Item) -> ParsedItem | None:
-    """Parse an item of a type that Locus reads; None for an item of another type.
+def parse_item_if_known(item: Item) -> ParsedItem | None:
+    """Parse an item of a type that Locus reads; return None for an item of another type.
 
-    :raises ResponseParseError: the item does not follow the format.
+    :raises ResponseParseError: if the item does not follow the format.
     """
     item_type = item.get("type")
     struct = _ITEM_STRUCTS.get(item_type) if isinstance(item_type, str) else None
@@ -89,7 +89,7 @@ def parse_item(item: Item) -> ParsedItem | None:
         return msgspec.convert(item, struct)
     except (msgspec.ValidationError, RecursionError) as exc:
         raise ResponseParseError(
-            f"an output item cannot be read: {exc}", body=body_to_text(item)
+            f"an output item cannot be read: {exc}", body=convert_body_to_text(item)
         ) from exc
 
 
@@ -109,7 +109,7 @@ def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> P
     """Parse output items.
 
     :param skip_unnamed_calls: ignore calls whose name has not arrived yet.
-    :raises ResponseParseError: an item does not follow the format, or a call has no name.
+    :raises ResponseParseError: if an item does not follow the format, or a call has no name.
     """
     output = ParsedOutput()
     texts: list[str] = []
@@ -117,7 +117,7 @@ def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> P
     refusals: list[str] = []
     calls: list[ToolCall] = []
     for position, item in enumerate(items):
-        match parse_item(item):
+        match parse_item_if_known(item):
             case MessageItem() as message:
                 for part in message.parts:
                     texts.append(part.text or "")
@@ -131,11 +131,12 @@ def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> P
                 calls.append(_build_tool_call(position, call))
     output.text, output.refusal = "".join(texts), "".join(refusals)
     output.reasoning = REASONING_SEPARATOR.join(reasoning_texts)
-    output.calls = _make_ids_unique(calls)
+    output.calls = _make_call_ids_unique(calls)
     return output
 
 
 def _build_tool_call(position: int, call: ToolCallItem) -> ToolCall:
+    """Build the call of an item; malformed arguments stay text."""
     if not call.name:
         raise ResponseParseError(f"output[{position}] is a tool call without a name")
     arguments = call.input if call.type == "custom_tool_call" else call.arguments
@@ -151,8 +152,8 @@ def _build_tool_call(position: int, call: ToolCallItem) -> ToolCall:
     return ToolCall.from_json(call_id, call.name, arguments or "")
 
 
-def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
-    """Some servers give parallel calls the same id: then results could not be matched to calls."""
+def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+    """Rename repeated ids, which some servers give to parallel calls."""
     seen: set[str] = set()
     for position, call in enumerate(calls):
         if call.id in seen:
@@ -164,8 +165,11 @@ def _make_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
 # Items that a message cannot express.
 
 
-def select_native_items(items: Sequence[Item], output: ParsedOutput) -> list[Item]:
-    """The items in a request's form, if the message cannot express them; else an empty list."""
+def select_items_to_store(items: Sequence[Item], output: ParsedOutput) -> list[Item]:
+    """Select the items of a response to store on its message, in the form of a request.
+
+    The list is empty if the message expresses all of them. Calls get the ids in ``output``.
+    """
     ids = (call.id for call in output.calls)
     request_items = []
     for item in items:
@@ -174,13 +178,13 @@ def select_native_items(items: Sequence[Item], output: ParsedOutput) -> list[Ite
             request_item["call_id"] = next(ids)  # it may have had none, or the id of another call
         if request_item.get("type") != "message" or request_item["content"]:
             request_items.append(request_item)
-    native_items = _drop_trailing_reasoning(
+    native_items = _strip_trailing_reasoning(
         [item for item in request_items if not _is_reasoning_reference(item)]
     )
     if len(native_items) < len(request_items) and not any(
         item.get("type") == "reasoning" for item in native_items
     ):
-        native_items = remove_reasoning(native_items)
+        native_items = strip_reasoning(native_items)
     return (
         []
         if [_to_comparable_item(item) for item in native_items] == _build_comparable_items(output)
@@ -188,8 +192,8 @@ def select_native_items(items: Sequence[Item], output: ParsedOutput) -> list[Ite
     )
 
 
-def get_native_items(message: Message) -> list[Item]:
-    """The native items of a message, if the message was not changed since; else an empty list."""
+def find_matching_native_items(message: Message) -> list[Item]:
+    """Return the native items of a message; an empty list if the message was changed since."""
     native_items = message.metadata.get(NATIVE_ITEMS_KEY)
     if not isinstance(native_items, (list, tuple)) or not all(
         isinstance(item, Mapping) for item in native_items
@@ -208,13 +212,13 @@ def get_native_items(message: Message) -> list[Item]:
     return items if is_unchanged else []
 
 
-def has_native_items(message: Message) -> bool:
-    """Whether a message has native items that can be sent even if it has no other content."""
-    return any(item.get("type") != "reasoning" for item in get_native_items(message))
+def has_sendable_native_items(message: Message) -> bool:
+    """Return whether a message has native items that can be sent without other content."""
+    return any(item.get("type") != "reasoning" for item in find_matching_native_items(message))
 
 
-def remove_reasoning(items: Iterable[Item]) -> list[Item]:
-    """The items without reasoning, and without the ids that would make the server expect it."""
+def strip_reasoning(items: Iterable[Item]) -> list[Item]:
+    """Return the items without reasoning, and without the ids that make the server expect it."""
     return [
         {
             name: value
@@ -231,14 +235,14 @@ def _is_message_or_call(item: Item) -> bool:
 
 
 def _is_reasoning_reference(item: Item) -> bool:
-    """Whether this is reasoning without content, which only the server that stored it can use."""
+    """Return whether this is reasoning without content, stored by the server that made it."""
     return item.get("type") == "reasoning" and not (
         item.get("encrypted_content") or item.get("content")
     )
 
 
-def _drop_trailing_reasoning(items: list[Item]) -> list[Item]:
-    """The items without reasoning at their end: the API rejects reasoning that no item follows."""
+def _strip_trailing_reasoning(items: list[Item]) -> list[Item]:
+    """Return the items without reasoning at the end, which the API rejects."""
     while items and items[-1].get("type") == "reasoning":
         items = items[:-1]
     return items
@@ -252,13 +256,13 @@ def _to_request_item(item: Item) -> Item:
     item_type = item.get("type")
     if not isinstance(item_type, str) or item_type not in _ITEM_STRUCTS:
         return dict(item)
-    request_item = _drop_nulls(item)
+    request_item = _strip_null_members(item)
     if item_type == "message":
         request_item.setdefault("role", "assistant")
         content = request_item.get("content") or []
         if isinstance(content, str):
             content = [{"type": "output_text", "text": content}]
-        parts = [_drop_nulls(part) for part in content]
+        parts = [_strip_null_members(part) for part in content]
         for part in parts:
             part.pop("logprobs", None)
         request_item["content"] = [
@@ -277,7 +281,7 @@ def _to_request_item(item: Item) -> Item:
     return request_item
 
 
-def _drop_nulls(values: Item) -> Item:
+def _strip_null_members(values: Item) -> Item:
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -286,7 +290,7 @@ _DIRECT_CALLER: Final = {"type": "direct"}
 
 
 def _to_comparable_item(item: Item) -> Item:
-    """The members of an item that a message has to express, except the arguments of a call."""
+    """Return what a message has to express of an item, except the arguments of a call."""
     comparable = {name: value for name, value in item.items() if name not in _UNCOMPARED_MEMBERS}
     if comparable.get("caller") == _DIRECT_CALLER:
         del comparable["caller"]
@@ -299,7 +303,7 @@ def _to_comparable_item(item: Item) -> Item:
 
 
 def _build_comparable_items(output: ParsedOutput) -> list[Item]:
-    """The items that a message with this output is sent as, in comparable form."""
+    """Build the items that a message with this output is sent as, in comparable form."""
     content: list[Item] = []
     if output.text:
         content.append({"type": "output_text", "text": output.text})

@@ -13,14 +13,14 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
-from locus.core.tool_schemas import ToolLike, build_tool_schemas
-from locus.wire.chat_completions.request import convert_mapping, is_reasoning_model
+from locus.wire.chat_completions.request import convert_mapping_to_dict, is_reasoning_model
 from locus.wire.responses.input_items import build_input_items
-from locus.wire.responses.output_items import has_native_items
+from locus.wire.responses.output_items import has_sendable_native_items
 from locus.wire.responses.response import STATE_KEY
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
@@ -64,13 +64,13 @@ class ResponsesBuilder:
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Build the JSON body, out of dictionaries and lists.
+        """Build the JSON body, made of builtin dictionaries and lists.
 
         :param options: the fields of :class:`~locus.core.call_options.CallOptions`. The members of
             ``extra_body`` replace Locus's own. Its ``text`` is merged member by member, and its
             ``include`` is added to Locus's.
-        :raises ConfigurationError: the format cannot express something; the error names it and
-            its position.
+        :raises ConfigurationError: if the format cannot express something; the message names it
+            and its position.
         """
         call_options = CallOptions(**options)
         if call_options.stop:
@@ -84,11 +84,11 @@ class ResponsesBuilder:
                 f"extra_body[{STATE_KEY!r}] names a response that the server stores, and with "
                 "store=False it stores none: leave it out, the complete conversation is sent"
             )
-        previous_id = _get_previous_response_id(call_options.provider_state) if store else None
+        previous_id = _find_previous_response_id(call_options.provider_state) if store else None
         conversation = validate_messages(
-            messages, has_native_items, server_has_history=previous_id is not None
+            messages, has_sendable_native_items, server_has_history=previous_id is not None
         )
-        last_sent = -1 if previous_id is None else _find_last_assistant_message(conversation)
+        last_sent = -1 if previous_id is None else _find_last_assistant_position(conversation)
         flat_tools = tuple(_flatten_tool(schema) for schema in build_tool_schemas(tools))
         reasoning = is_reasoning_model(call_options.model)
         response_format = call_options.response_format
@@ -118,12 +118,13 @@ class ResponsesBuilder:
                 else (),
                 stream=True if call_options.stream else None,
             ),
-            enc_hook=convert_mapping,
+            enc_hook=convert_mapping_to_dict,
         )
         return _merge_extra_body(body, extra_body)
 
 
 def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body with the caller's members; ``text`` and ``include`` are merged."""
     merged = {**body, **extra_body}
     body_text, extra_text = body.get("text"), extra_body.get("text")
     if isinstance(body_text, Mapping) and isinstance(extra_text, Mapping):
@@ -136,7 +137,11 @@ def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> di
 # The conversation that the server stores.
 
 
-def _get_previous_response_id(state: Mapping[str, Any] | None) -> str | None:
+def _find_previous_response_id(state: Mapping[str, Any] | None) -> str | None:
+    """Return the id in ``provider_state``; None if there is no state.
+
+    :raises ConfigurationError: if the state is not one of this API.
+    """
     if not state:
         return None
     previous_id = state.get(STATE_KEY)
@@ -148,8 +153,11 @@ def _get_previous_response_id(state: Mapping[str, Any] | None) -> str | None:
     return previous_id
 
 
-def _find_last_assistant_message(messages: Sequence[Message]) -> int:
-    """The position of the assistant's last message. The messages after it are new to the server."""
+def _find_last_assistant_position(messages: Sequence[Message]) -> int:
+    """Return the position of the assistant's last message.
+
+    The messages after it are new to the server.
+    """
     positions = [
         position for position, message in enumerate(messages) if message.role is Role.ASSISTANT
     ]
@@ -189,6 +197,7 @@ def _flatten_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _build_tool_choice(
     choice: str | Mapping[str, Any] | None, flat_tools: Sequence[Mapping[str, Any]]
 ) -> str | Mapping[str, Any] | None:
+    """Convert OpenAI's ``tool_choice``, or the name of a tool, to this API's form."""
     if isinstance(choice, Mapping):
         tool_type = choice.get("type")
         inner = choice.get(tool_type) if isinstance(tool_type, str) else None
@@ -211,6 +220,7 @@ def _build_tool_choice(
 
 
 def _flatten_tool_reference(tool: Any) -> Any:
+    """Convert a tool in ``allowed_tools`` from its nested form."""
     tool_type = tool.get("type") if isinstance(tool, Mapping) else None
     inner = tool.get(tool_type) if isinstance(tool_type, str) else None
     return {"type": tool_type, **inner} if isinstance(inner, Mapping) else tool

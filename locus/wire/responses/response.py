@@ -7,18 +7,18 @@ from typing import Any, Final, TypeAlias
 
 from locus.core.errors import APIStatusError, ResponseParseError
 from locus.core.frozendict import EMPTY, FrozenDict
+from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, RefusalPart, Role, TextPart
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
-from locus.wire.decoding import build_usage
-from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.responses.output_items import (
     NATIVE_ITEMS_KEY,
     Item,
     ParsedOutput,
     parse_items,
-    select_native_items,
+    select_items_to_store,
 )
+from locus.wire.usage_and_tool_calls import build_usage
 
 STATE_KEY: Final = "previous_response_id"
 """The only member of ``provider_state``: the id of the previous response, stored by the server."""
@@ -69,8 +69,8 @@ class ResponseObject(ResponseStruct):
 response_decoder: Final = StructDecoder(ResponseObject)
 
 StatusErrorFactory: TypeAlias = Callable[..., APIStatusError]
-"""Makes the exception for an error body: :func:`locus.core.status_errors.make_status_error`, or a
-function of a provider with the same parameters."""
+"""Makes the exception for an error body: :func:`locus.core.make_status_error.make_status_error`,
+or a function of a provider with the same parameters."""
 
 
 def parse_response(
@@ -81,20 +81,20 @@ def parse_response(
     """Parse the body of a complete response.
 
     :param store: whether the server stores the response. Then it has a ``provider_state``.
-    :raises APIStatusError: the response failed, or the body is an error object.
-    :raises ResponseParseError: the body does not follow the format.
+    :raises APIStatusError: if the response failed, or the body is an error object.
+    :raises ResponseParseError: if the body does not follow the format.
     """
     response = response_decoder.decode(body)
     raise_for_error(response, body, error_factory)
     if response.output is None:
-        text = body_to_text(body)
+        text = convert_body_to_text(body)
         if '"message"' in text:  # some gateways send an error object with no other known member
             raise error_factory(text)
         raise ResponseParseError("the response has no output", body=text)
     try:
         return build_model_response(response, parse_items(response.output), response.output, store)
     except ResponseParseError as exc:
-        exc.body = body_to_text(body)[:2000]
+        exc.body = convert_body_to_text(body)[:2000]
         raise
 
 
@@ -119,7 +119,7 @@ def make_response_error(
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(code, str) and code.startswith(_INVALID_REQUEST_PREFIXES):
         error = {**error, "type": "invalid_request_error"}
-    return error_factory(body_to_text(body), error_object=error)
+    return error_factory(convert_body_to_text(body), error_object=error)
 
 
 def build_model_response(
@@ -138,7 +138,7 @@ def build_model_response(
     metadata: dict[str, Any] = {}
     if output.annotations:
         metadata["annotations"] = output.annotations
-    native_items = select_native_items(items, output)
+    native_items = select_items_to_store(items, output)
     if native_items:
         metadata[NATIVE_ITEMS_KEY] = native_items
     state = None
@@ -146,9 +146,9 @@ def build_model_response(
         state = FrozenDict({STATE_KEY: response.id})
     return ModelResponse(
         message=Message(
-            Role.ASSISTANT, _build_content(output), output.calls, metadata=metadata or EMPTY
+            Role.ASSISTANT, _build_message_content(output), output.calls, metadata=metadata or EMPTY
         ),
-        usage=parse_usage(response.usage),
+        usage=normalize_usage(response.usage),
         stop_reason=_get_stop_reason(response),
         provider_state=state,
         reasoning=output.reasoning or None,
@@ -158,7 +158,7 @@ def build_model_response(
     )
 
 
-def _build_content(output: ParsedOutput) -> Any:
+def _build_message_content(output: ParsedOutput) -> Any:
     if output.refusal:
         refusal = RefusalPart(output.refusal)
         return (TextPart(output.text), refusal) if output.text else (refusal,)
@@ -166,11 +166,12 @@ def _build_content(output: ParsedOutput) -> Any:
 
 
 def _get_stop_reason(response: ResponseObject) -> str | None:
+    """Return the reason why the response is incomplete, or else its status."""
     reason = response.incomplete_details.reason if response.incomplete_details else None
     return (reason if response.status == "incomplete" else None) or response.status or None
 
 
-def parse_usage(usage: Usage | None) -> Mapping[str, int]:
+def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
     """Translate token counts to Locus's names."""
     if usage is None:
         return EMPTY

@@ -19,14 +19,14 @@ import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.events import ModelChunkEvent, make_chunk_event
+from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
-from locus.core.status_errors import make_status_error
-from locus.wire.json import ResponseStruct, StructDecoder, body_to_text
+from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.responses.output_items import (
     REASONING_SEPARATOR,
     Item,
     ToolCallItem,
-    parse_item,
+    parse_item_if_known,
     parse_items,
 )
 from locus.wire.responses.response import (
@@ -106,7 +106,7 @@ class ResponsesDecoder(StreamDecoder):
         self._response: ModelResponse | None = None
 
     @property
-    def is_complete(self) -> bool:
+    def is_complete_without_end_marker(self) -> bool:
         return False  # every server of this format sends its end marker
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
@@ -134,7 +134,7 @@ class ResponsesDecoder(StreamDecoder):
                 if key == text.key:
                     text.run.append(delta)
                 else:
-                    text.add(key, delta)
+                    text.add_delta(key, delta)
                 events.append(make_chunk_event(delta))
             return
         handler = _HANDLERS.get(event_type or "")
@@ -155,8 +155,8 @@ class ResponsesDecoder(StreamDecoder):
 
     def build_partial_response(self) -> ModelResponse:
         output = parse_items(self._collect_items(), skip_unnamed_calls=True)
-        output.text, output.reasoning = self._text.get_text(), self._reasoning.get_text()
-        output.refusal = self._refusal.get_text()
+        output.text, output.reasoning = self._text.join_text(), self._reasoning.join_text()
+        output.refusal = self._refusal.join_text()
         return build_model_response(
             self._created_response, output, [], self._store, is_partial=True
         )
@@ -179,30 +179,32 @@ class ResponsesDecoder(StreamDecoder):
         if item_key is None:
             item_id = item.get("id")
             item_key = item_id if isinstance(item_id, str) else event.item_id
-        parsed_item = parse_item(item)
+        parsed_item = parse_item_if_known(item)
         self._items[item_key] = item
         if event.type == "response.output_item.added":
             return
         output = parse_items([item], skip_unnamed_calls=True)
         self._refusal.finish_part(item_key, None, output.refusal)
         text = self._text.finish_part(item_key, None, output.text)
-        _append_event(text, self._reasoning.finish_part(item_key, None, output.reasoning), events)
+        _append_chunk_event(
+            text, self._reasoning.finish_part(item_key, None, output.reasoning), events
+        )
         if isinstance(parsed_item, ToolCallItem) and (parsed_item.arguments or parsed_item.input):
             self._argument_chunks.pop(item_key, None)
 
     def _on_content_part(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        """A content part that starts, perhaps with some text, or that is complete."""
+        """Handle a content part that starts, perhaps with some text, or that is complete."""
         part = event.part or {}
         if part.get("type") == "reasoning_text":
             self._add_reasoning(event, f"content {event.content_index or 0}", events)
             return
         _add_text(self._refusal, event, event.content_index or 0, part.get("refusal"))
-        _append_event(
+        _append_chunk_event(
             _add_text(self._text, event, event.content_index or 0, part.get("text")), "", events
         )
 
     def _on_text_done(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
-        _append_event(
+        _append_chunk_event(
             _add_text(self._text, event, event.content_index or 0, event.text), "", events
         )
 
@@ -219,7 +221,7 @@ class ResponsesDecoder(StreamDecoder):
 
     def _add_reasoning(self, event: Event, part_index: str, events: list[ModelChunkEvent]) -> None:
         text = event.part.get("text") if event.part else event.delta or event.text
-        _append_event("", _add_text(self._reasoning, event, part_index, text), events)
+        _append_chunk_event("", _add_text(self._reasoning, event, part_index, text), events)
 
     def _on_arguments(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         if isinstance(event.delta, str):
@@ -231,7 +233,9 @@ class ResponsesDecoder(StreamDecoder):
     def _on_end(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         response = event.response
         if response is None:
-            raise ResponseParseError("the last event has no response", body=body_to_text(frame))
+            raise ResponseParseError(
+                "the last event has no response", body=convert_body_to_text(frame)
+            )
         response.status = response.status or str(event.type).removeprefix("response.")
         raise_for_error(response, frame, self._error_factory)
         response.id, response.model = (
@@ -242,23 +246,23 @@ class ResponsesDecoder(StreamDecoder):
         try:
             output = parse_items(items)
         except ResponseParseError as exc:
-            exc.body = body_to_text(frame)[:2000]
+            exc.body = convert_body_to_text(frame)[:2000]
             raise
-        output.text, text, is_consistent = self._text.reconcile(output.text)
-        output.reasoning, reasoning, _ = self._reasoning.reconcile(output.reasoning)
-        output.refusal = output.refusal or self._refusal.get_text()
+        output.text, text, is_consistent = self._text.reconcile_with_final_text(output.text)
+        output.reasoning, reasoning, _ = self._reasoning.reconcile_with_final_text(output.reasoning)
+        output.refusal = output.refusal or self._refusal.join_text()
         self._response = build_model_response(
             response, output, items if is_consistent else [], self._store
         )
-        _append_event(text, reasoning, events)
-        events.append(self.finish())
+        _append_chunk_event(text, reasoning, events)
+        events.append(self.finish_response())
 
     def _on_error(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         error = {"code": event.code, "message": event.message or "no explanation"}
         raise make_response_error(event.error or error, frame, self._error_factory)
 
     def _collect_items(self) -> list[Item]:
-        """The items received so far; calls have the arguments received so far."""
+        """Return the items received so far; calls have the arguments received so far."""
         has_indexes = all(isinstance(key, int) for key in self._items)
         item_keys = sorted(self._items, key=_to_sort_key) if has_indexes else list(self._items)
         items = []
@@ -274,17 +278,18 @@ class ResponsesDecoder(StreamDecoder):
 def _add_text(
     accumulator: TextAccumulator, event: Event, part_index: PartIndex, text: object
 ) -> str:
-    """Add a delta, or the full text of a part; returns the text that is new."""
+    """Add a delta, or the full text of a part; return the text that is new."""
     if str(event.type).endswith("done"):
         return accumulator.finish_part(event.item_key, part_index, text)
     return (
-        accumulator.add((event.item_key, part_index), text)
+        accumulator.add_delta((event.item_key, part_index), text)
         if isinstance(text, str) and text
         else ""
     )
 
 
-def _append_event(text: str, reasoning: str, events: list[ModelChunkEvent]) -> None:
+def _append_chunk_event(text: str, reasoning: str, events: list[ModelChunkEvent]) -> None:
+    """Append an event to ``events``, unless both texts are empty."""
     if text or reasoning:
         events.append(make_chunk_event(text, reasoning))
 

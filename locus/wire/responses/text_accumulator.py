@@ -30,8 +30,8 @@ class TextAccumulator:
         self.run: list[str] = []
         """The deltas of the last run."""
 
-    def add(self, key: tuple[ItemKey, PartIndex], delta: str) -> str:
-        """Add a delta that is not empty; returns what it adds to the full text."""
+    def add_delta(self, key: tuple[ItemKey, PartIndex], delta: str) -> str:
+        """Add a delta that is not empty; return what it adds to the full text."""
         separator = ""
         if key != self.key:
             separator = self._separator if self._runs else ""
@@ -42,7 +42,7 @@ class TextAccumulator:
         return separator + delta
 
     def finish_part(self, item_key: ItemKey, part_index: PartIndex, full_text: object) -> str:
-        """Add the full text of a part; returns what is new in comparison to its deltas.
+        """Add the full text of a part; return what is new in comparison to its deltas.
 
         :param part_index: None for the text of an item, with all its parts.
         """
@@ -64,19 +64,19 @@ class TextAccumulator:
         if received and self._item_key == item_key:
             self.run.append(rest)  # the text of an item contains its separators
             return rest
-        return self.add(key, rest.removeprefix(self._separator) if received else rest)
+        return self.add_delta(key, rest.removeprefix(self._separator) if received else rest)
 
-    def get_text(self) -> str:
-        """The full text."""
+    def join_text(self) -> str:
+        """Join the deltas to the full text."""
         return self._separator.join("".join(run) for run in self._runs)
 
-    def reconcile(self, final_text: str) -> tuple[str, str, bool]:
-        """Compare the deltas with ``final_text``.
+    def reconcile_with_final_text(self, final_text: str) -> tuple[str, str, bool]:
+        """Compare the deltas with the text of the complete response.
 
-        Returns the text to use, the part of it that is new, and whether the two agree. If they do
+        Return the text to use, the part of it that is new, and whether the two agree. If they do
         not, the deltas are used, because the caller has already received them.
         """
-        received = self.get_text()
+        received = self.join_text()
         if final_text.startswith(received):
             return final_text, final_text[len(received) :], True
         return received, "", False

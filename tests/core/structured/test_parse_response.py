@@ -40,7 +40,7 @@ class Order:
     note: str = ""
 
 
-def parse(raw: Any, type: Any) -> Any:
+def parse_and_unwrap(raw: Any, type: Any) -> Any:
     return parse_structured(raw if isinstance(raw, str) else json.dumps(raw), type).unwrap()
 
 
@@ -149,7 +149,7 @@ def test_scalars_and_collections_are_validated_strictly(
     raw: str, type: Any, issue: str | None
 ) -> None:
     if issue is None:
-        assert parse(raw, type) == json.loads(raw)
+        assert parse_and_unwrap(raw, type) == json.loads(raw)
     else:
         assert get_issues(raw, type) == [issue]
 
@@ -174,8 +174,8 @@ class Full:
 
 def test_attrs_classes_are_constructed_with_converters_and_validators() -> None:
     raw = {"_hidden": 1, "aliased": 2, "upper": "x", "even": 4}
-    assert parse(raw, Full) == Full(hidden=1, alias=2, upper="x", even=4)
-    assert parse(raw, Full).derived == [4]
+    assert parse_and_unwrap(raw, Full) == Full(hidden=1, alias=2, upper="x", even=4)
+    assert parse_and_unwrap(raw, Full).derived == [4]
     assert get_issues({**raw, "even": 3}, Full) == ["$: must be even"]
 
 
@@ -205,7 +205,9 @@ class Derived(Base):
 
 
 def test_dataclasses_inherit_fields_and_validate() -> None:
-    assert parse({"first": 1, "second": [{"first": 2}]}, Derived) == Derived(1, [Base(2)])
+    assert parse_and_unwrap({"first": 1, "second": [{"first": 2}]}, Derived) == Derived(
+        1, [Base(2)]
+    )
     assert get_issues({"first": -1}, Derived) == ["$: first must not be negative"]
 
 
@@ -219,19 +221,19 @@ class OptionalKeys(RequiredKeys, total=False):
 
 
 def test_typed_dicts_need_their_required_keys_only() -> None:
-    assert parse({"needed": 1}, OptionalKeys) == {"needed": 1}
+    assert parse_and_unwrap({"needed": 1}, OptionalKeys) == {"needed": 1}
     assert get_issues({"maybe": "x"}, OptionalKeys) == ["$.needed: required, but missing"]
 
 
 def test_null_means_that_an_optional_key_is_absent_unless_its_type_allows_null() -> None:
-    assert parse({"needed": 1, "maybe": None, "nullable": None}, OptionalKeys) == {
+    assert parse_and_unwrap({"needed": 1, "maybe": None, "nullable": None}, OptionalKeys) == {
         "needed": 1,
         "nullable": None,
     }
 
 
 def test_members_that_are_no_field_are_ignored() -> None:
-    assert parse({"name": "a", "price": 1, "reason": {}}, Item) == Item("a", 1.0)
+    assert parse_and_unwrap({"name": "a", "price": 1, "reason": {}}, Item) == Item("a", 1.0)
 
 
 class Point(NamedTuple):
@@ -245,12 +247,12 @@ class Tree(msgspec.Struct):
 
 
 def test_a_named_tuple_is_an_array_and_an_object_for_it_is_an_issue() -> None:
-    assert parse([1], Point) == Point(1)
+    assert parse_and_unwrap([1], Point) == Point(1)
     assert get_issues({"x": 1}, Point) == ["$: expected an array (x, y), got an object"]
 
 
 def test_structs_are_validated_field_by_field() -> None:
-    assert parse({"value": 1, "children": [{"value": 2}]}, Tree) == Tree(1, [Tree(2)])
+    assert parse_and_unwrap({"value": 1, "children": [{"value": 2}]}, Tree) == Tree(1, [Tree(2)])
     raw = {"value": 1, "children": [{"value": "x"}]}
     assert get_issues(raw, Tree) == ["$.children[0].value: expected an integer, got the string 'x'"]
 
@@ -260,19 +262,19 @@ Described = Annotated[Item, msgspec.Meta(description="a thing")]
 
 def test_a_description_does_not_change_the_value() -> None:
     raw = {"name": "a", "price": 1}
-    assert parse([raw, None], list[Described | None]) == [Item("a", 1.0), None]
+    assert parse_and_unwrap([raw, None], list[Described | None]) == [Item("a", 1.0), None]
 
 
 Names = NewType("Names", Sequence[str])
 
 
 def test_abstract_collections_and_new_types_are_supported() -> None:
-    assert parse(["a"], Names) == ["a"]
-    assert parse({"1": {"a": 2}}, Mapping[int, dict[str, float]]) == {1: {"a": 2.0}}
-    assert parse({"s": 1}, dict[Size, int]) == {Size.SMALL: 1}
-    assert parse([1, [2]], list) == [1, [2]]
-    assert parse({"a": 1}, dict) == {"a": 1}
-    assert parse([1, 1], set[int]) == {1}
+    assert parse_and_unwrap(["a"], Names) == ["a"]
+    assert parse_and_unwrap({"1": {"a": 2}}, Mapping[int, dict[str, float]]) == {1: {"a": 2.0}}
+    assert parse_and_unwrap({"s": 1}, dict[Size, int]) == {Size.SMALL: 1}
+    assert parse_and_unwrap([1, [2]], list) == [1, [2]]
+    assert parse_and_unwrap({"a": 1}, dict) == {"a": 1}
+    assert parse_and_unwrap([1, 1], set[int]) == {1}
 
 
 # Unions.
@@ -306,7 +308,7 @@ Shape = Circle | Square
 
 
 def test_a_discriminator_selects_the_class_and_issues_are_about_that_class() -> None:
-    assert parse({"kind": "square", "side": 1}, Shape) == Square("square", 1.0)
+    assert parse_and_unwrap({"kind": "square", "side": 1}, Shape) == Square("square", 1.0)
     assert get_issues({"kind": "square", "radius": 1}, Shape) == [
         "$.side: required, but missing (no field is named 'radius')"
     ]
@@ -319,21 +321,24 @@ def test_a_discriminator_selects_the_class_and_issues_are_about_that_class() -> 
 
 def test_classes_without_a_discriminator_are_selected_by_their_members() -> None:
     union = Box | Crate | Item
-    assert parse({"side": 1}, union) == Box(1.0)
-    assert parse({"side": 1, "depth": 2}, union) == Crate(1.0, 2.0)
-    assert parse({"name": "x", "price": 1}, union) == Item("x", 1.0)
-    assert parse([{"side": 1, "lid": True}, None], list[union | None]) == [Box(1.0, True), None]
+    assert parse_and_unwrap({"side": 1}, union) == Box(1.0)
+    assert parse_and_unwrap({"side": 1, "depth": 2}, union) == Crate(1.0, 2.0)
+    assert parse_and_unwrap({"name": "x", "price": 1}, union) == Item("x", 1.0)
+    assert parse_and_unwrap([{"side": 1, "lid": True}, None], list[union | None]) == [
+        Box(1.0, True),
+        None,
+    ]
 
 
 def test_scalars_of_a_union_keep_their_json_type() -> None:
-    assert repr(parse("3", float | int)) == "3"
-    assert repr(parse("3.0", int | float)) == "3.0"
-    assert repr(parse("3", Decimal | int)) == "3"
-    assert repr(parse("3.5", Decimal | int)) == "Decimal('3.5')"
-    assert parse('"3"', int | str) == "3"
-    assert parse('"2024-01-01"', datetime.date | str) == datetime.date(2024, 1, 1)
-    assert parse('"soon"', datetime.date | str) == "soon"
-    assert parse('["a"]', list[int] | list[str]) == ["a"]
+    assert repr(parse_and_unwrap("3", float | int)) == "3"
+    assert repr(parse_and_unwrap("3.0", int | float)) == "3.0"
+    assert repr(parse_and_unwrap("3", Decimal | int)) == "3"
+    assert repr(parse_and_unwrap("3.5", Decimal | int)) == "Decimal('3.5')"
+    assert parse_and_unwrap('"3"', int | str) == "3"
+    assert parse_and_unwrap('"2024-01-01"', datetime.date | str) == datetime.date(2024, 1, 1)
+    assert parse_and_unwrap('"soon"', datetime.date | str) == "soon"
+    assert parse_and_unwrap('["a"]', list[int] | list[str]) == ["a"]
 
 
 @attrs.frozen
@@ -372,14 +377,14 @@ class HasValue:
 
 
 def test_a_wrapped_value_is_unwrapped_and_an_unwrapped_one_is_accepted() -> None:
-    assert parse('{"value": [1]}', list[int]) == [1]
-    assert parse("[1]", list[int]) == [1]
-    assert parse('{"value": {"side": 1}}', Box | None) == Box(1.0)
-    assert parse('{"side": 1}', Box | None) == Box(1.0)
-    assert parse('{"value": [1]}', HasValue) == HasValue([1])
-    assert parse('{"value": [1]}', HasValue | None) == HasValue([1])
-    assert parse('{"value": {"value": [1]}}', HasValue | None) == HasValue([1])
-    assert parse('{"value": 1}', dict[str, int]) == {"value": 1}
+    assert parse_and_unwrap('{"value": [1]}', list[int]) == [1]
+    assert parse_and_unwrap("[1]", list[int]) == [1]
+    assert parse_and_unwrap('{"value": {"side": 1}}', Box | None) == Box(1.0)
+    assert parse_and_unwrap('{"side": 1}', Box | None) == Box(1.0)
+    assert parse_and_unwrap('{"value": [1]}', HasValue) == HasValue([1])
+    assert parse_and_unwrap('{"value": [1]}', HasValue | None) == HasValue([1])
+    assert parse_and_unwrap('{"value": {"value": [1]}}', HasValue | None) == HasValue([1])
+    assert parse_and_unwrap('{"value": 1}', dict[str, int]) == {"value": 1}
     assert get_issues('{"value": ["x"]}', list[int]) == [
         "$.value[0]: expected an integer, got the string 'x'"
     ]
@@ -414,14 +419,14 @@ JSON = '{"name": "a", "price": 1}'
     ],
 )
 def test_json_is_extracted_from_prose_and_fences(text: str) -> None:
-    assert parse(text, Item) == Item("a", 1.0)
+    assert parse_and_unwrap(text, Item) == Item("a", 1.0)
 
 
 def test_fences_and_braces_inside_a_string_do_not_end_it() -> None:
     code = "```json\n{}\n```\n}]"
     content = json.dumps({"name": code, "price": 1}, indent=1)
-    assert parse(f"Here:\n```json\n{content}\n```\nBye", Item).name == code
-    assert parse(f"Here: {content} Bye", Item).name == code
+    assert parse_and_unwrap(f"Here:\n```json\n{content}\n```\nBye", Item).name == code
+    assert parse_and_unwrap(f"Here: {content} Bye", Item).name == code
 
 
 @attrs.frozen

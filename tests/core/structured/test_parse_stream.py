@@ -20,7 +20,7 @@ from locus.core.events import ModelChunkEvent
 from locus.core.structured import StructuredOutputError, parse_partial
 from locus.core.structured.partial_json import NO_VALUE, PartialJsonParser
 from locus.testing import ScriptedModel, text
-from tests.support.strategies import json_objects, pieces
+from tests.support.strategies import json_objects, text_splits
 from tests.support.structured_types import is_prefix
 from tests.support.timing import assert_linear
 
@@ -43,13 +43,13 @@ class Loose(TypedDict, total=False):
     size: float
 
 
-def parse_all(chunks: Any, type: Any) -> list[Any]:
+def collect_partial_values(chunks: Any, type: Any) -> list[Any]:
     return list(parse_partial(chunks, type))
 
 
 def test_strings_grow_and_other_values_appear_when_complete() -> None:
     chunks = ['{"title": "He', "llo", '", "stars": 1', '2, "day": "2024-', '01-02", "mood": "ca']
-    assert parse_all([*chunks, 'lm", "parts": [{"ti', 'tle": "', 'x"}]}'], Note) == [
+    assert collect_partial_values([*chunks, 'lm", "parts": [{"ti', 'tle": "', 'x"}]}'], Note) == [
         {"title": "He"},
         {"title": "Hello"},
         {"title": "Hello", "stars": 12},
@@ -68,27 +68,27 @@ def test_strings_grow_and_other_values_appear_when_complete() -> None:
 
 def test_an_incomplete_escape_is_not_shown() -> None:
     chunks = ['{"title": "a', "\\", "n", "\\u00", "e9", "\\ud83d", "\\ude", "00", '"}']
-    titles = [value["title"] for value in parse_all(chunks, Note)[:-1]]
+    titles = [value["title"] for value in collect_partial_values(chunks, Note)[:-1]]
     assert titles == ["a", "a\n", "a\né", "a\né\U0001f600"]
 
 
 def test_a_wrapped_value_is_shown_without_its_wrapper() -> None:
-    assert parse_all(['{"value": ["a', 'b", "c"', "]}"], list[str]) == [
+    assert collect_partial_values(['{"value": ["a', 'b", "c"', "]}"], list[str]) == [
         ["a"],
         ["ab", "c"],
         ["ab", "c"],
     ]
-    assert parse_all(['["a', 'b", "c"', "]"], list[str]) == [["ab", "c"], ["ab", "c"]]
+    assert collect_partial_values(['["a', 'b", "c"', "]"], list[str]) == [["ab", "c"], ["ab", "c"]]
 
 
 def test_a_scalar_is_shown_at_the_end_only() -> None:
-    assert parse_all(['{"value', '": 1', "2}"], int) == [12]
-    assert parse_all(["1", "2"], int) == [12]
+    assert collect_partial_values(['{"value', '": 1', "2}"], int) == [12]
+    assert collect_partial_values(["1", "2"], int) == [12]
 
 
 def test_prose_and_fences_around_the_json_are_ignored() -> None:
     chunks = ["See {this}, {} and [1]:\n```js", 'on\n{"name', '": "a', '"}\n``', "`\nBye {you}."]
-    assert parse_all(chunks, Loose) == [{"name": "a"}, {"name": "a"}]
+    assert collect_partial_values(chunks, Loose) == [{"name": "a"}, {"name": "a"}]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_last_value_is_of_the_type_or_an_error() -> None:
     with pytest.raises(StructuredOutputError, match=r"\$\.title: expected a string"):
         list(values)
     with pytest.raises(StructuredOutputError, match="cut off"):
-        parse_all(['{"title": "x'], Note)
+        collect_partial_values(['{"title": "x'], Note)
 
 
 def test_after_malformed_json_there_are_no_more_partial_values() -> None:
@@ -141,7 +141,7 @@ def test_the_events_of_a_stream_are_accepted() -> None:
         ModelChunkEvent(content='es"}'),
         ModelChunkEvent(done=True),
     ]
-    assert parse_all(events, Note) == [{"title": "y"}, Note("yes")]
+    assert collect_partial_values(events, Note) == [{"title": "y"}, Note("yes")]
 
 
 def test_a_model_s_stream_is_parsed_on_every_runtime(anyio_backend: str) -> None:
@@ -172,7 +172,7 @@ def test_a_stream_can_be_left_early(anyio_backend: str) -> None:
 @given(json_objects(), st.booleans(), st.data())
 def test_any_json_grows_however_it_is_split(value: Any, ascii_: bool, data: Any) -> None:
     content = json.dumps(value, ensure_ascii=ascii_)
-    *partial_values, last = parse_all(data.draw(pieces(content)), dict[str, Any])
+    *partial_values, last = collect_partial_values(data.draw(text_splits(content)), dict[str, Any])
     assert last == value
     for partial_value in partial_values:
         assert is_prefix(partial_value, value)

@@ -76,14 +76,14 @@ class Mixed:
     either: Inner | int | None = None
 
 
-def remove_annotations(schema: Any) -> Any:
+def copy_without_annotations(schema: Any) -> Any:
     """A schema without the keywords that do not change which values are valid."""
     if isinstance(schema, list):
-        return [remove_annotations(item) for item in schema]
+        return [copy_without_annotations(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        key: remove_annotations(value)
+        key: copy_without_annotations(value)
         for key, value in schema.items()
         if key not in ("title", "description", "default")
     }
@@ -99,7 +99,7 @@ def test_the_strict_schema_is_the_openai_sdks(model: Any) -> None:
     expected = openai_pydantic.to_strict_json_schema(model)
     expected.pop("$ref", None)
     schema = build_schema(model)
-    assert remove_annotations(schema) == remove_annotations(expected)
+    assert copy_without_annotations(schema) == copy_without_annotations(expected)
 
 
 def test_descriptions_stay_and_defaults_move_into_them() -> None:
@@ -120,7 +120,7 @@ class Priced(BaseModel):
 
 
 def test_a_pattern_that_openai_does_not_support_is_moved_into_the_description() -> None:
-    assert "pattern" not in json.dumps(remove_annotations(build_schema(Priced)))
+    assert "pattern" not in json.dumps(copy_without_annotations(build_schema(Priced)))
 
 
 class Open(BaseModel):

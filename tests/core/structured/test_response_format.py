@@ -15,7 +15,7 @@ import pytest
 
 from locus.core.errors import ConfigurationError
 from locus.core.structured import build_response_format, parse_structured
-from locus.core.structured.strict_schema import to_strict_schema
+from locus.core.structured.strict_schema import convert_to_strict_schema
 
 T = TypeVar("T")
 
@@ -340,7 +340,7 @@ def test_a_schema_beyond_the_limits_of_strict_mode_is_an_error() -> None:
 def test_a_schema_with_too_many_members_is_an_error() -> None:
     properties = {f"m{number}": {"type": "null"} for number in range(5001)}
     with pytest.raises(ConfigurationError, match="T has more than 5000 members"):
-        to_strict_schema({"type": "object", "properties": properties}, "T")
+        convert_to_strict_schema({"type": "object", "properties": properties}, "T")
 
 
 def test_schemas_of_other_libraries_are_converted_to_the_subset() -> None:
@@ -350,7 +350,7 @@ def test_schemas_of_other_libraries_are_converted_to_the_subset() -> None:
         "object": {"type": "object", "properties": {}, "additionalProperties": True},
     }
     definitions = {"A": {"type": "string", "format": "uri"}}
-    assert to_strict_schema(
+    assert convert_to_strict_schema(
         {"type": "object", "properties": properties, "$defs": definitions}, "T"
     ) == {
         "type": "object",
@@ -393,7 +393,7 @@ def test_keywords_of_other_libraries_that_strict_mode_cannot_express_are_an_erro
     member_schema: Any, message_start: str
 ) -> None:
     with pytest.raises(ConfigurationError) as exc_info:
-        to_strict_schema({"type": "object", "properties": {"x": member_schema}}, "T")
+        convert_to_strict_schema({"type": "object", "properties": {"x": member_schema}}, "T")
     assert str(exc_info.value).startswith(message_start)
 
 
@@ -419,15 +419,15 @@ class TupleValues(enum.Enum):
 @pytest.mark.parametrize(
     ("type", "message"),
     [
-        (Holder, "Holder.items[]: JSON has no form for Unsupported"),
+        (Holder, "Holder.items[]: Unsupported cannot be represented in JSON"),
         (Unresolved, "Unresolved: name 'Missing' is not defined"),
         (
             list[TupleValues],
-            "list[TupleValues][]: JSON has no form for <TupleValues.PAIR: (1, 2)>",
+            "list[TupleValues][]: <TupleValues.PAIR: (1, 2)> cannot be represented in JSON",
         ),
-        (complex, "complex: JSON has no form for complex"),
-        (Annotated[str, msgspec.Meta(ge=1)], "JSON has no form"),
-        ("Order", "JSON has no form"),
+        (complex, "complex: complex cannot be represented in JSON"),
+        (Annotated[str, msgspec.Meta(ge=1)], "cannot be represented in JSON"),
+        ("Order", "cannot be represented in JSON"),
     ],
 )
 def test_a_type_that_json_has_no_form_for_is_an_error_with_its_path(

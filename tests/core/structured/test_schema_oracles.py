@@ -94,26 +94,26 @@ def test_the_strict_schema_is_in_the_subset_and_accepts_the_value(
     raw = json.loads(text)
     definitions = schema.get("$defs", {})
     validator = jsonschema.Draft202012Validator(schema)
-    complete = add_nulls(raw, schema, definitions)
-    wrapped = {"value": add_nulls(raw, schema["properties"].get("value", {}), definitions)}
+    complete = copy_with_nulls(raw, schema, definitions)
+    wrapped = {"value": copy_with_nulls(raw, schema["properties"].get("value", {}), definitions)}
     assert validator.is_valid(complete) or validator.is_valid(wrapped)
 
 
-def add_nulls(raw: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
+def copy_with_nulls(raw: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
     """The JSON with null for each absent key of a ``TypedDict``, which strict mode requires."""
     if "$ref" in schema:
         definition = definitions[schema["$ref"].removeprefix("#/$defs/")]
-        return add_nulls(raw, definition, definitions)
+        return copy_with_nulls(raw, definition, definitions)
     for member in schema.get("anyOf", ()):
-        complete = add_nulls(raw, member, definitions)
+        complete = copy_with_nulls(raw, member, definitions)
         validator = jsonschema.Draft202012Validator({**member, "$defs": definitions})
         if validator.is_valid(complete):
             return complete
     if isinstance(raw, list) and isinstance(schema.get("items"), dict):
-        return [add_nulls(item, schema["items"], definitions) for item in raw]
+        return [copy_with_nulls(item, schema["items"], definitions) for item in raw]
     if isinstance(raw, dict) and "properties" in schema:
         return {
-            name: add_nulls(raw[name], member, definitions) if name in raw else None
+            name: copy_with_nulls(raw[name], member, definitions) if name in raw else None
             for name, member in schema["properties"].items()
         }
     return raw

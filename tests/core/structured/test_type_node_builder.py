@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.structured import parse_partial, parse_structured
-from tests.support.strategies import pieces, texts
+from tests.support.strategies import text_splits, texts
 from tests.support.structured_types import TypeCase, is_prefix, values_with_type
 
 _SURROUNDINGS = st.sampled_from(
@@ -50,7 +50,7 @@ def test_an_object_is_parsed_back_from_prose(case: tuple[TypeCase, Any, str], pr
 @given(values_with_type(), st.data())
 def test_partial_values_grow_into_the_value(case: tuple[TypeCase, Any, str], data: Any) -> None:
     type_case, value, text = case
-    chunks = data.draw(st.one_of(pieces(text), st.just(list(text))))
+    chunks = data.draw(st.one_of(text_splits(text), st.just(list(text))))
     *partial_values, last = parse_partial(chunks, type_case.hint)
     assert last == value
     partial_values.append(json.loads(text))

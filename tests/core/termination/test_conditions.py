@@ -266,11 +266,11 @@ def build_condition(tree: Tree) -> TerminationCondition:
     )
 
 
-def evaluate(tree: Tree, called_tools: set[str]) -> bool:
+def evaluate_tree(tree: Tree, called_tools: set[str]) -> bool:
     if isinstance(tree, str):
         return tree in called_tools
     operator, left, right = tree
-    results = (evaluate(left, called_tools), evaluate(right, called_tools))
+    results = (evaluate_tree(left, called_tools), evaluate_tree(right, called_tools))
     return any(results) if operator == "|" else all(results)
 
 
@@ -282,7 +282,7 @@ def is_met(condition: TerminationCondition, called_tools: set[str]) -> bool:
 def test_a_combination_is_evaluated_as_a_boolean_expression(
     tree: Tree, called_tools: set[str]
 ) -> None:
-    assert is_met(build_condition(tree), called_tools) == evaluate(tree, called_tools)
+    assert is_met(build_condition(tree), called_tools) == evaluate_tree(tree, called_tools)
 
 
 @given(TREES, CALLED_TOOLS)
@@ -294,7 +294,7 @@ def test_the_reason_names_conditions_that_are_met_and_sufficient(
         pattern = {leaf for leaf in NAMES if f"ToolCalled({leaf!r})" in reason}
         assert pattern
         assert pattern <= called_tools
-        assert evaluate(tree, pattern)
+        assert evaluate_tree(tree, pattern)
 
 
 @given(TREES, TREES, TREES, CALLED_TOOLS)

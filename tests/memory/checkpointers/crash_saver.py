@@ -43,7 +43,7 @@ def make_state(number: int) -> AgentState:
 def save_forever(backend: str, directory: Path, pipe: int) -> None:
     with open_checkpointer(backend, directory) as checkpointer:
         thread = random.choice(THREADS)
-        with checkpointer.lock_thread(thread):
+        with checkpointer.claim(thread):
             state = checkpointer.load(thread)
             number = 0 if state is None else state.iteration + 1
             while True:
@@ -91,7 +91,7 @@ def main(backend: str, directory: Path, kills: int) -> None:
         saved += sum(acknowledged[name] - before.get(name, -1) for name in acknowledged)
         with open_checkpointer(backend, directory) as checkpointer:
             for thread in THREADS:
-                with checkpointer.lock_thread(thread):  # the kill has released the lock
+                with checkpointer.claim(thread):  # the kill has released the lock
                     state = checkpointer.load(thread)
                 last_acknowledged = acknowledged.get(thread, -1)
                 if state is None:

@@ -28,7 +28,7 @@ class CheckpointerMachine(RuleBasedStateMachine):
         first = self.factory(self.path)
         second = first if isinstance(first, MemoryCheckpointer) else self.factory(self.path)
         self.instances = [first, second]
-        for thread_id in first.list_thread_ids():  # of the previous example
+        for thread_id in first.threads():  # of the previous example
             first.delete(thread_id)
         self.expected: dict[str, AgentState] = {}
 
@@ -83,8 +83,8 @@ class CheckpointerMachine(RuleBasedStateMachine):
         self.expected.pop(thread_id, None)
 
     @rule(index=index)
-    def list_thread_ids(self, index: int) -> None:
-        assert self.instances[index].list_thread_ids() == tuple(sorted(self.expected))
+    def threads(self, index: int) -> None:
+        assert self.instances[index].threads() == tuple(sorted(self.expected))
 
     @rule(index=index)
     def close(self, index: int) -> None:
@@ -98,10 +98,10 @@ class CheckpointerMachine(RuleBasedStateMachine):
             checkpointer.close()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("max_examples", [5, pytest.param(100, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("backend", FACTORIES)
 def test_any_sequence_of_operations_gives_the_same_as_a_dictionary(
-    backend: str, tmp_path: Path
+    backend: str, max_examples: int, tmp_path: Path
 ) -> None:
     machine = type(
         "Machine",
@@ -109,5 +109,6 @@ def test_any_sequence_of_operations_gives_the_same_as_a_dictionary(
         {"factory": staticmethod(FACTORIES[backend]), "path": tmp_path},
     )
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
+        machine,
+        settings=settings(max_examples=max_examples, stateful_step_count=15, deadline=None),
     )

@@ -21,14 +21,14 @@ SAMPLES = [("records-v1", RECORDS), ("old-records-v1", OLD_RECORDS)]
 @pytest.mark.parametrize(("name", "states"), SAMPLES)
 def test_files_are_read(name: str, states: Mapping[str, AgentState]) -> None:
     checkpointer = FileCheckpointer(HERE / name)
-    assert {key: checkpointer.load(key) for key in checkpointer.list_thread_ids()} == states
+    assert {key: checkpointer.load(key) for key in checkpointer.threads()} == states
 
 
 @pytest.mark.parametrize(("name", "states"), SAMPLES)
 def test_databases_are_read(name: str, states: Mapping[str, AgentState], tmp_path: Path) -> None:
     shutil.copy(HERE / f"{name}.db", tmp_path / "saved.db")
     with SQLiteCheckpointer(tmp_path / "saved.db") as checkpointer:
-        assert {key: checkpointer.load(key) for key in checkpointer.list_thread_ids()} == states
+        assert {key: checkpointer.load(key) for key in checkpointer.threads()} == states
 
 
 def test_files_do_not_change_by_mistake(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def make_state(*texts: str, **fields: Any) -> AgentState:
 
 def test_a_thread_without_checkpoint_is_loaded_as_none(checkpointer: BaseCheckpointer) -> None:
     assert checkpointer.load("a") is None
-    assert checkpointer.list_thread_ids() == ()
+    assert checkpointer.threads() == ()
     checkpointer.delete("a")
 
 
@@ -57,7 +57,7 @@ def test_the_last_saved_state_is_loaded(checkpointer: BaseCheckpointer) -> None:
     checkpointer.save("a", make_state("x", "y"))
     assert checkpointer.load("a") == make_state("x", "y")
     assert checkpointer.load("b") == EVERYTHING
-    assert checkpointer.list_thread_ids() == ("a", "b")
+    assert checkpointer.threads() == ("a", "b")
 
 
 def test_a_deleted_thread_can_be_saved_again(checkpointer: BaseCheckpointer) -> None:
@@ -66,7 +66,7 @@ def test_a_deleted_thread_can_be_saved_again(checkpointer: BaseCheckpointer) -> 
     checkpointer.delete("a")
     checkpointer.delete("a")
     assert checkpointer.load("a") is None
-    assert checkpointer.list_thread_ids() == ("b",)
+    assert checkpointer.threads() == ("b",)
     checkpointer.save("a", make_state("x"))
     assert checkpointer.load("a") == make_state("x")
 
@@ -74,7 +74,7 @@ def test_a_deleted_thread_can_be_saved_again(checkpointer: BaseCheckpointer) -> 
 def test_an_empty_state_is_a_checkpoint(checkpointer: BaseCheckpointer) -> None:
     checkpointer.save("a", AgentState())
     assert checkpointer.load("a") == AgentState()
-    assert checkpointer.list_thread_ids() == ("a",)
+    assert checkpointer.threads() == ("a",)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_invalid_thread_id_is_an_error_of_all_methods(
     checkpointer: BaseCheckpointer, thread_id: Any
 ) -> None:
     error = ValueError if thread_id == "" else TypeError
-    for method in (checkpointer.load, checkpointer.delete, checkpointer.lock_thread):
+    for method in (checkpointer.load, checkpointer.delete, checkpointer.claim):
         with pytest.raises(error, match="thread_id"):
             method(thread_id)
     with pytest.raises(error, match="thread_id"):
@@ -185,11 +185,11 @@ def test_two_surrogate_halves_are_not_loaded_as_one_character(
 ) -> None:
     split, one = "\ud83d\ude00", "\U0001f600"
     for name in (split, one):
-        with checkpointer.lock_thread(name):
+        with checkpointer.claim(name):
             checkpointer.save(name, make_state(name, split, one, metadata={name: split}))
     for name in (split, one):
         assert checkpointer.load(name) == make_state(name, split, one, metadata={name: split})
-    assert checkpointer.list_thread_ids() == (split, one)
+    assert checkpointer.threads() == (split, one)
 
 
 @pytest.mark.parametrize("backend", [FileCheckpointer, SQLiteCheckpointer])
@@ -208,11 +208,11 @@ def test_any_state_is_loaded_equal_under_any_name(
         checkpointer.save(thread_id, state)
         if backend in DURABLE_BACKENDS:
             checkpointer = pickle.loads(pickle.dumps(checkpointer))  # without cached states
-        with checkpointer, checkpointer.lock_thread(thread_id):
+        with checkpointer, checkpointer.claim(thread_id):
             assert checkpointer.load(thread_id) == state
-            assert thread_id in checkpointer.list_thread_ids()
+            assert thread_id in checkpointer.threads()
             checkpointer.delete(thread_id)
-            assert thread_id not in checkpointer.list_thread_ids()
+            assert thread_id not in checkpointer.threads()
 
 
 def test_ids_that_file_systems_do_not_distinguish_are_separate_threads(
@@ -222,7 +222,7 @@ def test_ids_that_file_systems_do_not_distinguish_are_separate_threads(
     names += ["a" * 5000, "a" * 5001, "\ud800", "\udfff", ".", "..", "con"]
     for name in names:
         checkpointer.save(name, make_state(name))
-    assert checkpointer.list_thread_ids() == tuple(sorted(names))
+    assert checkpointer.threads() == tuple(sorted(names))
     for name in names:
         assert checkpointer.load(name) == make_state(name)
     outside = {path.name.partition(".")[0].partition("-")[0] for path in tmp_path.iterdir()}
@@ -303,7 +303,7 @@ def test_threads_of_a_process_save_concurrently(checkpointer: BaseCheckpointer) 
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert len(checkpointer.list_thread_ids()) == 8
+    assert len(checkpointer.threads()) == 8
 
 
 def test_concurrent_saves_of_one_thread_leave_one_complete_state(

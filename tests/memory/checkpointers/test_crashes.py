@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.timing import HANG_SECONDS
 
-KILLS = 300
 
-
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills by SIGKILL, and forks")
+@pytest.mark.parametrize("kills", [20, pytest.param(600, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("backend", ["file", "sqlite"])
-def test_every_acknowledged_checkpoint_survives_a_kill(backend: str, tmp_path: Path) -> None:
+def test_every_acknowledged_checkpoint_survives_a_kill(
+    backend: str, kills: int, tmp_path: Path
+) -> None:
     command = [
         sys.executable,
         "-W",
@@ -28,14 +29,14 @@ def test_every_acknowledged_checkpoint_survives_a_kill(backend: str, tmp_path: P
         str(tmp_path),
     ]
     completed = subprocess.run(
-        [*command, str(KILLS)],
+        [*command, str(kills)],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=10 * HANG_SECONDS,
         check=False,
     )
     assert (completed.returncode, completed.stderr) == (0, "")
-    kills, saved = map(int, completed.stdout.split())
-    assert kills == KILLS
-    assert saved > KILLS / 3  # otherwise they were killed too early
+    killed, saved = map(int, completed.stdout.split())
+    assert killed == kills
+    assert saved > kills / 2  # two of three are killed after a save

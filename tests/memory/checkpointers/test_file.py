@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from locus.core.messages import Message
 from locus.core.state import AgentState
 from locus.memory import CheckpointError, CheckpointVersionError, FileCheckpointer
+from tests.support.effort import THOROUGH
 from tests.support.samples import EVERYTHING, HERE, MINIMAL
 
 ONE, TWO = AgentState((Message.user("x"),)), AgentState((Message.user("y"),), iteration=1)
@@ -28,7 +29,7 @@ def get_only_file(directory: Path) -> Path:
 
 def test_samples_of_the_first_version_are_loaded() -> None:
     checkpointer = FileCheckpointer(HERE / "checkpoints-v1")
-    assert checkpointer.list_thread_ids() == ("every/thing", "minimal")
+    assert checkpointer.threads() == ("every/thing", "minimal")
     assert checkpointer.load("every/thing") == EVERYTHING
     assert checkpointer.load("minimal") == MINIMAL
 
@@ -122,7 +123,7 @@ def test_other_files_in_the_directory_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     checkpointer = FileCheckpointer(tmp_path)
     checkpointer.save("a", ONE)
-    assert checkpointer.list_thread_ids() == ("a",)
+    assert checkpointer.threads() == ("a",)
     checkpointer.delete("a")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "package.json"]
 
@@ -135,13 +136,16 @@ def test_a_path_that_is_no_directory_is_an_error_that_names_it(tmp_path: Path) -
     with pytest.raises(CheckpointError, match=r"'a' cannot be read: .*file"):
         checkpointer.load("a")
     with pytest.raises(CheckpointError, match=r"the threads cannot be listed: .*file"):
-        checkpointer.list_thread_ids()
+        checkpointer.threads()
 
 
 # -- damage ------------------------------------------------------------------------------------
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=2000 if THOROUGH else 100,
+)
 @given(data=st.data())
 def test_no_damaged_file_is_loaded_as_a_state(tmp_path: Path, data: st.DataObject) -> None:
     checkpointer = FileCheckpointer(tmp_path)
@@ -175,7 +179,7 @@ def test_damage_is_an_error_that_names_the_file_and_what_to_do(
     checkpointer.save("a", ONE)
     path = get_only_file(tmp_path)
     path.write_bytes(content)
-    for method in (lambda: checkpointer.load("a"), checkpointer.list_thread_ids):
+    for method in (lambda: checkpointer.load("a"), checkpointer.threads):
         with pytest.raises(CheckpointError, match=r"is damaged.*Put a good copy") as exc_info:
             method()
         assert str(path) in str(exc_info.value)

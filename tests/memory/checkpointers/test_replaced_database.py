@@ -41,7 +41,7 @@ def remove_database(path: Path) -> None:
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 
-def load_anew(path: Path) -> AgentState | None:
+def load_from_new_checkpointer(path: Path) -> AgentState | None:
     """Load the thread with a new checkpointer, which has no cached state."""
     with SQLiteCheckpointer(path) as other:
         return other.load("a")
@@ -56,7 +56,7 @@ def test_a_removed_file_is_created_again(path: Path) -> None:
         remove_database(path)
         state = state.with_messages(Message.user("y"))
         checkpointer.save("a", state)
-        assert load_anew(path) == state
+        assert load_from_new_checkpointer(path) == state
 
 
 def test_a_replaced_file_is_used_instead_of_the_old_one(path: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_replaced_file_is_used_instead_of_the_old_one(path: Path, tmp_path: Pa
         assert checkpointer.load("a") == make_state("x")
         state = state.with_messages(Message.user("z"))
         checkpointer.save("a", state)
-        assert load_anew(path) == state
+        assert load_from_new_checkpointer(path) == state
 
 
 def test_a_connection_is_not_reused_after_a_migration(
@@ -86,11 +86,11 @@ def test_a_connection_is_not_reused_after_a_migration(
                 [*sqlite_schema.MIGRATIONS, ("UPDATE checkpoints SET seal = x''",)],
             )
             with SQLiteCheckpointer(path) as other:
-                other.list_thread_ids()
+                other.threads()
         for method in (
             lambda: checkpointer.load("a"),
             lambda: checkpointer.save("a", make_state("y")),
-            checkpointer.list_thread_ids,
+            checkpointer.threads,
         ):
             with pytest.raises(CheckpointVersionError, match="format 2"):
                 method()
@@ -112,7 +112,7 @@ def test_an_invalid_version_is_damage(path: Path, sql: str) -> None:
         checkpointer.save("a", make_state("x"))
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute(sql)
-        for method in (lambda: checkpointer.load("a"), lambda: load_anew(path)):
+        for method in (lambda: checkpointer.load("a"), lambda: load_from_new_checkpointer(path)):
             with pytest.raises(CheckpointError, match=r"saved\.db is damaged: .*checkpoint_format"):
                 method()
 
@@ -124,7 +124,7 @@ def test_a_path_with_a_symbolic_link_has_the_same_locks(path: Path, tmp_path: Pa
     link.symlink_to(path)
     one, other = SQLiteCheckpointer(path), SQLiteCheckpointer(link)
     for first, second in ((one, other), (other, one)):
-        with first.lock_thread("a"), pytest.raises(ThreadBusyError), second.lock_thread("a"):
+        with first.claim("a"), pytest.raises(ThreadBusyError), second.claim("a"):
             pass
     assert os.listdir(link.parent) == ["link.db"]
 
@@ -137,7 +137,7 @@ from locus.core.state import AgentState
 AgentState.from_json(AgentState().to_json())
 if os.getuid() == 0: os.setuid(65534)
 checkpointer = SQLiteCheckpointer(sys.argv[1])
-print([message.text for message in checkpointer.load("a").messages], checkpointer.list_thread_ids())
+print([message.text for message in checkpointer.load("a").messages], checkpointer.threads())
 try: checkpointer.save("a", AgentState())
 except CheckpointError as exc: print("readonly" in str(exc))
 input()
@@ -183,7 +183,7 @@ def test_a_directory_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     with pytest.raises(CheckpointError, match="it is a directory"):
         checkpointer.load("a")
-    with pytest.raises(CheckpointError, match="it is a directory"), checkpointer.lock_thread("a"):
+    with pytest.raises(CheckpointError, match="it is a directory"), checkpointer.claim("a"):
         pass
     assert os.listdir(tmp_path) == ["saved"]
 
@@ -207,7 +207,7 @@ def save(name):
         checkpointer.save(name, AgentState())
 savers = [threading.Thread(target=save, args=(name,)) for name in "abc"]
 for saver in savers: saver.start()
-while checkpointer.list_thread_ids() != ("a", "b", "c"): pass
+while checkpointer.threads() != ("a", "b", "c"): pass
 for number in range(3):
     child = os.fork()
     if not child:
@@ -216,7 +216,7 @@ for number in range(3):
     assert os.waitpid(child, 0)[1] == 0
 done.set()
 for saver in savers: saver.join()
-print(checkpointer.list_thread_ids())
+print(checkpointer.threads())
 """
 
 

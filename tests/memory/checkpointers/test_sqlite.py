@@ -50,7 +50,7 @@ def test_a_database_in_memory_is_an_error_that_names_the_alternative(location: s
 
 def test_a_saved_checkpoint_is_on_the_disk(checkpointer: SQLiteCheckpointer) -> None:
     """2 is FULL: in WAL mode a commit waits for the disk."""
-    with checkpointer._connection("read") as db:
+    with checkpointer._open_transaction("read") as db:
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == (b"wal",)
 
@@ -61,7 +61,7 @@ def test_a_saved_checkpoint_is_on_the_disk(checkpointer: SQLiteCheckpointer) -> 
 def test_samples_of_the_first_version_are_loaded_and_extended(path: Path) -> None:
     shutil.copy(HERE / "checkpoints-v1.db", path)
     with SQLiteCheckpointer(path) as checkpointer:
-        assert checkpointer.list_thread_ids() == ("every/thing", "minimal")
+        assert checkpointer.threads() == ("every/thing", "minimal")
         assert checkpointer.load("minimal") == MINIMAL
         state = checkpointer.load("every/thing")
         assert state == EVERYTHING
@@ -93,7 +93,7 @@ def test_an_older_database_is_migrated_once(path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sqlite_schema, "MIGRATIONS", [*sqlite_schema.MIGRATIONS, NEW_MIGRATION])
     with ThreadPoolExecutor(4) as pool:
         instances = [SQLiteCheckpointer(path) for _ in range(4)]
-        loaded = list(pool.map(lambda instance: instance.list_thread_ids(), instances))
+        loaded = list(pool.map(lambda instance: instance.threads(), instances))
         for instance in instances:
             instance.close()
     assert loaded == [("every/thing", "minimal")] * 4
@@ -188,7 +188,7 @@ def add_step(state: AgentState) -> AgentState:
     ).evolve(iteration=number + 1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_thousandth_save_takes_as_long_as_the_tenth(checkpointer: SQLiteCheckpointer) -> None:
     state = AgentState()
     times = []
@@ -257,7 +257,7 @@ def test_an_invalid_state_is_damage(path: Path, checkpointer: SQLiteCheckpointer
     """Such as one with an unknown type of content part."""
     checkpointer.save("a", make_state("x"))
     part = '{"role":"user","content":[{"type":"smell"}]}'
-    from locus.memory.checkpointers.incremental import EMPTY_DIGEST, extend_digest
+    from locus.memory.checkpointers.item_digests import EMPTY_DIGEST, extend_digest
     from locus.memory.checkpointers.sqlite import _compute_checkpoint_digest
 
     ((state,),) = run_sql(path, "SELECT state FROM checkpoints")
@@ -320,13 +320,15 @@ def test_many_checkpointers_create_one_database_concurrently(path: Path) -> None
 
 def test_connections_are_reused_and_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connections: list[sqlite3.Connection] = []
-    connect = sqlite_schema.connect_and_migrate
+    connect = sqlite_schema.connect_and_migrate_schema
 
     def record_connection(*args: Any) -> sqlite3.Connection:
         connections.append(connect(*args))
         return connections[-1]
 
-    monkeypatch.setattr("locus.memory.checkpointers.sqlite.connect_and_migrate", record_connection)
+    monkeypatch.setattr(
+        "locus.memory.checkpointers.sqlite.connect_and_migrate_schema", record_connection
+    )
     checkpointer = SQLiteCheckpointer(path)
     for number in range(5):
         checkpointer.save(str(number), make_state("x"))
@@ -344,7 +346,7 @@ def test_connections_are_reused_and_closed(path: Path, monkeypatch: pytest.Monke
 def test_a_connection_in_use_during_close_is_closed_after_its_use(
     path: Path, checkpointer: SQLiteCheckpointer
 ) -> None:
-    with checkpointer._connection("read") as db:
+    with checkpointer._open_transaction("read") as db:
         checkpointer.close()
         db.execute("SELECT 1")
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):

@@ -1,4 +1,4 @@
-"""``lock_thread``: one holder at a time, in all threads, tasks and processes."""
+"""``claim``: one holder at a time, in all threads, tasks and processes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def checkpointer(backend: str, tmp_path: Path) -> Iterator[BaseCheckpointer]:
 
 def is_free(checkpointer: BaseCheckpointer, thread_id: str = "a") -> bool:
     try:
-        with checkpointer.lock_thread(thread_id):
+        with checkpointer.claim(thread_id):
             return True
     except ThreadBusyError:
         return False
@@ -63,10 +63,10 @@ def is_free(checkpointer: BaseCheckpointer, thread_id: str = "a") -> bool:
 
 
 def test_a_second_lock_is_an_error_that_names_the_thread(checkpointer: BaseCheckpointer) -> None:
-    with checkpointer.lock_thread("order 7"):
+    with checkpointer.claim("order 7"):
         with (
             pytest.raises(ThreadBusyError, match=r"'order 7' is busy.*in this process") as exc_info,
-            checkpointer.lock_thread("order 7"),
+            checkpointer.claim("order 7"),
         ):
             pass
         assert exc_info.value.thread_id == "order 7"
@@ -78,13 +78,13 @@ def test_a_second_lock_is_an_error_that_names_the_thread(checkpointer: BaseCheck
 
 def test_other_threads_and_operations_are_not_locked(checkpointer: BaseCheckpointer) -> None:
     with (
-        checkpointer.lock_thread("a"),
-        checkpointer.lock_thread("b"),
-        checkpointer.lock_thread("A"),
+        checkpointer.claim("a"),
+        checkpointer.claim("b"),
+        checkpointer.claim("A"),
     ):
         checkpointer.save("a", AgentState(iteration=1))
         assert checkpointer.load("a") == AgentState(iteration=1)
-        assert checkpointer.list_thread_ids() == ("a",)
+        assert checkpointer.threads() == ("a",)
         checkpointer.delete("a")
         checkpointer.close()
         assert not is_free(checkpointer)
@@ -94,7 +94,7 @@ def test_other_threads_and_operations_are_not_locked(checkpointer: BaseCheckpoin
 def test_the_lock_is_acquired_on_entering_and_released_after_an_error(
     checkpointer: BaseCheckpointer,
 ) -> None:
-    lock = checkpointer.lock_thread("a")
+    lock = checkpointer.claim("a")
     assert is_free(checkpointer)
 
     def fail() -> None:
@@ -108,7 +108,7 @@ def test_the_lock_is_acquired_on_entering_and_released_after_an_error(
 
 
 def test_a_lock_may_be_released_in_another_thread(checkpointer: BaseCheckpointer) -> None:
-    lock = checkpointer.lock_thread("a")
+    lock = checkpointer.claim("a")
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         one.submit(lock.__enter__).result()
         assert not other.submit(is_free, checkpointer).result()
@@ -127,7 +127,7 @@ def test_only_one_of_many_threads_has_the_lock(checkpointer: BaseCheckpointer) -
         start.wait()
         for _ in range(30):
             try:
-                with checkpointer.lock_thread("a"):
+                with checkpointer.claim("a"):
                     holders += 1
                     max_holders = max(max_holders, holders)
                     acquired += 1
@@ -149,7 +149,7 @@ def test_only_one_of_two_tasks_has_the_lock(
     rejected: list[str] = []
 
     async def run(name: str, one_rejected: anyio.Event) -> None:
-        lock = checkpointer.lock_thread("a")
+        lock = checkpointer.claim("a")
         try:
             await anyio.to_thread.run_sync(lock.__enter__)
         except ThreadBusyError:
@@ -179,14 +179,14 @@ def test_two_checkpointers_at_one_path_share_their_locks(backend: str, tmp_path:
         make_checkpointer(backend, tmp_path / "real"),
         make_checkpointer(backend, tmp_path / "link"),
     )
-    with first.lock_thread("a"):
+    with first.claim("a"):
         assert not is_free(second)
     assert is_free(second)
 
 
 def test_memory_checkpointers_do_not_share_their_locks() -> None:
     first, second = MemoryCheckpointer(), MemoryCheckpointer()
-    with first.lock_thread("a"):
+    with first.claim("a"):
         assert is_free(second)
 
 
@@ -194,9 +194,9 @@ def test_memory_checkpointers_do_not_share_their_locks() -> None:
 def test_lock_files_are_removed_and_are_not_listed_as_checkpoints(
     checkpointer: BaseCheckpointer, tmp_path: Path
 ) -> None:
-    with checkpointer.lock_thread("a"):
+    with checkpointer.claim("a"):
         assert len(list(tmp_path.rglob("*.lock"))) == 1
-        assert checkpointer.list_thread_ids() == ()
+        assert checkpointer.threads() == ()
     assert not list(tmp_path.rglob("*.lock"))
 
 
@@ -205,7 +205,7 @@ def test_releasing_a_removed_lock_file_does_not_release_the_next_lock(
     backend: str, checkpointer: BaseCheckpointer, tmp_path: Path
 ) -> None:
     """Another program removes the file: releasing the lost lock must not free the next."""
-    first = checkpointer.lock_thread("a")
+    first = checkpointer.claim("a")
     first.__enter__()
     (lock,) = tmp_path.rglob("*.lock")
     lock.unlink()
@@ -221,7 +221,7 @@ def test_a_path_that_cannot_be_locked_is_an_error(backend: str, tmp_path: Path) 
     checkpointer = make_checkpointer(backend, tmp_path / "file" / "below")
     with (
         pytest.raises(CheckpointError, match="'a' cannot be locked") as exc_info,
-        checkpointer.lock_thread("a"),
+        checkpointer.claim("a"),
     ):
         pass
     assert exc_info.value.thread_id == "a"
@@ -242,13 +242,13 @@ checkpointer = FileCheckpointer(path) if backend == "file" else SQLiteCheckpoint
 def write_line(*values): os.write(1, (" ".join(map(str, values)) + "\\n").encode())
 def is_free():
     try:
-        with checkpointer.lock_thread("a"):
+        with checkpointer.claim("a"):
             return True
     except ThreadBusyError:
         return False
 """
 HOLD_LOCK_SCRIPT = """
-with checkpointer.lock_thread("a"):
+with checkpointer.claim("a"):
     write_line("held by", os.getpid())
     sys.stdin.read()
 """
@@ -279,7 +279,7 @@ def test_a_lock_excludes_other_processes_and_ends_with_its_process(
     with run_process(backend, tmp_path, HOLD_LOCK_SCRIPT) as other:
         with (
             pytest.raises(ThreadBusyError, match=f"process {other.pid}"),
-            checkpointer.lock_thread("a"),
+            checkpointer.claim("a"),
         ):
             pass
         assert is_free(checkpointer, "b")
@@ -297,7 +297,7 @@ def test_only_one_of_many_processes_has_the_lock(backend: str, tmp_path: Path) -
     count, acquired = path / "count", 0
     while acquired < 30:
         try:
-            with checkpointer.lock_thread("a"):
+            with checkpointer.claim("a"):
                 number = int(count.read_text() or 0)
                 # They compete: the first one waits until both others have failed to get the lock.
                 while number == 0 and len(list(path.glob("rejected-*"))) < 2:
@@ -335,7 +335,7 @@ def test_a_forked_child_neither_has_nor_releases_its_parents_lock(
     backend: str, tmp_path: Path
 ) -> None:
     code = """
-with checkpointer.lock_thread("a"):
+with checkpointer.claim("a"):
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -363,7 +363,7 @@ def test_a_forked_child_does_not_keep_the_lock_of_a_killed_parent(
     backend: str, tmp_path: Path
 ) -> None:
     code = """
-with checkpointer.lock_thread("a"):
+with checkpointer.claim("a"):
     if os.fork():
         sys.stdin.read()
     else:
@@ -393,7 +393,7 @@ checkpointer.save("a", AgentState(iteration=1))
 stop = threading.Event()
 def keep_busy():  # so that a lock is held when the child starts
     while not stop.is_set():
-        with checkpointer.lock_thread("b"):
+        with checkpointer.claim("b"):
             checkpointer.save("b", AgentState())
 busy = threading.Thread(target=keep_busy)
 busy.start()
@@ -403,7 +403,7 @@ for number in range(2, 22):
     child = os.fork()
     if not child:
         exit_after(60)
-        with checkpointer.lock_thread("a"):
+        with checkpointer.claim("a"):
             assert checkpointer.load("a").iteration == number - 1
             checkpointer.save("a", AgentState(iteration=number))
         sys.exit(0)

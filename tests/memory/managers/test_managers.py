@@ -29,7 +29,10 @@ from locus.memory import (
     TruncatingManager,
 )
 from locus.memory.managers import estimate_tokens
-from locus.memory.managers.message_groups import find_required_groups, select_newest_groups
+from locus.memory.managers.message_groups import (
+    find_required_groups,
+    select_required_and_newest_groups,
+)
 from tests.memory.managers.conversations import check_shortened, long_conversations
 from tests.support.strategies import conversations, texts
 
@@ -136,9 +139,17 @@ def test_a_window_drops_complete_groups_and_answers_without_their_question(
 def test_unread_tool_results_and_their_question_are_kept_at_any_budget() -> None:
     earlier = (Message.user("Hello"), Message.assistant("Hi."))
     conversation = (SYSTEM, *earlier, QUESTION, TOOL_CALLS, *RESULTS)
-    assert SlidingWindowManager(1).apply(conversation) == (SYSTEM, QUESTION, TOOL_CALLS, *RESULTS)
+    assert SlidingWindowManager(1).apply(conversation) == (
+        SYSTEM,
+        QUESTION,
+        TOOL_CALLS,
+        *RESULTS,
+    )
     with_guidance = (*conversation, Message.user("Think again."))
-    assert SlidingWindowManager(max_tokens=1).apply(with_guidance) == (SYSTEM, *with_guidance[3:])
+    assert SlidingWindowManager(max_tokens=1).apply(with_guidance) == (
+        SYSTEM,
+        *with_guidance[3:],
+    )
 
 
 def test_in_a_long_run_the_question_and_the_newest_groups_are_kept() -> None:
@@ -150,7 +161,11 @@ def test_in_a_long_run_the_question_and_the_newest_groups_are_kept() -> None:
         for position in range(20)
     ]
     conversation = (SYSTEM, QUESTION, *(message for group in groups for message in group))
-    assert SlidingWindowManager(7).apply(conversation) == (SYSTEM, QUESTION, *conversation[-4:])
+    assert SlidingWindowManager(7).apply(conversation) == (
+        SYSTEM,
+        QUESTION,
+        *conversation[-4:],
+    )
 
 
 def test_a_result_without_a_call_is_an_error_with_its_index() -> None:
@@ -189,7 +204,14 @@ def test_few_messages_outside_of_the_window_are_read() -> None:
     required = find_required_groups(conversation, 0)
     assert required == [(9_997, 9_998, 9_999), (9_996,)]
     answers = iter([True] * 4 + [False])
-    assert len(select_newest_groups(conversation, 0, required, lambda group: next(answers))) == 6
+    assert (
+        len(
+            select_required_and_newest_groups(
+                conversation, 0, required, lambda group: next(answers)
+            )
+        )
+        == 6
+    )
     assert min(read_positions) > 9_980
 
 
@@ -356,7 +378,7 @@ def test_a_manager_is_hashable_and_picklable(
     assert type(manager).__name__ in repr(manager)
 
 
-def test_a_subclass_needs_only_apply() -> None:
+def test_a_subclass_needs_only_shorten_without_model() -> None:
     class LastThree(ConversationManager):
         def apply(self, messages: Any) -> tuple[Message, ...]:
             return tuple(messages)[-3:]
@@ -366,7 +388,7 @@ def test_a_subclass_needs_only_apply() -> None:
         next(reduction)
     assert stop.value.value == CONVERSATION[-3:]
     assert LastThree().apply_sync(CONVERSATION) == CONVERSATION[-3:]
-    assert not LastThree.replaces_history
+    assert not LastThree.rewrites
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,10 @@ def test_a_window_can_follow_a_summary(conversation: tuple[Message, ...], size: 
 def test_old_messages_are_replaced_by_one_after_the_system_message() -> None:
     model = ScriptedModel("  They asked and answered.\n")
     manager = SummarizingManager(model, keep_last=4, threshold=9)
-    assert manager.apply((SYSTEM, *make_conversation(9))) == (SYSTEM, *make_conversation(9))
+    assert manager.apply((SYSTEM, *make_conversation(9))) == (
+        SYSTEM,
+        *make_conversation(9),
+    )
     assert not model.calls
     shortened = manager.apply_sync((SYSTEM, *make_conversation(10)))
     summary = shortened[1]
@@ -86,7 +89,7 @@ def test_old_messages_are_replaced_by_one_after_the_system_message() -> None:
     assert model.calls[0].tools == ()
 
 
-def test_a_summary_is_summarised_with_the_messages_after_it() -> None:
+def test_a_summary_is_summarized_with_the_messages_after_it() -> None:
     model = ScriptedModel("First.", "Second.")
     manager = SummarizingManager(model, keep_last=2, threshold=5)
     shortened = manager.apply_sync((SYSTEM, *make_conversation(6)))
@@ -167,7 +170,7 @@ def test_after_a_failed_model_call_no_message_is_dropped() -> None:
     empty_manager = SummarizingManager(
         FunctionModel(lambda *_: Message.assistant(" \n")), keep_last=2, threshold=3
     )
-    with pytest.raises(APIError, match=r"summarise 6 messages.*nothing was dropped"):
+    with pytest.raises(APIError, match=r"summarize 6 messages.*nothing was dropped"):
         empty_manager.apply_sync(make_conversation(8))
 
 
@@ -207,10 +210,10 @@ def test_reduce_yields_a_summary_request() -> None:
     with pytest.raises(StopIteration) as stop:
         reduction.send("By hand.")
     assert stop.value.value[0].text.endswith("By hand.")
-    assert SummarizingManager.replaces_history
+    assert SummarizingManager.rewrites
 
 
-def test_aapply_gives_the_same_as_apply_sync(anyio_backend: str) -> None:
+def test_ashorten_gives_the_same_as_shorten_sync(anyio_backend: str) -> None:
     async def run() -> tuple[Message, ...]:
         manager = SummarizingManager(keep_last=2, threshold=3)
         return await manager.aapply(make_conversation(6), ScriptedModel("Summary."))

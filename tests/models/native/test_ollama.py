@@ -27,7 +27,7 @@ from locus.core.response import ModelResponse
 from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
 from locus.models.native.ollama import OllamaConfig, OllamaModel
 from locus.testing import check_model_conformance
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.ollama_server import (
@@ -99,7 +99,7 @@ def test_an_invalid_option_is_an_error(options: dict[str, Any]) -> None:
     [("num_predict", "max_tokens"), ("temperature", "temperature"), ("stop", "stop_sequences")],
 )
 def test_a_runtime_option_that_has_a_keyword_is_an_error(option: str, keyword: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"'{option}': say {keyword}="):
+    with pytest.raises(ConfigurationError, match=f"'{option}': use {keyword}="):
         OllamaModel(options={option: 1})
 
 

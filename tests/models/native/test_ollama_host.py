@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError
 from locus.models.native.ollama import OllamaModel
-from locus.models.native.ollama_host import parse_host
-from locus.testing.loopback_server import LoopbackServer
+from locus.models.native.ollama_host import normalize_server_url
+from locus.testing.server import LoopbackServer
 from tests.support.chat_replies import TEXT
 from tests.support.runtimes import Runtime
 from tests.support.servers.ollama_server import API_KEY, build_reply
@@ -37,12 +37,12 @@ def written_hosts(draw: st.DrawFn) -> str:
 def test_a_host_is_parsed_as_the_package_parses_it(host: str) -> None:
     client = pytest.importorskip("ollama._client")
     assume(not host.endswith("://"))  # there the package parses the scheme as a host
-    assert parse_host(host) == client._parse_host(host)
+    assert normalize_server_url(host) == client._parse_host(host)
 
 
 @given(written_hosts())
 def test_parsing_a_parsed_url_does_not_change_it(host: str) -> None:
-    assert parse_host(parse_host(host)) == parse_host(host)
+    assert normalize_server_url(normalize_server_url(host)) == normalize_server_url(host)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_parsing_a_parsed_url_does_not_change_it(host: str) -> None:
     ],
 )
 def test_a_host_becomes_a_url(host: str, address: str) -> None:
-    assert parse_host(host) == address
+    assert normalize_server_url(host) == address
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import ImagePart, Message, TextPart, ThinkingPart, ToolResult
 from locus.models.native.ollama import OllamaModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.ollama_server import (
@@ -207,23 +207,23 @@ def test_an_incomplete_stream_through_the_package_is_an_error(
     third = sum(map(len, build_stream_reply().body[:3]))  # type: ignore[arg-type]
     for reply, error_class in (
         (build_stream_reply().truncate(third), StreamInterruptedError),
-        (build_stream_reply().with_framing("close").truncate(third), StreamInterruptedError),
+        (build_stream_reply().framed("close").truncate(third), StreamInterruptedError),
         (build_stream_reply().stall(third), APITimeoutError),
         (Reply.ndjson([*build_lines()[:3], {"error": "boom"}]), InternalServerError),
         (Reply.ndjson([*build_lines()[:3], {"message": 5}]), ResponseParseError),
         (Reply.ndjson([*build_lines()[:3], "no object"]), ResponseParseError),
         (Reply.ndjson([*build_lines()[:3], {"error": {"no": "text"}}]), ResponseParseError),
-        (build_stream_reply().with_framing("close").truncate(third + 9), ResponseParseError),
+        (build_stream_reply().framed("close").truncate(third + 9), ResponseParseError),
     ):
         server.always(reply)
 
-        def breaks_off(factor: float, error_class: Any = error_class) -> None:
+        def check_interruption(factor: float, error_class: Any = error_class) -> None:
             with pytest.raises(error_class) as exc_info:
                 runtime.collect_events(wrap_client(make_client(timeout=0.2 * factor)), "hello")
             assert exc_info.value.partial is not None
             assert exc_info.value.partial.content == "".join(TEXT_CHUNKS[:3])
 
-        retry_slower(breaks_off)
+        retry_slower(check_interruption)
 
 
 @pytest.mark.sdk
@@ -248,7 +248,7 @@ def test_what_the_package_cannot_send_is_an_error_before_anything_is_sent(
         ({"extra_headers": {"X-Mine": "1"}}, r"no headers for a call \(x-mine\)"),
         ({"timeout": 3.0}, "no timeout for a call"),
         ({"extra_body": {"truncate": False}}, "does not take truncate"),
-        ({"extra_body": {"keep_alive": {}}}, "client refuses"),
+        ({"extra_body": {"keep_alive": {}}}, "client rejects the call"),
     ):
         for call_model in (runtime.complete, runtime.collect_events):
             with pytest.raises(ConfigurationError, match=pattern):
@@ -306,10 +306,10 @@ def test_a_client_for_the_other_runtime_is_a_clear_error(backend: str) -> None:
         blocking = wrap_client(client)
 
         async def main() -> None:
-            with pytest.raises(ConfigurationError, match="a blocking client only"):
+            with pytest.raises(ConfigurationError, match="only a blocking client"):
                 await blocking.complete("hello")
             async with ollama.AsyncClient() as other:
-                with pytest.raises(ConfigurationError, match="an async client only"):
+                with pytest.raises(ConfigurationError, match="only an async client"):
                     wrap_client(other).complete_sync("hello")
 
         run_async(backend, main)

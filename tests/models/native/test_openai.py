@@ -28,7 +28,7 @@ from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.response import ModelResponse
 from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
 from locus.models.native.openai import OpenAIConfig, OpenAIModel
-from locus.testing.loopback_server import LoopbackServer, Received, Reply
+from locus.testing.server import LoopbackServer, Received, Reply
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 from tests.support.chat_replies import (
     TEXT,
@@ -331,11 +331,11 @@ def test_a_copy_of_a_subclass_is_of_that_subclass(server: LoopbackServer, runtim
     class Gateway(OpenAIModel):
         """A provider that differs by its path and a header."""
 
-        def _url(self) -> str:
+        def _build_url(self) -> str:
             return f"{self.config.base_url}/gateway"
 
-        def _provider_headers(self) -> dict[str, str]:
-            return {**super()._provider_headers(), "x-tenant": "7"}
+        def _build_provider_headers(self) -> dict[str, str]:
+            return {**super()._build_provider_headers(), "x-tenant": "7"}
 
     server.always(build_reply())
     model = Gateway("m", API_KEY, server.url).copy(temperature=0.1).bind_tools([])

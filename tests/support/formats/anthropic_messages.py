@@ -15,47 +15,47 @@ from locus.core.errors import (
     RateLimitError,
 )
 from locus.core.response import ModelResponse
-from locus.testing.loopback_server import Reply
+from locus.testing.server import Reply
 from locus.wire.anthropic_messages import AnthropicMessagesParser
 from tests.support import junk
 from tests.support.anthropic_responses import (
     anthropic_responses,
     build_expected_response,
+    remove_metadata,
     structured_responses,
-    without_metadata,
 )
 from tests.support.chat_replies import TEXT
-from tests.support.formats.description import SLOW, Example, Format
+from tests.support.formats.format_base import ERROR_TEXT, Example, Format
 from tests.support.servers import anthropic_server
 from tests.support.wire_json import anthropic_json
 
 
 @st.composite
 def _anthropic_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
-    turn = draw(anthropic_responses(valid_arguments=valid_arguments) | structured_responses())
+    sample = draw(anthropic_responses(valid_arguments=valid_arguments) | structured_responses())
     return Example(
-        build_expected_response(turn),
-        anthropic_json.build_body(turn),
-        draw(anthropic_json.framed_streams(draw(anthropic_json.stream_chunks(turn)))),
-        {turn.blocks[at].get("id", ""): text for at, text in turn.input_json.items()},
+        build_expected_response(sample),
+        anthropic_json.build_body(sample),
+        draw(anthropic_json.framed_streams(draw(anthropic_json.stream_chunks(sample)))),
+        {sample.blocks[index].get("id", ""): text for index, text in sample.input_json.items()},
     )
 
 
-def _anthropic_error(kind: str) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": kind, "message": "boom"}}
+def _anthropic_error(error_type: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": error_type, "message": "boom"}}
 
 
 class AnthropicMessages(Format):
     """Anthropic's messages."""
 
     name = provider = "anthropic"
-    variables = ("ANTHROPIC_", "AWS_", "CLOUD_ML_")
+    environment_prefixes = ("ANTHROPIC_", "AWS_", "CLOUD_ML_")
     usage = anthropic_server.USAGE
     parser = AnthropicMessagesParser()
-    ending = (anthropic_json.make_block_stop(), *anthropic_json.make_last_chunks())
-    noise = anthropic_json.NOISE
-    broken = ("{", "[]", '{"type": 5}', "hello", '{"type": "ping", "delta": 3}')
-    errors = (
+    end_frames = (anthropic_json.make_block_stop(), *anthropic_json.make_last_chunks())
+    ignored_frames = anthropic_json.NOISE
+    malformed_frames = ("{", "[]", '{"type": 5}', "hello", '{"type": "ping", "delta": 3}')
+    error_frames = (
         (_anthropic_error("overloaded_error"), OverloadedError, 529),
         (_anthropic_error("rate_limit_error"), RateLimitError, 429),
         (_anthropic_error("api_error"), InternalServerError, 500),
@@ -66,40 +66,42 @@ class AnthropicMessages(Format):
         ({"error": "boom"}, APIStatusError, 200),
         ({"message": "boom"}, APIStatusError, 200),
     )
-    refusal = (
-        {"type": "error", "error": {"type": "overloaded_error", "message": SLOW}},
+    error_body = (
+        {"type": "error", "error": {"type": "overloaded_error", "message": ERROR_TEXT}},
         OverloadedError,
     )
-    pages: ClassVar = {
+    unparsable_bodies: ClassVar = {
         b"<html><body>Bad Gateway</body></html>\n": "<html><body>Bad Gateway</body></html>",
         b"{": "{",
         b"[1]": "[1]",
         b'{"content": 5}': '{"content": 5}',
     }
 
-    model_of = staticmethod(anthropic_server.make_model)
-    streamed = staticmethod(anthropic_server.build_stream_reply)
-    frames = staticmethod(anthropic_json.encode_sse)
+    make_model = staticmethod(anthropic_server.make_model)
+    build_stream_reply = staticmethod(anthropic_server.build_stream_reply)
+    encode_frames = staticmethod(anthropic_json.encode_sse)
     examples = staticmethod(lambda valid_arguments=False: _anthropic_example(valid_arguments))
-    odd_frames = staticmethod(junk.anthropic_events)
-    odd_answers = staticmethod(junk.anthropic_messages)
+    invalid_frames = staticmethod(junk.anthropic_events)
+    invalid_bodies = staticmethod(junk.anthropic_messages)
 
-    def whole(self, text: str = TEXT) -> Reply:
+    def build_reply(self, text: str = TEXT) -> Reply:
         return anthropic_server.build_reply({"type": "text", "text": text})
 
-    def said(self, *words: str) -> tuple[dict[str, Any], ...]:
-        deltas = (anthropic_json.make_block_delta(type="text_delta", text=word) for word in words)
+    def build_text_frames(self, *texts: str) -> tuple[dict[str, Any], ...]:
+        deltas = (anthropic_json.make_block_delta(type="text_delta", text=text) for text in texts)
         return (anthropic_json.make_block_start(type="text", text=""), *deltas)
 
-    def ended(self, stream: bytes, cut: int) -> bool:
-        return cut > stream.rindex(b"}")  # the last one ends message_stop
+    def is_complete_at(self, stream: bytes, length: int) -> bool:
+        return length > stream.rindex(b"}")  # the last one ends message_stop
 
-    def essence(self, answer: ModelResponse) -> ModelResponse:
-        return without_metadata(answer)
+    def normalize_response(self, response: ModelResponse) -> ModelResponse:
+        return remove_metadata(response)
 
     def check_partial(self, partial: ModelResponse, example: Example) -> None:
-        begun = [call for call in partial.tool_calls if call.arguments or call.malformed_arguments]
-        message = attrs.evolve(partial.message, tool_calls=begun)
+        started = [
+            call for call in partial.tool_calls if call.arguments or call.malformed_arguments
+        ]
+        message = attrs.evolve(partial.message, tool_calls=started)
         super().check_partial(attrs.evolve(partial, message=message), example)
         calls = {call.id: call.name for call in example.expected.tool_calls}
         assert {call.id: call.name for call in partial.tool_calls}.items() <= calls.items()

@@ -1,4 +1,4 @@
-"""What OCI's own formats have in common: the model that speaks them, and who signs."""
+"""The base class of OCI's own formats: the model that uses them, and its credentials."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from locus.core.errors import (
     RateLimitError,
 )
 from locus.models.providers.oci.chat import OCIModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS
-from tests.support.formats.description import SLOW, Format, Frame
+from tests.support.formats.format_base import ERROR_TEXT, Format, Frame
 from tests.support.timing import FOREVER
 from tests.support.wire_json.chat_json import encode_sse
 
@@ -29,10 +29,10 @@ class OCIFormat(Format):
     """A format of ``/actions/chat``."""
 
     provider = "oci"
-    variables = ("OCI_",)
+    environment_prefixes = ("OCI_",)
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
     marks: ClassVar = (pytest.mark.sdk,)  # requests are signed, and `oci` reads the key
-    errors = (
+    error_frames = (
         ({"code": "TooManyRequests", "message": "boom"}, RateLimitError, 429),
         ({"code": "InternalServerError", "message": "boom"}, InternalServerError, 500),
         ({"code": "InvalidParameter", "message": "boom"}, BadRequestError, 400),
@@ -43,8 +43,8 @@ class OCIFormat(Format):
         ({"error": {"message": "boom", "code": 429}}, RateLimitError, 429),
         ({"error": "boom"}, APIStatusError, 200),
     )
-    refusal = ({"code": "TooManyRequests", "message": SLOW}, RateLimitError)
-    pages: ClassVar = {
+    error_body = ({"code": "TooManyRequests", "message": ERROR_TEXT}, RateLimitError)
+    unparsable_bodies: ClassVar = {
         b"<html><body>Bad Gateway</body></html>\n": "<html><body>Bad Gateway</body></html>",
         b"{": "{",
         b"[1]": "[1]",
@@ -53,9 +53,9 @@ class OCIFormat(Format):
     }
 
     api_format: ClassVar[str]
-    """The ``apiFormat`` of requests and answers."""
+    """The ``apiFormat`` of requests and responses."""
 
-    def model_of(self, server: LoopbackServer, **kw: Any) -> OCIModel:
+    def make_model(self, server: LoopbackServer, **kw: Any) -> OCIModel:
         _write_profile(Path.home())
         return OCIModel(
             kw.pop("model", "loop-1"),
@@ -64,23 +64,25 @@ class OCIFormat(Format):
             **{"api_format": self.api_format, "timeout": FOREVER, "max_retries": 0, **kw},
         )
 
-    def whole(self, text: str = TEXT) -> Reply:
-        chat = {"apiFormat": self.api_format, **self.answer(text)}
-        return Reply.json({"chatResponse": chat})  # a stream has no ``modelId`` either
+    def build_reply(self, text: str = TEXT) -> Reply:
+        chat_response = {"apiFormat": self.api_format, **self.build_chat_response(text)}
+        return Reply.json({"chatResponse": chat_response})  # a stream has no ``modelId`` either
 
-    def answer(self, text: str) -> dict[str, Any]:
-        """The ``chatResponse`` of an answer that says ``text``."""
-        raise AssertionError("each format says this for itself")
+    def build_chat_response(self, text: str) -> dict[str, Any]:
+        """Build the ``chatResponse`` of a response with this text."""
+        raise NotImplementedError
 
-    def streamed(self) -> Reply:
-        return Reply.sse([*self.said(*TEXT_CHUNKS), self.ending[0], {"usage": USAGE}])
+    def build_stream_reply(self) -> Reply:
+        return Reply.sse(
+            [*self.build_text_frames(*TEXT_CHUNKS), self.end_frames[0], {"usage": USAGE}]
+        )
 
-    def frames(self, *frames: Frame) -> bytes:
+    def encode_frames(self, *frames: Frame) -> bytes:
         return encode_sse(*frames)
 
 
 def _write_profile(home: Path) -> None:
-    """A profile with an API key, unless the home has it already."""
+    """Write a profile with an API key, unless the home directory has one already."""
     if not (home / ".oci" / "config").exists():
         from tests.support.oci.signed_models import (
             write_api_key_profile,  # skips the test where there is no `oci`

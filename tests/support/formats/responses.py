@@ -14,11 +14,11 @@ from locus.core.errors import (
     RateLimitError,
 )
 from locus.core.response import ModelResponse
-from locus.testing.loopback_server import Reply
+from locus.testing.server import Reply
 from locus.wire.responses import ResponsesParser
 from tests.support import junk
 from tests.support.chat_replies import TEXT
-from tests.support.formats.description import SLOW, Example, Format
+from tests.support.formats.format_base import ERROR_TEXT, Example, Format
 from tests.support.servers import responses_server
 from tests.support.wire_json import responses_json
 from tests.support.wire_json.responses_json import make_last_event as end
@@ -27,31 +27,31 @@ from tests.support.wire_json.responses_json import make_message_item, make_text_
 
 @st.composite
 def _responses_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
-    answer = draw(responses_json.sample_responses(valid_arguments=valid_arguments))
+    response = draw(responses_json.sample_responses(valid_arguments=valid_arguments))
     style = draw(st.sampled_from(responses_json.STYLES))
     return Example(
-        responses_json.build_expected_response(answer),
-        responses_json.build_body(answer),
-        draw(responses_json.framed_streams(draw(responses_json.stream_events(answer, style)))),
+        responses_json.build_expected_response(response),
+        responses_json.build_body(response),
+        draw(responses_json.framed_streams(draw(responses_json.stream_events(response, style)))),
         {
             item["call_id"]: item.get("arguments", item.get("input"))
-            for item in answer.items
+            for item in response.items
             if "call_id" in item
         },
     )
 
 
 class Responses(Format):
-    """OpenAI's responses, kept by the server."""
+    """OpenAI's responses, stored by the server."""
 
     name = "responses"
     provider = "loop"
-    variables = ("OPENAI_",)
+    environment_prefixes = ("OPENAI_",)
     usage = responses_server.USAGE
     parser = ResponsesParser()
-    ending = (end(output=[]),)  # the items have been told
-    noise = responses_json.NOISE
-    broken = (
+    end_frames = (end(output=[]),)  # the items were sent before
+    ignored_frames = responses_json.NOISE
+    malformed_frames = (
         "{",
         "[]",
         '{"type": "response.completed"}',
@@ -63,7 +63,7 @@ class Responses(Format):
         '{"type": "response.output_text.delta", "output_index": "one"}',
         '{"type": 5}',
     )
-    errors = (
+    error_frames = (
         ({"type": "error", "code": "rate_limit_exceeded", "message": "boom"}, RateLimitError, 429),
         ({"type": "error", "code": "server_error", "message": "boom"}, InternalServerError, 500),
         ({"type": "error", "code": None, "message": "boom", "param": None}, APIStatusError, 200),
@@ -91,32 +91,32 @@ class Responses(Format):
             200,
         ),
     )
-    refusal = ({"error": {"message": SLOW, "code": 429}}, RateLimitError)
-    pages: ClassVar = {
+    error_body = ({"error": {"message": ERROR_TEXT, "code": 429}}, RateLimitError)
+    unparsable_bodies: ClassVar = {
         b"<html><body>Bad Gateway</body></html>\n": "<html><body>Bad Gateway</body></html>",
         b"{": "{",
         b"[1]": "[1]",
         b'{"output": 5}': '{"output": 5}',
     }
 
-    model_of = staticmethod(responses_server.make_model)
-    streamed = staticmethod(responses_server.build_stream_reply)
-    frames = staticmethod(responses_json.encode_sse)
+    make_model = staticmethod(responses_server.make_model)
+    build_stream_reply = staticmethod(responses_server.build_stream_reply)
+    encode_frames = staticmethod(responses_json.encode_sse)
     examples = staticmethod(lambda valid_arguments=False: _responses_example(valid_arguments))
-    odd_frames = staticmethod(junk.responses_events)
-    odd_answers = staticmethod(junk.responses_bodies)
+    invalid_frames = staticmethod(junk.responses_events)
+    invalid_bodies = staticmethod(junk.responses_bodies)
 
-    def whole(self, text: str = TEXT) -> Reply:
+    def build_reply(self, text: str = TEXT) -> Reply:
         return responses_server.build_reply(make_message_item(text))
 
-    def said(self, *words: str) -> tuple[dict[str, Any], ...]:
-        return tuple(make_text_delta(word) for word in words)
+    def build_text_frames(self, *texts: str) -> tuple[dict[str, Any], ...]:
+        return tuple(make_text_delta(text) for text in texts)
 
-    def ended(self, stream: bytes, cut: int) -> bool:
-        return cut > stream.rindex(b"}")  # the last one ends the event with the answer
+    def is_complete_at(self, stream: bytes, length: int) -> bool:
+        return length > stream.rindex(b"}")  # the last one ends the event with the response
 
-    def essence(self, answer: ModelResponse) -> ModelResponse:
-        return responses_json.remove_native_items(answer)
+    def normalize_response(self, response: ModelResponse) -> ModelResponse:
+        return responses_json.remove_native_items(response)
 
     def check_partial(self, partial: ModelResponse, example: Example) -> None:
         super().check_partial(partial, example)

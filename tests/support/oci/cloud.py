@@ -16,7 +16,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
-from locus.testing.loopback_server import LoopbackServer, Received, Reply
+from locus.testing.server import LoopbackServer, Received, Reply
 from tests.support.chat_replies import build_reply, build_stream_reply
 from tests.support.oci import crypto
 from tests.support.oci.crypto import (
@@ -44,7 +44,7 @@ def verify_signature(
     find_public_key: Callable[[str], Any],
     required_headers: set[str] = SIGNED_HEADERS,
 ) -> tuple[str, list[str]]:
-    """The key id of a request with a valid signature, and the names of the signed headers.
+    """Verify the signature of a request; return its key id and the names of the signed headers.
 
     :param find_public_key: gives the key for a key id, or raises :class:`RequestRejected`.
     :param required_headers: the headers that must be signed.
@@ -121,7 +121,7 @@ class LoopbackCloud:
         return key_id
 
     def find_public_key(self, key_id: str) -> Any:
-        """The public key for a key id.
+        """Return the public key for a key id.
 
         :raises RequestRejected: there is none, or the token is not valid.
         """
@@ -140,8 +140,8 @@ class LoopbackCloud:
             raise RequestRejected("the token was revoked")
         return public_key
 
-    def make_rejection(self, received: Received) -> Reply | None:
-        """The error reply for a request, in OCI's format; None if the request is accepted."""
+    def find_rejection_reply(self, received: Received) -> Reply | None:
+        """Return the error reply for a request, in OCI's format, or None if it is accepted."""
         try:
             key_id, names = verify_signature(received, self.find_public_key)
             if any(name in received.headers for name in ("api-key", "x-api-key")):
@@ -158,7 +158,7 @@ class LoopbackCloud:
         return None
 
     def reply_to_chat(self, received: Received) -> Reply:
-        rejection = self.make_rejection(received)
+        rejection = self.find_rejection_reply(received)
         if rejection is not None:
             return rejection
         if received.headers.get("opc-compartment-id") != COMPARTMENT:
@@ -166,4 +166,4 @@ class LoopbackCloud:
         return build_stream_reply() if received.json().get("stream") else build_reply()
 
     def reply_to_models(self, received: Received) -> Reply:
-        return self.make_rejection(received) or Reply.json({"object": "list", "data": []})
+        return self.find_rejection_reply(received) or Reply.json({"object": "list", "data": []})

@@ -15,18 +15,18 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
-from locus.testing.loopback_server import Received, Reply
+from locus.testing.server import Received, Reply
 from tests.support.oci import crypto
 from tests.support.oci.cloud import SIGNED_HEADERS, LoopbackCloud, RequestRejected, verify_signature
 from tests.support.oci.crypto import (
     TENANCY,
     compute_certificate_fingerprint,
+    encode_certificate,
+    encode_private_key,
     get_private_key,
     load_certificate,
     load_public_key,
     make_certificate,
-    to_certificate_pem,
-    to_pem,
 )
 from tests.support.timing import HANG_SECONDS
 
@@ -35,7 +35,7 @@ RESOURCE_OCID = "ocid1.thing.oc1..aaaaresource"
 
 @functools.cache
 def _make_certificates() -> tuple[Any, Any, Any]:
-    """The certificates of a root CA, of an intermediate CA, and of an instance of the tenancy."""
+    """Make the certificates of a root CA, of an intermediate CA, and of an instance."""
     ca, intermediate = get_private_key("ca"), get_private_key("intermediate")
     return (
         make_certificate("ca", ca, "ca", ca, ca=True),
@@ -80,9 +80,9 @@ class CredentialServices(LoopbackCloud):
         for path, text in {
             "instance/region": "ord",
             "instance/id": "ocid1.instance.oc1..aaaainstance",
-            "identity/cert.pem": to_certificate_pem(self.instance_certificate),
-            "identity/key.pem": to_pem(get_private_key("instance")),
-            "identity/intermediate.pem": to_certificate_pem(self.intermediate),
+            "identity/cert.pem": encode_certificate(self.instance_certificate),
+            "identity/key.pem": encode_private_key(get_private_key("instance")),
+            "identity/intermediate.pem": encode_certificate(self.intermediate),
         }.items():
             route("GET", f"/opc/v2/{path}", self.make_metadata_handler(text))
         route("POST", "/v1/x509", self.reply_to_federation)
@@ -110,7 +110,7 @@ class CredentialServices(LoopbackCloud):
             self.issued_tokens.append(token)
         return token
 
-    def _record_request(self, service: str) -> Reply | None:
+    def _find_failure_reply(self, service: str) -> Reply | None:
         """Record the request, and wait; return the error reply, or None if the service works."""
         with self.lock:
             self.token_requests.append(service)
@@ -127,8 +127,8 @@ class CredentialServices(LoopbackCloud):
         )
 
     def reply_to_federation(self, received: Received) -> Reply:
-        """``/v1/x509``: a token for an instance's certificate."""
-        failure = self._record_request("x509")
+        """Reply to ``/v1/x509``: a token for an instance's certificate."""
+        failure = self._find_failure_reply("x509")
         if failure is not None:
             return failure
         body = received.json()
@@ -147,8 +147,8 @@ class CredentialServices(LoopbackCloud):
         return Reply.json({"token": self.issue_token(load_public_key(body["publicKey"]))})
 
     def reply_to_refresh(self, received: Received) -> Reply:
-        """``/v1/authentication/refresh``: a newer token for the same key."""
-        failure = self._record_request("refresh")
+        """Reply to ``/v1/authentication/refresh``: a newer token for the same key."""
+        failure = self._find_failure_reply("refresh")
         if failure is not None:
             return failure
         key_id, _ = verify_signature(received, self.find_public_key)
@@ -156,8 +156,8 @@ class CredentialServices(LoopbackCloud):
         return Reply.json({"token": self.issue_token(self.find_public_key(key_id))})
 
     def reply_with_resource_token(self, received: Received) -> Reply:
-        """The resource's service issues a token that names the resource."""
-        failure = self._record_request("resource")
+        """Reply as the resource's service, with a token that names the resource."""
+        failure = self._find_failure_reply("resource")
         if failure is not None:
             return failure
 
@@ -176,7 +176,7 @@ class CredentialServices(LoopbackCloud):
         )
 
     def reply_with_parent_token(self, received: Received) -> Reply:
-        """The same for the parent of a resource; the resource's token signs the request."""
+        """Reply as the parent's service; the resource's token signs the request."""
         verify_signature(received, self.find_public_key)
         self.token_requests.append("parent")
         return Reply.json(
@@ -184,8 +184,8 @@ class CredentialServices(LoopbackCloud):
         )
 
     def reply_with_session_token(self, received: Received) -> Reply:
-        """The auth service exchanges the resource's token for a session token."""
-        failure = self._record_request("session")
+        """Reply as the auth service, which exchanges the resource's token for a session token."""
+        failure = self._find_failure_reply("session")
         if failure is not None:
             return failure
         body = received.json()
@@ -225,10 +225,12 @@ class Proxymux:
             def log_message(self, *args: Any) -> None: ...
 
         self.ca_file = folder / "ca.crt"
-        self.ca_file.write_text(to_certificate_pem(cloud.ca))
+        self.ca_file.write_text(encode_certificate(cloud.ca))
         certificate_file, private_key = folder / "proxymux.pem", get_private_key("proxymux")
         certificate = make_certificate("127.0.0.1", private_key, "ca", get_private_key("ca"))
-        certificate_file.write_text(to_certificate_pem(certificate) + to_pem(private_key))
+        certificate_file.write_text(
+            encode_certificate(certificate) + encode_private_key(private_key)
+        )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate_file)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

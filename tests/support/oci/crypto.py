@@ -29,32 +29,32 @@ USER = "ocid1.user.oc1..aaaauser"
 
 @functools.cache
 def get_private_key(name: str) -> Any:
-    """The private key with this name, generated once: generating one takes a tenth of a second."""
+    """Return the private key with this name. It is generated once, because that takes long."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def to_pem(private: Any, passphrase: str | None = None) -> str:
-    """A private key in PEM, as in a key file."""
+def encode_private_key(private_key: Any, passphrase: str | None = None) -> str:
+    """Encode a private key in PEM, as in a key file."""
     encryption: Any = serialization.NoEncryption()
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return private.private_bytes(
+    return private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     ).decode()
 
 
-def to_public_pem(private: Any) -> str:
-    """The public key of ``private``, in PEM."""
+def encode_public_key(private_key: Any) -> str:
+    """Encode the public key of ``private_key`` in PEM."""
     return (
-        private.public_key()
+        private_key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()
     )
 
 
-def compute_fingerprint(private: Any) -> str:
-    """The fingerprint that OCI's console shows: MD5 over the public key in DER."""
-    der = private.public_key().public_bytes(
+def compute_fingerprint(private_key: Any) -> str:
+    """Compute the fingerprint that OCI's console shows: MD5 over the public key in DER."""
+    der = private_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     digest = hashes.Hash(hashes.MD5())
@@ -65,13 +65,13 @@ def compute_fingerprint(private: Any) -> str:
 _token_numbers = itertools.count(1)
 
 
-def make_token(issuer: str, public: Any, seconds: float, **claims: Any) -> str:
-    """A token for a public key (claim ``jwk``), as the auth service issues them.
+def make_token(issuer: str, public_key: Any, seconds: float, **claims: Any) -> str:
+    """Make a token for a public key (claim ``jwk``), as the auth service issues them.
 
     :param seconds: how long it is valid.
     """
     now = time.time()
-    jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(public))
+    jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(public_key))
     return jwt.encode(
         {
             "iat": now,
@@ -92,7 +92,7 @@ class InvalidToken(Exception):
 
 
 def verify_token(text: str, issuer: str) -> tuple[Any, dict[str, Any]]:
-    """The public key in a token, and its claims. Whether it has expired is not checked.
+    """Return the public key in a token, and its claims. Whether it has expired is not checked.
 
     :raises InvalidToken: the issuer has not signed it.
     """
@@ -114,9 +114,9 @@ def load_public_key(base64_der: str) -> Any:
 
 
 def make_certificate(
-    subject: str, private: Any, issuer: str, issuer_key: Any, *, ca: bool = False, **names: str
+    subject: str, private_key: Any, issuer: str, issuer_key: Any, *, ca: bool = False, **names: str
 ) -> Any:
-    """A certificate that is valid today.
+    """Make a certificate that is valid today.
 
     :param names: further names of the subject, such as the tenant and the instance.
     """
@@ -130,7 +130,7 @@ def make_certificate(
         x509.CertificateBuilder()
         .subject_name(x509.Name(attributes))
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(private.public_key())
+        .public_key(private_key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(today - datetime.timedelta(days=1))
         .not_valid_after(today + datetime.timedelta(days=1))
@@ -140,7 +140,7 @@ def make_certificate(
             critical=False,
         )
         .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False
+            x509.SubjectKeyIdentifier.from_public_key(private_key.public_key()), critical=False
         )
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
@@ -165,8 +165,8 @@ def make_certificate(
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-def to_certificate_pem(certificate: Any) -> str:
-    """A certificate in PEM, as in a file."""
+def encode_certificate(certificate: Any) -> str:
+    """Encode a certificate in PEM, as in a file."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -176,14 +176,14 @@ def load_certificate(base64_der: str) -> Any:
 
 
 def compute_certificate_fingerprint(certificate: Any) -> str:
-    """A certificate's fingerprint, in the form of the auth service's key ids."""
+    """Compute a certificate's fingerprint, in the form of the auth service's key ids."""
     return ":".join(f"{byte:02X}" for byte in certificate.fingerprint(hashes.SHA1()))
 
 
-def is_valid_signature(public: Any, signature: bytes, message: str) -> bool:
-    """Whether this key has signed ``message`` (RSASSA-PKCS1-v1_5 with SHA-256)."""
+def is_valid_signature(public_key: Any, signature: bytes, message: str) -> bool:
+    """Return whether this key has signed ``message`` (RSASSA-PKCS1-v1_5 with SHA-256)."""
     try:
-        public.verify(signature, message.encode(), padding.PKCS1v15(), hashes.SHA256())
+        public_key.verify(signature, message.encode(), padding.PKCS1v15(), hashes.SHA256())
     except InvalidSignature:
         return False
     return True

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
-from locus.testing.loopback_server import Received, Reply
+from locus.testing.server import Received, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_chunk
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
 from tests.support.oci.credential_services import CredentialServices
@@ -54,7 +54,7 @@ class ScriptedReply:
         return TEXT_CHUNKS if self.text == TEXT else (self.text,) if self.text else ()
 
     def number_calls(self) -> Iterator[tuple[str, str, str]]:
-        """Id, name and arguments of each call."""
+        """Yield the id, the name and the arguments of each call."""
         for number, (name, arguments) in enumerate(self.calls, self.first_call_number):
             yield f"call_{number}", name, json.dumps(arguments)
 
@@ -199,7 +199,7 @@ _response_numbers = _ThreadSafeCounter()
 
 
 def make_error_reply(status: int, code: str, message: str) -> Reply:
-    """An error in OCI's format."""
+    """Make an error in OCI's format."""
     return Reply.json({"code": code, "message": message}, status=status)
 
 
@@ -236,21 +236,21 @@ class InferenceCloud(CredentialServices):
             if received.headers["authorization"] != f"Bearer {self.bearer_key}":
                 return make_error_reply(401, "NotAuthenticated", "no such key")
         else:
-            rejection = self.make_rejection(received)
+            rejection = self.find_rejection_reply(received)
             if rejection is not None:
                 return rejection
             if received.headers.get("opc-compartment-id") != COMPARTMENT:
                 return make_error_reply(400, "MissingParameter", "no compartment")
         if received.path == NATIVE_PATH and received.json()["compartmentId"] != COMPARTMENT:
             return make_error_reply(400, "InvalidParameter", "another compartment")
-        return self.take_next_reply(received)
+        return self.record_and_get_reply(received)
 
     def reply_without_compartment(self, received: Received) -> Reply:
-        """For requests that the oci package sends: signed, but without the compartment header."""
-        return self.make_rejection(received) or self.take_next_reply(received)
+        """Reply to the ``oci`` package: its requests are signed, but have no compartment header."""
+        return self.find_rejection_reply(received) or self.record_and_get_reply(received)
 
-    def take_next_reply(self, received: Received) -> Reply:
-        """Record the request; reply with the next of the queue, or with the default."""
+    def record_and_get_reply(self, received: Received) -> Reply:
+        """Record the request; return the next reply of the queue, or the default one."""
         with self.lock:
             self.accepted_requests.append(received)
             reply = self._queued_replies.popleft() if self._queued_replies else self._default_reply
@@ -322,7 +322,7 @@ ONE_PER_CLASS = ("chat", "generic", "responses")
 
 @pytest.fixture
 def cloud() -> Iterator[InferenceCloud]:
-    """The service, with the user's API key registered."""
+    """Start the service, with the API key of the user registered."""
     with InferenceCloud() as cloud:
         cloud.register_key("user")
         yield cloud
@@ -330,5 +330,5 @@ def cloud() -> Iterator[InferenceCloud]:
 
 @pytest.fixture
 def profile(tmp_path: Path) -> Path:
-    """The config file, with an API key in the profile DEFAULT."""
+    """Write the config file, with an API key in the profile DEFAULT."""
     return write_api_key_profile(tmp_path)

@@ -14,7 +14,7 @@ _PREFIXES = ("OCI_", "OPENAI_", "KUBERNETES_")
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A temporary home directory; OCI variables, API keys and proxies are removed."""
+    """Make a temporary home directory; remove OCI variables, API keys and proxies."""
     for name in list(os.environ):
         if name.startswith(_PREFIXES) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

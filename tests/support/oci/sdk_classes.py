@@ -31,12 +31,12 @@ def _get_base_client() -> Any:
 
 
 def deserialize(body: Any, class_name: str) -> Any:
-    """``body`` as an object of a class of ``oci.generative_ai_inference.models``."""
+    """Convert ``body`` to an object of a class of ``oci.generative_ai_inference.models``."""
     return _get_base_client().deserialize_response_data(json.dumps(body).encode(), class_name)
 
 
 def serialize(value: Any) -> Any:
-    """An object of those classes as the JSON that the package would send."""
+    """Convert an object of those classes to the JSON that the package would send."""
     return json.loads(json.dumps(_get_base_client().sanitize_for_serialization(value)))
 
 
@@ -47,7 +47,7 @@ def check_round_trip(body: Any, class_name: str = "ChatDetails") -> None:
 
 
 def is_same_json(a: Any, b: Any) -> bool:
-    """Whether two JSON values are equal. The numbers 1 and 1.0 are, but ``true`` equals neither."""
+    """Return whether two JSON values are equal. 1 and 1.0 are, but ``true`` equals neither."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(is_same_json(a[name], b[name]) for name in a)
     if isinstance(a, list) and isinstance(b, list):

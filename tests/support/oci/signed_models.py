@@ -11,11 +11,17 @@ import pytest
 
 from locus.models.native.openai import OpenAIModel
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci.authentication import OCIAuth, resolve_auth
 from tests.support.oci.cloud import COMPARTMENT, LoopbackCloud
 from tests.support.oci.credential_services import CredentialServices
-from tests.support.oci.crypto import TENANCY, USER, compute_fingerprint, get_private_key, to_pem
+from tests.support.oci.crypto import (
+    TENANCY,
+    USER,
+    compute_fingerprint,
+    encode_private_key,
+    get_private_key,
+)
 from tests.support.oci.profiles import write_profile
 from tests.support.timing import FOREVER
 
@@ -24,14 +30,14 @@ FAST_REFRESH_POLICY = RefreshPolicy(retry_delay=0.2, min_renewal_age=0.0, failur
 
 
 def make_signed_model(cloud: LoopbackCloud, signer: OCISigner, **kw: Any) -> OpenAIModel:
-    """A model that signs. Its API key is foreign and must not be sent."""
+    """Make a model that signs. Its API key is foreign and must not be sent."""
 
     class SignedModel(OpenAIModel):
-        def _signer(self) -> OCISigner:
+        def _get_signer(self) -> OCISigner:
             return signer
 
-        def _provider_headers(self) -> dict[str, str]:
-            return {**super()._provider_headers(), "opc-compartment-id": COMPARTMENT}
+        def _build_provider_headers(self) -> dict[str, str]:
+            return {**super()._build_provider_headers(), "opc-compartment-id": COMPARTMENT}
 
     kw = {"timeout": FOREVER, "max_retries": 0, "api_key": "sk-foreign-key", **kw}
     return SignedModel("loop-1", base_url=kw.pop("base_url", f"{cloud.url}/openai/v1"), **kw)
@@ -40,7 +46,7 @@ def make_signed_model(cloud: LoopbackCloud, signer: OCISigner, **kw: Any) -> Ope
 def make_signer(
     auth: OCIAuth | None = None, refresh_policy: RefreshPolicy = FAST_REFRESH_POLICY, **kw: Any
 ) -> OCISigner:
-    """A new signer, not the one that the process shares."""
+    """Make a new signer, not the one that the process shares."""
     return OCISigner(auth or resolve_auth(**kw), refresh_policy=refresh_policy)
 
 
@@ -62,7 +68,7 @@ def set_metadata_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def isolated_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A temporary home, services at closed ports, and no connections to other machines."""
+    """Make a temporary home, close all services, and forbid connections to other machines."""
     connect, getaddrinfo = socket.socket.connect, socket.getaddrinfo
 
     def connect_to_loopback(self: socket.socket, address: Any) -> None:
@@ -84,7 +90,7 @@ def isolated_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 @pytest.fixture
 def cloud(isolated_environment: pytest.MonkeyPatch) -> Iterator[CredentialServices]:
-    """A cloud with all services; the environment points to them."""
+    """Start a cloud with all services; the environment points to them."""
     with CredentialServices() as cloud:
         set_metadata_url(f"{cloud.url}/opc/v2", isolated_environment)
         isolated_environment.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", cloud.url)
@@ -97,7 +103,7 @@ _LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 def write_key_file(home: Path, name: str, passphrase: str | None = None) -> Path:
     """Write the key ``name`` to a file; return its path."""
     file = home / f"{name.replace(' ', '_')}.pem"
-    file.write_text(to_pem(get_private_key(name), passphrase))
+    file.write_text(encode_private_key(get_private_key(name), passphrase))
     return file
 
 

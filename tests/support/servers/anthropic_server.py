@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from locus.models.native.anthropic import AnthropicModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS
 from tests.support.timing import FOREVER
 from tests.support.wire_json.anthropic_json import (
@@ -28,7 +28,7 @@ PLACE_RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "place",
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> AnthropicModel:
-    """A model of the loopback server. By default it does not retry, and waits five seconds."""
+    """Make a model of the loopback server. By default it does not retry, and waits five seconds."""
     kw = {"api_key": API_KEY, "base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw}
     return AnthropicModel(kw.pop("model", "claude-1-loop"), **kw)
 
@@ -42,7 +42,7 @@ WIRE_USAGE = {
 
 
 def build_reply(*blocks: dict[str, Any], reason: str = "end_turn") -> Reply:
-    """A response in one body."""
+    """Build a response in one body."""
     return Reply.json(
         {
             "id": "msg_1",
@@ -58,7 +58,7 @@ def build_reply(*blocks: dict[str, Any], reason: str = "end_turn") -> Reply:
 
 
 def build_stream_events(*events: dict[str, Any], reason: str = "end_turn") -> list[dict[str, Any]]:
-    """The events of a streamed response; by default, of the same one as :func:`build_reply`."""
+    """Build the events of a streamed response; by default, those of :func:`build_reply`."""
     message = {
         "id": "msg_1",
         "type": "message",
@@ -85,13 +85,13 @@ def build_stream_events(*events: dict[str, Any], reason: str = "end_turn") -> li
 
 
 def build_stream_reply(*events: dict[str, Any], reason: str = "end_turn") -> Reply:
-    """The same response as :func:`build_reply` gives, as a stream."""
+    """Build the same response as :func:`build_reply`, as a stream."""
     stream_events = build_stream_events(*events, reason=reason)
     return Reply.sse([(event["type"], event) for event in stream_events], done=False)
 
 
 def build_error_reply(status: int, error_type: str, message: str, **headers: str) -> Reply:
-    """An error response in the API's format."""
+    """Build an error response in the API's format."""
     error = {"type": "error", "error": {"type": error_type, "message": message}}
     reply = Reply.json(error, status)
     for name, value in headers.items():

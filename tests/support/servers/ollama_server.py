@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from locus.models.native.ollama import OllamaModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS
 from tests.support.timing import FOREVER
 from tests.support.wire_json.ollama_json import make_chunk, make_last_chunk
@@ -21,31 +21,31 @@ WIRE_COUNTS = {"prompt_eval_count": 9, "eval_count": 5}
 
 
 def build_reply(text: str = TEXT, **message: Any) -> Reply:
-    """A response in one body."""
+    """Build a response in one body."""
     return Reply.json(
         make_last_chunk(message={"role": "assistant", "content": text, **message}, **WIRE_COUNTS)
     )
 
 
 def build_stream_reply() -> Reply:
-    """The same response as :func:`build_reply` gives, as a stream."""
+    """Build the same response as :func:`build_reply`, as a stream."""
     return Reply.ndjson(
         [*(make_chunk(content=word) for word in TEXT_CHUNKS), make_last_chunk(**WIRE_COUNTS)]
     )
 
 
 def build_error_reply(status: int, error: str, **more: Any) -> Reply:
-    """An error response in Ollama's format."""
+    """Build an error response in Ollama's format."""
     return Reply.json({"error": error, **more}, status)
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> OllamaModel:
-    """A model of the loopback server. By default it does not retry, and waits five seconds."""
+    """Make a model of the loopback server. By default it does not retry, and waits five seconds."""
     kw = {"base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw}
     return OllamaModel(kw.pop("model", "loop-1"), **kw)
 
 
 def get_last_body(server: LoopbackServer) -> dict[str, Any]:
-    """The JSON body of the last request that the server has received."""
+    """Return the JSON body of the last request that the server has received."""
     body: dict[str, Any] = server.requests[-1].json()
     return body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from locus.models.native.openai import OpenAIModel
-from locus.testing.loopback_server import LoopbackServer
+from locus.testing.server import LoopbackServer
 from tests.support.timing import FOREVER
 
 API_KEY = "sk-loopback-0123456789abcdef"
@@ -13,7 +13,7 @@ API_KEY = "sk-loopback-0123456789abcdef"
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> OpenAIModel:
-    """A model of the loopback server. By default it does not retry, and has no time limit."""
+    """Make a model of the loopback server. By default it does not retry, and has no time limit."""
     kw = {
         "api_key": API_KEY,
         "base_url": f"{server.url}/v1",

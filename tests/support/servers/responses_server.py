@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import attrs
 
 from locus.models.responses_model import ResponsesConfig, ResponsesModel
-from locus.testing.loopback_server import LoopbackServer, Reply
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS
 from tests.support.timing import FOREVER
 from tests.support.wire_json.responses_json import (
@@ -35,17 +35,17 @@ class LoopbackModel(ResponsesModel[LoopbackConfig]):
     def __init__(self, model: str = "loop-1", **kw: Any) -> None:
         arguments = self._pop_model_arguments(kw, LoopbackConfig)
         arguments["config"] = LoopbackConfig(model=model, **kw)
-        self._finish_init(arguments)
+        self._init_with_defaults(arguments)
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         return f"{self.config.base_url}/v1/responses"
 
-    def _provider_headers(self) -> dict[str, str]:
+    def _build_provider_headers(self) -> dict[str, str]:
         return {}
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> LoopbackModel:
-    """A model of the loopback server. By default it does not retry, and waits five seconds."""
+    """Make a model of the loopback server. By default it does not retry, and waits five seconds."""
     return LoopbackModel(**{"base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw})
 
 
@@ -59,7 +59,7 @@ USAGE = {
 
 
 def build_sample_response(*items: Item, **changes: Any) -> SampleResponse:
-    """A response whose text is ``TEXT``, or which holds other items."""
+    """Build a response whose text is ``TEXT``, or which holds other items."""
     fields = {
         "input_tokens": 9,
         "output_tokens": 5,
@@ -71,12 +71,12 @@ def build_sample_response(*items: Item, **changes: Any) -> SampleResponse:
 
 
 def build_reply(*items: Item, **changes: Any) -> Reply:
-    """A response in one body."""
+    """Build a response in one body."""
     return Reply.json(build_body(build_sample_response(*items, **changes)))
 
 
 def build_stream_events(*items: Item, **changes: Any) -> list[Event]:
-    """The events of a streamed response: text in several deltas, everything else in one event."""
+    """Build the events of a stream: text in several deltas, everything else in one event."""
     response = build_sample_response(*items, **changes)
     events: list[Event] = [{"type": "response.created", "response": build_envelope(response)}]
     for output_index, item in enumerate(response.items):
@@ -94,7 +94,7 @@ def build_stream_events(*items: Item, **changes: Any) -> list[Event]:
 def _build_part_events(
     output_index: int, content_index: int, item_id: str, part: dict[str, Any]
 ) -> list[Event]:
-    """The events of one part of a message."""
+    """Build the events of one part of a message."""
     text = part["text"]
     position = {"output_index": output_index, "content_index": content_index, "item_id": item_id}
     chunks = TEXT_CHUNKS if text == TEXT else text.partition(" ")
@@ -110,6 +110,6 @@ def _build_part_events(
 
 
 def build_stream_reply(*items: Item, **changes: Any) -> Reply:
-    """The same response as :func:`build_reply` gives, as a stream."""
+    """Build the same response as :func:`build_reply`, as a stream."""
     events = build_stream_events(*items, **changes)
     return Reply.sse([(event["type"], event) for event in events], done=False)

@@ -1,11 +1,21 @@
-"""What every wire format has to carry: conversations, tools, options, answers and byte splits.
+"""Strategies for conversations, tools, options, responses, and splits of byte streams.
 
-One set of strategies for all formats. :func:`conversations` gives what any provider could accept;
-:func:`answers` gives an answer as plain values, for each format's tests to put into its own JSON.
-Each module here holds one of these ideas; tests import all of them from this place.
+:func:`conversations` has what any provider can accept. :func:`response_contents` has responses as
+plain values, of which the tests of each format build its JSON.
 """
 
-from tests.support.strategies.answers import Answered, Said, SaidCall, answers, said
+from tests.support.strategies.basic_values import (
+    UNUSUAL_CHARACTERS,
+    argument_texts,
+    arguments,
+    call_ids,
+    json_objects,
+    json_values,
+    malformed_arguments,
+    names,
+    texts,
+    texts_with_lone_surrogates,
+)
 from tests.support.strategies.conversations import (
     assistant_messages,
     conversations,
@@ -15,51 +25,46 @@ from tests.support.strategies.conversations import (
     tool_results,
     user_messages,
 )
-from tests.support.strategies.cuts import pieces, splits
-from tests.support.strategies.plain import (
-    ODD,
-    arguments,
-    call_ids,
-    halves,
-    json_objects,
-    json_values,
-    malformed,
-    names,
-    texts,
-    written_arguments,
+from tests.support.strategies.locus_values import events, messages, responses
+from tests.support.strategies.response_contents import (
+    CallContent,
+    CandidateContent,
+    ResponseContent,
+    candidate_contents,
+    response_contents,
 )
+from tests.support.strategies.splits import byte_splits, text_splits
 from tests.support.strategies.tools import options, schemas, tools
-from tests.support.strategies.values import events, messages, responses
 
 __all__ = [
-    "ODD",
-    "Answered",
-    "Said",
-    "SaidCall",
-    "answers",
+    "UNUSUAL_CHARACTERS",
+    "CallContent",
+    "CandidateContent",
+    "ResponseContent",
+    "argument_texts",
     "arguments",
     "assistant_messages",
+    "byte_splits",
     "call_ids",
+    "candidate_contents",
     "conversations",
     "events",
-    "halves",
     "images",
     "json_objects",
     "json_values",
-    "malformed",
+    "malformed_arguments",
     "messages",
     "names",
     "options",
-    "pieces",
+    "response_contents",
     "responses",
-    "said",
     "schemas",
-    "splits",
     "system_messages",
+    "text_splits",
     "texts",
+    "texts_with_lone_surrogates",
     "tool_calls",
     "tool_results",
     "tools",
     "user_messages",
-    "written_arguments",
 ]

@@ -1,4 +1,4 @@
-"""Conversations, and the messages they are made of."""
+"""Strategies for conversations and for messages."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from tests.support.strategies.plain import (
+from tests.support.strategies.basic_values import (
     arguments,
     call_ids,
     json_objects,
-    malformed,
+    malformed_arguments,
     names,
     texts,
 )
@@ -30,29 +30,33 @@ from tests.support.strategies.plain import (
 
 @cache
 def tool_calls() -> st.SearchStrategy[ToolCall]:
-    """Tool calls; one in a few with malformed arguments."""
-    well = st.builds(ToolCall, id=call_ids(), name=names(), arguments=arguments())
-    ill = st.builds(ToolCall, id=call_ids(), name=names(), malformed_arguments=malformed())
-    return st.one_of(well, well, well, ill)
+    """Tool calls, some with malformed arguments."""
+    valid = st.builds(ToolCall, id=call_ids(), name=names(), arguments=arguments())
+    malformed = st.builds(
+        ToolCall, id=call_ids(), name=names(), malformed_arguments=malformed_arguments()
+    )
+    return st.one_of(valid, valid, valid, malformed)
 
 
 @cache
 def images() -> st.SearchStrategy[ImagePart]:
-    """Images, by address and as bytes."""
+    """Images, by URL and as bytes."""
     details = st.none() | st.sampled_from(["low", "high", "auto"])
-    kinds = st.sampled_from(["image/png", "image/jpeg", "image/webp", "image/gif"])
+    media_types = st.sampled_from(["image/png", "image/jpeg", "image/webp", "image/gif"])
     by_url = st.builds(
         ImagePart,
         url=st.sampled_from(["https://example.com/a.png?x=1&y=é", "https://example.com/b"]),
         detail=details,
     )
-    by_data = st.builds(ImagePart, data=st.binary(max_size=20), media_type=kinds, detail=details)
+    by_data = st.builds(
+        ImagePart, data=st.binary(max_size=20), media_type=media_types, detail=details
+    )
     return by_url | by_data
 
 
 @cache
 def user_messages(with_images: bool = True) -> st.SearchStrategy[Message]:
-    """What users say."""
+    """Messages of the user."""
     parts = st.builds(TextPart, texts())
     content = texts(min_size=1) | st.lists(parts, min_size=1, max_size=3)
     if with_images:
@@ -62,7 +66,7 @@ def user_messages(with_images: bool = True) -> st.SearchStrategy[Message]:
 
 @cache
 def system_messages() -> st.SearchStrategy[Message]:
-    """Instructions."""
+    """System messages."""
     return st.builds(Message.system, texts(min_size=1), name=st.none() | names())
 
 
@@ -76,7 +80,7 @@ _THINKING = st.lists(
 
 @st.composite
 def assistant_messages(draw: st.DrawFn, calls: Sequence[ToolCall] = ()) -> Message:
-    """What models answer: text, a refusal, thinking to be seen again, the given calls."""
+    """Messages of the assistant: text, a refusal, signed thinking, and these calls."""
     text = draw(texts(min_size=1) | st.none() if calls else texts(min_size=1))
     before: list[Any] = []
     after: list[Any] = []
@@ -92,7 +96,7 @@ def assistant_messages(draw: st.DrawFn, calls: Sequence[ToolCall] = ()) -> Messa
 
 @cache
 def tool_results() -> st.SearchStrategy[ToolResult]:
-    """What a tool gave, or why it failed."""
+    """Results of tools, some with errors."""
     return st.builds(
         ToolResult,
         tool_call_id=call_ids(),
@@ -107,35 +111,35 @@ def tool_results() -> st.SearchStrategy[ToolResult]:
 def conversations(
     draw: st.DrawFn, with_images: bool = True, max_rounds: int = 3
 ) -> tuple[Message, ...]:
-    """Conversations that every provider has a way to accept.
+    """Conversations that every format can express.
 
-    System messages anywhere, parallel calls, every call with its result (in any order, some
-    failed), images by address and as bytes, refusals.
+    They have system messages anywhere, parallel calls, a result for every call (in any order, some
+    with errors), images by URL and as bytes, and refusals.
     """
-    turns: list[Message] = []
-    used = 0
+    messages: list[Message] = []
+    call_count = 0
 
-    def perhaps_system() -> None:
+    def maybe_add_system_message() -> None:
         if draw(st.integers(0, 3)) == 3:
-            turns.append(draw(system_messages()))
+            messages.append(draw(system_messages()))
 
-    perhaps_system()
+    maybe_add_system_message()
     for _ in range(draw(st.integers(1, max_rounds))):
-        turns.append(draw(user_messages(with_images)))
-        perhaps_system()
+        messages.append(draw(user_messages(with_images)))
+        maybe_add_system_message()
         for _ in range(draw(st.integers(0, 2))):
             calls = []
             for _ in range(draw(st.integers(1, 3))):
-                used += 1
-                calls.append(attrs.evolve(draw(tool_calls()), id=f"call_{used}"))
-            turns.append(draw(assistant_messages(calls)))
+                call_count += 1
+                calls.append(attrs.evolve(draw(tool_calls()), id=f"call_{call_count}"))
+            messages.append(draw(assistant_messages(calls)))
             for call in draw(st.permutations(calls)):
                 result = draw(tool_results())
                 result = attrs.evolve(result, tool_call_id=call.id, name=call.name)
-                turns.append(Message.tool(result))
-            perhaps_system()
+                messages.append(Message.tool(result))
+            maybe_add_system_message()
         if draw(st.booleans()):
-            turns.append(draw(assistant_messages()))
-    if turns[-1].role == "assistant":
-        turns.append(draw(user_messages(with_images)))
-    return tuple(turns)
+            messages.append(draw(assistant_messages()))
+    if messages[-1].role == "assistant":
+        messages.append(draw(user_messages(with_images)))
+    return tuple(messages)

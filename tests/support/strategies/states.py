@@ -1,4 +1,4 @@
-"""States of an agent."""
+"""Strategies for the states of an agent."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from functools import cache
 from hypothesis import strategies as st
 
 from locus.core.state import AgentState, OutputRetries, ServerKnowledge, ToolExecution
+from tests.support.strategies.basic_values import (
+    arguments,
+    call_ids,
+    json_objects,
+    names,
+    texts,
+    texts_with_lone_surrogates,
+)
 from tests.support.strategies.conversations import conversations
-from tests.support.strategies.plain import arguments, call_ids, halves, json_objects, names, texts
 
 
 @cache
 def executions() -> st.SearchStrategy[ToolExecution]:
-    """Tools that ran."""
-    words = st.none() | texts() | halves()
+    """Executions of tools."""
+    optional_text = st.none() | texts() | texts_with_lone_surrogates()
     return st.builds(
         ToolExecution,
         tool_name=names(),
         tool_call_id=call_ids(),
         arguments=arguments(),
-        result=words,
-        error=words,
+        result=optional_text,
+        error=optional_text,
         duration_ms=st.none() | st.floats(0, 1e6),
         iteration=st.integers(0, 100),
         idempotent=st.booleans(),
@@ -30,7 +37,7 @@ def executions() -> st.SearchStrategy[ToolExecution]:
 
 @cache
 def states() -> st.SearchStrategy[AgentState]:
-    """Any state."""
+    """States with any field set."""
     return st.builds(
         AgentState,
         messages=st.just(()) | conversations(),
@@ -55,10 +62,10 @@ def states() -> st.SearchStrategy[AgentState]:
 
 @cache
 def thread_ids() -> st.SearchStrategy[str]:
-    """Names of conversations, among them those that file systems and databases stumble over."""
+    """Ids of threads, many of them difficult for file systems and databases."""
     odd = [
         "a", "A", "a ", "é", "e\u0301", "a/b", "../a", "..", ".", "/etc/passwd", "\\\\host\\x",
         "C:\\a", "con", "nul.json", "a\x00b", "\x00", "a" * 5000, "👩\u200d👧", "\ud800", "%2e%2e",
         "'; DROP TABLE checkpoints; --", "*", "-", "a.json", "a.lock", "\n", " ",
     ]  # fmt: skip
-    return st.sampled_from(odd) | st.text(min_size=1, max_size=10) | halves()
+    return st.sampled_from(odd) | st.text(min_size=1, max_size=10) | texts_with_lone_surrogates()

@@ -1,4 +1,4 @@
-"""Tools and options of a call."""
+"""Strategies for the tools and the options of a call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.strategies.plain import names, texts
+from tests.support.strategies.basic_values import names, texts
 
 _PROPERTY = st.recursive(
     st.sampled_from(
@@ -66,15 +66,15 @@ def _tool(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 @st.composite
 def tools(draw: st.DrawFn, min_size: int = 0) -> list[dict[str, Any]]:
-    """Tools in OpenAI's format, each with its own name."""
-    found = draw(st.lists(names(), min_size=min_size, max_size=3, unique=True))
-    return [draw(_tool(name)) for name in found]
+    """Tools in OpenAI's format, with unique names."""
+    tool_names = draw(st.lists(names(), min_size=min_size, max_size=3, unique=True))
+    return [draw(_tool(name)) for name in tool_names]
 
 
 @st.composite
 def options(draw: st.DrawFn, tools: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Keywords of a call, without ``model`` and those of the transport."""
-    chosen: dict[str, st.SearchStrategy[Any]] = {
+    """Options of a call, without ``model`` and those of the transport."""
+    optional: dict[str, st.SearchStrategy[Any]] = {
         "max_tokens": st.integers(1, 100_000),
         "temperature": st.floats(0, 2),
         "top_p": st.floats(0.01, 1),
@@ -93,8 +93,8 @@ def options(draw: st.DrawFn, tools: Sequence[Mapping[str, Any]] = ()) -> dict[st
         ),
     }
     if tools:
-        chosen["tool_choice"] = st.sampled_from(
+        optional["tool_choice"] = st.sampled_from(
             ["auto", "none", "required", *(tool["function"]["name"] for tool in tools)]
         )
-        chosen["parallel_tool_calls"] = st.booleans()
-    return draw(st.fixed_dictionaries({}, optional=chosen))
+        optional["parallel_tool_calls"] = st.booleans()
+    return draw(st.fixed_dictionaries({}, optional=optional))

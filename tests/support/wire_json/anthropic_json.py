@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from locus.wire.anthropic_messages import AnthropicMessagesParser
 from tests.support.anthropic_responses import AnthropicResponse, Block
 from tests.support.decoding import StreamReader
-from tests.support.strategies import pieces
+from tests.support.strategies import text_splits
 
 # Complete responses.
 
 
 def build_body(sample: AnthropicResponse) -> dict[str, Any]:
-    """The body of a complete response."""
+    """Return the body of a complete response."""
     return {
         "id": sample.id,
         "type": "message",
@@ -100,7 +100,7 @@ def _block_deltas(
     """The block of ``content_block_start``, and the deltas that complete it."""
     match block["type"]:
         case "text":
-            deltas = [{"type": "text_delta", "text": t} for t in draw(pieces(block["text"]))]
+            deltas = [{"type": "text_delta", "text": t} for t in draw(text_splits(block["text"]))]
             start_block = {**block, "text": ""}
             if block["citations"] is not None:
                 start_block["citations"] = []
@@ -111,7 +111,8 @@ def _block_deltas(
             return start_block, deltas
         case "thinking":
             deltas = [
-                {"type": "thinking_delta", "thinking": t} for t in draw(pieces(block["thinking"]))
+                {"type": "thinking_delta", "thinking": t}
+                for t in draw(text_splits(block["thinking"]))
             ]
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
             return {**block, "thinking": "", "signature": ""}, deltas
@@ -120,7 +121,7 @@ def _block_deltas(
                 input_json = ""
             return {**block, "input": {}}, [
                 {"type": "input_json_delta", "partial_json": chunk}
-                for chunk in draw(pieces(input_json))
+                for chunk in draw(text_splits(input_json))
             ]
     return block, []
 
@@ -145,7 +146,7 @@ def framed_streams(draw: st.DrawFn, chunks: list[dict[str, Any]]) -> bytes:
 
 
 def encode_sse(*chunks: dict[str, Any] | str) -> bytes:
-    """The chunks as server-sent events in Anthropic's form; a string is sent unchanged."""
+    """Return the chunks as server-sent events in Anthropic's form; a string is sent unchanged."""
     lines = []
     for chunk in chunks:
         name = chunk["type"] if isinstance(chunk, dict) and "type" in chunk else "x"
@@ -155,22 +156,22 @@ def encode_sse(*chunks: dict[str, Any] | str) -> bytes:
 
 
 def make_block_start(index: int = 0, **block: Any) -> dict[str, Any]:
-    """The chunk that starts a block."""
+    """Return the chunk that starts a block."""
     return {"type": "content_block_start", "index": index, "content_block": block}
 
 
 def make_block_delta(index: int = 0, **delta: Any) -> dict[str, Any]:
-    """The chunk with a delta of a block."""
+    """Return the chunk with a delta of a block."""
     return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
 def make_block_stop(index: int = 0) -> dict[str, Any]:
-    """The chunk that ends a block."""
+    """Return the chunk that ends a block."""
     return {"type": "content_block_stop", "index": index}
 
 
 def make_last_chunks(stop_reason: str = "end_turn", **usage: Any) -> tuple[dict[str, Any], ...]:
-    """The two chunks that end a response."""
+    """Return the two chunks that end a response."""
     delta = {"stop_reason": stop_reason}
     return (
         {"type": "message_delta", "delta": delta, "usage": usage or None},
@@ -179,7 +180,7 @@ def make_last_chunks(stop_reason: str = "end_turn", **usage: Any) -> tuple[dict[
 
 
 def make_text_chunks(text: str, index: int = 0) -> tuple[dict[str, Any], ...]:
-    """The chunks of a text block."""
+    """Return the chunks of a text block."""
     return (
         make_block_start(index, type="text", text=""),
         make_block_delta(index, type="text_delta", text=text),

@@ -12,7 +12,7 @@ from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
 from tests.support.decoding import StreamReader, parse_json_object
 from tests.support.decoding import check_streaming_law as check_streaming_law
-from tests.support.strategies import Answered, Said, SaidCall, pieces
+from tests.support.strategies import CallContent, CandidateContent, ResponseContent, text_splits
 
 CREATED = 1_700_000_000
 
@@ -20,7 +20,7 @@ CREATED = 1_700_000_000
 # The expected values, built without Locus's code.
 
 
-def build_expected_response(sample: Answered) -> ModelResponse:
+def build_expected_response(sample: ResponseContent) -> ModelResponse:
     """Build the expected ``ModelResponse``."""
     candidates = tuple(_build_expected_candidate(candidate) for candidate in sample.candidates)
     first = candidates[0]
@@ -36,7 +36,7 @@ def build_expected_response(sample: Answered) -> ModelResponse:
     )
 
 
-def _build_expected_candidate(candidate: Said) -> Candidate:
+def _build_expected_candidate(candidate: CandidateContent) -> Candidate:
     content: Any = candidate.text or None
     if candidate.refusal:
         content = [
@@ -56,7 +56,7 @@ def _build_expected_candidate(candidate: Said) -> Candidate:
     )
 
 
-def build_expected_call(call: SaidCall) -> ToolCall:
+def build_expected_call(call: CallContent) -> ToolCall:
     """Build the expected call; its arguments are decoded by the standard library."""
     arguments = call.text if call.custom else parse_json_object(call.text)
     if isinstance(arguments, dict):
@@ -67,7 +67,7 @@ def build_expected_call(call: SaidCall) -> ToolCall:
 # Complete responses.
 
 
-def build_body(sample: Answered, with_ids: bool = True) -> dict[str, Any]:
+def build_body(sample: ResponseContent, with_ids: bool = True) -> dict[str, Any]:
     """Build the body of a complete response; ``with_ids=False`` leaves out the ids of calls."""
     body: dict[str, Any] = {
         "id": sample.id,
@@ -90,7 +90,7 @@ def build_body(sample: Answered, with_ids: bool = True) -> dict[str, Any]:
     return body
 
 
-def _build_message(candidate: Said, ids: bool) -> dict[str, Any]:
+def _build_message(candidate: CandidateContent, ids: bool) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
         "content": candidate.text,
@@ -105,13 +105,13 @@ def _build_message(candidate: Said, ids: bool) -> dict[str, Any]:
     return message
 
 
-def _build_call(call: SaidCall, ids: bool) -> dict[str, Any]:
+def _build_call(call: CallContent, ids: bool) -> dict[str, Any]:
     call_type = "custom" if call.custom else "function"
     call_fields = {"name": call.name, "input" if call.custom else "arguments": call.text}
     return ({"id": call.id} if ids else {}) | {"type": call_type, call_type: call_fields}
 
 
-def build_usage(sample: Answered) -> dict[str, Any]:
+def build_usage(sample: ResponseContent) -> dict[str, Any]:
     """Token counts as OpenAI sends them."""
     counts: dict[str, Any] = {
         "prompt_tokens": sample.prompt_tokens,
@@ -134,23 +134,23 @@ def build_usage(sample: Answered) -> dict[str, Any]:
 # Responses in chunks. How servers send tool calls:
 
 STYLES = (
-    "openai",  # an index in every fragment, id and name in the first
-    "ids",  # no index, the id in every fragment
-    "neither",  # no index, the id in the first fragment, one call after the other
-    "names",  # as "openai", with the name in every fragment
+    "openai",  # an index in every delta, id and name in the first
+    "ids",  # no index, the id in every delta
+    "neither",  # no index, the id in the first delta, one call after the other
+    "names",  # as "openai", with the name in every delta
     "noids",  # an index, and no id at all
-    "whole",  # each call in one fragment, no index
+    "complete",  # each call in one delta, no index
     "zero",  # one call after the other, all with the index 0
-    "zero-whole",  # each call in one fragment, all with the index 0, no ids (Gemini)
-    "object",  # each call in one fragment, the arguments an object and not text
+    "zero-complete",  # each call in one delta, all with the index 0, no ids (Gemini)
+    "object",  # each call in one delta, the arguments an object and not text
 )
-WITHOUT_IDS = ("noids", "zero-whole")
-CALL_AFTER_CALL = ("neither", "zero", "zero-whole", "whole", "object")
+WITHOUT_IDS = ("noids", "zero-complete")
+CALL_AFTER_CALL = ("neither", "zero", "zero-complete", "complete", "object")
 
 
 @st.composite
 def stream_chunks(
-    draw: st.DrawFn, sample: Answered, style: str = "openai", official_only: bool = False
+    draw: st.DrawFn, sample: ResponseContent, style: str = "openai", official_only: bool = False
 ) -> list[dict[str, Any]]:
     """The chunks of a streamed response.
 
@@ -228,7 +228,7 @@ NOISE: tuple[dict[str, Any], ...] = (
 
 
 def _build_chunk(
-    sample: Answered,
+    sample: ResponseContent,
     index: int | None = None,
     delta: dict[str, Any] | None = None,
     finish_reason: str | None = None,
@@ -247,7 +247,7 @@ def _build_chunk(
 
 
 @st.composite
-def _deltas(draw: st.DrawFn, candidate: Said, style: str) -> list[list[dict[str, Any]]]:
+def _deltas(draw: st.DrawFn, candidate: CandidateContent, style: str) -> list[list[dict[str, Any]]]:
     """The deltas of one candidate: sequences that may be interleaved with one another."""
     chunks = []
     for name, text in (
@@ -256,21 +256,23 @@ def _deltas(draw: st.DrawFn, candidate: Said, style: str) -> list[list[dict[str,
         ("refusal", candidate.refusal),
     ):
         if text is not None:
-            chunks.append([{name: piece} for piece in draw(pieces(text))])
+            chunks.append([{name: chunk} for chunk in draw(text_splits(text))])
     calls = [
-        [{"tool_calls": [fragment]} for fragment in draw(_fragments(call, index, style))]
+        [{"tool_calls": [delta]} for delta in draw(_call_deltas(call, index, style))]
         for index, call in enumerate(candidate.calls)
     ]
     if style in CALL_AFTER_CALL:
         joined = [delta for deltas in calls for delta in deltas]
-        if style in ("whole", "object") and joined and draw(st.booleans()):  # all in one chunk
+        if style in ("complete", "object") and joined and draw(st.booleans()):  # all in one chunk
             joined = [{"tool_calls": [delta["tool_calls"][0] for delta in joined]}]
         calls = [joined]
     return chunks + calls
 
 
 @st.composite
-def _fragments(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[dict[str, Any]]:
+def _call_deltas(
+    draw: st.DrawFn, call: CallContent, index: int, style: str
+) -> list[dict[str, Any]]:
     call_type, content = ("custom", "input") if call.custom else ("function", "arguments")
     if style == "object" and not call.custom:
         arguments = json.loads(call.text)
@@ -281,24 +283,26 @@ def _fragments(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[
                 call_type: {"name": call.name, "arguments": arguments},
             }
         ]
-    fragments_text = (
-        [call.text] if style in ("whole", "zero-whole", "object") else draw(pieces(call.text))
+    argument_deltas = (
+        [call.text]
+        if style in ("complete", "zero-complete", "object")
+        else draw(text_splits(call.text))
     )
-    fragments: list[dict[str, Any]] = [{call_type: {content: piece}} for piece in fragments_text]
-    fragments[0] |= {"id": call.id, "type": call_type}
-    fragments[0][call_type]["name"] = call.name
-    for fragment in fragments:
+    deltas: list[dict[str, Any]] = [{call_type: {content: chunk}} for chunk in argument_deltas]
+    deltas[0] |= {"id": call.id, "type": call_type}
+    deltas[0][call_type]["name"] = call.name
+    for delta in deltas:
         if style in ("openai", "names", "noids"):
-            fragment["index"] = index
-        if style in ("zero", "zero-whole"):
-            fragment["index"] = 0
+            delta["index"] = index
+        if style in ("zero", "zero-complete"):
+            delta["index"] = 0
         if style == "ids":
-            fragment["id"] = call.id
+            delta["id"] = call.id
         if style == "names":
-            fragment[call_type]["name"] = call.name
+            delta[call_type]["name"] = call.name
         if style in WITHOUT_IDS:
-            fragment.pop("id", None)
-    return fragments
+            delta.pop("id", None)
+    return deltas
 
 
 # Bytes.
@@ -335,7 +339,7 @@ def encode_sse(*chunks: dict[str, Any] | str, done: bool = False) -> bytes:
 def make_delta_chunk(
     candidate: dict[str, Any] | None = None, finish_reason: str | None = None
 ) -> dict[str, Any]:
-    """A chunk with one delta."""
+    """Return a chunk with one delta."""
     return {
         "id": "1",
         "choices": [{"index": 0, "delta": candidate, "finish_reason": finish_reason}],
@@ -343,7 +347,7 @@ def make_delta_chunk(
 
 
 def is_complete_stream(prefix: bytes) -> bool:
-    """Whether a stream that ends here is complete, by rules of its own.
+    """Return whether a stream that ends here is complete, by rules of its own.
 
     It holds ``[DONE]``; or every candidate has its finish reason, and the stream ends between lines
     or directly after an event.

@@ -16,7 +16,13 @@ from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import CohereV1ChatParser, CohereV2ChatParser
 from tests.support.decoding import StreamReader
-from tests.support.strategies import Answered, SaidCall, answers, pieces, texts
+from tests.support.strategies import (
+    CallContent,
+    ResponseContent,
+    response_contents,
+    text_splits,
+    texts,
+)
 from tests.support.wire_json.chat_json import build_expected_call
 from tests.support.wire_json.oci_generic_json import build_usage
 
@@ -24,7 +30,7 @@ USER_ENTRY = {"role": "USER", "message": "hello"}
 
 
 def without_generated_ids(response: ModelResponse) -> ModelResponse:
-    """A response with the ids of its calls replaced by those of ``tests.support.strategies``."""
+    """Return a copy of a response with call ids as ``tests.support.strategies`` makes them."""
     calls = [
         attrs.evolve(call, id=f"call_{index}")
         for index, call in enumerate(response.message.tool_calls)
@@ -47,12 +53,12 @@ V1_FINISH_REASONS = (
 @st.composite
 def v1_expressible_responses(
     draw: st.DrawFn, valid_arguments: bool = False, with_model: bool = False
-) -> Answered:
+) -> ResponseContent:
     """Responses that the first format can express.
 
     :param with_model: whether they name the model, which only complete responses do.
     """
-    sample = draw(answers(valid_arguments=valid_arguments))
+    sample = draw(response_contents(valid_arguments=valid_arguments))
     citation = {"start": 0, "end": 3, "text": draw(texts()), "documentIds": ["doc_0"]}
     candidate = attrs.evolve(
         sample.first,
@@ -64,8 +70,8 @@ def v1_expressible_responses(
     return attrs.evolve(sample, candidates=(candidate,), model=sample.model if with_model else "")
 
 
-def build_v1_expected_response(sample: Answered) -> ModelResponse:
-    """The value that a response has to be parsed as, after :func:`without_generated_ids`."""
+def build_v1_expected_response(sample: ResponseContent) -> ModelResponse:
+    """Return the value that a response has to be parsed as, after :func:`without_generated_ids`."""
     candidate = sample.first
     return ModelResponse(
         message=Message.assistant(
@@ -79,14 +85,14 @@ def build_v1_expected_response(sample: Answered) -> ModelResponse:
     )
 
 
-def build_v1_body(sample: Answered) -> dict[str, Any]:
-    """The body of a complete response."""
+def build_v1_body(sample: ResponseContent) -> dict[str, Any]:
+    """Return the body of a complete response."""
     body = {"modelVersion": "1.7", "chatResponse": build_v1_chat_response(sample)}
     return body | ({"modelId": sample.model} if sample.model else {})
 
 
-def build_v1_chat_response(sample: Answered) -> dict[str, Any]:
-    """The ``chatResponse``."""
+def build_v1_chat_response(sample: ResponseContent) -> dict[str, Any]:
+    """Return the ``chatResponse``."""
     candidate = sample.first
     calls = [build_v1_call(call) for call in candidate.calls]
     entry = {"role": "CHATBOT", "message": candidate.text} | ({"toolCalls": calls} if calls else {})
@@ -105,17 +111,17 @@ def build_v1_chat_response(sample: Answered) -> dict[str, Any]:
     return chat_response
 
 
-def build_v1_call(call: SaidCall) -> dict[str, Any]:
-    """A tool call; arguments that are not an object are sent as text."""
+def build_v1_call(call: CallContent) -> dict[str, Any]:
+    """Return a tool call; arguments that are not an object are sent as text."""
     is_valid = build_expected_call(call).malformed_arguments is None
     return {"name": call.name, "parameters": json.loads(call.text) if is_valid else call.text}
 
 
 @st.composite
-def v1_stream_chunks(draw: st.DrawFn, sample: Answered) -> list[dict[str, Any]]:
+def v1_stream_chunks(draw: st.DrawFn, sample: ResponseContent) -> list[dict[str, Any]]:
     """The chunks of a streamed response; those with calls, and the last, repeat the text."""
     candidate = sample.first
-    chunks = [make_v1_chunk(chunk) for chunk in draw(pieces(candidate.text or ""))]
+    chunks = [make_v1_chunk(chunk) for chunk in draw(text_splits(candidate.text or ""))]
     last_chunk = build_v1_chat_response(sample)
     if candidate.calls and draw(st.booleans()):
         chunks.append(
@@ -148,12 +154,12 @@ V1_NOISE: tuple[dict[str, Any], ...] = (
 
 
 def make_v1_chunk(text: str) -> dict[str, Any]:
-    """A chunk with text."""
+    """Return a chunk with text."""
     return {"apiFormat": "COHERE", "text": text}
 
 
 def make_v1_last_chunk(text: str = "", **members: Any) -> dict[str, Any]:
-    """The chunk that ends a response."""
+    """Return the chunk that ends a response."""
     return {"apiFormat": "COHERE", "text": text, "finishReason": "COMPLETE", **members}
 
 
@@ -165,12 +171,12 @@ V2_FINISH_REASONS = ("COMPLETE", "STOP_SEQUENCE", "MAX_TOKENS", "TOOL_CALL", "NE
 @st.composite
 def v2_expressible_responses(
     draw: st.DrawFn, valid_arguments: bool = False, with_model: bool = False
-) -> Answered:
+) -> ResponseContent:
     """Responses that the second format can express. The text of ``refusal`` is used as the plan.
 
     :param with_model: whether they name the model, which only complete responses do.
     """
-    sample = draw(answers(valid_arguments=valid_arguments))
+    sample = draw(response_contents(valid_arguments=valid_arguments))
     citation = {"start": 0, "end": 3, "text": draw(texts()), "contentIndex": 0, "type": "PLAN"}
     token = {"tokenIds": [1], "text": draw(texts()), "logProbabilities": [-0.5]}
     candidate = attrs.evolve(
@@ -182,8 +188,8 @@ def v2_expressible_responses(
     return attrs.evolve(sample, candidates=(candidate,), model=sample.model if with_model else "")
 
 
-def build_v2_expected_response(sample: Answered) -> ModelResponse:
-    """The value that a response has to be parsed as."""
+def build_v2_expected_response(sample: ResponseContent) -> ModelResponse:
+    """Return the value that a response has to be parsed as."""
     candidate = sample.first
     content: Any = candidate.text or (None if candidate.calls else "")
     if candidate.reasoning:
@@ -206,14 +212,14 @@ def build_v2_expected_response(sample: Answered) -> ModelResponse:
     )
 
 
-def build_v2_body(sample: Answered) -> dict[str, Any]:
-    """The body of a complete response."""
+def build_v2_body(sample: ResponseContent) -> dict[str, Any]:
+    """Return the body of a complete response."""
     body = {"modelVersion": "2.0", "chatResponse": build_v2_chat_response(sample)}
     return body | ({"modelId": sample.model} if sample.model else {})
 
 
-def build_v2_chat_response(sample: Answered) -> dict[str, Any]:
-    """The ``chatResponse``."""
+def build_v2_chat_response(sample: ResponseContent) -> dict[str, Any]:
+    """Return the ``chatResponse``."""
     candidate = sample.first
     message: dict[str, Any] = {"role": "ASSISTANT", "content": []}
     if candidate.reasoning is not None:
@@ -238,33 +244,34 @@ def build_v2_chat_response(sample: Answered) -> dict[str, Any]:
 
 
 def make_v2_text_content(text: str) -> dict[str, Any]:
-    """A text part of a message."""
+    """Return a text part of a message."""
     return {"type": "TEXT", "text": text}
 
 
 def make_v2_thinking_content(thinking: str) -> dict[str, Any]:
-    """A thinking part of a message."""
+    """Return a thinking part of a message."""
     return {"type": "THINKING", "thinking": thinking}
 
 
-def build_v2_call(call: SaidCall) -> dict[str, Any]:
-    """A complete tool call."""
+def build_v2_call(call: CallContent) -> dict[str, Any]:
+    """Return a complete tool call."""
     function = {"name": call.name, "arguments": call.text}
     return {"id": call.id, "type": "FUNCTION", "function": function}
 
 
 @st.composite
-def v2_stream_chunks(draw: st.DrawFn, sample: Answered) -> list[dict[str, Any]]:
+def v2_stream_chunks(draw: st.DrawFn, sample: ResponseContent) -> list[dict[str, Any]]:
     """The chunks of a streamed response: first the thinking, then the other parts in any order."""
     candidate = sample.first
     deltas = [
         {"content": [make_v2_thinking_content(chunk)]}
-        for chunk in draw(pieces(candidate.reasoning or ""))
+        for chunk in draw(text_splits(candidate.reasoning or ""))
     ]
     text_deltas = [
-        {"content": [make_v2_text_content(chunk)]} for chunk in draw(pieces(candidate.text or ""))
+        {"content": [make_v2_text_content(chunk)]}
+        for chunk in draw(text_splits(candidate.text or ""))
     ]
-    plan_deltas = [{"toolPlan": chunk} for chunk in draw(pieces(candidate.refusal or ""))]
+    plan_deltas = [{"toolPlan": chunk} for chunk in draw(text_splits(candidate.refusal or ""))]
     call_deltas = [delta for call in candidate.calls for delta in draw(_v2_call_deltas(call))]
     if call_deltas and draw(st.booleans()):  # all at once
         call_deltas = [{"toolCalls": [build_v2_call(call) for call in candidate.calls]}]
@@ -305,8 +312,8 @@ def v2_stream_chunks(draw: st.DrawFn, sample: Answered) -> list[dict[str, Any]]:
 
 
 @st.composite
-def _v2_call_deltas(draw: st.DrawFn, call: SaidCall) -> list[dict[str, Any]]:
-    argument_chunks = draw(pieces(call.text))
+def _v2_call_deltas(draw: st.DrawFn, call: CallContent) -> list[dict[str, Any]]:
+    argument_chunks = draw(text_splits(call.text))
     deltas: list[dict[str, Any]] = [{"function": {"arguments": chunk}} for chunk in argument_chunks]
     deltas[0] |= {"id": call.id, "type": "FUNCTION"}
     deltas[0]["function"]["name"] = call.name
@@ -328,13 +335,13 @@ V2_NOISE: tuple[dict[str, Any], ...] = (
 
 
 def make_v2_chunk(text: str, **members: Any) -> dict[str, Any]:
-    """A chunk with text; ``members`` are further members of its message."""
+    """Return a chunk with text; ``members`` are further members of its message."""
     message = {"role": "ASSISTANT", "content": [make_v2_text_content(text)] if text else []}
     return {"apiFormat": "COHEREV2", "message": message | members}
 
 
 def make_v2_last_chunk(text: str = "", **members: Any) -> dict[str, Any]:
-    """The chunk that ends a response."""
+    """Return the chunk that ends a response."""
     return make_v2_chunk(text) | {"finishReason": "COMPLETE", **members}
 
 
@@ -342,7 +349,7 @@ def make_v2_last_chunk(text: str = "", **members: Any) -> dict[str, Any]:
 
 
 def is_complete_stream(prefix: bytes) -> bool:
-    """Whether a stream that ends here is complete, decided without Locus.
+    """Return whether a stream that ends here is complete, decided without Locus.
 
     It contains ``[DONE]``; or a chunk with a finish reason, and the end is between lines or
     directly after a chunk.

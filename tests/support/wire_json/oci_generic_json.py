@@ -12,7 +12,14 @@ from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.oci_chat import GenericChatParser
 from tests.support.decoding import StreamReader
-from tests.support.strategies import Answered, Said, SaidCall, answers, pieces, texts
+from tests.support.strategies import (
+    CallContent,
+    CandidateContent,
+    ResponseContent,
+    response_contents,
+    text_splits,
+    texts,
+)
 from tests.support.wire_json.chat_json import build_expected_call
 
 CREATED = "2025-10-01T12:00:00.123000Z"
@@ -24,18 +31,18 @@ def expressible_responses(
     max_candidates: int = 1,
     valid_arguments: bool = False,
     with_model: bool = False,
-) -> Answered:
+) -> ResponseContent:
     """Responses that this format can express.
 
     :param with_model: whether they name the model, which only complete responses do.
     """
-    sample = draw(answers(max_candidates=max_candidates, valid_arguments=valid_arguments))
+    sample = draw(response_contents(max_candidates=max_candidates, valid_arguments=valid_arguments))
     candidates = tuple(_add_oci_members(draw, candidate) for candidate in sample.candidates)
     model = sample.model if with_model else ""
     return attrs.evolve(sample, candidates=candidates, model=model)
 
 
-def _add_oci_members(draw: st.DrawFn, candidate: Said) -> Said:
+def _add_oci_members(draw: st.DrawFn, candidate: CandidateContent) -> CandidateContent:
     if draw(st.integers(0, 3)) == 3:
         tokens = draw(st.lists(texts(), max_size=3))
         count = len(tokens)
@@ -58,8 +65,8 @@ def _add_oci_members(draw: st.DrawFn, candidate: Said) -> Said:
 # The expected Locus value, computed without Locus.
 
 
-def build_expected_response(sample: Answered) -> ModelResponse:
-    """The value that a response has to be parsed as."""
+def build_expected_response(sample: ResponseContent) -> ModelResponse:
+    """Return the value that a response has to be parsed as."""
     candidates = tuple(_build_expected_candidate(candidate) for candidate in sample.candidates)
     first = candidates[0]
     return ModelResponse(
@@ -73,7 +80,7 @@ def build_expected_response(sample: Answered) -> ModelResponse:
     )
 
 
-def _build_expected_candidate(candidate: Said) -> Candidate:
+def _build_expected_candidate(candidate: CandidateContent) -> Candidate:
     content: Any = candidate.text or (None if candidate.calls else "")
     if candidate.reasoning or candidate.refusal:
         content = [
@@ -94,8 +101,8 @@ def _build_expected_candidate(candidate: Said) -> Candidate:
 # Complete responses.
 
 
-def build_body(sample: Answered, with_ids: bool = True) -> dict[str, Any]:
-    """The body of a complete response.
+def build_body(sample: ResponseContent, with_ids: bool = True) -> dict[str, Any]:
+    """Return the body of a complete response.
 
     :param with_ids: whether tool calls have ids; Gemini sends none.
     """
@@ -113,8 +120,10 @@ def build_body(sample: Answered, with_ids: bool = True) -> dict[str, Any]:
     return body | ({"modelId": sample.model} if sample.model else {})
 
 
-def build_choice(candidate: Said, index: int = 0, with_ids: bool = True) -> dict[str, Any]:
-    """A choice of a complete response."""
+def build_choice(
+    candidate: CandidateContent, index: int = 0, with_ids: bool = True
+) -> dict[str, Any]:
+    """Return a choice of a complete response."""
     message: dict[str, Any] = {"role": "ASSISTANT"}
     if candidate.text is not None:
         message["content"] = [make_text_content(candidate.text)]
@@ -131,17 +140,17 @@ def build_choice(candidate: Said, index: int = 0, with_ids: bool = True) -> dict
 
 
 def make_text_content(text: str) -> dict[str, Any]:
-    """A text part of a message."""
+    """Return a text part of a message."""
     return {"type": "TEXT", "text": text}
 
 
-def build_function_call(call: SaidCall, with_id: bool = True) -> dict[str, Any]:
-    """A complete tool call."""
+def build_function_call(call: CallContent, with_id: bool = True) -> dict[str, Any]:
+    """Return a complete tool call."""
     function_call = {"type": "FUNCTION", "name": call.name, "arguments": call.text}
     return ({"id": call.id} if with_id else {}) | function_call
 
 
-def build_usage(sample: Answered) -> dict[str, Any]:
+def build_usage(sample: ResponseContent) -> dict[str, Any]:
     """Token counts, as OCI sends them."""
     usage: dict[str, Any] = {
         "promptTokens": sample.prompt_tokens,
@@ -174,7 +183,9 @@ _INTERLEAVED_STYLES = ("ids", "indexes")
 
 
 @st.composite
-def stream_chunks(draw: st.DrawFn, sample: Answered, style: str = "deltas") -> list[dict[str, Any]]:
+def stream_chunks(
+    draw: st.DrawFn, sample: ResponseContent, style: str = "deltas"
+) -> list[dict[str, Any]]:
     """The chunks of a streamed response: its deltas split anywhere, and interleaved."""
     queues: list[list[dict[str, Any]]] = []
     for index, candidate in enumerate(sample.candidates):
@@ -228,18 +239,18 @@ def _build_chunk(index: int, delta: dict[str, Any]) -> dict[str, Any]:
 
 
 @st.composite
-def _deltas(draw: st.DrawFn, candidate: Said, style: str) -> list[list[dict[str, Any]]]:
+def _deltas(draw: st.DrawFn, candidate: CandidateContent, style: str) -> list[list[dict[str, Any]]]:
     """The deltas of one candidate: sequences that may be interleaved with one another."""
     sequences: list[list[dict[str, Any]]] = []
     if candidate.text is not None:
-        text_chunks = draw(pieces(candidate.text))
+        text_chunks = draw(text_splits(candidate.text))
         sequences.append([{"content": [make_text_content(chunk)]} for chunk in text_chunks])
     for name, text in (
         ("reasoningContent", candidate.reasoning),
         ("refusal", candidate.refusal),
     ):
         if text is not None:
-            sequences.append([{name: chunk} for chunk in draw(pieces(text))])
+            sequences.append([{name: chunk} for chunk in draw(text_splits(text))])
     if candidate.annotations:
         sequences.append([{"annotations": list(candidate.annotations)}])
     calls = [draw(_call_deltas(call, index, style)) for index, call in enumerate(candidate.calls)]
@@ -261,7 +272,9 @@ def _deltas(draw: st.DrawFn, candidate: Said, style: str) -> list[list[dict[str,
 
 
 @st.composite
-def _call_deltas(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> list[dict[str, Any]]:
+def _call_deltas(
+    draw: st.DrawFn, call: CallContent, index: int, style: str
+) -> list[dict[str, Any]]:
     if style in ("complete", "together", "noids", "object"):
         function_call = build_function_call(call, with_id=style not in STYLES_WITHOUT_IDS)
         if style == "object":
@@ -273,7 +286,10 @@ def _call_deltas(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> lis
         first["arguments"] = ""
     deltas = [
         first,
-        *({"type": "FUNCTION", "arguments": chunk, **blank} for chunk in draw(pieces(call.text))),
+        *(
+            {"type": "FUNCTION", "arguments": chunk, **blank}
+            for chunk in draw(text_splits(call.text))
+        ),
     ]
     for delta in deltas:
         if style == "ids":
@@ -286,7 +302,7 @@ def _call_deltas(draw: st.DrawFn, call: SaidCall, index: int, style: str) -> lis
 def make_chunk(
     text: str | None = None, finish_reason: str | None = None, **members: Any
 ) -> dict[str, Any]:
-    """A chunk with one delta; ``members`` are further members of its message."""
+    """Return a chunk with one delta; ``members`` are further members of its message."""
     message = {"role": "ASSISTANT"} | (
         {} if text is None else {"content": [make_text_content(text)]}
     )
@@ -295,7 +311,7 @@ def make_chunk(
 
 
 def is_complete_stream(prefix: bytes) -> bool:
-    """Whether a stream that ends here is complete, decided without Locus.
+    """Return whether a stream that ends here is complete, decided without Locus.
 
     It contains ``[DONE]``; or every choice that has begun has its finish reason, and the end is
     between lines or directly after a chunk.

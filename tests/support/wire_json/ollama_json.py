@@ -12,7 +12,13 @@ from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
 from tests.support.decoding import StreamReader
-from tests.support.strategies import Answered, Said, SaidCall, answers, pieces
+from tests.support.strategies import (
+    CallContent,
+    CandidateContent,
+    ResponseContent,
+    response_contents,
+    text_splits,
+)
 from tests.support.wire_json.chat_json import build_expected_call
 
 CREATED = "2025-10-01T12:00:00.123456789Z"
@@ -23,15 +29,15 @@ CREATED = "2025-10-01T12:00:00.123456789Z"
 
 
 @st.composite
-def expressible_responses(draw: st.DrawFn, valid_arguments: bool = True) -> Answered:
+def expressible_responses(draw: st.DrawFn, valid_arguments: bool = True) -> ResponseContent:
     """Responses that this format can express: no refusals, and at most two token counts."""
-    sample = draw(answers(valid_arguments=valid_arguments))
+    sample = draw(response_contents(valid_arguments=valid_arguments))
     candidate = attrs.evolve(sample.first, refusal=None)
     return attrs.evolve(sample, candidates=(candidate,), cached_tokens=None, reasoning_tokens=None)
 
 
-def build_expected_response(sample: Answered) -> ModelResponse:
-    """The value that a response has to be parsed as."""
+def build_expected_response(sample: ResponseContent) -> ModelResponse:
+    """Return the value that a response has to be parsed as."""
     candidate = sample.first
     content: Any = candidate.text or (None if candidate.calls else "")
     if candidate.reasoning:
@@ -51,9 +57,9 @@ def build_expected_response(sample: Answered) -> ModelResponse:
 
 
 def build_body(
-    sample: Answered, with_ids: bool = True, arguments_as_text: bool = False
+    sample: ResponseContent, with_ids: bool = True, arguments_as_text: bool = False
 ) -> dict[str, Any]:
-    """The body of a complete response, as Ollama sends it.
+    """Return the body of a complete response, as Ollama sends it.
 
     :param with_ids: whether tool calls have ids; only newer servers send them.
     :param arguments_as_text: whether arguments are JSON text instead of an object.
@@ -62,7 +68,9 @@ def build_body(
     return _build_last_chunk(sample) | {"message": message}
 
 
-def _build_message(candidate: Said, with_ids: bool, arguments_as_text: bool) -> dict[str, Any]:
+def _build_message(
+    candidate: CandidateContent, with_ids: bool, arguments_as_text: bool
+) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": candidate.text or ""}
     if candidate.reasoning is not None:
         message["thinking"] = candidate.reasoning
@@ -73,7 +81,7 @@ def _build_message(candidate: Said, with_ids: bool, arguments_as_text: bool) -> 
     return message
 
 
-def _build_call(call: SaidCall, with_id: bool, arguments_as_text: bool) -> dict[str, Any]:
+def _build_call(call: CallContent, with_id: bool, arguments_as_text: bool) -> dict[str, Any]:
     is_valid = build_expected_call(call).malformed_arguments is None
     arguments: Any = json.loads(call.text) if is_valid and not arguments_as_text else call.text
     return ({"id": call.id} if with_id else {}) | {
@@ -81,7 +89,7 @@ def _build_call(call: SaidCall, with_id: bool, arguments_as_text: bool) -> dict[
     }
 
 
-def _build_last_chunk(sample: Answered) -> dict[str, Any]:
+def _build_last_chunk(sample: ResponseContent) -> dict[str, Any]:
     chunk: dict[str, Any] = {
         "model": sample.model,
         "created_at": CREATED,
@@ -104,7 +112,7 @@ def _build_last_chunk(sample: Answered) -> dict[str, Any]:
 @st.composite
 def stream_chunks(
     draw: st.DrawFn,
-    sample: Answered,
+    sample: ResponseContent,
     with_ids: bool = True,
     arguments_as_text: bool = False,
     without_noise: bool = False,
@@ -115,7 +123,7 @@ def stream_chunks(
     """
     message = _build_message(sample.first, with_ids, arguments_as_text)
     queues: list[list[dict[str, Any]]] = [
-        [{name: delta} for delta in draw(pieces(message[name]))]
+        [{name: delta} for delta in draw(text_splits(message[name]))]
         for name in ("content", "thinking")
         if message.get(name)
     ]
@@ -182,13 +190,13 @@ def framed_streams(
 
 
 def encode_ndjson(*chunks: dict[str, Any] | str) -> bytes:
-    """The chunks as newline-delimited JSON; a string is sent unchanged."""
+    """Return the chunks as newline-delimited JSON; a string is sent unchanged."""
     lines = [chunk if isinstance(chunk, str) else json.dumps(chunk) for chunk in chunks]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def make_chunk(**message: Any) -> dict[str, Any]:
-    """A chunk that is not the last one."""
+    """Return a chunk that is not the last one."""
     return {
         "model": "m",
         "created_at": "t",
@@ -198,7 +206,7 @@ def make_chunk(**message: Any) -> dict[str, Any]:
 
 
 def make_last_chunk(**members: Any) -> dict[str, Any]:
-    """The chunk that ends a response."""
+    """Return the chunk that ends a response."""
     return {
         "model": "m",
         "created_at": CREATED,
@@ -210,7 +218,7 @@ def make_last_chunk(**members: Any) -> dict[str, Any]:
 
 
 def is_complete_stream(prefix: bytes) -> bool:
-    """Whether the line that ends the response is there, decided without Locus."""
+    """Return whether the line that ends the response is there, decided without Locus."""
     for line in prefix.decode(errors="replace").split("\n"):
         try:
             if line.strip() and json.loads(line).get("done"):

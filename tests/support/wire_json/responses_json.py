@@ -13,7 +13,14 @@ from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.responses import ResponsesParser
 from tests.support.decoding import StreamReader, parse_json_object
-from tests.support.strategies import call_ids, malformed, names, pieces, texts, written_arguments
+from tests.support.strategies import (
+    argument_texts,
+    call_ids,
+    malformed_arguments,
+    names,
+    text_splits,
+    texts,
+)
 
 Item = dict[str, Any]
 Event = dict[str, Any]
@@ -91,7 +98,7 @@ def _item(draw: st.DrawFn, index: int, item_type: str, valid_arguments: bool) ->
             return fields | {"type": item_type, "status": "completed"}
         case "function_call":
             is_malformed = not valid_arguments and draw(st.integers(0, 3)) == 3
-            arguments = draw(malformed() if is_malformed else written_arguments())
+            arguments = draw(malformed_arguments() if is_malformed else argument_texts())
             call_fields = {
                 "call_id": f"call_{index}",
                 "name": draw(names()),
@@ -331,7 +338,7 @@ def _item_events(draw: st.DrawFn, item: Item) -> list[Event]:
     events: list[Event] = []
 
     def add_text(name: str, text: str, index_fields: Event, full_text_name: str) -> None:
-        for chunk in draw(pieces(text)):
+        for chunk in draw(text_splits(text)):
             fields: Event = {"type": f"response.{name}.delta", "delta": chunk, **index_fields}
             events.append(fields | ({"logprobs": []} if name == "output_text" else {}))
         events.append({"type": f"response.{name}.done", full_text_name: text, **index_fields})
@@ -405,20 +412,20 @@ def encode_sse(*events: Event | str) -> bytes:
 
 
 def make_text_delta(text: str, index: int = 0, part: int = 0) -> Event:
-    """A delta of text."""
+    """Return a delta of text."""
     position = {"output_index": index, "content_index": part, "item_id": f"msg_{index}"}
     return {"type": "response.output_text.delta", "delta": text, **position}
 
 
 def make_message_item(*texts: str, index: int = 0, **more: Any) -> Item:
-    """A message of the assistant."""
+    """Return a message of the assistant."""
     parts = [{"type": "output_text", "text": text, "annotations": []} for text in texts]
     fields = {"type": "message", "role": "assistant", "status": "completed", "content": parts}
     return {"id": f"msg_{index}", **fields, **more}
 
 
 def make_last_event(*items: Item, status: str = "completed", **more: Any) -> Event:
-    """The event that ends a response of these items."""
+    """Return the event that ends a response of these items."""
     sample = {**build_body(SampleResponse(items, status=status)), **more}
     return {"type": f"response.{status}", "response": sample}
 

@@ -21,6 +21,7 @@ from locus.core.errors import (
     RateLimitError,
     ResponseParseError,
 )
+from locus.core.json_converter import dumps, loads
 from locus.core.messages import (
     Message,
     RefusalPart,
@@ -31,7 +32,7 @@ from locus.core.messages import (
 )
 from locus.core.response import ModelResponse
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
-from locus.wire.json import dumps, encode, loads
+from locus.wire.provider_json import encode_json
 from tests.support.anthropic_responses import (
     BLOCK_TYPES,
     RESPOND_TOOL_NAME,
@@ -39,10 +40,10 @@ from tests.support.anthropic_responses import (
     anthropic_responses,
     build_expected_response,
     build_replayed_blocks,
+    remove_metadata,
     structured_responses,
-    without_metadata,
 )
-from tests.support.strategies import halves, splits
+from tests.support.strategies import byte_splits, texts_with_lone_surrogates
 from tests.support.wire_json.anthropic_json import (
     build_body,
     decode_response,
@@ -57,7 +58,7 @@ PARSER = AnthropicMessagesParser()
 BUILDER = AnthropicMessagesBuilder()
 
 
-def parse(*blocks: dict[str, Any], **ending: Any) -> ModelResponse:
+def parse_content_blocks(*blocks: dict[str, Any], **ending: Any) -> ModelResponse:
     return PARSER.parse({"content": list(blocks), **ending})
 
 
@@ -74,7 +75,7 @@ def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
     body = build_body(sample)
     text = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
     response = PARSER.parse(text)
-    assert without_metadata(response) == build_expected_response(sample)
+    assert remove_metadata(response) == build_expected_response(sample)
     assert PARSER.parse(text.encode()) == response
     assert PARSER.parse(body) == response
 
@@ -111,24 +112,28 @@ def test_native_blocks_are_not_stored_if_the_message_reproduces_them() -> None:
         [thinking, redacted, make_text_block("x"), direct_call],
         [{**thinking, "signature": ""}, make_text_block("x")],
     ):
-        assert parse(*blocks).message.metadata == {}
+        assert parse_content_blocks(*blocks).message.metadata == {}
 
 
 def test_several_text_blocks_are_joined_and_stored_as_native_blocks() -> None:
-    message = parse(make_text_block("a"), make_text_block("b")).message
+    message = parse_content_blocks(make_text_block("a"), make_text_block("b")).message
     assert message.content == "ab"
     assert message.metadata == {"blocks": [make_text_block("a"), make_text_block("b")]}
 
 
 def test_a_refusal_has_its_explanation() -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
-    response = parse(make_text_block("Well"), stop_reason="refusal", stop_details=details)
+    response = parse_content_blocks(
+        make_text_block("Well"), stop_reason="refusal", stop_details=details
+    )
     assert response.finish_reason == "content_filter"
     assert response.refusal == "Not this."
     assert response.message.content == (TextPart("Well"), RefusalPart("Not this."))
     assert response.message.metadata == {"stop_details": details}
     assert response.content == "Well"
-    unexplained = parse(stop_reason="refusal", stop_details={**details, "explanation": None})
+    unexplained = parse_content_blocks(
+        stop_reason="refusal", stop_details={**details, "explanation": None}
+    )
     assert (unexplained.refusal, unexplained.message.content) == (None, "")
 
 
@@ -146,7 +151,7 @@ def test_a_refusal_has_its_explanation() -> None:
     ],
 )
 def test_stop_reason_is_that_of_the_api(reason: str | None, finish_reason: str) -> None:
-    response = parse(make_text_block("x"), stop_reason=reason)
+    response = parse_content_blocks(make_text_block("x"), stop_reason=reason)
     assert (response.stop_reason, response.finish_reason) == (reason, finish_reason)
 
 
@@ -158,15 +163,15 @@ def test_structured_output_is_text_and_not_a_tool_call() -> None:
         "input": {"b": [1.5, "é"], "a": {}},
     }
     other = {"type": "tool_use", "id": "u", "name": "f", "input": {}}
-    response = parse(respond, stop_reason="tool_use")
+    response = parse_content_blocks(respond, stop_reason="tool_use")
     assert response.message == Message.assistant('{"a":{},"b":[1.5,"é"]}')
     assert (response.tool_calls, response.finish_reason) == ((), "stop")
-    both = parse(respond, other, stop_reason="tool_use")
+    both = parse_content_blocks(respond, other, stop_reason="tool_use")
     assert both.tool_calls == (ToolCall("u", "f"),)
     assert both.finish_reason == "tool_calls"
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
     assert PARSER.parse(json.dumps({"content": [make_text_block(text)]})).content == json.loads(
         json.dumps(text)
@@ -178,7 +183,7 @@ def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
 
 def test_invalid_inputs_become_malformed_arguments() -> None:
     def call(input_: Any) -> ToolCall:
-        (tool_call,) = parse(
+        (tool_call,) = parse_content_blocks(
             {"type": "tool_use", "id": "t", "name": "f", "input": input_}
         ).tool_calls
         return tool_call
@@ -193,10 +198,10 @@ def test_invalid_inputs_become_malformed_arguments() -> None:
 
 
 def get_replayed_blocks(message: Message) -> Any:
-    """The blocks of a response in the next request."""
+    """Return the blocks of a response in the next request."""
     results = [Message.tool(ToolResult(call.id, call.name, "y")) for call in message.tool_calls]
     messages = [Message.user("x"), message, *results, Message.user("z")]
-    body = json.loads(encode(BUILDER.build(messages, model="claude-sonnet-4", max_tokens=9)))
+    body = json.loads(encode_json(BUILDER.build(messages, model="claude-sonnet-4", max_tokens=9)))
     if len(body["messages"]) < 3:
         return []
     content = body["messages"][1]["content"]
@@ -245,13 +250,15 @@ SEARCH_BLOCKS = [
 
 
 def test_paused_response_without_text_is_sent_back() -> None:
-    message = parse(*SEARCH_BLOCKS, stop_reason="pause_turn").message
+    message = parse_content_blocks(*SEARCH_BLOCKS, stop_reason="pause_turn").message
     body = BUILDER.build([Message.user("x"), message], model="claude-sonnet-4", max_tokens=9)
     assert body["messages"][1] == {"role": "assistant", "content": SEARCH_BLOCKS}
 
 
 def test_native_blocks_are_not_sent_if_the_message_was_changed() -> None:
-    message = parse(*SEARCH_BLOCKS, make_text_block("old"), make_text_block(" words")).message
+    message = parse_content_blocks(
+        *SEARCH_BLOCKS, make_text_block("old"), make_text_block(" words")
+    ).message
     assert get_replayed_blocks(message) == [
         *SEARCH_BLOCKS,
         make_text_block("old"),
@@ -273,7 +280,7 @@ def test_other_metadata_under_the_same_key_is_ignored() -> None:
 
 def test_call_ids_in_native_blocks_are_renamed() -> None:
     call = {"type": "tool_use", "id": "a:b", "name": "f", "input": {}}
-    message = parse(make_text_block("x"), call, make_text_block("y")).message
+    message = parse_content_blocks(make_text_block("x"), call, make_text_block("y")).message
     blocks = get_replayed_blocks(message)
     assert [block["type"] for block in blocks] == ["text", "tool_use", "text"]
     assert ":" not in blocks[1]["id"]
@@ -286,7 +293,7 @@ def test_native_calls_without_a_unique_id_match_their_results() -> None:
         [make_text_block("x"), call, make_text_block("y"), call],
         [{**call, "id": "t"}, make_text_block("y")] * 2,
     ):
-        message = parse(*blocks).message
+        message = parse_content_blocks(*blocks).message
         results = [
             Message.tool(ToolResult(call.id, "f", str(index)))
             for index, call in enumerate(message.tool_calls)
@@ -302,10 +309,10 @@ def test_native_calls_without_a_unique_id_match_their_results() -> None:
 
 def test_structured_output_is_sent_back_as_text() -> None:
     respond = {"type": "tool_use", "id": "t", "name": RESPOND_TOOL_NAME, "input": {"a": 1}}
-    message = parse(respond).message
+    message = parse_content_blocks(respond).message
     assert message.metadata == {}
     assert get_replayed_blocks(message) == [make_text_block('{"a":1}')]
-    searched = parse(*SEARCH_BLOCKS, make_text_block("So: "), respond).message
+    searched = parse_content_blocks(*SEARCH_BLOCKS, make_text_block("So: "), respond).message
     assert searched.content == 'So: {"a":1}'
     assert get_replayed_blocks(searched) == [
         *SEARCH_BLOCKS,
@@ -322,7 +329,7 @@ def test_thinking_between_calls_keeps_its_position() -> None:
         {"type": "thinking", "thinking": "second", "signature": "2"},
         {"type": "tool_use", "id": "b", "name": "f", "input": {}},
     ]
-    message = parse(*blocks).message
+    message = parse_content_blocks(*blocks).message
     assert message.content == (ThinkingPart("first", "1"), ThinkingPart("second", "2"))
     assert [call.id for call in message.tool_calls] == ["a", "b"]
     assert get_replayed_blocks(message) == blocks
@@ -438,7 +445,7 @@ def test_locus_and_the_sdk_parse_the_same_response(sample: AnthropicResponse) ->
 
 @contextmanager
 def make_sdk_client(data: list[bytes]) -> Iterator[Any]:
-    """An SDK client whose requests are answered with these bytes."""
+    """Return an SDK client whose requests are answered with these bytes."""
     anthropic = pytest.importorskip("anthropic")
     # The SDK uses httpx2 since version 1, and httpx before.
     http = pytest.importorskip("httpx2" if int(anthropic.__version__.split(".")[0]) else "httpx")
@@ -459,19 +466,19 @@ SDK_REQUEST: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user",
 
 
 def decode_with_sdk(data: list[bytes]) -> list[Any]:
-    """The events that the SDK's client decodes from a stream."""
+    """Return the events that the SDK's client decodes from a stream."""
     with make_sdk_client(data) as client:
         return list(client.messages.create(**SDK_REQUEST, stream=True))
 
 
 def accumulate_with_sdk(data: list[bytes]) -> Any:
-    """The complete response, as the SDK accumulates it."""
+    """Return the complete response, as the SDK accumulates it."""
     with make_sdk_client(data) as client, client.messages.stream(**SDK_REQUEST) as stream:
         return stream.get_final_message()
 
 
 def join_text_deltas(sdk_events: list[Any]) -> str:
-    """The text in the SDK's events."""
+    """Return the text in the SDK's events."""
     deltas = [event.delta for event in sdk_events if event.type == "content_block_delta"]
     return "".join(delta.text for delta in deltas if delta.type == "text_delta")
 
@@ -482,8 +489,8 @@ def test_locus_and_the_sdk_decode_the_same_stream(
     sample: AnthropicResponse, data: st.DataObject
 ) -> None:
     stream = data.draw(framed_streams(data.draw(stream_chunks(sample, official_only=True))))
-    ours = decode_response(data.draw(splits(stream)))
-    check_same_response(ours, accumulate_with_sdk(data.draw(splits(stream))))
+    ours = decode_response(data.draw(byte_splits(stream)))
+    check_same_response(ours, accumulate_with_sdk(data.draw(byte_splits(stream))))
     assert ours.content == join_text_deltas(decode_with_sdk([stream]))
 
 
@@ -525,8 +532,8 @@ def test_unsendable_blocks_do_not_affect_the_others(
 ) -> None:
     search_result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
     assert get_replayed_blocks(
-        parse(unsendable, search_result, make_text_block("Yes.")).message
+        parse_content_blocks(unsendable, search_result, make_text_block("Yes.")).message
     ) == [search_result, make_text_block("Yes.")]
     assert get_replayed_blocks(
-        parse(make_text_block("Yes."), unsendable, search_result).message
+        parse_content_blocks(make_text_block("Yes."), unsendable, search_result).message
     ) == [make_text_block("Yes."), search_result]

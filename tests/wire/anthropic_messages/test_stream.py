@@ -22,7 +22,7 @@ from tests.support.anthropic_responses import (
     build_expected_response,
     structured_responses,
 )
-from tests.support.strategies import splits
+from tests.support.strategies import byte_splits
 from tests.support.wire_json.anthropic_json import (
     build_body,
     decode_failure,
@@ -45,7 +45,7 @@ PARSER = AnthropicMessagesParser()
 def test_structured_output_is_canonical_json_text(data: st.DataObject) -> None:
     sample = data.draw(structured_responses())
     stream = data.draw(framed_streams(data.draw(stream_chunks(sample))))
-    streamed = decode_response(data.draw(splits(stream)))
+    streamed = decode_response(data.draw(byte_splits(stream)))
     assert streamed == build_expected_response(sample) == PARSER.parse(build_body(sample))
     assert json.loads(streamed.content) == sample.blocks[0]["input"]
     assert streamed.tool_calls == ()

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, TextPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
-from locus.wire.json import encode
+from locus.wire.provider_json import encode_json
 from tests.support.strategies import (
-    Answered,
-    SaidCall,
-    answers,
+    CallContent,
+    ResponseContent,
+    byte_splits,
     conversations,
     options,
-    splits,
+    response_contents,
     texts,
     tools,
 )
@@ -61,7 +61,7 @@ BUILDER = ChatCompletionsBuilder()
 
 
 @cache
-def get_request_validator() -> Any:
+def make_request_validator() -> Any:
     """The SDK's parameter types as a validator that refuses unknown members."""
     strict = pydantic.ConfigDict(extra="forbid")
     for name, module in list(sys.modules.items()):
@@ -72,13 +72,13 @@ def get_request_validator() -> Any:
     return pydantic.TypeAdapter(params.CompletionCreateParams)
 
 
-def consume_iterables(value: Any) -> Any:
+def exhaust_iterables(value: Any) -> Any:
     """Pull everything out of pydantic's lazy iterables, which validate only then."""
     if isinstance(value, dict):
-        return {name: consume_iterables(member) for name, member in value.items()}
+        return {name: exhaust_iterables(member) for name, member in value.items()}
     if isinstance(value, (str, bytes, int, float)) or value is None:
         return value
-    return [consume_iterables(member) for member in value]
+    return [exhaust_iterables(member) for member in value]
 
 
 @given(st.data())
@@ -89,14 +89,14 @@ def test_what_is_built_is_what_the_sdk_would_send(data: st.DataObject) -> None:
     stream = data.draw(st.booleans())
     messages = data.draw(conversations())
     body = json.loads(
-        encode(BUILDER.build(messages, tool_list, model=model, stream=stream, **call_options))
+        encode_json(BUILDER.build(messages, tool_list, model=model, stream=stream, **call_options))
     )
-    assert consume_iterables(get_request_validator().validate_python(body)) == body
+    assert exhaust_iterables(make_request_validator().validate_python(body)) == body
 
 
 def test_the_judge_refuses_what_the_sdk_does_not_know() -> None:
     good = BUILDER.build("x", model="m")
-    get_request_validator().validate_python(good)
+    make_request_validator().validate_python(good)
     messages = [{"role": "user", "content": [{"type": "text", "text": "x", "colour": "red"}]}]
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {}}}
     for bad in (
@@ -106,13 +106,13 @@ def test_the_judge_refuses_what_the_sdk_does_not_know() -> None:
         good | {"messages": [{"role": "robot", "content": "x"}]},
     ):
         with pytest.raises(pydantic.ValidationError):
-            consume_iterables(get_request_validator().validate_python(bad))
+            exhaust_iterables(make_request_validator().validate_python(bad))
 
 
 # Responses.
 
 
-def check_equal(ours: ModelResponse, theirs: Any, ids: bool = True) -> None:
+def check_same_response(ours: ModelResponse, theirs: Any, ids: bool = True) -> None:
     """Locus's reading of a response beside the SDK's."""
     assert (ours.response_id, ours.model) == (theirs.id, theirs.model)
     candidates = ours.candidates or (ours,)
@@ -123,13 +123,13 @@ def check_equal(ours: ModelResponse, theirs: Any, ids: bool = True) -> None:
         assert (candidate.message.refusal or "") == (message.refusal or "")
         assert candidate.stop_reason == choice.finish_reason
         assert (candidate.reasoning or "") == (getattr(message, "reasoning_content", None) or "")
-        calls = [_to_said_call(call) for call in message.tool_calls or ()]
+        calls = [_to_call_content(call) for call in message.tool_calls or ()]
         assert list(candidate.message.tool_calls) == [build_expected_call(call) for call in calls]
         annotations = [annotation.to_dict() for annotation in message.annotations or ()]
         assert candidate.message.metadata.get("annotations", []) == annotations
         theirs_logprobs = choice.logprobs and choice.logprobs.to_dict()
-        assert (candidate.logprobs and _without_none(candidate.logprobs)) == (
-            theirs_logprobs and _without_none(theirs_logprobs)
+        assert (candidate.logprobs and _strip_null_members(candidate.logprobs)) == (
+            theirs_logprobs and _strip_null_members(theirs_logprobs)
         )
     usage = theirs.usage
     if usage is None:
@@ -147,13 +147,13 @@ def check_equal(ours: ModelResponse, theirs: Any, ids: bool = True) -> None:
     )
 
 
-def _to_said_call(call: Any) -> SaidCall:
+def _to_call_content(call: Any) -> CallContent:
     if call.type == "custom":
-        return SaidCall(call.id, call.custom.name, call.custom.input, custom=True)
-    return SaidCall(call.id, call.function.name, call.function.arguments)
+        return CallContent(call.id, call.custom.name, call.custom.input, custom=True)
+    return CallContent(call.id, call.function.name, call.function.arguments)
 
 
-def _without_none(value: Any) -> Any:
+def _strip_null_members(value: Any) -> Any:
     return {name: member for name, member in value.items() if member is not None}
 
 
@@ -175,7 +175,7 @@ def logprobs(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
     """Complete responses with everything that the SDK's classes know."""
-    body = build_body(draw(answers(max_candidates=3, custom=True, valid_arguments=False)))
+    body = build_body(draw(response_contents(max_candidates=3, custom=True, valid_arguments=False)))
     annotation = {"start_index": 0, "end_index": 1, "title": "t", "url": "https://x"}
     for choice in body["choices"]:
         choice["logprobs"] = draw(st.none() | logprobs())
@@ -189,10 +189,10 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 @given(bodies())
 def test_what_the_sdk_can_say_is_read_equal(body: dict[str, Any]) -> None:
     theirs = ChatCompletion.model_validate(body)
-    check_equal(PARSER.parse(theirs.to_json().encode()), theirs)
-    check_equal(PARSER.parse(theirs.model_dump_json()), theirs)
-    check_equal(PARSER.parse(theirs.to_dict()), theirs)
-    check_equal(PARSER.parse(theirs.model_dump(mode="json")), theirs)
+    check_same_response(PARSER.parse(theirs.to_json().encode()), theirs)
+    check_same_response(PARSER.parse(theirs.model_dump_json()), theirs)
+    check_same_response(PARSER.parse(theirs.to_dict()), theirs)
+    check_same_response(PARSER.parse(theirs.model_dump(mode="json")), theirs)
 
 
 def test_the_legacy_function_call_is_read_as_the_sdk_reads_it() -> None:
@@ -213,7 +213,7 @@ def test_the_legacy_function_call_is_read_as_the_sdk_reads_it() -> None:
 
 
 def decode_with_sdk(data_chunks: list[bytes]) -> list[Any]:
-    """The chunks that the SDK's client makes of a response's bytes."""
+    """Return the chunks that the SDK's client makes of a response's bytes."""
 
     def handle_request(_: Any) -> Any:
         def body() -> Iterator[bytes]:
@@ -230,7 +230,7 @@ def decode_with_sdk(data_chunks: list[bytes]) -> list[Any]:
 
 
 def accumulate_chunks(chunks: list[Any]) -> Any:
-    """The complete response, as the SDK's own accumulation gives it."""
+    """Return the complete response, as the SDK's own accumulation gives it."""
     state: Any = ChatCompletionStreamState()
     for chunk in chunks:
         state.handle_chunk(chunk)
@@ -238,9 +238,9 @@ def accumulate_chunks(chunks: list[Any]) -> Any:
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[Answered, bytes]:
+def streams(draw: st.DrawFn) -> tuple[ResponseContent, bytes]:
     """Streams in OpenAI's own style, in any framing that the standard allows."""
-    sample = draw(answers(max_candidates=2, valid_arguments=False))
+    sample = draw(response_contents(max_candidates=2, valid_arguments=False))
     chunks = draw(stream_chunks(sample, official_only=True))
     # Not in the first chunk of a candidate: the SDK counts those of the second candidate twice.
     for chunk in chunks[len(sample.candidates) :]:
@@ -251,12 +251,12 @@ def streams(draw: st.DrawFn) -> tuple[Answered, bytes]:
 
 @given(streams(), st.data())
 def test_the_same_bytes_give_the_same_response(
-    stream: tuple[Answered, bytes], data: st.DataObject
+    stream: tuple[ResponseContent, bytes], data: st.DataObject
 ) -> None:
-    chunks = decode_with_sdk(data.draw(splits(stream[1])))
-    ours = decode_response(data.draw(splits(stream[1])))
+    chunks = decode_with_sdk(data.draw(byte_splits(stream[1])))
+    ours = decode_response(data.draw(byte_splits(stream[1])))
     theirs = accumulate_chunks(chunks)
-    check_equal(ours, theirs)
+    check_same_response(ours, theirs)
     first = "".join(
         choice.delta.content or ""
         for chunk in chunks
@@ -271,18 +271,18 @@ def test_what_the_sdks_chunks_can_say_is_read_equal(data: st.DataObject) -> None
     chunks = [
         ChatCompletionChunk.model_validate(chunk)
         for chunk in data.draw(
-            stream_chunks(data.draw(answers(max_candidates=2)), official_only=True)
+            stream_chunks(data.draw(response_contents(max_candidates=2)), official_only=True)
         )
     ]
     theirs = accumulate_chunks(chunks)
     for dumped in ([chunk.to_json() for chunk in chunks], [c.model_dump_json() for c in chunks]):
         lines = [json.dumps(json.loads(text)) for text in dumped]
-        check_equal(decode_response(encode_sse(*lines, done=True)), theirs)
+        check_same_response(decode_response(encode_sse(*lines, done=True)), theirs)
 
 
 @given(streams(), st.data())
 def test_of_a_stream_that_is_cut_the_sdk_saw_no_more_than_locus(
-    stream: tuple[Answered, bytes], data: st.DataObject
+    stream: tuple[ResponseContent, bytes], data: st.DataObject
 ) -> None:
     prefix = stream[1][: data.draw(st.integers(0, len(stream[1])))]
     try:

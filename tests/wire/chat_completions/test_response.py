@@ -20,19 +20,19 @@ from locus.core.errors import (
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
-from tests.support.strategies import answers, halves
+from tests.support.strategies import response_contents, texts_with_lone_surrogates
 from tests.support.wire_json.chat_json import build_body, build_expected_response
 
 PARSER = ChatCompletionsParser()
 
 
-def parse(message: dict[str, Any], **choice: Any) -> ModelResponse:
+def parse_message(message: dict[str, Any], **choice: Any) -> ModelResponse:
     return PARSER.parse({"id": "1", "choices": [{"message": message, **choice}]})
 
 
 @given(st.data())
 def test_a_response_is_parsed_completely(data: st.DataObject) -> None:
-    sample = data.draw(answers(max_candidates=3, custom=True, valid_arguments=False))
+    sample = data.draw(response_contents(max_candidates=3, custom=True, valid_arguments=False))
     body = build_body(sample)
     text = json.dumps(body, ensure_ascii=data.draw(st.booleans()))
     parsed = PARSER.parse(text)
@@ -41,7 +41,7 @@ def test_a_response_is_parsed_completely(data: st.DataObject) -> None:
     assert PARSER.parse(body) == parsed
 
 
-@given(answers(max_candidates=2, custom=True, valid_arguments=False))
+@given(response_contents(max_candidates=2, custom=True, valid_arguments=False))
 def test_parsing_changes_nothing_and_shares_nothing(sample: Any) -> None:
     body = build_body(sample)
     before = json.dumps(body)
@@ -50,7 +50,7 @@ def test_parsing_changes_nothing_and_shares_nothing(sample: Any) -> None:
     assert json.dumps(body) == before
 
 
-@given(answers())
+@given(response_contents())
 def test_a_response_can_be_put_back_into_the_conversation(sample: Any) -> None:
     from locus.core.conversation import validate_messages
 
@@ -59,7 +59,7 @@ def test_a_response_can_be_put_back_into_the_conversation(sample: Any) -> None:
         assert validate_messages([Message.user("x"), message])[1] is message
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_read(text: str) -> None:
     body = json.dumps({"choices": [{"message": {"content": text}}]})
     assert PARSER.parse(body).content == json.loads(json.dumps(text))
@@ -85,26 +85,26 @@ def test_several_candidates_come_in_the_order_of_their_indexes() -> None:
 @pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
 def test_arguments_that_are_no_object_are_kept_unchanged(arguments: str) -> None:
     call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
-    (parsed,) = parse({"tool_calls": [call]}).tool_calls
+    (parsed,) = parse_message({"tool_calls": [call]}).tool_calls
     assert (parsed.malformed_arguments, parsed.arguments) == (arguments, {})
 
 
 def test_arguments_sent_as_an_object_are_read() -> None:
     call = {"id": "1", "function": {"name": "f", "arguments": {"a": [1]}}}
-    assert parse({"tool_calls": [call]}).tool_calls[0].arguments == {"a": [1]}
+    assert parse_message({"tool_calls": [call]}).tool_calls[0].arguments == {"a": [1]}
 
 
 def test_a_free_text_call_keeps_its_input() -> None:
     call = {"id": "1", "type": "custom", "custom": {"name": "sh", "input": '{"looks": "like"}'}}
-    (parsed,) = parse({"tool_calls": [call]}).tool_calls
+    (parsed,) = parse_message({"tool_calls": [call]}).tool_calls
     assert (parsed.name, parsed.malformed_arguments) == ("sh", '{"looks": "like"}')
 
 
 def test_calls_without_ids_get_ids_that_are_always_the_same() -> None:
     call = {"function": {"name": "f", "arguments": "{}"}}
-    first, second = parse({"tool_calls": [call, call]}).tool_calls
+    first, second = parse_message({"tool_calls": [call, call]}).tool_calls
     assert first.id != second.id
-    assert parse({"tool_calls": [call, call]}).tool_calls == (first, second)
+    assert parse_message({"tool_calls": [call, call]}).tool_calls == (first, second)
     other = PARSER.parse({"id": "2", "choices": [{"message": {"tool_calls": [call]}}]})
     assert other.tool_calls[0].id not in (first.id, second.id)
 
@@ -129,12 +129,12 @@ def test_known_token_counts_are_in_the_usage(counts: Any, usage: dict[str, int])
 
 def test_empty_token_probabilities_stay_empty() -> None:
     logprobs = {"content": [], "refusal": None}
-    assert parse({"content": "x"}, logprobs=logprobs).logprobs == logprobs
+    assert parse_message({"content": "x"}, logprobs=logprobs).logprobs == logprobs
 
 
 @pytest.mark.parametrize("reason", ["", None])
 def test_no_finish_reason_is_none(reason: str | None) -> None:
-    assert parse({"content": "x"}, finish_reason=reason).stop_reason is None
+    assert parse_message({"content": "x"}, finish_reason=reason).stop_reason is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ToolCall
 from locus.wire.chat_completions import ChatCompletionsParser
-from tests.support.strategies import answers, splits
+from tests.support.strategies import byte_splits, response_contents
 from tests.support.timing import assert_linear
 from tests.support.wire_json.chat_json import (
     STYLES,
@@ -42,13 +42,13 @@ PARSER = ChatCompletionsParser()
 def test_tool_calls_in_every_servers_style_are_those_of_the_complete_response(
     style: str, data: st.DataObject
 ) -> None:
-    sample = data.draw(answers())
+    sample = data.draw(response_contents())
     stream = data.draw(framed_streams(data.draw(stream_chunks(sample, style))))
     body = build_body(sample, with_ids=style not in WITHOUT_IDS)
     if style == "object":
         for call in body["choices"][0]["message"].get("tool_calls", ()):
             call["function"]["arguments"] = json.loads(call["function"]["arguments"])
-    streamed = decode_response(data.draw(splits(stream)))
+    streamed = decode_response(data.draw(byte_splits(stream)))
     assert streamed == PARSER.parse(body)
     assert len({call.id for call in streamed.tool_calls}) == len(sample.first.calls)
     assert [(call.name, call.arguments) for call in streamed.tool_calls] == [

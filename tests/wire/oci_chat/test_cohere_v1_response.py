@@ -19,12 +19,13 @@ from locus.core.errors import (
     NotFoundError,
     ResponseParseError,
 )
+from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message, ToolResult
 from locus.core.response import ModelResponse
-from locus.wire.json import dumps, encode, loads
 from locus.wire.oci_chat import CohereV1ChatBuilder, CohereV1ChatParser
+from locus.wire.provider_json import encode_json
 from tests.support.oci.sdk_classes import deserialize, serialize
-from tests.support.strategies import Answered, json_objects, names, texts
+from tests.support.strategies import ResponseContent, json_objects, names, texts
 from tests.support.wire_json.chat_json import encode_sse
 from tests.support.wire_json.oci_cohere_json import (
     USER_ENTRY,
@@ -39,7 +40,7 @@ PARSER = CohereV1ChatParser()
 CALL = {"name": "f", "parameters": {"a": 1}}
 
 
-def parse(text: str = "", **members: Any) -> ModelResponse:
+def parse_chat_response(text: str = "", **members: Any) -> ModelResponse:
     return PARSER.parse({"chatResponse": make_v1_last_chunk(text, **members)})
 
 
@@ -53,7 +54,7 @@ def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
 
 
 @given(v1_expressible_responses(with_model=True))
-def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answered) -> None:
+def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: ResponseContent) -> None:
     response = PARSER.parse(build_v1_body(sample))
     assert loads(dumps(response), ModelResponse) == response
     if response.message.has_content or response.message.tool_calls:
@@ -72,13 +73,13 @@ def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answe
     ],
 )
 def test_stop_reason_and_finish_reason(reason: str, finish_reason: str) -> None:
-    response = parse("x", finishReason=reason)
+    response = parse_chat_response("x", finishReason=reason)
     assert (response.stop_reason, response.finish_reason) == (reason, finish_reason)
 
 
 def test_citations_and_documents_are_metadata_and_not_sent_back() -> None:
     members = {"citations": [{"start": 0}], "documents": [{"id": "1"}], "searchQueries": [{}]}
-    message = parse("x", **members).message
+    message = parse_chat_response("x", **members).message
     assert message.metadata == {
         "citations": [{"start": 0}],
         "documents": [{"id": "1"}],
@@ -131,7 +132,7 @@ def test_error_body_is_raised_as_a_specific_error(
 
 def test_error_without_a_message_is_raised() -> None:
     with pytest.raises(InternalServerError, match="the model failed"):
-        parse(finishReason="ERROR")
+        parse_chat_response(finishReason="ERROR")
 
 
 @pytest.mark.parametrize("body", ["{}", '{"modelId": "m"}', "[]", "hello", '{"chatResponse": 3}'])
@@ -146,7 +147,7 @@ def test_invalid_body_is_a_parse_error_that_quotes_it(body: str) -> None:
 
 @pytest.mark.parametrize("parameters", ["", "null", "[1]", "{", "{'a': 1}", [1, "é"], 3, True])
 def test_invalid_parameters_become_malformed_arguments(parameters: Any) -> None:
-    (call,) = parse(toolCalls=[{"name": "f", "parameters": parameters}]).tool_calls
+    (call,) = parse_chat_response(toolCalls=[{"name": "f", "parameters": parameters}]).tool_calls
     malformed = call.malformed_arguments
     assert malformed is not None
     assert call.arguments == {}
@@ -155,19 +156,19 @@ def test_invalid_parameters_become_malformed_arguments(parameters: Any) -> None:
 
 def test_missing_parameters_and_parameters_as_json_text() -> None:
     calls = [{"name": "f"}, {"name": "f", "parameters": None}, {"name": "f", "parameters": "{}"}]
-    for call in parse(toolCalls=calls).tool_calls:
+    for call in parse_chat_response(toolCalls=calls).tool_calls:
         assert (call.arguments, call.malformed_arguments) == ({}, None)
 
 
 def test_call_without_a_name_is_a_parse_error() -> None:
     with pytest.raises(ResponseParseError, match="tool call 1 has no name"):
-        parse(toolCalls=[CALL, {"parameters": {}}])
+        parse_chat_response(toolCalls=[CALL, {"parameters": {}}])
 
 
 def test_equal_calls_get_unique_and_stable_ids() -> None:
-    first, second = parse(toolCalls=[CALL, CALL]).tool_calls
+    first, second = parse_chat_response(toolCalls=[CALL, CALL]).tool_calls
     assert first.id != second.id
-    assert parse(toolCalls=[CALL, CALL]).tool_calls == (first, second)
+    assert parse_chat_response(toolCalls=[CALL, CALL]).tool_calls == (first, second)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_same_call_in_another_response_gets_another_id(other_members: dict[str, 
 def test_parser_for_a_conversation_uses_no_id_twice() -> None:
     messages = [Message.user("x")]
     for _ in range(4):
-        parser = PARSER.for_conversation(messages)
+        parser = PARSER.with_used_call_ids(messages)
         body = json.dumps({"chatResponse": make_v1_last_chunk(toolCalls=[CALL, CALL])})
         response = parser.parse(body)
         decoder = parser.make_decoder()
@@ -200,7 +201,9 @@ def test_parser_for_a_conversation_uses_no_id_twice() -> None:
     assert len(set(ids)) == 8
     assert parser.used_call_ids == set(ids[:6])
     assert PARSER.used_call_ids == frozenset()
-    assert PARSER.for_conversation("hello") == PARSER.for_conversation(Message.user("x")) == PARSER
+    assert (
+        PARSER.with_used_call_ids("hello") == PARSER.with_used_call_ids(Message.user("x")) == PARSER
+    )
 
 
 _NAMES = st.sampled_from(["look", "look", "ask"])
@@ -219,18 +222,18 @@ _CALLS = st.lists(
 def test_results_are_matched_to_their_calls_over_many_rounds(
     rounds: list[list[dict[str, Any]]], without_history: bool, streamed: bool, data: st.DataObject
 ) -> None:
-    """The server responds with calls, many of them equal; results are sent in any order."""
+    """Return the server responds with calls, many of them equal; results are sent in any order."""
     messages = [Message.user("go")]
     expected: list[list[tuple[Any, str]]] = []
     for round_index, calls in enumerate(rounds):
-        request = json.loads(encode(CohereV1ChatBuilder().build(messages, model="m")))[
+        request = json.loads(encode_json(CohereV1ChatBuilder().build(messages, model="m")))[
             "chatRequest"
         ]
         history = [*request.get("chatHistory", []), {"role": "CHATBOT", "toolCalls": calls}]
         last_chunk = make_v1_last_chunk(toolCalls=calls) | (
             {} if without_history else {"chatHistory": history}
         )
-        parser = PARSER.for_conversation(messages) if without_history else PARSER
+        parser = PARSER.with_used_call_ids(messages) if without_history else PARSER
         if streamed:
             decoder = parser.make_decoder()
             (*_, final_event) = decoder.feed(encode_sse(last_chunk, "[DONE]"))
@@ -248,7 +251,7 @@ def test_results_are_matched_to_their_calls_over_many_rounds(
         messages += data.draw(st.permutations(results))
     ids = [call.id for message in messages for call in message.tool_calls]
     assert len(set(ids)) == len(ids)
-    body = json.loads(encode(CohereV1ChatBuilder().build(messages, model="m")))["chatRequest"]
+    body = json.loads(encode_json(CohereV1ChatBuilder().build(messages, model="m")))["chatRequest"]
     tool_results = [
         entry["toolResults"] for entry in body["chatHistory"] if entry["role"] == "TOOL"
     ]
@@ -377,7 +380,7 @@ def test_locus_and_the_oci_package_parse_the_same_response(
 
 @pytest.mark.sdk
 @given(v1_expressible_responses(with_model=True))
-def test_the_oci_package_accepts_the_sample_responses(sample: Answered) -> None:
+def test_the_oci_package_accepts_the_sample_responses(sample: ResponseContent) -> None:
     pytest.importorskip("oci")
     theirs = deserialize(build_v1_body(sample), "ChatResult").chat_response
     assert theirs.text == (sample.first.text or "")

@@ -9,8 +9,8 @@ import pytest
 
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
-from locus.wire.json import encode
 from locus.wire.oci_chat import CohereV1ChatBuilder
+from locus.wire.provider_json import encode_json
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 LISTS = {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
@@ -21,18 +21,18 @@ def make_tool(name: str = "look", **members: Any) -> dict[str, Any]:
 
 
 def build_chat_request(messages: Any = "x", tools: Any = None, **call_options: Any) -> Any:
-    """The ``chatRequest`` as it is sent."""
+    """Return the ``chatRequest`` as it is sent."""
     body = CohereV1ChatBuilder().build(
         messages, tools, model="cohere.command-r-plus", **call_options
     )
-    return json.loads(encode(body))["chatRequest"]
+    return json.loads(encode_json(body))["chatRequest"]
 
 
 # -- parameters ----------------------------------------------------------------------------------
 
 
 def convert_parameter(schema: Any, required: bool = False, **members: Any) -> Any:
-    """The converted parameter."""
+    """Return the converted parameter."""
     root = {"type": "object", "properties": {"p": schema}, **members}
     if required:
         root["required"] = ["p"]

@@ -16,12 +16,19 @@ from locus.core.errors import (
     InternalServerError,
     ResponseParseError,
 )
+from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
-from locus.wire.json import dumps, loads
 from locus.wire.oci_chat import CohereV2ChatParser
 from tests.support.oci.sdk_classes import check_round_trip, deserialize, serialize
-from tests.support.strategies import Answered, SaidCall, call_ids, json_objects, names, texts
+from tests.support.strategies import (
+    CallContent,
+    ResponseContent,
+    call_ids,
+    json_objects,
+    names,
+    texts,
+)
 from tests.support.wire_json.chat_json import build_expected_call
 from tests.support.wire_json.oci_cohere_json import (
     build_v2_body,
@@ -35,7 +42,7 @@ from tests.support.wire_json.oci_cohere_json import (
 PARSER = CohereV2ChatParser()
 
 
-def parse(**message: Any) -> ModelResponse:
+def parse_message(**message: Any) -> ModelResponse:
     assistant_message = {"role": "ASSISTANT", **message}
     return PARSER.parse({"chatResponse": make_v2_last_chunk() | {"message": assistant_message}})
 
@@ -54,7 +61,7 @@ def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
 
 
 @given(v2_expressible_responses(with_model=True))
-def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answered) -> None:
+def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: ResponseContent) -> None:
     response = PARSER.parse(build_v2_body(sample))
     assert loads(dumps(response), ModelResponse) == response
     if response.message.has_content or response.message.tool_calls:
@@ -62,7 +69,7 @@ def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answe
 
 
 def test_thinking_is_reasoning_and_keeps_its_position_in_the_message() -> None:
-    response = parse(
+    response = parse_message(
         content=[
             make_v2_text_content("a"),
             make_v2_thinking_content("hm"),
@@ -76,7 +83,7 @@ def test_thinking_is_reasoning_and_keeps_its_position_in_the_message() -> None:
 
 
 def test_plan_is_reasoning_and_is_stored_in_the_metadata() -> None:
-    response = parse(
+    response = parse_message(
         content=[make_v2_thinking_content("hm. ")],
         toolPlan="I will.",
         toolCalls=[make_call(id="1")],
@@ -92,13 +99,13 @@ def test_contents_of_other_types_are_left_out() -> None:
         make_v2_text_content("x"),
         {"type": "NEXT_YEARS"},
     ]
-    assert parse(content=contents).message == Message.assistant("x")
-    assert parse().message == parse(content=None).message == Message.assistant("")
+    assert parse_message(content=contents).message == Message.assistant("x")
+    assert parse_message().message == parse_message(content=None).message == Message.assistant("")
 
 
 @pytest.mark.parametrize("arguments", ["", "null", "[1]", "{", "{'a': 1}", [1, "é"], 3, True])
 def test_invalid_arguments_become_malformed_arguments(arguments: Any) -> None:
-    (tool_call,) = parse(toolCalls=[make_call(arguments, id="1")]).tool_calls
+    (tool_call,) = parse_message(toolCalls=[make_call(arguments, id="1")]).tool_calls
     malformed = tool_call.malformed_arguments
     assert malformed is not None
     assert (malformed if isinstance(arguments, str) else json.loads(malformed)) == arguments
@@ -106,7 +113,7 @@ def test_invalid_arguments_become_malformed_arguments(arguments: Any) -> None:
 
 def test_arguments_may_be_an_object_or_nothing() -> None:
     calls = [make_call({"a": 1}, id="1"), make_call(None, id="2"), make_call('{"a": 2}', id="3")]
-    tool_calls = parse(toolCalls=calls).tool_calls
+    tool_calls = parse_message(toolCalls=calls).tool_calls
     assert [tool_call.arguments for tool_call in tool_calls] == [{"a": 1}, {}, {"a": 2}]
 
 
@@ -118,16 +125,16 @@ def test_call_ids_are_unique() -> None:
         make_call(),
         make_call(id=""),
     ]
-    call_ids = [tool_call.id for tool_call in parse(toolCalls=calls).tool_calls]
+    call_ids = [tool_call.id for tool_call in parse_message(toolCalls=calls).tool_calls]
     assert call_ids[0] == "a"
     assert len(set(call_ids)) == 5
-    assert [tool_call.id for tool_call in parse(toolCalls=calls).tool_calls] == call_ids
+    assert [tool_call.id for tool_call in parse_message(toolCalls=calls).tool_calls] == call_ids
 
 
 def test_call_without_a_name_is_a_parse_error() -> None:
     for unnamed_call in ({"id": "1"}, {"id": "1", "function": {"arguments": "{}"}}):
         with pytest.raises(ResponseParseError, match="tool call 1 has no name"):
-            parse(toolCalls=[make_call(id="0"), unnamed_call])
+            parse_message(toolCalls=[make_call(id="0"), unnamed_call])
 
 
 @pytest.mark.parametrize(
@@ -222,7 +229,7 @@ def test_locus_and_the_oci_package_parse_the_same_response(chat_response: dict[s
     thinking = "".join(item.thinking for item in contents if item.type == "THINKING")
     assert (response.reasoning or "") == thinking + (theirs.message.tool_plan or "")
     calls = [
-        build_expected_call(SaidCall(item.id, item.function["name"], item.function["arguments"]))
+        build_expected_call(CallContent(item.id, item.function["name"], item.function["arguments"]))
         for item in theirs.message.tool_calls or ()
     ]
     assert list(response.tool_calls) == calls
@@ -249,7 +256,7 @@ def test_locus_and_the_oci_package_parse_the_same_response(chat_response: dict[s
 
 @pytest.mark.sdk
 @given(v2_expressible_responses(with_model=True))
-def test_the_oci_package_accepts_the_sample_responses(sample: Answered) -> None:
+def test_the_oci_package_accepts_the_sample_responses(sample: ResponseContent) -> None:
     pytest.importorskip("oci")
     body = build_v2_body(sample)
     if sample.first.stop == "NEXT_YEARS":  # not known to the package

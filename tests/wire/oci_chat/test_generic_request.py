@@ -25,10 +25,16 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from locus.wire.json import encode
 from locus.wire.oci_chat import GenericChatBuilder
+from locus.wire.provider_json import encode_json
 from tests.support.oci.sdk_classes import check_round_trip, serialize
-from tests.support.strategies import conversations, halves, options, texts, tools
+from tests.support.strategies import (
+    conversations,
+    options,
+    texts,
+    texts_with_lone_surrogates,
+    tools,
+)
 
 COMPARTMENT = "ocid1.compartment.oc1..aaaa"
 BUILDER = GenericChatBuilder(COMPARTMENT)
@@ -42,14 +48,14 @@ LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 def build_body(
     messages: Any = "x", tools: Any = None, model: str = MODEL, **call_options: Any
 ) -> Any:
-    """The body as it is sent."""
-    return json.loads(encode(BUILDER.build(messages, tools, model=model, **call_options)))
+    """Return the body as it is sent."""
+    return json.loads(encode_json(BUILDER.build(messages, tools, model=model, **call_options)))
 
 
 def build_chat_request(
     messages: Any = "x", tools: Any = None, model: str = MODEL, **call_options: Any
 ) -> Any:
-    """The ``chatRequest`` as it is sent."""
+    """Return the ``chatRequest`` as it is sent."""
     return build_body(messages, tools, model, **call_options)["chatRequest"]
 
 
@@ -72,7 +78,7 @@ def _add_thinking(draw: st.DrawFn, message: Message) -> Message:
 
 
 def parse_messages(request: dict[str, Any]) -> list[Message]:
-    """The conversation in a chat request."""
+    """Return the conversation in a chat request."""
     return [_parse_message(message) for message in request["messages"]]
 
 
@@ -124,7 +130,7 @@ def _parse_content(part: dict[str, Any]) -> Any:
 
 
 def build_expected_message(message: Message) -> Message:
-    """The expected message of a request: without metadata, signed thinking and a tool's name."""
+    """Build the expected message: without metadata, signed thinking and a tool's name."""
     parts = message.content if isinstance(message.content, tuple) else ()
     content: list[Any]
     if message.role is Role.USER:
@@ -166,7 +172,7 @@ def test_build_is_deterministic_and_does_not_modify_its_arguments(
     body = BUILDER.build(messages, tool_list, model=model, **call_options)
     assert BUILDER.build(messages, tool_list, model=model, **call_options) == body
     assert (tool_list, call_options) == before
-    parsed = parse_messages(json.loads(encode(body))["chatRequest"])
+    parsed = parse_messages(json.loads(encode_json(body))["chatRequest"])
     assert BUILDER.build(parsed, tool_list, model=model, **call_options) == body
 
 
@@ -532,7 +538,7 @@ def test_unsupported_values_are_reported_with_their_path(
         build_body(messages, **call_options)
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_reported_anywhere(half: str) -> None:
     for messages in (
         half,
@@ -551,7 +557,7 @@ def test_half_a_surrogate_pair_is_reported_anywhere(half: str) -> None:
 
 
 def group_with_results(messages: Sequence[Message]) -> list[list[Message]]:
-    """Each message in a list with the results of its calls."""
+    """Return each message in a list with the results of its calls."""
     groups: list[list[Message]] = []
     for message in messages:
         if message.role is not Role.TOOL:
@@ -594,12 +600,13 @@ def test_parallel_calls_to_gemini_keep_their_ids_in_the_order_of_the_calls() -> 
         Message.tool(ToolResult("b", "f", "1")),
     ]
 
-    def summarize(message: dict[str, Any]) -> Any:
+    def summarize_message(message: dict[str, Any]) -> Any:
         calls = [(call["id"], call["arguments"]) for call in message.get("toolCalls", ())]
         return message["content"][0]["text"], calls or message.get("toolCallId")
 
     assert [
-        summarize(message) for message in build_chat_request(messages, model=GEMINI)["messages"]
+        summarize_message(message)
+        for message in build_chat_request(messages, model=GEMINI)["messages"]
     ] == [
         ("x", None),
         ("let me see", [("b", '{"n":1}')]),

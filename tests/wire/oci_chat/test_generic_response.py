@@ -22,7 +22,7 @@ from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, To
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import GenericChatBuilder, GenericChatParser
 from tests.support.oci.sdk_classes import check_round_trip
-from tests.support.strategies import Answered, halves
+from tests.support.strategies import ResponseContent, texts_with_lone_surrogates
 from tests.support.wire_json.oci_generic_json import (
     build_body,
     build_expected_response,
@@ -33,7 +33,7 @@ from tests.support.wire_json.oci_generic_json import (
 PARSER = GenericChatParser()
 
 
-def parse(message: dict[str, Any], **choice: Any) -> ModelResponse:
+def parse_message(message: dict[str, Any], **choice: Any) -> ModelResponse:
     return PARSER.parse({"chatResponse": {"choices": [{"index": 0, "message": message, **choice}]}})
 
 
@@ -51,14 +51,16 @@ def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
 
 @pytest.mark.sdk
 @given(expressible_responses(max_candidates=3, with_model=True))
-def test_responses_that_the_oci_package_accepts_are_parsed_as_expected(sample: Answered) -> None:
+def test_responses_that_the_oci_package_accepts_are_parsed_as_expected(
+    sample: ResponseContent,
+) -> None:
     body = build_body(sample)
     check_round_trip(body, "ChatResult")
     assert PARSER.parse(body) == build_expected_response(sample)
 
 
 @given(expressible_responses())
-def test_response_message_is_valid_in_a_conversation_and_sent_back(sample: Answered) -> None:
+def test_response_message_is_valid_in_a_conversation_and_sent_back(sample: ResponseContent) -> None:
     message = PARSER.parse(build_body(sample)).message
     if message.has_content or message.tool_calls:
         assert validate_messages([Message.user("x"), message])[1] is message
@@ -76,16 +78,16 @@ def test_response_message_is_valid_in_a_conversation_and_sent_back(sample: Answe
 
 def test_text_contents_are_joined() -> None:
     assert (
-        parse(
+        parse_message(
             {"content": [make_text_content("a"), make_text_content(""), make_text_content("b")]}
         ).content
         == "ab"
     )
-    assert parse({"content": "ab"}).content == "ab"
+    assert parse_message({"content": "ab"}).content == "ab"
 
 
 def test_thinking_and_refusal_are_parts_of_the_message() -> None:
-    response = parse(
+    response = parse_message(
         {"content": [make_text_content("so")], "reasoningContent": "hm", "refusal": "no"},
         finishReason="stop",
     )
@@ -97,7 +99,9 @@ def test_thinking_and_refusal_are_parts_of_the_message() -> None:
 def test_attachments_are_stored_in_the_metadata() -> None:
     image = {"type": "IMAGE", "imageUrl": {"url": "data:image/png;base64,AA=="}}
     sources = {"webSearchQueries": ["x"]}
-    response = parse({"content": [make_text_content("a"), image]}, groundingMetadata=sources)
+    response = parse_message(
+        {"content": [make_text_content("a"), image]}, groundingMetadata=sources
+    )
     assert response.message.metadata == {"attachments": [image], "grounding_metadata": sources}
     assert response.content == "a"
 
@@ -105,19 +109,19 @@ def test_attachments_are_stored_in_the_metadata() -> None:
 @pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
 def test_invalid_arguments_text_is_stored_unchanged(arguments: str) -> None:
     call = {"id": "1", "type": "FUNCTION", "name": "f", "arguments": arguments}
-    (tool_call,) = parse({"toolCalls": [call]}).tool_calls
+    (tool_call,) = parse_message({"toolCalls": [call]}).tool_calls
     assert (tool_call.malformed_arguments, tool_call.arguments) == (arguments, {})
 
 
 def test_arguments_as_an_object_are_parsed() -> None:
     call = {"id": "1", "name": "f", "arguments": {"a": [1]}}
-    assert parse({"toolCalls": [call]}).tool_calls == (ToolCall("1", "f", {"a": [1]}),)
+    assert parse_message({"toolCalls": [call]}).tool_calls == (ToolCall("1", "f", {"a": [1]}),)
 
 
 @pytest.mark.parametrize("missing", [{}, {"id": None}, {"id": ""}])
 def test_calls_without_ids_get_unique_ids(missing: dict[str, Any]) -> None:
     call = {"name": "f", "arguments": "{}"} | missing
-    responses = [parse({"toolCalls": [call, call, call | {"id": "own"}]}) for _ in range(2)]
+    responses = [parse_message({"toolCalls": [call, call, call | {"id": "own"}]}) for _ in range(2)]
     ids = [call.id for response in responses for call in response.tool_calls]
     assert ids[2] == ids[5] == "own"
     assert len(set(ids)) == 5
@@ -149,7 +153,7 @@ def test_token_counts_are_parsed(counts: Any, usage: dict[str, int]) -> None:
     response = PARSER.parse({"chatResponse": {"choices": [choice], "usage": counts}})
     assert response.usage == usage
     assert all(type(count) is int for count in response.usage.values())
-    assert parse({"content": [make_text_content("x")]}, usage=counts).usage == usage
+    assert parse_message({"content": [make_text_content("x")]}, usage=counts).usage == usage
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_token_counts_are_parsed(counts: Any, usage: dict[str, int]) -> None:
     ],
 )
 def test_stop_reason_and_finish_reason(reason: str | None, finish_reason: str) -> None:
-    response = parse({"content": [make_text_content("x")]}, finishReason=reason)
+    response = parse_message({"content": [make_text_content("x")]}, finishReason=reason)
     assert (response.stop_reason, response.finish_reason) == (reason or None, finish_reason)
 
 
@@ -183,7 +187,7 @@ def test_choices_are_sorted_by_index() -> None:
     assert [candidate.message.text for candidate in response.candidates] == ["a", "b"]
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
     body = json.dumps(
         {"chatResponse": {"choices": [{"message": {"content": [make_text_content(text)]}}]}}

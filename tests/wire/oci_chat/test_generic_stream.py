@@ -22,7 +22,7 @@ from tests.support.formats.oci import OCIFormat
 from tests.support.formats.oci_cohere import OCICohere
 from tests.support.formats.oci_cohere_v2 import OCICohereV2
 from tests.support.formats.oci_generic import OCIGeneric
-from tests.support.strategies import answers, splits
+from tests.support.strategies import byte_splits, response_contents
 from tests.support.timing import assert_linear
 from tests.support.wire_json.chat_json import encode_sse, framed_streams
 from tests.support.wire_json.oci_generic_json import (
@@ -40,7 +40,7 @@ PARSER = GenericChatParser()
 
 
 def without_call_ids(response: ModelResponse) -> ModelResponse:
-    """A response with equal call ids, since generated ids are random."""
+    """Return a response with equal call ids, since generated ids are random."""
     calls = [attrs.evolve(call, id="x") for call in response.tool_calls]
     return attrs.evolve(response, message=attrs.evolve(response.message, tool_calls=calls))
 
@@ -55,10 +55,12 @@ def test_the_oci_package_decodes_the_same_events(wire: OCIFormat, data: st.DataO
     sse_client = pytest.importorskip("oci.base_client").sseclient.SSEClient
     stream = data.draw(wire.examples()).stream
     frames = [event.data for event in sse_client([stream]).events()]
-    stream_of_frames = wire.frames(
+    stream_of_frames = wire.encode_frames(
         *(data if data == "[DONE]" else json.loads(data) for data in frames)
     )
-    assert wire.reading.decode_response(stream_of_frames) == wire.reading.decode_response(stream)
+    assert wire.stream_reader.decode_response(
+        stream_of_frames
+    ) == wire.stream_reader.decode_response(stream)
 
 
 def test_complete_body_instead_of_a_stream_names_the_model() -> None:
@@ -72,9 +74,9 @@ def test_complete_body_instead_of_a_stream_names_the_model() -> None:
 def test_tool_calls_in_every_style_equal_those_of_a_complete_response(
     style: str, data: st.DataObject
 ) -> None:
-    sample = attrs.evolve(data.draw(answers()), model="")
+    sample = attrs.evolve(data.draw(response_contents()), model="")
     stream = data.draw(framed_streams(data.draw(stream_chunks(sample, style))))
-    streamed = decode_response(data.draw(splits(stream)))
+    streamed = decode_response(data.draw(byte_splits(stream)))
     parsed = PARSER.parse(build_body(sample, with_ids=style not in STYLES_WITHOUT_IDS))
     if style in STYLES_WITHOUT_IDS:
         assert len({call.id for call in streamed.tool_calls}) == len(sample.first.calls)

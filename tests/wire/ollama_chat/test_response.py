@@ -18,11 +18,11 @@ from locus.core.errors import (
     ResponseParseError,
     StreamInterruptedError,
 )
+from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
-from locus.wire.json import dumps, loads
 from locus.wire.ollama_chat import OllamaChatParser
-from tests.support.strategies import Answered, halves
+from tests.support.strategies import ResponseContent, texts_with_lone_surrogates
 from tests.support.wire_json.ollama_json import (
     CREATED,
     build_body,
@@ -35,7 +35,7 @@ PARSER = OllamaChatParser()
 CALL = {"function": {"name": "f", "arguments": {"a": 1}}}
 
 
-def parse(message: dict[str, Any], **members: Any) -> ModelResponse:
+def parse_message(message: dict[str, Any], **members: Any) -> ModelResponse:
     return PARSER.parse(make_last_chunk(message=message, **members))
 
 
@@ -51,7 +51,7 @@ def test_response_is_parsed_as_expected(data: st.DataObject) -> None:
 
 
 @given(expressible_responses(valid_arguments=False))
-def test_parsing_is_deterministic_and_does_not_modify_the_body(sample: Answered) -> None:
+def test_parsing_is_deterministic_and_does_not_modify_the_body(sample: ResponseContent) -> None:
     body = build_body(sample, with_ids=False)
     before = json.dumps(body)
     assert PARSER.parse(body) == PARSER.parse(body) == PARSER.parse(before)
@@ -59,14 +59,14 @@ def test_parsing_is_deterministic_and_does_not_modify_the_body(sample: Answered)
 
 
 @given(expressible_responses(valid_arguments=False))
-def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: Answered) -> None:
+def test_response_can_be_serialized_and_is_valid_in_a_conversation(sample: ResponseContent) -> None:
     response = PARSER.parse(build_body(sample, with_ids=False))
     assert loads(dumps(response), ModelResponse) == response
     if response.message.has_content or response.message.tool_calls:
         assert validate_messages([Message.user("x"), response.message])[1] is response.message
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
     assert PARSER.parse(
         json.dumps(make_last_chunk(message={"content": text}))
@@ -78,15 +78,15 @@ def test_response_with_only_a_message_is_valid() -> None:
 
 
 def test_empty_response_has_empty_text() -> None:
-    assert parse({"content": ""}).message == Message.assistant("")
-    assert parse({}).message == Message.assistant("")
+    assert parse_message({"content": ""}).message == Message.assistant("")
+    assert parse_message({}).message == Message.assistant("")
 
 
 def test_thinking_is_reasoning_and_stays_in_the_message() -> None:
-    response = parse({"content": "so", "thinking": "hm"})
+    response = parse_message({"content": "so", "thinking": "hm"})
     assert (response.reasoning, response.content) == ("hm", "so")
     assert response.message == Message.assistant([ThinkingPart("hm"), TextPart("so")])
-    response = parse({"content": "", "thinking": "hm", "tool_calls": [CALL | {"id": "1"}]})
+    response = parse_message({"content": "", "thinking": "hm", "tool_calls": [CALL | {"id": "1"}]})
     call = ToolCall("1", "f", {"a": 1})
     assert response.message == Message.assistant([ThinkingPart("hm")], [call])
     assert response.message.text == ""
@@ -98,14 +98,14 @@ def test_thinking_is_reasoning_and_stays_in_the_message() -> None:
 @pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
 def test_invalid_arguments_text_is_stored_unchanged(arguments: str) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
-    (tool_call,) = parse({"tool_calls": [call]}).tool_calls
+    (tool_call,) = parse_message({"tool_calls": [call]}).tool_calls
     assert (tool_call.malformed_arguments, tool_call.arguments) == (arguments, {})
 
 
 @pytest.mark.parametrize("arguments", [[1, "é"], 3, True, False, [], 0])
 def test_arguments_of_other_types_are_stored_as_json(arguments: Any) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
-    (tool_call,) = parse({"tool_calls": [call]}).tool_calls
+    (tool_call,) = parse_message({"tool_calls": [call]}).tool_calls
     assert tool_call.malformed_arguments is not None
     assert json.loads(tool_call.malformed_arguments) == arguments
     assert tool_call.arguments == {}
@@ -113,27 +113,27 @@ def test_arguments_of_other_types_are_stored_as_json(arguments: Any) -> None:
 
 @pytest.mark.parametrize("function", [{"name": "f"}, {"name": "f", "arguments": None}])
 def test_call_without_arguments(function: dict[str, Any]) -> None:
-    (tool_call,) = parse({"tool_calls": [{"function": function}]}).tool_calls
+    (tool_call,) = parse_message({"tool_calls": [{"function": function}]}).tool_calls
     assert (tool_call.malformed_arguments, tool_call.arguments) == (None, {})
 
 
 def test_arguments_as_json_text_are_parsed() -> None:
     call = {"function": {"name": "f", "arguments": '{"a": [1]}'}}
-    assert parse({"tool_calls": [call]}).tool_calls[0].arguments == {"a": [1]}
+    assert parse_message({"tool_calls": [call]}).tool_calls[0].arguments == {"a": [1]}
 
 
 def test_ids_of_the_server_are_made_unique() -> None:
     calls = [CALL | {"id": call_id} for call_id in ("a", "a", "a_1", "b", "")]
-    call_ids = [call.id for call in parse({"tool_calls": calls}).tool_calls]
+    call_ids = [call.id for call in parse_message({"tool_calls": calls}).tool_calls]
     assert call_ids[:2] == ["a", "a_1"]
     assert call_ids[3] == "b"
     assert len(set(call_ids)) == 5
 
 
 def test_calls_without_ids_get_unique_and_stable_ids() -> None:
-    first, second = parse({"tool_calls": [CALL, CALL]}).tool_calls
+    first, second = parse_message({"tool_calls": [CALL, CALL]}).tool_calls
     assert first.id != second.id
-    assert parse({"tool_calls": [CALL, CALL]}).tool_calls == (first, second)
+    assert parse_message({"tool_calls": [CALL, CALL]}).tool_calls == (first, second)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_calls_without_ids_get_unique_and_stable_ids() -> None:
     [{"created_at": "2025-10-01T12:00:09Z"}, {"created_at": None, "total_duration": 1}],
 )
 def test_same_call_in_another_response_gets_another_id(other_members: dict[str, Any]) -> None:
-    (first,) = parse({"tool_calls": [CALL]}).tool_calls
-    (second,) = parse({"tool_calls": [CALL]}, **other_members).tool_calls
+    (first,) = parse_message({"tool_calls": [CALL]}).tool_calls
+    (second,) = parse_message({"tool_calls": [CALL]}, **other_members).tool_calls
     assert first.id != second.id
 
 
@@ -151,7 +151,9 @@ def test_generated_ids_are_unique_within_a_conversation(counts: list[int]) -> No
     call_ids = [
         call.id
         for index, count in enumerate(counts)
-        for call in parse({"tool_calls": [CALL] * count}, created_at=f"{CREATED}{index}").tool_calls
+        for call in parse_message(
+            {"tool_calls": [CALL] * count}, created_at=f"{CREATED}{index}"
+        ).tool_calls
     ]
     assert len(set(call_ids)) == len(call_ids)
 
@@ -173,7 +175,7 @@ def test_generated_ids_are_unique_within_a_conversation(counts: list[int]) -> No
     ],
 )
 def test_token_counts_are_parsed(counts: dict[str, Any], usage: dict[str, int]) -> None:
-    response = parse({"content": "x"}, **counts)
+    response = parse_message({"content": "x"}, **counts)
     assert response.usage == usage
     assert all(type(count) is int for count in response.usage.values())
 
@@ -185,9 +187,9 @@ def test_token_count_that_is_not_a_number_is_left_out() -> None:
 
 def test_token_probabilities_are_logprobs_content() -> None:
     token = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}
-    assert parse({"content": "a"}, logprobs=[token]).logprobs == {"content": [token]}
-    assert parse({"content": "a"}, logprobs=[]).logprobs == {"content": []}
-    assert parse({"content": "a"}, logprobs=None).logprobs is None
+    assert parse_message({"content": "a"}, logprobs=[token]).logprobs == {"content": [token]}
+    assert parse_message({"content": "a"}, logprobs=[]).logprobs == {"content": []}
+    assert parse_message({"content": "a"}, logprobs=None).logprobs is None
 
 
 @pytest.mark.parametrize(
@@ -201,9 +203,9 @@ def test_token_probabilities_are_logprobs_content() -> None:
     ],
 )
 def test_stop_reason_and_finish_reason(done_reason: Any, finish_reason: str) -> None:
-    response = parse({"content": "x"}, done_reason=done_reason)
+    response = parse_message({"content": "x"}, done_reason=done_reason)
     assert (response.stop_reason, response.finish_reason) == (done_reason or None, finish_reason)
-    response_with_calls = parse({"tool_calls": [CALL]}, done_reason="stop")
+    response_with_calls = parse_message({"tool_calls": [CALL]}, done_reason="stop")
     assert (response_with_calls.stop_reason, response_with_calls.finish_reason) == (
         "stop",
         "tool_calls",
@@ -211,7 +213,7 @@ def test_stop_reason_and_finish_reason(done_reason: Any, finish_reason: str) -> 
 
 
 def test_images_of_a_response_are_stored_in_the_metadata() -> None:
-    assert parse({"content": "x", "images": ["AAAA"]}).message == Message.assistant(
+    assert parse_message({"content": "x", "images": ["AAAA"]}).message == Message.assistant(
         "x", metadata={"images": ["AAAA"]}
     )
 

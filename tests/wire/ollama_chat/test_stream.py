@@ -22,7 +22,7 @@ from locus.core.messages import Message, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
 from tests.support.decoding import check_streaming_law
-from tests.support.strategies import splits
+from tests.support.strategies import byte_splits
 from tests.support.wire_json.ollama_json import (
     build_body,
     decode_failure,
@@ -51,7 +51,7 @@ def test_calls_without_ids_get_the_same_ids_as_in_a_complete_response(
 ) -> None:
     sample = data.draw(expressible_responses(valid_arguments=False))
     stream = data.draw(framed_streams(data.draw(stream_chunks(sample, with_ids=False))))
-    streamed = decode_response(data.draw(splits(stream)))
+    streamed = decode_response(data.draw(byte_splits(stream)))
     assert streamed == PARSER.parse(build_body(sample, with_ids=False))
     assert len({call.id for call in streamed.tool_calls}) == len(sample.first.calls)
     assert [call.name for call in streamed.tool_calls] == [call.name for call in sample.first.calls]
@@ -195,7 +195,7 @@ def test_last_model_name_that_is_not_empty_is_used() -> None:
 
 
 def decode_with_package(data: list[bytes]) -> list[Any]:
-    """The chunks that the package's client decodes from a stream."""
+    """Return the chunks that the package's client decodes from a stream."""
     ollama = pytest.importorskip("ollama")
 
     def respond(_: Any) -> httpx.Response:
@@ -213,8 +213,8 @@ def test_locus_and_the_package_decode_the_same_stream(data: st.DataObject) -> No
     stream = data.draw(
         framed_streams(data.draw(stream_chunks(sample, without_noise=True)), official_only=True)
     )
-    theirs = decode_with_package(data.draw(splits(stream)))
-    ours = decode_response(data.draw(splits(stream)))
+    theirs = decode_with_package(data.draw(byte_splits(stream)))
+    ours = decode_response(data.draw(byte_splits(stream)))
     messages = [chunk.message for chunk in theirs]
     assert ours.content == "".join(message.content or "" for message in messages)
     assert (ours.reasoning or "") == "".join(message.thinking or "" for message in messages)

@@ -17,14 +17,14 @@ from locus.wire.chat_completions import ChatCompletionsParser
 from locus.wire.prompted_tools import (
     PromptedToolsDecoder,
     build_prompted_request,
-    extract_tool_calls,
+    make_response_with_tool_calls,
 )
-from locus.wire.prompted_tools.grammar import simplify_schema
-from locus.wire.prompted_tools.response import parse_tool_calls
+from locus.wire.prompted_tools.llguidance_grammar import simplify_schema
+from locus.wire.prompted_tools.response import parse_leading_tool_calls
 from tests.support.decoding import check_streaming_law
-from tests.support.strategies import conversations, splits, tool_calls, tools
-from tests.support.strategies.cuts import pieces
-from tests.support.strategies.plain import texts
+from tests.support.strategies import byte_splits, conversations, tool_calls, tools
+from tests.support.strategies.basic_values import texts
+from tests.support.strategies.splits import text_splits
 from tests.support.wire_json.chat_json import encode_sse, make_delta_chunk
 
 
@@ -53,7 +53,7 @@ def build_prompt(
 
 
 def parse_grammar_rules(**options: Any) -> dict[str, str]:
-    """The rules of the grammar by name."""
+    """Return the rules of the grammar by name."""
     lines = build_prompt(QUESTION, **options)[1]["extra_body"]["grammar"].splitlines()
     assert lines[0] == "%llguidance {}"
     return dict(line.split(": ", 1) for line in lines[1:])
@@ -231,7 +231,7 @@ def test_stop_string_that_would_end_every_call_is_rejected(stop: str) -> None:
         (
             [make_tool("a", {"enum": [object()]})],
             None,
-            r"tools\[0\] is no JSON|as JSON: object has",
+            r"tools\[0\] cannot be represented in JSON|as JSON: object is",
         ),
         (TOOLS, "sing", "tool_choice='sing' is neither"),
         (TOOLS, {"type": "function", "function": {"name": "sing"}}, "names none of the tools"),
@@ -251,7 +251,7 @@ def test_unsupported_tools_and_choices_are_rejected(
 @given(st.lists(tool_calls(), min_size=1, max_size=4))
 def test_written_calls_are_parsed_back(calls: list[ToolCall]) -> None:
     (_, message), _ = build_prompt([*QUESTION, Message.assistant(None, calls)], [])
-    parsed, rest = parse_tool_calls(message.text, "a")
+    parsed, rest = parse_leading_tool_calls(message.text, "a")
     assert rest == ""
     are_valid = [call.malformed_arguments is None for call in calls]
     if all(are_valid):
@@ -277,12 +277,12 @@ def test_stream_of_text_and_calls_follows_the_streaming_law(data: st.DataObject,
         st.sampled_from(["", "<", "<tool_", "<tool_call>", CALL, f"{CALL}\n{CALL}"])
     )
     full_text = beginning + text
-    chunks = data.draw(pieces(full_text))
+    chunks = data.draw(text_splits(full_text))
     frames = [make_delta_chunk({"content": chunk}) for chunk in chunks]
     stream = encode_sse(*frames, make_delta_chunk({}, "stop")) + b"data: [DONE]\n\n"
     decoder = PromptedToolsDecoder(ChatCompletionsParser().make_decoder())
     events = [
-        event for data_chunk in data.draw(splits(stream)) for event in decoder.feed(data_chunk)
+        event for data_chunk in data.draw(byte_splits(stream)) for event in decoder.feed(data_chunk)
     ]
     events += decoder.close()
     assert decoder.failure is None
@@ -295,7 +295,7 @@ def test_stream_of_text_and_calls_follows_the_streaming_law(data: st.DataObject,
         assert response.finish_reason == "tool_calls"
         assert response.content == text.lstrip()
     complete = ModelResponse(Message.assistant(full_text), response_id=response.response_id)
-    assert extract_tool_calls(complete).message == response.message
+    assert make_response_with_tool_calls(complete).message == response.message
 
 
 def test_text_is_emitted_as_it_arrives() -> None:
@@ -327,28 +327,30 @@ def test_text_is_emitted_as_it_arrives() -> None:
 def test_call_that_is_not_valid_json_keeps_its_text(
     text: str, arguments: Any, malformed: str | None
 ) -> None:
-    (call,), rest = parse_tool_calls(f"<tool_call>{text}", "a")
+    (call,), rest = parse_leading_tool_calls(f"<tool_call>{text}", "a")
     assert (call.name, call.arguments, rest) == ("add", arguments, "")
     assert call.malformed_arguments == malformed
 
 
 @pytest.mark.parametrize("text", ['{"name": ""', '{"name": "", "arguments": {}}', "none", '{"na'])
 def test_call_without_a_tool_name_stays_text(text: str) -> None:
-    assert parse_tool_calls(f"<tool_call>{text}", "a") == ([], f"<tool_call>{text}")
+    assert parse_leading_tool_calls(f"<tool_call>{text}", "a") == ([], f"<tool_call>{text}")
 
 
 @pytest.mark.parametrize("text", ["<tool_call>", '<tool_call>{"na', '<tool_call>{"name": "ad'])
 @pytest.mark.parametrize("calls", [0, 1])
 def test_call_cut_off_before_its_name_is_dropped(text: str, calls: int) -> None:
     message = Message.assistant(CALL * calls + text)
-    parsed = extract_tool_calls(ModelResponse(message, stop_reason="length"))
+    parsed = make_response_with_tool_calls(ModelResponse(message, stop_reason="length"))
     assert (parsed.content, len(parsed.tool_calls), parsed.finish_reason) == ("", calls, "length")
-    assert extract_tool_calls(ModelResponse(message)).content == text
+    assert make_response_with_tool_calls(ModelResponse(message)).content == text
 
 
 def test_every_candidate_is_parsed() -> None:
     candidates = [Candidate(Message.assistant(text)) for text in (CALL, "No.", CALL)]
-    parsed = extract_tool_calls(ModelResponse(candidates[0].message, candidates=tuple(candidates)))
+    parsed = make_response_with_tool_calls(
+        ModelResponse(candidates[0].message, candidates=tuple(candidates))
+    )
     assert [len(candidate.message.tool_calls) for candidate in parsed.candidates] == [1, 0, 1]
     assert parsed.message == parsed.candidates[0].message
     assert parsed.tool_calls[0].id != parsed.candidates[2].message.tool_calls[0].id
@@ -363,7 +365,7 @@ def test_partial_response_of_an_incomplete_stream() -> None:
             assert decoder.close() == []
             failure = decoder.failure
         else:
-            failure = decoder.interrupted("early")
+            failure = decoder.make_interruption_error("early")
         assert isinstance(failure, StreamInterruptedError)
         assert failure.partial is not None
         assert failure.partial.tool_calls[0].malformed_arguments is not None

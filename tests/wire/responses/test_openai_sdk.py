@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from locus.core.messages import Message, ToolResult
 from locus.core.response import ModelResponse
-from locus.wire.json import encode
+from locus.wire.provider_json import encode_json
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
-from tests.support.strategies import conversations, options, splits, tools
+from tests.support.strategies import byte_splits, conversations, options, tools
 from tests.support.wire_json.responses_json import (
     SampleResponse,
     build_body,
@@ -59,7 +59,7 @@ REASONS: tuple[str | None, ...] = (*_KNOWN, None)
 
 
 @cache
-def get_request_validator() -> Any:
+def make_request_validator() -> Any:
     """The SDK's parameter types as a validator that refuses unknown members."""
     strict = pydantic.ConfigDict(extra="forbid")
     for name, module in list(sys.modules.items()):
@@ -70,20 +70,22 @@ def get_request_validator() -> Any:
     return pydantic.TypeAdapter(response_create_params.ResponseCreateParams)
 
 
-def consume_iterables(value: Any) -> Any:
+def exhaust_iterables(value: Any) -> Any:
     """Pull everything out of pydantic's lazy iterables, which validate only then."""
     if isinstance(value, dict):
-        return {name: consume_iterables(member) for name, member in value.items()}
+        return {name: exhaust_iterables(member) for name, member in value.items()}
     if isinstance(value, (str, bytes, int, float)) or value is None:
         return value
-    return [consume_iterables(member) for member in value]
+    return [exhaust_iterables(member) for member in value]
 
 
 def check_request(
     messages: Any, tool_list: Any = None, store: bool = True, **call_options: Any
 ) -> None:
-    body = json.loads(encode(ResponsesBuilder(store).build(messages, tool_list, **call_options)))
-    assert consume_iterables(get_request_validator().validate_python(body)) == body
+    body = json.loads(
+        encode_json(ResponsesBuilder(store).build(messages, tool_list, **call_options))
+    )
+    assert exhaust_iterables(make_request_validator().validate_python(body)) == body
 
 
 @given(st.data())
@@ -110,7 +112,7 @@ def test_a_response_goes_back_as_the_sdk_would_send_it(sample: SampleResponse, s
 
 def test_the_judge_refuses_what_the_sdk_does_not_know() -> None:
     good = ResponsesBuilder().build("x", model="m")
-    get_request_validator().validate_python(good)
+    make_request_validator().validate_python(good)
     (message,) = good["input"]
     for bad in (
         good | {"colour": "red"},
@@ -120,13 +122,13 @@ def test_the_judge_refuses_what_the_sdk_does_not_know() -> None:
         good | {"tools": [{"type": "function", "function": {"name": "f"}}]},
     ):
         with pytest.raises(pydantic.ValidationError):
-            consume_iterables(get_request_validator().validate_python(bad))
+            exhaust_iterables(make_request_validator().validate_python(bad))
 
 
 # Responses.
 
 
-def check_equal(ours: ModelResponse, theirs: Any) -> None:
+def check_same_response(ours: ModelResponse, theirs: Any) -> None:
     """Locus's reading of a response beside the SDK's."""
     assert (ours.response_id, ours.model) == (theirs.id, theirs.model)
     assert ours.content == theirs.output_text
@@ -168,11 +170,11 @@ def check_equal(ours: ModelResponse, theirs: Any) -> None:
 @given(sample_responses(valid_arguments=False, reasons=REASONS))
 def test_what_the_sdk_can_say_is_read_equal(sample: SampleResponse) -> None:
     theirs = Response.model_validate(build_body(sample))
-    check_equal(PARSER.parse(theirs.to_json().encode()), theirs)
-    check_equal(PARSER.parse(theirs.to_dict()), theirs)
+    check_same_response(PARSER.parse(theirs.to_json().encode()), theirs)
+    check_same_response(PARSER.parse(theirs.to_dict()), theirs)
     # Half of what the union of items knows has other members, null in this one.
-    check_equal(PARSER.parse(theirs.model_dump_json()), theirs)
-    check_equal(PARSER.parse(theirs.model_dump(mode="json")), theirs)
+    check_same_response(PARSER.parse(theirs.model_dump_json()), theirs)
+    check_same_response(PARSER.parse(theirs.model_dump(mode="json")), theirs)
 
 
 def test_every_item_type_of_the_sdk_is_parsed_or_stored() -> None:
@@ -201,7 +203,7 @@ def test_every_item_type_of_the_sdk_is_parsed_or_stored() -> None:
 
 
 def decode_with_sdk(data_chunks: list[bytes]) -> tuple[list[Any], Any]:
-    """The events that the SDK's stream makes of the bytes, and the complete response."""
+    """Return the events that the SDK's stream makes of the bytes, and the complete response."""
 
     def handle_request(_: Any) -> Any:
         def body() -> Iterator[bytes]:
@@ -224,8 +226,8 @@ def test_the_same_bytes_give_the_same_response(data: st.DataObject) -> None:
     sample = data.draw(sample_responses(valid_arguments=False))
     style = data.draw(st.sampled_from(["openai", "openai", "items", "bare"]))
     stream = data.draw(framed_streams(data.draw(stream_events(sample, style, official_only=True))))
-    sdk_events, theirs = decode_with_sdk(data.draw(splits(stream)))
-    check_equal(decode_response(data.draw(splits(stream))), theirs)
+    sdk_events, theirs = decode_with_sdk(data.draw(byte_splits(stream)))
+    check_same_response(decode_response(data.draw(byte_splits(stream))), theirs)
     if style == "openai":
         deltas = [event.delta for event in sdk_events if event.type == "response.output_text.delta"]
         events, _ = read_stream([stream])
@@ -248,7 +250,7 @@ def test_a_response_without_its_output_at_the_end_is_recovered_as_by_the_sdk(
     sdk_events = data.draw(stream_events(sample, "openai", official_only=True))
     sdk_events[-1]["response"]["output"] = None
     _, theirs = decode_with_sdk([encode_sse(*sdk_events)])
-    check_equal(decode_response(encode_sse(*sdk_events)), theirs)
+    check_same_response(decode_response(encode_sse(*sdk_events)), theirs)
 
 
 @given(st.data())

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError
+from locus.core.json_converter import dumps, loads
 from locus.core.messages import (
     ImagePart,
     Message,
@@ -23,15 +24,17 @@ from locus.core.messages import (
 )
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder
 from locus.wire.chat_completions import ChatCompletionsBuilder
-from locus.wire.json import dumps, encode, loads
 from locus.wire.ollama_chat import OllamaChatBuilder
+from locus.wire.provider_json import encode_json
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
-from tests.support.strategies import conversations, halves
+from tests.support.strategies import conversations, texts_with_lone_surrogates
 from tests.support.wire_json.responses_json import (
     SampleResponse,
-    build_body,
     make_message_item,
     sample_responses,
+)
+from tests.support.wire_json.responses_json import (
+    build_body as build_response_body,
 )
 
 STORED_STATE = {"previous_response_id": "resp_7"}
@@ -41,7 +44,7 @@ CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "loo
 CALL |= {"arguments": '{"up": true}', "status": "completed"}
 
 
-def build(
+def build_body(
     messages: Any,
     tools: Any = None,
     store: bool = True,
@@ -51,18 +54,18 @@ def build(
     body = ResponsesBuilder(store, encrypted_reasoning).build(
         messages, tools, **{"model": "gpt-4o", **options}
     )
-    decoded: dict[str, Any] = json.loads(encode(body))
+    decoded: dict[str, Any] = json.loads(encode_json(body))
     return decoded
 
 
 def build_items(messages: Any, **kw: Any) -> list[Any]:
-    input_items: list[Any] = build(messages, **kw)["input"]
+    input_items: list[Any] = build_body(messages, **kw)["input"]
     return input_items
 
 
 def parse_message(*items: dict[str, Any], store: bool = False) -> Message:
     """Parse items into the message of a response."""
-    return ResponsesParser(store).parse(build_body(SampleResponse(items))).message
+    return ResponsesParser(store).parse(build_response_body(SampleResponse(items))).message
 
 
 def make_input_message(text: str, role: str = "user") -> dict[str, Any]:
@@ -73,7 +76,7 @@ def make_input_message(text: str, role: str = "user") -> dict[str, Any]:
 
 
 def test_a_prompt() -> None:
-    assert build("hello", max_tokens=5, temperature=0, top_p=0.5) == {
+    assert build_body("hello", max_tokens=5, temperature=0, top_p=0.5) == {
         "model": "gpt-4o",
         "input": [make_input_message("hello")],
         "store": True,
@@ -156,7 +159,7 @@ def test_a_tool_shows_a_picture() -> None:
 def test_an_image_in_another_role_is_rejected_by_position(role: str) -> None:
     message = Message(role, ["x", ImagePart(url="https://x/y.png")])
     with pytest.raises(ConfigurationError, match=r"messages\[1\].*images from users and tools"):
-        build([Message.user("x"), message, Message.user("x")])
+        build_body([Message.user("x"), message, Message.user("x")])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ def test_a_data_url_is_sent_in_the_only_accepted_form(url: str, sent: str) -> No
 @pytest.mark.parametrize("url", ["data:image/png", "data:;base64,aGk=", "data:image/png;base64,%"])
 def test_a_malformed_data_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"messages\[0\].*data: URL"):
-        build(Message.user(ImagePart(url=url)))
+        build_body(Message.user(ImagePart(url=url)))
 
 
 def test_a_refusal_and_thinking_of_others() -> None:
@@ -219,10 +222,10 @@ def test_any_conversation_can_be_sent_and_loses_nothing(messages: Any, store: bo
     assert len(set(ids)) == len(ids)
 
 
-@given(halves())
+@given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_rejected_in_words(text: str) -> None:
     with pytest.raises(ConfigurationError, match="surrogate"):
-        build(text)
+        build_body(text)
 
 
 # Tools.
@@ -238,7 +241,7 @@ def test_tools_are_flat_and_say_how_strict_they_are() -> None:
         {"type": "custom", "custom": {"name": "c", "format": grammar}},
         {"type": "web_search", "search_context_size": "low"},
     ]
-    assert build("x", tools)["tools"] == [
+    assert build_body("x", tools)["tools"] == [
         {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False},
         {"type": "function", **strict},
         {
@@ -290,16 +293,16 @@ ALLOWED = [{"type": "function", "function": {"name": "look"}}, {"type": "mcp", "
 )
 def test_a_choice_of_tool(make_input_message: Any, sent: Any) -> None:
     tools = [LOOK_TOOL, {"type": "custom", "custom": {"name": "c"}}]
-    body = build("x", tools, tool_choice=make_input_message, parallel_tool_calls=False)
+    body = build_body("x", tools, tool_choice=make_input_message, parallel_tool_calls=False)
     assert body.get("tool_choice") == sent
     assert body["parallel_tool_calls"] is False
-    without = build("x", tool_choice="auto", parallel_tool_calls=False)
+    without = build_body("x", tool_choice="auto", parallel_tool_calls=False)
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & without.keys()
 
 
 def test_a_choice_of_no_tool_is_rejected_with_the_names() -> None:
     with pytest.raises(ConfigurationError, match=r"'lok' is neither .*\(look\)"):
-        build("x", [LOOK_TOOL, {"type": "web_search"}], tool_choice="lok")
+        build_body("x", [LOOK_TOOL, {"type": "web_search"}], tool_choice="lok")
 
 
 # Options.
@@ -307,17 +310,17 @@ def test_a_choice_of_no_tool_is_rejected_with_the_names() -> None:
 
 @pytest.mark.parametrize("model", ["o3", "gpt-5-mini", "openai.gpt-5", "openai.o4-mini"])
 def test_reasoning_families_get_no_sampling_parameters(model: str) -> None:
-    body = build("x", model=model, temperature=0.5, top_p=0.5, max_tokens=9)
+    body = build_body("x", model=model, temperature=0.5, top_p=0.5, max_tokens=9)
     assert not {"temperature", "top_p", "include"} & body.keys()
     assert body["max_output_tokens"] == 9
 
 
 def test_what_the_api_has_no_parameter_for() -> None:
-    unchanged = build("x")
-    assert build("x", seed=1, frequency_penalty=1.0, presence_penalty=1.0) == unchanged
-    assert build(Message.user("x", name="ann", metadata={"a": 1})) == unchanged
+    unchanged = build_body("x")
+    assert build_body("x", seed=1, frequency_penalty=1.0, presence_penalty=1.0) == unchanged
+    assert build_body(Message.user("x", name="ann", metadata={"a": 1})) == unchanged
     with pytest.raises(ConfigurationError, match="no stop sequences"):
-        build("x", stop="END")
+        build_body("x", stop="END")
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -352,44 +355,48 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
     ],
 )
 def test_the_format_of_the_response(make_input_message: Any, sent: Any) -> None:
-    body = build("x", response_format=make_input_message, extra_body={"text": {"verbosity": "low"}})
+    body = build_body(
+        "x", response_format=make_input_message, extra_body={"text": {"verbosity": "low"}}
+    )
     assert body["text"] == {"format": sent, "verbosity": "low"}
 
 
 def test_a_schema_that_is_missing_is_rejected() -> None:
     for broken in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": 5}):
         with pytest.raises(ConfigurationError, match="lacks its schema"):
-            build("x", response_format=broken)
+            build_body("x", response_format=broken)
 
 
 def test_the_callers_extras_win() -> None:
     extra = {"reasoning": {"effort": "low"}, "max_output_tokens": 7, "store": False}
     extra["include"] = ["message.output_text.logprobs"]
-    body = build("x", model="gpt-5", max_tokens=5, provider_state=STORED_STATE, extra_body=extra)
+    body = build_body(
+        "x", model="gpt-5", max_tokens=5, provider_state=STORED_STATE, extra_body=extra
+    )
     assert body["reasoning"] == {"effort": "low"}
     assert body["max_output_tokens"] == 7
     assert body["include"] == ["reasoning.encrypted_content", "message.output_text.logprobs"]
     assert body["store"] is False
     assert "previous_response_id" not in body
-    assert build("x", extra_body={"include": ["a"]})["include"] == ["a"]
+    assert build_body("x", extra_body={"include": ["a"]})["include"] == ["a"]
 
 
 def test_a_stream_is_asked_for() -> None:
-    assert build("x", stream=True) == {**build("x"), "stream": True}
+    assert build_body("x", stream=True) == {**build_body("x"), "stream": True}
 
 
 def test_a_mapping_of_any_class_is_an_object() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": MappingProxyType({})}}
-    assert build("x", [tool])["tools"][0]["parameters"] == {}
+    assert build_body("x", [tool])["tools"][0]["parameters"] == {}
 
 
 def test_what_is_no_json_is_rejected() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"x": object()}}}
-    with pytest.raises(ConfigurationError, match="object has no place"):
-        build("x", [tool])
+    with pytest.raises(ConfigurationError, match="object is not a JSON type"):
+        build_body("x", [tool])
     messages = [Message.user("x"), Message.assistant(None, [ToolCall("c", "f", {"x": object()})])]
     with pytest.raises(ConfigurationError, match=r"messages\[1\].tool_calls\[0\]"):
-        build(messages)
+        build_body(messages)
 
 
 # The conversation that the server stores.
@@ -397,16 +404,16 @@ def test_what_is_no_json_is_rejected() -> None:
 
 def test_with_a_state_only_what_is_new_is_sent() -> None:
     messages = [Message.system("be brief"), Message.user("x")]
-    assert build(messages, provider_state=None)["input"] == [
+    assert build_body(messages, provider_state=None)["input"] == [
         make_input_message("be brief", "system"),
         make_input_message("x"),
     ]
     messages += [Message.assistant("y"), Message.user("z"), Message.system("in French")]
-    body = build(messages, provider_state=STORED_STATE)
+    body = build_body(messages, provider_state=STORED_STATE)
     assert body["previous_response_id"] == "resp_7"
     assert body["input"] == [make_input_message("z"), make_input_message("in French", "system")]
-    assert build(messages[3:], provider_state=STORED_STATE) == body
-    assert "previous_response_id" not in build(messages, provider_state={})
+    assert build_body(messages[3:], provider_state=STORED_STATE) == body
+    assert "previous_response_id" not in build_body(messages, provider_state={})
 
 
 def test_with_a_state_results_may_come_without_their_calls() -> None:
@@ -422,29 +429,31 @@ def test_with_a_state_results_may_come_without_their_calls() -> None:
     assert [item["call_id"] for item in new[:2]] == [call.id for call in calls]
     assert build_items(messages, provider_state=STORED_STATE) == new
     with pytest.raises(ConfigurationError, match="no assistant message before it has made"):
-        build(results)
+        build_body(results)
 
 
 def test_a_state_with_nothing_new_or_of_another_kind_is_rejected() -> None:
     messages = [Message.user("x"), Message.assistant("y")]
     with pytest.raises(ConfigurationError, match=r"messages\[1\] is the response .* nothing new"):
-        build(messages, provider_state=STORED_STATE)
+        build_body(messages, provider_state=STORED_STATE)
     for state in ({"thread": 1}, {"previous_response_id": None}, {"previous_response_id": 5}):
         with pytest.raises(ConfigurationError, match="provider_state is what a response"):
-            build("x", provider_state=state)
+            build_body("x", provider_state=state)
 
 
 def test_an_unstored_conversation_is_sent_completely_and_with_store_false() -> None:
     messages = [Message.user("x"), Message.assistant("y"), Message.user("z")]
     for state in (None, STORED_STATE, {"thread": 1}):
-        body = build(messages, store=False, provider_state=state, model="gpt-5")
+        body = build_body(messages, store=False, provider_state=state, model="gpt-5")
         assert body["store"] is False
         assert "previous_response_id" not in body
         assert len(body["input"]) == 3
         assert body["include"] == ["reasoning.encrypted_content"]
-    assert "include" not in build(messages, store=False)
-    assert "include" not in build(messages, store=False, encrypted_reasoning=False, model="gpt-5")
-    assert "include" not in build(messages, store=True, model="gpt-5")
+    assert "include" not in build_body(messages, store=False)
+    assert "include" not in build_body(
+        messages, store=False, encrypted_reasoning=False, model="gpt-5"
+    )
+    assert "include" not in build_body(messages, store=True, model="gpt-5")
 
 
 # Responses that go back.
@@ -507,9 +516,14 @@ def test_metadata_of_the_same_key_is_the_callers(value: Any) -> None:
 
 def test_arguments_that_came_as_an_object_go_back_as_text() -> None:
     response = parse_message(ENCRYPTED, {**CALL, "arguments": {"up": True}})
-    assert build_items([Message.user("x"), response, *_after()], store=False)[2] == CALL
+    assert (
+        build_items([Message.user("x"), response, *_make_tool_messages()], store=False)[2] == CALL
+    )
     none = parse_message(ENCRYPTED, {**CALL, "arguments": None})
-    assert build_items([Message.user("x"), none, *_after()], store=False)[2]["arguments"] == ""
+    assert (
+        build_items([Message.user("x"), none, *_make_tool_messages()], store=False)[2]["arguments"]
+        == ""
+    )
 
 
 def test_a_text_response_has_no_native_items() -> None:
@@ -555,7 +569,8 @@ def test_reasoning_that_only_its_server_could_look_up_does_not_go_back() -> None
     assert parse_message(reference, make_message_item("so")).metadata == {}
     with_phase = make_message_item("so", phase="final_answer")
     input_items = build_items(
-        [Message.user("x"), parse_message(reference, with_phase, CALL), *_after()], store=False
+        [Message.user("x"), parse_message(reference, with_phase, CALL), *_make_tool_messages()],
+        store=False,
     )
     assert [item["type"] for item in input_items[1:3]] == ["message", "function_call"]
     assert (
@@ -565,7 +580,7 @@ def test_reasoning_that_only_its_server_could_look_up_does_not_go_back() -> None
     assert "id" not in input_items[2]
 
 
-def _after() -> list[Message]:
+def _make_tool_messages() -> list[Message]:
     return [Message.tool(ToolResult("call_1", "look", "y"))]
 
 
@@ -579,14 +594,14 @@ def test_unencrypted_reasoning_is_sent_back() -> None:
 def test_reasoning_that_leads_to_nothing_does_not_go_back() -> None:
     assert parse_message(make_message_item("so"), ENCRYPTED).metadata == {}
     with pytest.raises(ConfigurationError, match="neither text nor tool calls"):
-        build([Message.user("x"), parse_message(ENCRYPTED), Message.user("y")], store=False)
+        build_body([Message.user("x"), parse_message(ENCRYPTED), Message.user("y")], store=False)
 
 
 def test_without_reasoning_nothing_refers_to_it() -> None:
     messages = [
         Message.user("x"),
         parse_message(ENCRYPTED, make_message_item("so"), CALL),
-        *_after(),
+        *_make_tool_messages(),
     ]
     input_items = build_items(messages, store=False, encrypted_reasoning=False)
     assert [item["type"] for item in input_items[1:3]] == ["message", "function_call"]
@@ -622,19 +637,21 @@ def test_a_free_text_tool_gets_a_result_of_its_kind() -> None:
 def test_every_response_can_go_back_and_says_the_same(
     response: SampleResponse, encrypted_reasoning: bool
 ) -> None:
-    message = ResponsesParser(False).parse(build_body(response)).message
+    message = ResponsesParser(False).parse(build_response_body(response)).message
     messages = [Message.user("x"), message]
     messages += [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
     messages.append(Message.user("z"))
     is_empty = not (message.has_content or message.tool_calls)
-    if is_empty and not _has_tools_of_the_server(response):
+    if is_empty and not _has_server_tool_items(response):
         with pytest.raises(ConfigurationError, match="neither text nor tool calls"):
-            build(messages)
+            build_body(messages)
         return
     input_items = build_items(messages, store=False, encrypted_reasoning=encrypted_reasoning)
     response_items = [item for item in input_items[1:-1] if not item["type"].endswith("output")]
     parsed_again = (
-        ResponsesParser(False).parse(build_body(SampleResponse(tuple(response_items)))).message
+        ResponsesParser(False)
+        .parse(build_response_body(SampleResponse(tuple(response_items))))
+        .message
     )
     assert (parsed_again.text, parsed_again.refusal, parsed_again.tool_calls) == (
         message.text,
@@ -643,5 +660,5 @@ def test_every_response_can_go_back_and_says_the_same(
     )
 
 
-def _has_tools_of_the_server(response: SampleResponse) -> bool:
+def _has_server_tool_items(response: SampleResponse) -> bool:
     return any(item["type"].endswith(("search_call", "generation_call")) for item in response.items)

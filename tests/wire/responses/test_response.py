@@ -30,7 +30,7 @@ from tests.support.wire_json.responses_json import (
 PARSER = ResponsesParser()
 
 
-def parse(*items: dict[str, Any], **more: Any) -> Any:
+def parse_output_items(*items: dict[str, Any], **more: Any) -> Any:
     return PARSER.parse({**build_body(SampleResponse(items)), **more})
 
 
@@ -58,7 +58,7 @@ def test_a_response_is_read_from_bytes_text_and_mappings(sample: SampleResponse)
     ],
 )
 def test_the_finish_reason(status: Any, reason: Any, stop_reason: Any, finish_reason: str) -> None:
-    response = parse(
+    response = parse_output_items(
         make_message_item("x"), status=status, incomplete_details=reason and {"reason": reason}
     )
     assert (response.stop_reason, response.finish_reason) == (stop_reason, finish_reason)
@@ -66,10 +66,12 @@ def test_the_finish_reason(status: Any, reason: Any, stop_reason: Any, finish_re
 
 def test_tool_calls_are_the_finish_reason() -> None:
     call = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
-    response = parse(make_message_item("x"), call, call)
+    response = parse_output_items(make_message_item("x"), call, call)
     assert (response.stop_reason, response.finish_reason) == ("completed", "tool_calls")
     assert [tool_call.id for tool_call in response.tool_calls] == ["call_1", "call_1_1"]
-    truncated = parse(call, status="incomplete", incomplete_details={"reason": "max_output_tokens"})
+    truncated = parse_output_items(
+        call, status="incomplete", incomplete_details={"reason": "max_output_tokens"}
+    )
     assert truncated.finish_reason == "length"
 
 
@@ -85,21 +87,21 @@ def test_tool_calls_are_the_finish_reason() -> None:
 )
 def test_a_call(more: dict[str, Any], call: ToolCall) -> None:
     item = {"type": "function_call", "call_id": "call_1", "name": "look", **more}
-    assert parse(item).tool_calls == (call,)
+    assert parse_output_items(item).tool_calls == (call,)
 
 
 def test_a_call_without_any_id_gets_the_same_one_each_time() -> None:
     item = {"type": "function_call", "name": "look", "arguments": "{}"}
-    first, second = parse(item, item).tool_calls
+    first, second = parse_output_items(item, item).tool_calls
     assert first.id != second.id
-    assert parse(item, item).tool_calls == (first, second)
+    assert parse_output_items(item, item).tool_calls == (first, second)
 
 
 def test_text_has_its_annotations_and_probabilities() -> None:
     annotation = {"type": "url_citation", "url": "https://x", "title": "t"}
     token = {"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": []}
     part = {"type": "output_text", "text": "x", "annotations": [annotation], "logprobs": [token]}
-    response = parse({**make_message_item(), "content": [part, {**part, "text": "y"}]})
+    response = parse_output_items({**make_message_item(), "content": [part, {**part, "text": "y"}]})
     assert response.content == "xy"
     assert response.message.metadata["annotations"] == [annotation, annotation]
     assert response.logprobs == {"content": [token, token]}
@@ -107,11 +109,11 @@ def test_text_has_its_annotations_and_probabilities() -> None:
 
 def test_a_refusal_is_a_part_beside_the_text() -> None:
     refusal = {"type": "refusal", "refusal": "no"}
-    response = parse(
+    response = parse_output_items(
         {**make_message_item(), "content": [*make_message_item("so")["content"], refusal]}
     )
     assert response.message.content == (TextPart("so"), RefusalPart("no"))
-    assert parse({**make_message_item(), "content": [refusal]}).message.content == (
+    assert parse_output_items({**make_message_item(), "content": [refusal]}).message.content == (
         RefusalPart("no"),
     )
 
@@ -120,25 +122,27 @@ def test_text_in_other_forms_is_not_lost() -> None:
     text_only = {"type": "message", "content": "so"}
     odd = {"type": "message", "content": [{"type": "text_of_next_year", "text": "so"}]}
     for item in (text_only, odd, {"type": "message", "content": [{"text": "so"}]}):
-        assert parse(item, {"type": "call_of_next_year", "content": 5}).content == "so"
-    assert parse({"type": "message", "content": None}, {"type": "message"}).content == ""
-    assert parse({"type": 5}, {}).content == ""
+        assert parse_output_items(item, {"type": "call_of_next_year", "content": 5}).content == "so"
+    assert (
+        parse_output_items({"type": "message", "content": None}, {"type": "message"}).content == ""
+    )
+    assert parse_output_items({"type": 5}, {}).content == ""
 
 
 def test_summary_and_open_reasoning_are_reasoning() -> None:
     parts = [{"text": "a"}, {"text": ""}, {"text": "b"}]
     item = {"type": "reasoning", "summary": parts, "content": [{"text": "c"}]}
-    response = parse(item, make_message_item("x"))
+    response = parse_output_items(item, make_message_item("x"))
     assert (response.reasoning, response.content) == ("a\n\nb\n\nc", "x")
-    assert parse({"type": "reasoning"}, make_message_item("x")).reasoning is None
+    assert parse_output_items({"type": "reasoning"}, make_message_item("x")).reasoning is None
 
 
 def test_only_stored_responses_have_a_state() -> None:
     state = {"previous_response_id": "resp_1"}
-    assert parse(make_message_item("x")).provider_state == state
-    assert parse(make_message_item("x"), store=True).provider_state == state
-    assert parse(make_message_item("x"), store=False).provider_state is None
-    assert parse(make_message_item("x"), id=None).provider_state is None
+    assert parse_output_items(make_message_item("x")).provider_state == state
+    assert parse_output_items(make_message_item("x"), store=True).provider_state == state
+    assert parse_output_items(make_message_item("x"), store=False).provider_state is None
+    assert parse_output_items(make_message_item("x"), id=None).provider_state is None
     body = build_body(SampleResponse((make_message_item("x"),)))
     assert ResponsesParser(store=False).parse(body).provider_state is None
 
@@ -158,7 +162,7 @@ def test_only_stored_responses_have_a_state() -> None:
     ],
 )
 def test_token_counts(usage: Any, counts: dict[str, int]) -> None:
-    assert parse(make_message_item("x"), usage=usage).usage == counts
+    assert parse_output_items(make_message_item("x"), usage=usage).usage == counts
 
 
 def make_failure(code: str | None, text: str = "boom") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from locus.core.errors import (
 from locus.wire.responses import ResponsesParser
 from locus.wire.responses.stream import HANDLED_EVENTS
 from tests.support.decoding import check_streaming_law
-from tests.support.strategies import splits
+from tests.support.strategies import byte_splits
 from tests.support.timing import assert_linear
 from tests.support.wire_json.responses_json import (
     STYLES,
@@ -48,7 +48,7 @@ def test_an_unstored_stream_is_the_complete_response_and_has_no_state(data: st.D
     sample = data.draw(sample_responses(valid_arguments=False))
     style = data.draw(st.sampled_from(STYLES))
     stream = data.draw(framed_streams(data.draw(stream_events(sample, style))))
-    streamed = get_stream_reader(False).decode_response(data.draw(splits(stream)))
+    streamed = get_stream_reader(False).decode_response(data.draw(byte_splits(stream)))
     assert remove_native_items(streamed) == build_expected_response(sample, store=False)
     assert streamed.provider_state is None
     assert streamed == ResponsesParser(False).parse(json.dumps(build_body(sample)))
@@ -210,13 +210,18 @@ def test_where_deltas_and_response_disagree_the_deltas_count() -> None:
 
 
 def test_reasoning_in_parts_has_paragraphs_in_chunks_too() -> None:
-    def thought(index: int, text: str) -> dict[str, Any]:
+    def make_reasoning_delta(index: int, text: str) -> dict[str, Any]:
         event_type = "response.reasoning_summary_text.delta"
         return {"type": event_type, "output_index": 0, "summary_index": index, "delta": text}
 
     summary = [{"type": "summary_text", "text": text} for text in ("**A** a", "**B** b")]
     item = {"type": "reasoning", "id": "rs_1", "summary": summary}
-    deltas = [thought(0, "**A**"), thought(0, " a"), thought(1, "**B**"), thought(1, " b")]
+    deltas = [
+        make_reasoning_delta(0, "**A**"),
+        make_reasoning_delta(0, " a"),
+        make_reasoning_delta(1, "**B**"),
+        make_reasoning_delta(1, " b"),
+    ]
     events, _ = read_stream([encode_sse(*deltas, make_last_event(item))])
     assert [event.reasoning for event in events[:-1]] == ["**A**", " a", "\n\n**B**", " b"]
     assert check_streaming_law(events).reasoning == "**A** a\n\n**B** b"
@@ -251,7 +256,6 @@ def test_a_failure_without_a_message_is_a_failure() -> None:
 # Large streams.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "burst",
     [

@@ -18,9 +18,12 @@ from locus.models.providers.oci.chat_completions import (
 )
 from locus.models.providers.oci.chat_config import OCIConfig
 from locus.models.providers.oci.endpoints import DEFAULT_OCI_GENAI_REGION, build_oci_openai_base_url
-from locus.models.providers.oci.errors import OCIProjectRequiredError, OCIResponsesStateLostError
 from locus.models.providers.oci.model_factory import make_oci_model
 from locus.models.providers.oci.responses import OCIResponsesConfig, OCIResponsesModel
+from locus.models.providers.oci.responses_errors import (
+    OCIProjectRequiredError,
+    OCIResponsesStateLostError,
+)
 
 __all__ = [
     "DEFAULT_OCI_GENAI_REGION",

@@ -1,6 +1,6 @@
 """Sends an API key of the Generative AI service as a bearer token, in the form of a signer.
 
-It is a ``locus.transport.http_call.Signer``, although it signs nothing, so that the key is handled
+It is a ``locus.transport.signer.Signer``, although it signs nothing, so that the key is handled
 as a signature is: other credentials, such as those of the caller's own client, are removed, and the
 key is sent in their place.
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import attrs
 
 from locus.models.providers.oci._credentials import select_redactable_secrets
-from locus.transport.http_call import HttpRequest
-from locus.transport.httpx_compat import CREDENTIAL_HEADERS
+from locus.transport.http_request import HttpRequest
+from locus.transport.httpx_common import CREDENTIAL_HEADERS
 
 
 @attrs.frozen(eq=False)
@@ -27,14 +27,14 @@ class BearerSigner:
     credentials_version: int = 0
 
     def is_ready(self) -> bool:
-        """Always true."""
+        """Return True: the key never changes."""
         return True
 
     def ensure_ready(self) -> None:
-        """Does nothing: the key is known from the start."""
+        """Do nothing: the key is known from the start."""
 
-    def sign(self, request: HttpRequest) -> HttpRequest:
-        """A copy of the request with the key, and without other credentials."""
+    def make_signed_copy(self, request: HttpRequest) -> HttpRequest:
+        """Return a copy of the request with the key, and without other credentials."""
         headers = {
             name.lower(): value
             for name, value in request.headers.items()
@@ -43,9 +43,9 @@ class BearerSigner:
         return attrs.evolve(request, headers={**headers, "authorization": f"Bearer {self.api_key}"})
 
     def refresh_credentials(self, version: int) -> bool:
-        """Always false: there is no other key."""
+        """Return False: there is no other key."""
         return False
 
-    def secrets(self) -> Iterable[str]:
-        """The key."""
+    def get_secrets(self) -> Iterable[str]:
+        """Return the key."""
         return select_redactable_secrets((self.api_key,))

@@ -35,7 +35,8 @@ _REQUIRED_KEYS: Final = ("user", "tenancy", "fingerprint")
 """What the environment must set if the file does not exist."""
 
 
-def _repr_keys(entries: Mapping[str, str]) -> str:
+def _format_keys(entries: Mapping[str, str]) -> str:
+    """Format only the keys, because the values may be secret."""
     return str(sorted(entries))
 
 
@@ -48,7 +49,7 @@ class Profile(Mapping[str, str]):
 
     name: str
     file: str
-    entries: Mapping[str, str] = attrs.field(repr=_repr_keys)
+    entries: Mapping[str, str] = attrs.field(repr=_format_keys)
     own_keys: frozenset[str] = attrs.field(repr=False)
 
     def __getitem__(self, key: str) -> str:
@@ -75,8 +76,8 @@ class Profile(Mapping[str, str]):
             return "security_token"
         return "api_key"
 
-    def get_path(self, key: str) -> str:
-        """The value as a path, with ``~`` expanded."""
+    def get_expanded_path(self, key: str) -> str:
+        """Return the value as a path, with ``~`` expanded."""
         return os.path.expanduser(self.entries[key])
 
     def __str__(self) -> str:
@@ -84,7 +85,7 @@ class Profile(Mapping[str, str]):
 
 
 def find_config_file(config_file: str) -> str:
-    """The path of the file to read for ``config_file``."""
+    """Return the path of the file to read for ``config_file``, whether it exists or not."""
     path = os.path.expanduser(config_file)
     if config_file != DEFAULT_CONFIG_FILE or os.path.isfile(path):
         return path
@@ -98,15 +99,17 @@ def find_config_file(config_file: str) -> str:
 def read_profile(config_file: str, name: str) -> Profile:
     """Read the profile ``name``. The file is parsed again only when it has changed.
 
-    :raises ConfigurationError: the file cannot be read, or has no such profile.
+    :raises ConfigurationError: if the file cannot be read, or has no such profile.
     """
     path = find_config_file(config_file)
     environment = {
         key: os.environ.get(variable, "") for key, variable in _ENVIRONMENT_VARIABLES.items()
     }
     try:
-        state = os.stat(path)
-        sections = _read_sections(path, (state.st_mtime_ns, state.st_size, state.st_ino))
+        file_info = os.stat(path)
+        sections = _read_sections(
+            path, (file_info.st_mtime_ns, file_info.st_size, file_info.st_ino)
+        )
     except FileNotFoundError:
         if all(environment[key] for key in _REQUIRED_KEYS):
             return Profile(
@@ -133,9 +136,9 @@ def read_profile(config_file: str, name: str) -> Profile:
 def _merge_environment(
     environment: Mapping[str, str], entries: Mapping[str, str]
 ) -> dict[str, str]:
-    """The profile's entries, and the environment's for those that it lacks.
+    """Merge the profile's entries with those of the environment that it lacks.
 
-    A profile with a key file takes no key from the environment.
+    A profile with a key file gets no key from the environment.
     """
     merged = {key: value for key, value in entries.items() if value}
     has_key_file = "key_file" in merged
@@ -147,11 +150,11 @@ def _merge_environment(
 
 @lru_cache(maxsize=16)
 def _read_sections(
-    path: str, state: tuple[int, int, int]
+    path: str, file_state: tuple[int, int, int]
 ) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
-    """The entries of each profile of a file, by name, and the keys that are not inherited.
+    """Read the entries of each profile of a file, and which of its keys are not inherited.
 
-    :param state: the file's time, size and inode; a changed file misses the cache.
+    :param file_state: the file's time, size and inode; a changed file misses the cache.
     """
     # No section is the parser's default one, so that each section has only its own entries.
     parser = configparser.ConfigParser(interpolation=None, default_section="")

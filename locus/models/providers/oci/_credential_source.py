@@ -13,7 +13,7 @@ from locus.models.providers.oci._profile_credentials import (
     SessionTokenSource,
     make_api_key_credentials,
 )
-from locus.models.providers.oci._tokens import check_token, format_time
+from locus.models.providers.oci._tokens import clean_token, format_time
 from locus.models.providers.oci.authentication import OCIAuth
 
 
@@ -25,18 +25,18 @@ class CredentialSource:
         self._session_source = SessionTokenSource()
         self._principal_sources: dict[str, PrincipalSource] = {}
 
-    def copy_after_fork(self) -> CredentialSource:
-        """A copy for a forked child, without the locks and connections of ``oci``'s signers."""
+    def make_copy_after_fork(self) -> CredentialSource:
+        """Make a copy for a forked child, without locks and connections of ``oci``'s signers."""
         child = CredentialSource(self._auth)
         child._session_source = self._session_source
         return child
 
     def fetch_credentials(self) -> Credentials:
-        """The newest credentials. Reads files, may call a service, and imports ``oci``.
+        """Fetch the newest credentials. Read files, call a service if needed, import ``oci``.
 
-        :raises ConfigurationError: the extra is not installed, or something is missing, unreadable
-            or expired; says what.
-        :raises APIError: a service failed.
+        :raises ConfigurationError: if the extra is not installed, or if something is missing,
+            unreadable or expired; the message names it.
+        :raises APIError: if a service failed.
         """
         try:
             import oci.signer  # noqa: F401
@@ -55,7 +55,7 @@ class CredentialSource:
         if profile is not None and method == "api_key":
             return make_api_key_credentials(profile, auth.key_content)
         if profile is not None and method == "security_token":
-            return self._session_source.fetch_credentials(profile, auth.key_content)
+            return self._session_source.read_or_refresh_credentials(profile, auth.key_content)
         delegation_token = None
         if method == "delegation_token":
             delegation_token = self._read_delegation_token(profile)
@@ -70,19 +70,19 @@ class CredentialSource:
         return credentials
 
     def _read_delegation_token(self, profile: Profile | None) -> str:
-        """The token that lets this machine act for a user. Cloud Shell renews it in its file.
+        """Read the token that lets this machine act for a user. Cloud Shell renews its file.
 
-        :raises ConfigurationError: there is none, or it cannot be sent.
+        :raises ConfigurationError: if there is no token, or it cannot be sent.
         """
         environ = os.environ
         if self._auth.delegation_token:
-            return check_token(self._auth.delegation_token, "delegation_token")
+            return clean_token(self._auth.delegation_token, "delegation_token")
         token = environ.get("OCI_DELEGATION_TOKEN")
         if token:
-            return check_token(token, "OCI_DELEGATION_TOKEN")
+            return clean_token(token, "OCI_DELEGATION_TOKEN")
         path = environ.get("OCI_DELEGATION_TOKEN_FILE")
         if not path:
-            profile = profile or self._read_optional_profile()
+            profile = profile or self._find_optional_profile()
             path = profile.get("delegation_token_file") if profile is not None else None
         if not path:
             raise ConfigurationError(
@@ -91,14 +91,14 @@ class CredentialSource:
             )
         try:
             with open(os.path.expanduser(path), encoding="ascii") as file:
-                return check_token(file.read(), f"the delegation token {path}")
+                return clean_token(file.read(), f"the delegation token {path}")
         except OSError as exc:
             raise ConfigurationError(f"the delegation token {path}: {exc.strerror}") from exc
         except UnicodeDecodeError:
             raise ConfigurationError(f"{path} holds no delegation token") from None
 
-    def _read_optional_profile(self) -> Profile | None:
-        """The profile; None if it cannot be read and the user did not name it."""
+    def _find_optional_profile(self) -> Profile | None:
+        """Read the profile; return None if it cannot be read and the user did not name it."""
         auth = self._auth
         try:
             return read_profile(auth.config_file, auth.profile_name)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from locus.core.frozendict import EMPTY
-from locus.models.providers.oci._tokens import check_token, read_token_lifetime
+from locus.models.providers.oci._tokens import clean_token, read_token_lifetime
 
 _GENERIC_HEADERS: Final = ("date", "(request-target)", "host")
 _DELEGATION_HEADER: Final = "opc-obo-token"
@@ -22,7 +22,7 @@ _MIN_SECRET_LENGTH: Final = 6
 
 
 def select_redactable_secrets(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``secrets`` that are long enough to be redacted from a text."""
+    """Return those of ``secrets`` that are long enough to be redacted from a text."""
     return tuple(secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
 
 
@@ -47,12 +47,15 @@ class Credentials:
         default=(), repr=False, converter=select_redactable_secrets
     )
 
-    def is_equivalent_to(self, other: Credentials) -> bool:
-        """Whether both have the same key and token."""
+    def is_equivalent_to(self, other_credentials: Credentials) -> bool:
+        """Return whether both have the same key and token."""
         return (
-            bool(self.signer.api_key == other.signer.api_key)
-            and self.headers == other.headers
-            and bool(self.signer.private_key.public_key() == other.signer.private_key.public_key())
+            bool(self.signer.api_key == other_credentials.signer.api_key)
+            and self.headers == other_credentials.headers
+            and bool(
+                self.signer.private_key.public_key()
+                == other_credentials.signer.private_key.public_key()
+            )
         )
 
 
@@ -63,11 +66,11 @@ def make_token_credentials(
 
     :param delegation_token: sent with each request, to act for the user that it was issued to.
     :param label: names the security token in the error.
-    :raises ConfigurationError: the token cannot be sent.
+    :raises ConfigurationError: if the token cannot be sent.
     """
     from oci.auth.signers import SecurityTokenSigner
 
-    token = check_token(token, label)
+    token = clean_token(token, label)
     headers, secrets, lifetimes = {}, [token], [read_token_lifetime(token)]
     generic_headers = list(_GENERIC_HEADERS)
     if delegation_token is not None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._credentials import Credentials, make_token_credentials
-from locus.models.providers.oci._profile_credentials import get_auth_endpoint
+from locus.models.providers.oci._profile_credentials import build_auth_service_url
 from locus.models.providers.oci._resource_principal_signer import (
     VERSION_VARIABLE,
     make_resource_principal_signer,
@@ -37,9 +37,9 @@ class PrincipalSource:
     def fetch_credentials(self, delegation_token: str | None = None) -> Credentials:
         """Fetch a new token.
 
-        :raises ConfigurationError: this machine has no such principal, or its environment lacks
+        :raises ConfigurationError: if this machine has no such principal, or its environment lacks
             something.
-        :raises APIError: a service failed.
+        :raises APIError: if a service failed.
         """
         # A signer that failed may be half refreshed, or hold outdated data: the next fetch makes
         # another one.
@@ -68,7 +68,7 @@ def make_principal_source(method: str) -> PrincipalSource:
 
 
 def _make_retry_strategy(max_attempts: int, max_seconds: int, *statuses: int) -> Any:
-    """How often ``oci`` retries by itself: less than its default, since callers wait and retry.
+    """Make a retry strategy for ``oci``'s requests, with fewer retries than its default.
 
     :param statuses: HTTP statuses to retry after, beside 429 and 5xx.
     """
@@ -93,6 +93,7 @@ _METADATA_ERROR_TEXT: Final = (
 
 
 def _make_instance_principal_signer() -> Any:
+    """Make ``oci``'s signer for the principal of a compute instance."""
     from oci._vendor.requests.exceptions import RequestException
     from oci.auth.signers import InstancePrincipalsSecurityTokenSigner
     from oci.circuit_breaker import NoCircuitBreakerStrategy
@@ -100,7 +101,7 @@ def _make_instance_principal_signer() -> Any:
 
     endpoint = None
     if "OCI_SDK_AUTH_CLIENT_REGION_URL" in os.environ:
-        endpoint = f"{get_auth_endpoint('')}/v1/x509"
+        endpoint = f"{build_auth_service_url('')}/v1/x509"
     try:
         return InstancePrincipalsSecurityTokenSigner(
             federation_endpoint=endpoint,
@@ -113,12 +114,13 @@ def _make_instance_principal_signer() -> Any:
         if not any(_METADATA_ERROR_TEXT in str(argument) for argument in exc.args):
             raise
         raise ConfigurationError(
-            "the instance's metadata service does not reply, so this is no OCI compute instance, "
-            "or a container that may not call the service; elsewhere, use a profile"
+            "the instance's metadata service does not reply, so this is not an OCI compute "
+            "instance, or it is a container that may not call the service; elsewhere, use a profile"
         ) from exc
 
 
 def _make_oke_workload_signer() -> Any:
+    """Make ``oci``'s signer for a workload in a Kubernetes cluster (OKE)."""
     from oci.auth.signers import get_oke_workload_identity_resource_principal_signer
 
     return get_oke_workload_identity_resource_principal_signer(

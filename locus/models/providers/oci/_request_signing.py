@@ -8,8 +8,8 @@ from typing import Final
 import attrs
 
 from locus.models.providers.oci._credentials import Credentials
-from locus.transport.http_call import HttpRequest
-from locus.transport.httpx_compat import CREDENTIAL_HEADERS
+from locus.transport.http_request import HttpRequest
+from locus.transport.httpx_common import CREDENTIAL_HEADERS
 
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _REPLACED_HEADERS: Final = frozenset(
@@ -22,15 +22,15 @@ _REPLACED_HEADERS: Final = frozenset(
 )
 
 
-def sign_request(request: HttpRequest, credentials: Credentials) -> HttpRequest:
-    """A copy of ``request`` with a signature over its headers and its body."""
+def make_signed_copy(request: HttpRequest, credentials: Credentials) -> HttpRequest:
+    """Return a copy of ``request`` with a signature over its headers and its body."""
     headers = {
         name.lower(): value
         for name, value in request.headers.items()
         if name.lower() not in _REPLACED_HEADERS
     }
     headers.update(credentials.headers)
-    host, target = _split_url(request.url)
+    host, target = _split_host_and_target(request.url)
     host = headers.setdefault("host", host)
     if request.method in _METHODS_WITH_BODY:
         headers["content-length"] = str(len(request.content))
@@ -55,8 +55,8 @@ class _SignableRequest:
 
 
 @lru_cache(maxsize=128)
-def _split_url(url: str) -> tuple[str, str]:
-    """The host and the request target as they will be sent: httpx normalises URLs."""
+def _split_host_and_target(url: str) -> tuple[str, str]:
+    """Return the host and the request target as they will be sent: httpx normalizes URLs."""
     import httpx
 
     parsed = httpx.URL(url)

@@ -22,7 +22,7 @@ VERSION_VARIABLE: Final = f"{_PREFIX}VERSION"
 def make_resource_principal_signer() -> Any:
     """Make one of ``oci``'s signers. Its constructor fetches the first token.
 
-    :raises: what the ``oci`` package raises.
+    :raises Exception: whatever the ``oci`` package raises.
     """
     match os.environ.get(VERSION_VARIABLE):
         case "2.2":
@@ -35,12 +35,13 @@ def make_resource_principal_signer() -> Any:
             return get_resource_principals_signer()
 
 
-def _get_variable(name: str, suffix: str = "") -> str | None:
+def _read_variable(name: str, suffix: str = "") -> str | None:
+    """Return the value of one of the environment variables, or None."""
     return os.environ.get(f"{_PREFIX}{name}{suffix}")
 
 
 def _make_ephemeral_signer(suffix: str) -> Any:
-    """Version 2.2: the environment contains a token and a key, or the names of their files."""
+    """Make the signer of version 2.2: the environment names a token and a key, or their files."""
     from oci.auth.signers import EphemeralResourcePrincipalSigner
     from oci.auth.signers import ephemeral_resource_principals_signer as oci_module
     from oci.signer import load_private_key_from_file
@@ -63,39 +64,39 @@ def _make_ephemeral_signer(suffix: str) -> Any:
             return super()._construct_session_key_supplier(private_key, private_key_passphrase)
 
     return EphemeralSigner(
-        session_token=_get_variable("RPST", suffix),
-        private_key=_get_variable("PRIVATE_PEM", suffix),
-        private_key_passphrase=_get_variable("PRIVATE_PEM_PASSPHRASE", suffix),
-        region=_get_variable("REGION", suffix),
+        session_token=_read_variable("RPST", suffix),
+        private_key=_read_variable("PRIVATE_PEM", suffix),
+        private_key_passphrase=_read_variable("PRIVATE_PEM_PASSPHRASE", suffix),
+        region=_read_variable("REGION", suffix),
     )
 
 
 def _make_leaf_signer() -> Any:
-    """Version 3.0: the signer of the resource that makes the requests."""
+    """Make the signer of version 3.0 for the resource that makes the requests."""
     from oci.auth.signers import EphemeralResourcePrincipalV21Signer
     from oci.auth.signers.resource_principals_federation_signer import (
         ResourcePrincipalsFederationSigner,
     )
 
     endpoints = {
-        "resource_principal_token_endpoint": _get_variable("RPT_ENDPOINT", _LEAF),
-        "resource_principal_session_token_endpoint": _get_variable("RPST_ENDPOINT", _LEAF),
+        "resource_principal_token_endpoint": _read_variable("RPT_ENDPOINT", _LEAF),
+        "resource_principal_session_token_endpoint": _read_variable("RPST_ENDPOINT", _LEAF),
     }
-    version = _get_variable("VERSION", _LEAF)
+    version = _read_variable("VERSION", _LEAF)
     match version:
         case "2.2":
             return _make_ephemeral_signer(_LEAF)
         case "2.1" | "2.1.1" | "2.1.2":
             return EphemeralResourcePrincipalV21Signer(
                 **endpoints,
-                resource_id=_get_variable("RESOURCE_ID", _LEAF),
-                tenancy_id=_get_variable("TENANCY_ID", _LEAF),
-                private_key=_get_variable("PRIVATE_PEM", _LEAF),
-                private_key_passphrase=_get_variable("PRIVATE_PEM_PASSPHRASE", _LEAF),
+                resource_id=_read_variable("RESOURCE_ID", _LEAF),
+                tenancy_id=_read_variable("TENANCY_ID", _LEAF),
+                private_key=_read_variable("PRIVATE_PEM", _LEAF),
+                private_key_passphrase=_read_variable("PRIVATE_PEM_PASSPHRASE", _LEAF),
                 rp_version=version,
-                region=_get_variable("REGION", _LEAF),
-                security_context=_get_variable("SECURITY_CONTEXT", _LEAF),
-                resource_principal_token_path=_get_variable("RPT_PATH", _LEAF),
+                region=_read_variable("REGION", _LEAF),
+                security_context=_read_variable("SECURITY_CONTEXT", _LEAF),
+                resource_principal_token_path=_read_variable("RPT_PATH", _LEAF),
             )
         case "1.1":
             return ResourcePrincipalsFederationSigner(**endpoints, child_resource=True)
@@ -104,7 +105,7 @@ def _make_leaf_signer() -> Any:
 
 
 def _make_nested_signer() -> Any:
-    """Version 3.0: a resource, its parent, and perhaps the parent of that parent."""
+    """Make the signer of version 3.0: a resource, its parent, and perhaps its grandparent."""
     from oci.auth.signers.nested_resource_principals_signer import NestedResourcePrincipals
 
     class NestedSigner(NestedResourcePrincipals):  # type: ignore[misc]
@@ -116,10 +117,10 @@ def _make_nested_signer() -> Any:
             return super().make_call(method, path, **kw)
 
     endpoint = {
-        "resource_principal_session_token_endpoint": _get_variable("RPST_ENDPOINT", _PARENT)
+        "resource_principal_session_token_endpoint": _read_variable("RPST_ENDPOINT", _PARENT)
     }
     parent = NestedSigner(
-        resource_principal_rpt_url=_get_variable("RPT_URL", _PARENT),
+        resource_principal_rpt_url=_read_variable("RPT_URL", _PARENT),
         sub_resource_rp_signer=_make_leaf_signer(),
         **endpoint,
     )

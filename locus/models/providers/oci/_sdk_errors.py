@@ -15,7 +15,7 @@ from locus.core.errors import (
     ResponseParseError,
     get_status_error_class,
 )
-from locus.core.status_errors import MAX_SHOWN_CHARACTERS
+from locus.core.make_status_error import MAX_SHOWN_CHARACTERS
 
 
 @contextmanager
@@ -24,8 +24,8 @@ def translate_sdk_errors(context: str, hint: str = "") -> Iterator[None]:
 
     :param context: what is being done or read; each message begins with it.
     :param hint: what the user can do next; each message ends with it.
-    :raises ConfigurationError: something is missing or cannot be read.
-    :raises APIError: a service sent an error, or could not be reached.
+    :raises ConfigurationError: if something is missing or cannot be read.
+    :raises APIError: if a service sent an error, or could not be reached.
     """
     import jwt
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -52,16 +52,21 @@ def translate_sdk_errors(context: str, hint: str = "") -> Iterator[None]:
         raise status_error from exc
     except (jwt.PyJWTError, http.InvalidJSONError, json.JSONDecodeError, LookupError) as exc:
         raise ResponseParseError(
-            f"{context}: the response is not valid: {_describe(exc)}{suffix}", provider="oci"
+            f"{context}: the response is not valid: {_describe_exception(exc)}{suffix}",
+            provider="oci",
         ) from exc
     except http.InvalidHeader:  # its message quotes the header, which contains a token
         raise ConfigurationError(
             f"{context}: a token holds a line break, a space, or a character beyond ASCII{suffix}"
         ) from None
     except http.Timeout as exc:
-        raise APITimeoutError(f"{context}: {_describe(exc)}{suffix}", provider="oci") from exc
+        raise APITimeoutError(
+            f"{context}: {_describe_exception(exc)}{suffix}", provider="oci"
+        ) from exc
     except (http.RequestException, CircuitBreakerError, ConnectionError) as exc:
-        raise APIConnectionError(f"{context}: {_describe(exc)}{suffix}", provider="oci") from exc
+        raise APIConnectionError(
+            f"{context}: {_describe_exception(exc)}{suffix}", provider="oci"
+        ) from exc
     except InvalidCertificateFromInstanceMetadataError as exc:  # it quotes the private key
         raise ResponseParseError(
             f"{context}: the instance metadata holds no valid {exc.certificate_type}{suffix}",
@@ -74,11 +79,12 @@ def translate_sdk_errors(context: str, hint: str = "") -> Iterator[None]:
     except UnicodeError:  # it contains the complete text, which may be a passphrase
         raise ConfigurationError(f"{context}: a character is not ASCII{suffix}") from None
     except (ClientError, UnsupportedAlgorithm, AttributeError, TypeError, ValueError) as exc:
-        raise ConfigurationError(f"{context}: {_describe(exc)}{suffix}") from exc
+        raise ConfigurationError(f"{context}: {_describe_exception(exc)}{suffix}") from exc
     except RuntimeError as exc:  # it may quote the auth service's text, redacted by oci
-        raise APIError(f"{context}: {_describe(exc)}{suffix}", provider="oci") from exc
+        raise APIError(f"{context}: {_describe_exception(exc)}{suffix}", provider="oci") from exc
 
 
-def _describe(exc: BaseException) -> str:
+def _describe_exception(exc: BaseException) -> str:
+    """Format the class and the message of an exception, cut after some length."""
     text = str(exc)[:MAX_SHOWN_CHARACTERS]
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci.authentication import OCIAuth
 
 MAX_CACHED_SIGNERS: Final = 256
@@ -17,7 +17,7 @@ _cache_lock = threading.Lock()
 
 
 def get_signer(auth: OCIAuth) -> OCISigner:
-    """The signer of this process for these credentials.
+    """Return the signer of this process for these credentials; make it if there is none.
 
     The least recently used signer leaves the cache when there are more than
     ``MAX_CACHED_SIGNERS``. Nothing is read here, and ``oci`` is not imported: the signer does both
@@ -34,6 +34,7 @@ def get_signer(auth: OCIAuth) -> OCISigner:
 
 
 def _replace_lock_after_fork() -> None:
+    """In a forked child, replace the lock, which another thread of the parent may hold."""
     global _cache_lock
     _cache_lock = threading.Lock()  # another thread of the parent may have held the old one
 

@@ -15,15 +15,16 @@ from locus.core.errors import ConfigurationError
 _TOKEN_PATTERN: Final = re.compile(r"[\x21-\x7e]+")
 
 
-def check_token(token: str, label: str, hint: str = "") -> str:
-    """``token`` without the white space around it.
+def clean_token(token: str, label: str, hint: str = "") -> str:
+    """Return ``token`` without white space at its ends, after checking that it can be sent.
 
     A token that no HTTP header can carry is rejected here and not by the library that sends it:
     that library would show the token in its error, and its error would be retried.
 
     :param label: names the token in the error.
     :param hint: how to get another token, for the error.
-    :raises ConfigurationError: there is no token, or it cannot be sent. Does not show the token.
+    :raises ConfigurationError: if there is no token, or it cannot be sent. The message does not
+        show the token.
     """
     token = token.strip()
     suffix = f" ({hint})" if hint else ""
@@ -38,7 +39,7 @@ def check_token(token: str, label: str, hint: str = "") -> str:
 
 
 def read_token_lifetime(token: str) -> tuple[float | None, float | None]:
-    """When a token was issued and when it expires, from its claims (RFC 7519, section 4.1).
+    """Return when a token was issued and when it expires (RFC 7519, section 4.1).
 
     Both are in seconds since 1970, or None where the token does not contain them.
     """
@@ -51,17 +52,17 @@ def read_token_lifetime(token: str) -> tuple[float | None, float | None]:
 
 
 def is_jwt(text: str) -> bool:
-    """Whether ``text`` looks like a JSON web token."""
+    """Return whether ``text`` looks like a JSON web token."""
     return bool(_decode_claims(text))
 
 
 def format_time(seconds: float) -> str:
-    """A time in seconds since 1970 as text for people, in UTC."""
+    """Format a time in seconds since 1970 as text for people, in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def _decode_claims(token: str) -> dict[str, Any]:
-    """The claims of a JSON web token; empty if it is none. Only the server checks signatures."""
+    """Decode the claims of a JSON web token; empty if it is none. The signature is not checked."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}

@@ -13,7 +13,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
-from locus.models.providers.oci._tokens import check_token
+from locus.models.providers.oci._tokens import clean_token
 
 AUTH_TYPES: Final = (
     "instance_principal",
@@ -93,12 +93,12 @@ def resolve_auth(
     key_content: str | None = None,
     delegation_token: str | None = None,
 ) -> OCIAuth:
-    """The credentials that a model's arguments and the environment name.
+    """Choose the credentials that a model's arguments and the environment name.
 
     Values of ``OCIAuthType`` are strings too. If ``OCI_PROFILE`` names the profile, it is read now:
     the result contains the name, and is not equal to one with another name.
 
-    :raises ConfigurationError: an unknown ``auth_type``, a value of the wrong type, or a token that
+    :raises ConfigurationError: if ``auth_type`` is unknown, a value has the wrong type, or a token
         cannot be sent.
     """
     if auth_type is not None:
@@ -123,7 +123,7 @@ def resolve_auth(
         if value is not None and not value.strip():
             raise ConfigurationError(f"{name} is empty")
     if delegation_token is not None:
-        arguments["delegation_token"] = check_token(delegation_token, "delegation_token")
+        arguments["delegation_token"] = clean_token(delegation_token, "delegation_token")
     if method in _METHODS_READING_PROFILE:
         arguments["profile"] = profile or os.environ.get("OCI_PROFILE") or None
     path = DEFAULT_CONFIG_FILE if config_file is None else os.fspath(config_file)

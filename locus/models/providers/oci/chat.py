@@ -13,22 +13,25 @@ from typing import Any, ClassVar, Final, Self, TypeAlias
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError
-from locus.core.tool_schemas import ToolLike
 from locus.models.http_model import HttpModel
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import KEY_HINT, OCIAuthType
-from locus.models.providers.oci.chat_config import OCIConfig, make_regional_endpoint
+from locus.models.providers.oci.chat_config import OCIConfig, build_regional_endpoint
 from locus.models.providers.oci.compartment import (
     COMPARTMENT_HEADER,
-    get_configured_compartment,
+    find_configured_compartment,
     resolve_compartment,
 )
 from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
-from locus.transport.custom_client import CustomClient, SdkAdapter
-from locus.transport.http_call import HttpCall, Signer, check_headers
+from locus.transport.custom_client import CustomClient
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import check_headers
+from locus.transport.sdk_senders import SdkAdapter
+from locus.transport.signer import Signer
 from locus.wire.oci_chat import (
     CohereV1ChatBuilder,
     CohereV1ChatParser,
@@ -59,12 +62,13 @@ _FORMATS: Final[Mapping[str, _Format]] = {
 }
 
 
-class _InferenceSdk:
+class _InferenceSdkAdapter:
     """Adapter for the ``oci`` package, whose client retries by itself."""
 
     retries_requests = True
 
     def wrap_client(self, sdk_client: Any) -> CustomClient:
+        """Make the sender for ``sdk_client=``."""
         from locus.models.providers.oci.sdk_sender import wrap_sdk_client  # imports httpx
 
         return wrap_sdk_client(sdk_client)
@@ -83,13 +87,13 @@ class OCIModel(HttpModel[OCIConfig]):
     :param temperature: 0 (always the most probable words) and up.
     :param kw: the other fields of :class:`OCIConfig`; ``http_client``, ``request_builder`` and
         ``response_parser``.
-    :raises TypeError: an unknown keyword; suggests the most similar one.
-    :raises ConfigurationError: a value that cannot work.
+    :raises TypeError: if a keyword is unknown; the message suggests the most similar one.
+    :raises ConfigurationError: if a value is not valid.
     """
 
     prefix: ClassVar[str] = "oci"
     key_hint: ClassVar[str] = KEY_HINT
-    sdk_adapter: ClassVar[SdkAdapter | None] = _InferenceSdk()
+    sdk_adapter: ClassVar[SdkAdapter | None] = _InferenceSdkAdapter()
 
     def __init__(
         self,
@@ -128,10 +132,10 @@ class OCIModel(HttpModel[OCIConfig]):
         """Whose request format is used: ``"cohere"`` or ``"generic"``."""
         return _FORMATS[self.config.format][0]
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         return f"{self.config.service_endpoint}/{API_VERSION}/actions/chat"
 
-    def _provider_headers(self) -> dict[str, str]:
+    def _build_provider_headers(self) -> dict[str, str]:
         headers = {
             "accept": "application/json, text/event-stream",
             COMPARTMENT_HEADER: self._resolve_compartment(),
@@ -140,29 +144,30 @@ class OCIModel(HttpModel[OCIConfig]):
         return headers
 
     def _resolve_compartment(self) -> str:
-        configured = get_configured_compartment(self.config.compartment_id)
+        """Choose the compartment: the configured one, or else the tenancy of the SDK client."""
+        configured = find_configured_compartment(self.config.compartment_id)
         if self.sdk_client is not None and configured is None:
-            from locus.models.providers.oci.sdk_sender import get_tenancy  # imports httpx
+            from locus.models.providers.oci.sdk_sender import find_tenancy  # imports httpx
 
-            tenancy = get_tenancy(self.sdk_client)
+            tenancy = find_tenancy(self.sdk_client)
             if tenancy:
                 return tenancy
         return resolve_compartment(self.config.compartment_id, self.config.resolve_auth())
 
-    def _signer(self) -> Signer | None:
+    def _get_signer(self) -> Signer | None:
         return get_signer(self.config.resolve_auth())
 
-    def _build_call_with_options(
+    def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
         extra_body = options.get("extra_body") or {}
         extra_body = {"compartmentId": self._resolve_compartment(), **extra_body}
-        http_call = super()._build_call_with_options(
+        http_call = super()._build_http_call_with_options(
             messages, tools, {**options, "extra_body": extra_body}
         )
         parser = self.response_parser
         if isinstance(parser, CohereV1ChatParser):  # OCI sends no call ids: the parser makes them
-            parser = parser.for_conversation(messages)
+            parser = parser.with_used_call_ids(messages)
         return attrs.evolve(
             http_call,
             parse_body=parser.parse,
@@ -170,7 +175,7 @@ class OCIModel(HttpModel[OCIConfig]):
             empty_response_delays=EMPTY_RESPONSE_DELAYS if self.config.max_retries else (),
         )
 
-    def _fallback_options(
+    def _find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         if not options["stream"]:
@@ -180,18 +185,19 @@ class OCIModel(HttpModel[OCIConfig]):
         return {**options, "stream": False} if _STREAMING_UNSUPPORTED.search(error.body) else None
 
     def copy(self, **changes: Any) -> Self:
-        """A copy with other constructor arguments, and the URL and format that fit them."""
+        """Return a copy with other constructor arguments, and the URL and format that fit them."""
         config = self.config
         if "model_id" in changes:
             changes["model"] = changes.pop("model_id")
         region = changes.get("region")
-        if region is not None and config.service_endpoint == make_regional_endpoint(config):
+        if region is not None and config.service_endpoint == build_regional_endpoint(config):
             changes.setdefault("service_endpoint", resolve_endpoint(None, region))
         return super().copy(**changes)
 
     __replace__ = copy
 
     def _evolve(self, **changes: Any) -> Self:
+        """Return a copy with other attributes, and the format of its config's model."""
         config = changes.get("config")
         if config is not None and config.format != self.config.format:
             _, builder, parser = _FORMATS[config.format]
@@ -213,6 +219,7 @@ class OCIModel(HttpModel[OCIConfig]):
 
 
 def _resolve_model_id(model_id: str | None, model: str | None) -> str:
+    """Choose the model id from its two arguments, or use the default."""
     if model_id is not None and model is not None and model != model_id:
         raise TypeError("model_id= and model= are two names for one argument: pass one")
     name = model if model_id is None else model_id

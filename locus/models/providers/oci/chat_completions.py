@@ -18,10 +18,10 @@ from locus.models.providers.oci.openai_compatible_config import (
     check_config_values,
 )
 from locus.models.providers.oci.openai_compatible_model import (
-    CHAT_SDK_METHOD,
+    CHAT_SDK_ADAPTER,
     OpenAICompatibleModel,
 )
-from locus.transport.custom_client import SdkMethod
+from locus.transport.sdk_senders import RawResponseAdapter
 
 
 @attrs.frozen
@@ -55,11 +55,12 @@ class OCIChatCompletionsModel(
     :param kw: ``api_key`` and the other fields of :class:`OCIChatCompletionsConfig`;
         ``http_client``, ``sdk_client`` (an ``openai`` client that signs by itself),
         ``request_builder`` and ``response_parser``.
-    :raises TypeError: an unknown keyword; suggests the most similar one.
-    :raises ConfigurationError: a value that cannot work, or none or several ways to authenticate.
+    :raises TypeError: if a keyword is unknown; the message suggests the most similar one.
+    :raises ConfigurationError: if a value is not valid, or if there is not exactly one way to
+        authenticate.
     """
 
-    sdk_adapter: ClassVar[SdkMethod | None] = CHAT_SDK_METHOD
+    sdk_adapter: ClassVar[RawResponseAdapter | None] = CHAT_SDK_ADAPTER
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class OCIChatCompletionsModel(
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        fields = self._build_fields(
+        fields = self._build_init_arguments(
             OCIChatCompletionsConfig,
             kw,
             model=model,
@@ -88,9 +89,9 @@ class OCIChatCompletionsModel(
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self._finish_init(fields)
+        self._init_with_defaults(fields)
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         return f"{self.config.base_url}/chat/completions"
 
 

@@ -9,28 +9,29 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.models.config import ModelConfig
+from locus.models.providers.oci._config_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
-from locus.models.providers.oci._validation import check_strings, to_config_path
 from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType, resolve_auth
 from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
 from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
-from locus.transport.http_call import check_headers
+from locus.transport.http_request import check_headers
 
 API_FORMATS: Final = ("GENERIC", "COHERE", "COHEREV2")
 """The values of ``api_format=``: OCI's request formats."""
 
 
-def make_regional_endpoint(config: Any) -> str:
-    """The service's root URL in the region of ``config``."""
+def build_regional_endpoint(config: Any) -> str:
+    """Build the service's root URL in the region of ``config``."""
     return resolve_endpoint(None, config.region)
 
 
-def _to_auth_type(value: str | None) -> OCIAuthType:
-    if value is not None and not isinstance(value, str):
+def _resolve_auth_type(auth_type: str | None) -> OCIAuthType:
+    """Return the argument, else ``OCI_AUTH_TYPE``, else ``api_key``."""
+    if auth_type is not None and not isinstance(auth_type, str):
         raise ConfigurationError(
-            f"auth_type must be one of {', '.join(OCIAuthType)}; not {value!r}"
+            f"auth_type must be one of {', '.join(OCIAuthType)}; not {auth_type!r}"
         )
-    name = value or os.environ.get("OCI_AUTH_TYPE") or OCIAuthType.API_KEY
+    name = auth_type or os.environ.get("OCI_AUTH_TYPE") or OCIAuthType.API_KEY
     try:
         return OCIAuthType(name)
     except ValueError:
@@ -39,16 +40,16 @@ def _to_auth_type(value: str | None) -> OCIAuthType:
         ) from None
 
 
-def _to_profile_name(name: str | None) -> str:
+def _resolve_profile_name(name: str | None) -> str:
+    """Return the argument, else ``OCI_PROFILE``, else ``DEFAULT``."""
     if name is not None and not isinstance(name, str):
         raise ConfigurationError(f"profile_name must be a name; not {name!r}")
     return name or os.environ.get("OCI_PROFILE") or DEFAULT_PROFILE
 
 
-def _check_api_format(value: str | None) -> str | None:
-    if value is None or value in API_FORMATS:
-        return value
-    raise ConfigurationError(f"api_format is one of {', '.join(API_FORMATS)}, not {value!r}")
+def _validate_api_format(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and value not in API_FORMATS:
+        raise ConfigurationError(f"{field.name} is one of {', '.join(API_FORMATS)}, not {value!r}")
 
 
 @attrs.frozen
@@ -73,22 +74,22 @@ class OCIConfig(ModelConfig):
     """
 
     compartment_id: str | None = None
-    profile_name: str = attrs.field(default=None, converter=_to_profile_name)
-    auth_type: OCIAuthType = attrs.field(default=None, converter=_to_auth_type)
+    profile_name: str = attrs.field(default=None, converter=_resolve_profile_name)
+    auth_type: OCIAuthType = attrs.field(default=None, converter=_resolve_auth_type)
     config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=to_config_path)
     region: str = attrs.field(default=None, converter=resolve_region)
     service_endpoint: str = attrs.field(
-        default=attrs.Factory(make_regional_endpoint, takes_self=True), converter=resolve_endpoint
+        default=attrs.Factory(build_regional_endpoint, takes_self=True), converter=resolve_endpoint
     )
     delegation_token: str | None = attrs.field(default=None, repr=False)
-    api_format: str | None = attrs.field(default=None, converter=_check_api_format)
+    api_format: str | None = attrs.field(default=None, validator=_validate_api_format)
     seed: int | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     stream_usage: bool = True
 
     def __attrs_post_init__(self) -> None:
-        check_strings(
+        check_stripped_strings(
             compartment_id=self.compartment_id,
             profile_name=self.profile_name,
             delegation_token=self.delegation_token,
@@ -108,7 +109,7 @@ class OCIConfig(ModelConfig):
         return self.api_format or ("COHERE" if is_command_r else "GENERIC")
 
     def resolve_auth(self) -> OCIAuth:
-        """The credentials that sign."""
+        """Return which credentials sign the requests."""
         return resolve_auth(
             profile=self.profile_name,
             auth_type=self.auth_type,

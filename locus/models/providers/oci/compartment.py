@@ -12,10 +12,12 @@ from locus.models.providers.oci.authentication import OCIAuth
 COMPARTMENT_HEADER: Final = "opc-compartment-id"
 
 
-def get_configured_compartment(compartment_id: str | None) -> str | None:
-    """The compartment from the argument or the environment; None leaves it to the profile.
+def find_configured_compartment(compartment_id: str | None) -> str | None:
+    """Return the compartment from the argument or the environment, or None.
 
-    :raises ConfigurationError: it is not a string.
+    None means that the profile has to name it; :func:`resolve_compartment` reads the profile.
+
+    :raises ConfigurationError: if ``compartment_id`` is not a string.
     """
     if compartment_id is not None and not isinstance(compartment_id, str):
         raise ConfigurationError(
@@ -28,15 +30,15 @@ def get_configured_compartment(compartment_id: str | None) -> str | None:
 
 
 def resolve_compartment(compartment_id: str | None, auth: OCIAuth | None) -> str:
-    """The compartment of a request: the argument, else the environment, else the tenancy.
+    """Choose the compartment of a request: the argument, else the environment, else the tenancy.
 
     It may read the profile, a small file that is cached until it changes. So it is called when a
     request is built, and not when a model is created.
 
     :param auth: names the profile with the tenancy; None if a bearer token is sent.
-    :raises ConfigurationError: there is none, or the profile cannot be read.
+    :raises ConfigurationError: if there is no compartment, or the profile cannot be read.
     """
-    configured = get_configured_compartment(compartment_id)
+    configured = find_configured_compartment(compartment_id)
     if configured:
         return configured
     if auth is not None and auth.needs_profile:

@@ -20,9 +20,10 @@ _API_PATH_PATTERN: Final = re.compile(
 
 
 def resolve_region(region: str | None = None) -> str:
-    """The region: the argument, else ``OCI_REGION``, else ``us-chicago-1``.
+    """Return the region: the argument, else ``OCI_REGION``, else ``us-chicago-1``.
 
-    :raises ConfigurationError: it cannot be a region's name. A short code is none.
+    :raises ConfigurationError: if it cannot be a region's name. A short code such as ``ord`` is not
+        a name.
     """
     name = "region"
     if region is None:
@@ -37,12 +38,12 @@ def resolve_region(region: str | None = None) -> str:
 
 
 def resolve_endpoint(service_endpoint: str | None = None, region: str | None = None) -> str:
-    """The root URL of the inference service, for OCI's own chat format.
+    """Return the root URL of the inference service, for OCI's own chat format.
 
     ``service_endpoint``, else ``OCI_ENDPOINT``, else the region's. The path of one of the two APIs
     (``/openai/v1``, ``/20231130/actions/chat``) at the end of a URL is removed.
 
-    :raises ConfigurationError: it is no http(s) URL.
+    :raises ConfigurationError: if it is not an http(s) URL.
     """
     if service_endpoint:
         return _API_PATH_PATTERN.sub("", _normalize_url(service_endpoint, "service_endpoint"))
@@ -53,12 +54,12 @@ def resolve_endpoint(service_endpoint: str | None = None, region: str | None = N
 
 
 def resolve_openai_base_url(base_url: str | None = None, region: str | None = None) -> str:
-    """The root URL of OCI's OpenAI-compatible API.
+    """Return the root URL of OCI's OpenAI-compatible API.
 
     ``base_url``, else that of :func:`resolve_endpoint`. ``/openai/v1`` is added to a URL without a
     path, and replaces the path of either API; another path, such as a gateway's, is not changed.
 
-    :raises ConfigurationError: it is no http(s) URL.
+    :raises ConfigurationError: if it is not an http(s) URL.
     """
     if not base_url:
         return f"{resolve_endpoint(None, region)}/openai/v1"
@@ -70,19 +71,19 @@ def resolve_openai_base_url(base_url: str | None = None, region: str | None = No
 
 
 def build_oci_openai_base_url(region: str) -> str:
-    """The root URL of the OpenAI-compatible API of one region of Oracle's commercial cloud."""
+    """Build the root URL of the OpenAI-compatible API in a region of Oracle's commercial cloud."""
     return f"https://inference.generativeai.{resolve_region(region)}.oci.oraclecloud.com/openai/v1"
 
 
-def _normalize_url(url: str, name: str) -> str:
-    """The URL without a slash at its end.
+def _normalize_url(url: str, argument_name: str) -> str:
+    """Return the URL without a slash at its end.
 
-    :param name: the name of the argument or variable, for the error.
+    :param argument_name: the name of the argument or variable, for the error.
     """
     try:
         return normalize_base_url(url)
     except ConfigurationError as exc:
         message = str(exc).removeprefix("base_url")
-        if name != "base_url":  # the model may have no argument with this name
+        if argument_name != "base_url":  # the model may have no argument with this name
             message = message.removesuffix(": pass api_key=")
-        raise ConfigurationError(f"{name}{message}") from None
+        raise ConfigurationError(f"{argument_name}{message}") from None

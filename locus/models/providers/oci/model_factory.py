@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from locus.models.providers.oci.chat import OCIModel
 from locus.models.providers.oci.chat_completions import OCIChatCompletionsModel
-from locus.wire.oci_chat.envelope import is_endpoint
+from locus.wire.oci_chat.envelope import is_endpoint_ocid
 
 _CHAT_NAMES: Final = {"profile": "profile_name", "base_url": "service_endpoint"}
 """Keywords of ``OCIModel``, by their names in ``OCIChatCompletionsModel``."""
@@ -30,9 +30,9 @@ def make_oci_model(model: str, **kw: Any) -> OCIModel | OCIChatCompletionsModel:
 
     :param kw: the keywords of the class; for the profile and the URL, the other class's names work
         as well.
-    :raises TypeError: one keyword was passed under both of its names.
+    :raises TypeError: if a keyword was passed under both of its names.
     """
-    if model.lower().startswith("cohere.command-r") or is_endpoint(model):
+    if model.lower().startswith("cohere.command-r") or is_endpoint_ocid(model):
         return OCIModel(model_id=model, **_rename_keywords(kw, _CHAT_NAMES))
     kw = _rename_keywords(kw, _CHAT_COMPLETIONS_NAMES)
     authenticated = kw.get("sdk_client") is not None or "config" in kw
@@ -49,8 +49,9 @@ def make_oci_model(model: str, **kw: Any) -> OCIModel | OCIChatCompletionsModel:
     return OCIChatCompletionsModel(model=model, **kw)
 
 
-def _rename_keywords(kw: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    for name, other in names.items():
-        if name in kw and other in kw:
-            raise TypeError(f"{name}= and {other}= are two names for one argument: pass one")
-    return {names.get(name, name): value for name, value in kw.items()}
+def _rename_keywords(kw: dict[str, Any], new_names: dict[str, str]) -> dict[str, Any]:
+    """Return the keywords with other names, for a class that has another name for them."""
+    for name, new_name in new_names.items():
+        if name in kw and new_name in kw:
+            raise TypeError(f"{name}= and {new_name}= are two names for one argument: pass one")
+    return {new_names.get(name, name): value for name, value in kw.items()}

@@ -13,21 +13,21 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.models.config import ModelConfig
+from locus.models.providers.oci._config_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
-from locus.models.providers.oci._tokens import check_token
-from locus.models.providers.oci._validation import check_strings, to_config_path
+from locus.models.providers.oci._tokens import clean_token
 from locus.models.providers.oci.authentication import AUTH_TYPES, OCIAuth, resolve_auth
 from locus.models.providers.oci.compartment import (
     COMPARTMENT_HEADER,
-    get_configured_compartment,
+    find_configured_compartment,
     resolve_compartment,
 )
 from locus.models.providers.oci.endpoints import resolve_openai_base_url, resolve_region
-from locus.transport.http_call import check_headers
+from locus.transport.http_request import check_headers
 
 
-def make_regional_base_url(config: Any) -> str:
-    """The API's root URL in the region of ``config``."""
+def build_regional_base_url(config: Any) -> str:
+    """Build the API's root URL in the region of ``config``."""
     return resolve_openai_base_url(None, config.region)
 
 
@@ -56,16 +56,16 @@ class OpenAICompatibleConfig(ModelConfig):
     api_key: str | None = attrs.field(default=None, repr=False)
     delegation_token: str | None = attrs.field(default=None, repr=False)
     base_url: str = attrs.field(
-        default=attrs.Factory(make_regional_base_url, takes_self=True),
+        default=attrs.Factory(build_regional_base_url, takes_self=True),
         converter=resolve_openai_base_url,
     )
 
 
 def check_auth_arguments(config: OpenAICompatibleConfig, class_name: str) -> None:
-    """Refuse a config with no way to authenticate, or with several.
+    """Check that a config has exactly one way to authenticate.
 
     :param class_name: the name of the model's class, for the error.
-    :raises ConfigurationError: shows the three ways.
+    :raises ConfigurationError: if it has none or several; the message shows the three ways.
     """
     names = [f"{name}=" for name in ("profile", "auth_type", "api_key") if getattr(config, name)]
     if len(names) != 1:
@@ -85,11 +85,12 @@ def check_auth_arguments(config: OpenAICompatibleConfig, class_name: str) -> Non
         raise _make_auth_error(
             f"auth_type={auth_type!r} is OCIModel's older name of 'security_token'", class_name
         )
-    if get_configured_compartment(config.compartment_id) is None:
+    if find_configured_compartment(config.compartment_id) is None:
         raise _make_auth_error("auth_type= needs compartment_id=, or OCI_COMPARTMENT", class_name)
 
 
 def _make_auth_error(problem: str, class_name: str) -> ConfigurationError:
+    """Make the error that shows the three ways to authenticate."""
     return ConfigurationError(
         f"{class_name} needs exactly one of profile=, auth_type= and api_key=; {problem}. "
         "The ways:\n"
@@ -100,8 +101,8 @@ def _make_auth_error(problem: str, class_name: str) -> ConfigurationError:
     )
 
 
-def get_signing_auth(config: OpenAICompatibleConfig) -> OCIAuth | None:
-    """The credentials that sign, or None if a bearer token is sent in their place."""
+def find_signing_auth(config: OpenAICompatibleConfig) -> OCIAuth | None:
+    """Return which credentials sign, or None if a bearer token is sent in their place."""
     if config.api_key:
         return None
     return resolve_auth(
@@ -113,11 +114,11 @@ def get_signing_auth(config: OpenAICompatibleConfig) -> OCIAuth | None:
 
 
 def check_config_values(config: OpenAICompatibleConfig) -> None:
-    """Refuse values that cannot work, however the model authenticates.
+    """Check the values that have to be correct however the model authenticates.
 
-    :raises ConfigurationError: names the first such value.
+    :raises ConfigurationError: if a value is not valid; the message names it.
     """
-    check_strings(
+    check_stripped_strings(
         profile=config.profile,
         api_key=config.api_key,
         compartment_id=config.compartment_id,
@@ -125,19 +126,20 @@ def check_config_values(config: OpenAICompatibleConfig) -> None:
     )
     for name in ("api_key", "delegation_token"):
         if getattr(config, name):
-            check_token(getattr(config, name), name)
+            clean_token(getattr(config, name), name)
     if config.compartment_id:
         check_headers({COMPARTMENT_HEADER: config.compartment_id})
 
 
-def make_compartment_headers(config: OpenAICompatibleConfig) -> dict[str, str]:
-    """The header with the compartment, as every request has it before it is signed.
+def build_compartment_headers(config: OpenAICompatibleConfig) -> dict[str, str]:
+    """Build the header with the compartment, which every request has before it is signed.
 
-    :raises ConfigurationError: a signed request has no compartment, or the profile cannot be read.
+    :raises ConfigurationError: if a signed request has no compartment, or the profile cannot be
+        read.
     """
-    auth = get_signing_auth(config)
+    auth = find_signing_auth(config)
     if auth is None:
-        compartment = get_configured_compartment(config.compartment_id)
+        compartment = find_configured_compartment(config.compartment_id)
     else:
         compartment = resolve_compartment(config.compartment_id, auth)
     headers = {COMPARTMENT_HEADER: compartment} if compartment else {}

@@ -2,7 +2,7 @@
 
 It has their constructor, headers, signer and SDK client. A request carries the credentials of the
 config and no others: those of the caller's own client, its ``auth=``, and an ``Authorization``
-among ``extra_headers=`` are removed (``locus.transport.httpx_compat.CREDENTIAL_HEADERS`` lists
+among ``extra_headers=`` are removed (``locus.transport.httpx_common.CREDENTIAL_HEADERS`` lists
 them all).
 """
 
@@ -23,14 +23,15 @@ from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
 from locus.models.providers.oci.endpoints import resolve_openai_base_url, resolve_region
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
+    build_compartment_headers,
+    build_regional_base_url,
     check_auth_arguments,
-    get_signing_auth,
-    make_compartment_headers,
-    make_regional_base_url,
+    find_signing_auth,
 )
-from locus.transport.custom_client import SdkMethod
-from locus.transport.http_call import Signer, check_headers
-from locus.transport.httpx_compat import CREDENTIAL_HEADERS
+from locus.transport.http_request import check_headers
+from locus.transport.httpx_common import CREDENTIAL_HEADERS
+from locus.transport.sdk_senders import RawResponseAdapter
+from locus.transport.signer import Signer
 
 
 class OpenAICompatibleModel(HttpModel[Any]):
@@ -42,10 +43,10 @@ class OpenAICompatibleModel(HttpModel[Any]):
     key_hint = KEY_HINT
 
     @classmethod
-    def _build_fields(
+    def _build_init_arguments(
         cls, config_class: type[OpenAICompatibleConfig], kw: dict[str, Any], **named_arguments: Any
     ) -> dict[str, Any]:
-        """The fields of the model, config included, from the arguments of its constructor.
+        """Build the model's attributes, ``config`` included, from the constructor's arguments.
 
         :param named_arguments: the arguments that the constructor names; all belong to the config.
         :param kw: the other keyword arguments.
@@ -64,28 +65,28 @@ class OpenAICompatibleModel(HttpModel[Any]):
             check_auth_arguments(fields["config"], cls.__name__)
         return fields
 
-    def _provider_headers(self) -> dict[str, str]:
+    def _build_provider_headers(self) -> dict[str, str]:
         # Of the callers' own clients, only those of an SDK authenticate by themselves.
-        return make_compartment_headers(self.config)
+        return build_compartment_headers(self.config)
 
-    def _build_headers(self, extra: Mapping[str, str] | None) -> Mapping[str, str]:
+    def _build_headers(self, extra_headers: Mapping[str, str] | None) -> Mapping[str, str]:
         if self.sdk_client is not None:  # it has headers of its own: add only the explicit ones
-            check_headers(extra or {})
+            check_headers(extra_headers or {})
             allowed = {
                 name: value
-                for name, value in (extra or {}).items()
+                for name, value in (extra_headers or {}).items()
                 if name.lower() not in CREDENTIAL_HEADERS
             }
-            extra = {**self._argument_headers(), **allowed}
-        return super()._build_headers(extra)
+            extra_headers = {**self._build_argument_headers(), **allowed}
+        return super()._build_headers(extra_headers)
 
-    def _argument_headers(self) -> dict[str, str]:
-        """The headers for the model's own arguments, without credentials."""
+    def _build_argument_headers(self) -> dict[str, str]:
+        """Build the headers for the model's own arguments, without credentials."""
         compartment_id = self.config.compartment_id
         return {COMPARTMENT_HEADER: compartment_id} if compartment_id else {}
 
-    def _signer(self) -> Signer:
-        auth = get_signing_auth(self.config)
+    def _get_signer(self) -> Signer:
+        auth = find_signing_auth(self.config)
         return BearerSigner(self.config.api_key) if auth is None else get_signer(auth)
 
     def _make_sdk_client(self) -> Any:
@@ -98,14 +99,14 @@ class OpenAICompatibleModel(HttpModel[Any]):
         from locus.transport.httpx_auth import build_signing_auth
 
         config = self.config
-        library = _find_httpx_library(openai.DefaultAsyncHttpxClient)
-        auth = build_signing_auth(self._signer(), library)
+        library = _get_httpx_library(openai.DefaultAsyncHttpxClient)
+        auth = build_signing_auth(self._get_signer(), library)
         client = openai.AsyncOpenAI(
             api_key=config.api_key or "signed",
             base_url=config.base_url,
             timeout=config.timeout,
             max_retries=config.max_retries,
-            default_headers=self._provider_headers(),
+            default_headers=self._build_provider_headers(),
             http_client=openai.DefaultAsyncHttpxClient(auth=auth),
         )
         client.organization = client.project = (
@@ -114,15 +115,16 @@ class OpenAICompatibleModel(HttpModel[Any]):
         return client
 
     def copy(self, **changes: Any) -> Self:
-        """A copy with other constructor arguments; another region gets its own URL."""
+        """Return a copy with other constructor arguments; another region gets its own URL."""
         config, region = self.config, changes.get("region")
-        if region is not None and config.base_url == make_regional_base_url(config):
+        if region is not None and config.base_url == build_regional_base_url(config):
             changes.setdefault("base_url", resolve_openai_base_url(None, region))
         return super().copy(**changes)
 
     __replace__ = copy
 
     def _evolve(self, **changes: Any) -> Self:
+        """Return a copy with other attributes. Check how it authenticates."""
         config, sdk_client = (
             changes.get(name, getattr(self, name)) for name in ("config", "sdk_client")
         )
@@ -132,28 +134,29 @@ class OpenAICompatibleModel(HttpModel[Any]):
 
 
 def _resolve_model_name(model: str | None) -> str:
+    """Return the argument, else ``OCI_MODEL_ID``."""
     name = model or os.environ.get("OCI_MODEL_ID")
     if not name:
         raise ConfigurationError("no model is named: pass model=, or set OCI_MODEL_ID")
     return name
 
 
-def _find_httpx_library(cls: type) -> ModuleType:
-    """``httpx`` or ``httpx2``: the one that the installed SDK uses.
+def _get_httpx_library(sdk_client_class: type) -> ModuleType:
+    """Return the module that the installed SDK uses: ``httpx`` or ``httpx2``.
 
-    :param cls: a class of the SDK that derives from an httpx client.
+    :param sdk_client_class: a class of the SDK that derives from an httpx client.
     """
     package = next(
         base.__module__.partition(".")[0]
-        for base in cls.__mro__
+        for base in sdk_client_class.__mro__
         if base.__module__.partition(".")[0] in ("httpx", "httpx2")
     )
     return sys.modules[package]
 
 
-CHAT_SDK_METHOD: Final = SdkMethod(
+CHAT_SDK_ADAPTER: Final = RawResponseAdapter(
     "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
 )
-RESPONSES_SDK_METHOD: Final = SdkMethod(
+RESPONSES_SDK_ADAPTER: Final = RawResponseAdapter(
     "openai", "OpenAIError", lambda client: client.responses.with_raw_response.create
 )

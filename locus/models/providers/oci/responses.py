@@ -13,26 +13,27 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.errors import APIError, ConfigurationError
-from locus.core.tool_schemas import ToolLike
-from locus.models.providers.oci._validation import check_strings
-from locus.models.providers.oci.errors import (
-    OCIProjectRequiredError,
-    OCIResponsesStateLostError,
-    make_responses_error,
-)
+from locus.models.providers.oci._config_arguments import check_stripped_strings
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
     check_config_values,
 )
 from locus.models.providers.oci.openai_compatible_model import (
-    RESPONSES_SDK_METHOD,
+    RESPONSES_SDK_ADAPTER,
     OpenAICompatibleModel,
 )
+from locus.models.providers.oci.responses_errors import (
+    OCIProjectRequiredError,
+    OCIResponsesStateLostError,
+    make_responses_error,
+)
 from locus.models.responses_model import ResponsesConfig, ResponsesModel
-from locus.transport.custom_client import SdkMethod
-from locus.transport.http_call import HttpCall, check_headers
+from locus.transport.http_call import HttpCall
+from locus.transport.http_request import check_headers
+from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.responses import ResponsesParser
 
 _STORE_VARIABLE: Final = "OCI_RESPONSES_STORE"
@@ -42,13 +43,14 @@ _BOOLEAN_WORDS: Final = {
 }
 
 
-def _to_store(value: bool | None) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value is not None:
-        raise ConfigurationError(f"store must be True or False, not {value!r}")
+def _resolve_store(store: bool | None) -> bool:
+    """Return the argument, else ``OCI_RESPONSES_STORE``, else True."""
+    if isinstance(store, bool):
+        return store
+    if store is not None:
+        raise ConfigurationError(f"store must be True or False, not {store!r}")
     setting = os.environ.get(_STORE_VARIABLE, "").strip() or "true"
-    # An error, not a default: a misspelt "false" must not cause conversations to be stored.
+    # An error, not a default: a misspelled "false" must not cause conversations to be stored.
     if setting.lower() not in _BOOLEAN_WORDS:
         raise ConfigurationError(f"{_STORE_VARIABLE} must be true or false, not {setting!r}")
     return _BOOLEAN_WORDS[setting.lower()]
@@ -64,16 +66,16 @@ class OCIResponsesConfig(OpenAICompatibleConfig, ResponsesConfig):
     :param project_ocid: sent as ``opc-project-id`` if it is set.
     """
 
-    store: bool = attrs.field(default=None, converter=_to_store)
+    store: bool = attrs.field(default=None, converter=_resolve_store)
     project_ocid: str | None = None
 
     def __attrs_post_init__(self) -> None:
         check_config_values(self)
-        check_strings(project_ocid=self.project_ocid)
-        check_headers(self.make_project_headers())
+        check_stripped_strings(project_ocid=self.project_ocid)
+        check_headers(self.build_project_headers())
 
-    def make_project_headers(self) -> dict[str, str]:
-        """The header that names the project; empty if there is none."""
+    def build_project_headers(self) -> dict[str, str]:
+        """Build the header that names the project; empty if there is none."""
         return {"opc-project-id": self.project_ocid} if self.project_ocid else {}
 
 
@@ -91,11 +93,12 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
         call, only the messages after the last assistant message are sent.
     :param kw: the other fields of :class:`OCIResponsesConfig`; ``http_client``, ``sdk_client``,
         ``request_builder`` and ``response_parser``.
-    :raises TypeError: an unknown keyword; suggests the most similar one.
-    :raises ConfigurationError: a value that cannot work, or none or several ways to authenticate.
+    :raises TypeError: if a keyword is unknown; the message suggests the most similar one.
+    :raises ConfigurationError: if a value is not valid, or if there is not exactly one way to
+        authenticate.
     """
 
-    sdk_adapter: ClassVar[SdkMethod | None] = RESPONSES_SDK_METHOD
+    sdk_adapter: ClassVar[RawResponseAdapter | None] = RESPONSES_SDK_ADAPTER
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        fields = self._build_fields(
+        fields = self._build_init_arguments(
             OCIResponsesConfig,
             kw,
             model=model,
@@ -129,18 +132,18 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
             temperature=temperature,
         )
         fields.setdefault("response_parser", ResponsesParser(error_factory=make_responses_error))
-        self._finish_init(fields)
+        self._init_with_defaults(fields)
 
-    def _url(self) -> str:
+    def _build_url(self) -> str:
         return f"{self.config.base_url}/responses"
 
-    def _provider_headers(self) -> dict[str, str]:
-        return super()._provider_headers() | self.config.make_project_headers()
+    def _build_provider_headers(self) -> dict[str, str]:
+        return super()._build_provider_headers() | self.config.build_project_headers()
 
-    def _argument_headers(self) -> dict[str, str]:
-        return super()._argument_headers() | self.config.make_project_headers()
+    def _build_argument_headers(self) -> dict[str, str]:
+        return super()._build_argument_headers() | self.config.build_project_headers()
 
-    def _error_hints(self) -> Mapping[type[APIError], str]:
+    def _get_error_hints(self) -> Mapping[type[APIError], str]:
         return {
             OCIProjectRequiredError: "pass project_ocid=, the OCID of a project of this "
             "compartment and region",
@@ -148,8 +151,8 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
             "an agent's thread goes on once its state is saved without it",
         }
 
-    def _build_call_with_options(
+    def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
-        http_call = super()._build_call_with_options(messages, tools, options)
+        http_call = super()._build_http_call_with_options(messages, tools, options)
         return attrs.evolve(http_call, error_factory=make_responses_error)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
-from locus.transport.http_call import HttpRequest, Signer
+from locus.transport.http_request import HttpRequest
+from locus.transport.signer import Signer
 
 CONNECT_SECONDS: Final = 10.0
 
@@ -22,7 +23,7 @@ def make_inference_client(
     """Make a ``GenerativeAiInferenceClient`` whose requests ``signer`` signs.
 
     :param headers: headers that each request gets before it is signed, beside the client's own.
-    :raises ConfigurationError: the package is not installed.
+    :raises ConfigurationError: if the package is not installed.
     """
     try:
         import oci
@@ -42,7 +43,7 @@ def make_inference_client(
                 signer.ensure_ready()
             self.last_used.version = signer.credentials_version
             body = request.body or b""
-            signed = signer.sign(
+            signed = signer.make_signed_copy(
                 HttpRequest(
                     request.url,
                     {**headers, **request.headers},

@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 import msgspec
 
-from locus.core.connection_errors import make_connection_error, make_timeout_error
 from locus.core.errors import APIError, ConfigurationError
+from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
 from locus.transport.http_call import HttpCall
 
 
 def wrap_sdk_client(sdk_client: Any) -> CustomClient:
-    """The sender for ``sdk_client=``.
+    """Make the sender for ``sdk_client=``.
 
-    :raises TypeError: it is no ``GenerativeAiInferenceClient``.
+    :raises TypeError: if it is not a ``GenerativeAiInferenceClient``.
     """
     for cls in type(sdk_client).__mro__:
         if cls.__module__.startswith("oci.") and "InferenceClient" in cls.__name__:
@@ -35,8 +35,8 @@ def wrap_sdk_client(sdk_client: Any) -> CustomClient:
     )
 
 
-def get_tenancy(sdk_client: Any) -> str | None:
-    """The tenancy in the configuration of an ``oci`` client; None if there is none."""
+def find_tenancy(sdk_client: Any) -> str | None:
+    """Return the tenancy in the configuration of an ``oci`` client, or None."""
     config = getattr(getattr(sdk_client, "base_client", None), "config", None) or {}
     tenancy: str | None = config.get("tenancy")
     return tenancy
@@ -71,16 +71,17 @@ class InferenceClientSender:
     def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
         """Send the call; the result is an httpx response, read like any other.
 
-        :raises ConfigurationError: the call has a timeout or headers, which the client cannot send.
-        :raises APIError: the service sent an error, or could not be reached.
+        :raises ConfigurationError: if the call has a timeout or headers, which the client cannot
+            send.
+        :raises APIError: if the service sent an error, or could not be reached.
         """
         if http_call.request.timeout is not None:
             raise ConfigurationError(
-                "the oci client takes no timeout for a call: give it to the client"
+                "the oci client accepts no timeout for a call: set it on the client"
             )
         if http_call.request.headers:
             names = ", ".join(sorted(http_call.request.headers))
-            raise ConfigurationError(f"the oci client takes no headers for a call ({names})")
+            raise ConfigurationError(f"the oci client accepts no headers for a call ({names})")
         service_error = sys.modules["oci"].exceptions.ServiceError
         try:
             response = self.client.chat(msgspec.json.decode(http_call.request.content))

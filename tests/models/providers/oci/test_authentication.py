@@ -14,7 +14,7 @@ import pytest
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
 from locus.models.providers.oci._config_profile import read_profile
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import AUTH_TYPES, resolve_auth
 from tests.support.oci import profiles
@@ -113,7 +113,7 @@ def test_credentials_and_signers_neither_import_oci_nor_read_files() -> None:
         from locus.models.providers.oci.endpoints import resolve_openai_base_url
 
         signer = get_signer(resolve_auth(profile="NOWHERE", config_file="/nowhere"))
-        print(signer.is_ready(), signer.credentials_version, tuple(signer.secrets()))
+        print(signer.is_ready(), signer.credentials_version, tuple(signer.get_secrets()))
         print(signer.last_refresh_error)
         print("oci" in sys.modules)
         """
@@ -122,10 +122,10 @@ def test_credentials_and_signers_neither_import_oci_nor_read_files() -> None:
 
 
 def test_signing_before_ensure_ready_is_an_error() -> None:
-    from locus.transport.http_call import HttpRequest
+    from locus.transport.http_request import HttpRequest
 
     with pytest.raises(RuntimeError, match="ensure_ready"):
-        OCISigner(resolve_auth()).sign(HttpRequest("http://localhost", {}, b""))
+        OCISigner(resolve_auth()).make_signed_copy(HttpRequest("http://localhost", {}, b""))
 
 
 def test_without_the_extra_the_error_says_what_to_install(home: Path) -> None:

@@ -18,9 +18,9 @@ from anyio import to_thread
 from locus.core.errors import LocusError
 from locus.models.providers.oci._credentials import Credentials
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.testing.loopback_server import Received, Reply
+from locus.testing.server import Received, Reply
 from locus.transport import single_flight
 from locus.transport.httpx_auth import build_signing_auth
 from tests.support.chat_replies import TEXT
@@ -154,9 +154,9 @@ def test_a_cancelled_task_does_not_cancel_the_others(
         async with anyio.create_task_group() as others:
             with hanging:
                 with anyio.move_on_after(0.05):
-                    await single_flight.ensure_ready(signer)  # this one starts the task
+                    await single_flight.ensure_signer_ready(signer)  # this one starts the task
                 for _ in range(5):
-                    others.start_soon(single_flight.ensure_ready, signer)
+                    others.start_soon(single_flight.ensure_signer_ready, signer)
                 await anyio.sleep(0.05)
 
     run_async(backend, main)
@@ -170,7 +170,7 @@ def test_loops_in_many_threads_wait_for_one_fetch(cloud: CredentialServices, bac
 
     def run_loop() -> None:
         try:
-            anyio.run(single_flight.ensure_ready, signer, backend=backend)
+            anyio.run(single_flight.ensure_signer_ready, signer, backend=backend)
         except BaseException as exc:  # noqa: BLE001 - looked at below
             failures.append(exc)
 
@@ -199,7 +199,7 @@ def test_another_kind_of_task_runs_afterwards(cloud: CredentialServices, backend
             with HangingSource(signer):
                 for name in ("refresh_at", "stale_at", "expires_at"):
                     object.__setattr__(signer._cached, name, 0.0)
-                tasks.start_soon(single_flight.ensure_ready, signer)
+                tasks.start_soon(single_flight.ensure_signer_ready, signer)
                 await anyio.to_thread.run_sync(wait_until, lambda: signer.active_threads == 1)
                 tasks.start_soon(refresh, 0)  # already replaced
                 tasks.start_soon(refresh, 1)
@@ -223,7 +223,7 @@ def test_each_waiting_task_gets_its_own_copy_of_the_error(
 
     async def fetch_credentials() -> None:
         try:
-            await single_flight.ensure_ready(signer)
+            await single_flight.ensure_signer_ready(signer)
         except LocusError as exc:
             failures.append(exc)
 
@@ -255,7 +255,7 @@ def test_a_child_forked_while_tasks_wait_fetches_its_own_credentials(
         """
         import os, sys, threading, time, warnings
         import anyio
-        from locus.models.providers.oci._signer import OCISigner
+        from locus.models.providers.oci._refreshing_signer import OCISigner
         from locus.models.providers.oci.authentication import resolve_auth
         from locus.transport import single_flight
 
@@ -263,7 +263,7 @@ def test_a_child_forked_while_tasks_wait_fetches_its_own_credentials(
         signer = OCISigner(resolve_auth(auth_type="instance_principal"))
 
         def fetch(process):
-            anyio.run(single_flight.ensure_ready, signer, backend=sys.argv[1])
+            anyio.run(single_flight.ensure_signer_ready, signer, backend=sys.argv[1])
             line = f"{process} {signer.is_ready()} {signer.credentials_version}\\n"
             os.write(1, line.encode())
 

@@ -49,7 +49,7 @@ def test_profiles_inherit_from_default_and_are_read_again_when_they_change(home:
     write_profile(home, "B", region="there")
     profile = read_profile("~/.oci/config", "B")
     assert dict(profile) == {"tenancy": "t", "region": "there", "key_file": "~/key.pem"}
-    assert profile.get_path("key_file") == str(home / "key.pem")
+    assert profile.get_expanded_path("key_file") == str(home / "key.pem")
     assert profile.own_keys == {"region"}
     file.write_text("[B]\nregion = elsewhere\n")
     assert dict(read_profile("~/.oci/config", "B")) == {"region": "elsewhere"}

@@ -15,7 +15,7 @@ import pytest
 
 from locus.core.messages import Message, ToolResult
 from locus.core.response import ModelResponse
-from locus.testing.loopback_server import Received, Reply
+from locus.testing.server import Received, Reply
 from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.inference import (
@@ -285,7 +285,7 @@ def test_unstored_and_stored_conversations(
     store = ConversationStore()
     cloud.set_default_reply(store)
 
-    async def unstored() -> None:
+    async def run_unstored() -> None:
         async with MODEL_FACTORIES["responses"](cloud, store=False) as model:
             assert not model.server_stateful
             messages = [Message.user("I am Ada."), Message.user("Remember that.")]
@@ -298,7 +298,7 @@ def test_unstored_and_stored_conversations(
             assert response.content == "I do not know."
         assert not store.stored_items
 
-    async def stored() -> None:
+    async def run_stored() -> None:
         async with MODEL_FACTORIES["responses"](cloud) as model:
             assert model.server_stateful
             messages = [Message.user("I am Ada.")]
@@ -341,7 +341,7 @@ def test_unstored_and_stored_conversations(
             assert recalled.content == "You are Ada."
         assert len(store.stored_items) == 7
 
-    run_async(backend, unstored)
-    run_async(backend, stored)
+    run_async(backend, run_unstored)
+    run_async(backend, run_stored)
     assert not cloud.rejection_reasons
     assert {request.path for request in cloud.accepted_requests} == {RESPONSES_PATH}

@@ -25,10 +25,10 @@ from locus.models.providers.oci import (
     OCIResponsesStateLostError,
     chat,
 )
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.testing.loopback_server import Reply
+from locus.testing.server import Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
@@ -37,9 +37,9 @@ from tests.support.oci.crypto import (
     TENANCY,
     USER,
     compute_fingerprint,
+    encode_private_key,
     get_private_key,
     make_token,
-    to_pem,
 )
 from tests.support.oci.inference import (
     EXPECTED_USAGE,
@@ -90,6 +90,7 @@ every_class = pytest.mark.parametrize("model_name", ONE_PER_CLASS)
 
 
 @every_format
+@pytest.mark.one_runtime_each
 def test_a_response_is_the_same_complete_and_streamed(
     cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_response_is_the_same_complete_and_streamed(
 
 
 @every_format
+@pytest.mark.one_runtime_each
 def test_a_round_of_tools(
     cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str
 ) -> None:
@@ -199,10 +201,11 @@ def write_session_profile(home: Path, token: str) -> None:
 
 
 @every_class
+@pytest.mark.one_runtime_each
 def test_a_session_token_signs(
     cloud: InferenceCloud, tmp_path: Path, runtime: Runtime, model_name: str
 ) -> None:
-    token = make_token("auth service", get_private_key("session").public_key(), 60)
+    token = make_token("auth service", get_private_key("session").public_key(), 600)
     write_session_profile(tmp_path, token)
     model = MODEL_FACTORIES[model_name](cloud, profile="SESSION")
     assert (
@@ -234,7 +237,10 @@ def test_a_key_in_the_environment_signs_without_any_file(
         "TENANCY": TENANCY,
         "FINGERPRINT": compute_fingerprint(get_private_key("user")),
     }
-    for name, value in {**variables, "KEY_CONTENT": to_pem(get_private_key("user"))}.items():
+    for name, value in {
+        **variables,
+        "KEY_CONTENT": encode_private_key(get_private_key("user")),
+    }.items():
         isolated_environment.setenv(f"OCI_CLI_{name}", value)
     model = MODEL_FACTORIES[model_name](cloud)
     assert model.complete_sync("hello").content == TEXT
@@ -243,6 +249,7 @@ def test_a_key_in_the_environment_signs_without_any_file(
 
 
 @every_class
+@pytest.mark.one_runtime_each
 def test_an_instance_signs_with_the_token_of_the_auth_service(
     cloud: InferenceCloud,
     isolated_environment: pytest.MonkeyPatch,
@@ -292,6 +299,7 @@ def test_a_bearer_token_needs_no_compartment(cloud: InferenceCloud) -> None:
 
 
 @every_class
+@pytest.mark.one_runtime_each
 def test_after_a_401_it_signs_again_with_the_newer_key(
     cloud: InferenceCloud,
     tmp_path: Path,
@@ -299,14 +307,14 @@ def test_after_a_401_it_signs_again_with_the_newer_key(
     model_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = make_token("auth service", get_private_key("session").public_key(), 60)
+    first = make_token("auth service", get_private_key("session").public_key(), 600)
     write_session_profile(tmp_path, first)
     auth = resolve_auth(profile="SESSION")
     monkeypatch.setattr(get_signer(auth), "_refresh_policy", FAST_REFRESH_POLICY)
     model = MODEL_FACTORIES[model_name](cloud, profile="SESSION")
     runtime.complete(model, "hello")
     cloud.revoked_tokens.add(first)
-    second = make_token("auth service", get_private_key("session").public_key(), 60)
+    second = make_token("auth service", get_private_key("session").public_key(), 600)
     (tmp_path / "token").write_text(second)
     assert join_text(runtime.collect_events(model, "hello")) == TEXT
     assert cloud.accepted_key_ids == [f"ST${first}", f"ST${second}"]
@@ -325,6 +333,7 @@ def test_after_a_401_it_signs_again_with_the_newer_key(
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 @every_class
+@pytest.mark.one_runtime_each
 def test_additions_of_a_custom_client_are_signed_and_its_credentials_removed(
     cloud: InferenceCloud, profile: Path, runtime: Runtime, model_name: str, library: str
 ) -> None:
@@ -364,7 +373,8 @@ def test_models_with_the_same_credentials_share_a_signer(
     cloud: InferenceCloud, profile: Path
 ) -> None:
     signers = [
-        MODEL_FACTORIES[model_name](cloud)._signer() for model_name in ("chat", "responses", "chat")
+        MODEL_FACTORIES[model_name](cloud)._get_signer()
+        for model_name in ("chat", "responses", "chat")
     ]
     assert isinstance(signers[0], OCISigner)
     assert len(set(map(id, signers))) == 1

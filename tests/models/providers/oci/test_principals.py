@@ -10,7 +10,7 @@ import pytest
 from locus.core.errors import AuthenticationError, ConfigurationError
 from tests.support.oci import crypto, profiles, signed_models
 from tests.support.oci.credential_services import RESOURCE_OCID, CredentialServices, Proxymux
-from tests.support.oci.crypto import get_private_key, to_pem
+from tests.support.oci.crypto import encode_private_key, get_private_key
 from tests.support.oci.profiles import write_profile
 from tests.support.oci.signed_models import make_signed_model, make_signer
 from tests.support.runtimes import Runtime
@@ -28,7 +28,7 @@ def test_without_a_metadata_service_the_error_says_this_is_no_instance(
     monkeypatch.setattr(time, "sleep", lambda _: None)  # oci tries four times
     with CredentialServices() as cloud:
         model = make_signed_model(cloud, make_signer(auth_type="instance_principal"))
-        with pytest.raises(ConfigurationError, match="no OCI compute instance"):
+        with pytest.raises(ConfigurationError, match="not an OCI compute instance"):
             runtime.complete(model, "hello")
         runtime.close(model)
 
@@ -43,7 +43,7 @@ def test_a_delegation_token_is_sent_and_signed_with_the_instances_token(
     model.complete_sync("hello")
     assert cloud.signed_headers[:4] == ["date", "(request-target)", "host", "opc-obo-token"]
     assert cloud.server.requests[-1].headers["opc-obo-token"] == user
-    assert user in tuple(signer.secrets())
+    assert user in tuple(signer.get_secrets())
     # The next refresh reads a new one, from the file that a profile names.
     isolated_environment.delenv("OCI_DELEGATION_TOKEN")
     (tmp_path / "obo").write_text("another\n")
@@ -87,7 +87,7 @@ def test_resource_principal_2_2(
         return str(tmp_path / name)
 
     first = crypto.make_token("auth service", get_private_key("resource").public_key(), 60)
-    variables = {"RPST": first, "PRIVATE_PEM": to_pem(get_private_key("resource"))}
+    variables = {"RPST": first, "PRIVATE_PEM": encode_private_key(get_private_key("resource"))}
     if files:
         variables = {name: write(name, text) for name, text in variables.items()}
     _set_variables(isolated_environment, VERSION="2.2", REGION="us-chicago-1", **variables)
@@ -99,7 +99,7 @@ def test_resource_principal_2_2(
     if files:  # a new token with a new key
         second = crypto.make_token("auth service", get_private_key("resource two").public_key(), 60)
         write("RPST", second)
-        write("PRIVATE_PEM", to_pem(get_private_key("resource two")))
+        write("PRIVATE_PEM", encode_private_key(get_private_key("resource two")))
         model.complete_sync("hello")
         assert cloud.accepted_key_ids[1:] == [f"ST${second}"]
     else:
@@ -119,7 +119,7 @@ def test_resource_principal_2_2_with_a_passphrase(
     token = crypto.make_token("auth service", get_private_key("resource").public_key(), 60)
     variables = {
         "RPST": token,
-        "PRIVATE_PEM": to_pem(get_private_key("resource"), "a phrase"),
+        "PRIVATE_PEM": encode_private_key(get_private_key("resource"), "a phrase"),
         "PRIVATE_PEM_PASSPHRASE": "a phrase",
     }
     if passphrase == "file":
@@ -141,7 +141,7 @@ def test_an_expired_resource_token_is_an_error(
         isolated_environment,
         VERSION="2.2",
         RPST=token,
-        PRIVATE_PEM=to_pem(get_private_key("resource")),
+        PRIVATE_PEM=encode_private_key(get_private_key("resource")),
     )
     with pytest.raises(ConfigurationError, match="resource_principal': the token expired at"):
         make_signer(auth_type="resource_principal").ensure_ready()
@@ -168,7 +168,7 @@ def test_resource_principal_2_1(
         RPST_ENDPOINT=cloud.url,
         RESOURCE_ID=RESOURCE_OCID,
         TENANCY_ID=crypto.TENANCY,
-        PRIVATE_PEM=to_pem(get_private_key("resource")),
+        PRIVATE_PEM=encode_private_key(get_private_key("resource")),
         REGION="us-chicago-1",
     )
     _check_resource_principal(cloud, ["resource", "session"])
@@ -184,7 +184,7 @@ def test_resource_principal_3_0(
         leaf=True,
         VERSION="2.2",
         RPST=leaf,
-        PRIVATE_PEM=to_pem(get_private_key("resource")),
+        PRIVATE_PEM=encode_private_key(get_private_key("resource")),
     )
     isolated_environment.setenv(
         "OCI_RESOURCE_PRINCIPAL_RPT_URL_FOR_PARENT_RESOURCE", f"{cloud.url}/parent/token"

@@ -16,11 +16,12 @@ import pytest
 
 from locus.core.errors import AuthenticationError, LocusError
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.testing.loopback_server import Received, Reply
+from locus.testing.server import Received, Reply
 from tests.support.chat_replies import TEXT
+from tests.support.effort import THOROUGH
 from tests.support.oci import profiles, signed_models
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
 from tests.support.oci.credential_services import CredentialServices
@@ -35,7 +36,8 @@ home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud = signed_models.cloud
 pytestmark = [pytest.mark.sdk, pytest.mark.usefixtures("no_leaks")]
 
-REQUEST_COUNT = 200
+REQUEST_COUNT = 200 if THOROUGH else 50
+"""More than anyio's worker threads."""
 
 
 INSTANCE_AUTH = resolve_auth(auth_type="instance_principal")
@@ -366,7 +368,7 @@ def test_a_child_forked_during_a_refresh_signs_and_refreshes_by_itself(
     output = run_script(
         """
         import os, sys, time, warnings
-        from locus.models.providers.oci._signer import OCISigner
+        from locus.models.providers.oci._refreshing_signer import OCISigner
         from locus.models.providers.oci.authentication import resolve_auth
         from locus.transport.http_call import HttpRequest
         import httpx
@@ -379,7 +381,8 @@ def test_a_child_forked_during_a_refresh_signs_and_refreshes_by_itself(
         def send_request(process):
             if not signer.is_ready():
                 signer.ensure_ready()
-            signed = signer.sign(HttpRequest(sys.argv[1], {"opc-compartment-id": sys.argv[2],
+            signed = signer.make_signed_copy(HttpRequest(sys.argv[1], {
+                "opc-compartment-id": sys.argv[2],
                 "content-type": "application/json"}, b"{}"))
             with httpx.Client() as client:
                 response = client.post(signed.url, headers=signed.headers, content=signed.content)

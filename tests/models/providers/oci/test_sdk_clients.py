@@ -28,13 +28,19 @@ from locus.core.messages import Message, ToolResult
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.testing.loopback_server import Reply
+from locus.testing.server import Reply
 from locus.transport.httpx_auth import build_signing_auth
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.cloud import COMPARTMENT
-from tests.support.oci.crypto import TENANCY, USER, compute_fingerprint, get_private_key, to_pem
+from tests.support.oci.crypto import (
+    TENANCY,
+    USER,
+    compute_fingerprint,
+    encode_private_key,
+    get_private_key,
+)
 from tests.support.oci.inference import (
     EXPECTED_USAGE,
     MODEL_FACTORIES,
@@ -212,13 +218,13 @@ def test_calls_go_through_an_openai_client_that_signs(
     cloud.queue_replies(make_error_reply(404, "NotAuthorizedOrNotFound", "no such model"))
     with pytest.raises(NotFoundError, match="no such model"):
         runtime.complete(model, "hello")
-    client_kind, other = (
-        ("a blocking", "awaited") if runtime.name == "blocking" else ("an async", "called")
+    message = (
+        "only a blocking client.*cannot be awaited"
+        if runtime.name == "blocking"
+        else "only an async client.*cannot make blocking calls"
     )
     call_wrongly: Any = WRONG_CALLS[runtime.name]
-    with pytest.raises(
-        ConfigurationError, match=f"given {client_kind} client only.*cannot be {other}"
-    ):
+    with pytest.raises(ConfigurationError, match=message):
         call_wrongly(model)
     with pytest.raises(TypeError, match="cannot be pickled"):
         model.__getstate__()
@@ -268,7 +274,7 @@ def _make_oci_client(cloud: InferenceCloud, **kw: Any) -> Any:
         "user": USER,
         "tenancy": TENANCY,
         "fingerprint": compute_fingerprint(get_private_key("user")),
-        "key_content": to_pem(get_private_key("user")),
+        "key_content": encode_private_key(get_private_key("user")),
         "region": "us-chicago-1",
     }
     defaults = {"service_endpoint": cloud.url, "retry_strategy": oci.retry.NoneRetryStrategy()}
@@ -386,7 +392,7 @@ def test_leaving_a_stream_closes_the_connection_of_an_oci_client(
 
 def test_connection_errors_and_timeouts_of_an_oci_client(cloud: InferenceCloud) -> None:
     cloud.server.route("POST", NATIVE_PATH, cloud.reply_without_compartment)
-    cloud.set_default_reply(ScriptedReply().build_generic(False).stall(part="head"))
+    cloud.set_default_reply(ScriptedReply().build_generic(False).stall(stop="head"))
     for client, error in [
         (_make_oci_client(cloud, timeout=(1.0, 0.2)), APITimeoutError),
         (_make_oci_client(cloud, service_endpoint="http://127.0.0.1:9"), APIConnectionError),
@@ -398,9 +404,9 @@ def test_connection_errors_and_timeouts_of_an_oci_client(cloud: InferenceCloud) 
 
 def test_an_oci_client_takes_neither_headers_nor_a_timeout_for_a_call(oci_client: Any) -> None:
     model = OCIModel(MODEL_ID, COMPARTMENT, sdk_client=oci_client)
-    with pytest.raises(ConfigurationError, match="takes no timeout for a call"):
+    with pytest.raises(ConfigurationError, match="accepts no timeout for a call"):
         model.complete_sync("hello", timeout=3)
-    with pytest.raises(ConfigurationError, match=r"takes no headers for a call \(x-a\)"):
+    with pytest.raises(ConfigurationError, match=r"accepts no headers for a call \(x-a\)"):
         model.complete_sync("hello", extra_headers={"X-A": "secret"})
 
 
@@ -408,9 +414,9 @@ def test_an_oci_client_cannot_be_awaited(oci_client: Any, backend: str) -> None:
     model = OCIModel(MODEL_ID, COMPARTMENT, sdk_client=oci_client)
 
     async def main() -> None:
-        with pytest.raises(ConfigurationError, match="given a blocking client only"):
+        with pytest.raises(ConfigurationError, match="only a blocking client"):
             await model.complete("hello")
-        with pytest.raises(ConfigurationError, match="given a blocking client only"):
+        with pytest.raises(ConfigurationError, match="only a blocking client"):
             await anext(model.stream("hello"))
 
     run_async(backend, main)

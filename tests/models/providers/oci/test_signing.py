@@ -11,10 +11,10 @@ import pytest
 
 from locus.core.errors import AuthenticationError, ConfigurationError
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
-from locus.models.providers.oci._signer import OCISigner
+from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import MAX_CACHED_SIGNERS, _cached_signers, get_signer
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.transport.http_call import HttpRequest
+from locus.transport.http_request import HttpRequest
 from tests.support.chat_replies import TEXT, join_text
 from tests.support.oci import profiles, signed_models
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
@@ -23,10 +23,10 @@ from tests.support.oci.crypto import (
     TENANCY,
     USER,
     compute_fingerprint,
+    encode_private_key,
+    encode_public_key,
     get_private_key,
     make_token,
-    to_pem,
-    to_public_pem,
 )
 from tests.support.oci.inference import MODEL_FACTORIES, InferenceCloud, make_error_reply
 from tests.support.oci.profiles import write_profile
@@ -92,7 +92,7 @@ def test_the_loopback_cloud_rejects_invalid_signatures(
         {"content-type": "application/json", "opc-compartment-id": COMPARTMENT},
         b'{"messages": []}',
     )
-    signed = signer.sign(unsigned)
+    signed = signer.make_signed_copy(unsigned)
     assert httpx.post(signed.url, headers=signed.headers, content=signed.content).status_code == 200
     headers = {**signed.headers, **change.get("headers", {})}
     content = change.get("content", signed.content)
@@ -134,7 +134,7 @@ def test_the_target_is_signed_as_it_is_sent(
     signer = make_signer()
     signer.ensure_ready()
     cloud.server.route("POST", "*", cloud.reply_to_chat)
-    signed = signer.sign(
+    signed = signer.make_signed_copy(
         HttpRequest(
             url.format(port=cloud.url.rpartition(":")[2]),
             {"Content-Type": "application/json", "Opc-Compartment-Id": COMPARTMENT},
@@ -285,7 +285,7 @@ def test_an_api_key_of_the_service_is_not_shown() -> None:
         with pytest.raises(AuthenticationError, match=r"no \*\*\*|no Bearer \*\*\*") as exc_info:
             model.complete_sync("hello")
         model.close_sync()
-    assert "0123" not in f"{exc_info.value} {exc_info.value.body} {model._signer()!r}"
+    assert "0123" not in f"{exc_info.value} {exc_info.value.body} {model._get_signer()!r}"
 
 
 # -- API keys ----------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def test_a_key_with_a_passphrase_signs_and_neither_is_shown(
     shown = f"{signer!r} {signer.auth!r} {model!r}"
     assert "correct horse" not in shown
     # It is never sent, so no response can contain it; and it may be an ordinary word.
-    assert tuple(signer.secrets()) == ()
+    assert tuple(signer.get_secrets()) == ()
 
 
 def test_a_short_passphrase_is_not_redacted_from_errors(
@@ -326,7 +326,7 @@ def test_the_key_content_can_be_an_argument_or_an_environment_variable(
         user=USER,
         fingerprint=compute_fingerprint(get_private_key("user")),
     )
-    signer = make_signer(key_content=to_pem(get_private_key("user")))
+    signer = make_signer(key_content=encode_private_key(get_private_key("user")))
     model = make_signed_model(cloud, signer)
     model.complete_sync("hello")
     assert "PRIVATE" not in repr(signer.auth)
@@ -334,7 +334,7 @@ def test_the_key_content_can_be_an_argument_or_an_environment_variable(
     isolated_environment.setenv("OCI_CLI_USER", USER)
     isolated_environment.setenv("OCI_CLI_TENANCY", TENANCY)
     isolated_environment.setenv("OCI_CLI_FINGERPRINT", compute_fingerprint(get_private_key("user")))
-    isolated_environment.setenv("OCI_CLI_KEY_CONTENT", to_pem(get_private_key("user")))
+    isolated_environment.setenv("OCI_CLI_KEY_CONTENT", encode_private_key(get_private_key("user")))
     model = make_signed_model(cloud, make_signer())
     model.complete_sync("hello")
     model.close_sync()
@@ -352,7 +352,7 @@ def _make_broken_profile(defect: str, home: Path) -> dict[str, str]:
     if defect == "no file":
         entries["key_file"] = str(home / "nowhere.pem")
     elif defect == "public key":
-        (home / "user.pem").write_text(to_public_pem(get_private_key("user")))
+        (home / "user.pem").write_text(encode_public_key(get_private_key("user")))
     elif defect == "no key":
         (home / "user.pem").write_text("hello")
     elif defect == "passphrase missing":
@@ -439,7 +439,7 @@ def write_session_profile(home: Path, token: str, key_name: str = "session", **m
 def test_a_profile_with_a_token_file_signs_with_the_token(
     cloud: CredentialServices, tmp_path: Path, runtime: Runtime
 ) -> None:
-    token = make_token("auth service", get_private_key("session").public_key(), 60)
+    token = make_token("auth service", get_private_key("session").public_key(), 600)
     write_session_profile(tmp_path, token + "\n")
     for auth_arguments in (
         {"profile": "SESSION"},
@@ -450,16 +450,18 @@ def test_a_profile_with_a_token_file_signs_with_the_token(
         runtime.complete(model, "hello")
         runtime.close(model)
     assert cloud.accepted_key_ids == [f"ST${token}"] * 2
-    assert token in tuple(signer.secrets())
+    assert token in tuple(signer.get_secrets())
 
 
 def test_the_key_of_a_session_can_be_in_the_environment(
     cloud: CredentialServices, tmp_path: Path, isolated_environment: pytest.MonkeyPatch
 ) -> None:
-    token = make_token("auth service", get_private_key("session").public_key(), 60)
+    token = make_token("auth service", get_private_key("session").public_key(), 600)
     (tmp_path / "token").write_text(token)
     write_profile(tmp_path, tenancy=TENANCY, security_token_file=str(tmp_path / "token"))
-    isolated_environment.setenv("OCI_CLI_KEY_CONTENT", to_pem(get_private_key("session")))
+    isolated_environment.setenv(
+        "OCI_CLI_KEY_CONTENT", encode_private_key(get_private_key("session"))
+    )
     model = make_signed_model(cloud, make_signer())
     assert model.complete_sync("hello").content == TEXT
     model.close_sync()
@@ -471,7 +473,7 @@ def test_another_profile_in_the_environment_is_used_for_later_models(
 ) -> None:
     tokens = []
     for name in ("ONE", "TWO"):
-        tokens.append(make_token("auth service", get_private_key("session").public_key(), 60))
+        tokens.append(make_token("auth service", get_private_key("session").public_key(), 600))
         (tmp_path / name).write_text(tokens[-1])
         write_profile(
             tmp_path,
@@ -490,12 +492,12 @@ def test_another_profile_in_the_environment_is_used_for_later_models(
 def test_a_revoked_session_token_is_replaced_by_the_newer_one_in_the_file(
     cloud: CredentialServices, tmp_path: Path, runtime: Runtime
 ) -> None:
-    first = make_token("auth service", get_private_key("session").public_key(), 60)
+    first = make_token("auth service", get_private_key("session").public_key(), 600)
     file = write_session_profile(tmp_path, first)
     model = make_signed_model(cloud, make_signer(profile="SESSION"))
     runtime.complete(model, "hello")
     cloud.revoked_tokens.add(first)
-    second = make_token("auth service", get_private_key("session").public_key(), 60)
+    second = make_token("auth service", get_private_key("session").public_key(), 600)
     file.write_text(second)
     runtime.complete(model, "hello")
     runtime.close(model)
@@ -507,7 +509,7 @@ def test_a_session_is_refreshed_before_it_expires_and_its_file_is_not_written(
     cloud: CredentialServices, tmp_path: Path, isolated_environment: pytest.MonkeyPatch
 ) -> None:
     isolated_environment.setenv("OCI_SDK_AUTH_CLIENT_REGION_URL", cloud.url)
-    first = make_token("auth service", get_private_key("session").public_key(), 60)
+    first = make_token("auth service", get_private_key("session").public_key(), 600)
     file = write_session_profile(tmp_path, first)
     signer = make_signer(
         profile="SESSION", refresh_policy=RefreshPolicy(refresh_before_expiry=30.0)

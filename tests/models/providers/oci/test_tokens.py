@@ -12,18 +12,23 @@ from typing import Any
 import attrs
 import pytest
 
+from locus.core.error_context import ErrorContext
 from locus.core.errors import APIConnectionError, APIError, ConfigurationError, LocusError
-from locus.core.request_info import RequestInfo
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIResponsesModel
 from locus.models.providers.oci._credentials import make_token_credentials
 from locus.models.providers.oci._sdk_errors import translate_sdk_errors
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.transport.http_call import HttpRequest
+from locus.transport.http_request import HttpRequest
 from tests.support.chat_replies import TEXT
 from tests.support.oci import crypto, profiles, signed_models
 from tests.support.oci.cloud import COMPARTMENT
 from tests.support.oci.credential_services import CredentialServices, Proxymux
-from tests.support.oci.crypto import TENANCY, compute_fingerprint, get_private_key, to_pem
+from tests.support.oci.crypto import (
+    TENANCY,
+    compute_fingerprint,
+    encode_private_key,
+    get_private_key,
+)
 from tests.support.oci.profiles import write_profile
 from tests.support.oci.signed_models import make_signed_model, make_signer, write_key_file
 from tests.support.runtimes import Runtime
@@ -154,7 +159,7 @@ def test_an_invalid_token_of_a_principal_is_rejected(
     variables = {
         "VERSION": "2.2",
         "RPST": wrap_lines(token),
-        "PRIVATE_PEM": to_pem(get_private_key("resource")),
+        "PRIVATE_PEM": encode_private_key(get_private_key("resource")),
     }
     for name, value in variables.items():
         isolated_environment.setenv(f"OCI_RESOURCE_PRINCIPAL_{name}", value)
@@ -236,7 +241,7 @@ class UncheckedSigner:
     def ensure_ready(self) -> None:
         raise AssertionError("it is ready")
 
-    def sign(self, request: HttpRequest) -> HttpRequest:
+    def make_signed_copy(self, request: HttpRequest) -> HttpRequest:
         self.signed += 1
         return attrs.evolve(
             request, headers={**request.headers, "authorization": f"Bearer {self.secret}"}
@@ -245,7 +250,7 @@ class UncheckedSigner:
     def refresh_credentials(self, version: int) -> bool:
         return False
 
-    def secrets(self) -> Iterable[str]:
+    def get_secrets(self) -> Iterable[str]:
         return (self.secret,)
 
 
@@ -267,7 +272,7 @@ def test_a_request_that_the_library_cannot_send_is_not_retried_and_not_shown(
 @pytest.mark.parametrize("secret", ["first line\nsecond line", "it's\tsecret", 'a "quoted" \\ one'])
 @pytest.mark.parametrize("quote", [repr, lambda s: repr(s.encode()), str])
 def test_a_secret_is_redacted_however_it_is_quoted(secret: str, quote: Any) -> None:
-    shown = RequestInfo("p", "m", secrets=(secret,)).redact(f"illegal value {quote(secret)} here")
+    shown = ErrorContext("p", "m", secrets=(secret,)).redact(f"illegal value {quote(secret)} here")
     assert "***" in shown
     assert "line" not in shown
     assert "secret" not in shown

@@ -1,0 +1,127 @@
+"""The agent's loop: call the model, run the tools that it called, check whether to stop.
+
+The loop is a generator of effects (``effects``), which ``blocking_driver`` and ``async_driver``
+perform. So it is the same for every runtime.
+
+The state is saved after each model response and after each tool call, before the caller receives
+the event. A run that is interrupted anywhere can be resumed with everything that was done.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from locus.agent.call_model import call_model_in_steps
+from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
+from locus.agent.normalize_response import normalize_response_message
+from locus.agent.record_response import make_state_with_output_retry, make_state_with_response
+from locus.agent.request_messages import build_request_messages_in_steps
+from locus.agent.request_options import build_request_options, select_tool_schemas
+from locus.agent.resume_point import (
+    find_unfinished_response,
+    read_output_retry_count,
+    restore_cut_off_call_id,
+)
+from locus.agent.run_context import RunContext
+from locus.agent.tool_round import run_tool_round_in_steps
+from locus.core.errors import StructuredOutputError
+from locus.core.events import ThinkEvent
+from locus.core.messages import Message
+from locus.core.termination import MaxIterations
+from locus.hooks.events import AfterModelCallEvent, BeforeModelCallEvent
+
+COMPLETE: Final = "complete"
+"""The stop reason of a run in which the model gave its final answer."""
+
+
+def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
+    """Call the model and the tools until there is a reason to stop, and return that reason."""
+    settings = run.settings
+    iteration_limit = MaxIterations(settings.max_iterations)
+    message = None
+    if run.is_resumed:
+        run.state = restore_cut_off_call_id(run.state)
+        run.output_retry_count = read_output_retry_count(run.state)
+        message = find_unfinished_response(run.state)
+    while True:
+        if message is None:
+            message = yield from _request_response_in_steps(run)
+        run.response_message = message
+        if message.tool_calls:
+            yield from run_tool_round_in_steps(run)
+        stop_reason = None
+        if settings.termination is not None:
+            now = yield ReadClock()
+            stop_reason = settings.termination.check(run.make_snapshot(now))
+        output_error = None if message.tool_calls else _parse_final_answer(run, message)
+        is_final = not message.tool_calls and not _can_retry_final_answer(
+            run, message, output_error
+        )
+        if stop_reason is None and not is_final:
+            stop_reason = iteration_limit.check(run.make_snapshot(run.started_at))
+        if stop_reason is not None or is_final:
+            if message.tool_calls and run.output_schema is not None:
+                run.parsed = None
+                run.parse_error = run.output_schema.make_missing_answer_error(stop_reason)
+            return stop_reason or COMPLETE
+        if output_error is not None and run.output_schema is not None:
+            run.output_retry_count += 1
+            retry_message = run.output_schema.make_retry_message(output_error)
+            run.state = make_state_with_output_retry(run, retry_message)
+            yield from run.save_state_in_steps()
+        message = None
+
+
+def _parse_final_answer(run: RunContext, message: Message) -> StructuredOutputError | None:
+    """Parse the final answer into ``run.parsed``, if the agent has an ``output_schema``.
+
+    Returns the error if the answer does not fit the type, and None otherwise.
+    """
+    if run.output_schema is None:
+        return None
+    output = run.output_schema.parse_final_message(message)
+    run.parsed, run.parse_error = output.parsed, output.error
+    return output.error
+
+
+def _can_retry_final_answer(
+    run: RunContext, message: Message, error: StructuredOutputError | None
+) -> bool:
+    """Whether the model can be asked again for an answer of the right type.
+
+    A model that refused is not asked again, because it would refuse again.
+    """
+    if error is None or message.refusal is not None:
+        return False
+    return run.output_retry_count < run.settings.output_schema_retries
+
+
+def _request_response_in_steps(run: RunContext) -> EffectGenerator[Message]:
+    """Call the model once, record its response in the state, and return its message."""
+    messages = yield from build_request_messages_in_steps(run)
+    tools, options = select_tool_schemas(run), build_request_options(run)
+    iteration = run.state.iteration + 1
+    event_fields = {
+        "thread_id": run.thread_id,
+        "metadata": run.metadata,
+        "model": run.model,
+        "messages": messages,
+        "tools": tools or (),
+        "options": options,
+        "iteration": iteration,
+        "streamed": run.streamed,
+        "tools_are_explicit": tools is not None,
+    }
+    if run.has_hooks("on_before_model_call"):
+        yield from run.call_hooks_in_steps(
+            "on_before_model_call", BeforeModelCallEvent(**event_fields)
+        )
+    response = yield from call_model_in_steps(run.model, messages, tools, options)
+    if run.has_hooks("on_after_model_call"):
+        event = AfterModelCallEvent(**event_fields, response=response)
+        yield from run.call_hooks_in_steps("on_after_model_call", event)
+    message = normalize_response_message(response)
+    run.state = make_state_with_response(run, response, message)
+    yield from run.save_state_in_steps()
+    yield EmitEvent(ThinkEvent(iteration, response.reasoning, message.tool_calls))
+    return message

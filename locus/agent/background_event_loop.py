@@ -1,0 +1,141 @@
+"""A background event loop in a daemon thread, in which blocking runs call async functions.
+
+All runs of a process share one loop, so that something that an async tool keeps between its calls,
+such as a connection, still works in the next run. The loop starts when it is first needed and ends
+with the program. A run that finds it blocked gets a loop of its own, until the run ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+_RESPONSE_SECONDS: Final = 1.0
+"""A loop that takes longer to run a callback is blocked."""
+
+_SHUTDOWN_SECONDS: Final = 2.0
+"""How long to wait for the thread of a loop to end."""
+
+
+class BackgroundLoop:
+    """An event loop that runs in a thread of its own.
+
+    :ivar portal: starts async functions in the loop.
+    """
+
+    portal: BlockingPortal
+    _stop: Callable[[], None]
+    _call_soon: Callable[..., Any]
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._start_error: BaseException | None = None
+        # A daemon: the end of the program does not wait for tools.
+        self._thread = threading.Thread(
+            target=Context().run, args=(self._run_event_loop,), name="locus loop", daemon=True
+        )
+        self._thread.start()
+        self._ready.wait()
+        if self._start_error is not None:
+            raise self._start_error
+
+    def _run_event_loop(self) -> None:
+        """Run the event loop in its thread, until :meth:`close`."""
+        try:
+            import anyio  # only if a loop is needed
+
+            anyio.run(self._serve_portal)
+        except BaseException as exc:
+            if self._ready.is_set():
+                raise
+            self._start_error = exc
+        finally:
+            self._ready.set()
+
+    async def _serve_portal(self) -> None:
+        """Open the portal and wait until :meth:`close` stops the loop."""
+        import anyio
+        from anyio.from_thread import BlockingPortal
+        from anyio.lowlevel import current_token
+
+        stop = anyio.Event()
+        loop: Any = current_token().native_token
+        self._stop, self._call_soon = stop.set, loop.call_soon_threadsafe
+        async with BlockingPortal() as self.portal:
+            self._ready.set()
+            await stop.wait()
+            await self.portal.stop(cancel_remaining=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread of the loop is running."""
+        return self._thread.is_alive()
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the caller is in the thread of the loop, which cannot wait for itself."""
+        return threading.current_thread() is self._thread
+
+    def is_responsive(self) -> bool:
+        """Whether the loop runs a callback within a second: it does not while a tool blocks it.
+
+        Waits for that callback.
+        """
+        if self.is_current_thread or not self.is_alive:
+            return False
+        responded = threading.Event()
+        try:
+            self._call_soon(responded.set)
+        except RuntimeError:  # the loop has ended
+            return False
+        return responded.wait(_RESPONSE_SECONDS)
+
+    def close(self) -> None:
+        """Cancel what is still running in the loop, and end it."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._call_soon(self._stop)
+        if not self.is_current_thread:
+            self._thread.join(_SHUTDOWN_SECONDS)
+
+
+def get_or_start_shared_loop() -> BackgroundLoop | None:
+    """Return the loop of the process, and start it if there is none; None if it is blocked."""
+    global _shared_loop
+    with _lock:
+        if _shared_loop is None or not _shared_loop.is_alive:
+            _shared_loop = BackgroundLoop()
+        loop = _shared_loop
+    return loop if loop.is_responsive() else None
+
+
+_lock = threading.Lock()
+_shared_loop: BackgroundLoop | None = None
+
+
+@atexit.register
+def _close_shared_loop_at_exit() -> None:
+    """Close the loop of the process at the end of the program."""
+    if _shared_loop is not None:
+        _shared_loop.close()
+
+
+def _forget_shared_loop_after_fork() -> None:
+    """Forget the parent's loop in a forked child, which gets a new one when it needs it."""
+    global _lock, _shared_loop
+    if _shared_loop is not None:
+        _loops_of_parent.append(_shared_loop)  # never freed: its thread is only in the parent
+    _lock, _shared_loop = threading.Lock(), None
+
+
+_loops_of_parent: list[BackgroundLoop] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_shared_loop_after_fork)

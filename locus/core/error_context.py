@@ -1,0 +1,102 @@
+"""``ErrorContext``: adds the provider, the model, the URL and a hint to the errors of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+import attrs
+
+from locus.core.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    ContextWindowExceededError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseParseError,
+    StreamInterruptedError,
+)
+from locus.core.frozendict import EMPTY, FrozenDict
+from locus.core.redaction import redact_secrets
+
+E = TypeVar("E", bound=APIError)
+
+
+@attrs.frozen
+class ErrorContext:
+    """The facts about a request that the reader of its error needs, and that no response contains.
+
+    :param provider: the provider's prefix.
+    :param model: the model's name.
+    :param url: the URL, without credentials and query.
+    :param key_hint: how a user sets this provider's credentials.
+    :param hints: what to do next after an error of exactly this class, where the provider has
+        better advice than the general one.
+    :param secrets: texts that no error may show.
+    :param get_signing_secrets: gives further secrets, known only once the request has been signed.
+    """
+
+    provider: str
+    model: str
+    url: str = ""
+    key_hint: str = "check the API key"
+    hints: Mapping[type[APIError], str] = EMPTY
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    get_signing_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
+
+    def redact(self, text: str) -> str:
+        """Replace the secrets of this request in ``text`` by ``***``."""
+        return redact_secrets(text, (*self.secrets, *self.get_signing_secrets()))
+
+    def add_context(self, error: E) -> E:
+        """Add the provider, the model, the URL and a hint to an error, and return the error.
+
+        An error that has its context already is not changed.
+        """
+        if error.provider is not None:
+            return error
+        error.provider, error.model = self.provider, self.model
+        hint = self.hints.get(type(error)) or _select_hint(error, self.key_hint)
+        error.args = (
+            self.redact(
+                f"{self.provider} {self.model}: POST {self.url}: {self.redact(str(error))}"
+                + (f" ({hint})" if hint else "")
+            ),
+        )
+        if isinstance(error, (APIStatusError, ResponseParseError)):
+            error.body = self.redact(error.body)
+        if isinstance(error, APIStatusError):
+            error.headers = FrozenDict(
+                {name: self.redact(value) for name, value in error.headers.items()}
+            )
+        return error
+
+
+def _select_hint(error: APIError, key_hint: str) -> str:
+    """Return the advice what to do after ``error``; empty if there is no general advice."""
+    match error:
+        case AuthenticationError():
+            return key_hint
+        case PermissionDeniedError():
+            return "these credentials may not use this model or address"
+        case NotFoundError():
+            return "check the model's name and base_url"
+        case ContextWindowExceededError():
+            return "send a shorter conversation, or ask for fewer tokens"
+        case RateLimitError():
+            return "wait and try again, raise max_retries, or check the quota"
+        case APITimeoutError():
+            return "raise timeout= if answers take that long"
+        case StreamInterruptedError():
+            return "error.partial holds what had arrived"
+        case APIConnectionError():
+            return "check base_url, the network, and that the server is running"
+        case ResponseParseError():
+            return "check that base_url is the API's root"
+        case APIStatusError(status_code=status_code) if 300 <= status_code < 400:
+            return "redirects are not followed: set base_url to the address it moved to"
+    return ""

@@ -1,0 +1,64 @@
+"""``HttpRequest``: one HTTP request as a value; and the check of its headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from locus.core.errors import ConfigurationError
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, 5.5, without obs-text
+
+
+MAX_CONNECT_SECONDS: Final = 10.0
+"""The longest that connecting to a server may take."""
+_MAX_TIMEOUT_SECONDS: Final = 2_000_000.0
+"""23 days. Longer timeouts fail: sockets are polled with milliseconds in a 32-bit integer."""
+
+
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Check that the headers can be sent. Errors never show a value: it may be a secret.
+
+    :raises ConfigurationError: if a header cannot be sent; the message names it.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is not the name of an HTTP header")
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"the header {name} is {type(value).__name__}; it must be a string"
+            )
+        if not _HEADER_VALUE.fullmatch(value) or value != value.strip():
+            raise ConfigurationError(
+                f"the header {name} holds a line break, outer white space, or a character beyond "
+                "ASCII; if it contains a key, check both ends of the key"
+            )
+
+
+@attrs.frozen
+class HttpRequest:
+    """One HTTP request; Locus's own are all POSTs.
+
+    :param timeout: how long the server may send or receive nothing, in seconds; ``math.inf`` is no
+        limit, None uses the client's own timeout. Connecting may take at most 10 seconds of it.
+    """
+
+    url: str
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: str(sorted(headers)))
+    content: bytes = attrs.field(repr=lambda content: f"<{len(content)} bytes>")
+    timeout: float | None = None
+    method: str = "POST"
+
+    def build_timeout_options(self) -> dict[str, float | None]:
+        """Build the arguments of an httpx ``Timeout``; empty to use the client's own timeout."""
+        if self.timeout is None:
+            return {}
+        connect = min(self.timeout, MAX_CONNECT_SECONDS)
+        return {
+            "timeout": None if self.timeout > _MAX_TIMEOUT_SECONDS else self.timeout,
+            "connect": connect,
+        }

@@ -1,0 +1,48 @@
+"""Builds parts of requests that several formats have: thinking, and the arguments of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from locus.core.errors import ConfigurationError
+from locus.core.messages import Message, ThinkingPart, ToolCall
+
+
+def join_unsigned_thinking(message: Message) -> str | None:
+    """Join the texts of the thinking without a signature; None if there is none.
+
+    Signed thinking is for its provider only.
+    """
+    if not isinstance(message.content, tuple):
+        return None
+    texts = [
+        part.text
+        for part in message.content
+        if isinstance(part, ThinkingPart) and part.signature is None and part.redacted is None
+    ]
+    return "".join(texts) or None
+
+
+def build_arguments_object(path: str, call: ToolCall, enc_hook: Callable[[Any], Any]) -> Any:
+    """Build the arguments of a call for a format that accepts only a JSON object.
+
+    Malformed arguments become the member of an object, so that the model sees what it wrote next to
+    the error message in the result.
+
+    :param path: the position of the call in the conversation, for error messages.
+    :param enc_hook: converts a value that ``msgspec`` cannot encode, or raises ``ValueError`` or
+        ``TypeError``.
+    :raises ConfigurationError: if the arguments cannot be represented in JSON.
+    """
+    arguments = call.arguments
+    if call.malformed_arguments is not None:
+        arguments = {"malformed_arguments": call.malformed_arguments}
+    try:
+        return msgspec.to_builtins(arguments, enc_hook=enc_hook)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError(
+            f"{path}: the arguments cannot be represented in JSON: {exc}"
+        ) from exc
