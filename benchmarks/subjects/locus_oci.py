@@ -86,7 +86,7 @@ def sign_once():
 _LOCUS = """
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
-from locus.transport.http_call import HttpRequest
+from locus.transport.prepared_http_call import HttpRequest
 signer = get_signer(resolve_auth(config_file="{config_file}"))
 signer.ensure_ready()
 request = HttpRequest(url, headers, body)

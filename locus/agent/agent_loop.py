@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from locus.agent.call_model import call_model_in_steps
+from locus.agent.check_model_response import call_model_in_steps
 from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
 from locus.agent.normalize_response import normalize_response_message
 from locus.agent.record_response import make_state_with_output_retry, make_state_with_response

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from locus.agent.agent_loop import run_agent_loop_in_steps
-from locus.agent.convert_generator_exit import GeneratorExitConverter
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import (
     CallHook,
@@ -21,6 +20,7 @@ from locus.agent.effects import (
     RunClosed,
     UseStorage,
 )
+from locus.agent.guard_against_generator_exit import GeneratorExitConverter
 from locus.agent.merge_prompt import merge_prompt_into_state
 from locus.agent.output_schema import OutputSchema
 from locus.agent.result import AgentResult

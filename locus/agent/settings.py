@@ -91,7 +91,7 @@ class AgentSettings:
         kw_only=True,
     )
     memory_namespace: str | tuple[str, ...] = attrs.field(
-        default="default", converter=settings_validators.normalize_memory_namespace, kw_only=True
+        default="default", converter=settings_validators.check_memory_namespace, kw_only=True
     )
     output_schema: Any = attrs.field(
         default=None, validator=settings_validators.validate_output_type, hash=False, kw_only=True

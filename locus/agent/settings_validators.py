@@ -131,7 +131,7 @@ def make_required_methods_validator(description: str, *method_names: str) -> Any
     return validate
 
 
-def normalize_memory_namespace(value: Any) -> Any:
+def check_memory_namespace(value: Any) -> Any:
     """Check ``memory_namespace``, and return it as a string or a tuple of strings."""
     path = (value,) if isinstance(value, str) else value
     if not isinstance(path, (tuple, list)) or not path:

@@ -34,8 +34,8 @@ from locus.transport.async_pool import AsyncSender
 from locus.transport.blocking_driver import BlockingStream
 from locus.transport.blocking_pool import BlockingSender
 from locus.transport.custom_client import CustomClient, wrap_http_client
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import HttpRequest, check_headers
+from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.transport.signer import Signer
 from locus.version import USER_AGENT
@@ -104,7 +104,7 @@ class HttpModel(Model, Generic[C]):
         elif self.sdk_client is not None:
             if self.sdk_adapter is None:
                 raise ConfigurationError(f"{self.prefix} models take no sdk_client=")
-            custom_client = self.sdk_adapter.wrap_client(self.sdk_client)
+            custom_client = self.sdk_adapter.make_custom_client(self.sdk_client)
         object.__setattr__(self, "_custom_client", custom_client)
 
     @classmethod

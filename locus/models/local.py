@@ -16,9 +16,14 @@ from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages, validate_messages
 from locus.core.errors import APIStatusError, ConfigurationError
 from locus.core.messages import ImagePart, Message
-from locus.models._llama_cpp_engine import Engine, EngineSpec, find_gguf_file, get_or_start_engine
+from locus.models._in_process_llama_server import (
+    Engine,
+    EngineSpec,
+    find_gguf_file,
+    get_or_start_engine,
+)
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
-from locus.transport.http_call import HttpCall
+from locus.transport.prepared_http_call import HttpCall
 from locus.wire.prompted_tools import (
     PromptedToolsDecoder,
     build_prompted_request,

@@ -12,7 +12,7 @@ from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
-from locus.transport.http_call import HttpCall
+from locus.transport.prepared_http_call import HttpCall
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 
 

@@ -206,13 +206,13 @@ class Reply:
     # -- how it fails ----------------------------------------------------------------------
 
     def truncate(self, at: int | None = None, stop: ReplyPart = "body") -> Reply:
-        """Return a copy that closes after ``offset`` bytes of the body.
+        """Return a copy that closes after ``at`` bytes of the body.
 
-        With ``part="head"`` the offset is in the headers. ``None`` is the middle, and a negative
-        number counts from the end. The framing still announces the complete body: with a length,
-        too few bytes follow; with HTTP chunks, the last one is missing (and one that is cut
-        announces its full size); and a body that is delimited by closing looks complete.
-        ``part="accept"`` closes a new connection without reading the request.
+        With ``stop="head"``, ``at`` counts the bytes of the headers. ``None`` is the middle, and
+        a negative number counts from the end. The framing still announces the complete body: with
+        a length, too few bytes follow; with HTTP chunks, the last one is missing (and one that
+        is cut announces its full size); and a body that is delimited by closing looks complete.
+        ``stop="accept"`` closes a new connection without reading the request.
         """
         return self._with_early_stop("close", stop, at)
 

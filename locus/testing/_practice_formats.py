@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from locus.testing._practice_responses import (
+from locus.testing._practice_rules import (
     PracticeMessage,
     PracticeRequest,
     PracticeResponse,

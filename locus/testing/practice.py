@@ -31,7 +31,7 @@ from locus.testing._practice_formats import (
     parse_oci_request,
     parse_responses_request,
 )
-from locus.testing._practice_responses import (
+from locus.testing._practice_rules import (
     PracticeMessage,
     PracticeRequest,
     PracticeResponse,

@@ -17,14 +17,14 @@ import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.issue_messages import describe_unknown_name
+from locus.core.structured.describe_invalid_values import describe_unknown_name
 from locus.core.structured.object_nodes import ObjectField
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.strict_schema import convert_to_strict_schema
 from locus.core.structured.type_node import TypeNode
 from locus.core.structured.validation import ValidationContext, join_path
 from locus.tools.errors import ToolArgumentsError
-from locus.tools.fast_validation_hint import build_msgspec_hint
+from locus.tools.msgspec_type_hint import build_msgspec_hint
 
 
 class _InvalidArgumentsError(Exception):

@@ -18,7 +18,7 @@ from locus.core.attrs_validators import validate_bool
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, FrozenDict
 from locus.core.messages import ToolCall
-from locus.core.structured.issue_messages import describe_value
+from locus.core.structured.describe_invalid_values import describe_value
 from locus.tools.argument_validation import ArgumentsValidator
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError

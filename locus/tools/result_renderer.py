@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.issue_messages import describe_exception
+from locus.core.structured.describe_invalid_values import describe_exception
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 

@@ -20,9 +20,13 @@ from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
 from locus.transport.async_pool import AsyncSender
-from locus.transport.http_call import HttpCall, is_empty_response, starts_with_empty_response
 from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
 from locus.transport.loop_state import MAX_CLOSE_SECONDS, LoopState, get_loop_state
+from locus.transport.prepared_http_call import (
+    HttpCall,
+    is_empty_response,
+    starts_with_empty_response,
+)
 from locus.transport.retries import is_retryable, iter_attempts
 from locus.transport.signer import Signer
 

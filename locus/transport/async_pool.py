@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import HttpRequest
 from locus.transport.httpx_common import (
     HttpxSenderBase,
@@ -23,6 +22,7 @@ from locus.transport.httpx_common import (
     get_async_body_class,
 )
 from locus.transport.loop_state import get_loop_state
+from locus.transport.prepared_http_call import HttpCall
 
 if TYPE_CHECKING:
     import httpx

@@ -15,8 +15,12 @@ from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.blocking_pool import BlockingSender
-from locus.transport.http_call import HttpCall, is_empty_response, starts_with_empty_response
 from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.prepared_http_call import (
+    HttpCall,
+    is_empty_response,
+    starts_with_empty_response,
+)
 from locus.transport.retries import is_retryable, iter_attempts
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import HttpRequest
 from locus.transport.httpx_common import (
     HttpxSenderBase,
@@ -23,6 +22,7 @@ from locus.transport.httpx_common import (
     can_connect_directly,
     check_client_open,
 )
+from locus.transport.prepared_http_call import HttpCall
 
 if TYPE_CHECKING:
     import httpx

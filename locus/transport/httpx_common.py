@@ -18,8 +18,8 @@ from urllib.request import getproxies
 from locus.core.decoder_protocol import Decoder
 from locus.core.errors import APIError, APITimeoutError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import HttpRequest
+from locus.transport.prepared_http_call import HttpCall
 from locus.transport.signer import Signer
 
 MAX_ERROR_BODY_BYTES: Final = 1_000_000

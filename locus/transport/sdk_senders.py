@@ -19,8 +19,8 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
-from locus.transport.http_call import HttpCall
 from locus.transport.httpx_common import get_transport_error_classes
+from locus.transport.prepared_http_call import HttpCall
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +34,7 @@ class SdkAdapter(Protocol):
         """Whether the SDK retries requests itself; then Locus does not."""
         ...
 
-    def wrap_client(self, sdk_client: Any) -> CustomClient:
+    def make_custom_client(self, sdk_client: Any) -> CustomClient:
         """Make the sender for ``sdk_client=``.
 
         :raises TypeError: if it is not a client of this SDK.
@@ -58,7 +58,7 @@ class RawResponseAdapter:
     get_request_method: Callable[[Any], Callable[..., Any]]
     retries_requests: bool = True
 
-    def wrap_client(self, sdk_client: Any) -> CustomClient:
+    def make_custom_client(self, sdk_client: Any) -> CustomClient:
         """Make the sender for ``sdk_client=``.
 
         :raises TypeError: if it is not a client of this SDK.

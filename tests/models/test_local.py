@@ -22,7 +22,7 @@ from locus import ContextWindowExceededError, LocalModel, Message, ToolCall, Too
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart
 from locus.core.response import ModelResponse
-from locus.models._llama_cpp_engine import find_gguf_file
+from locus.models._in_process_llama_server import find_gguf_file
 from locus.wire.prompted_tools.llguidance_grammar import build_grammar
 from tests.support.chat_replies import join_text
 from tests.support.runtimes import Runtime, run_async
@@ -76,10 +76,6 @@ def make_local_model(**kw: Any) -> LocalModel:
     return LocalModel(**{"max_retries": 0, **kw})
 
 
-def requires_engine(function: Callable[..., Any]) -> Callable[..., Any]:
-    return pytest.mark.engine(needs_package(function))
-
-
 def get_comparable_parts(response: ModelResponse) -> tuple[Any, ...]:
     """What two equal responses have in common: not the id, nor the number of cached tokens."""
     usage = {name: count for name, count in response.usage.items() if name != "cached_tokens"}
@@ -89,7 +85,7 @@ def get_comparable_parts(response: ModelResponse) -> tuple[Any, ...]:
 # -- the contract ------------------------------------------------------------------------------
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_complete_response(runtime: Runtime) -> None:
     response = runtime.complete(make_local_model(), QUESTION)
     assert "Paris" in response.content
@@ -99,7 +95,7 @@ def test_a_complete_response(runtime: Runtime) -> None:
     assert 1 <= response.completion_tokens <= 16
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_streamed_response_equals_the_complete_one(runtime: Runtime) -> None:
     events = runtime.collect_events(make_local_model(), QUESTION)
     response = runtime.complete(make_local_model(), QUESTION)
@@ -109,7 +105,7 @@ def test_a_streamed_response_equals_the_complete_one(runtime: Runtime) -> None:
     assert get_comparable_parts(events[-1].response) == get_comparable_parts(response)
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_structured_response_matches_its_schema(runtime: Runtime, streamed: bool) -> None:
     model, question = make_local_model(max_tokens=40), "Is it sunny in Paris?"
@@ -124,13 +120,13 @@ def test_a_structured_response_matches_its_schema(runtime: Runtime, streamed: bo
     assert model.supports_structured_output
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_response_at_its_token_limit_has_the_finish_reason_length(runtime: Runtime) -> None:
     response = runtime.complete(make_local_model(), "Count to one hundred.", max_tokens=3)
     assert (response.completion_tokens, response.finish_reason) == (3, "length")
 
 
-@requires_engine
+@pytest.mark.engine
 def test_stop_strings_end_the_response(runtime: Runtime) -> None:
     response = runtime.complete(make_local_model(), QUESTION, stop=[" Paris"])
     assert "capital of France is" in response.content
@@ -140,7 +136,7 @@ def test_stop_strings_end_the_response(runtime: Runtime) -> None:
     assert join_text(events) == response.content
 
 
-@requires_engine
+@pytest.mark.engine
 def test_equal_seeds_give_equal_responses() -> None:
     model = make_local_model(temperature=1.5, top_p=1.0)
     first, again, other = (
@@ -149,7 +145,7 @@ def test_equal_seeds_give_equal_responses() -> None:
     assert first == again != other
 
 
-@requires_engine
+@pytest.mark.engine
 def test_the_model_sees_the_conversation(runtime: Runtime) -> None:
     conversation = [
         Message.system("You know the capitals of all countries."),
@@ -160,7 +156,7 @@ def test_the_model_sees_the_conversation(runtime: Runtime) -> None:
     assert "Rome" in runtime.complete(make_local_model(), conversation).content
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_conversation_that_is_too_long_is_an_error_at_once(runtime: Runtime) -> None:
     model = make_local_model(max_retries=5)
     for call_model in (runtime.complete, runtime.collect_events):
@@ -168,7 +164,7 @@ def test_a_conversation_that_is_too_long_is_an_error_at_once(runtime: Runtime) -
             call_model(model, "word " * 1100)
 
 
-@requires_engine
+@pytest.mark.engine
 def test_concurrent_requests_each_get_their_own_response(backend: str) -> None:
     model = make_local_model(max_tokens=60)
     numbers: dict[int, Any] = {}
@@ -193,7 +189,7 @@ def test_concurrent_requests_each_get_their_own_response(backend: str) -> None:
     assert numbers == {number: {"n": number} for number in range(8)}
 
 
-@requires_engine
+@pytest.mark.engine
 def test_leaving_a_stream_frees_its_slot(runtime: Runtime) -> None:
     model = make_local_model(max_tokens=900)
     for _ in range(6):  # more than run at the same time: each would take ten seconds
@@ -205,7 +201,7 @@ def test_leaving_a_stream_frees_its_slot(runtime: Runtime) -> None:
 # -- tools, for a model whose chat template has no place for them ------------------------------
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_required_call_matches_its_tool(runtime: Runtime, streamed: bool) -> None:
     model, question = make_local_model(max_tokens=40), "How is the weather in Oslo?"
@@ -221,7 +217,7 @@ def test_a_required_call_matches_its_tool(runtime: Runtime, streamed: bool) -> N
     assert (response.message.content, response.finish_reason) == (None, "tool_calls")
 
 
-@requires_engine
+@pytest.mark.engine
 def test_the_grammar_makes_a_call_match_its_schema() -> None:
     add_tool = {"type": "function", "function": {"name": "add"}}
     for choice in ("add", add_tool):
@@ -252,7 +248,7 @@ def is_grammar_accepted(*functions: dict[str, Any]) -> bool:
     return text.startswith("<tool")
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.parametrize(
     "schema",
     [
@@ -287,7 +283,7 @@ def test_the_grammar_of_any_schema_is_accepted(schema: Any) -> None:
     assert is_grammar_accepted(odd, alone, {"type": "function", "function": {"name": "c"}})
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_grammar_that_is_not_accepted_would_be_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -300,13 +296,13 @@ def test_a_grammar_that_is_not_accepted_would_be_detected(
     )
 
 
-@requires_engine
+@pytest.mark.engine
 @given(tools(min_size=1))
 def test_the_grammar_of_any_tools_is_accepted(offered: list[dict[str, Any]]) -> None:
     assert is_grammar_accepted(*offered)
 
 
-@requires_engine
+@pytest.mark.engine
 def test_parallel_tool_calls_gives_several_calls() -> None:
     response = make_local_model(max_tokens=70).complete_sync(
         "How is the weather in Oslo and in Rome?",
@@ -318,7 +314,7 @@ def test_parallel_tool_calls_gives_several_calls() -> None:
     assert len({call.id for call in response.tool_calls}) == len(response.tool_calls)
 
 
-@requires_engine
+@pytest.mark.engine
 def test_without_tool_choice_the_model_may_respond_with_text(runtime: Runtime) -> None:
     for choice in (None, "auto", "none"):
         events = runtime.collect_events(make_local_model(), QUESTION, TOOLS, tool_choice=choice)
@@ -326,7 +322,7 @@ def test_without_tool_choice_the_model_may_respond_with_text(runtime: Runtime) -
         assert events[-1].tool_calls == ()
 
 
-@requires_engine
+@pytest.mark.engine
 def test_text_matches_a_response_format_beside_tools() -> None:
     response = make_local_model(max_tokens=60).complete_sync(
         "Is it sunny in Paris?", [TOOLS[1]], response_format=AS_JSON
@@ -334,7 +330,7 @@ def test_text_matches_a_response_format_beside_tools() -> None:
     assert response.tool_calls or set(json.loads(response.content)) == {"city", "sunny"}
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_conversation_with_earlier_tool_calls_continues(runtime: Runtime) -> None:
     call = ToolCall("call_1", "population", {"city": "Oslo"})
     conversation = [
@@ -349,7 +345,7 @@ def test_a_conversation_with_earlier_tool_calls_continues(runtime: Runtime) -> N
         )
 
 
-@requires_engine
+@pytest.mark.engine
 def test_without_permission_there_are_no_calls_despite_earlier_ones() -> None:
     conversation = []
     for number, city in enumerate(["Rome", "Paris", "Berlin"]):
@@ -407,7 +403,7 @@ def test_invalid_values_are_errors_in_the_constructor(
         make(tmp_path)
 
 
-@requires_engine
+@pytest.mark.engine
 def test_an_incomplete_file_is_an_error_at_the_first_call(tmp_path: Path) -> None:
     response = Path(find_gguf_file("smollm2"))
     with response.open("rb") as file:
@@ -419,7 +415,7 @@ def test_an_incomplete_file_is_an_error_at_the_first_call(tmp_path: Path) -> Non
 # -- values and engines ------------------------------------------------------------------------
 
 
-@requires_engine
+@pytest.mark.engine
 def test_models_of_one_file_share_an_engine_whatever_its_name(tmp_path: Path) -> None:
     path = find_gguf_file("smollm2")
     engine = make_local_model().engine
@@ -445,7 +441,7 @@ def call_model_in_child(model: LocalModel, queue: Any) -> None:
     queue.put(model.complete_sync(QUESTION).content)
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_model_can_be_sent_to_a_spawned_process() -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -459,7 +455,7 @@ def test_a_model_can_be_sent_to_a_spawned_process() -> None:
     assert child.exitcode == 0
 
 
-@requires_engine
+@pytest.mark.engine
 def test_it_is_the_default_model_of_the_command_line() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUS_")}
     done = subprocess.run(

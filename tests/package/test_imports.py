@@ -231,6 +231,8 @@ def test_a_model_can_be_created_without_loading_a_client_or_an_sdk() -> None:
 def test_importing_one_provider_loads_no_other() -> None:
     shown = run_code("import sys; from locus import OpenAIModel; print(*sys.modules)").split()
     assert "locus.models.native.openai" in shown
-    assert not {"locus.models.local", "locus.models._llama_cpp_engine", "locus.testing"} & set(
-        shown
-    )
+    assert not {
+        "locus.models.local",
+        "locus.models._in_process_llama_server",
+        "locus.testing",
+    } & set(shown)

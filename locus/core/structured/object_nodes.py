@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from locus.core.structured.issue_messages import describe_unknown_name
+from locus.core.structured.describe_invalid_values import describe_unknown_name
 from locus.core.structured.leaf_nodes import ChoiceNode
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode

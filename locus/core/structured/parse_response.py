@@ -72,7 +72,9 @@ def parse_structured(content: str, type: Any) -> StructuredOutput[Any]:
     node = build_type_node(type)
     extracted = extract_json_values(content)
     candidates = [
-        candidate for raw in extracted.values for candidate in _iter_candidates(node, raw)
+        candidate
+        for raw in extracted.values
+        for candidate in _iter_unwrapped_and_whole_value(node, raw)
     ]
     candidates.sort(key=lambda candidate: candidate.distance)
     closest_issues: list[ValidationIssue] = []
@@ -100,7 +102,7 @@ class _Candidate:
     path: str
 
 
-def _iter_candidates(node: TypeNode, raw: Any) -> Iterator[_Candidate]:
+def _iter_unwrapped_and_whole_value(node: TypeNode, raw: Any) -> Iterator[_Candidate]:
     """Yield a JSON value without its wrapper, if it has one, and as it is."""
     if isinstance(raw, dict) and raw.keys() == {WRAPPER_KEY} and needs_wrapper(node):
         unwrapped = raw[WRAPPER_KEY]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import AliasChoices, AliasPath
 
-from locus.core.structured.issue_messages import describe_unknown_name
+from locus.core.structured.describe_invalid_values import describe_unknown_name
 from locus.core.structured.validation import ValidationContext, join_path
 
 _EARLY_MODES: Final = ("before", "wrap", "plain")

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.issue_messages import describe_exception, describe_value
+from locus.core.structured.describe_invalid_values import describe_exception, describe_value
 from locus.core.structured.pydantic_ignored_fields import report_ignored_members
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value

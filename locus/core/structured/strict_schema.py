@@ -18,7 +18,7 @@ import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.issue_messages import get_json_type
+from locus.core.structured.describe_invalid_values import get_json_type
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 
 _STRUCTURE: Final = {"type", "properties", "required", "additionalProperties", "items", "anyOf"}

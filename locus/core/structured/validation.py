@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from locus.core.structured.issue_messages import (
+from locus.core.structured.describe_invalid_values import (
     VALIDATOR_ERRORS,
     describe_exception,
     describe_value,

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from locus.core.structured.issue_messages import describe_exception
+from locus.core.structured.describe_invalid_values import describe_exception
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import TypeNode
 from locus.core.structured.validation import ValidationContext

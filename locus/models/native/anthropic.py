@@ -20,8 +20,8 @@ from locus.core.errors import APIStatusError, ConfigurationError
 from locus.models.base_url import normalize_base_url
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import check_headers
+from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.anthropic_messages.request import ThinkingConfig, normalize_thinking

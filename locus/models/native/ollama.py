@@ -19,8 +19,8 @@ from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.models.native.ollama_host import normalize_server_url
 from locus.transport.custom_client import CustomClient
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import check_headers
+from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
 from locus.wire.ollama_chat.request import RUNTIME_OPTIONS, merge_extra_body
@@ -111,7 +111,7 @@ class _OllamaSdkAdapter:
 
     retries_requests = False
 
-    def wrap_client(self, sdk_client: Any) -> CustomClient:
+    def make_custom_client(self, sdk_client: Any) -> CustomClient:
         """Make the sender for ``sdk_client=``."""
         from locus.models.native.ollama_sdk import wrap_sdk_client  # imports httpx
 

@@ -25,7 +25,7 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError, ResponseParseError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
-from locus.transport.http_call import HttpCall
+from locus.transport.prepared_http_call import HttpCall
 
 _END_OF_STREAM: Final = object()
 _PARSE_ERRORS: Final = (ValueError, AttributeError, TypeError)

@@ -1,8 +1,10 @@
 """Anthropic's Messages API (``POST /v1/messages``): request bodies, responses and streams. No I/O.
 
 ``request`` builds the JSON body from a conversation, with ``messages`` for the messages in it.
-``response`` parses a complete response, ``stream`` decodes a streamed one, and ``response_parser``
-offers both as a ``ResponseParser``. ``content_blocks``, which all of them use, converts between
+``complete_response`` parses a complete response, ``stream`` decodes a streamed one, and
+``response_parser``
+offers both as a ``ResponseParser``. ``assistant_content_blocks``, which all of them use, converts
+between
 Locus's messages and Anthropic's content blocks. Anthropic documents the format under "Messages" in
 its API reference.
 """

@@ -20,9 +20,13 @@ from locus.core.conversation import IndexedMessage
 from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart
-from locus.wire.anthropic_messages.content_blocks import Block, build_assistant_blocks, is_blank
+from locus.wire.anthropic_messages.assistant_content_blocks import (
+    Block,
+    build_assistant_blocks,
+    is_blank,
+)
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
-from locus.wire.tool_call_ids import ToolCallIdRule, compute_call_ids
+from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
 
 EPHEMERAL_CACHE_CONTROL: Final[Mapping[str, str]] = {"type": "ephemeral"}
 _ID_RULE: Final = ToolCallIdRule(
@@ -175,7 +179,7 @@ class MessageListBuilder:
 def to_builtins(value: Any, value_name: str) -> Any:
     """Return a copy of a value, made of builtin dictionaries and lists.
 
-    :param name: what the value is, for the error message.
+    :param value_name: what the value is, for the error message.
     :raises ConfigurationError: if the value cannot be represented in JSON.
     """
     try:

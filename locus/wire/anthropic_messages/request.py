@@ -15,7 +15,7 @@ from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
-from locus.wire.anthropic_messages.content_blocks import has_matching_native_blocks
+from locus.wire.anthropic_messages.assistant_content_blocks import has_matching_native_blocks
 from locus.wire.anthropic_messages.messages import (
     EPHEMERAL_CACHE_CONTROL,
     MessageListBuilder,

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from locus.core.response import ModelResponse
-from locus.wire.anthropic_messages.response import parse_response
+from locus.wire.anthropic_messages.complete_response import parse_response
 from locus.wire.anthropic_messages.stream import AnthropicMessagesDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

@@ -15,9 +15,9 @@ import msgspec
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
+from locus.wire.anthropic_messages.assistant_content_blocks import Block, get_text_member
 from locus.wire.anthropic_messages.bedrock_framing import AnthropicMessagesFraming
-from locus.wire.anthropic_messages.content_blocks import Block, get_text_member
-from locus.wire.anthropic_messages.response import (
+from locus.wire.anthropic_messages.complete_response import (
     MessageBody,
     ResponseAccumulator,
     StopInfo,

@@ -30,7 +30,7 @@ from locus.core.messages import (
     ToolCall,
 )
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
-from locus.wire.tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
+from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
 
 _REASONING_MODELS: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.response import parse_response
+from locus.wire.chat_completions.complete_response import parse_response
 from locus.wire.chat_completions.stream import ChatCompletionsDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

@@ -14,12 +14,12 @@ import msgspec
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
-from locus.wire.chat_completions.json_types import Usage, completion_decoder
-from locus.wire.chat_completions.response import (
+from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,
     parse_response,
     raise_for_error,
 )
+from locus.wire.chat_completions.json_types import Usage, completion_decoder
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 

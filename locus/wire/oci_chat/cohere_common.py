@@ -11,9 +11,9 @@ from locus.core.call_options import CallOptions
 from locus.core.errors import ConfigurationError
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import ImagePart, Message, ToolCall
-from locus.wire.chat_completions import response as openai
+from locus.wire.chat_completions import complete_response as openai
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions
-from locus.wire.oci_chat.generic_response import Usage, convert_usage_to_openai
+from locus.wire.oci_chat.generic_complete_response import Usage, convert_usage_to_openai
 from locus.wire.provider_json import convert_body_to_text
 
 # Requests.

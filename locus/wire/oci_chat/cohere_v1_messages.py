@@ -30,7 +30,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
 from locus.wire.oci_chat.cohere_common import get_text_rejecting_images
 from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping_to_dict
-from locus.wire.request_parts import build_arguments_object
+from locus.wire.thinking_and_arguments import build_arguments_object
 
 BLANK_TEXT: Final = " "
 """The text in the history of a message without text."""

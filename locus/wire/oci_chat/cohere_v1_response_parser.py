@@ -10,7 +10,7 @@ import attrs
 from locus.core.conversation import Messages
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.wire.oci_chat.cohere_v1_response import parse_response
+from locus.wire.oci_chat.cohere_v1_complete_response import parse_response
 from locus.wire.oci_chat.cohere_v1_stream import CohereV1ChatDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

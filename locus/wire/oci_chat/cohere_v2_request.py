@@ -43,7 +43,7 @@ from locus.wire.oci_chat.cohere_common import (
 )
 from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
 from locus.wire.oci_chat.generic_tools import inline_definitions
-from locus.wire.tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 
 _NO_IMAGES: Final = "Cohere takes images from the user only"
 

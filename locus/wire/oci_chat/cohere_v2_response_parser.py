@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from locus.core.response import ModelResponse
-from locus.wire.oci_chat.cohere_v2_response import parse_response
+from locus.wire.oci_chat.cohere_v2_complete_response import parse_response
 from locus.wire.oci_chat.cohere_v2_stream import CohereV2ChatDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

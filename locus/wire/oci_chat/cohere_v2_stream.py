@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat.cohere_stream_base import CohereDecoder
-from locus.wire.oci_chat.cohere_v2_response import (
+from locus.wire.oci_chat.cohere_v2_complete_response import (
     CohereChatResult,
     ResponseAccumulator,
     parse_response,

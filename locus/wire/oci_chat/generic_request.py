@@ -18,7 +18,7 @@ from locus.wire.oci_chat.generic_tools import (
     convert_tool_choice,
     convert_tools,
 )
-from locus.wire.tool_call_ids import compute_call_ids
+from locus.wire.outgoing_tool_call_ids import compute_call_ids
 
 _OPENAI_PREFIX: Final = "openai."
 

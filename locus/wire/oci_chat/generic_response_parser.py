@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from locus.core.response import ModelResponse
-from locus.wire.oci_chat.generic_response import parse_response
+from locus.wire.oci_chat.generic_complete_response import parse_response
 from locus.wire.oci_chat.generic_stream import GenericChatDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

@@ -15,9 +15,9 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.response import build_response_from_candidates
+from locus.wire.chat_completions.complete_response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import raise_for_error_members
-from locus.wire.oci_chat.generic_response import (
+from locus.wire.oci_chat.generic_complete_response import (
     ChatChoice,
     GenericCandidateAccumulator,
     Usage,

@@ -27,8 +27,8 @@ from locus.core.conversation import (
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, ToolCall
 from locus.wire.data_urls import parse_if_data_url
-from locus.wire.request_parts import build_arguments_object, join_unsigned_thinking
-from locus.wire.tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.thinking_and_arguments import build_arguments_object, join_unsigned_thinking
 
 RUNTIME_OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",
@@ -92,17 +92,18 @@ class OllamaChatBuilder:
         """
         call_options = CallOptions(**options)
         tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
-        body: dict[str, Any] = msgspec.to_builtins(
-            _Request(
-                model=call_options.model,
-                messages=_build_messages(order_tool_results(validate_messages(messages))),
-                stream=call_options.stream,
-                tools=tool_schemas,
-                format=_build_format(call_options.response_format),
-                options=_build_runtime_options(call_options) or None,
-            ),
-            enc_hook=_convert_mapping_to_dict,
+        request = _Request(
+            model=call_options.model,
+            messages=_build_messages(order_tool_results(validate_messages(messages))),
+            stream=call_options.stream,
+            tools=tool_schemas,
+            format=_build_format(call_options.response_format),
+            options=_build_runtime_options(call_options) or None,
         )
+        try:
+            body: dict[str, Any] = msgspec.to_builtins(request, enc_hook=_convert_mapping_to_dict)
+        except TypeError as exc:
+            raise ConfigurationError(f"the request cannot be written as JSON: {exc}") from exc
         return merge_extra_body(body, call_options.extra_body)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from locus.core.response import ModelResponse
-from locus.wire.ollama_chat.response import parse_response
+from locus.wire.ollama_chat.complete_response import parse_response
 from locus.wire.ollama_chat.stream import OllamaChatDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

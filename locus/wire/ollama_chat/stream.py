@@ -11,7 +11,7 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
-from locus.wire.ollama_chat.response import (
+from locus.wire.ollama_chat.complete_response import (
     ResponseAccumulator,
     parse_response,
     raise_for_error,

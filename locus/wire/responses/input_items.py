@@ -20,8 +20,8 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, Role, TextPart
 from locus.wire.chat_completions.request import encode_arguments
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
 from locus.wire.responses.output_items import Item, find_matching_native_items, strip_reasoning
-from locus.wire.tool_call_ids import ToolCallIdRule, compute_call_ids
 
 _ID_RULE: Final = ToolCallIdRule(
     re.compile(r".{1,64}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"

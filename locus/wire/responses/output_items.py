@@ -187,7 +187,8 @@ def select_items_to_store(items: Sequence[Item], output: ParsedOutput) -> list[I
         native_items = strip_reasoning(native_items)
     return (
         []
-        if [_to_comparable_item(item) for item in native_items] == _build_comparable_items(output)
+        if [_to_comparable_item(item) for item in native_items]
+        == _build_items_for_comparison(output)
         else native_items
     )
 
@@ -302,7 +303,7 @@ def _to_comparable_item(item: Item) -> Item:
     return comparable
 
 
-def _build_comparable_items(output: ParsedOutput) -> list[Item]:
+def _build_items_for_comparison(output: ParsedOutput) -> list[Item]:
     """Build the items that a message with this output is sent as, in comparable form."""
     content: list[Item] = []
     if output.text:

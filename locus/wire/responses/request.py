@@ -19,9 +19,9 @@ from locus.core.conversation import Messages, order_tool_results, validate_messa
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
 from locus.wire.chat_completions.request import convert_mapping_to_dict, is_reasoning_model
+from locus.wire.responses.complete_response import STATE_KEY
 from locus.wire.responses.input_items import build_input_items
 from locus.wire.responses.output_items import has_sendable_native_items
-from locus.wire.responses.response import STATE_KEY
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 """The value of ``include`` that asks for encrypted reasoning, which no server has to store."""

@@ -9,7 +9,7 @@ import attrs
 
 from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
-from locus.wire.responses.response import StatusErrorFactory, parse_response
+from locus.wire.responses.complete_response import StatusErrorFactory, parse_response
 from locus.wire.responses.stream import ResponsesDecoder
 from locus.wire.stream_decoder import StreamDecoder
 

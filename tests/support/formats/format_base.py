@@ -77,7 +77,7 @@ class Format(ABC):
 
     @abstractmethod
     def make_model(self, server: LoopbackServer, **kw: Any) -> Any:
-        """Make a model of the loopback server: one attempt and five seconds by default."""
+        """Make a model of the loopback server: one attempt and no time limit by default."""
 
     @abstractmethod
     def build_reply(self, text: str = TEXT) -> Reply:

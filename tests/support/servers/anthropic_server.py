@@ -28,7 +28,7 @@ PLACE_RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "place",
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> AnthropicModel:
-    """Make a model of the loopback server. By default it does not retry, and waits five seconds."""
+    """Make a model of the loopback server. By default it does not retry, and has no time limit."""
     kw = {"api_key": API_KEY, "base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw}
     return AnthropicModel(kw.pop("model", "claude-1-loop"), **kw)
 

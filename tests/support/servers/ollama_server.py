@@ -40,7 +40,7 @@ def build_error_reply(status: int, error: str, **more: Any) -> Reply:
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> OllamaModel:
-    """Make a model of the loopback server. By default it does not retry, and waits five seconds."""
+    """Make a model of the loopback server. By default it does not retry, and has no time limit."""
     kw = {"base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw}
     return OllamaModel(kw.pop("model", "loop-1"), **kw)
 

@@ -45,7 +45,7 @@ class LoopbackModel(ResponsesModel[LoopbackConfig]):
 
 
 def make_model(server: LoopbackServer, **kw: Any) -> LoopbackModel:
-    """Make a model of the loopback server. By default it does not retry, and waits five seconds."""
+    """Make a model of the loopback server. By default it does not retry, and has no time limit."""
     return LoopbackModel(**{"base_url": server.url, "timeout": FOREVER, "max_retries": 0, **kw})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
@@ -28,8 +27,6 @@ from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import (
     conversations,
     options,
-    texts,
-    texts_with_lone_surrogates,
     tools,
 )
 
@@ -221,18 +218,6 @@ def test_request_follows_the_rules_of_the_service(messages: tuple[Message, ...])
         ]
     elif entries:
         assert entries[-1]["role"] != "TOOL"
-
-
-@given(expressible_conversations(), st.data())
-def test_build_is_deterministic_and_does_not_modify_its_arguments(
-    messages: tuple[Message, ...], data: st.DataObject
-) -> None:
-    tool_list = data.draw(tools())
-    call_options = data.draw(expressible_options(tool_list))
-    before = copy.deepcopy((tool_list, call_options))
-    body = BUILDER.build(messages, tool_list, model=MODEL, **call_options)
-    assert BUILDER.build(messages, tool_list, model=MODEL, **call_options) == body
-    assert (tool_list, call_options) == before
 
 
 @pytest.mark.sdk
@@ -471,29 +456,6 @@ def test_arguments_that_are_not_json_are_rejected() -> None:
         ConfigurationError, match=r"messages\[1\]\.tool_calls\[1\].*represented in JSON"
     ):
         build_body([*messages, make_result_message("1")])
-
-
-@given(texts_with_lone_surrogates(), texts(max_size=5))
-def test_half_a_surrogate_pair_is_reported_anywhere(half: str, text: str) -> None:
-    for messages, tool_list in (
-        (half, None),
-        ([Message.system(half), USER], None),
-        ([USER, Message.assistant(half), USER], None),
-        (
-            [
-                USER,
-                Message.assistant(None, [ToolCall("1", "f", {"a": half})]),
-                make_result_message("1"),
-            ],
-            None,
-        ),
-        ([USER, make_call_message("1"), make_result_message("1", half)], None),
-        ("x", [make_tool(description=half)]),
-        ("x", [make_tool(parameters={"properties": {"a": {"enum": [half]}}})]),
-    ):
-        with pytest.raises(ConfigurationError) as exc_info:
-            build_body(messages, tool_list)
-        str(exc_info.value).encode()
 
 
 # -- options -------------------------------------------------------------------------------------

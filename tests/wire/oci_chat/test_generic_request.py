@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -32,7 +31,6 @@ from tests.support.strategies import (
     conversations,
     options,
     texts,
-    texts_with_lone_surrogates,
     tools,
 )
 
@@ -162,37 +160,15 @@ def test_request_contains_every_message_call_result_and_image(
 
 
 @given(conversations_with_thinking(), st.data())
-def test_build_is_deterministic_and_does_not_modify_its_arguments(
+def test_same_body_is_built_from_what_was_parsed(
     messages: tuple[Message, ...], data: st.DataObject
 ) -> None:
     tool_list = data.draw(tools())
     call_options = data.draw(options(tool_list))
     model = data.draw(st.sampled_from([MODEL, GEMINI, "openai.o3"]))
-    before = copy.deepcopy((tool_list, call_options))
     body = BUILDER.build(messages, tool_list, model=model, **call_options)
-    assert BUILDER.build(messages, tool_list, model=model, **call_options) == body
-    assert (tool_list, call_options) == before
     parsed = parse_messages(json.loads(encode_json(body))["chatRequest"])
     assert BUILDER.build(parsed, tool_list, model=model, **call_options) == body
-
-
-def test_body_shares_no_objects_with_the_arguments() -> None:
-    tool_list = [copy.deepcopy(LOOK), {"type": "FUNCTION", "name": "g", "parameters": {"a": [1]}}]
-    schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": [1]}}}
-    before = copy.deepcopy((tool_list, schema))
-    _modify_everywhere(BUILDER.build("x", tool_list, model=MODEL, response_format=schema))
-    assert (tool_list, schema) == before
-
-
-def _modify_everywhere(value: Any) -> None:
-    if isinstance(value, dict):
-        for member in value.values():
-            _modify_everywhere(member)
-        value["modified"] = True
-    elif isinstance(value, list):
-        for member in value:
-            _modify_everywhere(member)
-        value.append("modified")
 
 
 # Comparison with the oci package.
@@ -536,21 +512,6 @@ def test_unsupported_values_are_reported_with_their_path(
 ) -> None:
     with pytest.raises(ConfigurationError, match=pattern):
         build_body(messages, **call_options)
-
-
-@given(texts_with_lone_surrogates())
-def test_half_a_surrogate_pair_is_reported_anywhere(half: str) -> None:
-    for messages in (
-        half,
-        [Message.system(half), USER],
-        [USER, Message.assistant(half)],
-        [USER, Message.assistant([ThinkingPart(half), "x"])],
-        [USER, Message.assistant(None, [ToolCall("1", "f", {"a": half})])],
-        [USER, Message.assistant(None, [ToolCall("1", "f", malformed_arguments=half)])],
-    ):
-        with pytest.raises(ConfigurationError, match="surrogate") as exc_info:
-            build_body(messages)
-        str(exc_info.value).encode()
 
 
 # Gemini.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from locus.models.providers.oci._credentials import select_redactable_secrets
+from locus.models.providers.oci._credentials_snapshot import select_redactable_secrets
 from locus.transport.http_request import HttpRequest
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
 

@@ -7,7 +7,7 @@ import time
 
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._config_profile import DEFAULT_PROFILE, Profile, read_profile
-from locus.models.providers.oci._credentials import Credentials
+from locus.models.providers.oci._credentials_snapshot import Credentials
 from locus.models.providers.oci._principals import PrincipalSource, make_principal_source
 from locus.models.providers.oci._profile_credentials import (
     SessionTokenSource,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
-from locus.models.providers.oci._credentials import Credentials, make_token_credentials
+from locus.models.providers.oci._credentials_snapshot import Credentials, make_token_credentials
 from locus.models.providers.oci._profile_credentials import build_auth_service_url
 from locus.models.providers.oci._resource_principal_signer import (
     VERSION_VARIABLE,

@@ -15,7 +15,7 @@ from typing import Any
 
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._config_profile import Profile
-from locus.models.providers.oci._credentials import Credentials, make_token_credentials
+from locus.models.providers.oci._credentials_snapshot import Credentials, make_token_credentials
 from locus.models.providers.oci._sdk_errors import translate_sdk_errors
 from locus.models.providers.oci._tokens import clean_token, format_time, is_jwt, read_token_lifetime
 

@@ -30,7 +30,7 @@ import attrs
 from locus.core.error_context import ErrorContext
 from locus.core.errors import APIStatusError, LocusError
 from locus.models.providers.oci._credential_source import CredentialSource
-from locus.models.providers.oci._credentials import Credentials
+from locus.models.providers.oci._credentials_snapshot import Credentials
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
 from locus.models.providers.oci._request_signing import make_signed_copy
 from locus.models.providers.oci.authentication import OCIAuth

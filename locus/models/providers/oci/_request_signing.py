@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from locus.models.providers.oci._credentials import Credentials
+from locus.models.providers.oci._credentials_snapshot import Credentials
 from locus.transport.http_request import HttpRequest
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
 

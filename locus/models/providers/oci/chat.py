@@ -28,8 +28,8 @@ from locus.models.providers.oci.compartment import (
 )
 from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
 from locus.transport.custom_client import CustomClient
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import check_headers
+from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.transport.signer import Signer
 from locus.wire.oci_chat import (
@@ -67,7 +67,7 @@ class _InferenceSdkAdapter:
 
     retries_requests = True
 
-    def wrap_client(self, sdk_client: Any) -> CustomClient:
+    def make_custom_client(self, sdk_client: Any) -> CustomClient:
         """Make the sender for ``sdk_client=``."""
         from locus.models.providers.oci.sdk_sender import wrap_sdk_client  # imports httpx
 

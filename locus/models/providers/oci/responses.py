@@ -31,8 +31,8 @@ from locus.models.providers.oci.responses_errors import (
     make_responses_error,
 )
 from locus.models.responses_model import ResponsesConfig, ResponsesModel
-from locus.transport.http_call import HttpCall
 from locus.transport.http_request import check_headers
+from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.responses import ResponsesParser
 

@@ -18,7 +18,7 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
-from locus.transport.http_call import HttpCall
+from locus.transport.prepared_http_call import HttpCall
 
 
 def wrap_sdk_client(sdk_client: Any) -> CustomClient:

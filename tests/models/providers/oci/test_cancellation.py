@@ -16,7 +16,7 @@ import pytest
 from anyio import to_thread
 
 from locus.core.errors import LocusError
-from locus.models.providers.oci._credentials import Credentials
+from locus.models.providers.oci._credentials_snapshot import Credentials
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
 from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci.authentication import resolve_auth

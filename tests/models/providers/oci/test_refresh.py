@@ -370,7 +370,7 @@ def test_a_child_forked_during_a_refresh_signs_and_refreshes_by_itself(
         import os, sys, time, warnings
         from locus.models.providers.oci._refreshing_signer import OCISigner
         from locus.models.providers.oci.authentication import resolve_auth
-        from locus.transport.http_call import HttpRequest
+        from locus.transport.prepared_http_call import HttpRequest
         import httpx
 
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads

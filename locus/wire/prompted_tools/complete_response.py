@@ -71,8 +71,8 @@ def parse_leading_tool_calls(text: str, response_key: str) -> tuple[list[ToolCal
     If a call was cut off or its arguments are not valid JSON, the rest of the text becomes its
     ``malformed_arguments``.
 
-    :param source: identifies the response. Call ids are computed from it, so that they are the same
-        each time the response is parsed.
+    :param response_key: identifies the response. Call ids are computed from it, so that they are
+    the same each time the response is parsed.
     """
     calls: list[ToolCall] = []
     end = 0

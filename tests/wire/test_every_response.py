@@ -1,0 +1,41 @@
+"""What is true of the complete responses of every wire format.
+
+What a response of one format means is tested in its own package; streams, in
+``test_streaming_law.py``.
+"""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locus.core.conversation import validate_messages
+from locus.core.json_converter import dumps, loads
+from locus.core.messages import Message
+from locus.core.response import ModelResponse
+from tests.support.formats import Format
+
+
+@given(st.data())
+def test_a_body_is_parsed_alike_as_text_as_bytes_and_as_an_object_and_is_not_modified(
+    wire: Format, data: st.DataObject
+) -> None:
+    example = data.draw(wire.examples())
+    text = json.dumps(example.body, ensure_ascii=data.draw(st.booleans()))
+    response = wire.parser.parse(text)
+    assert wire.normalize_response(response) == example.expected
+    assert wire.parser.parse(text.encode()) == response
+    assert wire.parser.parse(example.body) == response
+    assert example.body == json.loads(text)
+
+
+@given(st.data())
+def test_a_response_can_be_serialized_and_is_valid_in_a_conversation(
+    wire: Format, data: st.DataObject
+) -> None:
+    response = wire.parser.parse(data.draw(wire.examples()).body)
+    assert loads(dumps(response), ModelResponse) == response
+    if response.message.has_content or response.message.tool_calls:
+        assert validate_messages([Message.user("x"), response.message])[1] is response.message
