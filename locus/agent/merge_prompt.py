@@ -32,7 +32,7 @@ def normalize_prompt(prompt: Any, *, continues_thread: bool) -> tuple[Message, .
         )
     if isinstance(prompt, Iterable) and not isinstance(prompt, str):
         prompt = tuple(prompt)
-    messages = validate_messages(prompt, server_has_history=continues_thread)
+    messages = validate_messages(prompt, server_has_history=continues_thread, accepted_parts=None)
     if not continues_thread:
         merge_prompt_into_state(AgentState(), messages)
     return messages

@@ -1,9 +1,10 @@
 """Requests a final answer of the caller's type, parses it, and asks again if it does not fit.
 
-The strongest mechanism that the model has is used. A provider with a ``response_format`` of its own
-makes every response fit the schema. Anthropic and Ollama can do that too, but then the model cannot
-call tools. If there are tools, such a model first gets instructions in the system prompt, and the
-schema is only enforced when it is asked again. All other models get instructions only.
+The strongest mechanism that the model has is used, as its ``capabilities.structured_output`` says.
+If that is ``"always"``, every response is made to fit the schema. If it is ``"without_tools"``, the
+model cannot call tools then. If there are tools, such a model first gets instructions in the system
+prompt, and the schema is only enforced when it is asked again. All other models get instructions
+only.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import Message
 from locus.core.structured import StructuredOutput, build_response_format, parse_structured
-
-_ENFORCING_PREFIXES: Final = frozenset({"anthropic", "ollama"})
-"""Providers that can enforce a schema, though not by a ``response_format`` of their own."""
+from locus.models.capabilities import get_capabilities
 
 _INSTRUCTIONS: Final = (
     "When you give your final answer, give it as JSON that fits this JSON Schema, "
@@ -54,13 +53,13 @@ class OutputSchema:
         :param has_tools: whether the model may call tools in the run.
         :raises ConfigurationError: if no schema can be made of the type.
         """
-        is_native = getattr(model, "supports_structured_output", False)
-        if is_native or getattr(model, "prefix", None) in _ENFORCING_PREFIXES:
-            options = FrozenDict(response_format=_build_strictest_response_format(type))
-            if is_native or not has_tools:
-                return cls(type, options, enforced_always=True)
-            return cls(type, options, _build_schema_instructions(type))
-        return cls(type, instructions=_build_schema_instructions(type))
+        support = get_capabilities(model).structured_output
+        if support == "never":
+            return cls(type, instructions=_build_schema_instructions(type))
+        options = FrozenDict(response_format=_build_strictest_response_format(type))
+        if support == "always" or not has_tools:
+            return cls(type, options, enforced_always=True)
+        return cls(type, options, _build_schema_instructions(type))
 
     def parse_final_message(self, message: Message) -> StructuredOutput[Any]:
         """Parse the final answer: its value, or the error if it does not fit the type."""

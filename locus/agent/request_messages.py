@@ -7,6 +7,7 @@ from locus.agent.run_context import RunContext
 from locus.agent.shorten_conversation import shorten_conversation_in_steps
 from locus.agent.unsent_messages import find_unsent_messages
 from locus.core.messages import Message
+from locus.models.capabilities import get_capabilities
 
 
 def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Message, ...]]:
@@ -18,7 +19,7 @@ def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Me
     stores the conversation.
     """
     state, model = run.state, run.model
-    is_stored_by_server = getattr(model, "server_stateful", False)
+    is_stored_by_server = get_capabilities(model).server_state
     unsent = None
     if is_stored_by_server and state.provider_state is not None:
         unsent = find_unsent_messages(state, model, run.system_message)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
+from locus.core.accepted_parts import TEXT_PARTS_ONLY, AcceptedParts
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
 
@@ -41,6 +42,7 @@ def validate_messages(
     has_provider_content: Callable[[Message], bool] | None = None,
     *,
     server_has_history: bool = False,
+    accepted_parts: AcceptedParts | None = TEXT_PARTS_ONLY,
 ) -> tuple[Message, ...]:
     """Check that a provider can accept ``messages``, and return them as a tuple.
 
@@ -48,9 +50,11 @@ def validate_messages(
         has other content, which only one provider knows.
     :param server_has_history: whether the server has stored the messages before these, with
         their tool calls.
+    :param accepted_parts: what the format does with each class of parts. By default it accepts
+        text only. None is for a caller that only stores the messages: every part is accepted.
     :raises ConfigurationError: (a ``ValueError``) if there is no message, a tool result with no
-        matching call before it, or an assistant message with neither text nor calls. Names the
-        position.
+        matching call before it, an assistant message with neither text nor calls, or a part that
+        is not accepted. Names the position.
     :raises TypeError: if one of ``messages`` is not a message.
     """
     if isinstance(messages, str):
@@ -90,6 +94,8 @@ def validate_messages(
                 )
         elif message.content is None or message.content == ():
             raise ConfigurationError(f"messages[{position}], a {message.role} message, is empty")
+    if accepted_parts is not None:
+        accepted_parts.check_messages(conversation)
     return conversation
 
 

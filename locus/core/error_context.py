@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import attrs
 
+from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import (
     APIConnectionError,
     APIError,
@@ -36,6 +37,7 @@ class ErrorContext:
     :param key_hint: how a user sets this provider's credentials.
     :param hints: what to do next after an error of exactly this class, where the provider has
         better advice than the general one.
+    :param error_words: the provider's own words for errors, beside the common ones.
     :param secrets: texts that no error may show.
     :param get_signing_secrets: gives further secrets, known only once the request has been signed.
     """
@@ -45,6 +47,7 @@ class ErrorContext:
     url: str = ""
     key_hint: str = "check the API key"
     hints: Mapping[type[APIError], str] = EMPTY
+    error_words: ErrorWords = attrs.field(default=COMMON_ERROR_WORDS, repr=False)
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     get_signing_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
 
@@ -55,11 +58,14 @@ class ErrorContext:
     def add_context(self, error: E) -> E:
         """Add the provider, the model, the URL and a hint to an error, and return the error.
 
+        The class of an error that the provider names by a word of its own is changed to fit it.
         An error that has its context already is not changed.
         """
         if error.provider is not None:
             return error
         error.provider, error.model = self.provider, self.model
+        if isinstance(error, APIStatusError):
+            self.error_words.reclassify(error)
         hint = self.hints.get(type(error)) or _select_hint(error, self.key_hint)
         error.args = (
             self.redact(
@@ -70,6 +76,8 @@ class ErrorContext:
         if isinstance(error, (APIStatusError, ResponseParseError)):
             error.body = self.redact(error.body)
         if isinstance(error, APIStatusError):
+            error.codes = frozenset(map(self.redact, error.codes))
+            error.explanation = self.redact(error.explanation)
             error.headers = FrozenDict(
                 {name: self.redact(value) for name, value in error.headers.items()}
             )

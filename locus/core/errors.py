@@ -23,7 +23,7 @@ Each can be pickled. None contains a credential: the code that makes an error re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from locus.core.frozendict import EMPTY, FrozenDict
@@ -131,6 +131,8 @@ class APIStatusError(APIError):
     :ivar status_code: the HTTP status, or the one that an error object inside a 200 stands for.
     :ivar body: the response's body, as text.
     :ivar headers: the response's headers, with lower-case names.
+    :ivar codes: the provider's names for the error, such as ``"rate_limit_error"``.
+    :ivar explanation: the provider's explanation, in full.
     """
 
     def __init__(
@@ -140,10 +142,14 @@ class APIStatusError(APIError):
         status_code: int,
         body: str = "",
         headers: Mapping[str, str] = EMPTY,
+        codes: Iterable[str] = (),
+        explanation: str = "",
         **context: Any,
     ) -> None:
         super().__init__(message, **context)
         self.status_code = status_code
+        self.codes = frozenset(codes)
+        self.explanation = explanation
         self.body = body
         self.headers: Mapping[str, str] = FrozenDict(
             {name.lower(): value for name, value in headers.items()}

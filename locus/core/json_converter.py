@@ -33,28 +33,14 @@ from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from locus.core import surrogate_pair_separators
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
-from locus.core.messages import (
-    Content,
-    ImagePart,
-    Part,
-    RefusalPart,
-    TextPart,
-    ThinkingPart,
-    ToolCall,
-)
+from locus.core.messages import PART_TYPES, BasePart, Content, Part, ToolCall
 
 T = TypeVar("T")
 
 StructureHook = Callable[[Any, Any], Any]
 UnstructureHook = Callable[[Any], Any]
 
-_PARTS: Final[Mapping[str, type[Part]]] = {
-    "text": TextPart,
-    "image": ImagePart,
-    "refusal": RefusalPart,
-    "thinking": ThinkingPart,
-}
-_TAGS: Final[Mapping[type, str]] = {part: tag for tag, part in _PARTS.items()}
+_PARTS: Final[Mapping[str, type[Part]]] = {cls.tag: cls for cls in PART_TYPES}
 
 CONVERSION_ERRORS: Final = (BaseValidationError, TypeError, ValueError, RecursionError)
 """What dumping and loading raise; the errors of JSON and of UTF-8 are ValueErrors."""
@@ -217,7 +203,7 @@ def _make_object_structure_hook(cls: Any, converter: Any, *, strict: bool) -> St
     structure_fields = make_dict_structure_fn(
         cls, converter, _cattrs_forbid_extra_keys=strict, _cattrs_detailed_validation=True
     )
-    tag = _TAGS.get(cls)
+    tag = _find_part_tag(cls)
     required = ("id", "name") if cls is ToolCall else ()  # a default must not replace these
 
     def structure_object(value: Any, _: Any) -> Any:
@@ -243,10 +229,23 @@ def _make_object_unstructure_hook(cls: Any, converter: Any) -> UnstructureHook:
     unstructure_fields = make_dict_unstructure_fn(
         cls, converter, _cattrs_omit_if_default=True, **overrides
     )
-    tag = _TAGS.get(cls)
+    tag = _find_part_tag(cls)
     if tag is None:
         return unstructure_fields
     return lambda value: {"type": tag, **unstructure_fields(value)}
+
+
+def _find_part_tag(cls: type) -> str | None:
+    """Return the member ``type`` of the objects of ``cls``; None if it is not a part.
+
+    :raises TypeError: if it is a subclass of a part: it could not be loaded as what it was.
+    """
+    if not issubclass(cls, BasePart):
+        return None
+    if cls not in PART_TYPES:
+        names = ", ".join(part.__name__ for part in PART_TYPES)
+        raise TypeError(f"{cls.__name__} is not one of the parts that can be saved ({names})")
+    return cls.tag
 
 
 def _make_part_structure_hook(converter: Converter) -> StructureHook:

@@ -3,8 +3,7 @@
 One parser reads the error bodies of all providers: OpenAI's
 ``{"error": {"message", "type", "code"}}``, Anthropic's ``{"type": "error", "error": {…}}``,
 Ollama's ``{"error": "text"}``, OCI's and FastAPI's ``{"code", "message"}`` and ``{"detail"}``.
-The error codes are the providers' own (OpenAI: "Error codes"; Anthropic: "Errors"; llama.cpp:
-``server_error`` types).
+What the codes and phrases in them mean is in :mod:`locus.core.error_words`.
 """
 
 from __future__ import annotations
@@ -16,59 +15,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.errors import (
-    APIStatusError,
-    ContentFilterError,
-    ContextWindowExceededError,
-    get_status_error_class,
-)
+from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
+from locus.core.errors import APIStatusError, get_status_error_class
 from locus.core.frozendict import EMPTY
 
-_STATUS_BY_ERROR_CODE: Final[Mapping[str, int]] = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "previous_response_not_found": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "too_many_requests": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "internal_server_error": 500,
-    "internal_error": 500,
-    "unavailable_error": 503,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-    # Oracle's codes, which are CamelCase, in lower case.
-    "cannotparserequest": 400,
-    "invalidparameter": 400,
-    "limitexceeded": 400,
-    "missingparameter": 400,
-    "notauthenticated": 401,
-    "notauthorizedornotfound": 404,
-    "incorrectstate": 409,
-    "toomanyrequests": 429,
-    "internalservererror": 500,
-    "serviceunavailable": 503,
-}
-_CONTEXT_WINDOW_CODES: Final = frozenset(
-    {"context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded"}
-)
-_CONTEXT_WINDOW_PHRASES: Final = (
-    "maximum context length",
-    "context window",
-    "context length",
-    "prompt is too long",
-)
-_CONTENT_FILTER_CODES: Final = frozenset(
-    {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
-)
 MAX_SHOWN_CHARACTERS: Final = 300
 """How many characters of a provider's response an error message shows."""
 
@@ -77,7 +27,7 @@ MAX_SHOWN_CHARACTERS: Final = 300
 class _ErrorBody:
     """The content of a provider's error body.
 
-    :param codes: the provider's names for the error, in lower case.
+    :param codes: the provider's names for the error.
     :param status_code: the HTTP status that the body itself names.
     """
 
@@ -100,7 +50,7 @@ class _ErrorBody:
         for key in ("code", "type", "status"):
             value = error.get(key)
             if isinstance(value, str) and not (len(value) == 3 and value.isdecimal()):
-                codes.add(value.lower())
+                codes.add(_to_loggable_text(value))
             elif isinstance(value, (int, str)) and 400 <= int(value) < 600:
                 status_code = int(value)
         return cls(_to_loggable_text(message or error), frozenset(codes), status_code)
@@ -113,7 +63,11 @@ def _to_loggable_text(value: Any) -> str:
 
 
 def make_status_error(
-    body: str, status_code: int = 200, headers: Mapping[str, str] = EMPTY, error_object: Any = None
+    body: str,
+    status_code: int = 200,
+    headers: Mapping[str, str] = EMPTY,
+    error_object: Any = None,
+    error_words: ErrorWords = COMMON_ERROR_WORDS,
 ) -> APIStatusError:
     """Make the error for a response that reports one.
 
@@ -122,6 +76,8 @@ def make_status_error(
         successful; the status that it stands for is then taken from its error codes, where they
         are known.
     :param error_object: the error object, where the caller has decoded the body already.
+    :param error_words: the provider's own words for errors, beside the common ones. A model's
+        ``error_words`` apply to all of its errors without being passed here.
     """
     if error_object is None:
         try:
@@ -131,27 +87,21 @@ def make_status_error(
     error_body = _ErrorBody.parse(error_object)
     in_success_response = status_code < 300
     if in_success_response:
-        known = [
-            _STATUS_BY_ERROR_CODE[code]
-            for code in error_body.codes
-            if code in _STATUS_BY_ERROR_CODE
-        ]
-        status_code = error_body.status_code or max(known, default=status_code)
-    cls = get_status_error_class(status_code)
-    lowered = error_body.message.lower()
-    if error_body.codes & _CONTEXT_WINDOW_CODES or (
-        status_code in (400, 413, 422)
-        and any(phrase in lowered for phrase in _CONTEXT_WINDOW_PHRASES)
-    ):
-        cls = ContextWindowExceededError
-    elif error_body.codes & _CONTENT_FILTER_CODES:
-        cls = ContentFilterError
+        known_status = COMMON_ERROR_WORDS.find_status(error_body.codes)
+        status_code = error_body.status_code or known_status or status_code
     message = error_body.message.strip()
     shown = message[:MAX_SHOWN_CHARACTERS] + ("…" if len(message) > MAX_SHOWN_CHARACTERS else "")
     source = "an error inside its answer" if in_success_response else str(status_code)
-    return cls(
+    cls = COMMON_ERROR_WORDS.find_special_class(
+        error_body.codes, error_body.message, status_code
+    ) or get_status_error_class(status_code)
+    error = cls(
         f"{source}: {shown or 'no explanation'}",
         status_code=status_code,
         body=body,
         headers=headers,
+        codes=error_body.codes,
+        explanation=message,
     )
+    error_words.reclassify(error)
+    return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, get_args
 
 import attrs
 import msgspec
@@ -27,15 +27,43 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+class BasePart:
+    """The base class of the parts of a message's content. A part class is listed in :data:`Part`.
+
+    :cvar tag: the value of the member ``type`` in JSON.
+    :cvar plural: the name of such parts in error messages.
+    :cvar roles: the roles whose messages may hold the part.
+    """
+
+    __slots__ = ()
+
+    tag: ClassVar[str]
+    plural: ClassVar[str]
+    roles: ClassVar[tuple[Role, ...]] = tuple(Role)
+
+    @property
+    def is_content(self) -> bool:
+        """Whether a message with this part alone has content, as an image; not empty text."""
+        return True
+
+
 @attrs.frozen
-class TextPart:
+class TextPart(BasePart):
     """Text among other parts."""
+
+    tag: ClassVar[str] = "text"
+    plural: ClassVar[str] = "text"
 
     text: str = attrs.field(validator=validate_string)
 
+    @property
+    def is_content(self) -> bool:
+        """Whether the text is not empty."""
+        return bool(self.text)
+
 
 @attrs.frozen
-class ImagePart:
+class ImagePart(BasePart):
     """An image: a ``url`` that the provider downloads, or ``data`` with its ``media_type``.
 
     :param url: an ``https:`` or ``data:`` URL.
@@ -45,6 +73,9 @@ class ImagePart:
     :raises ValueError: if neither or both of ``url`` and ``data`` are passed, or ``data`` without
         ``media_type``.
     """
+
+    tag: ClassVar[str] = "image"
+    plural: ClassVar[str] = "images"
 
     url: str | None = None
     data: bytes | None = attrs.field(
@@ -66,14 +97,23 @@ class ImagePart:
 
 
 @attrs.frozen
-class RefusalPart:
+class RefusalPart(BasePart):
     """The assistant's explanation of why it does not answer (OpenAI's ``refusal``)."""
+
+    tag: ClassVar[str] = "refusal"
+    plural: ClassVar[str] = "refusals"
+    roles: ClassVar[tuple[Role, ...]] = (Role.ASSISTANT,)
 
     text: str = attrs.field(validator=validate_string)
 
+    @property
+    def is_content(self) -> bool:
+        """Whether the text is not empty."""
+        return bool(self.text)
+
 
 @attrs.frozen
-class ThinkingPart:
+class ThinkingPart(BasePart):
     """Thinking of the assistant that has to be sent back to its provider.
 
     Anthropic signs the thinking before a tool call, and checks that it is sent back unchanged;
@@ -85,6 +125,10 @@ class ThinkingPart:
     :param redacted: encrypted thinking, which only the provider can read.
     """
 
+    tag: ClassVar[str] = "thinking"
+    plural: ClassVar[str] = "thinking"
+    roles: ClassVar[tuple[Role, ...]] = (Role.ASSISTANT,)
+
     text: str = attrs.field(default="", validator=validate_string)
     signature: str | None = attrs.field(
         default=None, validator=validate_optional_string, repr=lambda text: text and "<sealed>"
@@ -93,8 +137,17 @@ class ThinkingPart:
         default=None, validator=validate_optional_string, repr=lambda text: text and "<sealed>"
     )
 
+    @property
+    def is_content(self) -> bool:
+        """False: thinking alone is no answer."""
+        return False
+
 
 Part: TypeAlias = TextPart | ImagePart | RefusalPart | ThinkingPart
+"""The one list of part classes. If one is added, the type checker reports each place that has
+to handle it, and each wire format refuses it until its ``accepted_parts`` declare it."""
+PART_TYPES: Final[tuple[type[Part], ...]] = get_args(Part)
+"""The classes in :data:`Part`."""
 Content: TypeAlias = str | tuple[Part, ...] | None
 
 
@@ -188,8 +241,8 @@ def _to_message_content(value: str | Part | Iterable[str | Part] | None) -> Cont
     """Convert the content to text, a tuple of parts, or None."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (TextPart, ImagePart, RefusalPart, ThinkingPart)):
-        return (value,)
+    if isinstance(value, BasePart):
+        return (_to_part(0, value),)
     if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"content is text or a sequence of parts, not {type(value).__name__}")
     return tuple(_to_part(position, part) for position, part in enumerate(value))
@@ -199,14 +252,23 @@ def _to_part(position: int, part: str | Part) -> Part:
     """Convert a string to a :class:`TextPart`; return a part as it is.
 
     :param position: the index of the part, for the error message.
+    :raises TypeError: if it is not of one of the ``PART_TYPES``. A subclass of one would be saved
+        without its fields, and no provider would be sent them.
     """
     if isinstance(part, str):
         return TextPart(part)
-    if isinstance(part, (TextPart, ImagePart, RefusalPart, ThinkingPart)):
+    if type(part) in PART_TYPES:
         return part
+    names = [cls.__name__ for cls in PART_TYPES]
+    for cls in PART_TYPES:
+        if isinstance(part, cls):
+            raise TypeError(
+                f"content part {position} is {type(part).__name__}, a subclass of {cls.__name__}; "
+                f"use {cls.__name__} itself, and put your own data into Message.metadata"
+            )
     raise TypeError(
         f"content part {position} is {type(part).__name__}; "
-        "a part is a string, TextPart, ImagePart, RefusalPart or ThinkingPart"
+        f"a part is a string, {', '.join(names[:-1])} or {names[-1]}"
     )
 
 
@@ -264,12 +326,12 @@ class Message:
     def __attrs_post_init__(self) -> None:
         if self.tool_calls and self.role is not Role.ASSISTANT:
             raise ValueError(f"only an assistant message has tool_calls, not a {self.role} one")
-        if isinstance(self.content, tuple) and self.role is not Role.ASSISTANT:
+        if isinstance(self.content, tuple):
             for part in self.content:
-                if isinstance(part, (RefusalPart, ThinkingPart)):
+                if self.role not in part.roles:
                     raise ValueError(
-                        f"only an assistant message holds a {type(part).__name__}, "
-                        f"not a {self.role} one"
+                        f"only {' and '.join(part.roles)} messages hold {part.plural} "
+                        f"({type(part).__name__}), not a {self.role} one"
                     )
         if self.role is Role.TOOL:
             if not self.tool_call_id:
@@ -326,10 +388,7 @@ class Message:
         """Whether there is any content: text that is not empty, an image, a refusal."""
         if self.content is None or isinstance(self.content, str):
             return bool(self.content)
-        return any(
-            part.text if isinstance(part, (TextPart, RefusalPart)) else isinstance(part, ImagePart)
-            for part in self.content
-        )
+        return any(part.is_content for part in self.content)
 
     @property
     def refusal(self) -> str | None:

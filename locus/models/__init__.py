@@ -8,7 +8,10 @@ from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
+    from locus.models.capabilities import ModelCapabilities
     from locus.models.config import ModelConfig
+    from locus.models.keyed_chat_completions_model import KeyedChatCompletionsModel
+    from locus.models.keyed_model import KeyedConfig, KeyedModel
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
@@ -24,7 +27,10 @@ _LAZY_MODULES: Final = {
     **dict.fromkeys(
         ("ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.protocols"
     ),
+    "ModelCapabilities": "locus.models.capabilities",
     "ModelConfig": "locus.models.config",
+    "KeyedChatCompletionsModel": "locus.models.keyed_chat_completions_model",
+    **dict.fromkeys(("KeyedConfig", "KeyedModel"), "locus.models.keyed_model"),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
     "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
     "OCIModel": "locus.models.providers.oci.chat",
@@ -39,7 +45,11 @@ _LAZY_MODULES: Final = {
 __all__ = [
     "AnthropicModel",
     "Candidate",
+    "KeyedChatCompletionsModel",
+    "KeyedConfig",
+    "KeyedModel",
     "LocalModel",
+    "ModelCapabilities",
     "ModelConfig",
     "ModelProtocol",
     "ModelResponse",

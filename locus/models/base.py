@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.closeable import AsyncCloseable
 from locus.core.conversation import Messages
 from locus.core.messages import Message
 from locus.core.response import Candidate, ModelResponse
+from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.protocols import ModelProtocol, RequestBuilder, ResponseParser
 from locus.transport.async_driver import AsyncStream
@@ -26,6 +27,7 @@ __all__ = [
     "Candidate",
     "Messages",
     "Model",
+    "ModelCapabilities",
     "ModelConfig",
     "ModelProtocol",
     "ModelResponse",
@@ -42,19 +44,32 @@ class Model(AsyncCloseable):
     or a conversation), ``tools`` (None uses the bound ones), and the keywords of
     :class:`~locus.core.call_options.CallOptions`. Each raises ``ValueError`` or ``TypeError``
     before anything is sent, and an :class:`~locus.core.errors.APIError` after.
+
+    :cvar base_capabilities: what the models of this class can do; :attr:`capabilities` begins
+        with it.
     """
 
     __slots__ = ()
 
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities()
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        """What this model can do: structured output, tools, parts of messages, and so on."""
+        return self.base_capabilities.adjust_to_properties(
+            supports_structured_output=self.supports_structured_output,
+            server_stateful=self.server_stateful,
+        )
+
     @property
     def supports_structured_output(self) -> bool:
         """Whether the provider's API has an OpenAI-style ``response_format``."""
-        return False
+        return self.base_capabilities.structured_output == "always"
 
     @property
     def server_stateful(self) -> bool:
         """Whether the server stores the conversation, so that only new messages are sent."""
-        return False
+        return self.base_capabilities.server_state
 
     @abstractmethod
     def complete_sync(

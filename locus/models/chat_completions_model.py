@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
 from locus.core.errors import APIStatusError
-from locus.models.config import ModelConfig
+from locus.models.capabilities import ModelCapabilities
+from locus.models.config import SamplingConfig
 from locus.models.http_model import HttpModel
+from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 
 
 @attrs.frozen
-class ChatCompletionsConfig(ModelConfig):
-    """The options of these models besides those of :class:`~locus.models.ModelConfig`.
+class ChatCompletionsConfig(SamplingConfig):
+    """The options of these models besides those of :class:`~locus.models.config.SamplingConfig`.
 
-    :param seed: makes responses repeatable, as far as the server supports it.
-    :param frequency_penalty: -2 to 2; above 0, tokens that were used often become less likely.
-    :param presence_penalty: -2 to 2; above 0, tokens that were used at all become less likely.
     :param stream_usage: request token counts at the end of a stream. If a server rejects
         ``stream_options``, the request is sent again without it; False saves that first request.
     """
 
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
     stream_usage: bool = True
 
 
@@ -37,19 +33,11 @@ C = TypeVar("C", bound=ChatCompletionsConfig)
 class ChatCompletionsModel(HttpModel[C]):
     """The base of the models that send ``POST …/chat/completions``."""
 
-    @property
-    def supports_structured_output(self) -> bool:
-        """True: this API has a ``response_format``."""
-        return True
-
-    def _init_with_defaults(self, arguments: dict[str, Any]) -> None:
-        """Initialize the model, with this format's builder and parser as defaults.
-
-        :param arguments: the model's attributes, ``config`` among them.
-        """
-        arguments.setdefault("request_builder", ChatCompletionsBuilder())
-        arguments.setdefault("response_parser", ChatCompletionsParser())
-        self.__attrs_init__(**arguments)
+    builder_class: ClassVar[type[RequestBuilder]] = ChatCompletionsBuilder
+    parser_class: ClassVar[type[ResponseParser]] = ChatCompletionsParser
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
+        structured_output="always", thinking=True
+    )
 
     def _find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""``ModelConfig``: the options that every model has."""
+"""``ModelConfig``: the options that every model has; ``SamplingConfig``: those that most have."""
 
 from __future__ import annotations
 
@@ -53,3 +53,17 @@ class ModelConfig:
     stop_sequences: tuple[str, ...] = attrs.field(default=(), converter=_to_string_tuple)
     timeout: float | None = attrs.field(default=600.0, validator=_validate_positive)
     max_retries: int = attrs.field(default=2, validator=_validate_count)
+
+
+@attrs.frozen
+class SamplingConfig(ModelConfig):
+    """The sampling options of the formats that have them, besides those of :class:`ModelConfig`.
+
+    :param seed: makes responses repeatable, as far as the server supports it.
+    :param frequency_penalty: -2 to 2; above 0, tokens that were used often become less likely.
+    :param presence_penalty: -2 to 2; above 0, tokens that were used at all become less likely.
+    """
+
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None

@@ -15,16 +15,20 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 
+from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
 from locus.core.conversation import Messages
 from locus.core.error_context import ErrorContext
+from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message
+from locus.core.option_rules import OptionRules
 from locus.core.response import ModelResponse
 from locus.models.base import Model
+from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.connections import Connections
 from locus.models.protocols import RequestBuilder, ResponseParser
@@ -61,7 +65,10 @@ class HttpModel(Model, Generic[C]):
 
     :cvar prefix: the provider's prefix in the registry and in error messages.
     :cvar key_hint: how a user sets the credentials, for error messages.
+    :cvar error_words: the provider's own words for errors, beside the common ones.
     :cvar sdk_adapter: makes ``sdk_client=`` usable; None if the model takes none.
+    :cvar builder_class: the class of the request builder that the model has by default.
+    :cvar parser_class: the class of the response parser that the model has by default.
     :ivar config: the model's options.
     :ivar request_builder: builds the JSON body of requests.
     :ivar response_parser: parses the JSON of responses.
@@ -74,7 +81,10 @@ class HttpModel(Model, Generic[C]):
 
     prefix: ClassVar[str]
     key_hint: ClassVar[str] = "check the API key"
+    error_words: ClassVar[ErrorWords] = COMMON_ERROR_WORDS
     sdk_adapter: ClassVar[SdkAdapter | None] = None
+    builder_class: ClassVar[type[RequestBuilder]]
+    parser_class: ClassVar[type[ResponseParser]]
 
     config: C
     request_builder: RequestBuilder
@@ -125,6 +135,19 @@ class HttpModel(Model, Generic[C]):
             raise TypeError(f"{cls.__name__}: {', '.join(kw)} would be ignored beside config=")
         return arguments
 
+    def _init_with_defaults(self, arguments: dict[str, Any]) -> None:
+        """Initialize the model, with its format's builder and parser as defaults.
+
+        :param arguments: the model's attributes, ``config`` among them.
+        """
+        for name, cls in (
+            ("request_builder", self.builder_class),
+            ("response_parser", self.parser_class),
+        ):
+            if name not in arguments:
+                arguments[name] = cls()
+        self.__attrs_init__(**arguments)
+
     @property
     def provider(self) -> str:
         """The provider's prefix in the registry."""
@@ -135,6 +158,18 @@ class HttpModel(Model, Generic[C]):
         """Whether requests go through an SDK that retries them itself."""
         adapter = self.sdk_adapter
         return self.sdk_client is not None and adapter is not None and adapter.retries_requests
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        """What this model can do: structured output, tools, parts of messages, and so on."""
+        return self._limit_to_format(super().capabilities)
+
+    def _limit_to_format(self, capabilities: ModelCapabilities) -> ModelCapabilities:
+        """Return the capabilities without the parts that the wire format refuses or leaves out."""
+        accepted_parts = getattr(self.request_builder, "accepted_parts", None)
+        if isinstance(accepted_parts, AcceptedParts):
+            return capabilities.limit_parts(accepted_parts)
+        return capabilities
 
     # What a subclass defines.
 
@@ -239,12 +274,7 @@ class HttpModel(Model, Generic[C]):
             if name not in CALL_KEYWORDS:
                 owner = f"a call of {type(self).__name__}"
                 raise make_unknown_keyword_error(name, CALL_KEYWORDS, owner)
-        options = {
-            **_get_config_options(self.config),
-            **self.options,
-            **call_options,
-            "stream": stream,
-        }
+        options = {**self._merge_options(call_options), "stream": stream}
         # Iterators become tuples, because a fallback reads messages and tools once more.
         if isinstance(messages, Iterable) and not isinstance(messages, (str, Message)):
             messages = tuple(messages)
@@ -260,7 +290,42 @@ class HttpModel(Model, Generic[C]):
             and options["timeout"] == _DEFAULT_TIMEOUT
         ):
             del options["timeout"]
-        return self._build_http_call_with_options(messages, tools, options)
+        requested_options = self._remove_refused_options(options, call_options, bool(tools))
+        return self._build_http_call_with_options(messages, tools, requested_options)
+
+    def _merge_options(self, call_options: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge the options of the config, the bound ones, and those of a call; the last win."""
+        return {**_get_config_options(self.config), **self.options, **call_options}
+
+    def _remove_refused_options(
+        self, options: Mapping[str, Any], call_options: Mapping[str, Any], has_tools: bool
+    ) -> Mapping[str, Any]:
+        """Return the options without those that the wire format refuses, by its ``option_rules``.
+
+        A request builder without such rules gets all options.
+
+        :raises ConfigurationError: if the call, :meth:`bind_tools` or the config asks for a refused
+            option. A value that is the config's default asks for nothing.
+        """
+        rules: OptionRules | None = getattr(self.request_builder, "option_rules", None)
+        if rules is None or options.keys() <= rules.accepted:
+            return options
+        config_options = _get_config_options(self.config)
+        defaults = _get_config_defaults(type(self.config))
+        others = config_options.keys() - self.options.keys() - call_options.keys()
+        return rules.remove_refused(
+            options,
+            has_tools=has_tools,
+            defaults={
+                name: defaults[name]
+                for name in others
+                if name in defaults and config_options[name] == defaults[name]
+            },
+            sources={
+                **dict.fromkeys(others, "of the model's config"),
+                **dict.fromkeys(self.options.keys() - call_options.keys(), "bound to the model"),
+            },
+        )
 
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
@@ -326,6 +391,7 @@ class HttpModel(Model, Generic[C]):
             url=(url if "@" in base_url else base_url).partition("?")[0],
             key_hint=self.key_hint,
             hints=self._get_error_hints(),
+            error_words=self.error_words,
             # Longer ones first. Ones of up to five characters may be part of ordinary words.
             secrets=tuple(sorted((s for s in secrets if len(s) > 5), key=len, reverse=True)),
             get_signing_secrets=tuple if signer is None else signer.get_secrets,
@@ -442,3 +508,11 @@ def _get_config_options(config: ModelConfig) -> dict[str, Any]:
 
 
 _OPTION_NAMES: Final[dict[type[ModelConfig], tuple[str, ...]]] = {}
+
+
+def _get_config_defaults(config_class: type[ModelConfig]) -> dict[str, Any]:
+    """Return the default values of a config, by the names of :class:`CallOptions`."""
+    return {
+        "stop" if field.name == "stop_sequences" else field.name: field.default
+        for field in attrs.fields(config_class)
+    }

@@ -8,20 +8,22 @@ misleading error, raises an error here before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages, validate_messages
-from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.messages import ImagePart, Message
+from locus.core.errors import APIStatusError
+from locus.core.messages import RefusalPart, TextPart, ThinkingPart
 from locus.models._in_process_llama_server import (
     Engine,
     EngineSpec,
     find_gguf_file,
     get_or_start_engine,
 )
+from locus.models.capabilities import ModelCapabilities
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
 from locus.transport.prepared_http_call import HttpCall
 from locus.wire.prompted_tools import (
@@ -29,6 +31,16 @@ from locus.wire.prompted_tools import (
     build_prompted_request,
     make_response_with_tool_calls,
 )
+
+ACCEPTED_PARTS: Final = AcceptedParts(
+    "a local: model",
+    assistant={
+        TextPart: PartHandling.CARRIED,
+        RefusalPart: PartHandling.CARRIED,
+        ThinkingPart: PartHandling.DROPPED,
+    },
+)
+"""The parts that llama.cpp can read: it would ignore an image, or reject it for another reason."""
 
 
 @attrs.frozen
@@ -71,6 +83,9 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     """
 
     prefix: ClassVar[str] = "local"
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
+        structured_output="always", thinking=True
+    ).limit_parts(ACCEPTED_PARTS)
 
     def __init__(
         self,
@@ -114,8 +129,7 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
-        messages = validate_messages(messages)
-        _check_no_images(messages)
+        messages = validate_messages(messages, accepted_parts=ACCEPTED_PARTS)
         if not tools and not any(message.tool_calls for message in messages):
             return super()._build_http_call_with_options(messages, tools, options)
         template = self.engine.template_capabilities
@@ -141,13 +155,3 @@ def _with_tool_call_extraction(http_call: HttpCall) -> HttpCall:
         make_decoder=lambda: PromptedToolsDecoder(http_call.make_decoder()),
         make_fallback_call=make_fallback_call,
     )
-
-
-def _check_no_images(messages: Sequence[Message]) -> None:
-    """Check that no message holds an image."""
-    for position, message in enumerate(messages):
-        parts = message.content if isinstance(message.content, tuple) else ()
-        if any(isinstance(part, ImagePart) for part in parts):
-            raise ConfigurationError(
-                f"messages[{position}] holds an image; local: models read text only"
-            )

@@ -30,7 +30,15 @@ class ModelProtocol(Protocol):
 
 
 class RequestBuilder(Protocol):
-    """Turns a conversation into a provider's JSON. A pure function of its arguments."""
+    """Turns a conversation into a provider's JSON. A pure function of its arguments.
+
+    A builder may have an attribute ``option_rules``, the
+    :class:`~locus.core.option_rules.OptionRules` of its format: the model then refuses the options
+    that it cannot send. A builder without it gets all options. It may have an attribute
+    ``accepted_parts``, the :class:`~locus.core.accepted_parts.AcceptedParts` of its format, which
+    it passes to :func:`~locus.core.conversation.validate_messages`; without it, that accepts text
+    only.
+    """
 
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError
+from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
+from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport.prepared_http_call import HttpCall
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 
@@ -35,10 +37,13 @@ C = TypeVar("C", bound=ResponsesConfig)
 class ResponsesModel(HttpModel[C]):
     """The base class of models that send ``POST …/responses``."""
 
-    @property
-    def supports_structured_output(self) -> bool:
-        """True: ``response_format`` is sent as the API's ``text.format``."""
-        return True
+    builder_class: ClassVar[type[RequestBuilder]] = ResponsesBuilder
+    parser_class: ClassVar[type[ResponseParser]] = ResponsesParser
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
+        structured_output="always",  # as the API's `text.format`
+        server_state=True,
+        thinking=True,
+    )
 
     @property
     def server_stateful(self) -> bool:
@@ -50,9 +55,9 @@ class ResponsesModel(HttpModel[C]):
 
         :param arguments: the model's attributes, ``config`` among them.
         """
-        arguments.setdefault("request_builder", ResponsesBuilder())
-        arguments.setdefault("response_parser", ResponsesParser())
-        self.__attrs_init__(**_set_store_from_config(arguments))
+        arguments.setdefault("request_builder", self.builder_class())
+        arguments.setdefault("response_parser", self.parser_class())
+        super()._init_with_defaults(_set_store_from_config(arguments))
 
     def _evolve(self, **changes: Any) -> Self:
         """Return a copy with other attributes, and with the ``store`` of its config."""

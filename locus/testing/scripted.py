@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import attrs
 from anyio.lowlevel import checkpoint
@@ -29,6 +29,7 @@ from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.messages import Content, Message, Role, TextPart, ToolCall, generate_tool_call_id
 from locus.core.response import ModelResponse
 from locus.models.base import Model
+from locus.models.capabilities import ModelCapabilities
 from locus.transport.async_driver import AsyncStream
 from locus.transport.blocking_driver import BlockingStream
 from locus.wire.stream_decoder import make_final_event
@@ -203,6 +204,8 @@ class FunctionModel(Model):
     :ivar calls: all calls of the model, in order; shared with its copies.
     """
 
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(thinking=True)
+
     function: Callable[..., Any]
     tools: tuple[Mapping[str, Any], ...] = attrs.field(
         default=(), converter=build_tool_schemas, hash=False
@@ -229,7 +232,9 @@ class FunctionModel(Model):
         CallOptions(model="scripted", **options)
         return RecordedCall(
             messages=validate_messages(
-                messages, server_has_history=bool(options.get("provider_state"))
+                messages,
+                server_has_history=bool(options.get("provider_state")),
+                accepted_parts=None,
             ),
             tools=self.tools if tools is None else build_tool_schemas(tools),
             options=options,

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from locus.core.errors import ConfigurationError, ResponseParseError
 
 T = TypeVar("T")
+
+DECODING_ERRORS: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What :attr:`StructDecoder.decode_strict` raises for bytes that do not match the struct."""
 
 
 class ResponseStruct(msgspec.Struct, gc=False):
@@ -39,7 +42,7 @@ class StructDecoder(Generic[T]):
             if isinstance(body, (bytes, str)):
                 return self.decode_strict(body)
             return msgspec.convert(body, self._type)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        except DECODING_ERRORS as exc:
             return self._decode_leniently(body, exc)
 
     def _decode_leniently(
@@ -62,6 +65,28 @@ def convert_body_to_text(body: Any) -> str:
     if isinstance(body, bytes):
         return body.decode(errors="replace")
     return body if isinstance(body, str) else json.dumps(body, default=str)
+
+
+def to_json_builtins(value: Any, value_name: str = "the request") -> Any:
+    """Return a copy of a value, structs and mappings of any class included, as dicts and lists.
+
+    :param value_name: what the value is, for the error message.
+    :raises ConfigurationError: if it cannot be represented in JSON.
+    """
+    try:
+        return msgspec.to_builtins(value, enc_hook=convert_mapping_to_dict)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError(f"{value_name} cannot be written as JSON: {exc}") from exc
+
+
+def convert_mapping_to_dict(value: Any) -> Any:
+    """Convert a mapping that is not a ``dict``: an ``enc_hook`` for ``msgspec``.
+
+    :raises TypeError: if the value is no mapping.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def encode_json(value: Any) -> bytes:

@@ -8,11 +8,15 @@ raises it after it has delivered those events.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 from locus.core.errors import APIError, ResponseParseError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.wire.provider_json import StructDecoder
 from locus.wire.stream_framing import Framing
+
+T = TypeVar("T")
 
 
 class StreamDecoder(ABC):
@@ -66,6 +70,20 @@ class StreamDecoder(ABC):
                 except APIError as exc:
                     self._set_failure(exc)
         return events
+
+    def decode_or_finish(
+        self, frame: bytes, decoder: StructDecoder[T], events: list[ModelChunkEvent]
+    ) -> T | None:
+        """Decode a frame that strict decoding rejected; None if it was OpenAI's end marker.
+
+        The end marker ends the response, and its event is appended to ``events``.
+
+        :raises APIError: if the frame is invalid, or the response is.
+        """
+        if is_done_marker(frame):
+            events.append(self.finish_response())
+            return None
+        return decoder.decode(frame)
 
     def make_interruption_error(self, detail: str) -> StreamInterruptedError:
         """Make the error for an interrupted stream, with the partial response.
@@ -141,6 +159,11 @@ class StreamDecoder(ABC):
         if error.partial is None:
             error.partial = self.build_partial_response()
         self.failure = error
+
+
+def is_done_marker(frame: bytes) -> bool:
+    """Return whether a frame is ``[DONE]``, which ends the streams of OpenAI's chat completions."""
+    return frame.strip() == b"[DONE]"
 
 
 def make_final_event(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, ThinkingPart, ToolCall
+from locus.wire.provider_json import convert_mapping_to_dict
 
 
 def join_unsigned_thinking(message: Message) -> str | None:
@@ -26,23 +27,33 @@ def join_unsigned_thinking(message: Message) -> str | None:
     return "".join(texts) or None
 
 
-def build_arguments_object(path: str, call: ToolCall, enc_hook: Callable[[Any], Any]) -> Any:
+def build_arguments_object(path: str, call: ToolCall) -> Any:
     """Build the arguments of a call for a format that accepts only a JSON object.
 
     Malformed arguments become the member of an object, so that the model sees what it wrote next to
     the error message in the result.
 
     :param path: the position of the call in the conversation, for error messages.
-    :param enc_hook: converts a value that ``msgspec`` cannot encode, or raises ``ValueError`` or
-        ``TypeError``.
     :raises ConfigurationError: if the arguments cannot be represented in JSON.
     """
     arguments = call.arguments
     if call.malformed_arguments is not None:
         arguments = {"malformed_arguments": call.malformed_arguments}
     try:
-        return msgspec.to_builtins(arguments, enc_hook=enc_hook)
+        return msgspec.to_builtins(arguments, enc_hook=convert_mapping_to_dict)
     except (TypeError, ValueError, RecursionError) as exc:
         raise ConfigurationError(
             f"{path}: the arguments cannot be represented in JSON: {exc}"
         ) from exc
+
+
+def make_tool_choice_error(choice: object, names: Iterable[object]) -> ConfigurationError:
+    """Make the error for a ``tool_choice`` that is none of the common values and no tool's name.
+
+    :param names: the names of the tools of the call.
+    """
+    listed_names = ", ".join(map(str, names)) or "there are none"
+    return ConfigurationError(
+        f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of a tool "
+        f"of this call ({listed_names})"
+    )

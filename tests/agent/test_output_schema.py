@@ -15,11 +15,17 @@ from locus.core.messages import Message, RefusalPart, Role
 from locus.core.response import ModelResponse
 from locus.core.termination import ToolCalled
 from locus.memory import MemoryCheckpointer
+from locus.models import AnthropicModel
 from locus.testing import ScriptedModel, text, tool_call
 from locus.testing.server import Reply
 from locus.tools import tool
 from tests.agent.recorded_runs import run_to_end
+from tests.support.oci import inference, profiles, signed_models
+from tests.support.oci.inference import MODEL_FACTORIES, InferenceCloud, ScriptedReply
 from tests.support.servers import anthropic_server, ollama_server
+
+home, isolated_environment = profiles.home, signed_models.isolated_environment
+cloud, profile = inference.cloud, inference.profile
 
 
 @attrs.frozen
@@ -323,3 +329,69 @@ def test_ollama_enforces_the_schema_in_a_retry_or_without_tools(
     assert [bool(body.get("tools")) for body in bodies] == [True, True, False]
     assert run_and_close(runtime_name, Agent(model, output_schema=City)).iterations == 1
     assert "format" in server.requests[-1].json()
+
+
+OCI_FORMATS = {"GENERIC": "always", "COHERE": "without_tools", "COHEREV2": "without_tools"}
+"""When OCI's own formats enforce a schema."""
+
+
+@pytest.mark.sdk
+@pytest.mark.usefixtures("isolated_environment", "profile")
+@pytest.mark.parametrize("api_format", OCI_FORMATS)
+def test_oci_enforces_the_schema_in_its_own_formats(
+    runtime_name: str, cloud: InferenceCloud, api_format: str
+) -> None:
+    pytest.importorskip("oci")
+    model = MODEL_FACTORIES["generic"](cloud, api_format=api_format)
+    if OCI_FORMATS[api_format] == "always":
+        calls = ScriptedReply("", (("look_up", {"city": "Oslo"}),))
+        cloud.queue_replies(calls, ScriptedReply(GOOD), ScriptedReply(GOOD))
+        expected = [True, True, True]
+    else:  # with tools, instructions come first
+        cloud.queue_replies(ScriptedReply("Oslo, then."), ScriptedReply(GOOD), ScriptedReply(GOOD))
+        expected = [False, True, True]
+    result = run_and_close(runtime_name, Agent(model, [look_up], output_schema=City))
+    assert (result.parsed, result.iterations) == (City("Oslo", 700000), 2)
+    assert run_and_close(runtime_name, Agent(model, output_schema=City)).iterations == 1
+    bodies = [request.json()["chatRequest"] for request in cloud.accepted_requests]
+    assert ["people" in str(body.get("responseFormat")) for body in bodies] == expected
+
+
+def test_a_subclass_under_another_prefix_enforces_the_schema(
+    runtime_name: str, server: Any
+) -> None:
+    class GatewayModel(AnthropicModel):
+        prefix = "gateway"
+
+    schema_reply = make_anthropic_replies()[2]
+    server.enqueue(schema_reply)
+    model = GatewayModel(api_key="k", base_url=server.url)
+    result = run_and_close(runtime_name, Agent(model, output_schema=City))
+    assert (result.parsed, result.iterations) == (City("Oslo", 700000), 1)
+    assert server.requests[0].json()["tool_choice"]["name"] == "respond_with_schema"
+
+
+class OwnModel:
+    """A model of the user's own, without capabilities."""
+
+    def __init__(self, supports_structured_output: bool) -> None:
+        self.supports_structured_output = supports_structured_output
+        self.scripted = ScriptedModel(GOOD)
+
+    async def complete(self, *arguments: Any, **kw: Any) -> ModelResponse:
+        return await self.scripted.complete(*arguments, **kw)
+
+    def stream(self, *arguments: Any, **kw: Any) -> Any:
+        return self.scripted.stream(*arguments, **kw)
+
+
+@pytest.mark.parametrize("is_supported", [True, False])
+def test_a_model_without_capabilities_is_asked_as_its_property_says(
+    backend: str, is_supported: bool
+) -> None:
+    model = OwnModel(is_supported)
+    result = run_to_end(backend, Agent(model, output_schema=City), "Where?")
+    assert result.parsed == City("Oslo", 700000)
+    call = model.scripted.calls[0]
+    assert ("response_format" in call.options) is is_supported
+    assert (call.messages[0].role is Role.SYSTEM) is not is_supported

@@ -29,8 +29,8 @@ RESULT = Message.tool(ToolResult("call_1", "f", "y"))
 
 @given(conversations())
 def test_a_valid_conversation_is_returned_unchanged(conversation: tuple[Message, ...]) -> None:
-    assert validate_messages(conversation) == conversation
-    assert validate_messages(list(conversation)) == conversation
+    assert validate_messages(conversation, accepted_parts=None) == conversation
+    assert validate_messages(list(conversation), accepted_parts=None) == conversation
 
 
 def test_a_prompt_and_a_single_message_are_conversations() -> None:
@@ -98,7 +98,7 @@ def test_another_class_than_message_is_a_type_error_with_its_index(
     ],
 )
 def test_text_calls_a_refusal_or_an_image_are_content_of_an_assistant(message: Message) -> None:
-    assert validate_messages([USER, message]) == (USER, message)
+    assert validate_messages([USER, message], accepted_parts=None) == (USER, message)
 
 
 # Tools.

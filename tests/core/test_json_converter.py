@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.frozendict import FrozenDict
 from locus.core.json_converter import dumps, loads
-from locus.core.messages import ImagePart, Message, TextPart, ToolCall
+from locus.core.messages import (
+    PART_TYPES,
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    TextPart,
+    ThinkingPart,
+    ToolCall,
+)
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.json_types import completion_decoder
 from locus.wire.provider_json import encode_json
@@ -75,6 +84,43 @@ def test_parts_have_a_type_member_and_bytes_are_base64() -> None:
         ],
     }
     assert loads(b'{"type": "text", "text": "x"}', TextPart) == TextPart("x")
+
+
+@pytest.mark.parametrize(
+    ("part", "data"),
+    [
+        (TextPart("x"), {"type": "text", "text": "x"}),
+        (ImagePart(url="https://x"), {"type": "image", "url": "https://x"}),
+        (RefusalPart("no"), {"type": "refusal", "text": "no"}),
+        (ThinkingPart("hm", "seal"), {"type": "thinking", "text": "hm", "signature": "seal"}),
+    ],
+)
+def test_each_part_is_saved_with_its_tag_and_loaded_equal(part: Part, data: Any) -> None:
+    message = Message.assistant([part])
+    assert json.loads(dumps(message))["content"] == [data]
+    assert loads(dumps(message), Message) == message
+    assert json.loads(dumps(part)) == data
+    assert loads(dumps(part), type(part)) == part
+
+
+def test_each_part_class_has_an_example_above() -> None:
+    (mark,) = (
+        mark
+        for mark in test_each_part_is_saved_with_its_tag_and_loaded_equal.pytestmark  # type: ignore[attr-defined]
+        if mark.name == "parametrize"
+    )
+    assert {type(part) for part, _ in mark.args[1]} == set(PART_TYPES)
+
+
+def test_a_subclass_of_a_part_is_not_saved_without_its_tag() -> None:
+    class Mine(TextPart):
+        pass
+
+    message = Message.user([TextPart("x")])
+    object.__setattr__(message, "content", (Mine("x"),))
+    for value in (Mine("x"), message):
+        with pytest.raises(ConfigurationError, match="Mine is not one of the parts"):
+            dumps(value)
 
 
 M = '{"role": "assistant", "content": "x", "tool_calls": [%s]}'

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from locus.core.call_options import CallOptions
 from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.messages import (
+    PART_TYPES,
+    BasePart,
     ImagePart,
     Message,
+    Part,
     RefusalPart,
     Role,
     TextPart,
@@ -248,6 +251,33 @@ def test_the_message_of_a_failed_result_contains_its_error(content: str, error: 
 def test_errors_of_constructors_name_the_field(make_value: Any, pattern: str) -> None:
     with pytest.raises((TypeError, ValueError), match=pattern):
         make_value()
+
+
+@pytest.mark.parametrize("base", PART_TYPES)
+def test_a_subclass_of_a_part_is_a_type_error(base: type[Part]) -> None:
+    part = type("Mine", (base,), {})(*([] if base is ThinkingPart else ["https://x"]))
+    pattern = f"content part 1 is Mine, a subclass of {base.__name__}.*Message.metadata"
+    with pytest.raises(TypeError, match=pattern):
+        Message.assistant(["a", part])
+    with pytest.raises(TypeError, match="content part 0 is Mine"):
+        Message.assistant(part)
+
+
+def test_a_part_class_that_is_not_listed_is_a_type_error() -> None:
+    class Other(BasePart):
+        pass
+
+    with pytest.raises(TypeError, match="content part 0 is Other; a part is a string, TextPart, "):
+        Message.user([Other()])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="content part 0 is Other"):
+        Message.user(Other())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base", PART_TYPES)
+def test_each_part_class_names_its_tag_its_plural_and_its_roles(base: type[Part]) -> None:
+    assert base.plural
+    assert base.roles
+    assert [cls for cls in PART_TYPES if cls.tag == base.tag] == [base]
 
 
 # FrozenDict.

@@ -376,7 +376,7 @@ def test_an_image_is_an_error_before_the_engine_starts(
         "locus.models.local.get_or_start_engine", lambda spec: pytest.fail("started")
     )
     for call_model in (runtime.complete, runtime.collect_events):
-        with pytest.raises(ConfigurationError, match=r"messages\[1\] holds an image; local:"):
+        with pytest.raises(ConfigurationError, match=r"messages\[1\].*a local: model accepts no"):
             call_model(make_local_model(), [Message.system("Look."), PICTURE])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +25,9 @@ from locus.core.messages import (
     ToolResult,
 )
 from tests.support.genuine_responses import PROVIDERS
+from tests.support.portability_page import read_table
 from tests.support.request_readers import FORMAT_RULES, ReadImage, ReadMessage, ReadThinking
 
-PAGE = Path(__file__).parents[2] / "docs" / "portability.md"
 NAMES = list(FORMAT_RULES)
 USER = Message.user("x")
 PNG = ImagePart(data=b"\x89PNG", media_type="image/png")
@@ -240,6 +239,15 @@ def _(name: str) -> str:
     return describe_rejection(name, *messages, position=1) or "carried"
 
 
+@register_row("images in a response")
+def _(name: str) -> str:
+    messages = USER, Message.assistant(["so", PNG]), USER
+    if outcome := describe_rejection(name, *messages, position=1):
+        return outcome
+    assert any(isinstance(part, ReadImage) for part in read_request(name, *messages)[1].parts)
+    return "carried"
+
+
 # Tools.
 
 
@@ -402,14 +410,6 @@ def _(name: str) -> str:
 
 
 # The page.
-
-
-def read_table() -> dict[str, dict[str, str]]:
-    """Return the cells of the page's table, by row and column."""
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    header, _, *body = rows
-    return {title: dict(zip(header[1:], cells, strict=True)) for title, *cells in body}
 
 
 def make_slug(text: str) -> str:

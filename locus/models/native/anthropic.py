@@ -7,7 +7,6 @@ Vertex and Microsoft Foundry.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
@@ -18,8 +17,10 @@ from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.errors import APIStatusError, ConfigurationError
 from locus.models.base_url import normalize_base_url
+from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
-from locus.models.http_model import HttpModel
+from locus.models.keyed_model import KeyedConfig, KeyedModel
+from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import RawResponseAdapter
@@ -34,7 +35,7 @@ NO_SAMPLING_API_VERSION: Final = "2026-10-21"
 
 
 @attrs.frozen
-class AnthropicConfig(ModelConfig):
+class AnthropicConfig(KeyedConfig):
     """The options of an Anthropic model besides those of :class:`~locus.models.ModelConfig`.
 
     :param api_key: sent as ``x-api-key``. Never shown.
@@ -46,7 +47,6 @@ class AnthropicConfig(ModelConfig):
         ``"adaptive"``, or the API's own mapping. None is the model's default.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False)
     auth_token: str | None = attrs.field(default=None, repr=False)
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_base_url)
     api_version: str = API_VERSION
@@ -56,7 +56,13 @@ class AnthropicConfig(ModelConfig):
     def __attrs_post_init__(self) -> None:
         if self.api_key and self.auth_token:
             raise ConfigurationError("api_key= and auth_token= exclude each other")
-        check_headers({"anthropic-version": self.api_version, **self.build_credential_headers()})
+        super().__attrs_post_init__()
+        check_headers({"anthropic-version": self.api_version})
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there is a key or a token."""
+        return bool(self.api_key or self.auth_token)
 
     def build_credential_headers(self) -> dict[str, str]:
         """Build the headers that hold the credentials."""
@@ -66,7 +72,7 @@ class AnthropicConfig(ModelConfig):
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class AnthropicModel(HttpModel[AnthropicConfig]):
+class AnthropicModel(KeyedModel[AnthropicConfig]):
     """A model of Anthropic, or of another server with the messages format.
 
     :param model: the model's name.
@@ -87,7 +93,21 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
     """
 
     prefix: ClassVar[str] = "anthropic"
-    key_hint: ClassVar[str] = "check api_key= or ANTHROPIC_API_KEY"
+    title: ClassVar[str] = "Anthropic"
+    config_class: ClassVar[type[KeyedConfig]] = AnthropicConfig
+    default_base_url: ClassVar[str] = DEFAULT_BASE_URL
+    url_path: ClassVar[str] = "/v1/messages"
+    builder_class: ClassVar[type[RequestBuilder]] = AnthropicMessagesBuilder
+    parser_class: ClassVar[type[ResponseParser]] = AnthropicMessagesParser
+    environment: ClassVar[Mapping[str, str]] = {
+        "api_key": "ANTHROPIC_API_KEY",
+        "auth_token": "ANTHROPIC_AUTH_TOKEN",
+        "base_url": "ANTHROPIC_BASE_URL",
+    }
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
+        structured_output="without_tools",  # by a tool that the model is forced to call
+        thinking=True,
+    )
     sdk_adapter: ClassVar[RawResponseAdapter | None] = RawResponseAdapter(
         "anthropic", "AnthropicError", lambda client: client.messages.with_raw_response.create
     )
@@ -102,41 +122,42 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
         prompt_cache: bool = False,
         **kw: Any,
     ) -> None:
-        arguments = self._pop_model_arguments(kw, AnthropicConfig)
-        if "config" not in arguments:
-            environ = os.environ
-            if not api_key and not kw.get("auth_token"):
-                api_key = environ.get("ANTHROPIC_API_KEY")
-                kw["auth_token"] = None if api_key else environ.get("ANTHROPIC_AUTH_TOKEN")
-            arguments["config"] = AnthropicConfig(
-                model=model,
-                api_key=api_key,
-                base_url=base_url or environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                prompt_cache=prompt_cache,
-                **kw,
-            )
+        arguments = self._build_init_arguments(
+            kw,
+            model=model,
+            api_key=api_key,
+            base_url=base_url,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            prompt_cache=prompt_cache,
+        )
+        self._init_with_defaults(arguments)
+
+    @classmethod
+    def _fill_from_environment(cls, config_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the config's arguments, with the key or the token of the environment.
+
+        The environment's key is used before its token, and neither if the caller passes one.
+        """
+        passed = {name: config_arguments.get(name) or None for name in ("api_key", "auth_token")}
+        others = {name: value for name, value in config_arguments.items() if name not in passed}
+        filled = super()._fill_from_environment(others)
+        if any(passed.values()):
+            return {**filled, **passed}
+        return {**filled, "auth_token": None} if filled.get("api_key") else filled
+
+    def _init_with_defaults(self, arguments: dict[str, Any]) -> None:
+        """Initialize the model, with a builder that fits the config."""
         builder = arguments.setdefault("request_builder", AnthropicMessagesBuilder())
         if isinstance(builder, AnthropicMessagesBuilder):
             arguments["request_builder"] = _make_configured_builder(
                 builder, arguments["config"], None
             )
-        arguments.setdefault("response_parser", AnthropicMessagesParser())
-        self.__attrs_init__(**arguments)
-
-    def _build_url(self) -> str:
-        return f"{self.config.base_url}/v1/messages"
+        super()._init_with_defaults(arguments)
 
     def _build_provider_headers(self) -> dict[str, str]:
-        config = self.config
-        credentials = config.build_credential_headers()
-        if not credentials and config.base_url == DEFAULT_BASE_URL and self._custom_client is None:
-            raise ConfigurationError(
-                "Anthropic needs an API key: pass api_key=, or set ANTHROPIC_API_KEY; for another "
-                "server pass base_url="
-            )
-        return {"anthropic-version": config.api_version, **credentials}
+        credentials = super()._build_provider_headers()
+        return {"anthropic-version": self.config.api_version, **credentials}
 
     def _evolve(self, **changes: Any) -> Self:
         config, builder = changes.get("config"), self.request_builder
@@ -146,19 +167,10 @@ class AnthropicModel(HttpModel[AnthropicConfig]):
             )
         return super()._evolve(**changes)
 
-    def _build_http_call(
-        self,
-        messages: Messages,
-        tools: Sequence[ToolLike] | None,
-        call_options: Mapping[str, Any],
-        *,
-        stream: bool,
-    ) -> HttpCall:
-        """Build the HTTP call, with ``temperature`` or ``top_p`` but not both."""
+    def _merge_options(self, call_options: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge the options, with ``temperature`` or ``top_p`` but not both."""
         sampling = _choose_sampling_options(self.config, self.options, call_options)
-        return super()._build_http_call(
-            messages, tools, {**call_options, **sampling}, stream=stream
-        )
+        return {**super()._merge_options(call_options), **sampling}
 
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]

@@ -6,7 +6,6 @@ The API is documented as ``docs/api.md`` in Ollama's repository, under "Generate
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
@@ -15,11 +14,12 @@ import attrs
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.errors import APIConnectionError, APIError, ConfigurationError, NotFoundError
 from locus.core.frozendict import EMPTY, to_frozen_dict
-from locus.models.config import ModelConfig
-from locus.models.http_model import HttpModel
+from locus.models.capabilities import ModelCapabilities
+from locus.models.config import SamplingConfig
+from locus.models.keyed_model import KeyedConfig, KeyedModel
 from locus.models.native.ollama_host import normalize_server_url
+from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport.custom_client import CustomClient
-from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
@@ -63,8 +63,8 @@ def _validate_think(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 
 @attrs.frozen
-class OllamaConfig(ModelConfig):
-    """The options of an Ollama model besides those of :class:`~locus.models.ModelConfig`.
+class OllamaConfig(KeyedConfig, SamplingConfig):
+    """The options of an Ollama model besides those of :class:`~locus.models.config.SamplingConfig`.
 
     :param base_url: the server, in any form that ``OLLAMA_HOST`` may have.
     :param api_key: sent as a bearer token; for ollama.com. Never shown.
@@ -73,28 +73,14 @@ class OllamaConfig(ModelConfig):
     :param options: further runtime options, such as ``{"num_ctx": 8192}``; Ollama lists them
         under "Valid Parameters and Values" in its Modelfile reference.
     :param think: whether, or how much, a thinking model thinks. None is the model's default.
-    :param seed: makes responses repeatable.
-    :param frequency_penalty: -2 to 2; above 0, tokens that were used often become less likely.
-    :param presence_penalty: -2 to 2; above 0, tokens that were used at all become less likely.
     """
 
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_server_url)
-    api_key: str | None = attrs.field(default=None, repr=False)
     keep_alive: float | str | None = attrs.field(default=None, validator=_validate_keep_alive)
     options: Mapping[str, Any] = attrs.field(
         default=EMPTY, converter=_to_runtime_options, hash=False
     )
     think: Think | None = attrs.field(default=None, validator=_validate_think)
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_headers(self.build_credential_headers())
-
-    def build_credential_headers(self) -> dict[str, str]:
-        """Build the headers that hold the credentials."""
-        return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def build_request_fields(self) -> dict[str, Any]:
         """Build the members of every request body that only Ollama has."""
@@ -119,7 +105,7 @@ class _OllamaSdkAdapter:
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class OllamaModel(HttpModel[OllamaConfig]):
+class OllamaModel(KeyedModel[OllamaConfig]):
     """A model that an Ollama server runs.
 
     :param model: the model's name, with its tag if it has one: ``"qwen3:8b"``.
@@ -135,6 +121,20 @@ class OllamaModel(HttpModel[OllamaConfig]):
 
     prefix: ClassVar[str] = "ollama"
     key_hint: ClassVar[str] = "type `ollama signin`, or check api_key= and OLLAMA_API_KEY"
+    config_class: ClassVar[type[KeyedConfig]] = OllamaConfig
+    default_base_url: ClassVar[str] = DEFAULT_BASE_URL
+    url_path: ClassVar[str] = "/api/chat"
+    builder_class: ClassVar[type[RequestBuilder]] = OllamaChatBuilder
+    parser_class: ClassVar[type[ResponseParser]] = OllamaChatParser
+    environment: ClassVar[Mapping[str, str]] = {
+        "api_key": "OLLAMA_API_KEY",
+        "base_url": "OLLAMA_HOST",
+    }
+    requires_key: ClassVar[bool] = False  # a server of the user's own has none
+    base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
+        structured_output="without_tools",  # by `format`, to which tool calls would have to keep
+        thinking=True,
+    )
     sdk_adapter: ClassVar[SdkAdapter | None] = _OllamaSdkAdapter()
 
     def __init__(
@@ -147,30 +147,19 @@ class OllamaModel(HttpModel[OllamaConfig]):
     ) -> None:
         # `options` is also an attribute of every model, the bound options. Here it is Ollama's.
         runtime_options = {"options": kw.pop("options")} if "options" in kw else {}
-        arguments = self._pop_model_arguments(kw, OllamaConfig)
-        if "config" not in arguments:
-            environ = os.environ
-            explicit_url = None if isinstance(base_url, _DefaultURL) else base_url
-            arguments["config"] = OllamaConfig(
-                model=model,
-                base_url=explicit_url or environ.get("OLLAMA_HOST") or DEFAULT_BASE_URL,
-                api_key=kw.pop("api_key", None) or environ.get("OLLAMA_API_KEY"),
-                max_tokens=max_tokens,
-                temperature=temperature,
-                **runtime_options,
-                **kw,
-            )
-        arguments.setdefault("request_builder", OllamaChatBuilder())
-        arguments.setdefault("response_parser", OllamaChatParser())
-        self.__attrs_init__(**arguments)
+        arguments = self._build_init_arguments(
+            kw,
+            model=model,
+            base_url=None if isinstance(base_url, _DefaultURL) else base_url,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            **runtime_options,
+        )
+        self._init_with_defaults(arguments)
 
     def _build_url(self) -> str:
         # An SDK client has a base URL of its own, which it does not expose.
-        root = self.config.base_url if self.sdk_client is None else ""
-        return f"{root}/api/chat"
-
-    def _build_provider_headers(self) -> dict[str, str]:
-        return self.config.build_credential_headers()
+        return super()._build_url() if self.sdk_client is None else self.url_path
 
     def _get_error_hints(self) -> Mapping[type[APIError], str]:
         config = self.config

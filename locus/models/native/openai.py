@@ -6,22 +6,23 @@ llama.cpp, vLLM, LM Studio, Groq, OpenRouter and others.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import attrs
 
-from locus.core.errors import ConfigurationError
 from locus.models.base_url import normalize_base_url
-from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
-from locus.transport.http_request import check_headers
-from locus.transport.sdk_senders import RawResponseAdapter
+from locus.models.keyed_chat_completions_model import (
+    KeyedChatCompletionsConfig,
+    KeyedChatCompletionsModel,
+)
+from locus.models.keyed_model import KeyedConfig
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 
 @attrs.frozen
-class OpenAIConfig(ChatCompletionsConfig):
+class OpenAIConfig(KeyedChatCompletionsConfig):
     """The options of an OpenAI model besides those of ``ChatCompletionsConfig``.
 
     :param api_key: sent as a bearer token. Never shown.
@@ -30,24 +31,13 @@ class OpenAIConfig(ChatCompletionsConfig):
     :param project: OpenAI's project id.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False)
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_base_url)
     organization: str | None = None
     project: str | None = None
 
-    def __attrs_post_init__(self) -> None:
-        key = self.api_key
-        if key is not None and not isinstance(key, str):
-            raise ConfigurationError(f"api_key must be a string, not {type(key).__name__}")
-        if key and key != key.strip():
-            raise ConfigurationError("api_key has white space at its ends")
-        check_headers(self.build_credential_headers())
-
     def build_credential_headers(self) -> dict[str, str]:
         """Build the headers that hold the credentials."""
-        headers = {}
-        if self.api_key:
-            headers["authorization"] = f"Bearer {self.api_key}"
+        headers = super().build_credential_headers()
         if self.organization:
             headers["openai-organization"] = self.organization
         if self.project:
@@ -56,7 +46,7 @@ class OpenAIConfig(ChatCompletionsConfig):
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
+class OpenAIModel(KeyedChatCompletionsModel[OpenAIConfig]):
     """A model of OpenAI, or of another server with the chat completions format.
 
     :param model: the model's name.
@@ -75,10 +65,15 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
     """
 
     prefix: ClassVar[str] = "openai"
-    key_hint: ClassVar[str] = "check api_key= or OPENAI_API_KEY"
-    sdk_adapter: ClassVar[RawResponseAdapter | None] = RawResponseAdapter(
-        "openai", "OpenAIError", lambda client: client.chat.completions.with_raw_response.create
-    )
+    title: ClassVar[str] = "OpenAI"
+    config_class: ClassVar[type[KeyedConfig]] = OpenAIConfig
+    default_base_url: ClassVar[str] = DEFAULT_BASE_URL
+    environment: ClassVar[Mapping[str, str]] = {
+        "api_key": "OPENAI_API_KEY",
+        "base_url": "OPENAI_BASE_URL",
+        "organization": "OPENAI_ORG_ID",
+        "project": "OPENAI_PROJECT_ID",
+    }
 
     def __init__(
         self,
@@ -89,50 +84,12 @@ class OpenAIModel(ChatCompletionsModel[OpenAIConfig]):
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        arguments = self._pop_model_arguments(kw, OpenAIConfig)
-        if "config" not in arguments:
-            environ = os.environ
-            kw.setdefault("organization", environ.get("OPENAI_ORG_ID"))
-            kw.setdefault("project", environ.get("OPENAI_PROJECT_ID"))
-            arguments["config"] = OpenAIConfig(
-                model=model,
-                api_key=api_key or environ.get("OPENAI_API_KEY"),
-                base_url=base_url or environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                **kw,
-            )
-        self._init_with_defaults(arguments)
+        super().__init__(model, api_key, base_url, max_tokens, temperature, **kw)
 
-    def _build_url(self) -> str:
-        return f"{self.config.base_url}/chat/completions"
-
-    def _build_provider_headers(self) -> dict[str, str]:
+    def _build_sdk_arguments(self) -> dict[str, Any]:
         config = self.config
-        if (
-            not config.api_key
-            and config.base_url == DEFAULT_BASE_URL
-            and self._custom_client is None
-        ):
-            raise ConfigurationError(
-                "OpenAI needs an API key: pass api_key=, or set OPENAI_API_KEY; for another "
-                "server pass base_url="
-            )
-        return config.build_credential_headers()
-
-    def _make_sdk_client(self) -> Any:
-        try:
-            import openai
-        except ImportError:
-            raise ConfigurationError(
-                'model.client is the openai SDK\'s: pip install "locus-llm[openai]"'
-            ) from None
-        config = self.config
-        return openai.AsyncOpenAI(
-            api_key=config.api_key or "none",
-            base_url=config.base_url,
-            organization=config.organization,
-            project=config.project,
-            timeout=config.timeout,
-            max_retries=config.max_retries,
-        )
+        return {
+            **super()._build_sdk_arguments(),
+            "organization": config.organization,
+            "project": config.project,
+        }

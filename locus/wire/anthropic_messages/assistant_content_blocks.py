@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from locus.core.errors import ResponseParseError
 from locus.core.messages import (
@@ -52,8 +52,6 @@ def build_assistant_blocks(message: Message) -> list[Block]:
     """Build the blocks of an assistant message: the stored ones if they still match it.
 
     Blank text and thinking without a signature are left out.
-
-    :raises ValueError: if the message holds an image; the API accepts none from the assistant.
     """
     if has_matching_native_blocks(message):
         # A refusal is the API's own statement about the response, and not one of its blocks.
@@ -82,16 +80,23 @@ def _build_tool_input(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
 
 
 def _build_block_if_sendable(part: Part) -> Block | None:
-    """Build the block of a part; None for blank text and for thinking without a signature."""
-    if isinstance(part, ThinkingPart):
-        if part.redacted is not None:
-            return {"type": "redacted_thinking", "data": part.redacted}
-        if part.signature:
-            return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-        return None
-    if isinstance(part, ImagePart):
-        raise ValueError("the API accepts images from the user and from tools only")
-    return None if is_blank(part.text) else {"type": "text", "text": part.text}
+    """Build the block of a part; None for blank text and for thinking without a signature.
+
+    An image is refused before: the builder's ``accepted_parts`` list none for the assistant.
+    """
+    match part:
+        case TextPart() | RefusalPart():
+            return None if is_blank(part.text) else {"type": "text", "text": part.text}
+        case ThinkingPart():
+            if part.redacted is not None:
+                return {"type": "redacted_thinking", "data": part.redacted}
+            if part.signature:
+                return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+            return None
+        case ImagePart():
+            return None
+        case _:
+            assert_never(part)
 
 
 def has_matching_native_blocks(message: Message) -> bool:

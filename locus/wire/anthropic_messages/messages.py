@@ -12,14 +12,20 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, assert_never
 
 from locus.core.conversation import IndexedMessage
 from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, Part, Role, TextPart
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+)
 from locus.wire.anthropic_messages.assistant_content_blocks import (
     Block,
     build_assistant_blocks,
@@ -27,6 +33,7 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
 )
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
+from locus.wire.provider_json import to_json_builtins
 
 EPHEMERAL_CACHE_CONTROL: Final[Mapping[str, str]] = {"type": "ephemeral"}
 _ID_RULE: Final = ToolCallIdRule(
@@ -136,8 +143,6 @@ class MessageListBuilder:
             self._pending_system = []
 
     def _add_system_message(self, path: str, message: Message) -> None:
-        if any(isinstance(part, ImagePart) for part in _get_content_parts(message)):
-            raise ConfigurationError(f"{path}: this API accepts no images in system messages")
         if is_blank(message.text):
             return
         block: Block = {"type": "text", "text": message.text}
@@ -149,14 +154,11 @@ class MessageListBuilder:
 
     def _add_assistant_message(self, path: str, indexed_message: IndexedMessage) -> None:
         message = indexed_message.message
-        try:
-            blocks = build_assistant_blocks(message)
-        except ValueError as exc:
-            raise ConfigurationError(f"{path}: {exc}") from None
+        blocks = build_assistant_blocks(message)
         tool_uses = [block for block in blocks if block.get("type") == "tool_use"]
         for index, tool_use in enumerate(tool_uses):
             tool_use["id"] = self._call_ids[indexed_message.position, index]
-            tool_use["input"] = to_builtins(
+            tool_use["input"] = to_json_builtins(
                 tool_use.get("input", {}), f"{path}.tool_calls[{index}]"
             )
         _add_cache_control(path, message, blocks)
@@ -176,24 +178,6 @@ class MessageListBuilder:
         return result
 
 
-def to_builtins(value: Any, value_name: str) -> Any:
-    """Return a copy of a value, made of builtin dictionaries and lists.
-
-    :param value_name: what the value is, for the error message.
-    :raises ConfigurationError: if the value cannot be represented in JSON.
-    """
-    try:
-        return msgspec.to_builtins(value, enc_hook=_convert_mapping_to_dict)
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise ConfigurationError(f"{value_name} cannot be written as JSON: {exc}") from exc
-
-
-def _convert_mapping_to_dict(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON type")
-
-
 def _get_content_parts(message: Message) -> tuple[Part, ...]:
     content = message.content
     return (TextPart(content),) if isinstance(content, str) else content or ()
@@ -203,10 +187,16 @@ def _build_input_blocks(path: str, message: Message) -> list[Block]:
     """Build the blocks of a user message or a tool result, without blank text."""
     blocks: list[Block] = []
     for part in _get_content_parts(message):
-        if isinstance(part, ImagePart):
-            blocks.append({"type": "image", "source": _build_image_source(path, part)})
-        elif not is_blank(part.text):
-            blocks.append({"type": "text", "text": part.text})
+        match part:
+            case TextPart():
+                if not is_blank(part.text):
+                    blocks.append({"type": "text", "text": part.text})
+            case ImagePart():
+                blocks.append({"type": "image", "source": _build_image_source(path, part)})
+            case RefusalPart() | ThinkingPart():
+                pass  # only the assistant's messages have them
+            case _:
+                assert_never(part)
     return blocks
 
 

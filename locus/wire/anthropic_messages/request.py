@@ -6,20 +6,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
+from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
+from locus.core.option_rules import (
+    EXTRA_BODY_RULE,
+    EXTRA_HEADERS_RULE,
+    NO_PENALTIES,
+    NO_STORED_CONVERSATION,
+    NO_SUCH_PARAMETER,
+    TIMEOUT_RULE,
+    Carried,
+    OptionRules,
+    Translated,
+)
 from locus.wire.anthropic_messages.assistant_content_blocks import has_matching_native_blocks
 from locus.wire.anthropic_messages.messages import (
     EPHEMERAL_CACHE_CONTROL,
     MessageListBuilder,
-    to_builtins,
 )
 from locus.wire.anthropic_messages.model_capabilities import (
     supports_forced_tool_choice,
@@ -33,6 +45,8 @@ from locus.wire.anthropic_messages.structured_output import (
     find_output_schema_and_description,
     with_default_object_type,
 )
+from locus.wire.provider_json import to_json_builtins
+from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 ThinkingConfig = Mapping[str, Any] | None
 
@@ -68,6 +82,41 @@ class AnthropicMessagesBuilder:
     :param inline_system_messages: whether system messages may stand among the others.
     """
 
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "Anthropic's Messages API",
+        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.AS_TEXT,
+            ThinkingPart: PartHandling.CARRIED_IF_SIGNED,
+        },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+    )
+
+    option_rules: ClassVar[OptionRules] = OptionRules(
+        "Anthropic's API",
+        max_tokens=Carried("max_tokens", "required"),
+        temperature=Carried("temperature", "not to Claude 4.7 or later, nor with thinking"),
+        top_p=Carried("top_p", "not beside `temperature`, nor where that is not sent"),
+        stop=Carried("stop_sequences", "a blank one raises"),
+        seed=NO_SUCH_PARAMETER,
+        frequency_penalty=NO_PENALTIES,
+        presence_penalty=NO_PENALTIES,
+        response_format=Translated(
+            "a schema: a tool that the model is forced to call, or `output_config`; "
+            "`json_object`: an instruction",
+            ("tools", "tool_choice", "output_config", "system"),
+        ),
+        tool_choice=Translated("`tool_choice` in Anthropic's form", ("tool_choice",)),
+        parallel_tool_calls=Translated(
+            "`False`: `tool_choice.disable_parallel_tool_use`", ("tool_choice",)
+        ),
+        timeout=TIMEOUT_RULE,
+        extra_headers=EXTRA_HEADERS_RULE,
+        extra_body=EXTRA_BODY_RULE,
+        provider_state=NO_STORED_CONVERSATION,
+    )
+
     prompt_cache: bool = False
     thinking: ThinkingConfig = attrs.field(default=None, converter=normalize_thinking, hash=False)
     sampling: bool | None = None
@@ -90,8 +139,13 @@ class AnthropicMessagesBuilder:
         thinking = extra_body.get("thinking", self.thinking)
         thinks = isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
         available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
+        self.option_rules.remove_refused(options, has_tools=bool(available_tools))
         tool_choice = _build_tool_choice(call_options, available_tools)
-        conversation = order_tool_results(validate_messages(messages, has_matching_native_blocks))
+        conversation = order_tool_results(
+            validate_messages(
+                messages, has_matching_native_blocks, accepted_parts=self.accepted_parts
+            )
+        )
         message_list = MessageListBuilder(
             conversation,
             _is_feature_supported(
@@ -141,7 +195,7 @@ class AnthropicMessagesBuilder:
             body["thinking"] = thinking
         if call_options.stream:
             body["stream"] = True
-        merged: dict[str, Any] = to_builtins(_merge_extra_body(body, extra_body), "the request")
+        merged: dict[str, Any] = to_json_builtins(_merge_extra_body(body, extra_body))
         return merged
 
     def _can_force_tool(self, model: str) -> bool:
@@ -238,10 +292,7 @@ def _build_tool_choice(
     else:
         names = [str(tool.get("name")) for tool in tools]
         if choice not in names:
-            raise ConfigurationError(
-                f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of "
-                f"a tool of this call ({', '.join(names) or 'there are none'})"
-            )
+            raise make_tool_choice_error(choice, names)
         tool_choice = {"type": "tool", "name": choice}
     if tool_choice and single_call:
         return {**tool_choice, "disable_parallel_tool_use": True}

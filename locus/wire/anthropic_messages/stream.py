@@ -28,8 +28,13 @@ from locus.wire.anthropic_messages.structured_output import (
     RESPOND_TOOL_NAME,
     canonicalize_tool_input,
 )
-from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
-from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.provider_json import (
+    DECODING_ERRORS,
+    ResponseStruct,
+    StructDecoder,
+    convert_body_to_text,
+)
+from locus.wire.stream_decoder import StreamDecoder, is_done_marker
 
 
 class Delta(StopInfo):
@@ -97,7 +102,7 @@ class _BlockAccumulator:
         if input_json and not input_json.isspace():
             try:
                 block["input"] = _decode_object(input_json)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
+            except DECODING_ERRORS:
                 block["input"] = input_json
 
     def add_unknown_delta(self, members: dict[str, Any]) -> None:
@@ -130,10 +135,8 @@ class AnthropicMessagesDecoder(StreamDecoder):
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             chunk = _decode(frame)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]" or _has_unknown_chunk_type(
-                frame
-            ):  # [DONE] is OpenAI's marker
+        except DECODING_ERRORS:
+            if is_done_marker(frame) or _has_unknown_chunk_type(frame):
                 return
             chunk = _chunk_decoder.decode(frame)
         chunk_type = chunk.type

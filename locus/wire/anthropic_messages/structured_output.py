@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.core.errors import ConfigurationError
+from locus.wire.response_format import parse_response_format
 
 RESPOND_TOOL_NAME: Final = "respond_with_schema"
 """The name of the synthetic tool. No other tool may have it."""
@@ -53,21 +53,10 @@ def find_output_schema_and_description(
 
     :raises ConfigurationError: if its type is unknown, or its schema is missing.
     """
-    type_ = response_format.get("type")
-    if type_ in ("text", "json_object"):
+    output = parse_response_format(response_format)
+    if output is None or output.json_schema is None or output.schema is None:
         return None
-    if type_ != "json_schema":
-        raise ConfigurationError(
-            f"response_format's type is 'json_schema', 'json_object' or 'text', not {type_!r}"
-        )
-    json_schema = response_format.get("json_schema")
-    schema = json_schema.get("schema") if isinstance(json_schema, Mapping) else None
-    if not isinstance(json_schema, Mapping) or not isinstance(schema, Mapping):
-        raise ConfigurationError(
-            'response_format lacks its schema: {"type": "json_schema", "json_schema": '
-            '{"name": …, "schema": {…}}}'
-        )
-    return schema, str(json_schema.get("description") or "")
+    return output.schema, str(output.json_schema.get("description") or "")
 
 
 def build_respond_tool(schema: Mapping[str, Any], description: str) -> dict[str, Any]:

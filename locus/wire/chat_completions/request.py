@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal, assert_never
 
 import attrs
 import msgspec
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
@@ -25,12 +26,26 @@ from locus.core.messages import (
     Content,
     ImagePart,
     Message,
+    Part,
+    RefusalPart,
     Role,
     TextPart,
+    ThinkingPart,
     ToolCall,
+)
+from locus.core.option_rules import (
+    EXTRA_BODY_RULE,
+    EXTRA_HEADERS_RULE,
+    NO_STORED_CONVERSATION,
+    TIMEOUT_RULE,
+    Carried,
+    OptionRules,
+    Translated,
 )
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
+from locus.wire.provider_json import to_json_builtins
+from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 _REASONING_MODELS: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
@@ -120,6 +135,34 @@ def is_reasoning_model(model: str) -> bool:
 class ChatCompletionsBuilder:
     """The ``RequestBuilder`` of the chat completions format."""
 
+    option_rules: ClassVar[OptionRules] = OptionRules(
+        "the chat completions API",
+        max_tokens=Carried("max_tokens", "reasoning models: `max_completion_tokens`"),
+        temperature=Carried("temperature", "not to reasoning models"),
+        top_p=Carried("top_p", "not to reasoning models"),
+        stop=Carried("stop"),
+        seed=Carried("seed"),
+        frequency_penalty=Carried("frequency_penalty", "not 0, nor to reasoning models"),
+        presence_penalty=Carried("presence_penalty", "not 0, nor to reasoning models"),
+        response_format=Carried("response_format"),
+        tool_choice=Translated("`tool_choice`; a tool's name as a mapping", ("tool_choice",)),
+        parallel_tool_calls=Carried("parallel_tool_calls"),
+        timeout=TIMEOUT_RULE,
+        extra_headers=EXTRA_HEADERS_RULE,
+        extra_body=EXTRA_BODY_RULE,
+        provider_state=NO_STORED_CONVERSATION,
+    )
+
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "the chat completions format",
+        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.CARRIED,
+            ThinkingPart: PartHandling.DROPPED,
+        },
+    )
+
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
@@ -131,11 +174,14 @@ class ChatCompletionsBuilder:
         """
         call_options = CallOptions(**options)
         schemas = build_tool_schemas(tools)
+        self.option_rules.remove_refused(options, has_tools=bool(schemas))
         reasoning = is_reasoning_model(call_options.model)
         usage = call_options.stream and call_options.stream_usage
-        indexed_messages = order_tool_results(validate_messages(messages))
+        indexed_messages = order_tool_results(
+            validate_messages(messages, accepted_parts=self.accepted_parts)
+        )
         ids = compute_call_ids(indexed_messages, select_call_id_rule(call_options.model))
-        body: dict[str, Any] = msgspec.to_builtins(
+        body: dict[str, Any] = to_json_builtins(
             _Request(
                 model=call_options.model,
                 messages=[_build_message(message, ids) for message in indexed_messages],
@@ -157,23 +203,10 @@ class ChatCompletionsBuilder:
                 stream=True if call_options.stream else None,
                 stream_options=_StreamOptions(include_usage=True) if usage else None,
             ),
-            enc_hook=convert_mapping_to_dict,
         )
         if call_options.extra_body:
             body.update(call_options.extra_body)
         return body
-
-
-def convert_mapping_to_dict(value: Any) -> Any:
-    """Convert a mapping that is not a ``dict``: an ``enc_hook`` for ``msgspec``.
-
-    :raises ConfigurationError: if the value is not a mapping.
-    """
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise ConfigurationError(
-        f"the request cannot be written as JSON: {type(value).__name__} is not a JSON type"
-    )
 
 
 def select_call_id_rule(model: str) -> ToolCallIdRule:
@@ -192,7 +225,7 @@ def _build_message(
         case Role.ASSISTANT:
             return _Message(
                 role="assistant",
-                content=_get_text_rejecting_images(position, message) or None,
+                content=message.text or None,
                 refusal=message.refusal,
                 tool_calls=[
                     _build_call(
@@ -206,13 +239,13 @@ def _build_message(
         case Role.TOOL:
             return _Message(
                 role="tool",
-                content=_get_text_rejecting_images(position, message),
+                content=message.text,
                 tool_call_id=indexed_message.call_position and ids[indexed_message.call_position],
             )
         case Role.SYSTEM:
             return _Message(
                 role="system",
-                content=_get_text_rejecting_images(position, message),
+                content=message.text,
                 name=get_normalized_participant_name(message),
             )
     return _Message(
@@ -227,34 +260,24 @@ def get_normalized_participant_name(message: Message) -> str | None:
     return _FORBIDDEN_IN_NAME.sub("_", message.name)[:64] if message.name else None
 
 
-def _get_text_rejecting_images(position: int, message: Message) -> str:
-    """Return the text of a message.
-
-    :raises ConfigurationError: if it contains an image, which this format takes from users only.
-    """
-    if isinstance(message.content, str):
-        return message.content
-    if any(isinstance(part, ImagePart) for part in message.content or ()):
-        raise ConfigurationError(
-            f"messages[{position}]: chat completions take images from the user only, "
-            f"not in a {message.role} message"
-        )
-    return message.text
-
-
 def _build_content(position: int, content: Content) -> str | list[_Part]:
     if content is None or isinstance(content, str):
         return content or ""
-    return [
-        _build_part(position, part) for part in content if isinstance(part, (TextPart, ImagePart))
-    ]
+    return [built for part in content if (built := _build_part(position, part)) is not None]
 
 
-def _build_part(position: int, part: TextPart | ImagePart) -> _Part:
-    if isinstance(part, TextPart):
-        return _Part(type="text", text=part.text)
-    url = build_image_url(position, part)
-    return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
+def _build_part(position: int, part: Part) -> _Part | None:
+    """Build a part of a user message; None for the parts that only the assistant has."""
+    match part:
+        case TextPart():
+            return _Part(type="text", text=part.text)
+        case ImagePart():
+            url = build_image_url(position, part)
+            return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
+        case RefusalPart() | ThinkingPart():
+            return None
+        case _:
+            assert_never(part)
 
 
 def build_image_url(position: int, image: ImagePart) -> str:
@@ -323,7 +346,4 @@ def build_tool_choice(
             names.append(str(tool.get("name")))
             if names[-1] == choice:
                 return {"type": tool_type, tool_type: {"name": choice}}
-    raise ConfigurationError(
-        f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of a "
-        f"tool of this call ({', '.join(names) or 'there are none'})"
-    )
+    raise make_tool_choice_error(choice, names)

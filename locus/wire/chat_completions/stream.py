@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
@@ -20,6 +18,7 @@ from locus.wire.chat_completions.complete_response import (
     raise_for_error,
 )
 from locus.wire.chat_completions.json_types import Usage, completion_decoder
+from locus.wire.provider_json import DECODING_ERRORS
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
@@ -46,11 +45,11 @@ class ChatCompletionsDecoder(StreamDecoder):
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             chunk = _decode(frame)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]":
-                events.append(self.finish_response())
+        except DECODING_ERRORS:
+            unusual_chunk = self.decode_or_finish(frame, completion_decoder, events)
+            if unusual_chunk is None:
                 return
-            chunk = completion_decoder.decode(frame)
+            chunk = unusual_chunk
         if not self._id or not self._model:  # Azure's first chunk has "" for both
             self._id = chunk.id or self._id
             self._model = chunk.model or self._model

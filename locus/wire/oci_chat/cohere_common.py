@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import attrs
 
 from locus.core.call_options import CallOptions
 from locus.core.errors import ConfigurationError
 from locus.core.make_status_error import make_status_error
-from locus.core.messages import ImagePart, Message, ToolCall
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    RefusalPart,
+    TextPart,
+    ThinkingPart,
+    ToolCall,
+)
+from locus.core.option_rules import (
+    EXTRA_BODY_RULE,
+    EXTRA_HEADERS_RULE,
+    NO_STORED_CONVERSATION,
+    TIMEOUT_RULE,
+    Carried,
+    OptionRules,
+    Refused,
+    Translated,
+)
 from locus.wire.chat_completions import complete_response as openai
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions
+from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 from locus.wire.oci_chat.generic_complete_response import Usage, convert_usage_to_openai
 from locus.wire.provider_json import convert_body_to_text
+from locus.wire.response_format import parse_response_format
 
 # Requests.
+
+COHERE_V1_OPTION_RULES: Final = OptionRules(
+    "Cohere's first request format",
+    max_tokens=Carried("chatRequest.maxTokens"),
+    temperature=Carried("chatRequest.temperature"),
+    top_p=Carried("chatRequest.topP"),
+    stop=Carried("chatRequest.stopSequences"),
+    seed=Carried("chatRequest.seed"),
+    frequency_penalty=Carried("chatRequest.frequencyPenalty", "not 0"),
+    presence_penalty=Carried("chatRequest.presencePenalty", "not 0"),
+    response_format=Translated(
+        "`chatRequest.responseFormat` in Cohere's form", ("chatRequest.responseFormat",)
+    ),
+    tool_choice=Translated("`none`: no tools; others than `auto` raise", ("chatRequest.tools",)),
+    parallel_tool_calls=Refused("cannot disable calling several tools at once", (True,)),
+    timeout=TIMEOUT_RULE,
+    extra_headers=EXTRA_HEADERS_RULE,
+    extra_body=EXTRA_BODY_RULE,
+    provider_state=NO_STORED_CONVERSATION,
+)
+COHERE_V2_OPTION_RULES: Final = COHERE_V1_OPTION_RULES.evolve(
+    "Cohere's second request format",
+    tool_choice=Translated(
+        "`chatRequest.toolsChoice`; for a tool's name, that tool only, and `REQUIRED`",
+        ("chatRequest.toolsChoice", "chatRequest.tools"),
+    ),
+)
 
 
 class ResponseFormat(RequestStruct):
@@ -59,35 +105,32 @@ def build_common_request_members(call_options: CallOptions) -> dict[str, Any]:
 def convert_response_format(response_format: Mapping[str, Any] | None) -> ResponseFormat | None:
     """Convert OpenAI's ``response_format`` to Cohere's, which has the schema in ``JSON_OBJECT``.
 
-    :raises ConfigurationError: if its type is unknown.
+    :raises ConfigurationError: if its type is unknown, or its schema is missing.
     """
-    match response_format:
-        case None | {"type": "text"}:
-            return None
-        case {"type": "json_object"}:
-            return ResponseFormat("JSON_OBJECT")
-        case {"type": "json_schema", "json_schema": {"schema": Mapping() as schema}}:
-            return ResponseFormat("JSON_OBJECT", schema)
-    raise ConfigurationError(
-        'response_format is {"type": "json_schema", "json_schema": {"name": …, "schema": {…}}}, '
-        f'{{"type": "json_object"}} or {{"type": "text"}}, not {response_format!r}'
-    )
+    output = parse_response_format(response_format)
+    return None if output is None else ResponseFormat("JSON_OBJECT", output.schema)
 
 
-def get_text_rejecting_images(position: int, message: Message, image_error: str) -> str:
-    """Return the text of a message that must not hold images.
+def join_text_and_refusal(message: Message) -> str:
+    """Return the text of a message, followed by its refusal.
 
     The formats have no member for a refusal: it becomes part of the assistant's text. Thinking is
-    left out.
-
-    :param image_error: the error message for an image.
-    :raises ConfigurationError: if the message holds an image.
+    left out. Images are refused before: the builder's ``accepted_parts`` do not list them.
     """
-    if isinstance(message.content, tuple):
-        if any(isinstance(part, ImagePart) for part in message.content):
-            raise ConfigurationError(f"messages[{position}]: {image_error}")
-        return "\n\n".join(filter(None, (message.text, message.refusal)))
-    return message.text
+    if not isinstance(message.content, tuple):
+        return message.text
+    text = refusal = ""
+    for part in message.content:
+        match part:
+            case TextPart():
+                text += part.text
+            case RefusalPart():
+                refusal += part.text
+            case ThinkingPart() | ImagePart():
+                pass
+            case _:
+                assert_never(part)
+    return "\n\n".join(filter(None, (text, refusal)))
 
 
 def extract_functions(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -145,6 +188,7 @@ def raise_for_finish_reason(
     raise make_status_error(
         convert_body_to_text(body),
         error_object={"message": error_message or "the model failed", **members},
+        error_words=ORACLE_ERROR_WORDS,
     )
 
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat.envelope import ChatResult, raise_for_error
-from locus.wire.provider_json import StructDecoder
+from locus.wire.provider_json import DECODING_ERRORS, StructDecoder
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
@@ -56,11 +54,11 @@ class CohereDecoder(StreamDecoder, Generic[C]):
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             chunk = self._chunk_decoder.decode_strict(frame)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]":
-                events.append(self.finish_response())
+        except DECODING_ERRORS:
+            unusual_chunk = self.decode_or_finish(frame, self._chunk_decoder, events)
+            if unusual_chunk is None:
                 return
-            chunk = self._chunk_decoder.decode(frame)
+            chunk = unusual_chunk
         raise_for_error(chunk, frame)
         text, reasoning = self._accumulator.add_chunk(chunk, frame)
         if text or reasoning:

@@ -28,8 +28,8 @@ import attrs
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
-from locus.wire.oci_chat.cohere_common import get_text_rejecting_images
-from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping_to_dict
+from locus.wire.oci_chat.cohere_common import join_text_and_refusal
+from locus.wire.oci_chat.envelope import RequestStruct
 from locus.wire.thinking_and_arguments import build_arguments_object
 
 BLANK_TEXT: Final = " "
@@ -37,11 +37,6 @@ BLANK_TEXT: Final = " "
 
 PLACEHOLDER_ANSWER: Final = "."
 """The text of an assistant message inserted between tool results and a user message."""
-
-_NO_IMAGES: Final = (
-    "Cohere's first request format supports no images; models that support them use its second "
-    "format (COHEREV2) or the generic one"
-)
 
 
 class CohereToolCall(RequestStruct):
@@ -81,7 +76,7 @@ def split_conversation(conversation: Sequence[IndexedMessage]) -> SplitConversat
     start = 0
     while start < len(conversation) and conversation[start].message.role is Role.SYSTEM:
         start += 1
-    system_texts = (_get_text_rejecting_images(indexed) for indexed in conversation[:start])
+    system_texts = (join_text_and_refusal(indexed.message) for indexed in conversation[:start])
     preamble = "\n\n".join(filter(None, system_texts)) or None
     conversation = conversation[start:]
     end = len(conversation)
@@ -95,7 +90,7 @@ def split_conversation(conversation: Sequence[IndexedMessage]) -> SplitConversat
             history.add_messages(trailing_system)
             history.add_placeholder_answer_if_needed()
             return SplitConversation(
-                preamble, history.entries, _get_text_rejecting_images(conversation[-1]), None
+                preamble, history.entries, join_text_and_refusal(conversation[-1].message), None
             )
         case Role.TOOL:
             while conversation[end - 1].call_position is not None:
@@ -144,7 +139,7 @@ class _HistoryBuilder:
         for indexed in sorted(messages, key=lambda indexed: indexed.call_position or ()):
             # The text of a failed call describes the error; the member's name marks it as one.
             is_error = indexed.message.metadata.get("error") is not None
-            output = {"error" if is_error else "output": _get_text_rejecting_images(indexed)}
+            output = {"error" if is_error else "output": join_text_and_refusal(indexed.message)}
             call = self._calls[indexed.call_position or (0, 0)]
             results.append(CohereToolResult(call, [output]))
         return results
@@ -156,7 +151,7 @@ class _HistoryBuilder:
             self._has_unanswered_results = True
 
     def _add_message(self, indexed_message: IndexedMessage) -> None:
-        text = _get_text_rejecting_images(indexed_message) or BLANK_TEXT
+        text = join_text_and_refusal(indexed_message.message) or BLANK_TEXT
         match indexed_message.message.role:
             case Role.SYSTEM:
                 self.entries.append(HistoryEntry("SYSTEM", text))
@@ -174,13 +169,8 @@ class _HistoryBuilder:
     def _build_and_record_call(self, indexed_message: IndexedMessage, index: int) -> CohereToolCall:
         call = indexed_message.message.tool_calls[index]
         path = f"messages[{indexed_message.position}].tool_calls[{index}]"
-        parameters = build_arguments_object(path, call, convert_mapping_to_dict)
+        parameters = build_arguments_object(path, call)
         cohere_call = self._calls[indexed_message.position, index] = CohereToolCall(
             call.name, parameters
         )
         return cohere_call
-
-
-def _get_text_rejecting_images(indexed_message: IndexedMessage) -> str:
-    """Return the text of a message, or raise a ``ConfigurationError`` if it contains an image."""
-    return get_text_rejecting_images(indexed_message.position, indexed_message.message, _NO_IMAGES)

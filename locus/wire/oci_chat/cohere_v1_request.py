@@ -7,15 +7,23 @@ The models ``cohere.command-r*`` use it. The names of the JSON members are those
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
-from locus.wire.oci_chat.cohere_common import CohereChatRequestBase, build_common_request_members
+from locus.core.frozendict import FrozenDict
+from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
+from locus.core.option_rules import OptionRules
+from locus.wire.oci_chat.cohere_common import (
+    COHERE_V1_OPTION_RULES,
+    CohereChatRequestBase,
+    build_common_request_members,
+)
 from locus.wire.oci_chat.cohere_v1_messages import (
     CohereToolResult,
     HistoryEntry,
@@ -42,6 +50,23 @@ class CohereV1ChatBuilder:
         add it.
     """
 
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "Cohere's first request format",
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.AS_TEXT,
+            ThinkingPart: PartHandling.DROPPED,
+        },
+        advice=FrozenDict(
+            {
+                ImagePart: "Models that support images use the second format (COHEREV2) or the "
+                "generic one"
+            }
+        ),
+    )
+
+    option_rules: ClassVar[OptionRules] = COHERE_V1_OPTION_RULES
+
     compartment_id: str | None = None
 
     def build(
@@ -56,7 +81,10 @@ class CohereV1ChatBuilder:
         """
         call_options = CallOptions(**options)
         tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
-        conversation = split_conversation(order_tool_results(validate_messages(messages)))
+        self.option_rules.remove_refused(options, has_tools=bool(tool_schemas))
+        conversation = split_conversation(
+            order_tool_results(validate_messages(messages, accepted_parts=self.accepted_parts))
+        )
         request = _CohereChatRequest(
             api_format="COHERE",
             message=conversation.message,
@@ -85,9 +113,5 @@ def _select_tool_schemas(
         raise ConfigurationError(
             f"tool_choice={call_options.tool_choice!r}: Cohere's first request format can "
             "prevent tool calls, but not force them; it takes 'auto' and 'none'"
-        )
-    if schemas and call_options.parallel_tool_calls is False:
-        raise ConfigurationError(
-            "parallel_tool_calls=False: Cohere cannot disable calling several tools at once"
         )
     return schemas

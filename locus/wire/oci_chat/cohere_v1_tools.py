@@ -15,8 +15,9 @@ import msgspec
 
 from locus.core.errors import ConfigurationError
 from locus.wire.oci_chat.cohere_common import extract_functions
-from locus.wire.oci_chat.envelope import RequestStruct, convert_mapping_to_dict
+from locus.wire.oci_chat.envelope import RequestStruct
 from locus.wire.oci_chat.generic_tools import inline_definitions
+from locus.wire.provider_json import convert_mapping_to_dict
 
 _SCALAR_TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _CONVERTED_KEYWORDS: Final = frozenset({"type", "description", "title"})

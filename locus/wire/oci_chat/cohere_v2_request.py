@@ -12,10 +12,11 @@ tools: it is stored in the message's ``metadata["tool_plan"]``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, assert_never
 
 import attrs
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
@@ -25,7 +26,6 @@ from locus.core.conversation import (
     order_tool_results,
     validate_messages,
 )
-from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     ImagePart,
     Part,
@@ -34,18 +34,19 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
+from locus.core.option_rules import OptionRules
 from locus.wire.chat_completions.request import build_image_url, encode_arguments
 from locus.wire.oci_chat.cohere_common import (
+    COHERE_V2_OPTION_RULES,
     CohereChatRequestBase,
     build_common_request_members,
     extract_functions,
-    get_text_rejecting_images,
+    join_text_and_refusal,
 )
 from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
 from locus.wire.oci_chat.generic_tools import inline_definitions
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
-
-_NO_IMAGES: Final = "Cohere takes images from the user only"
+from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 
 class _ImageUrl(RequestStruct):
@@ -107,6 +108,18 @@ class CohereV2ChatBuilder:
         add it.
     """
 
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "Cohere's second request format",
+        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.AS_TEXT,
+            ThinkingPart: PartHandling.CARRIED_IF_UNSIGNED,
+        },
+    )
+
+    option_rules: ClassVar[OptionRules] = COHERE_V2_OPTION_RULES
+
     compartment_id: str | None = None
 
     def build(
@@ -121,9 +134,12 @@ class CohereV2ChatBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        conversation = order_tool_results(validate_messages(messages))
+        conversation = order_tool_results(
+            validate_messages(messages, accepted_parts=self.accepted_parts)
+        )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
         functions = extract_functions(build_tool_schemas(tools))
+        self.option_rules.remove_refused(options, has_tools=bool(functions))
         tools_choice, functions = _select_tools_choice_and_functions(call_options, functions)
         is_strict = bool(functions) and all(
             function.get("strict") is True for function in functions
@@ -154,10 +170,6 @@ def _select_tools_choice_and_functions(
     """
     if not functions:
         return None, functions
-    if call_options.parallel_tool_calls is False:
-        raise ConfigurationError(
-            "parallel_tool_calls=False: Cohere cannot disable calling several tools at once"
-        )
     match call_options.tool_choice:
         case None | "auto":
             return None, functions
@@ -169,11 +181,8 @@ def _select_tools_choice_and_functions(
             selected = [function for function in functions if function["name"] == name]
             if selected:
                 return "REQUIRED", selected
-    names = ", ".join(function["name"] for function in functions)
-    raise ConfigurationError(
-        f"tool_choice={call_options.tool_choice!r} is neither 'auto', 'none' or 'required', nor "
-        f"the name of a tool of this call ({names})"
-    )
+    names = (function["name"] for function in functions)
+    raise make_tool_choice_error(call_options.tool_choice, names)
 
 
 def _build_tool(function: Mapping[str, Any]) -> _Tool:
@@ -193,7 +202,6 @@ def _build_message(
         case Role.USER:
             return _ChatMessage("USER", _build_contents(indexed_message))
         case Role.ASSISTANT:
-            _get_text_rejecting_images(indexed_message)  # raises an error for images
             plan = message.metadata.get("tool_plan")
             return _ChatMessage(
                 "ASSISTANT",
@@ -218,15 +226,10 @@ def _build_message(
             call_id = indexed_message.call_position and call_ids[indexed_message.call_position]
             return _ChatMessage(
                 "TOOL",
-                [_make_text_content(_get_text_rejecting_images(indexed_message))],
+                [_make_text_content(join_text_and_refusal(message))],
                 tool_call_id=call_id,
             )
-    return _ChatMessage("SYSTEM", [_make_text_content(_get_text_rejecting_images(indexed_message))])
-
-
-def _get_text_rejecting_images(indexed_message: IndexedMessage) -> str:
-    """Return the text of a message, or raise a ``ConfigurationError`` if it contains an image."""
-    return get_text_rejecting_images(indexed_message.position, indexed_message.message, _NO_IMAGES)
+    return _ChatMessage("SYSTEM", [_make_text_content(join_text_and_refusal(message))])
 
 
 def _make_text_content(text: str) -> _ChatContent:
@@ -254,4 +257,7 @@ def _build_content(position: int, part: Part) -> _ChatContent | None:
             return _ChatContent("IMAGE_URL", image_url=image_url)
         case ThinkingPart(signature=None, redacted=None):
             return _ChatContent("THINKING", thinking=part.text)
-    return None  # thinking with a signature is another provider's, which alone can verify it
+        case ThinkingPart():
+            return None  # another provider's, which alone can verify its signature
+        case _:
+            assert_never(part)

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.core.errors import ConfigurationError, ResponseParseError
+from locus.core.errors import ResponseParseError
 from locus.core.make_status_error import make_status_error
 from locus.wire import provider_json
-from locus.wire.provider_json import convert_body_to_text
+from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
+from locus.wire.provider_json import convert_body_to_text, to_json_builtins
 
 ENDPOINT_OCID_PREFIX: Final = "ocid1.generativeaiendpoint."
 """The beginning of the OCID of an endpoint: a model on a dedicated AI cluster."""
@@ -72,7 +73,7 @@ def build_chat_details(
         ``chatRequest`` in it count like the others.
     :raises ConfigurationError: if a value cannot be written as JSON.
     """
-    request: dict[str, Any] = msgspec.to_builtins(chat_request, enc_hook=convert_mapping_to_dict)
+    request: dict[str, Any] = to_json_builtins(chat_request)
     body: dict[str, Any] = {} if compartment_id is None else {"compartmentId": compartment_id}
     body |= {"servingMode": build_serving_mode(model), "chatRequest": request}
     for name, value in (extra_body or {}).items():
@@ -83,18 +84,6 @@ def build_chat_details(
         else:
             request[name] = value
     return body
-
-
-def convert_mapping_to_dict(value: Any) -> Any:
-    """Convert a mapping that is not a ``dict``: an ``enc_hook`` for ``msgspec``.
-
-    :raises ConfigurationError: if ``value`` is something else.
-    """
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise ConfigurationError(
-        f"the request cannot be written as JSON: {type(value).__name__} is not a JSON type"
-    )
 
 
 def raise_for_error(result: ChatResult, body: bytes | str | Mapping[str, Any]) -> None:
@@ -118,9 +107,10 @@ def raise_for_error_members(
         raise make_status_error(
             convert_body_to_text(body),
             error_object=error if isinstance(error, (Mapping, str)) else None,
+            error_words=ORACLE_ERROR_WORDS,
         )
     if code or (isinstance(message, str) and message):
-        raise make_status_error(convert_body_to_text(body))
+        raise make_status_error(convert_body_to_text(body), error_words=ORACLE_ERROR_WORDS)
 
 
 def make_missing_member_error(

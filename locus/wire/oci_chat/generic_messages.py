@@ -8,13 +8,20 @@ tool call is sent in a message of its own, followed by its result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 
 from locus.core.conversation import IndexedMessage, ToolCallPosition
-from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, Role, TextPart
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+)
 from locus.wire.chat_completions.request import (
     build_image_url,
     encode_arguments,
@@ -120,9 +127,7 @@ def _build_message(
     )
     match message.role:
         case Role.ASSISTANT:
-            text = (
-                message_slice.has_content and _get_text_rejecting_images(position, message)
-            ) or placeholder
+            text = (message_slice.has_content and message.text) or placeholder
             return ChatMessage(
                 role="ASSISTANT",
                 content=[_make_text_content(text)] if text else None,
@@ -141,13 +146,13 @@ def _build_message(
             call_position = message_slice.indexed_message.call_position
             return ChatMessage(
                 role="TOOL",
-                content=[_make_text_content(_get_text_rejecting_images(position, message))],
+                content=[_make_text_content(message.text)],
                 tool_call_id=call_position and call_ids[call_position],
             )
         case Role.SYSTEM:
             return ChatMessage(
                 role="SYSTEM",
-                content=[_make_text_content(_get_text_rejecting_images(position, message))],
+                content=[_make_text_content(message.text)],
                 name=get_normalized_participant_name(message),
             )
     return ChatMessage(
@@ -157,31 +162,24 @@ def _build_message(
     )
 
 
-def _get_text_rejecting_images(position: int, message: Message) -> str:
-    """Return the text of a message.
-
-    :raises ConfigurationError: if it holds an image, which this format takes from users only.
-    """
-    if isinstance(message.content, tuple):
-        for part in message.content:
-            if isinstance(part, ImagePart):
-                raise ConfigurationError(
-                    f"messages[{position}]: OCI takes images from the user only, not in a "
-                    f"{message.role} message"
-                )
-    return message.text
-
-
 def _build_contents(position: int, message: Message) -> list[ChatContent]:
     if not isinstance(message.content, tuple):
         return [_make_text_content(message.content or "")]
-    return [
-        _make_text_content(part.text)
-        if isinstance(part, TextPart)
-        else _build_image_content(position, part)
-        for part in message.content
-        if isinstance(part, (TextPart, ImagePart))
-    ]
+    contents = (_build_content(position, part) for part in message.content)
+    return [content for content in contents if content is not None]
+
+
+def _build_content(position: int, part: Part) -> ChatContent | None:
+    """Build the content of a user message; None for the parts that only the assistant has."""
+    match part:
+        case TextPart():
+            return _make_text_content(part.text)
+        case ImagePart():
+            return _build_image_content(position, part)
+        case RefusalPart() | ThinkingPart():
+            return None
+        case _:
+            assert_never(part)
 
 
 def _make_text_content(text: str) -> ChatContent:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
+from locus.core.option_rules import (
+    EXTRA_BODY_RULE,
+    EXTRA_HEADERS_RULE,
+    NO_STORED_CONVERSATION,
+    TIMEOUT_RULE,
+    Carried,
+    OptionRules,
+    Translated,
+)
 from locus.wire.chat_completions.request import is_reasoning_model, select_call_id_rule
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions, build_chat_details
 from locus.wire.oci_chat.generic_messages import ChatMessage, build_chat_messages
@@ -50,6 +61,40 @@ class GenericChatBuilder:
         add it.
     """
 
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "OCI's generic format",
+        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.CARRIED,
+            ThinkingPart: PartHandling.CARRIED_IF_UNSIGNED,
+        },
+    )
+
+    option_rules: ClassVar[OptionRules] = OptionRules(
+        "OCI's generic chat format",
+        max_tokens=Carried(
+            "chatRequest.maxTokens", "OpenAI's models: `chatRequest.maxCompletionTokens`"
+        ),
+        temperature=Carried("chatRequest.temperature", "not to reasoning models"),
+        top_p=Carried("chatRequest.topP", "not to reasoning models"),
+        stop=Carried("chatRequest.stop"),
+        seed=Carried("chatRequest.seed"),
+        frequency_penalty=Carried("chatRequest.frequencyPenalty", "not 0, nor to reasoning models"),
+        presence_penalty=Carried("chatRequest.presencePenalty", "not 0, nor to reasoning models"),
+        response_format=Translated(
+            "`chatRequest.responseFormat` in Oracle's form", ("chatRequest.responseFormat",)
+        ),
+        tool_choice=Translated(
+            "`chatRequest.toolChoice` in Oracle's form", ("chatRequest.toolChoice",)
+        ),
+        parallel_tool_calls=Carried("chatRequest.isParallelToolCalls"),
+        timeout=TIMEOUT_RULE,
+        extra_headers=EXTRA_HEADERS_RULE,
+        extra_body=EXTRA_BODY_RULE,
+        provider_state=NO_STORED_CONVERSATION,
+    )
+
     compartment_id: str | None = None
 
     def build(
@@ -66,9 +111,12 @@ class GenericChatBuilder:
         """
         call_options = CallOptions(**options)
         model = call_options.model
-        conversation = order_tool_results(validate_messages(messages))
+        conversation = order_tool_results(
+            validate_messages(messages, accepted_parts=self.accepted_parts)
+        )
         call_ids = compute_call_ids(conversation, select_call_id_rule(model))
         definitions = convert_tools(build_tool_schemas(tools))
+        self.option_rules.remove_refused(options, has_tools=bool(definitions))
         is_openai = model.lower().startswith(_OPENAI_PREFIX)
         is_reasoning = is_reasoning_model(model)
         include_usage = call_options.stream and call_options.stream_usage

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.complete_response import build_response_from_candidates
@@ -24,7 +22,7 @@ from locus.wire.oci_chat.generic_complete_response import (
     convert_usage_to_openai,
     parse_response,
 )
-from locus.wire.provider_json import StructDecoder
+from locus.wire.provider_json import DECODING_ERRORS, StructDecoder
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
@@ -52,11 +50,11 @@ class GenericChatDecoder(StreamDecoder):
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             chunk = _decode(frame)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]":
-                events.append(self.finish_response())
+        except DECODING_ERRORS:
+            unusual_chunk = self.decode_or_finish(frame, _chunk_decoder, events)
+            if unusual_chunk is None:
                 return
-            chunk = _chunk_decoder.decode(frame)
+            chunk = unusual_chunk
         message = chunk.message
         if chunk.code or chunk.error or isinstance(message, str):
             raise_for_error_members(chunk.code, message, chunk.error, frame)

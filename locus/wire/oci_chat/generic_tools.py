@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
+from locus.wire.response_format import parse_response_format
+from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 _POINTER_PREFIX: Final = "#/$defs/"
 
@@ -98,13 +100,17 @@ def convert_tool_choice(
             names = [str(definition["name"]) for definition in definitions]
             if name in names:
                 return {"type": "FUNCTION", "name": name}
-            raise ConfigurationError(
-                f"tool_choice={name!r} is neither 'auto', 'none' or 'required', nor the name of a "
-                f"tool of this call ({', '.join(names) or 'there are none'})"
-            )
+            raise make_tool_choice_error(name, names)
     raise ConfigurationError(
         f"tool_choice={choice!r}: OCI knows 'auto', 'none', 'required' and the name of a tool"
     )
+
+
+_OWN_RESPONSE_FORMATS: Final = ("TEXT", "JSON_OBJECT", "JSON_SCHEMA")
+_JSON_SCHEMA_MEMBERS: Final = {
+    **{name: name for name in ("name", "description", "schema")},
+    "strict": "isStrict",
+}
 
 
 def convert_response_format(
@@ -114,25 +120,17 @@ def convert_response_format(
 
     :raises ConfigurationError: if its type is unknown.
     """
-    match response_format:
-        case None:
-            return None
-        case {"type": "TEXT" | "JSON_OBJECT" | "JSON_SCHEMA"}:
-            return response_format
-        case {"type": "text"}:
-            return {"type": "TEXT"}
-        case {"type": "json_object"}:
-            return {"type": "JSON_OBJECT"}
-        case {"type": "json_schema", "json_schema": Mapping() as json_schema}:
-            names = {"name": "name", "description": "description", "schema": "schema"}
-            names["strict"] = "isStrict"
-            converted = {
-                names[name]: json_schema[name]
-                for name in names
-                if json_schema.get(name) is not None
-            }
-            return {"type": "JSON_SCHEMA", "jsonSchema": converted}
-    raise ConfigurationError(
-        "response_format is OpenAI's {'type': 'json_schema', 'json_schema': {…}}, "
-        f"{{'type': 'json_object'}} or {{'type': 'text'}}, not {response_format!r}"
-    )
+    if response_format is None or response_format.get("type") in _OWN_RESPONSE_FORMATS:
+        return response_format
+    output = parse_response_format(response_format, requires_schema=False)
+    if output is None:
+        return {"type": "TEXT"}
+    json_schema = output.json_schema
+    if json_schema is None:
+        return {"type": "JSON_OBJECT"}
+    converted = {
+        own_name: json_schema[name]
+        for name, own_name in _JSON_SCHEMA_MEMBERS.items()
+        if json_schema.get(name) is not None
+    }
+    return {"type": "JSON_SCHEMA", "jsonSchema": converted}

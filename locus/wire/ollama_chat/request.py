@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final, assert_never
 
 import attrs
 import msgspec
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
@@ -25,9 +26,21 @@ from locus.core.conversation import (
     validate_messages,
 )
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, ToolCall
+from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart, ToolCall
+from locus.core.option_rules import (
+    EXTRA_BODY_RULE,
+    EXTRA_HEADERS_RULE,
+    NO_STORED_CONVERSATION,
+    TIMEOUT_RULE,
+    Carried,
+    OptionRules,
+    Refused,
+    Translated,
+)
 from locus.wire.data_urls import parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.provider_json import to_json_builtins
+from locus.wire.response_format import parse_response_format
 from locus.wire.thinking_and_arguments import build_arguments_object, join_unsigned_thinking
 
 RUNTIME_OPTIONS: Final[Mapping[str, str]] = {
@@ -80,6 +93,37 @@ class _Request(_RequestStruct):
 class OllamaChatBuilder:
     """The ``RequestBuilder`` of Ollama's chat API."""
 
+    option_rules: ClassVar[OptionRules] = OptionRules(
+        "Ollama",
+        max_tokens=Carried("options.num_predict"),
+        temperature=Carried("options.temperature"),
+        top_p=Carried("options.top_p"),
+        stop=Carried("options.stop"),
+        seed=Carried("options.seed"),
+        frequency_penalty=Carried("options.frequency_penalty"),
+        presence_penalty=Carried("options.presence_penalty"),
+        response_format=Translated("`format`: the schema, or `json`", ("format",)),
+        tool_choice=Translated("`none`: no tools; others than `auto` raise", ("tools",)),
+        parallel_tool_calls=Refused("cannot disable calling several tools at once", (True,)),
+        timeout=TIMEOUT_RULE,
+        extra_headers=EXTRA_HEADERS_RULE,
+        extra_body=EXTRA_BODY_RULE,
+        provider_state=NO_STORED_CONVERSATION,
+    )
+
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "Ollama",
+        system={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            ImagePart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.AS_TEXT,
+            ThinkingPart: PartHandling.CARRIED_IF_UNSIGNED,
+        },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+    )
+
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
@@ -92,18 +136,21 @@ class OllamaChatBuilder:
         """
         call_options = CallOptions(**options)
         tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
-        request = _Request(
-            model=call_options.model,
-            messages=_build_messages(order_tool_results(validate_messages(messages))),
-            stream=call_options.stream,
-            tools=tool_schemas,
-            format=_build_format(call_options.response_format),
-            options=_build_runtime_options(call_options) or None,
+        self.option_rules.remove_refused(options, has_tools=bool(tool_schemas))
+        body: dict[str, Any] = to_json_builtins(
+            _Request(
+                model=call_options.model,
+                messages=_build_messages(
+                    order_tool_results(
+                        validate_messages(messages, accepted_parts=self.accepted_parts)
+                    )
+                ),
+                stream=call_options.stream,
+                tools=tool_schemas,
+                format=_build_format(call_options.response_format),
+                options=_build_runtime_options(call_options) or None,
+            ),
         )
-        try:
-            body: dict[str, Any] = msgspec.to_builtins(request, enc_hook=_convert_mapping_to_dict)
-        except TypeError as exc:
-            raise ConfigurationError(f"the request cannot be written as JSON: {exc}") from exc
         return merge_extra_body(body, call_options.extra_body)
 
 
@@ -116,12 +163,6 @@ def merge_extra_body(
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         merged["options"] = {**ours, **theirs}
     return merged
-
-
-def _convert_mapping_to_dict(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 # Options.
@@ -144,26 +185,15 @@ def _select_tool_schemas(
             f"tool_choice={call_options.tool_choice!r}: Ollama can prevent tool calls, but not "
             "force them; it takes 'auto' and 'none'"
         )
-    if schemas and call_options.parallel_tool_calls is False:
-        raise ConfigurationError(
-            "parallel_tool_calls=False: Ollama cannot disable calling several tools at once"
-        )
     return schemas
 
 
 def _build_format(response_format: Mapping[str, Any] | None) -> str | Mapping[str, Any] | None:
     """Convert OpenAI's ``response_format`` to the member ``format``."""
-    match response_format:
-        case None | {"type": "text"}:
-            return None
-        case {"type": "json_object"}:
-            return "json"
-        case {"type": "json_schema", "json_schema": {"schema": Mapping() as schema}}:
-            return schema
-    raise ConfigurationError(
-        'response_format is {"type": "json_schema", "json_schema": {"name": …, "schema": {…}}}, '
-        f'{{"type": "json_object"}} or {{"type": "text"}}, not {response_format!r}'
-    )
+    output = parse_response_format(response_format)
+    if output is None:
+        return None
+    return "json" if output.json_schema is None else output.schema
 
 
 # Messages.
@@ -223,15 +253,23 @@ def _build_message(
 
 
 def _build_tool_call(path: str, call: ToolCall, call_id: str) -> _ToolCall:
-    arguments = build_arguments_object(path, call, _convert_mapping_to_dict)
+    arguments = build_arguments_object(path, call)
     return _ToolCall(function=_FunctionCall(call.name, arguments), id=call_id)
 
 
 def _encode_images(position: int, message: Message) -> list[str] | None:
     if not isinstance(message.content, tuple):
         return None
-    images = [part for part in message.content if isinstance(part, ImagePart)]
-    return [base64.b64encode(_get_image_data(position, image)).decode() for image in images] or None
+    images: list[str] = []
+    for part in message.content:
+        match part:
+            case ImagePart():
+                images.append(base64.b64encode(_get_image_data(position, part)).decode())
+            case TextPart() | RefusalPart() | ThinkingPart():
+                pass  # other members of the message hold them
+            case _:
+                assert_never(part)
+    return images or None
 
 
 def _get_image_data(position: int, image: ImagePart) -> bytes:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat.complete_response import (
@@ -17,6 +15,7 @@ from locus.wire.ollama_chat.complete_response import (
     raise_for_error,
     response_decoder,
 )
+from locus.wire.provider_json import DECODING_ERRORS
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import NDJSONFraming
 
@@ -39,7 +38,7 @@ class OllamaChatDecoder(StreamDecoder):
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             chunk = _decode(frame)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except DECODING_ERRORS:
             chunk = response_decoder.decode(frame)
         if chunk.error:
             raise_for_error(chunk, frame)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import msgspec
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
@@ -18,10 +18,21 @@ from locus.core.conversation import (
 )
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY
-from locus.core.messages import Content, Message, Part, Role, TextPart, ToolCall
+from locus.core.messages import (
+    Content,
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+    ToolCall,
+)
+from locus.core.option_rules import Carried, HandledByLocus, OptionRules, Translated
 from locus.wire.chat_completions.request import (
+    ChatCompletionsBuilder,
     build_tool_choice,
-    convert_mapping_to_dict,
     encode_arguments,
 )
 from locus.wire.prompted_tools.llguidance_grammar import (
@@ -30,7 +41,7 @@ from locus.wire.prompted_tools.llguidance_grammar import (
     BEFORE_NAME,
     build_grammar,
 )
-from locus.wire.provider_json import encode_json
+from locus.wire.provider_json import encode_json, to_json_builtins
 
 _TOOL_INSTRUCTIONS: Final = (
     "You have these tools:\n{tools}\n\n"
@@ -42,8 +53,28 @@ _TOOL_INSTRUCTIONS: Final = (
 _CONTINUE_INSTRUCTION: Final = "If you need no other tool, answer my question in {form}."
 _ANSWER_INSTRUCTION: Final = "Answer my question in {form}."
 
+PROMPTED_TOOLS_OPTION_RULES: Final[OptionRules] = ChatCompletionsBuilder.option_rules.evolve(
+    stop=Carried("stop", "raises if it would end every call"),
+    response_format=Translated("a part of the `grammar`", ("grammar", "messages")),
+    tool_choice=Translated("the tools in the prompt, and the `grammar`", ("grammar", "messages")),
+    parallel_tool_calls=Translated("`True`: the `grammar` allows several calls", ("grammar",)),
+    extra_body=HandledByLocus("its members replace those of the body, the `grammar` included"),
+)
+"""The rules for a call of chat completions with tools that are described in the prompt."""
+
 _MAX_SHOWN_ARGUMENTS: Final = 200
 """Up to how many characters the arguments of a call are repeated with its result."""
+
+ACCEPTED_PARTS: Final = AcceptedParts(
+    "a model whose tools are in the prompt",
+    user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+    assistant={
+        TextPart: PartHandling.CARRIED,
+        RefusalPart: PartHandling.CARRIED,
+        ThinkingPart: PartHandling.DROPPED,
+    },
+)
+"""What becomes of the parts of a conversation in the rewritten one."""
 
 _GRAMMAR_MEMBERS: Final = ("grammar", "json_schema", "response_format")
 """The request members that restrict the output. llama.cpp accepts only one of them."""
@@ -87,7 +118,8 @@ def build_prompted_request(
     schema = _find_response_schema(call_options.response_format)
     form = "words" if schema is None else "JSON"
     instruction = (_CONTINUE_INSTRUCTION if functions else _ANSWER_INSTRUCTION).format(form=form)
-    prompt = _replace_tool_messages(validate_messages(messages), instruction)
+    conversation = validate_messages(messages, accepted_parts=ACCEPTED_PARTS)
+    prompt = _replace_tool_messages(conversation, instruction)
     new_options: dict[str, Any] = {**options, "tool_choice": None, "parallel_tool_calls": None}
     extra_body = call_options.extra_body or EMPTY
     needs_grammar = not any(name in extra_body for name in _GRAMMAR_MEMBERS)
@@ -145,7 +177,7 @@ def _select_functions(
                 "described in the prompt, which works for functions only"
             )
         try:
-            functions.append(msgspec.to_builtins(function, enc_hook=convert_mapping_to_dict))
+            functions.append(to_json_builtins(function, "tools"))
         except (TypeError, ValueError, RecursionError) as exc:
             raise ConfigurationError(
                 f"tools[{index}] cannot be represented in JSON: {exc}"
@@ -213,13 +245,15 @@ def _replace_tool_messages(messages: tuple[Message, ...], instruction: str) -> l
 
 
 def _convert_calls_to_text(position: int, message: Message) -> Message:
-    """Return a message with its tool calls written at the end of its text."""
+    """Return a message with its tool calls written at the end of its text, before its refusal."""
     calls_text = "".join(
         _format_call(f"messages[{position}].tool_calls[{index}]", call)
         for index, call in enumerate(message.tool_calls)
     )
     text = f"{message.text}\n{calls_text}" if message.text else calls_text
-    return attrs.evolve(message, content=text, tool_calls=())
+    refusal = message.refusal
+    content: Content = text if refusal is None else (TextPart(text), RefusalPart(refusal))
+    return attrs.evolve(message, content=content, tool_calls=())
 
 
 def _prepend_text(text: str, content: Content) -> str | tuple[Part, ...]:
@@ -255,7 +289,5 @@ def _find_response_schema(response_format: Mapping[str, Any] | None) -> Mapping[
     schema = json_schema.get("schema") if isinstance(json_schema, Mapping) else None
     if not isinstance(schema, Mapping):
         return EMPTY
-    builtin_schema: Mapping[str, Any] = msgspec.to_builtins(
-        schema, enc_hook=convert_mapping_to_dict
-    )
+    builtin_schema: Mapping[str, Any] = to_json_builtins(schema, "response_format")
     return builtin_schema

@@ -10,14 +10,22 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 import msgspec
 
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, Message, Part, Role, TextPart
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+)
 from locus.wire.chat_completions.request import encode_arguments
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
@@ -122,7 +130,7 @@ class _InputItemsBuilder:
             case Role.TOOL:
                 return [self._build_tool_result(path, indexed_message)]
             case Role.SYSTEM:
-                return [InputMessage("system", _build_content_rejecting_images(path, message))]
+                return [InputMessage("system", _build_content(path, message))]
         return [InputMessage("user", _build_content(path, message))]
 
     def _build_tool_result(
@@ -142,7 +150,6 @@ class _InputItemsBuilder:
 
     def _build_assistant_items(self, path: str, indexed_message: IndexedMessage) -> list[Any]:
         position, message = indexed_message.position, indexed_message.message
-        _build_content_rejecting_images(path, message)
         content: list[OutputText | OutputRefusal] = []
         if message.text:
             content.append(OutputText(message.text, ()))
@@ -196,30 +203,19 @@ def _get_content_parts(message: Message) -> tuple[Part, ...]:
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 
-def _build_content_rejecting_images(path: str, message: Message) -> list[InputText | InputImage]:
-    """Build the content of a message.
-
-    :raises ConfigurationError: if it contains an image, which this format takes from users and
-        tools only.
-    """
-    if any(isinstance(part, ImagePart) for part in _get_content_parts(message)):
-        raise ConfigurationError(
-            f"{path}: the responses API takes images from users and tools only, "
-            f"not in a {message.role} message"
-        )
-    return [
-        InputText(part.text) for part in _get_content_parts(message) if isinstance(part, TextPart)
-    ]
-
-
 def _build_content(path: str, message: Message) -> list[InputText | InputImage]:
-    """Build the text and the images of a user or of a tool."""
+    """Build the text and the images of the system, a user or a tool."""
     content: list[InputText | InputImage] = []
     for part in _get_content_parts(message):
-        if isinstance(part, ImagePart):
-            content.append(InputImage(_build_image_url(path, part), part.detail or "auto"))
-        else:
-            content.append(InputText(part.text))
+        match part:
+            case TextPart():
+                content.append(InputText(part.text))
+            case ImagePart():
+                content.append(InputImage(_build_image_url(path, part), part.detail or "auto"))
+            case RefusalPart() | ThinkingPart():
+                pass  # only the assistant's messages have them
+            case _:
+                assert_never(part)
     return content
 
 

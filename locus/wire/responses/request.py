@@ -1,27 +1,42 @@
 """Builds the JSON body of ``POST /responses`` from a conversation.
 
-The API lacks some parameters. ``stop`` raises an error, because a response that goes on after a
-stop sequence is a different response. ``seed`` and the penalties, which are hints only, are left
-out, and so is a user's ``name``.
+The API lacks some parameters: ``stop``, ``seed`` and the penalties are refused, and a user's
+``name`` is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 import msgspec
 
+from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
-from locus.core.messages import Message, Role
-from locus.wire.chat_completions.request import convert_mapping_to_dict, is_reasoning_model
+from locus.core.frozendict import EMPTY
+from locus.core.messages import ImagePart, Message, RefusalPart, Role, TextPart, ThinkingPart
+from locus.core.option_rules import (
+    EXTRA_BODY_RULE,
+    EXTRA_HEADERS_RULE,
+    NO_PENALTIES,
+    NO_SUCH_PARAMETER,
+    TIMEOUT_RULE,
+    Carried,
+    OptionRules,
+    Refused,
+    Translated,
+)
+from locus.wire.chat_completions.request import is_reasoning_model
+from locus.wire.provider_json import to_json_builtins
+from locus.wire.response_format import parse_response_format
 from locus.wire.responses.complete_response import STATE_KEY
 from locus.wire.responses.input_items import build_input_items
 from locus.wire.responses.output_items import has_sendable_native_items
+from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 """The value of ``include`` that asks for encrypted reasoning, which no server has to store."""
@@ -58,6 +73,41 @@ class ResponsesBuilder:
         server.
     """
 
+    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
+        "the responses API",
+        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+        assistant={
+            TextPart: PartHandling.CARRIED,
+            RefusalPart: PartHandling.CARRIED,
+            ThinkingPart: PartHandling.DROPPED,
+        },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
+    )
+
+    option_rules: ClassVar[OptionRules] = OptionRules(
+        "the responses API",
+        max_tokens=Carried("max_output_tokens"),
+        temperature=Carried("temperature", "not to reasoning models"),
+        top_p=Carried("top_p", "not to reasoning models"),
+        stop=Refused("has no stop sequences"),
+        seed=NO_SUCH_PARAMETER,
+        frequency_penalty=NO_PENALTIES,
+        presence_penalty=NO_PENALTIES,
+        response_format=Translated("`text.format`, not nested", ("text.format",)),
+        tool_choice=Translated(
+            "`tool_choice`; a tool's name as a mapping, not nested", ("tool_choice",)
+        ),
+        parallel_tool_calls=Carried("parallel_tool_calls"),
+        timeout=TIMEOUT_RULE,
+        extra_headers=EXTRA_HEADERS_RULE,
+        extra_body=EXTRA_BODY_RULE,
+        provider_state=Translated(
+            "`previous_response_id`, and the new messages only; with `store=False`, the complete "
+            "conversation",
+            ("previous_response_id", "input"),
+        ),
+    )
+
     store: bool = True
     encrypted_reasoning: bool = True
 
@@ -73,10 +123,6 @@ class ResponsesBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        if call_options.stop:
-            raise ConfigurationError(
-                f"stop={list(call_options.stop)!r}: the responses API has no stop sequences"
-            )
         extra_body = call_options.extra_body or {}
         store = bool(extra_body.get("store", self.store))
         if extra_body.get(STATE_KEY) and not store:
@@ -86,13 +132,17 @@ class ResponsesBuilder:
             )
         previous_id = _find_previous_response_id(call_options.provider_state) if store else None
         conversation = validate_messages(
-            messages, has_sendable_native_items, server_has_history=previous_id is not None
+            messages,
+            has_sendable_native_items,
+            server_has_history=previous_id is not None,
+            accepted_parts=self.accepted_parts,
         )
         last_sent = -1 if previous_id is None else _find_last_assistant_position(conversation)
         flat_tools = tuple(_flatten_tool(schema) for schema in build_tool_schemas(tools))
+        self.option_rules.remove_refused(options, has_tools=bool(flat_tools))
         reasoning = is_reasoning_model(call_options.model)
         response_format = call_options.response_format
-        body: dict[str, Any] = msgspec.to_builtins(
+        body: dict[str, Any] = to_json_builtins(
             _Request(
                 model=call_options.model,
                 input=build_input_items(
@@ -118,7 +168,6 @@ class ResponsesBuilder:
                 else (),
                 stream=True if call_options.stream else None,
             ),
-            enc_hook=convert_mapping_to_dict,
         )
         return _merge_extra_body(body, extra_body)
 
@@ -212,11 +261,7 @@ def _build_tool_choice(
     for tool in flat_tools:
         if tool.get("name") == choice:
             return {"type": tool["type"], "name": choice}
-    names = ", ".join(str(tool["name"]) for tool in flat_tools if "name" in tool)
-    raise ConfigurationError(
-        f"tool_choice={choice!r} is neither 'auto', 'none' or 'required', nor the name of a "
-        f"tool of this call ({names or 'there are none'})"
-    )
+    raise make_tool_choice_error(choice, (tool["name"] for tool in flat_tools if "name" in tool))
 
 
 def _flatten_tool_reference(tool: Any) -> Any:
@@ -230,12 +275,10 @@ def _build_text_format(response_format: Mapping[str, Any]) -> Mapping[str, Any]:
     """Convert ``response_format`` to ``text.format``, which is not nested."""
     if response_format.get("type") != "json_schema":
         return response_format
-    inner = response_format.get("json_schema", response_format)
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
-        raise ConfigurationError(
-            'response_format lacks its schema: {"type": "json_schema", "json_schema": '
-            '{"name": …, "schema": {…}}}'
-        )
+    if "json_schema" not in response_format:  # already in this API's form
+        response_format = {"type": "json_schema", "json_schema": response_format}
+    output = parse_response_format(response_format)
+    inner = (output and output.json_schema) or EMPTY
     members = ("name", "schema", "description", "strict")
     return {
         "type": "json_schema",

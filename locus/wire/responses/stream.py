@@ -15,13 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from locus.core.errors import ResponseParseError
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
-from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.provider_json import (
+    DECODING_ERRORS,
+    ResponseStruct,
+    StructDecoder,
+    convert_body_to_text,
+)
 from locus.wire.responses.complete_response import (
     ResponseObject,
     StatusErrorFactory,
@@ -38,7 +41,7 @@ from locus.wire.responses.output_items import (
     parse_items,
 )
 from locus.wire.responses.text_accumulator import ItemKey, PartIndex, TextAccumulator
-from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_decoder import StreamDecoder, is_done_marker
 from locus.wire.stream_framing import SSEFraming
 
 
@@ -112,8 +115,8 @@ class ResponsesDecoder(StreamDecoder):
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
             event = _decode(frame)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            if frame.strip() == b"[DONE]":  # some gateways end the stream like chat completions
+        except DECODING_ERRORS:
+            if is_done_marker(frame):  # some gateways end the stream like chat completions
                 return
             try:
                 event = _event_decoder.decode(frame)

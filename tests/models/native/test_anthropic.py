@@ -313,14 +313,13 @@ def test_keywords_of_a_call_override_the_config(server: LoopbackServer, runtime:
             max_tokens=7,
             temperature=0,
             stop="B",
-            seed=1,
             extra_headers={"Anthropic-Beta": "x"},
             extra_body={"top_k": 5},
         )
     for request in server.requests:
         body = request.json()
         assert (body["max_tokens"], body["temperature"], body["top_k"]) == (7, 0, 5)
-        assert (body["stop_sequences"], "seed" in body) == (["B"], False)
+        assert body["stop_sequences"] == ["B"]
         assert request.headers["anthropic-beta"] == "x"
     with pytest.raises(TypeError, match="did you mean 'max_tokens'"):
         runtime.complete(model, "hello", max_token=5)

@@ -72,6 +72,8 @@ def tools_and_options(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
     )
     if call_options.get("tool_choice") == "required" and not tool_list:
         del call_options["tool_choice"]
+    for keyword in ("seed", "frequency_penalty", "presence_penalty"):  # the API has none of them
+        call_options.pop(keyword, None)
     return tool_list, {"max_tokens": 9, **call_options}
 
 
@@ -870,11 +872,15 @@ def test_thinking_is_a_budget_a_type_or_the_apis_mapping() -> None:
 
 
 def test_the_other_options_are_sent_under_the_apis_names() -> None:
-    body = build_body(
-        stop=["END"], stream=True, seed=1, frequency_penalty=1.0, presence_penalty=1.0
-    )
+    body = build_body(stop=["END"], stream=True, frequency_penalty=0, presence_penalty=0.0)
     assert (body["stop_sequences"], body["stream"]) == (["END"], True)
     assert body.keys() == {"model", "max_tokens", "messages", "stop_sequences", "stream"}
+
+
+@pytest.mark.parametrize("keyword", ["seed", "frequency_penalty", "presence_penalty"])
+def test_what_the_api_has_no_parameter_for_is_reported(keyword: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{keyword}=1: Anthropic's API has no such"):
+        build_body(**{keyword: 1})
 
 
 @pytest.mark.parametrize("stop", ["\n", "", ["END", " "]])

@@ -157,7 +157,7 @@ def test_a_tool_shows_a_picture() -> None:
 @pytest.mark.parametrize("role", ["system", "assistant"])
 def test_an_image_in_another_role_is_rejected_by_position(role: str) -> None:
     message = Message(role, ["x", ImagePart(url="https://x/y.png")])
-    with pytest.raises(ConfigurationError, match=r"messages\[1\].*images from users and tools"):
+    with pytest.raises(ConfigurationError, match=r"messages\[1\].*images.*only in user and tool"):
         build_body([Message.user("x"), message, Message.user("x")])
 
 
@@ -310,7 +310,10 @@ def test_reasoning_families_get_no_sampling_parameters(model: str) -> None:
 
 def test_what_the_api_has_no_parameter_for() -> None:
     unchanged = build_body("x")
-    assert build_body("x", seed=1, frequency_penalty=1.0, presence_penalty=1.0) == unchanged
+    assert build_body("x", frequency_penalty=0, presence_penalty=0.0) == unchanged
+    for option in ({"seed": 1}, {"frequency_penalty": 1.0}, {"presence_penalty": 1.0}):
+        with pytest.raises(ConfigurationError, match="no such parameter"):
+            build_body("x", **option)
     assert build_body(Message.user("x", name="ann", metadata={"a": 1})) == unchanged
     with pytest.raises(ConfigurationError, match="no stop sequences"):
         build_body("x", stop="END")

@@ -15,7 +15,9 @@ import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
+from locus.core.error_words import ErrorWords
 from locus.core.errors import APIStatusError
+from locus.models.capabilities import ModelCapabilities
 from locus.models.http_model import HttpModel
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.providers.oci._signer_cache import get_signer
@@ -40,6 +42,7 @@ from locus.wire.oci_chat import (
     GenericChatBuilder,
     GenericChatParser,
 )
+from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 
 API_VERSION: Final = "20231130"
 """The version of the API, a part of its URL."""
@@ -59,6 +62,12 @@ _FORMATS: Final[Mapping[str, _Format]] = {
     "GENERIC": ("generic", GenericChatBuilder, GenericChatParser),
     "COHERE": ("cohere", CohereV1ChatBuilder, CohereV1ChatParser),
     "COHEREV2": ("cohere", CohereV2ChatBuilder, CohereV2ChatParser),
+}
+_CAPABILITIES: Final[Mapping[str, ModelCapabilities]] = {
+    "GENERIC": ModelCapabilities(structured_output="always", thinking=True),
+    # Cohere documents that `response_format` is not supported together with `tools`.
+    "COHERE": ModelCapabilities(structured_output="without_tools"),
+    "COHEREV2": ModelCapabilities(structured_output="without_tools", thinking=True),
 }
 
 
@@ -93,6 +102,7 @@ class OCIModel(HttpModel[OCIConfig]):
 
     prefix: ClassVar[str] = "oci"
     key_hint: ClassVar[str] = KEY_HINT
+    error_words: ClassVar[ErrorWords] = ORACLE_ERROR_WORDS
     sdk_adapter: ClassVar[SdkAdapter | None] = _InferenceSdkAdapter()
 
     def __init__(
@@ -131,6 +141,18 @@ class OCIModel(HttpModel[OCIConfig]):
     def provider(self) -> str:
         """Whose request format is used: ``"cohere"`` or ``"generic"``."""
         return _FORMATS[self.config.format][0]
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        """What this model can do, by its request format.
+
+        ``supports_structured_output`` is False although the service enforces schemas: its
+        ``responseFormat`` is not OpenAI's ``response_format``.
+        """
+        capabilities = _CAPABILITIES[self.config.format]
+        if self.config.model.startswith("google."):  # Gemini rejects a schema together with tools
+            capabilities = attrs.evolve(capabilities, structured_output="without_tools")
+        return self._limit_to_format(capabilities)
 
     def _build_url(self) -> str:
         return f"{self.config.service_endpoint}/{API_VERSION}/actions/chat"

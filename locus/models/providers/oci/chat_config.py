@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.models.config import ModelConfig
+from locus.models.config import SamplingConfig
 from locus.models.providers.oci._config_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
 from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType, resolve_auth
@@ -53,8 +53,8 @@ def _validate_api_format(_: Any, field: attrs.Attribute[Any], value: Any) -> Non
 
 
 @attrs.frozen
-class OCIConfig(ModelConfig):
-    """The options of this model besides those of :class:`~locus.models.ModelConfig`.
+class OCIConfig(SamplingConfig):
+    """The options of this model besides those of :class:`~locus.models.config.SamplingConfig`.
 
     :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
         ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
@@ -67,9 +67,6 @@ class OCIConfig(ModelConfig):
         ``OCI_DELEGATION_TOKEN``. Never shown.
     :param api_format: ``"GENERIC"``, ``"COHERE"`` or ``"COHEREV2"``, where the model's name does
         not decide it: on a dedicated AI cluster, or for a model that needs the newer Cohere format.
-    :param seed: makes responses repeatable, where the model supports that.
-    :param frequency_penalty: lowers the probability of words that occurred often.
-    :param presence_penalty: lowers the probability of words that occurred at all.
     :param stream_usage: ask for token counts at the end of a stream.
     """
 
@@ -83,9 +80,6 @@ class OCIConfig(ModelConfig):
     )
     delegation_token: str | None = attrs.field(default=None, repr=False)
     api_format: str | None = attrs.field(default=None, validator=_validate_api_format)
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
     stream_usage: bool = True
 
     def __attrs_post_init__(self) -> None:

@@ -32,6 +32,7 @@ from locus.transport.http_request import check_headers
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.transport.signer import Signer
+from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 
 
 class OpenAICompatibleModel(HttpModel[Any]):
@@ -41,6 +42,7 @@ class OpenAICompatibleModel(HttpModel[Any]):
 
     prefix = "oci"
     key_hint = KEY_HINT
+    error_words = ORACLE_ERROR_WORDS
 
     @classmethod
     def _build_init_arguments(

@@ -15,6 +15,7 @@ from locus.core.errors import (
 )
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import MAX_SHOWN_CHARACTERS, make_status_error
+from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 
 
 class OCIProjectRequiredError(APIStatusError):
@@ -59,7 +60,9 @@ def make_responses_error(
 
     Its message shows the body unchanged, codes and parameters included.
     """
-    status_error = make_status_error(body, status_code, headers, error_object)
+    status_error = make_status_error(
+        body, status_code, headers, error_object, error_words=ORACLE_ERROR_WORDS
+    )
     text = body.strip()
     shown = text[:MAX_SHOWN_CHARACTERS] + ("…" if len(text) > MAX_SHOWN_CHARACTERS else "")
     source = "an error inside its answer" if status_code < 300 else str(status_code)
@@ -85,4 +88,6 @@ def make_responses_error(
         status_code=status_error.status_code,
         body=body,
         headers=headers,
+        codes=status_error.codes,
+        explanation=status_error.explanation,
     )

@@ -1,0 +1,190 @@
+"""``OptionRules``: what a wire format does with each option of a call.
+
+A request builder has such rules as ``option_rules``. Each keyword of
+:class:`~locus.core.call_options.CallOptions` is carried, translated, refused, or handled by Locus
+itself. A keyword without a rule is refused, so none is ever left out in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from locus.core.errors import ConfigurationError
+from locus.core.frozendict import EMPTY, FrozenDict
+
+_MAX_SHOWN_CHARACTERS: Final = 80
+"""Up to how many characters of a refused value an error message shows."""
+
+
+@attrs.frozen
+class Carried:
+    """The value is sent unchanged as one member of the JSON body.
+
+    :param member: the path of the member, with dots: ``"options.num_predict"``.
+    :param note: for which models or values something else happens.
+    """
+
+    member: str
+    note: str = ""
+
+    def describe(self) -> str:
+        """Describe the rule, for a cell of the table in the documentation."""
+        return f"`{self.member}`" + (f"; {self.note}" if self.note else "")
+
+
+@attrs.frozen
+class Translated:
+    """The value is sent in another form. A builder may refuse values that it cannot translate.
+
+    :param how: the form, for readers of the documentation.
+    :param members: the paths of the members that depend on it, with dots.
+    """
+
+    how: str
+    members: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Describe the rule, for a cell of the table in the documentation."""
+        return self.how
+
+
+@attrs.frozen
+class Refused:
+    """The format cannot express the option. It is left out if it is only a config's default.
+
+    :param reason: what the API lacks, as a predicate: ``"has no such parameter"``.
+    :param harmless: values that ask for what the API does anyway. They are left out.
+    :param remedy: what to do instead.
+    """
+
+    reason: str
+    harmless: tuple[Any, ...] = ()
+    remedy: str = "leave it out"
+
+    def describe(self) -> str:
+        """Describe the rule, for a cell of the table in the documentation."""
+        values = " and ".join(f"`{value!r}`" for value in self.harmless)
+        return f"refused: {self.reason}" + (f"; {values} is left out" if values else "")
+
+
+@attrs.frozen
+class HandledByLocus:
+    """Locus acts on the option itself; the format has no member for it.
+
+    :param how: what Locus does with it.
+    """
+
+    how: str
+
+    def describe(self) -> str:
+        """Describe the rule, for a cell of the table in the documentation."""
+        return self.how
+
+
+OptionRule: TypeAlias = Carried | Translated | Refused | HandledByLocus
+
+TIMEOUT_RULE: Final = HandledByLocus("limits how long the server may send nothing")
+EXTRA_HEADERS_RULE: Final = HandledByLocus("HTTP headers")
+EXTRA_BODY_RULE: Final = HandledByLocus("its members replace those of the body")
+
+NO_SUCH_PARAMETER: Final = Refused("has no such parameter")
+NO_PENALTIES: Final = Refused("has no such parameter", harmless=(0,))
+NO_STORED_CONVERSATION: Final = Refused(
+    "stores no conversation", remedy="leave it out, and send the complete conversation"
+)
+_UNDECLARED: Final = Refused("does not declare what it does with this option")
+
+_NO_CALL_OPTIONS: Final = frozenset({"model", "stream", "stream_usage"})
+"""The fields of ``CallOptions`` that are no keywords of a call: every format handles them."""
+
+
+@attrs.frozen(init=False)
+class OptionRules(Mapping[str, OptionRule]):
+    """What a wire format does with each option of a call: a rule for each keyword.
+
+    :param api: the API's name in error messages: ``"Anthropic's API"``.
+    :param rules: the rules, by keyword.
+    """
+
+    api: str
+    rules: Mapping[str, OptionRule]
+    accepted: frozenset[str] = attrs.field(repr=False)
+    """The keywords that are not refused."""
+
+    def __init__(self, api: str, /, **rules: OptionRule) -> None:
+        accepted = (name for name, rule in rules.items() if not isinstance(rule, Refused))
+        self.__attrs_init__(api, FrozenDict(rules), _NO_CALL_OPTIONS.union(accepted))
+
+    def evolve(self, api: str | None = None, /, **rules: OptionRule) -> OptionRules:
+        """Return a copy with other rules for some keywords, for a format that differs in them."""
+        return OptionRules(self.api if api is None else api, **{**self.rules, **rules})
+
+    def __getitem__(self, name: str) -> OptionRule:
+        return self.rules[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def remove_refused(
+        self,
+        options: Mapping[str, Any],
+        *,
+        has_tools: bool,
+        defaults: Mapping[str, Any] = EMPTY,
+        sources: Mapping[str, str] = EMPTY,
+    ) -> Mapping[str, Any]:
+        """Return the options without the refused ones. None of these may have been requested.
+
+        An option was not requested if it has no value, if its value is harmless, or if it concerns
+        tools and there are none.
+
+        :param has_tools: whether the request has tools.
+        :param defaults: the values of the config that nobody chose, by keyword.
+        :param sources: where values come from, for error messages, if not from the call.
+        :raises ConfigurationError: if a refused option was requested; the message names it.
+        """
+        refused_names = options.keys() - self.accepted
+        if not refused_names:
+            return options
+        for name in sorted(refused_names):
+            if name not in defaults and self._is_requested(name, options, has_tools):
+                raise self._make_error(name, options[name], sources.get(name))
+        return {name: value for name, value in options.items() if name not in refused_names}
+
+    def _is_requested(self, name: str, options: Mapping[str, Any], has_tools: bool) -> bool:
+        """Return whether a refused option asks for something that the API does not do anyway."""
+        value = options[name]
+        if value is None or (isinstance(value, (str, tuple, list, Mapping)) and not value):
+            return False
+        rule = self.rules.get(name)
+        if isinstance(rule, Refused) and value in rule.harmless:
+            return False
+        if name == "tool_choice":
+            return has_tools
+        if name == "parallel_tool_calls":
+            return has_tools and options.get("tool_choice") != "none"
+        return True
+
+    def _make_error(self, name: str, value: Any, source: str | None) -> ConfigurationError:
+        rule = self.rules.get(name, _UNDECLARED)
+        refused = rule if isinstance(rule, Refused) else _UNDECLARED
+        shown = repr(value)
+        if len(shown) > _MAX_SHOWN_CHARACTERS:
+            shown = f"{shown[:_MAX_SHOWN_CHARACTERS]}…"
+        origin = f" ({source})" if source else ""
+        return ConfigurationError(
+            f"{name}={shown}{origin}: {self.api} {refused.reason}; {refused.remedy}"
+        )
+
+
+def find_undeclared_options(
+    rules: Mapping[str, OptionRule] | None, keywords: frozenset[str]
+) -> frozenset[str]:
+    """Return the keywords that ``rules`` say nothing about: all of them if there are no rules."""
+    return keywords - (rules or EMPTY).keys()

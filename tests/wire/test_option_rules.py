@@ -1,0 +1,468 @@
+"""Each wire format does with each option of a call what its ``option_rules`` declare."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+import pkgutil
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+
+import locus.models
+import locus.wire
+from locus.core.call_options import CALL_KEYWORDS, CallOptions
+from locus.core.errors import ConfigurationError
+from locus.core.option_rules import (
+    NO_PENALTIES,
+    NO_SUCH_PARAMETER,
+    Carried,
+    HandledByLocus,
+    OptionRules,
+    Refused,
+    Translated,
+    find_undeclared_options,
+)
+from locus.models.http_model import HttpModel
+from locus.models.native.anthropic import AnthropicModel
+from locus.models.native.openai import OpenAIModel
+from locus.models.providers.oci.openai_compatible_model import OpenAICompatibleModel
+from locus.testing.server import LoopbackServer
+from locus.wire.chat_completions import ChatCompletionsBuilder
+from tests.support.formats import Format
+from tests.support.option_formats import (
+    LOOK_TOOL,
+    OPTION_FORMATS,
+    SAMPLE_VALUES,
+    OptionFormat,
+)
+
+PAGE = Path(__file__).parents[2] / "docs" / "options.md"
+KEYWORDS = [field.name for field in attrs.fields(CallOptions) if field.name in CALL_KEYWORDS]
+"""The keywords, in the order of ``CallOptions``."""
+
+each_format = pytest.mark.parametrize(
+    "format_", [pytest.param(format_, id=name) for name, format_ in OPTION_FORMATS.items()]
+)
+each_format_and_keyword = pytest.mark.parametrize(
+    ("format_", "keyword"),
+    [
+        pytest.param(format_, keyword, id=f"{name}-{keyword}")
+        for name, format_ in OPTION_FORMATS.items()
+        for keyword in KEYWORDS
+    ],
+)
+
+
+def find_changes(before: Any, after: Any, path: str = "") -> set[str]:
+    """Return the paths of the members that two bodies do not have in common."""
+    if before == after:
+        return set()
+    if not isinstance(before, dict | None) or not isinstance(after, dict | None):
+        return {path}
+    before, after = before or {}, after or {}
+    names = before.keys() | after.keys()
+    changes = (
+        find_changes(before.get(name), after.get(name), f"{path}.{name}".lstrip("."))
+        for name in names
+    )
+    return set().union(*changes)
+
+
+def get_member(body: Any, path: str) -> Any:
+    """Return the member at a path with dots."""
+    for name in path.split("."):
+        body = body[name]
+    return body
+
+
+def get_rules(format_: OptionFormat) -> OptionRules:
+    rules = format_.rules
+    assert rules is not None, f"{type(format_.builder).__name__} has no option_rules"
+    return rules
+
+
+def check_option(format_: OptionFormat, keyword: str) -> None:
+    """Check that the format does with an option what it declares, and nothing else."""
+    rules = get_rules(format_)
+    assert keyword in rules, f"{format_.column} says nothing about {keyword}"
+    rule, value = rules[keyword], format_.get_sample(keyword)
+    before = format_.build_body()
+    if keyword not in format_.base_options:
+        assert format_.build_body(**{keyword: None}) == before
+    if isinstance(rule, Refused):
+        check_refusal(format_, keyword, rule)
+        return
+    after = format_.build_body(**{keyword: value})
+    changes = find_changes(before, after)
+    match rule:
+        case Carried(member):
+            assert get_member(after, member) == value
+            expected_members: tuple[str, ...] = (member,)
+        case Translated(_, members):
+            assert changes, f"{keyword} changes nothing"
+            expected_members = members
+        case HandledByLocus():
+            check_handled_option(format_, keyword, before, after)
+            return
+    assert not {
+        change
+        for change in changes
+        if not any(f"{change}.".startswith(f"{member}.") for member in expected_members)
+    }
+
+
+def check_refusal(format_: OptionFormat, keyword: str, rule: Refused) -> None:
+    """Check that an option is refused, and that harmless values are left out."""
+    value = format_.get_sample(keyword)
+    with pytest.raises(ConfigurationError) as exc_info:
+        format_.build_body(**{keyword: value})
+    message = str(exc_info.value)
+    assert message.startswith(f"{keyword}={value!r}: ")
+    assert get_rules(format_).api in message
+    assert rule.reason in message
+    assert message.endswith(rule.remedy)
+    default = {keyword: value}
+    assert not get_rules(format_).remove_refused(default, has_tools=True, defaults=default)
+    for harmless in rule.harmless:
+        assert format_.build_body(**{keyword: harmless}) == format_.build_body()
+
+
+def check_handled_option(
+    format_: OptionFormat, keyword: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Check what Locus does with an option; the models' part is tested below."""
+    match keyword:
+        case "timeout" | "extra_headers":
+            assert after == before
+        case "extra_body":
+            parent = "chatRequest." if "chatRequest" in before else ""
+            assert find_changes(before, after) == {f"{parent}zq.deep"}
+        case _:
+            pytest.fail(f"no test knows how Locus handles {keyword} itself")
+
+
+@each_format_and_keyword
+def test_an_option_is_treated_as_declared(format_: OptionFormat, keyword: str) -> None:
+    check_option(format_, keyword)
+
+
+def test_every_keyword_has_a_sample() -> None:
+    assert set(SAMPLE_VALUES) == CALL_KEYWORDS == set(KEYWORDS)
+
+
+def test_every_builder_is_tested() -> None:
+    builders = {
+        cls
+        for package in Path(locus.wire.__path__[0]).iterdir()
+        if (package / "__init__.py").exists()
+        for cls in vars(__import__(f"locus.wire.{package.name}", fromlist=["x"])).values()
+        if inspect.isclass(cls) and hasattr(cls, "build")
+    }
+    assert builders == {type(format_.builder) for format_ in OPTION_FORMATS.values()} - {
+        type(OPTION_FORMATS["prompted_tools"].builder)
+    }
+
+
+@attrs.frozen(kw_only=True)
+class FutureOptions(CallOptions):
+    """The options of a call, and one more."""
+
+    zq_effort: str | None = None
+
+
+@each_format
+def test_a_new_option_is_added_in_one_place(
+    format_: OptionFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_keywords = CALL_KEYWORDS | {"zq_effort"}
+    assert find_undeclared_options(format_.rules, new_keywords) == {"zq_effort"}
+    # The test above fails by the format's name and the keyword's …
+    with pytest.raises(AssertionError, match=f"{format_.column} says nothing about zq_effort"):
+        check_option(format_, "zq_effort")
+    # … and until the format declares something, a call is refused rather than sent without it.
+    for name in ("chat_completions.request", "prompted_tools.request"):
+        monkeypatch.setattr(f"locus.wire.{name}.CallOptions", FutureOptions)
+    module = sys.modules[type(format_.builder).__module__]
+    monkeypatch.setattr(module, "CallOptions", FutureOptions, raising=False)
+    with pytest.raises(ConfigurationError, match=r"zq_effort='high': .* does not declare"):
+        format_.build_body(zq_effort="high")
+    assert format_.build_body(zq_effort=None) == format_.build_body()
+
+
+@each_format
+def test_every_keyword_is_declared_and_no_other(format_: OptionFormat) -> None:
+    assert not find_undeclared_options(format_.rules, CALL_KEYWORDS)
+    assert set(get_rules(format_)) == CALL_KEYWORDS
+    assert find_undeclared_options(None, CALL_KEYWORDS) == CALL_KEYWORDS
+
+
+# The rules as values.
+
+
+def test_rules_are_values() -> None:
+    rules = OptionRules("the API", seed=Carried("seed"), stop=NO_SUCH_PARAMETER)
+    assert rules == pickle.loads(pickle.dumps(rules)) == rules.evolve()
+    assert hash(rules) == hash(rules.evolve())
+    assert (len(rules), list(rules)) == (2, ["seed", "stop"])
+    other = rules.evolve("another", stop=Carried("stop"))
+    assert (other.api, other["stop"], other["seed"]) == ("another", Carried("stop"), rules["seed"])
+    assert rules.remove_refused({"seed": 1}, has_tools=False) == {"seed": 1}
+
+
+@pytest.mark.parametrize("empty", [None, (), [], "", {}, MappingProxyType({})])
+def test_an_empty_value_requests_nothing(empty: Any) -> None:
+    rules = OptionRules("the API", seed=Carried("seed"), stop=NO_SUCH_PARAMETER)
+    assert rules.remove_refused({"stop": empty, "seed": 1}, has_tools=True) == {"seed": 1}
+
+
+@pytest.mark.parametrize("value", [0, 0.0, False])
+def test_zero_requests_something_unless_it_is_harmless(value: Any) -> None:
+    rules = OptionRules("the API", seed=NO_SUCH_PARAMETER, frequency_penalty=NO_PENALTIES)
+    with pytest.raises(ConfigurationError, match="seed="):
+        rules.remove_refused({"seed": value}, has_tools=False)
+    assert not rules.remove_refused({"frequency_penalty": value}, has_tools=False)
+
+
+def test_options_of_tools_request_nothing_without_tools() -> None:
+    rules = OptionRules("the API")
+    for option in ({"tool_choice": "required"}, {"parallel_tool_calls": False}):
+        assert not rules.remove_refused(option, has_tools=False)
+        with pytest.raises(ConfigurationError, match="the API does not declare"):
+            rules.remove_refused(option, has_tools=True)
+    tools_chosen = OptionRules("the API", tool_choice=Carried("choice"))
+    no_calls = {"tool_choice": "none", "parallel_tool_calls": False}
+    assert tools_chosen.remove_refused(no_calls, has_tools=True) == {"tool_choice": "none"}
+    with pytest.raises(ConfigurationError, match="tool_choice='none'"):
+        rules.remove_refused({"tool_choice": "none"}, has_tools=True)
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    with pytest.raises(ConfigurationError) as exc_info:
+        OptionRules("the API").remove_refused({"seed": "zq" * 500}, has_tools=False)
+    assert "…: the API" in str(exc_info.value)
+    assert len(str(exc_info.value)) < 200
+
+
+# The models: what the call, ``bind_tools`` and the config ask for.
+
+
+@attrs.frozen
+class StrictBuilder(ChatCompletionsBuilder):
+    """A format without ``top_p``, ``seed`` and ``stop``."""
+
+    option_rules: ClassVar[OptionRules] = ChatCompletionsBuilder.option_rules.evolve(
+        "the strict API",
+        temperature=NO_SUCH_PARAMETER,
+        top_p=NO_SUCH_PARAMETER,
+        seed=NO_SUCH_PARAMETER,
+        stop=NO_SUCH_PARAMETER,
+    )
+
+
+def make_strict_model(**kw: Any) -> OpenAIModel:
+    return OpenAIModel("m", "key", "http://127.0.0.1:9", request_builder=StrictBuilder(), **kw)
+
+
+def test_a_default_of_the_config_is_left_out() -> None:
+    model = make_strict_model()
+    assert (model.config.temperature, model.config.top_p) == (0.7, 0.9)
+    assert model.request("x") == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "x"}],
+        "max_tokens": 4096,
+    }
+    assert make_strict_model(top_p=None, seed=None).request("x") == model.request("x")
+    assert model.request("x", top_p=None, stop=()) == model.request("x")
+
+
+@pytest.mark.parametrize(
+    ("config", "bound", "call", "message"),
+    [
+        ({"top_p": 0.5}, {}, {}, "top_p=0.5 (of the model's config): the strict API"),
+        ({"seed": 0}, {}, {}, "seed=0 (of the model's config): the strict API"),
+        ({"stop_sequences": "A"}, {}, {}, "stop=('A',) (of the model's config): the strict API"),
+        ({}, {"top_p": 0.9}, {}, "top_p=0.9 (bound to the model): the strict API"),
+        ({"top_p": 0.5}, {"top_p": 0.4}, {}, "top_p=0.4 (bound to the model): the strict API"),
+        ({}, {}, {"top_p": 0.9}, "top_p=0.9: the strict API"),
+        ({}, {"seed": 1}, {"seed": 2}, "seed=2: the strict API has no such parameter"),
+        ({}, {}, {"temperature": 0.7}, "temperature=0.7: the strict API"),
+    ],
+)
+def test_what_was_asked_for_is_refused(config: Any, bound: Any, call: Any, message: str) -> None:
+    model = make_strict_model(**config).bind_tools([], **bound)
+    with pytest.raises(ConfigurationError) as exc_info:
+        model.request("x", **call)
+    assert str(exc_info.value).startswith(message)
+    assert str(exc_info.value).endswith("leave it out")
+
+
+def test_a_call_takes_back_what_the_config_asks_for() -> None:
+    model = make_strict_model(seed=1).bind_tools([], top_p=0.5)
+    assert model.request("x", seed=None, top_p=None) == make_strict_model().request("x")
+
+
+def test_the_choice_between_sampling_options_asks_for_neither() -> None:
+    model = AnthropicModel("claude-1", "key", request_builder=StrictBuilder())
+    body = model.request("x")
+    assert not {"temperature", "top_p"} & body.keys()
+    for option in ({"temperature": 0.7}, {"top_p": 0.9}):
+        with pytest.raises(ConfigurationError, match="the strict API has no such parameter"):
+            model.request("x", **option)
+        with pytest.raises(ConfigurationError, match="bound to the model"):
+            model.bind_tools([], **option).request("x")
+
+
+def test_a_builder_without_rules_gets_every_option() -> None:
+    class CustomBuilder:
+        def build(self, messages: Any, tools: Any = None, **options: Any) -> dict[str, Any]:
+            return {name: str(value) for name, value in options.items()}
+
+    model = OpenAIModel("m", "key", "http://127.0.0.1:9", request_builder=CustomBuilder())
+    body = model.request("x", seed=1, provider_state={"a": 1}, parallel_tool_calls=False)
+    assert body["provider_state"] == "{'a': 1}"
+    assert (body["seed"], body["top_p"], body["parallel_tool_calls"]) == ("1", "0.9", "False")
+
+
+@pytest.mark.usefixtures("formats_environment")
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_every_model_keeps_to_the_rules_of_its_format(
+    wire: Format, keyword: str, server: LoopbackServer
+) -> None:
+    model = wire.make_model(server)
+    rules, value = model.request_builder.option_rules, SAMPLE_VALUES[keyword]
+    bound = model.bind_tools([LOOK_TOOL], **{keyword: value})
+    if isinstance(rules[keyword], Refused):
+        for ask in (
+            lambda: model.request("x", [LOOK_TOOL], **{keyword: value}),
+            lambda: bound.request("x"),
+        ):
+            with pytest.raises(ConfigurationError, match=f"^{keyword}=") as exc_info:
+                ask()
+            assert rules.api in str(exc_info.value)
+        assert model.request("x", **{keyword: None})
+        return
+    http_call = model._build_http_call("x", [LOOK_TOOL], {keyword: value}, stream=False)
+    if keyword == "timeout":
+        assert http_call.request.timeout == value
+    elif keyword == "extra_headers":
+        assert http_call.request.headers["x-zq"] == "1"
+    elif isinstance(rules[keyword], Carried):
+        assert get_member(json.loads(http_call.request.content), rules[keyword].member) == value
+    assert bound.request("x") == json.loads(http_call.request.content)
+
+
+# The page.
+
+
+def build_table() -> list[str]:
+    """Build the lines of the page's table of options from the rules."""
+    columns = [format_.column for format_ in OPTION_FORMATS.values()]
+    rows = [["", *columns], ["---"] * (len(columns) + 1)]
+    for keyword in KEYWORDS:
+        cells = [get_rules(format_)[keyword].describe() for format_ in OPTION_FORMATS.values()]
+        rows.append([f"`{keyword}`", *cells])
+    return ["|" + "|".join(_pad_cell(cell) for cell in row) + "|" for row in rows]
+
+
+def _pad_cell(cell: str) -> str:
+    return cell if cell == "---" else f" {cell} ".replace("  ", " ")
+
+
+def read_tables() -> list[list[str]]:
+    """Return the lines of each table of the page."""
+    tables: list[list[str]] = [[]]
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("|"):
+            tables[-1].append(line)
+        elif tables[-1]:
+            tables.append([])
+    return [table for table in tables if table]
+
+
+def test_the_page_has_the_rules_of_every_format() -> None:
+    """Rows are keywords, columns are formats, cells are the rules' own descriptions."""
+    assert read_tables()[0] == build_table()
+
+
+# URLs and credentials.
+
+CREDENTIAL_FIELDS = ("api_key", "auth_token", "profile_name")
+
+
+def find_model_classes() -> dict[str, Any]:
+    """Return Locus's own models that send requests, by name."""
+    for module in pkgutil.walk_packages(locus.models.__path__, "locus.models."):
+        import_module(module.name)
+    found, classes = {}, [HttpModel]
+    while classes:
+        cls = classes.pop()
+        classes += cls.__subclasses__()
+        is_base = inspect.isabstract(cls) or not hasattr(cls, "prefix")
+        if cls.__module__.startswith("locus.") and not is_base:
+            found[cls.__name__] = cls
+    return found
+
+
+def read_sources(name: str, column: int) -> list[str]:
+    """Return what the page says a model's URL or credentials come from, in order."""
+    for line in read_tables()[1][2:]:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == f"`{name}`":
+            return re.findall(r"`([^`]+)`", cells[column])
+    raise AssertionError(f"docs/options.md says nothing about {name}")
+
+
+def make_model_with(
+    monkeypatch: pytest.MonkeyPatch, cls: Any, sources: list[str], values: list[str], **kw: Any
+) -> Any:
+    """Make a model with values for arguments (``name=``) and environment variables."""
+    for source, value in zip(sources, values, strict=True):
+        if source.endswith("="):
+            kw[source[:-1]] = value
+        elif source.isupper():
+            monkeypatch.setenv(source, value)
+    if issubclass(cls, OpenAICompatibleModel):
+        kw.setdefault("api_key", "zq")
+    return cls("m", **kw)
+
+
+def test_the_page_has_a_row_for_every_model() -> None:
+    rows = [line.split("|")[1].strip(" `") for line in read_tables()[1][2:]]
+    assert sorted(rows) == sorted(find_model_classes())
+
+
+@pytest.mark.usefixtures("formats_environment")
+@pytest.mark.parametrize("name", sorted(find_model_classes()))
+def test_a_model_gets_its_url_as_the_page_says(name: str) -> None:
+    cls, sources = find_model_classes()[name], read_sources(name, 1)
+    if not sources:
+        with pytest.raises(TypeError, match="unknown keyword 'base_url'"):
+            cls(base_url="http://127.0.0.1:9")
+        return
+    urls = [*(f"http://127.0.0.1:{port}" for port in range(9, 8 + len(sources))), sources[-1]]
+    for first in range(len(sources)):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            model = make_model_with(monkeypatch, cls, sources[first:], urls[first:])
+            assert model._build_url().startswith(f"{urls[first]}/")
+
+
+@pytest.mark.usefixtures("formats_environment")
+@pytest.mark.parametrize("name", sorted(find_model_classes()))
+def test_a_model_gets_its_credentials_as_the_page_says(name: str) -> None:
+    cls, sources = find_model_classes()[name], read_sources(name, 2)
+    keys = [f"zq-key-{index}" for index in range(len(sources))]
+    for first in range(len(sources)):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            config = make_model_with(monkeypatch, cls, sources[first:], keys[first:]).config
+            values = [getattr(config, field, None) for field in CREDENTIAL_FIELDS]
+            assert [value for value in values if value and "zq" in value] == [keys[first]]
+            if hasattr(config, "build_credential_headers"):
+                assert keys[first] in str(config.build_credential_headers())
