@@ -245,7 +245,7 @@ def test_the_type_checker_reports_each_builder_for_a_new_part_class(tmp_path: Pa
     errors = [line for line in result.stdout.splitlines() if 'to "assert_never"' in line]
     reported = {line.partition(":")[0].removeprefix("locus/wire/") for line in errors}
     assert reported == {
-        "anthropic_messages/content_blocks.py",
+        "anthropic_messages/assistant_content_blocks.py",
         "anthropic_messages/messages.py",
         "chat_completions/request.py",
         "oci_chat/cohere_common.py",  # both of Cohere's formats
