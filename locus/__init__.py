@@ -39,6 +39,15 @@ if TYPE_CHECKING:
         StructuredOutputError,
         UnprocessableEntityError,
     )
+    from locus.core.events import (
+        GroundingEvent,
+        ModelChunkEvent,
+        ReflectEvent,
+        TerminateEvent,
+        ThinkEvent,
+        ToolCompleteEvent,
+        ToolStartEvent,
+    )
     from locus.core.messages import (
         ImagePart,
         Message,
@@ -49,12 +58,28 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
+    from locus.core.response import ModelResponse
+    from locus.core.state import AgentState
+    from locus.core.structured.parse_response import StructuredOutput, parse_structured
+    from locus.core.structured.parse_stream import parse_partial
+    from locus.core.structured.response_format import build_response_format
+    from locus.memory.checkpointers.base import BaseCheckpointer
+    from locus.memory.checkpointers.file import FileCheckpointer
+    from locus.memory.checkpointers.in_memory import MemoryCheckpointer
+    from locus.memory.checkpointers.sqlite import SQLiteCheckpointer
     from locus.memory.errors import (
         CheckpointError,
         CheckpointVersionError,
         MemoryStoreError,
         ThreadBusyError,
     )
+    from locus.memory.managers.base import ConversationManager
+    from locus.memory.managers.sliding_window import SlidingWindowManager
+    from locus.memory.managers.summarizing import SummarizingManager
+    from locus.memory.managers.text_truncation import TruncatingManager
+    from locus.memory.stores.base import MemoryStore
+    from locus.memory.stores.in_memory import InMemoryStore
+    from locus.memory.stores.sqlite import SQLiteStore
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.ollama import OllamaModel
@@ -67,69 +92,105 @@ if TYPE_CHECKING:
         OCIResponsesStateLostError,
     )
     from locus.models.registry import get_model, list_providers, register_provider
+    from locus.tools.context import ToolContext
     from locus.tools.decorator import tool
     from locus.tools.errors import ToolArgumentsError
 
-_LAZY_MODULES: Final = {
-    **dict.fromkeys(
-        (
-            "APIConnectionError",
-            "APIError",
-            "APIStatusError",
-            "APITimeoutError",
-            "AuthenticationError",
-            "BadRequestError",
-            "ConfigurationError",
-            "ConflictError",
-            "ContentFilterError",
-            "ContextWindowExceededError",
-            "InternalServerError",
-            "LocusError",
-            "NotFoundError",
-            "OverloadedError",
-            "PermissionDeniedError",
-            "RateLimitError",
-            "ResponseParseError",
-            "StreamInterruptedError",
-            "StructuredOutputError",
-            "UnprocessableEntityError",
-        ),
-        "locus.core.errors",
+# The names of each module.
+_NAMES: Final = {
+    "locus.agent.agent": ("Agent",),
+    "locus.agent.result": ("AgentResult",),
+    "locus.core.errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "ConfigurationError",
+        "ConflictError",
+        "ContentFilterError",
+        "ContextWindowExceededError",
+        "InternalServerError",
+        "LocusError",
+        "NotFoundError",
+        "OverloadedError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "ResponseParseError",
+        "StateFormatError",
+        "StreamInterruptedError",
+        "StructuredOutputError",
+        "UnprocessableEntityError",
     ),
-    **dict.fromkeys(
-        (
-            "ImagePart",
-            "Message",
-            "RefusalPart",
-            "Role",
-            "TextPart",
-            "ThinkingPart",
-            "ToolCall",
-            "ToolResult",
-        ),
-        "locus.core.messages",
+    "locus.core.events": (
+        "GroundingEvent",
+        "ModelChunkEvent",
+        "ReflectEvent",
+        "TerminateEvent",
+        "ThinkEvent",
+        "ToolCompleteEvent",
+        "ToolStartEvent",
     ),
-    **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
-    **dict.fromkeys(
-        ("CheckpointError", "CheckpointVersionError", "MemoryStoreError", "ThreadBusyError"),
-        "locus.memory.errors",
+    "locus.core.messages": (
+        "ImagePart",
+        "Message",
+        "RefusalPart",
+        "Role",
+        "TextPart",
+        "ThinkingPart",
+        "ToolCall",
+        "ToolResult",
     ),
-    "Agent": "locus.agent.agent",
-    "AgentResult": "locus.agent.result",
-    "StateFormatError": "locus.core.errors",
-    "ToolArgumentsError": "locus.tools.errors",
-    "tool": "locus.tools.decorator",
-    "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
-    "OCIModel": "locus.models.providers.oci.chat",
-    "OCIOpenAIModel": "locus.models.providers.oci.chat_completions",
-    "OCIProjectRequiredError": "locus.models.providers.oci.responses_errors",
-    "OCIResponsesModel": "locus.models.providers.oci.responses",
-    "OCIResponsesStateLostError": "locus.models.providers.oci.responses_errors",
-    "AnthropicModel": "locus.models.native.anthropic",
-    "LocalModel": "locus.models.local",
-    "OllamaModel": "locus.models.native.ollama",
-    "OpenAIModel": "locus.models.native.openai",
+    "locus.core.response": ("ModelResponse",),
+    "locus.core.state": ("AgentState",),
+    "locus.core.structured.parse_response": (
+        "StructuredOutput",
+        "parse_structured",
+    ),
+    "locus.core.structured.parse_stream": ("parse_partial",),
+    "locus.core.structured.response_format": ("build_response_format",),
+    "locus.memory.checkpointers.base": ("BaseCheckpointer",),
+    "locus.memory.checkpointers.file": ("FileCheckpointer",),
+    "locus.memory.checkpointers.in_memory": ("MemoryCheckpointer",),
+    "locus.memory.checkpointers.sqlite": ("SQLiteCheckpointer",),
+    "locus.memory.errors": (
+        "CheckpointError",
+        "CheckpointVersionError",
+        "MemoryStoreError",
+        "ThreadBusyError",
+    ),
+    "locus.memory.managers.base": ("ConversationManager",),
+    "locus.memory.managers.sliding_window": ("SlidingWindowManager",),
+    "locus.memory.managers.summarizing": ("SummarizingManager",),
+    "locus.memory.managers.text_truncation": ("TruncatingManager",),
+    "locus.memory.stores.base": ("MemoryStore",),
+    "locus.memory.stores.in_memory": ("InMemoryStore",),
+    "locus.memory.stores.sqlite": ("SQLiteStore",),
+    "locus.models.local": ("LocalModel",),
+    "locus.models.native.anthropic": ("AnthropicModel",),
+    "locus.models.native.ollama": ("OllamaModel",),
+    "locus.models.native.openai": ("OpenAIModel",),
+    "locus.models.providers.oci.chat": ("OCIModel",),
+    "locus.models.providers.oci.chat_completions": (
+        "OCIChatCompletionsModel",
+        "OCIOpenAIModel",
+    ),
+    "locus.models.providers.oci.responses": ("OCIResponsesModel",),
+    "locus.models.providers.oci.responses_errors": (
+        "OCIProjectRequiredError",
+        "OCIResponsesStateLostError",
+    ),
+    "locus.models.registry": (
+        "get_model",
+        "list_providers",
+        "register_provider",
+    ),
+    "locus.tools.context": ("ToolContext",),
+    "locus.tools.decorator": ("tool",),
+    "locus.tools.errors": ("ToolArgumentsError",),
 }
+_LAZY_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "APIConnectionError",
@@ -138,21 +199,31 @@ __all__ = [
     "APITimeoutError",
     "Agent",
     "AgentResult",
+    "AgentState",
     "AnthropicModel",
     "AuthenticationError",
     "BadRequestError",
+    "BaseCheckpointer",
     "CheckpointError",
     "CheckpointVersionError",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterError",
     "ContextWindowExceededError",
+    "ConversationManager",
+    "FileCheckpointer",
+    "GroundingEvent",
     "ImagePart",
+    "InMemoryStore",
     "InternalServerError",
     "LocalModel",
     "LocusError",
+    "MemoryCheckpointer",
+    "MemoryStore",
     "MemoryStoreError",
     "Message",
+    "ModelChunkEvent",
+    "ModelResponse",
     "NotFoundError",
     "OCIChatCompletionsModel",
     "OCIModel",
@@ -165,22 +236,37 @@ __all__ = [
     "OverloadedError",
     "PermissionDeniedError",
     "RateLimitError",
+    "ReflectEvent",
     "RefusalPart",
     "ResponseParseError",
     "Role",
+    "SQLiteCheckpointer",
+    "SQLiteStore",
+    "SlidingWindowManager",
     "StateFormatError",
     "StreamInterruptedError",
+    "StructuredOutput",
     "StructuredOutputError",
+    "SummarizingManager",
+    "TerminateEvent",
     "TextPart",
+    "ThinkEvent",
     "ThinkingPart",
     "ThreadBusyError",
     "ToolArgumentsError",
     "ToolCall",
+    "ToolCompleteEvent",
+    "ToolContext",
     "ToolResult",
+    "ToolStartEvent",
+    "TruncatingManager",
     "UnprocessableEntityError",
     "__version__",
+    "build_response_format",
     "get_model",
     "list_providers",
+    "parse_partial",
+    "parse_structured",
     "register_provider",
     "tool",
 ]

@@ -25,7 +25,10 @@ LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models]
 PUBLIC_NAMES = {
     "locus": "Message ToolCall ToolResult Role get_model list_providers register_provider "
     "Agent tool OpenAIModel AnthropicModel OllamaModel OCIModel OCIChatCompletionsModel "
-    "OCIOpenAIModel OCIResponsesModel LocalModel",
+    "OCIOpenAIModel OCIResponsesModel LocalModel ToolContext AgentState TextPart ImagePart "
+    "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent GroundingEvent "
+    "TerminateEvent MemoryCheckpointer FileCheckpointer SQLiteCheckpointer InMemoryStore "
+    "SQLiteStore parse_structured parse_partial",
     "locus.models": "get_model list_providers register_provider ModelProtocol ModelConfig "
     "ModelResponse RequestBuilder ResponseParser OpenAIModel AnthropicModel "
     "OllamaModel OCIModel OCIChatCompletionsModel OCIOpenAIModel OCIResponsesModel LocalModel",
