@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from locus.core.errors import ConfigurationError
+from locus.core.json_schema.keywords import add_keywords_to_description
 from locus.core.structured.describe_invalid_values import get_json_type
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 
@@ -92,19 +92,17 @@ class _StrictSchemaConverter:
             solution = "use a class instead" if keyword == "prefixItems" else "leave that out"
             raise _make_unsupported_error(path, f"has the keyword {keyword}", solution)
         strict: Schema = {}
-        moved = []
+        moved: Schema = {}
         for keyword, value in schema.items():
             if keyword in _DROPPED or (keyword == "default" and value is None):
                 continue
             # The range of a Decimal, which is a string.
             is_string_range = keyword in _RANGES and schema.get("type") == "string"
             if is_string_range or not self._is_keyword_supported(keyword, value):
-                moved.append(f"{keyword}: {msgspec.json.encode(value).decode()}")
+                moved[keyword] = value
             else:
                 strict[keyword] = value
-        if moved:
-            description = strict.get("description", "")
-            strict["description"] = f"{description} ({'; '.join(moved)})".strip()
+        strict = add_keywords_to_description(strict, moved)
         return self._convert_subschemas(strict, path, parent_names)
 
     def _is_keyword_supported(self, keyword: str, value: Any) -> bool:

@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from locus.core.errors import ConfigurationError
+from locus.core.json_schema.references import inline_references
 from locus.wire.oci_chat.cohere_common import extract_functions
 from locus.wire.oci_chat.envelope import RequestStruct
-from locus.wire.oci_chat.generic_tools import inline_definitions
 from locus.wire.provider_json import convert_mapping_to_dict
 
 _SCALAR_TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
@@ -50,7 +50,7 @@ def convert_tools(schemas: tuple[Mapping[str, Any], ...]) -> list[CohereTool]:
 
 
 def _convert_tool(index: int, function: Mapping[str, Any]) -> CohereTool:
-    root = inline_definitions(function.get("parameters") or {})
+    root = inline_references(function.get("parameters") or {})
     properties = root.get("properties") or {} if isinstance(root, Mapping) else None
     if not isinstance(properties, Mapping):
         raise ConfigurationError(f"tools[{index}]: its parameters are no JSON Schema")

@@ -26,6 +26,7 @@ from locus.core.conversation import (
     order_tool_results,
     validate_messages,
 )
+from locus.core.json_schema.references import inline_references
 from locus.core.messages import (
     ImagePart,
     Part,
@@ -44,7 +45,6 @@ from locus.wire.oci_chat.cohere_common import (
     join_text_and_refusal,
 )
 from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
-from locus.wire.oci_chat.generic_tools import inline_definitions
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.thinking_and_arguments import make_tool_choice_error
 
@@ -187,7 +187,7 @@ def _select_tools_choice_and_functions(
 
 def _build_tool(function: Mapping[str, Any]) -> _Tool:
     schema = function.get("parameters") or {"type": "object", "properties": {}}
-    parameters = inline_definitions(schema)
+    parameters = inline_references(schema)
     return _Tool("FUNCTION", _Function(function["name"], parameters, function.get("description")))
 
 

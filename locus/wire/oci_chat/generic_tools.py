@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
+from locus.core.json_schema.references import inline_references
 from locus.wire.response_format import parse_response_format
 from locus.wire.thinking_and_arguments import make_tool_choice_error
-
-_POINTER_PREFIX: Final = "#/$defs/"
 
 
 def convert_tools(schemas: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -32,54 +31,11 @@ def _convert_tool(index: int, schema: Mapping[str, Any]) -> Mapping[str, Any]:
             if function.get("description") is not None:
                 definition["description"] = function["description"]
             if function.get("parameters") is not None:
-                definition["parameters"] = inline_definitions(function["parameters"])
+                definition["parameters"] = inline_references(function["parameters"])
             return definition
     raise ConfigurationError(
         f"tools[{index}] is of the type {schema.get('type')!r}; OCI takes functions only"
     )
-
-
-def inline_definitions(schema: Any) -> Any:
-    """Return a copy of a JSON Schema with every reference replaced by its definition.
-
-    Oracle's own clients do so, because not all models behind the service follow references. A
-    recursive schema, or one that refers to somewhere else, stays as it is.
-    """
-    if not isinstance(schema, Mapping) or not isinstance(schema.get("$defs"), Mapping):
-        return schema
-    try:
-        return _inline_references(
-            {name: value for name, value in schema.items() if name != "$defs"}, schema
-        )
-    except (LookupError, RecursionError):
-        return schema
-
-
-def _inline_references(
-    value: Any, root_schema: Mapping[str, Any], open_names: tuple[str, ...] = ()
-) -> Any:
-    """Inline the references in ``value``.
-
-    :param open_names: the definitions that ``value`` is part of.
-    :raises LookupError: if a reference is recursive, or not to one of the definitions.
-    """
-    if isinstance(value, Mapping):
-        reference = value.get("$ref")
-        if isinstance(reference, str):
-            name = reference.removeprefix(_POINTER_PREFIX)
-            if name == reference or name in open_names:
-                raise LookupError(reference)
-            siblings = {key: member for key, member in value.items() if key != "$ref"}
-            return _inline_references(
-                {**root_schema["$defs"][name], **siblings}, root_schema, (*open_names, name)
-            )
-        return {
-            key: _inline_references(member, root_schema, open_names)
-            for key, member in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_inline_references(item, root_schema, open_names) for item in value]
-    return value
 
 
 def convert_tool_choice(
@@ -133,4 +89,6 @@ def convert_response_format(
         for name, own_name in _JSON_SCHEMA_MEMBERS.items()
         if json_schema.get(name) is not None
     }
+    if "schema" in converted:
+        converted["schema"] = inline_references(converted["schema"])
     return {"type": "JSON_SCHEMA", "jsonSchema": converted}

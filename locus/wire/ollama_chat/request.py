@@ -38,6 +38,7 @@ from locus.core.option_rules import (
     Translated,
 )
 from locus.wire.data_urls import parse_if_data_url
+from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.response_format import parse_response_format
@@ -146,7 +147,7 @@ class OllamaChatBuilder:
                     )
                 ),
                 stream=call_options.stream,
-                tools=tool_schemas,
+                tools=tuple(map(convert_tool, tool_schemas)),
                 format=_build_format(call_options.response_format),
                 options=_build_runtime_options(call_options) or None,
             ),
@@ -193,7 +194,7 @@ def _build_format(response_format: Mapping[str, Any] | None) -> str | Mapping[st
     output = parse_response_format(response_format)
     if output is None:
         return None
-    return "json" if output.json_schema is None else output.schema
+    return "json" if output.schema is None else convert_schema(output.schema)
 
 
 # Messages.

@@ -110,8 +110,8 @@ def test_recursive_schema_keeps_its_definitions() -> None:
     converted = convert_parameter({"$ref": "#/$defs/T"}, **{"$defs": {"T": tree}})
     description_schema = json.loads(converted["description"].removeprefix("JSON Schema: "))
     assert (converted["type"], description_schema) == (
-        "Any",
-        {"$ref": "#/$defs/T", "$defs": {"T": tree}},
+        "Dict",
+        {**tree, "$defs": {"T": tree}},
     )
 
 

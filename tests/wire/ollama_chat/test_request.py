@@ -29,6 +29,7 @@ from locus.core.messages import (
 from locus.models.native.ollama import OllamaModel
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
 from locus.wire.ollama_chat.request import RUNTIME_OPTIONS
+from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.provider_json import encode_json
 from tests.support.strategies import (
     conversations,
@@ -203,14 +204,14 @@ def test_every_option_is_sent_under_its_own_name(data: st.DataObject) -> None:
     assert body.pop("messages") == [{"role": "user", "content": "x"}]
     assert body.pop("stream") is stream
     expected_tools = [] if call_options.pop("tool_choice", None) == "none" else tool_list
-    assert body.pop("tools", []) == expected_tools
+    assert body.pop("tools", []) == [convert_tool(tool) for tool in expected_tools]
     response_format = call_options.pop("response_format", {"type": "text"})
     if response_format["type"] == "text":
         assert "format" not in body
     elif response_format["type"] == "json_object":
         assert body.pop("format") == "json"
     else:
-        assert body.pop("format") == response_format["json_schema"]["schema"]
+        assert body.pop("format") == convert_schema(response_format["json_schema"]["schema"])
     if "max_tokens" in call_options:
         call_options["num_predict"] = call_options.pop("max_tokens")
     assert body == ({"options": call_options} if call_options else {})
