@@ -9,8 +9,6 @@ the event. A run that is interrupted anywhere can be resumed with everything tha
 
 from __future__ import annotations
 
-from typing import Final
-
 from locus.agent.check_model_response import call_model_in_steps
 from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
 from locus.agent.normalize_response import normalize_response_message
@@ -24,14 +22,12 @@ from locus.agent.resume_point import (
 )
 from locus.agent.run_context import RunContext
 from locus.agent.tool_round import run_tool_round_in_steps
+from locus.agent.turn_end import find_end_reason, is_turn_paused, was_refused
 from locus.core.errors import StructuredOutputError
 from locus.core.events import ThinkEvent
 from locus.core.messages import Message
 from locus.core.termination import MaxIterations
 from locus.hooks.events import AfterModelCallEvent, BeforeModelCallEvent
-
-COMPLETE: Final = "complete"
-"""The stop reason of a run in which the model gave its final answer."""
 
 
 def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
@@ -53,20 +49,21 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
         if settings.termination is not None:
             now = yield ReadClock()
             stop_reason = settings.termination.check(run.make_snapshot(now))
-        output_error = None if message.tool_calls else _parse_final_answer(run, message)
-        is_final = not message.tool_calls and not _can_retry_final_answer(
-            run, message, output_error
-        )
+        goes_on = bool(message.tool_calls) or is_turn_paused(run.state.stop_reason)
+        output_error = None if goes_on else _parse_final_answer(run, message)
+        is_final = not goes_on and not _can_retry_final_answer(run, message, output_error)
         if stop_reason is None and not is_final:
             stop_reason = iteration_limit.check(run.make_snapshot(run.started_at))
         if stop_reason is not None or is_final:
-            if message.tool_calls and run.output_schema is not None:
+            if goes_on and run.output_schema is not None:
                 run.parsed = None
                 run.parse_error = run.output_schema.make_missing_answer_error(stop_reason)
-            return stop_reason or COMPLETE
+            return stop_reason or find_end_reason(run.state, message)
         if output_error is not None and run.output_schema is not None:
             run.output_retry_count += 1
-            retry_message = run.output_schema.make_retry_message(output_error)
+            retry_message = run.output_schema.make_retry_message(
+                output_error, is_cut_off=run.state.finish_reason == "length"
+            )
             run.state = make_state_with_output_retry(run, retry_message)
             yield from run.save_state_in_steps()
         message = None
@@ -91,7 +88,7 @@ def _can_retry_final_answer(
 
     A model that refused is not asked again, because it would refuse again.
     """
-    if error is None or message.refusal is not None:
+    if error is None or was_refused(run.state, message):
         return False
     return run.output_retry_count < run.settings.output_schema_retries
 

@@ -1,6 +1,7 @@
 """Normalizes the message of a model response so that the agent's state can store it.
 
-Every tool call gets an id of its own, and arguments that can be saved as JSON.
+Every tool call gets an id of its own, and arguments that can be saved as JSON. The calls of a
+refused response are left out: they must not be run, and no provider accepts them without results.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from locus.core.response import ModelResponse
 def normalize_response_message(response: ModelResponse) -> Message:
     """Return the message of a response, with tool calls that the state can store."""
     message, calls = response.message, response.tool_calls
+    if calls and response.finish_reason == "content_filter":
+        return attrs.evolve(message, tool_calls=())
     normalized = tuple(_limit_argument_depth(call) for call in calls)
     if len({call.id for call in calls}) < len(calls):
         normalized = _make_call_ids_unique(normalized)

@@ -3,8 +3,9 @@
 The strongest mechanism that the model has is used, as its ``capabilities.structured_output`` says.
 If that is ``"always"``, every response is made to fit the schema. If it is ``"without_tools"``, the
 model cannot call tools then. If there are tools, such a model first gets instructions in the system
-prompt, and the schema is only enforced when it is asked again. All other models get instructions
-only.
+prompt, and the schema is only enforced when it is asked again. The request then has the same tools
+as before if the provider accepts that: the conversation may have calls of them, and the provider's
+cache and sealed thinking depend on them. All other models get instructions only.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ _RETRY: Final = (
     "Your answer could not be used: {error}\n"
     "Give your final answer again, as JSON that fits the schema and nothing else."
 )
+_RETRY_SHORTER: Final = (
+    "Your answer was cut off at the limit of its length: {error}\n"
+    "Give your final answer again, short enough to be complete, as JSON that fits the schema and "
+    "nothing else."
+)
 
 
 @attrs.frozen(eq=False)
@@ -39,12 +45,14 @@ class OutputSchema:
     :param options: the options of a model call that enforce the schema; empty if none can.
     :param instructions: the instructions for the system prompt; empty if none are needed.
     :param enforced_always: whether every call has the options, or only a retry.
+    :param allows_tools: whether a call with the options may declare tools.
     """
 
     type: Any
     options: Mapping[str, Any] = EMPTY
     instructions: str = ""
     enforced_always: bool = False
+    allows_tools: bool = True
 
     @classmethod
     def choose_for_model(cls, type: Any, model: Any, *, has_tools: bool) -> OutputSchema:
@@ -53,13 +61,19 @@ class OutputSchema:
         :param has_tools: whether the model may call tools in the run.
         :raises ConfigurationError: if no schema can be made of the type.
         """
-        support = get_capabilities(model).structured_output
+        capabilities = get_capabilities(model)
+        support = capabilities.structured_output
         if support == "never":
             return cls(type, instructions=_build_schema_instructions(type))
         options = FrozenDict(response_format=_build_strictest_response_format(type))
         if support == "always" or not has_tools:
             return cls(type, options, enforced_always=True)
-        return cls(type, options, _build_schema_instructions(type))
+        return cls(
+            type,
+            options,
+            _build_schema_instructions(type),
+            allows_tools=capabilities.schema_beside_tools,
+        )
 
     def parse_final_message(self, message: Message) -> StructuredOutput[Any]:
         """Parse the final answer: its value, or the error if it does not fit the type."""
@@ -75,9 +89,12 @@ class OutputSchema:
             f"there is no final answer: the run ended before it ({reason})"
         )
 
-    def make_retry_message(self, error: Exception) -> Message:
-        """Make the message that asks the model for its final answer again."""
-        return Message.user(_RETRY.format(error=error))
+    def make_retry_message(self, error: Exception, *, is_cut_off: bool = False) -> Message:
+        """Make the message that asks the model for its final answer again.
+
+        :param is_cut_off: whether the answer ended at the limit of its tokens.
+        """
+        return Message.user((_RETRY_SHORTER if is_cut_off else _RETRY).format(error=error))
 
 
 def _build_strictest_response_format(type: Any) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from locus.agent.run_context import RunContext
+from locus.agent.turn_end import is_turn_paused
 from locus.agent.unsent_messages import make_server_knowledge
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
@@ -15,11 +16,16 @@ def make_state_with_response(
     """Return the state with a response in it.
 
     An empty response is not added to the conversation, because no provider accepts one. The state
-    records that there was one, or a resumed run would call the model again.
+    records that there was one, or a resumed run would call the model again. A paused turn is added
+    even if it has only what its provider understands.
 
     :param message: the message of the response, as the state stores it.
     """
-    is_empty = not message.tool_calls and not message.has_content
+    is_empty = (
+        not message.tool_calls
+        and not message.has_content
+        and not is_turn_paused(response.stop_reason)
+    )
     state = run.state.with_usage(response.usage)
     if not is_empty:
         state = state.with_messages(message)
@@ -39,6 +45,8 @@ def make_state_with_response(
         if run.output_retry_count
         else None,
         cut_off_call_id=cut_off_call_id,
+        stop_reason=response.stop_reason,
+        finish_reason=response.finish_reason,
     )
 
 

@@ -16,13 +16,8 @@ def select_tool_schemas(run: RunContext) -> tuple[Mapping[str, Any], ...] | None
     None means the tools that are bound to the model, if any; empty means no tools at all.
     """
     schema = run.output_schema
-    if (
-        schema is not None
-        and schema.options
-        and not schema.enforced_always
-        and run.output_retry_count
-    ):
-        return ()  # a model that has to keep to the schema could not call them
+    if schema is not None and not schema.allows_tools and run.output_retry_count:
+        return ()  # the provider rejects them beside a schema
     return run.settings.tool_schemas or None
 
 

@@ -25,8 +25,11 @@ class AgentResult:
     :ivar usage: the tokens of all model calls of this run together.
     :ivar iterations: how many model calls this run made.
     :ivar tool_calls: how many tool calls were answered in this run.
-    :ivar stop_reason: ``"complete"`` if the model gave its final answer, else the condition that
-        stopped the run, such as ``"MaxIterations(20)"``.
+    :ivar stop_reason: ``"complete"`` if the model gave its final answer; ``"length"`` if that was
+        cut off, ``"content_filter"`` if it was held back, ``"refusal"`` if the model refused; else
+        the condition that stopped the run, such as ``"MaxIterations(20)"``.
+    :ivar finish_reason: why the model's last response ended, in the words of
+        ``ModelResponse.finish_reason``; None if there is none.
     :ivar parsed: the answer as a value of ``output_schema``; None if there is none.
     :ivar parse_error: the error that explains this, or None.
     :ivar duration: how long the run took, in seconds.
@@ -43,6 +46,7 @@ class AgentResult:
     parse_error: StructuredOutputError | None = None
     duration: float = 0.0
     thread_id: str | None = None
+    finish_reason: str | None = None
 
     @property
     def text(self) -> str:

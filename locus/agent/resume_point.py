@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from locus.agent.turn_end import is_turn_paused
 from locus.core.messages import Message, Role
 from locus.core.state import AgentState
 
@@ -20,6 +21,8 @@ def find_unfinished_response(state: AgentState) -> Message | None:
     if state.empty_response_after == len(state.messages):
         return Message.assistant()
     has_pending_calls = bool(state.pending_calls())
+    if is_turn_paused(state.stop_reason) and not has_pending_calls:
+        return None
     for message in reversed(state.messages):
         if message.role is Role.ASSISTANT:
             return message

@@ -96,6 +96,11 @@ class RunContext:
             return None
         return message.text or message.refusal or (None if message.tool_calls else "")
 
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the last response ended, in one vocabulary; None if there is no response."""
+        return None if self.response_message is None else self.state.finish_reason
+
     def has_hooks(self, method_name: str) -> bool:
         """Whether any hook has the method ``method_name``."""
         return bool(self.settings.hook_methods[method_name])

@@ -88,6 +88,7 @@ def _run_lifecycle_in_steps(run: RunContext) -> EffectGenerator[AgentResult]:
         parse_error=run.parse_error,
         duration=run.ended_at - run.started_at,
         thread_id=run.thread_id,
+        finish_reason=run.finish_reason,
     )
     yield EmitEvent(_make_terminate_event(run, reason), result)
     return result
@@ -190,4 +191,5 @@ def _make_terminate_event(run: RunContext, reason: str) -> TerminateEvent:
         total_tool_calls=run.tool_call_count,
         final_message=run.text,
         usage=FrozenDict(run.usage),
+        finish_reason=run.finish_reason,
     )

@@ -121,10 +121,16 @@ def _to_token_counts(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
 
 @attrs.frozen
 class TerminateEvent:
-    """The run has ended. Always the last event, also when the run failed."""
+    """The run has ended. Always the last event, also when the run failed.
+
+    :param reason: the same as ``AgentResult.stop_reason``; ``"error: …"`` if the run failed.
+    :param finish_reason: why the model's last response ended, in the words of
+        ``ModelResponse.finish_reason``; None if there is none.
+    """
 
     reason: str
     iterations_used: int
     total_tool_calls: int
     final_message: str | None = None
     usage: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_token_counts)
+    finish_reason: str | None = None

@@ -184,7 +184,7 @@ def _to_confidence(value: float) -> float:
 class AgentState:
     """Everything that a run of an agent has produced so far, and needs to continue.
 
-    The first seven fields are for everybody. The other four are the agent's own records, which it
+    The first seven fields are for everybody. The others are the agent's own records, which it
     needs when it resumes a thread.
 
     :param messages: the conversation.
@@ -203,6 +203,8 @@ class AgentState:
     :param output_retries: how often the model was asked again for an answer of the required type.
     :param cut_off_call_id: the ``id`` of the last response's last tool call, if that response
         ended at its token limit, so that the arguments of the call may be incomplete.
+    :param stop_reason: why the model's last response ended, in the provider's own words.
+    :param finish_reason: the same, in the words of ``ModelResponse.finish_reason``.
     """
 
     messages: tuple[Message, ...] = attrs.field(default=(), converter=_to_message_tuple)
@@ -226,6 +228,8 @@ class AgentState:
         default=None, validator=_validate_output_retries
     )
     cut_off_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
+    stop_reason: str | None = attrs.field(default=None, validator=validate_optional_string)
+    finish_reason: str | None = attrs.field(default=None, validator=validate_optional_string)
 
     def evolve(self, **changes: Any) -> Self:
         """Return a copy of this state with other values in some fields.

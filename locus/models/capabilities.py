@@ -42,6 +42,8 @@ class ModelCapabilities:
 
     :param structured_output: whether ``response_format`` makes each response fit a schema:
         ``"never"``, ``"without_tools"`` (only in calls without tools), or ``"always"``.
+    :param schema_beside_tools: whether a call that has to fit a schema may declare tools, even if
+        the model cannot call them then.
     :param server_state: whether the server stores the conversation, so that only new messages are
         sent.
     :param parts: the classes of parts that a message of each role may hold. A part of any other
@@ -56,6 +58,7 @@ class ModelCapabilities:
     structured_output: StructuredOutputSupport = attrs.field(
         default="never", validator=_validate_support
     )
+    schema_beside_tools: bool = False
     server_state: bool = False
     parts: PartsByRole = attrs.field(
         factory=lambda: _EVERY_PART,

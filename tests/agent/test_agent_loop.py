@@ -78,7 +78,7 @@ def test_the_events_of_a_run(runtime_name: str) -> None:
     assert [(e.result, e.error) for e in ends] == [("4", None), ("Hello Ada", None)]
     assert all(event.duration_ms >= 0 for event in ends)
     assert recorded.terminate_event == TerminateEvent(
-        "complete", 2, 2, "Done now.", {"prompt_tokens": 7, "completion_tokens": 2}
+        "complete", 2, 2, "Done now.", {"prompt_tokens": 7, "completion_tokens": 2}, "stop"
     )
 
 
@@ -534,7 +534,9 @@ def test_idempotent_calls_with_lone_surrogates_are_kept_apart(runtime_name: str)
 def test_a_failed_run_gives_the_reason_and_then_raises(runtime_name: str) -> None:
     model = ScriptedModel(tool_call("double", n=1), RuntimeError("no more"))
     recorded = record_run(runtime_name, Agent(model, [double]), "Go.")
-    assert recorded.terminate_event == TerminateEvent("error: RuntimeError: no more", 1, 1)
+    assert recorded.terminate_event == TerminateEvent(
+        "error: RuntimeError: no more", 1, 1, finish_reason="tool_calls"
+    )
     assert isinstance(recorded.error, RuntimeError)
     with pytest.raises(RuntimeError, match="no more"):
         run_to_end(runtime_name, Agent(ScriptedModel(RuntimeError("no more"))), "Go.")
@@ -587,7 +589,7 @@ def test_a_model_needs_two_async_methods_only(runtime_name: str) -> None:
     recorded = record_run(runtime_name, Agent(model, [double]), "Go.")
     assert recorded.text == "LetAlldone"
     assert recorded.terminate_event == TerminateEvent(
-        "complete", 2, 1, "Alldone", {"prompt_tokens": 2}
+        "complete", 2, 1, "Alldone", {"prompt_tokens": 2}, "other"
     )
     assert model.closed_streams == 2
     assert run_to_end(runtime_name, Agent(make_model(), [double]), "Go.").message == "All done"

@@ -299,7 +299,8 @@ def test_anthropic_enforces_the_schema_in_a_retry_or_without_tools(
     first, second, third = (request.json() for request in server.requests)
     for body in (first, second):
         assert [tool["name"] for tool in body["tools"]] == ["look_up"]
-    assert [tool["name"] for tool in third["tools"]] == ["respond_with_schema"]
+    assert [tool["name"] for tool in third["tools"]] == ["look_up", "respond_with_schema"]
+    assert third["tool_choice"]["name"] == "respond_with_schema"
     assert "JSON Schema" in str(first["system"])
     result = run_and_close(runtime_name, Agent(model, output_schema=City))  # without tools: at once
     assert (result.parsed, result.iterations) == (City("Oslo", 700000), 1)
@@ -326,7 +327,7 @@ def test_ollama_enforces_the_schema_in_a_retry_or_without_tools(
     assert (result.parsed, result.iterations) == (City("Oslo", 700000), 3)
     bodies = [request.json() for request in server.requests]
     assert ["format" in body for body in bodies] == [False, False, True]
-    assert [bool(body.get("tools")) for body in bodies] == [True, True, False]
+    assert [bool(body.get("tools")) for body in bodies] == [True, True, True]
     assert run_and_close(runtime_name, Agent(model, output_schema=City)).iterations == 1
     assert "format" in server.requests[-1].json()
 

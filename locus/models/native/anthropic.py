@@ -106,6 +106,7 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
     }
     base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
         structured_output="without_tools",  # by a tool that the model is forced to call
+        schema_beside_tools=True,
         thinking=True,
     )
     sdk_adapter: ClassVar[RawResponseAdapter | None] = RawResponseAdapter(

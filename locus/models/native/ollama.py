@@ -133,6 +133,7 @@ class OllamaModel(KeyedModel[OllamaConfig]):
     requires_key: ClassVar[bool] = False  # a server of the user's own has none
     base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
         structured_output="without_tools",  # by `format`, to which tool calls would have to keep
+        schema_beside_tools=True,
         thinking=True,
     )
     sdk_adapter: ClassVar[SdkAdapter | None] = _OllamaSdkAdapter()

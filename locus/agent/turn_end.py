@@ -1,0 +1,40 @@
+"""Determines how a model's turn ended: whether it goes on, and why the run ends with it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from locus.core.messages import Message
+from locus.core.state import AgentState
+
+COMPLETE: Final = "complete"
+"""The stop reason of a run in which the model gave its final answer."""
+_PAUSED_STOP_REASONS: Final = frozenset({"pause_turn", "compaction"})
+"""Anthropic's stop reasons of a turn that is not over: what it said so far is sent back, and
+the model goes on (https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons)."""
+
+
+def is_turn_paused(stop_reason: str | None) -> bool:
+    """Return whether the model goes on when its response is sent back.
+
+    :param stop_reason: the provider's own word.
+    """
+    return stop_reason in _PAUSED_STOP_REASONS
+
+
+def was_refused(state: AgentState, message: Message) -> bool:
+    """Return whether the last response, with this message, is a refusal or was held back."""
+    return message.refusal is not None or state.finish_reason == "content_filter"
+
+
+def find_end_reason(state: AgentState, message: Message) -> str:
+    """Return the stop reason of a run that ends with the last response, with this message.
+
+    It is ``"complete"`` unless the model refused, was cut off, or its provider held the answer
+    back. A stop reason that is missing or unknown counts as complete.
+    """
+    if message.refusal is not None or state.stop_reason == "refusal":
+        return "refusal"
+    if state.finish_reason in ("length", "content_filter"):
+        return state.finish_reason
+    return COMPLETE
