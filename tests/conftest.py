@@ -11,17 +11,17 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 
-from locus.testing.server import LoopbackServer
-from tests.support.effort import PROFILE, THOROUGH
-from tests.support.environment import remove_provider_variables
-from tests.support.formats import FORMATS, Format
-from tests.support.runtimes import (
+from locus.testing.formats.runtimes import (
     ASYNC_BACKENDS,
     RUNTIME_NAMES,
     AsyncRuntime,
     BlockingRuntime,
     Runtime,
 )
+from locus.testing.server import LoopbackServer
+from tests.support.effort import PROFILE, THOROUGH
+from tests.support.environment import remove_provider_variables
+from tests.support.formats import FORMATS, WireFormat
 
 settings.register_profile(
     "ci", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -88,9 +88,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session", params=[pytest.param(wire, id=wire.name) for wire in FORMATS])
-def wire(request: pytest.FixtureRequest) -> Format:
+def wire(request: pytest.FixtureRequest) -> WireFormat:
     """Each of the wire formats, in turn."""
-    format_: Format = request.param
+    format_: WireFormat = request.param
     return format_
 
 

@@ -25,9 +25,9 @@ from locus.core.messages import Role
 from locus.hooks import HookProvider
 from locus.memory import FileCheckpointer, MemoryCheckpointer, SQLiteCheckpointer
 from locus.testing import FunctionModel, text, tool_call
+from locus.testing.formats.runtimes import run_async
 from locus.tools import tool
 from tests.support.chat_replies import build_reply, build_stream_reply
-from tests.support.runtimes import run_async
 from tests.support.servers.openai_server import make_model
 from tests.support.timing import FOREVER, HangGuard, wait_until
 

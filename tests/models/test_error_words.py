@@ -15,9 +15,9 @@ from locus.core.errors import (
     RateLimitError,
 )
 from locus.models import KeyedChatCompletionsModel, OpenAIModel
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, build_chunk, build_reply
-from tests.support.runtimes import Runtime
 from tests.support.timing import FOREVER
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")

@@ -12,10 +12,10 @@ import pytest
 from locus import AnthropicModel, get_model, register_provider
 from locus.core.errors import AuthenticationError, ConfigurationError
 from locus.models import KeyedChatCompletionsModel, KeyedConfig, KeyedModel, registry
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Reply
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 from tests.support.chat_replies import TEXT, build_reply, build_stream_reply, join_text
-from tests.support.runtimes import Runtime
 from tests.support.servers import anthropic_server
 from tests.support.timing import FOREVER
 

@@ -23,9 +23,9 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart
 from locus.core.response import ModelResponse
 from locus.models._in_process_llama_server import find_gguf_file
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.wire.prompted_tools.llguidance_grammar import build_grammar
 from tests.support.chat_replies import join_text
-from tests.support.runtimes import Runtime, run_async
 from tests.support.strategies import tools
 from tests.support.subprocess_scripts import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS, remove_slow_callbacks

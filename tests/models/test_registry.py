@@ -15,9 +15,9 @@ from locus.models import registry
 from locus.models.base import ModelProtocol
 from locus.models.native.openai import OpenAIModel
 from locus.models.registry import get_model, list_providers, register_provider
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer
 from tests.support.chat_replies import TEXT, build_reply
-from tests.support.runtimes import Runtime
 from tests.support.servers.openai_server import API_KEY
 from tests.support.subprocess_scripts import run_script
 

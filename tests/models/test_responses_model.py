@@ -19,11 +19,11 @@ from locus.core.errors import (
 )
 from locus.core.messages import ImagePart, Message, ToolCall, ToolResult
 from locus.testing import check_model_conformance
+from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.server import LoopbackServer, Reply
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.decoding import check_streaming_law
-from tests.support.runtimes import Runtime
 from tests.support.servers.responses_server import (
     USAGE,
     LoopbackModel,

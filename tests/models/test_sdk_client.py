@@ -25,6 +25,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.models.native.openai import OpenAIModel
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import (
     TEXT,
@@ -34,7 +35,6 @@ from tests.support.chat_replies import (
     build_stream_reply,
     join_text,
 )
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.openai_server import API_KEY, make_model
 from tests.support.timing import FOREVER, HangGuard, retry_slower
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from locus.core.events import ModelChunkEvent
+from locus.testing.formats.spoken_format import TEXT, TEXT_CHUNKS
+from locus.testing.formats.stream_reader import join_text
 from locus.testing.server import Reply
 
+__all__ = [
+    "TEXT",
+    "TEXT_CHUNKS",
+    "USAGE",
+    "build_chunk",
+    "build_chunks",
+    "build_reply",
+    "build_stream_reply",
+    "join_text",
+]
+
 USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
-TEXT_CHUNKS = ("Zürich", " costs", " 10 €", " ✓", " today")
-TEXT = "".join(TEXT_CHUNKS)
 
 
 def build_reply(text: str = TEXT, **message: Any) -> Reply:
@@ -54,8 +64,3 @@ def build_chunks(texts: Iterable[str] = TEXT_CHUNKS) -> list[dict[str, Any]]:
 def build_stream_reply(texts: Iterable[str] = TEXT_CHUNKS) -> Reply:
     """Build the same response as :func:`build_reply`, as a stream."""
     return Reply.sse(build_chunks(texts))
-
-
-def join_text(events: Iterable[ModelChunkEvent]) -> str:
-    """Join the text of the events."""
-    return "".join(event.content or "" for event in events)

@@ -2,10 +2,8 @@
 
 No code is shared with Locus. A reader takes the bytes of a request, checks them against the
 provider's documentation (the order of roles, the accepted ids and images), and returns a list of
-:class:`ReadMessage`, which is the same for all formats. :class:`FormatRules` describes what a
-    format cannot express, so that a test knows what to expect. A new format needs a reader and an
-    entry in
-:data:`FORMAT_RULES`.
+:class:`~locus.testing.formats.ReadMessage`, which is the same for all formats. What a format cannot
+express is in its record, in ``tests/support/formats``.
 
 OpenAI: "Create chat completion" and "Create a model response" of the API reference. Anthropic:
 "Messages", "Tool use", "Vision". Ollama: ``docs/api.md``, "Generate a chat completion". OCI: the
@@ -15,147 +13,21 @@ says when it refuses (oracle/langchain-oracle, pull requests 8 and 9; cohere-pyt
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
-
-
-@attrs.frozen
-class ReadImage:
-    """An image: its URL, or its bytes, with their media type if the format has one."""
-
-    url: str | None = None
-    data: bytes | None = None
-    media_type: str | None = None
-
-
-@attrs.frozen
-class ReadCall:
-    """A tool call. ``text`` holds arguments that are no object.
-
-    If the format has no ids, the reader makes a unique one for each call.
-    """
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any] | None = None
-    text: str | None = None
-
-
-@attrs.frozen
-class ReadThinking:
-    """Thinking that is sent back to the provider."""
-
-    text: str = ""
-    signature: str | None = None
-    redacted: str | None = None
-
-
-@attrs.frozen
-class ReadMessage:
-    """One message; each result of a tool is a message of the role ``tool``."""
-
-    role: str
-    parts: tuple[str | ReadImage, ...] = ()
-    calls: tuple[ReadCall, ...] = ()
-    thinking: tuple[ReadThinking, ...] = ()
-    refusal: str | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    failed: bool = False
-
-
-@attrs.frozen
-class FormatRules:
-    """A format: its reader, and what it can express.
-
-    :param read: reads the bytes of a request.
-    :param id_pattern: the accepted ids of tool calls; None if the format has no ids.
-    :param system_position: ``"in place"``; ``"first"`` if all system messages are one prompt;
-        ``"opening"`` if only those at the beginning are.
-    :param merged_roles: the roles whose consecutive messages are merged.
-    :param accepts_blank_text: whether text without a visible character is accepted.
-    :param empty_text: the text sent in place of an empty one, if the format requires text.
-    :param filler_text: the text of the assistant between results and a user message, if the format
-        requires one.
-    :param keeps_part_order: whether text and images keep their order; else the text comes first, in
-        one part.
-    :param accepts_image_urls: whether an image may be a URL.
-    :param image_types: the accepted media types of images; None for any, ``()`` if none is sent.
-    :param image_roles: the roles that may send images.
-    :param refusal_form: ``"apart"`` if a refusal has its own member; else it is text, in its own
-        ``"part"`` or ``"paragraph"``.
-    :param thinking_form: whether ``"signed"`` or ``"unsigned"`` thinking is sent back, or None.
-    :param keeps_malformed_arguments: whether arguments that are no object are sent unchanged; else
-        they are put into an object.
-    :param marks_failures: whether a failed result is marked by more than its text.
-    :param keeps_names: whether a message's name is sent.
-    :param orders_results: whether results must have the order of their calls.
-    """
-
-    read: Callable[[bytes], list[ReadMessage]]
-    id_pattern: re.Pattern[str] | None
-    system_position: str = "in place"
-    merged_roles: tuple[str, ...] = ()
-    accepts_blank_text: bool = True
-    empty_text: str | None = None
-    filler_text: str | None = None
-    keeps_part_order: bool = True
-    accepts_image_urls: bool = True
-    image_types: tuple[str, ...] | None = None
-    image_roles: tuple[str, ...] = ("user",)
-    refusal_form: str = "paragraph"
-    thinking_form: str | None = None
-    keeps_malformed_arguments: bool = False
-    marks_failures: bool = False
-    keeps_names: bool = False
-    orders_results: bool = False
-
-
-def decode_base64(encoded: str) -> bytes:
-    """Decode the bytes in a request."""
-    return base64.b64decode(encoded, validate=True)
-
-
-def parse_json_object(text: str) -> dict[str, Any] | None:
-    """Parse JSON text; None if it is no object."""
-    try:
-        value = json.loads(text, parse_constant=_reject_constant)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _reject_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def join_texts(*texts: str | None) -> tuple[str, ...]:
-    """Join texts to one part, or none if they are empty."""
-    text = "".join(text or "" for text in texts)
-    return (text,) if text else ()
-
-
-def check_call_results(messages: list[ReadMessage]) -> None:
-    """Check that each call has one result directly after it, and that all ids are different."""
-    seen_ids: set[str] = set()
-    pending_ids: list[str] = []
-    for message in messages:
-        if message.role == "tool":
-            assert message.tool_call_id in pending_ids, (message, pending_ids)
-            pending_ids.remove(message.tool_call_id)
-            continue
-        assert not pending_ids, (message, pending_ids)
-        pending_ids = [call.id for call in message.calls]
-        assert len(set(pending_ids)) == len(pending_ids)
-        assert not seen_ids & set(pending_ids)
-        seen_ids |= set(pending_ids)
-    assert not pending_ids
-
+from locus.testing.formats.read_messages import (
+    ReadCall,
+    ReadImage,
+    ReadMessage,
+    ReadThinking,
+    check_call_results,
+    decode_base64,
+    join_texts,
+    parse_json_object,
+    read_image_url,
+)
 
 # Chat completions.
 
@@ -205,15 +77,6 @@ def _read_chat_part(part: dict[str, Any]) -> str | ReadImage:
         return text
     assert part.keys() == {"type", "image_url"}
     return read_image_url(part["image_url"]["url"])
-
-
-def read_image_url(url: str) -> ReadImage:
-    """Read an image's URL; a ``data:`` URL has one form only."""
-    if not url.startswith("data:"):
-        return ReadImage(url)
-    match = re.fullmatch(r"data:([a-z]+/[a-z.+-]+);base64,(.*)", url)
-    assert match
-    return ReadImage(None, decode_base64(match[2]), match[1])
 
 
 # Anthropic messages.
@@ -590,74 +453,56 @@ def _read_responses_parts(parts: list[dict[str, Any]]) -> tuple[str | ReadImage,
     return tuple(messages)
 
 
-FORMAT_RULES: dict[str, FormatRules] = {
-    "chat completions": FormatRules(
-        read_chat_completions,
-        # OpenAI: "string too long. Expected a string with maximum length 40"
-        id_pattern=re.compile(r".{1,40}", re.DOTALL),
-        refusal_form="apart",
-        keeps_malformed_arguments=True,
-        keeps_names=True,
-    ),
-    "Anthropic": FormatRules(
-        read_anthropic_messages,
-        # "String should match pattern '^[a-zA-Z0-9_-]+$'"
-        id_pattern=re.compile(r"[a-zA-Z0-9_-]+"),
-        system_position="first",
-        merged_roles=("user", "assistant"),
-        accepts_blank_text=False,
-        image_types=("image/jpeg", "image/png", "image/gif", "image/webp"),
-        image_roles=("user", "tool"),
-        refusal_form="part",
-        thinking_form="signed",
-        marks_failures=True,
-    ),
-    "Ollama": FormatRules(
-        read_ollama_chat,
-        id_pattern=re.compile(r".+", re.DOTALL),
-        keeps_part_order=False,
-        accepts_image_urls=False,
-        image_types=(),
-        image_roles=("system", "user", "assistant", "tool"),
-        thinking_form="unsigned",
-        orders_results=True,
-    ),
-    "OCI generic": FormatRules(
-        read_oci_generic,
-        id_pattern=re.compile(
-            r".{1,40}", re.DOTALL
-        ),  # the models behind it are those of OpenAI, too
-        refusal_form="apart",
-        thinking_form="unsigned",
-        keeps_malformed_arguments=True,
-        keeps_names=True,
-    ),
-    "OCI Cohere": FormatRules(
-        read_oci_cohere,
-        id_pattern=None,
-        system_position="opening",
-        empty_text=" ",
-        filler_text=".",
-        keeps_part_order=False,
-        image_roles=(),
-        marks_failures=True,
-        orders_results=True,
-    ),
-    "OCI Cohere v2": FormatRules(
-        read_oci_cohere_v2,
-        id_pattern=re.compile(r".+", re.DOTALL),
-        refusal_form="part",
-        thinking_form="unsigned",
-        keeps_malformed_arguments=True,
-    ),
-    "Responses": FormatRules(
-        read_responses,
-        # "string too long. Expected a string with maximum length 64"
-        id_pattern=re.compile(r".{1,64}", re.DOTALL),
-        merged_roles=("assistant",),
-        image_roles=("user", "tool"),
-        refusal_form="apart",
-        keeps_malformed_arguments=True,
-    ),
-}
-"""The rules of each format, by its name in the table in ``docs/portability.md``."""
+# Tools: name, description and schema.
+
+ReadTool = tuple[str, str | None, Any]
+
+
+def read_chat_completions_tools(body: bytes) -> list[ReadTool]:
+    """``tools`` of chat completions, of Ollama, and of Cohere's second format."""
+    tools = []
+    for tool in find_tools(body):
+        assert tool.keys() == {"type", "function"}
+        assert tool["type"].lower() == "function"
+        function = tool["function"]
+        tools.append((function["name"], function.get("description"), function["parameters"]))
+    return tools
+
+
+read_oci_cohere_v2_tools = read_chat_completions_tools
+
+
+def find_tools(body: bytes) -> list[dict[str, Any]]:
+    """``tools``, wherever they are."""
+    request = json.loads(body)
+    tools: list[dict[str, Any]] = request.get("chatRequest", request).get("tools", [])
+    return tools
+
+
+def read_anthropic_tools(body: bytes) -> list[ReadTool]:
+    """``tools`` with an ``input_schema``."""
+    return [
+        (tool["name"], tool.get("description"), tool["input_schema"]) for tool in find_tools(body)
+    ]
+
+
+def read_oci_generic_tools(body: bytes) -> list[ReadTool]:
+    """``tools`` whose members are not nested."""
+    tools = find_tools(body)
+    assert all(tool["type"] == "FUNCTION" for tool in tools)
+    return [(tool["name"], tool.get("description"), tool["parameters"]) for tool in tools]
+
+
+def read_responses_tools(body: bytes) -> list[ReadTool]:
+    """``tools`` whose members are not nested."""
+    tools = find_tools(body)
+    assert all(tool["type"] == "function" for tool in tools)
+    return [(tool["name"], tool.get("description"), tool["parameters"]) for tool in tools]
+
+
+def read_oci_cohere_tools(body: bytes) -> list[ReadTool]:
+    """``tools`` of Cohere's first format, whose parameters have no schema, but definitions."""
+    return [
+        (tool["name"], tool.get("description"), tool.get("parameterDefinitions"))
+        for tool in find_tools(body)
+    ]

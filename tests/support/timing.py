@@ -2,7 +2,7 @@
 
 No test compares the time on the clock with a limit that a busy machine could exceed. What has to
 happen is waited for, as long as it takes; what must not be waited for would take longer than
-:data:`HANG_SECONDS`; how much work grows is measured in CPU time, as a ratio.
+``HANG_SECONDS``; how much work grows is measured in CPU time, as a ratio.
 """
 
 from __future__ import annotations
@@ -13,29 +13,22 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TypeVar
 
 import pytest
 
-T = TypeVar("T")
+from locus.testing.formats.waiting import FOREVER, HANG_SECONDS, HangGuard, retry_slower
 
-HANG_SECONDS = 60.0
-"""Seconds that nothing here takes on any machine: what takes longer hangs."""
-
-FOREVER = 2 * HANG_SECONDS
-"""Seconds that are waited by whoever must not be waited for."""
-
-
-class HangGuard:
-    """``with HangGuard():`` fails where the block waited for what it must not wait for."""
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *exc: object) -> None:
-        duration = time.monotonic() - self._start
-        if duration > HANG_SECONDS:
-            pytest.fail(f"it waited: {duration:.1f} s have passed")
+__all__ = [
+    "FOREVER",
+    "HANG_SECONDS",
+    "HangGuard",
+    "assert_linear",
+    "count_calls",
+    "measure_cpu_seconds",
+    "remove_slow_callbacks",
+    "retry_slower",
+    "wait_until",
+]
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
@@ -44,22 +37,6 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
     while not condition():
         assert time.monotonic() < deadline, f"waited {HANG_SECONDS} s for {what}"
         time.sleep(0.002)
-
-
-def retry_slower(test: Callable[[float], T], longest: float = 64.0) -> T:
-    """``test(1)``; where that fails ``test(2)``, ``test(4)`` and so on: what it returns.
-
-    For what can only be seen by timeouts: the test multiplies all its times with the factor. A busy
-    machine needs a few rounds, a fault fails in every one of them, and the last failure is raised.
-    """
-    factor = 1.0
-    while True:
-        try:
-            return test(factor)
-        except Exception:  # the last one is raised
-            factor *= 2
-            if factor > longest:
-                raise
 
 
 def measure_cpu_seconds(work: Callable[[], object]) -> float:

@@ -34,8 +34,8 @@ from locus.testing import (
     text,
     tool_call,
 )
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.scripted import ScriptEntry
-from tests.support.runtimes import Runtime, run_async
 from tests.support.subprocess_scripts import run_script
 from tests.support.timing import HANG_SECONDS
 

@@ -21,9 +21,9 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.models.native.openai import OpenAIModel
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Pause, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.openai_server import API_KEY, make_model
 from tests.support.timing import FOREVER, HangGuard
 

@@ -18,6 +18,7 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.core.events import ModelChunkEvent
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Pause, Reply
 from tests.support.chat_replies import (
     TEXT,
@@ -29,7 +30,6 @@ from tests.support.chat_replies import (
     build_stream_reply,
     join_text,
 )
-from tests.support.runtimes import Runtime
 from tests.support.servers.openai_server import make_model
 from tests.support.timing import FOREVER, HangGuard, retry_slower
 

@@ -20,11 +20,11 @@ from locus.core.errors import (
 )
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.server import FAULTS, Fault, LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, join_text
-from tests.support.decoding import check_streaming_law
-from tests.support.formats import Format
-from tests.support.runtimes import Runtime
+from tests.support.formats import WireFormat
 from tests.support.timing import FOREVER, HangGuard, retry_slower
 
 pytestmark = pytest.mark.usefixtures("formats_environment", "no_leaks")
@@ -50,7 +50,7 @@ def prepare_fault(
         server.wait_closed()
 
 
-def make_model_with_long_timeout(wire: Format, server: LoopbackServer, fault: Fault) -> Any:
+def make_model_with_long_timeout(wire: WireFormat, server: LoopbackServer, fault: Fault) -> Any:
     timeout = SILENCE if fault.stalls else FOREVER
     return wire.make_model(server, timeout=timeout, max_retries=fault.retries)
 
@@ -65,7 +65,7 @@ def catch_api_error(action: Callable[[], object]) -> APIError | None:
     return None
 
 
-def check_error(error: APIError, fault: Fault, wire: Format, model: Any) -> None:
+def check_error(error: APIError, fault: Fault, wire: WireFormat, model: Any) -> None:
     """The fault may end in an error, and the error names the provider, the model and the URL."""
     assert fault.outcome != "success", error
     assert type(error) is not APIError, "an error has a name"
@@ -76,7 +76,12 @@ def check_error(error: APIError, fault: Fault, wire: Format, model: Any) -> None
 
 
 def check_next_call(
-    model: Any, wire: Format, server: LoopbackServer, runtime: Runtime, fault: Fault, failed: bool
+    model: Any,
+    wire: WireFormat,
+    server: LoopbackServer,
+    runtime: Runtime,
+    fault: Fault,
+    failed: bool,
 ) -> None:
     """Nothing of a broken response is left in the connection of the next one."""
     if failed or fault.phase == "after":
@@ -91,7 +96,7 @@ def check_next_call(
 @every_fault
 @pytest.mark.one_runtime_each
 def test_a_response_is_complete_or_an_error_and_the_next_call_works(
-    server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
+    server: LoopbackServer, runtime: Runtime, fault: Fault, wire: WireFormat
 ) -> None:
     model = make_model_with_long_timeout(wire, server, fault)
     prepare_fault(server, fault, wire.build_reply(), lambda: runtime.complete(model, "hello"))
@@ -113,7 +118,7 @@ def test_a_response_is_complete_or_an_error_and_the_next_call_works(
 @every_fault
 @pytest.mark.one_runtime_each
 def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
-    server: LoopbackServer, runtime: Runtime, fault: Fault, wire: Format
+    server: LoopbackServer, runtime: Runtime, fault: Fault, wire: WireFormat
 ) -> None:
     model = make_model_with_long_timeout(wire, server, fault)
     prepare_fault(
@@ -134,7 +139,7 @@ def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
 
 
 def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
-    server: LoopbackServer, runtime: Runtime, wire: Format
+    server: LoopbackServer, runtime: Runtime, wire: WireFormat
 ) -> None:
     reply = wire.build_stream_reply().framed("close")
     model = wire.make_model(server, timeout=FOREVER)
@@ -157,7 +162,7 @@ def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
 
 @pytest.mark.parametrize("name", ["cut_chunked", "reset_in_body", "stall_in_body"])
 def test_the_error_of_a_stream_holds_the_events_so_far(
-    server: LoopbackServer, runtime: Runtime, wire: Format, name: str
+    server: LoopbackServer, runtime: Runtime, wire: WireFormat, name: str
 ) -> None:
     def check_partial_events(factor: float) -> None:
         before = len(server.requests)

@@ -20,11 +20,11 @@ import anyio.to_thread
 import pytest
 
 from locus.core.errors import APIConnectionError, APIError
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Pause, Reply
 from locus.transport.async_pool import AsyncPool
 from locus.transport.loop_state import get_loop_state
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.openai_server import API_KEY, make_model
 from tests.support.subprocess_scripts import run_script
 from tests.support.timing import FOREVER, HANG_SECONDS, HangGuard

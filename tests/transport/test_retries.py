@@ -22,6 +22,7 @@ from locus.core.errors import (
     get_status_error_class,
 )
 from locus.models.native.openai import OpenAIModel
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Reply
 from locus.transport.retries import MAX_RETRY_AFTER, RetryPolicy, is_retryable
 from tests.support.chat_replies import (
@@ -31,7 +32,6 @@ from tests.support.chat_replies import (
     build_stream_reply,
     join_text,
 )
-from tests.support.runtimes import Runtime
 from tests.support.servers.openai_server import make_model
 from tests.support.timing import HANG_SECONDS, HangGuard, retry_slower
 

@@ -17,22 +17,17 @@ from hypothesis import strategies as st
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
-from tests.support.genuine_responses import PROVIDERS, Provider
-from tests.support.json_mutation import modify_everywhere
-from tests.support.request_readers import FORMAT_RULES
+from locus.testing.formats.json_mutation import modify_everywhere
+from tests.support.formats import FORMATS, WireFormat
 from tests.support.strategies import conversations, options, texts_with_lone_surrogates, tools
 
 USER = Message.user("x")
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 TOOL = {"type": "function", "function": {"name": "look", "description": "d", "parameters": SCHEMA}}
 
-SENDS_THINKING = [name for name, rules in FORMAT_RULES.items() if rules.thinking_form == "unsigned"]
 
-every_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=list(PROVIDERS))
-
-
-def build_body(provider: Provider, messages: Any, tools: Any = None, **call_options: Any) -> Any:
-    return provider.builder.build(messages, tools, **{**provider.options, **call_options})
+def build_body(wire: WireFormat, messages: Any, tools: Any = None, **call_options: Any) -> Any:
+    return wire.builder.build(messages, tools, **{**wire.base_options, **call_options})
 
 
 def make_tool(**members: Any) -> dict[str, Any]:
@@ -45,17 +40,16 @@ def make_round(call: ToolCall, result: str = "y") -> list[Message]:
     return [USER, Message.assistant(None, [call]), Message.tool(tool_result)]
 
 
-@every_provider
 @given(conversations(), st.data())
 def test_build_is_deterministic_and_does_not_modify_its_arguments(
-    provider: Provider, messages: tuple[Message, ...], data: st.DataObject
+    wire: WireFormat, messages: tuple[Message, ...], data: st.DataObject
 ) -> None:
     tool_list = data.draw(tools())
     call_options = data.draw(st.just({}) | options(tool_list))
 
     def build() -> Any:
         try:
-            return build_body(provider, messages, tool_list, **call_options)
+            return build_body(wire, messages, tool_list, **call_options)
         except ConfigurationError as exc:  # what this format cannot express
             return str(exc)
 
@@ -69,46 +63,42 @@ def test_build_is_deterministic_and_does_not_modify_its_arguments(
     assert build() == expected
 
 
-@every_provider
-def test_body_shares_no_objects_with_the_arguments(provider: Provider) -> None:
+def test_body_shares_no_objects_with_the_arguments(wire: WireFormat) -> None:
     tool = copy.deepcopy(TOOL)
     call = ToolCall("1", "look", {"a": {"b": [1]}})
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": copy.deepcopy(SCHEMA)}}
-    modify_everywhere(build_body(provider, make_round(call), [tool]))
-    modify_everywhere(build_body(provider, "x", response_format=schema))
+    modify_everywhere(build_body(wire, make_round(call), [tool]))
+    modify_everywhere(build_body(wire, "x", response_format=schema))
     assert tool == TOOL
     assert call.arguments == {"a": {"b": [1]}}
     assert schema == {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
 
 
-@every_provider
-def test_mappings_of_any_class_are_objects(provider: Provider) -> None:
+def test_mappings_of_any_class_are_objects(wire: WireFormat) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
-    expected = build_body(provider, "x", response_format=schema)
+    expected = build_body(wire, "x", response_format=schema)
     for mapping in (
         MappingProxyType(schema),
         FrozenDict({**schema, "json_schema": MappingProxyType(schema["json_schema"])}),  # type: ignore[arg-type]
     ):
-        assert build_body(provider, "x", response_format=mapping) == expected
+        assert build_body(wire, "x", response_format=mapping) == expected
     tool = MappingProxyType({**TOOL, "function": MappingProxyType(TOOL["function"])})  # type: ignore[arg-type]
-    assert build_body(provider, "x", [tool]) == build_body(provider, "x", [TOOL])
+    assert build_body(wire, "x", [tool]) == build_body(wire, "x", [TOOL])
 
 
-@every_provider
-def test_values_that_are_not_json_are_errors(provider: Provider) -> None:
+def test_values_that_are_not_json_are_errors(wire: WireFormat) -> None:
     with pytest.raises(ConfigurationError, match=r"messages\[1\]\.tool_calls\[0\]"):
-        build_body(provider, make_round(ToolCall("1", "look", {"a": object()})))
+        build_body(wire, make_round(ToolCall("1", "look", {"a": object()})))
     for call_options in (
         {"extra_body": {"a": object()}},
         {"tools": [make_tool(parameters={"a": object()})]},
     ):
         with pytest.raises(ConfigurationError, match="object"):
-            provider.encode_request(**{"messages": "x", **call_options})
+            wire.encode_request("x", **call_options)
 
 
-@every_provider
 @given(texts_with_lone_surrogates())
-def test_half_a_surrogate_pair_is_an_error_anywhere(provider: Provider, half: str) -> None:
+def test_half_a_surrogate_pair_is_an_error_anywhere(wire: WireFormat, half: str) -> None:
     for messages, tool_list in (
         (half, None),
         ([Message.system(half), USER], None),
@@ -122,12 +112,14 @@ def test_half_a_surrogate_pair_is_an_error_anywhere(provider: Provider, half: st
         ("x", [make_tool(parameters={"properties": {"a": {"enum": [half]}}})]),
     ):
         with pytest.raises(ConfigurationError) as exc_info:
-            provider.encode_request(messages, tools=tool_list)
+            wire.encode_request(messages, tools=tool_list)
         str(exc_info.value).encode()  # the error itself can be printed
 
 
-@pytest.mark.parametrize("name", SENDS_THINKING)
-def test_half_a_surrogate_pair_in_thinking_is_an_error(name: str) -> None:
+@pytest.mark.parametrize(
+    "wire", [wire for wire in FORMATS if wire.thinking_form == "unsigned"], ids=repr
+)
+def test_half_a_surrogate_pair_in_thinking_is_an_error(wire: WireFormat) -> None:
     thinking = Message.assistant([ThinkingPart("\ud800"), TextPart("x")])
     with pytest.raises(ConfigurationError, match="surrogate"):
-        PROVIDERS[name].encode_request([USER, thinking, USER])
+        wire.encode_request([USER, thinking, USER])

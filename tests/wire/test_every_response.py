@@ -15,12 +15,12 @@ from locus.core.conversation import validate_messages
 from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from tests.support.formats import Format
+from tests.support.formats import WireFormat
 
 
 @given(st.data())
 def test_a_body_is_parsed_alike_as_text_as_bytes_and_as_an_object_and_is_not_modified(
-    wire: Format, data: st.DataObject
+    wire: WireFormat, data: st.DataObject
 ) -> None:
     example = data.draw(wire.examples())
     text = json.dumps(example.body, ensure_ascii=data.draw(st.booleans()))
@@ -33,7 +33,7 @@ def test_a_body_is_parsed_alike_as_text_as_bytes_and_as_an_object_and_is_not_mod
 
 @given(st.data())
 def test_a_response_can_be_serialized_and_is_valid_in_a_conversation(
-    wire: Format, data: st.DataObject
+    wire: WireFormat, data: st.DataObject
 ) -> None:
     response = wire.parser.parse(data.draw(wire.examples()).body)
     assert loads(dumps(response), ModelResponse) == response

@@ -34,28 +34,21 @@ from locus.models.http_model import HttpModel
 from locus.models.native.anthropic import AnthropicModel
 from locus.models.native.openai import OpenAIModel
 from locus.models.providers.oci.openai_compatible_model import OpenAICompatibleModel
+from locus.testing.formats.option_samples import LOOK_TOOL, SAMPLE_VALUES
 from locus.testing.server import LoopbackServer
 from locus.wire.chat_completions import ChatCompletionsBuilder
-from tests.support.formats import Format
-from tests.support.option_formats import (
-    LOOK_TOOL,
-    OPTION_FORMATS,
-    SAMPLE_VALUES,
-    OptionFormat,
-)
+from tests.support.formats import FORMATS, REQUEST_FORMATS, WireFormat
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 KEYWORDS = [field.name for field in attrs.fields(CallOptions) if field.name in CALL_KEYWORDS]
 """The keywords, in the order of ``CallOptions``."""
 
-each_format = pytest.mark.parametrize(
-    "format_", [pytest.param(format_, id=name) for name, format_ in OPTION_FORMATS.items()]
-)
+each_format = pytest.mark.parametrize("wire", REQUEST_FORMATS, ids=repr)
 each_format_and_keyword = pytest.mark.parametrize(
-    ("format_", "keyword"),
+    ("wire", "keyword"),
     [
-        pytest.param(format_, keyword, id=f"{name}-{keyword}")
-        for name, format_ in OPTION_FORMATS.items()
+        pytest.param(wire, keyword, id=f"{wire}-{keyword}")
+        for wire in REQUEST_FORMATS
         for keyword in KEYWORDS
     ],
 )
@@ -83,24 +76,24 @@ def get_member(body: Any, path: str) -> Any:
     return body
 
 
-def get_rules(format_: OptionFormat) -> OptionRules:
-    rules = format_.rules
-    assert rules is not None, f"{type(format_.builder).__name__} has no option_rules"
+def get_rules(wire: WireFormat) -> OptionRules:
+    rules = wire.rules
+    assert rules is not None, f"{type(wire.builder).__name__} has no option_rules"
     return rules
 
 
-def check_option(format_: OptionFormat, keyword: str) -> None:
+def check_option(wire: WireFormat, keyword: str) -> None:
     """Check that the format does with an option what it declares, and nothing else."""
-    rules = get_rules(format_)
-    assert keyword in rules, f"{format_.column} says nothing about {keyword}"
-    rule, value = rules[keyword], format_.get_sample(keyword)
-    before = format_.build_body()
-    if keyword not in format_.base_options:
-        assert format_.build_body(**{keyword: None}) == before
+    rules = get_rules(wire)
+    assert keyword in rules, f"{wire.title} says nothing about {keyword}"
+    rule, value = rules[keyword], wire.get_sample(keyword)
+    before = wire.build_request()
+    if keyword not in wire.base_options:
+        assert wire.build_request(**{keyword: None}) == before
     if isinstance(rule, Refused):
-        check_refusal(format_, keyword, rule)
+        check_refusal(wire, keyword, rule)
         return
-    after = format_.build_body(**{keyword: value})
+    after = wire.build_request(**{keyword: value})
     changes = find_changes(before, after)
     match rule:
         case Carried(member):
@@ -110,7 +103,7 @@ def check_option(format_: OptionFormat, keyword: str) -> None:
             assert changes, f"{keyword} changes nothing"
             expected_members = members
         case HandledByLocus():
-            check_handled_option(format_, keyword, before, after)
+            check_handled_option(wire, keyword, before, after)
             return
     assert not {
         change
@@ -119,39 +112,38 @@ def check_option(format_: OptionFormat, keyword: str) -> None:
     }
 
 
-def check_refusal(format_: OptionFormat, keyword: str, rule: Refused) -> None:
+def check_refusal(wire: WireFormat, keyword: str, rule: Refused) -> None:
     """Check that an option is refused, and that harmless values are left out."""
-    value = format_.get_sample(keyword)
+    value = wire.get_sample(keyword)
     with pytest.raises(ConfigurationError) as exc_info:
-        format_.build_body(**{keyword: value})
+        wire.build_request(**{keyword: value})
     message = str(exc_info.value)
     assert message.startswith(f"{keyword}={value!r}: ")
-    assert get_rules(format_).api in message
+    assert get_rules(wire).api in message
     assert rule.reason in message
     assert message.endswith(rule.remedy)
     default = {keyword: value}
-    assert not get_rules(format_).remove_refused(default, has_tools=True, defaults=default)
+    assert not get_rules(wire).remove_refused(default, has_tools=True, defaults=default)
     for harmless in rule.harmless:
-        assert format_.build_body(**{keyword: harmless}) == format_.build_body()
+        assert wire.build_request(**{keyword: harmless}) == wire.build_request()
 
 
 def check_handled_option(
-    format_: OptionFormat, keyword: str, before: dict[str, Any], after: dict[str, Any]
+    wire: WireFormat, keyword: str, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     """Check what Locus does with an option; the models' part is tested below."""
     match keyword:
         case "timeout" | "extra_headers":
             assert after == before
         case "extra_body":
-            parent = "chatRequest." if "chatRequest" in before else ""
-            assert find_changes(before, after) == {f"{parent}zq.deep"}
+            assert find_changes(before, after) == {f"{wire.extra_body_path}.zq.deep".lstrip(".")}
         case _:
             pytest.fail(f"no test knows how Locus handles {keyword} itself")
 
 
 @each_format_and_keyword
-def test_an_option_is_treated_as_declared(format_: OptionFormat, keyword: str) -> None:
-    check_option(format_, keyword)
+def test_an_option_is_treated_as_declared(wire: WireFormat, keyword: str) -> None:
+    check_option(wire, keyword)
 
 
 def test_every_keyword_has_a_sample() -> None:
@@ -166,9 +158,7 @@ def test_every_builder_is_tested() -> None:
         for cls in vars(__import__(f"locus.wire.{package.name}", fromlist=["x"])).values()
         if inspect.isclass(cls) and hasattr(cls, "build")
     }
-    assert builders == {type(format_.builder) for format_ in OPTION_FORMATS.values()} - {
-        type(OPTION_FORMATS["prompted_tools"].builder)
-    }
+    assert builders == {type(wire.builder) for wire in FORMATS}
 
 
 @attrs.frozen(kw_only=True)
@@ -180,27 +170,27 @@ class FutureOptions(CallOptions):
 
 @each_format
 def test_a_new_option_is_added_in_one_place(
-    format_: OptionFormat, monkeypatch: pytest.MonkeyPatch
+    wire: WireFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_keywords = CALL_KEYWORDS | {"zq_effort"}
-    assert find_undeclared_options(format_.rules, new_keywords) == {"zq_effort"}
+    assert find_undeclared_options(wire.rules, new_keywords) == {"zq_effort"}
     # The test above fails by the format's name and the keyword's …
-    with pytest.raises(AssertionError, match=f"{format_.column} says nothing about zq_effort"):
-        check_option(format_, "zq_effort")
+    with pytest.raises(AssertionError, match=f"{wire.title} says nothing about zq_effort"):
+        check_option(wire, "zq_effort")
     # … and until the format declares something, a call is refused rather than sent without it.
     for name in ("chat_completions.request", "prompted_tools.request"):
         monkeypatch.setattr(f"locus.wire.{name}.CallOptions", FutureOptions)
-    module = sys.modules[type(format_.builder).__module__]
+    module = sys.modules[type(wire.builder).__module__]
     monkeypatch.setattr(module, "CallOptions", FutureOptions, raising=False)
     with pytest.raises(ConfigurationError, match=r"zq_effort='high': .* does not declare"):
-        format_.build_body(zq_effort="high")
-    assert format_.build_body(zq_effort=None) == format_.build_body()
+        wire.build_request(zq_effort="high")
+    assert wire.build_request(zq_effort=None) == wire.build_request()
 
 
 @each_format
-def test_every_keyword_is_declared_and_no_other(format_: OptionFormat) -> None:
-    assert not find_undeclared_options(format_.rules, CALL_KEYWORDS)
-    assert set(get_rules(format_)) == CALL_KEYWORDS
+def test_every_keyword_is_declared_and_no_other(wire: WireFormat) -> None:
+    assert not find_undeclared_options(wire.rules, CALL_KEYWORDS)
+    assert set(get_rules(wire)) == CALL_KEYWORDS
     assert find_undeclared_options(None, CALL_KEYWORDS) == CALL_KEYWORDS
 
 
@@ -334,7 +324,7 @@ def test_a_builder_without_rules_gets_every_option() -> None:
 @pytest.mark.usefixtures("formats_environment")
 @pytest.mark.parametrize("keyword", KEYWORDS)
 def test_every_model_keeps_to_the_rules_of_its_format(
-    wire: Format, keyword: str, server: LoopbackServer
+    wire: WireFormat, keyword: str, server: LoopbackServer
 ) -> None:
     model = wire.make_model(server)
     rules, value = model.request_builder.option_rules, SAMPLE_VALUES[keyword]
@@ -364,10 +354,10 @@ def test_every_model_keeps_to_the_rules_of_its_format(
 
 def build_table() -> list[str]:
     """Build the lines of the page's table of options from the rules."""
-    columns = [format_.column for format_ in OPTION_FORMATS.values()]
+    columns = [wire.title for wire in REQUEST_FORMATS]
     rows = [["", *columns], ["---"] * (len(columns) + 1)]
     for keyword in KEYWORDS:
-        cells = [get_rules(format_)[keyword].describe() for format_ in OPTION_FORMATS.values()]
+        cells = [get_rules(wire)[keyword].describe() for wire in REQUEST_FORMATS]
         rows.append([f"`{keyword}`", *cells])
     return ["|" + "|".join(_pad_cell(cell) for cell in row) + "|" for row in rows]
 

@@ -10,15 +10,14 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 import pytest
 
-from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.conversation import validate_messages
+from locus.core.accepted_parts import PartHandling
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     PART_TYPES,
@@ -32,11 +31,7 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
-from locus.models import local
-from locus.wire.chat_completions import ChatCompletionsBuilder
-from locus.wire.prompted_tools import build_prompted_request
-from locus.wire.prompted_tools.request import ACCEPTED_PARTS as PROMPTED_ACCEPTED_PARTS
-from tests.support.genuine_responses import PROVIDERS, Provider
+from tests.support.formats import FORMATS, PART_FORMATS, WireFormat
 from tests.support.portability_page import read_table
 from tests.support.subprocess_scripts import PROJECT_ROOT
 
@@ -62,37 +57,12 @@ SAMPLES: dict[type[Part], dict[str, tuple[Part, Sequence[str]]]] = {
 """Parts of each class, with the texts by which the JSON of a request is seen to hold them."""
 
 
-@attrs.frozen
-class Format:
-    accepted_parts: AcceptedParts
-    build: Callable[[Sequence[Message]], Any]
-
-
-def make_format(provider: Provider) -> Format:
-    return Format(
-        provider.builder.accepted_parts,
-        lambda messages: json.loads(provider.encode_request(messages)),
-    )
-
-
-def build_prompted(messages: Sequence[Message]) -> Any:
-    request = build_prompted_request(messages, [TOOL], {"model": "m"})
-    return ChatCompletionsBuilder().build(request.messages, (), **request.options)
-
-
-def build_local(messages: Sequence[Message]) -> Any:
-    conversation = validate_messages(messages, accepted_parts=local.ACCEPTED_PARTS)
-    return ChatCompletionsBuilder().build(conversation, model="m")
-
-
-FORMATS: dict[str, Format] = {
-    **{name: make_format(provider) for name, provider in PROVIDERS.items()},
-    "tools in the prompt": Format(PROMPTED_ACCEPTED_PARTS, build_prompted),
-    "local": Format(local.ACCEPTED_PARTS, build_local),
-}
-
-parametrize_formats = pytest.mark.parametrize("name", FORMATS)
+parametrize_formats = pytest.mark.parametrize("wire", PART_FORMATS, ids=repr)
 parametrize_roles = pytest.mark.parametrize("role", list(Role), ids=str)
+
+
+def build_body(wire: WireFormat, messages: Sequence[Message]) -> Any:
+    return json.loads(wire.encode_request(messages, [TOOL]))
 
 
 def make_conversation(
@@ -117,10 +87,9 @@ def test_each_part_class_has_a_sample() -> None:
     ("cls", "sample"), [(cls, sample) for cls, samples in SAMPLES.items() for sample in samples]
 )
 def test_a_part_is_carried_or_dropped_by_rule_or_refused_by_position(
-    name: str, role: Role, cls: type[Part], sample: str
+    wire: WireFormat, role: Role, cls: type[Part], sample: str
 ) -> None:
     part, marks = SAMPLES[cls][sample]
-    wire = FORMATS[name]
     handling = wire.accepted_parts.get_handling(role).get(cls)
     if role not in cls.roles:
         assert handling is None
@@ -132,19 +101,19 @@ def test_a_part_is_carried_or_dropped_by_rule_or_refused_by_position(
         messages, position = make_conversation(role, part, calls)
         if handling is None:
             with pytest.raises(ConfigurationError) as caught:
-                wire.build(messages)
+                build_body(wire, messages)
             text = str(caught.value)
             assert text.startswith(f"{position} is of the class {cls.__name__}: ")
             assert f"{wire.accepted_parts.format_name} accepts no {cls.plural} in {role}" in text
         else:
-            body = json.dumps(wire.build(messages))
+            body = json.dumps(build_body(wire, messages))
             assert [mark in body for mark in marks] == [handling.carries(part)] * len(marks)
 
 
 @parametrize_formats
-def test_each_format_takes_text_in_each_role(name: str) -> None:
+def test_each_format_takes_text_in_each_role(wire: WireFormat) -> None:
     for role in Role:
-        handling = FORMATS[name].accepted_parts.get_handling(role)
+        handling = wire.accepted_parts.get_handling(role)
         assert handling[TextPart] is PartHandling.CARRIED
 
 
@@ -172,15 +141,15 @@ def describe_handling(handling: PartHandling | None, part: Part) -> str:
     return "as text" if handling is PartHandling.AS_TEXT else "carried"
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
 @parametrize_roles
-def test_the_table_documents_what_is_declared(name: str, role: Role) -> None:
-    handling = FORMATS[name].accepted_parts.get_handling(role)
+def test_the_table_documents_what_is_declared(wire: WireFormat, role: Role) -> None:
+    handling = wire.accepted_parts.get_handling(role)
     for cls, samples in SAMPLES.items():
         for sample, (part, _) in samples.items():
             outcome = describe_handling(handling.get(cls), part)
             if title := TABLE_ROWS.get((cls, sample, role)):
-                assert read_table()[title][name].startswith(outcome)
+                assert read_table()[title][wire.title].startswith(outcome)
             else:  # nothing is dropped or changed but what has a row
                 assert outcome in ("raises", "carried")
 
@@ -201,13 +170,13 @@ class VideoPart(BasePart):
 @parametrize_formats
 @parametrize_roles
 def test_a_new_part_class_is_refused_by_every_format_in_every_role(
-    name: str, role: Role, monkeypatch: pytest.MonkeyPatch
+    wire: WireFormat, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("locus.core.messages.PART_TYPES", (*PART_TYPES, VideoPart))
     for calls in [(), (CALL,)] if role is Role.ASSISTANT else [()]:
         messages, position = make_conversation(role, VideoPart("secret"), calls)
         with pytest.raises(ConfigurationError) as caught:
-            FORMATS[name].build(messages)
+            build_body(wire, messages)
         assert str(caught.value).startswith(f"{position} is of the class VideoPart: ")
         assert f" accepts no videos in {role} messages" in str(caught.value)
 

@@ -39,22 +39,17 @@ from locus.models.native.ollama import OllamaModel
 from locus.models.native.openai import OpenAIModel
 from locus.models.providers.oci import OCIModel, OCIResponsesModel
 from locus.testing import LoopbackServer
+from locus.testing.formats import ReadCall, ReadImage, ReadMessage, ReadThinking
+from locus.testing.formats.spoken_format import ODD_IDS
+from locus.testing.formats.strategies.conversation_legs import conversation_legs
 from locus.wire.anthropic_messages import AnthropicMessagesParser
 from locus.wire.oci_chat import CohereV2ChatParser
 from locus.wire.responses import ResponsesParser
 from tests.support import anthropic_responses
-from tests.support.genuine_responses import ODD_IDS, PROVIDERS, conversation_legs
-from tests.support.request_readers import (
-    FORMAT_RULES,
-    FormatRules,
-    ReadCall,
-    ReadImage,
-    ReadMessage,
-    ReadThinking,
-)
+from tests.support.formats import FORMATS, FORMATS_BY_NAME, WireFormat
 from tests.support.wire_json import anthropic_json, responses_json
 
-NAMES = list(FORMAT_RULES)
+NAMES = [wire.name for wire in FORMATS]
 PAIRS = list(itertools.product(NAMES, NAMES))
 PER_PAIR = max(2, 2 * settings().max_examples // len(PAIRS))
 PER_NAME = max(2, settings().max_examples // len(NAMES))
@@ -65,7 +60,9 @@ NATIVE_KEYS = {"blocks", "output_items"}
 
 def read_request(name: str, messages: Sequence[Message], **options: Any) -> list[ReadMessage]:
     """Encode a request, and read it as the provider would."""
-    return FORMAT_RULES[name].read(PROVIDERS[name].encode_request(messages, **options))
+    return FORMATS_BY_NAME[name].read_request(
+        FORMATS_BY_NAME[name].encode_request(messages, **options)
+    )
 
 
 def replace_call_ids_by_names(read_messages: list[ReadMessage]) -> list[ReadMessage]:
@@ -84,7 +81,7 @@ def replace_call_ids_by_names(read_messages: list[ReadMessage]) -> list[ReadMess
 # What the request has to hold, by the documentation.
 
 
-def build_expected_messages(messages: Sequence[Message], rules: FormatRules) -> list[ReadMessage]:
+def build_expected_messages(messages: Sequence[Message], rules: WireFormat) -> list[ReadMessage]:
     """Build the messages that a request in this format has to hold."""
     read_messages: list[ReadMessage] = []
     for message in messages:
@@ -110,7 +107,7 @@ def build_expected_messages(messages: Sequence[Message], rules: FormatRules) -> 
 
 
 def _merge_system_messages(
-    read_messages: list[ReadMessage], rules: FormatRules
+    read_messages: list[ReadMessage], rules: WireFormat
 ) -> list[ReadMessage]:
     """Merge system messages into one prompt: all of them, or those at the beginning."""
     first = read_messages
@@ -167,7 +164,7 @@ def _merge_messages(read_messages: list[ReadMessage], roles: Sequence[str]) -> l
     return merged
 
 
-def _build_expected_message(message: Message, rules: FormatRules) -> ReadMessage:
+def _build_expected_message(message: Message, rules: WireFormat) -> ReadMessage:
     parts = _get_parts(message)
     refusal = "".join(part.text for part in parts if isinstance(part, RefusalPart)) or None
     return ReadMessage(
@@ -194,7 +191,7 @@ def _normalize_name(name: str | None) -> str | None:
 
 
 def _build_expected_parts(
-    message: Message, parts: Sequence[Part], rules: FormatRules
+    message: Message, parts: Sequence[Part], rules: WireFormat
 ) -> tuple[str | ReadImage, ...]:
     read_messages: list[str | ReadImage] = []
     for part in parts:
@@ -215,7 +212,7 @@ def _build_expected_parts(
     return (*([text] if text or always_text else []), *images)
 
 
-def _build_expected_refusals(parts: Sequence[Part], rules: FormatRules) -> list[str]:
+def _build_expected_refusals(parts: Sequence[Part], rules: WireFormat) -> list[str]:
     """Refusals as text, in separate parts or in a separate paragraph."""
     refusals = [part.text for part in parts if isinstance(part, RefusalPart) and part.text]
     if rules.refusal_form == "part":
@@ -224,7 +221,7 @@ def _build_expected_refusals(parts: Sequence[Part], rules: FormatRules) -> list[
     return ["\n\n" * bool(text) + "".join(refusals)] if refusals else []
 
 
-def _build_expected_image(part: ImagePart, rules: FormatRules) -> ReadImage:
+def _build_expected_image(part: ImagePart, rules: WireFormat) -> ReadImage:
     media_type, data = part.media_type, part.data
     if data is None:
         url = part.url or ""
@@ -239,7 +236,7 @@ def _build_expected_image(part: ImagePart, rules: FormatRules) -> ReadImage:
     return ReadImage(None, data, None if rules.image_types == () else media_type)
 
 
-def _build_expected_call(call: ToolCall, rules: FormatRules) -> ReadCall:
+def _build_expected_call(call: ToolCall, rules: WireFormat) -> ReadCall:
     text = call.malformed_arguments
     if text is None:
         return ReadCall(call.name, call.name, dict(call.arguments))
@@ -248,7 +245,7 @@ def _build_expected_call(call: ToolCall, rules: FormatRules) -> ReadCall:
     return ReadCall(call.name, call.name, {"malformed_arguments": text})
 
 
-def _build_expected_thinking(parts: Sequence[Part], rules: FormatRules) -> tuple[ReadThinking, ...]:
+def _build_expected_thinking(parts: Sequence[Part], rules: WireFormat) -> tuple[ReadThinking, ...]:
     thinking = [part for part in parts if isinstance(part, ThinkingPart)]
     if rules.thinking_form == "signed":
         return tuple(
@@ -264,7 +261,7 @@ def _build_expected_thinking(parts: Sequence[Part], rules: FormatRules) -> tuple
     return ()
 
 
-def get_unsupported_images(message: Message, rules: FormatRules) -> list[ImagePart]:
+def get_unsupported_images(message: Message, rules: WireFormat) -> list[ImagePart]:
     """Return the images of a message that a format does not support."""
     return [
         part
@@ -285,7 +282,7 @@ def get_unsupported_images(message: Message, rules: FormatRules) -> list[ImagePa
     ]
 
 
-def replace_unsupported_images(message: Message, rules: FormatRules) -> Message:
+def replace_unsupported_images(message: Message, rules: WireFormat) -> Message:
     """Replace the images that a format does not support by text."""
     if not (unsupported := get_unsupported_images(message, rules)):
         return message
@@ -302,7 +299,7 @@ def has_text_or_calls(message: Message) -> bool:
 
 def check_request(messages: list[Message], name: str) -> list[Message]:
     """Check a request to ``name``; returns the messages that the user can continue with."""
-    rules = FORMAT_RULES[name]
+    rules = FORMATS_BY_NAME[name]
     empty = {index for index, message in enumerate(messages) if not has_text_or_calls(message)}
     if empty and not any(messages[index].metadata.keys() & NATIVE_KEYS for index in empty):
         with pytest.raises(ConfigurationError, match="neither text nor tool calls") as caught:
@@ -318,10 +315,10 @@ def check_request(messages: list[Message], name: str) -> list[Message]:
         assert _parse_error_position(caught.value) in unsupported
         messages = [replace_unsupported_images(message, rules) for message in messages]
     previous = copy.deepcopy(messages)
-    body = PROVIDERS[name].encode_request(messages)
-    assert PROVIDERS[name].encode_request(messages) == body
+    body = FORMATS_BY_NAME[name].encode_request(messages)
+    assert FORMATS_BY_NAME[name].encode_request(messages) == body
     assert messages == previous
-    read_messages = rules.read(body)
+    read_messages = rules.read_request(body)
     if rules.id_pattern is not None:
         assert all(
             rules.id_pattern.fullmatch(call.id)
@@ -356,14 +353,14 @@ def test_a_conversation_goes_from_any_provider_to_any_other_and_on(
         if messages:
             messages = check_request(messages, name)
         call_count = sum(len(message.tool_calls) for message in messages)
-        messages += data.draw(conversation_legs(name, call_count))
+        messages += data.draw(conversation_legs(FORMATS_BY_NAME[name].messages, call_count))
     check_request(messages, second_provider)
 
 
 # To another provider and back.
 
 
-@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "Anthropic"])
+@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "anthropic_messages"])
 @settings(max_examples=PER_NAME)
 @given(response=anthropic_responses.anthropic_responses(), data=st.data())
 def test_thinking_and_searches_are_sent_to_anthropic_and_to_nobody_else(
@@ -376,7 +373,7 @@ def test_thinking_and_searches_are_sent_to_anthropic_and_to_nobody_else(
     response = attrs.evolve(
         response, blocks=blocks, stop_reason="end_turn", refusal_explanation=None
     )
-    provider = PROVIDERS["Anthropic"]
+    provider = FORMATS_BY_NAME["anthropic_messages"]
     message = _parse_body(anthropic_json.build_body(response))
     results = [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
     messages = [USER, message, *results, USER]
@@ -386,15 +383,15 @@ def test_thinking_and_searches_are_sent_to_anthropic_and_to_nobody_else(
         "content": anthropic_responses.build_replayed_blocks(response),
     }
 
-    other_body = PROVIDERS[other_provider].encode_request(messages)
+    other_body = FORMATS_BY_NAME[other_provider].encode_request(messages)
     assert b"zq-" not in other_body
     other_response = data.draw(
-        PROVIDERS[other_provider]
+        FORMATS_BY_NAME[other_provider]
         .messages(900)
         .filter(lambda read_message: not read_message.tool_calls)
     )
     messages = [*messages, other_response, USER] if has_text_or_calls(other_response) else messages
-    assert b"zq-" not in PROVIDERS[other_provider].encode_request(messages)
+    assert b"zq-" not in FORMATS_BY_NAME[other_provider].encode_request(messages)
     body_after = json.loads(provider.encode_request(messages))["messages"]
     assert body_after[:2] == body_before[:2]
 
@@ -403,7 +400,7 @@ def _parse_body(body: dict[str, Any]) -> Message:
     return AnthropicMessagesParser().parse(json.dumps(body)).message
 
 
-@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "Responses"])
+@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "responses"])
 @settings(max_examples=PER_NAME)
 @given(sample=responses_json.sample_responses(), data=st.data())
 def test_reasoning_and_searches_are_sent_to_responses_and_to_nobody_else(
@@ -418,7 +415,7 @@ def test_reasoning_and_searches_are_sent_to_responses_and_to_nobody_else(
     search = {"type": "web_search_call", "id": "ws_zq", "status": "completed", "action": {}}
     item = responses_json.make_message_item("So.", index=99)
     sample = attrs.evolve(sample, items=(signed, search, *sample.items, item))
-    provider = PROVIDERS["Responses"]
+    provider = FORMATS_BY_NAME["responses"]
     message = ResponsesParser().parse(json.dumps(responses_json.build_body(sample))).message
     results = [Message.tool(ToolResult(call.id, "f", "y")) for call in message.tool_calls]
     messages = [USER, message, *results, USER]
@@ -426,10 +423,10 @@ def test_reasoning_and_searches_are_sent_to_responses_and_to_nobody_else(
     assert body_before[1:3] == [signed, search]
     assert item in body_before
 
-    other_body = PROVIDERS[other_provider].encode_request(messages)
+    other_body = FORMATS_BY_NAME[other_provider].encode_request(messages)
     assert not re.search(b"zq|web_search|output_items|encrypted", other_body)
     other = data.draw(
-        PROVIDERS[other_provider].messages(900).filter(lambda message: not message.tool_calls)
+        FORMATS_BY_NAME[other_provider].messages(900).filter(lambda message: not message.tool_calls)
     )
     messages = [*messages, other, USER] if has_text_or_calls(other) else messages
     body_after = json.loads(provider.encode_request(messages))["input"]
@@ -442,7 +439,7 @@ def test_a_response_that_occurs_twice_repeats_no_id_in_responses() -> None:
     items = (signed, search, responses_json.make_message_item("So."))
     body = responses_json.build_body(responses_json.SampleResponse(items))
     message = ResponsesParser().parse(json.dumps(body)).message
-    read_messages = read_request("Responses", [USER, message, USER, message, USER])
+    read_messages = read_request("responses", [USER, message, USER, message, USER])
     assert [read_message.parts for read_message in read_messages] == [
         ("x",),
         ("So.",),
@@ -452,7 +449,7 @@ def test_a_response_that_occurs_twice_repeats_no_id_in_responses() -> None:
     ]
 
 
-@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "OCI Cohere v2"])
+@pytest.mark.parametrize("other_provider", [name for name in NAMES if name != "oci_cohere_v2"])
 def test_the_plan_is_sent_to_cohere_and_to_nobody_else(other_provider: str) -> None:
     call = {"id": "1", "type": "FUNCTION", "function": {"name": "f", "arguments": "{}"}}
     native_message = {"role": "ASSISTANT", "toolPlan": "zq-plan", "toolCalls": [call]}
@@ -465,8 +462,8 @@ def test_the_plan_is_sent_to_cohere_and_to_nobody_else(other_provider: str) -> N
         Message.assistant("So."),
         USER,
     ]
-    assert b"zq-plan" not in PROVIDERS[other_provider].encode_request(messages)
-    request = json.loads(PROVIDERS["OCI Cohere v2"].encode_request(messages))["chatRequest"]
+    assert b"zq-plan" not in FORMATS_BY_NAME[other_provider].encode_request(messages)
+    request = json.loads(FORMATS_BY_NAME["oci_cohere_v2"].encode_request(messages))["chatRequest"]
     assert request["messages"][1] == {**native_message, "content": []}
 
 
@@ -474,17 +471,17 @@ def test_the_plan_is_sent_to_cohere_and_to_nobody_else(other_provider: str) -> N
 
 RULES = [
     *(
-        (name, PROVIDERS[name].options["model"], rules.id_pattern)
-        for name, rules in FORMAT_RULES.items()
-        if rules.id_pattern
+        (wire.name, wire.base_options["model"], wire.id_pattern)
+        for wire in FORMATS
+        if wire.id_pattern
     ),
     # "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9."
-    ("chat completions", "mistralai/Devstral-Small-2507", re.compile(r"[a-zA-Z0-9]{9}")),
-    ("chat completions", "mistral-large-latest", re.compile(r"[a-zA-Z0-9]{9}")),
-    ("chat completions", "gemini-3-pro", re.compile(r".+", re.DOTALL)),
-    ("chat completions", "moonshotai/Kimi-K2", re.compile(r".+", re.DOTALL)),
-    ("OCI generic", "mistral.mistral-large", re.compile(r"[a-zA-Z0-9]{9}")),
-    ("OCI generic", "google.gemini-2.5-pro", re.compile(r".+", re.DOTALL)),
+    ("chat_completions", "mistralai/Devstral-Small-2507", re.compile(r"[a-zA-Z0-9]{9}")),
+    ("chat_completions", "mistral-large-latest", re.compile(r"[a-zA-Z0-9]{9}")),
+    ("chat_completions", "gemini-3-pro", re.compile(r".+", re.DOTALL)),
+    ("chat_completions", "moonshotai/Kimi-K2", re.compile(r".+", re.DOTALL)),
+    ("oci_generic", "mistral.mistral-large", re.compile(r"[a-zA-Z0-9]{9}")),
+    ("oci_generic", "google.gemini-2.5-pro", re.compile(r".+", re.DOTALL)),
 ]
 
 
@@ -542,20 +539,20 @@ def test_results_belong_to_their_calls_whatever_is_between(name: str) -> None:
         USER,
     ]
     assert replace_call_ids_by_names(read_request(name, messages)) == build_expected_messages(
-        messages, FORMAT_RULES[name]
+        messages, FORMATS_BY_NAME[name]
     )
 
 
 # Before anything is sent.
 
 MODELS = {
-    "chat completions": lambda url: OpenAIModel(api_key="k", base_url=url, max_retries=0),
-    "Anthropic": lambda url: AnthropicModel(api_key="k", base_url=url, max_retries=0),
-    "Ollama": lambda url: OllamaModel(base_url=url, max_retries=0),
-    "OCI generic": lambda url: _make_oci_model(url, "GENERIC"),
-    "OCI Cohere": lambda url: _make_oci_model(url, "COHERE"),
-    "OCI Cohere v2": lambda url: _make_oci_model(url, "COHEREV2"),
-    "Responses": lambda url: OCIResponsesModel("gpt-5", api_key="k", base_url=url, max_retries=0),
+    "chat_completions": lambda url: OpenAIModel(api_key="k", base_url=url, max_retries=0),
+    "anthropic_messages": lambda url: AnthropicModel(api_key="k", base_url=url, max_retries=0),
+    "ollama_chat": lambda url: OllamaModel(base_url=url, max_retries=0),
+    "oci_generic": lambda url: _make_oci_model(url, "GENERIC"),
+    "oci_cohere": lambda url: _make_oci_model(url, "COHERE"),
+    "oci_cohere_v2": lambda url: _make_oci_model(url, "COHEREV2"),
+    "responses": lambda url: OCIResponsesModel("gpt-5", api_key="k", base_url=url, max_retries=0),
 }
 
 
@@ -566,25 +563,33 @@ def _make_oci_model(url: str, api_format: str) -> OCIModel:
 CALL = Message.assistant(None, [ToolCall("1", "f")])
 MAP = Message(Role.TOOL, [ImagePart(data=b"1", media_type="image/png")], tool_call_id="1")
 IMPOSSIBLE = [
-    ("chat completions", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
-    ("chat completions", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
-    ("chat completions", [Message.user([ImagePart(url="data:x")])], r"messages\[0\].*data:"),
-    ("Anthropic", [USER, Message.system([ImagePart(url="https://x")])], r"messages\[1\].*image"),
-    ("Anthropic", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
+    ("chat_completions", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
+    ("chat_completions", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
+    ("chat_completions", [Message.user([ImagePart(url="data:x")])], r"messages\[0\].*data:"),
     (
-        "Anthropic",
+        "anthropic_messages",
+        [USER, Message.system([ImagePart(url="https://x")])],
+        r"messages\[1\].*image",
+    ),
+    ("anthropic_messages", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
+    (
+        "anthropic_messages",
         [Message.user([ImagePart(data=b"BM", media_type="image/bmp")])],
         r"messages\[0\].*image/png.*image/bmp",
     ),
-    ("Ollama", [USER, Message.user([ImagePart(url="https://x")])], r"messages\[1\].*https://x"),
-    ("OCI generic", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
-    ("OCI generic", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
-    ("OCI Cohere", [USER, Message.user([ImagePart(url="https://x")])], r"messages\[1\].*images"),
-    ("OCI Cohere", [USER, CALL, MAP], r"messages\[2\].*images"),
-    ("OCI Cohere", [USER, Message.assistant("so")], r"messages\[1\].*ends with neither"),
-    ("OCI Cohere v2", [USER, CALL, MAP], r"messages\[2\].*images.*user"),
-    ("Responses", [USER, Message.system([ImagePart(url="https://x")])], r"messages\[1\].*image"),
-    ("Responses", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
+    (
+        "ollama_chat",
+        [USER, Message.user([ImagePart(url="https://x")])],
+        r"messages\[1\].*https://x",
+    ),
+    ("oci_generic", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
+    ("oci_generic", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
+    ("oci_cohere", [USER, Message.user([ImagePart(url="https://x")])], r"messages\[1\].*images"),
+    ("oci_cohere", [USER, CALL, MAP], r"messages\[2\].*images"),
+    ("oci_cohere", [USER, Message.assistant("so")], r"messages\[1\].*ends with neither"),
+    ("oci_cohere_v2", [USER, CALL, MAP], r"messages\[2\].*images.*user"),
+    ("responses", [USER, Message.system([ImagePart(url="https://x")])], r"messages\[1\].*image"),
+    ("responses", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
 ]
 
 

@@ -24,11 +24,11 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from tests.support.genuine_responses import PROVIDERS
+from locus.testing.formats import ReadImage, ReadMessage, ReadThinking
+from tests.support.formats import FORMATS, FORMATS_BY_NAME
 from tests.support.portability_page import read_table
-from tests.support.request_readers import FORMAT_RULES, ReadImage, ReadMessage, ReadThinking
 
-NAMES = list(FORMAT_RULES)
+NAMES = [wire.name for wire in FORMATS]
 USER = Message.user("x")
 PNG = ImagePart(data=b"\x89PNG", media_type="image/png")
 CALL = ToolCall("1", "f")
@@ -51,18 +51,18 @@ def register_row(title: str) -> Callable[[Row], Row]:
 
 def read_request(name: str, *messages: Message) -> list[ReadMessage]:
     """Encode a request, and read it as the provider would."""
-    return FORMAT_RULES[name].read(PROVIDERS[name].encode_request(messages))
+    return FORMATS_BY_NAME[name].read_request(FORMATS_BY_NAME[name].encode_request(messages))
 
 
 def encode_and_decode(name: str, *messages: Message) -> Any:
     """Encode a request, and decode its JSON."""
-    return json.loads(PROVIDERS[name].encode_request(messages))
+    return json.loads(FORMATS_BY_NAME[name].encode_request(messages))
 
 
 def describe_rejection(name: str, *messages: Message, position: int = 0) -> str | None:
     """``"raises"`` if a conversation is rejected, with the position in the error."""
     try:
-        PROVIDERS[name].encode_request(messages)
+        FORMATS_BY_NAME[name].encode_request(messages)
     except ConfigurationError as error:
         return "raises" if f"messages[{position}]" in str(error) else f"raises elsewhere: {error}"
     return None
@@ -197,7 +197,9 @@ def _(name: str) -> str:
         (result,) = read_user_parts(name, [image])
         assert isinstance(result, ReadImage)
         assert result.data == b"\x89PNG"
-        assert result.media_type == (None if FORMAT_RULES[name].image_types == () else "image/png")
+        assert result.media_type == (
+            None if FORMATS_BY_NAME[name].image_types == () else "image/png"
+        )
     return "carried"
 
 
@@ -257,14 +259,14 @@ def _(name: str) -> str:
     result = read_response(name, ["so"], *calls)
     assert result.parts == ("so",)
     assert [(call.name, call.arguments) for call in result.calls] == [("f", {"a": [1]}), ("g", {})]
-    if FORMAT_RULES[name].id_pattern is not None:
+    if FORMATS_BY_NAME[name].id_pattern is not None:
         assert [call.id for call in result.calls] == ["1", "2"]
     return "carried"
 
 
 @register_row("ids of calls that the provider would reject")
 def _(name: str) -> str:
-    rule = FORMAT_RULES[name].id_pattern
+    rule = FORMATS_BY_NAME[name].id_pattern
     for odd_id in ("a:b", "x" * 41, "x" * 65):
         long_call = ToolCall(odd_id, "f")
         (call,) = read_response(name, [], long_call).calls
@@ -287,7 +289,7 @@ def _(name: str) -> str:
     later = Message.tool(ToolResult("1", "h", "c"))
     result = read_results(name, *messages, again, later)
     assert result == [("f", ("a",)), ("g", ("b",)), ("h", ("c",))]
-    return "dropped" if FORMAT_RULES[name].id_pattern is None else "rewritten"
+    return "dropped" if FORMATS_BY_NAME[name].id_pattern is None else "rewritten"
 
 
 @register_row("results in another order than their calls")
@@ -420,11 +422,11 @@ def test_every_row_has_an_example_and_every_format_a_column() -> None:
     result = read_table()
     assert list(result) == list(ROWS)
     for cells in result.values():
-        assert list(cells) == NAMES
+        assert list(cells) == [wire.title for wire in FORMATS]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=make_slug)
 @pytest.mark.parametrize("title", ROWS, ids=make_slug)
 def test_a_cell_says_what_happens(title: str, name: str) -> None:
     outcome = ROWS[title](name)
-    assert re.match(rf"{outcome}\b", read_table()[title][name])
+    assert re.match(rf"{outcome}\b", read_table()[title][FORMATS_BY_NAME[name].title])

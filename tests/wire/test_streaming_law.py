@@ -8,6 +8,7 @@ without its end marker raises an error with the partial response, and never look
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -17,13 +18,34 @@ from hypothesis import strategies as st
 from locus.core.errors import APIStatusError, ResponseParseError, StreamInterruptedError
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
+from locus.testing.formats import ERROR_TEXT, Frame
+from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.server import LoopbackServer
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.decoding import check_streaming_law
 from tests.support.effort import THOROUGH
-from tests.support.formats import ERROR_TEXT, Format, Frame, parametrize_formats
-from tests.support.runtimes import Runtime
+from tests.support.formats import FORMATS, WireFormat
 from tests.support.strategies import UNUSUAL_CHARACTERS, byte_splits, texts
+
+
+def parametrize_formats(
+    names: str, cases: Callable[[WireFormat], Iterable[Any]]
+) -> pytest.MarkDecorator:
+    """Parametrize a test with the cases of every format.
+
+    :param names: the parameters of the test that the values of a case are passed to.
+    :param cases: returns the cases of a format.
+    """
+    single = "," not in names
+    return pytest.mark.parametrize(
+        ("wire", *names.replace(" ", "").split(",")),
+        [
+            pytest.param(wire, *([case] if single else case), id=f"{wire.name}-{index}")
+            for wire in FORMATS
+            for index, case in enumerate(cases(wire))
+        ],
+    )
+
 
 MANY_EXAMPLES = settings(max_examples=1000 if THOROUGH else settings().max_examples)
 
@@ -41,7 +63,7 @@ def encode_unescaped(*frames: Frame) -> list[str]:
 
 @pytest.mark.usefixtures("formats_environment", "no_leaks")
 def test_every_runtime_gives_the_complete_response_in_both_ways(
-    server: LoopbackServer, runtime: Runtime, wire: Format
+    server: LoopbackServer, runtime: Runtime, wire: WireFormat
 ) -> None:
     model = wire.make_model(server)
     server.always(wire.build_reply(), wire.build_stream_reply())
@@ -53,7 +75,7 @@ def test_every_runtime_gives_the_complete_response_in_both_ways(
 
 
 @given(st.data())
-def test_a_stream_is_the_complete_response(wire: Format, data: st.DataObject) -> None:
+def test_a_stream_is_the_complete_response(wire: WireFormat, data: st.DataObject) -> None:
     example = data.draw(wire.examples())
     streamed = wire.stream_reader.decode_response(data.draw(byte_splits(example.stream)))
     assert wire.normalize_response(streamed) == example.expected
@@ -62,7 +84,7 @@ def test_a_stream_is_the_complete_response(wire: Format, data: st.DataObject) ->
 
 @MANY_EXAMPLES
 @given(st.data())
-def test_any_split_gives_the_same_events(wire: Format, data: st.DataObject) -> None:
+def test_any_split_gives_the_same_events(wire: WireFormat, data: st.DataObject) -> None:
     stream = data.draw(wire.examples()).stream
     assert (
         wire.stream_reader.read_stream(data.draw(byte_splits(stream)))[0]
@@ -72,7 +94,7 @@ def test_any_split_gives_the_same_events(wire: Format, data: st.DataObject) -> N
 
 @given(st.data())
 def test_a_complete_response_to_a_request_for_a_stream_is_read(
-    wire: Format, data: st.DataObject
+    wire: WireFormat, data: st.DataObject
 ) -> None:
     example = data.draw(wire.examples())
     body = json.dumps(example.body, indent=data.draw(st.sampled_from(wire.body_indents))).encode()
@@ -83,12 +105,12 @@ def test_a_complete_response_to_a_request_for_a_stream_is_read(
 
 @example(text="".join(UNUSUAL_CHARACTERS))
 @given(text=texts(min_size=1))
-def test_text_is_kept_unchanged_in_single_bytes(wire: Format, text: str) -> None:
+def test_text_is_kept_unchanged_in_single_bytes(wire: WireFormat, text: str) -> None:
     stream = wire.encode_frames(*encode_unescaped(*wire.build_text_frames(text), *wire.end_frames))
     assert wire.stream_reader.decode_response([bytes([byte]) for byte in stream]).content == text
 
 
-def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read(wire: Format) -> None:
+def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read(wire: WireFormat) -> None:
     stream = "\ufeff".encode() + wire.encode_frames(
         *wire.build_text_frames("\ud800"), *wire.end_frames
     )
@@ -99,7 +121,7 @@ def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read(wire: Format) -> N
 
 
 @parametrize_formats("noise", lambda wire: wire.ignored_frames)
-def test_frames_without_content_change_nothing(wire: Format, noise: dict[str, Any]) -> None:
+def test_frames_without_content_change_nothing(wire: WireFormat, noise: dict[str, Any]) -> None:
     frames = [*wire.build_text_frames("so ", "far"), *wire.end_frames]
     expected_events = wire.stream_reader.read_stream([wire.encode_frames(*frames)])[0]
     for index in range(1, len(frames)):
@@ -107,7 +129,7 @@ def test_frames_without_content_change_nothing(wire: Format, noise: dict[str, An
         assert wire.stream_reader.read_stream([stream])[0] == expected_events
 
 
-def test_unknown_members_change_nothing(wire: Format) -> None:
+def test_unknown_members_change_nothing(wire: WireFormat) -> None:
     frames = [*wire.build_text_frames("so ", "far"), *wire.end_frames]
     expected_events = wire.stream_reader.read_stream([wire.encode_frames(*frames)])[0]
     more = {"member_of_next_year": {"text": ["no"]}, "": None}
@@ -122,7 +144,7 @@ def test_unknown_members_change_nothing(wire: Format) -> None:
 
 @given(st.data())
 def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
-    wire: Format, data: st.DataObject
+    wire: WireFormat, data: st.DataObject
 ) -> None:
     example = data.draw(wire.examples(valid_arguments=True))
     stream, complete = example.stream, example.expected
@@ -150,7 +172,7 @@ def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
 
 @given(st.data())
 def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
-    wire: Format, data: st.DataObject
+    wire: WireFormat, data: st.DataObject
 ) -> None:
     stream = data.draw(wire.examples()).stream
     cut = data.draw(st.integers(0, len(stream)))
@@ -166,7 +188,7 @@ def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
     assert error.partial.content == join_text(events)
 
 
-def test_an_empty_stream_is_an_interrupted_one(wire: Format) -> None:
+def test_an_empty_stream_is_an_interrupted_one(wire: WireFormat) -> None:
     error = wire.stream_reader.decode_failure(b"")
     assert isinstance(error, StreamInterruptedError)
     assert error.partial == ModelResponse(Message.assistant(""))
@@ -174,7 +196,7 @@ def test_an_empty_stream_is_an_interrupted_one(wire: Format) -> None:
 
 @pytest.mark.usefixtures("formats_environment", "no_leaks")
 def test_half_a_stream_that_is_left_leaves_no_connection(
-    server: LoopbackServer, runtime: Runtime, wire: Format
+    server: LoopbackServer, runtime: Runtime, wire: WireFormat
 ) -> None:
     server.always(wire.build_stream_reply().stall(-1))
     with runtime.open_stream(wire.make_model(server), "hello") as stream:
@@ -187,7 +209,7 @@ def test_half_a_stream_that_is_left_leaves_no_connection(
 
 @pytest.mark.parametrize("more", ["words", "nonsense", "error", "nothing"])
 @pytest.mark.parametrize("together", [True, False])
-def test_what_comes_after_the_end_is_not_read(wire: Format, more: str, together: bool) -> None:
+def test_what_comes_after_the_end_is_not_read(wire: WireFormat, more: str, together: bool) -> None:
     after = {
         "words": wire.encode_frames(*wire.build_text_frames("y"), *wire.end_frames),
         "nonsense": b"\xff\x00{nonsense\n\n" + wire.encode_frames("nonsense"),
@@ -204,7 +226,7 @@ def test_what_comes_after_the_end_is_not_read(wire: Format, more: str, together:
 
 
 @pytest.mark.parametrize("cause", ["cut", "error"])
-def test_a_stream_that_has_failed_stays_failed(wire: Format, cause: str) -> None:
+def test_a_stream_that_has_failed_stays_failed(wire: WireFormat, cause: str) -> None:
     decoder = wire.parser.make_decoder()
     events = decoder.feed(wire.encode_frames(*wire.build_text_frames("x")))
     if cause == "error":
@@ -227,7 +249,7 @@ def test_a_stream_that_has_failed_stays_failed(wire: Format, cause: str) -> None
 @parametrize_formats("error, error_type, status", lambda wire: wire.error_frames)
 @given(st.data())
 def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
-    wire: Format,
+    wire: WireFormat,
     error: dict[str, Any],
     error_type: type[APIStatusError],
     status: int,
@@ -250,7 +272,7 @@ def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"], ids=["none", "lf", "crlf", "two"])
 @given(st.data())
 def test_an_error_body_in_place_of_a_stream_is_parsed(
-    wire: Format, indent: int | None, end: bytes, data: st.DataObject
+    wire: WireFormat, indent: int | None, end: bytes, data: st.DataObject
 ) -> None:
     error, error_type = wire.error_body
     body = json.dumps(error, indent=indent, ensure_ascii=False).encode() + end
@@ -262,7 +284,7 @@ def test_an_error_body_in_place_of_a_stream_is_parsed(
 
 @parametrize_formats("page, quoted", lambda wire: wire.unparsable_bodies.items())
 def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(
-    wire: Format, page: bytes, quoted: str
+    wire: WireFormat, page: bytes, quoted: str
 ) -> None:
     error = wire.stream_reader.decode_failure(page)
     assert isinstance(error, ResponseParseError)
@@ -270,7 +292,7 @@ def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(
 
 
 @parametrize_formats("frame", lambda wire: wire.malformed_frames)
-def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) -> None:
+def test_what_is_not_of_the_format_is_a_parse_error(wire: WireFormat, frame: str) -> None:
     error = wire.stream_reader.decode_failure(
         wire.encode_frames(*wire.build_text_frames("x"), frame, *wire.end_frames)
     )
@@ -285,7 +307,7 @@ def test_what_is_not_of_the_format_is_a_parse_error(wire: Format, frame: str) ->
 
 @MANY_EXAMPLES
 @given(st.data())
-def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.DataObject) -> None:
+def test_nothing_in_a_stream_makes_the_decoder_raise(wire: WireFormat, data: st.DataObject) -> None:
     frames = data.draw(st.lists(wire.invalid_frames(), max_size=6))
     ending = wire.end_frames if data.draw(st.booleans()) else ()
     events, decoder = wire.stream_reader.read_stream([wire.encode_frames(*frames, *ending)])
@@ -299,7 +321,7 @@ def test_nothing_in_a_stream_makes_the_decoder_raise(wire: Format, data: st.Data
 
 @given(st.data())
 def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
-    wire: Format, data: st.DataObject
+    wire: WireFormat, data: st.DataObject
 ) -> None:
     try:
         wire.parser.parse(json.dumps(data.draw(wire.invalid_bodies())))
@@ -310,7 +332,9 @@ def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
 
 @MANY_EXAMPLES
 @given(noise=st.binary(max_size=80), data=st.data())
-def test_no_bytes_make_the_decoder_raise(wire: Format, noise: bytes, data: st.DataObject) -> None:
+def test_no_bytes_make_the_decoder_raise(
+    wire: WireFormat, noise: bytes, data: st.DataObject
+) -> None:
     stream = (
         wire.encode_frames(*wire.build_text_frames("x"))
         + noise

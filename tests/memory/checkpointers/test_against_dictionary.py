@@ -13,7 +13,7 @@ from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory import MemoryCheckpointer
 from tests.memory.checkpointers.checkpointer_factories import FACTORIES, Factory
-from tests.support.strategies.conversations import conversations
+from tests.support.strategies import conversations
 from tests.support.strategies.states import executions, states
 
 

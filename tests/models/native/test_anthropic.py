@@ -20,11 +20,11 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
 from locus.models.base import ModelProtocol
 from locus.models.native.anthropic import AnthropicConfig, AnthropicModel
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from tests.support.anthropic_responses import RESPOND_TOOL_NAME
 from tests.support.chat_replies import join_text
-from tests.support.runtimes import Runtime
 from tests.support.servers.anthropic_server import (
     API_KEY,
     LOOK_TOOL,

@@ -9,8 +9,8 @@ import pytest
 from locus.core.errors import BadRequestError
 from locus.core.messages import Message
 from locus.models.native.anthropic import AnthropicModel
-from tests.support.decoding import check_streaming_law
-from tests.support.runtimes import Runtime
+from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.stream_reader import check_streaming_law
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 

@@ -26,12 +26,12 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ThinkingPart, ToolCall, ToolResult
 from locus.models.native.anthropic import AnthropicModel
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.anthropic_messages.bedrock_framing import AmazonEventStreamFraming
 from tests.support.anthropic_responses import anthropic_responses
 from tests.support.chat_replies import join_text
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.anthropic_server import (
     API_KEY,
     LOOK_TOOL,

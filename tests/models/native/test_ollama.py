@@ -27,9 +27,9 @@ from locus.core.response import ModelResponse
 from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
 from locus.models.native.ollama import OllamaConfig, OllamaModel
 from locus.testing import check_model_conformance
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.ollama_server import (
     API_KEY,
     LOOK_TOOL,

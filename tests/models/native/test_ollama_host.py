@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from locus.core.errors import ConfigurationError
 from locus.models.native.ollama import OllamaModel
 from locus.models.native.ollama_host import normalize_server_url
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer
 from tests.support.chat_replies import TEXT
-from tests.support.runtimes import Runtime
 from tests.support.servers.ollama_server import API_KEY, build_reply
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")

@@ -20,9 +20,9 @@ from locus.core.errors import (
 )
 from locus.core.messages import ImagePart, Message, TextPart, ThinkingPart, ToolResult
 from locus.models.native.ollama import OllamaModel
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.ollama_server import (
     LOOK_TOOL,
     UNUSED_ADDRESS,

@@ -28,6 +28,7 @@ from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.response import ModelResponse
 from locus.models.base import ModelConfig, ModelProtocol, RequestBuilder, ResponseParser
 from locus.models.native.openai import OpenAIConfig, OpenAIModel
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Received, Reply
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 from tests.support.chat_replies import (
@@ -37,7 +38,6 @@ from tests.support.chat_replies import (
     build_stream_reply,
     join_text,
 )
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.openai_server import API_KEY, make_model
 from tests.support.subprocess_scripts import run_script
 

@@ -1,37 +1,24 @@
-"""The wire formats, each described once, for the tests that hold for all of them.
+"""The record of each wire format (:class:`~locus.testing.formats.WireFormat`).
 
-A :class:`Format` has what a test cannot know by itself: a model that uses the format, responses
-in it, where a stream of it ends, and what in it is an error. To add a format, write
-a subclass in a new module and add an instance to :data:`FORMATS`; the tests of the streaming law
-and of faults then run for it.
+To add a format, write a record in a new module and add an instance to :data:`FORMATS`; the shipped
+suites, and the tests here that take the fixture ``wire``, then run for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
-import pytest
-
+from locus.testing.formats import WireFormat
 from tests.support.formats.anthropic_messages import AnthropicMessages
 from tests.support.formats.chat_completions import ChatCompletions
-from tests.support.formats.format_base import ERROR_TEXT, Example, Format, Frame
 from tests.support.formats.oci_cohere import OCICohere
 from tests.support.formats.oci_cohere_v2 import OCICohereV2
 from tests.support.formats.oci_generic import OCIGeneric
 from tests.support.formats.ollama_chat import OllamaChat
+from tests.support.formats.prompted_tools import Local, PromptedTools
 from tests.support.formats.responses import Responses
 
-__all__ = [
-    "ERROR_TEXT",
-    "FORMATS",
-    "Example",
-    "Format",
-    "Frame",
-    "parametrize_formats",
-]
+__all__ = ["FORMATS", "FORMATS_BY_NAME", "PART_FORMATS", "REQUEST_FORMATS", "WireFormat"]
 
-FORMATS: tuple[Format, ...] = (
+FORMATS: tuple[WireFormat, ...] = (
     ChatCompletions(),
     AnthropicMessages(),
     OllamaChat(),
@@ -42,21 +29,10 @@ FORMATS: tuple[Format, ...] = (
 )
 """Every wire format."""
 
+FORMATS_BY_NAME: dict[str, WireFormat] = {wire.name: wire for wire in FORMATS}
 
-def parametrize_formats(
-    names: str, cases: Callable[[Format], Iterable[Any]]
-) -> pytest.MarkDecorator:
-    """Parametrize a test with the cases of every format.
+REQUEST_FORMATS: tuple[WireFormat, ...] = (*FORMATS, PromptedTools())
+"""Every wire format, and those that differ from one of them in their requests only."""
 
-    :param names: the parameters of the test that the values of a case are passed to.
-    :param cases: returns the cases of a format.
-    """
-    single = "," not in names
-    return pytest.mark.parametrize(
-        ("wire", *names.replace(" ", "").split(",")),
-        [
-            pytest.param(wire, *([case] if single else case), id=f"{wire.name}-{index}")
-            for wire in FORMATS
-            for index, case in enumerate(cases(wire))
-        ],
-    )
+PART_FORMATS: tuple[WireFormat, ...] = (*REQUEST_FORMATS, Local())
+"""These, and one that differs only in the parts of messages that it takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,20 +16,37 @@ from locus.core.errors import (
     RateLimitError,
 )
 from locus.models.providers.oci.chat import OCIModel
+from locus.testing.formats.spoken_format import ERROR_TEXT, Frame
+from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS
-from tests.support.formats.format_base import ERROR_TEXT, Format, Frame
 from tests.support.timing import FOREVER
 from tests.support.wire_json.chat_json import encode_sse
 
 USAGE = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
+SAMPLING_MEMBERS = {
+    "max_tokens": "maxTokens",
+    "temperature": "temperature",
+    "top_p": "topP",
+    "seed": "seed",
+    "frequency_penalty": "frequencyPenalty",
+    "presence_penalty": "presencePenalty",
+}
+"""The members of a ``chatRequest`` that all formats have."""
 _PROFILE = "LOOPBACK"
 
 
-class OCIFormat(Format):
+class OCIFormat(WireFormat):
     """A format of ``/actions/chat``."""
 
     provider = "oci"
+    path = "/20231130/actions/chat"
+    credentials: ClassVar = {"authorization": re.compile("Signature .+")}
+    stream_members: ClassVar = {
+        "chatRequest.isStream": True,
+        "chatRequest.streamOptions": {"isIncludeUsage": True},
+    }
+    extra_body_path = "chatRequest"
     environment_prefixes = ("OCI_",)
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
     marks: ClassVar = (pytest.mark.sdk,)  # requests are signed, and `oci` reads the key

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, ClassVar
 
+import attrs
 from hypothesis import strategies as st
 
 from locus.core.errors import (
@@ -13,13 +16,17 @@ from locus.core.errors import (
     OverloadedError,
     RateLimitError,
 )
+from locus.core.messages import Message
 from locus.core.response import ModelResponse
+from locus.testing.formats.spoken_format import ERROR_TEXT, Example, Frame, Split
+from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import Reply
-from locus.wire.responses import ResponsesParser
-from tests.support import junk
+from locus.wire.responses import ResponsesBuilder, ResponsesParser
+from tests.support import junk, request_readers
 from tests.support.chat_replies import TEXT
-from tests.support.formats.format_base import ERROR_TEXT, Example, Format
+from tests.support.genuine_responses import OPENAI_ID, call_id_lists
 from tests.support.servers import responses_server
+from tests.support.strategies import ResponseContent, byte_splits
 from tests.support.wire_json import responses_json
 from tests.support.wire_json.responses_json import make_last_event as end
 from tests.support.wire_json.responses_json import make_message_item, make_text_delta
@@ -41,10 +48,74 @@ def _responses_example(draw: st.DrawFn, valid_arguments: bool) -> Example:
     )
 
 
-class Responses(Format):
+@st.composite
+def _responses(draw: st.DrawFn, first_number: int) -> Message:
+    response = draw(responses_json.sample_responses(valid_arguments=False))
+    drawn_ids = iter(draw(call_id_lists(OPENAI_ID)))
+    items, next_number = [], first_number
+    suffix = draw(st.sampled_from(["", *"abcdef"]))  # the same response may come twice
+    for item in response.items:
+        item = {**item, "id": item["id"] + suffix}
+        if "call_id" in item:
+            item = {**item, "call_id": next(drawn_ids), "name": f"t{next_number}"}
+            next_number += 1
+        if "input" in item:  # never the text of an object, because that is a function's input
+            item["input"] = "! " + item["input"]
+        items.append(item)
+    response = attrs.evolve(response, items=tuple(items))
+    parser = ResponsesParser(draw(st.booleans()))
+    if draw(st.booleans()):
+        return parser.parse(json.dumps(responses_json.build_body(response))).message
+    style = draw(st.sampled_from(responses_json.STYLES))
+    stream = draw(
+        responses_json.framed_streams(draw(responses_json.stream_events(response, style)))
+    )
+    return responses_json.decode_response(draw(byte_splits(stream))).message
+
+
+class Responses(WireFormat):
     """OpenAI's responses, stored by the server."""
 
     name = "responses"
+    title = "Responses"
+    builder = ResponsesBuilder()
+    base_options: ClassVar = {"model": "gpt-5"}
+    sampling_options: ClassVar = {"model": "gpt-4o"}  # reasoning models take none
+    path = "/v1/responses"
+    credentials: ClassVar = {}  # the smallest model of the format has none
+    stream_members: ClassVar = {"stream": True}
+    structured_output = "always"
+
+    read_request = staticmethod(request_readers.read_responses)
+    read_tools = staticmethod(request_readers.read_responses_tools)
+    sent_options: ClassVar = {
+        "max_tokens": "max_output_tokens",
+        "temperature": "temperature",
+        "top_p": "top_p",
+        "response_format": {
+            "text.format": {
+                "type": "json_schema",
+                "name": "zq",
+                "schema": {"type": "object", "title": "zq"},
+            }
+        },
+        "tool_choice": "tool_choice",
+        "parallel_tool_calls": "parallel_tool_calls",
+        "provider_state": {"previous_response_id": "resp_zq"},
+    }
+    # "string too long. Expected a string with maximum length 64"
+    id_pattern = re.compile(r".{1,64}", re.DOTALL)
+    merged_roles = ("assistant",)
+    image_roles = ("user", "tool")
+    refusal_form = "apart"
+    keeps_malformed_arguments = True
+
+    stop_reasons: ClassVar = {
+        "completed": "stop",
+        "max_output_tokens": "length",
+        "content_filter": "content_filter",
+    }
+    call_stop_reason = "completed"
     provider = "loop"
     environment_prefixes = ("OPENAI_",)
     usage = responses_server.USAGE
@@ -102,6 +173,7 @@ class Responses(Format):
     make_model = staticmethod(responses_server.make_model)
     build_stream_reply = staticmethod(responses_server.build_stream_reply)
     encode_frames = staticmethod(responses_json.encode_sse)
+    messages = staticmethod(_responses)
     examples = staticmethod(lambda valid_arguments=False: _responses_example(valid_arguments))
     invalid_frames = staticmethod(junk.responses_events)
     invalid_bodies = staticmethod(junk.responses_bodies)
@@ -121,3 +193,37 @@ class Responses(Format):
     def check_partial(self, partial: ModelResponse, example: Example) -> None:
         super().check_partial(partial, example)
         assert partial.provider_state is None
+
+    def build_body(self, content: ResponseContent) -> dict[str, Any]:
+        return responses_json.build_body(_make_sample(content))
+
+    def build_frames(self, content: ResponseContent, split: Split) -> list[Frame]:
+        sample = _make_sample(content)
+        events = responses_server.build_stream_events(
+            *sample.items, id=sample.id, model=sample.model
+        )
+        return [*events[:-1], {**events[-1], "response": responses_json.build_body(sample)}]
+
+
+def _make_sample(content: ResponseContent) -> responses_json.SampleResponse:
+    """Make the items of a content."""
+    candidate = content.first
+    items = [make_message_item(candidate.text)] if candidate.text else []
+    items += [
+        {
+            "type": "function_call",
+            "id": f"fc_{index}",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.text,
+            "status": "completed",
+        }
+        for index, call in enumerate(candidate.calls)
+    ]
+    return responses_json.SampleResponse(
+        tuple(items),
+        id=content.id,
+        model=content.model,
+        input_tokens=content.prompt_tokens or 0,
+        output_tokens=content.completion_tokens or 0,
+    )

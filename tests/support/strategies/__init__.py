@@ -4,7 +4,7 @@
 plain values, of which the tests of each format build its JSON.
 """
 
-from tests.support.strategies.basic_values import (
+from locus.testing.formats.strategies.basic_values import (
     UNUSUAL_CHARACTERS,
     argument_texts,
     arguments,
@@ -16,7 +16,7 @@ from tests.support.strategies.basic_values import (
     texts,
     texts_with_lone_surrogates,
 )
-from tests.support.strategies.conversations import (
+from locus.testing.formats.strategies.conversations import (
     assistant_messages,
     conversations,
     images,
@@ -25,16 +25,16 @@ from tests.support.strategies.conversations import (
     tool_results,
     user_messages,
 )
-from tests.support.strategies.locus_values import events, messages, responses
-from tests.support.strategies.response_contents import (
+from locus.testing.formats.strategies.response_contents import (
     CallContent,
     CandidateContent,
     ResponseContent,
     candidate_contents,
     response_contents,
 )
-from tests.support.strategies.splits import byte_splits, text_splits
-from tests.support.strategies.tools import options, schemas, tools
+from locus.testing.formats.strategies.splits import byte_splits, text_splits
+from locus.testing.formats.strategies.tools import options, schemas, tools
+from tests.support.strategies.locus_values import events, messages, responses
 
 __all__ = [
     "UNUSUAL_CHARACTERS",

@@ -18,8 +18,12 @@ from locus.core.events import (
 )
 from locus.core.messages import Message
 from locus.core.response import Candidate, ModelResponse
-from tests.support.strategies.basic_values import arguments, json_objects, texts
-from tests.support.strategies.conversations import assistant_messages, conversations, tool_calls
+from locus.testing.formats.strategies.basic_values import arguments, json_objects, texts
+from locus.testing.formats.strategies.conversations import (
+    assistant_messages,
+    conversations,
+    tool_calls,
+)
 
 
 @cache

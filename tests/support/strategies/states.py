@@ -7,7 +7,7 @@ from functools import cache
 from hypothesis import strategies as st
 
 from locus.core.state import AgentState, OutputRetries, ServerKnowledge, ToolExecution
-from tests.support.strategies.basic_values import (
+from locus.testing.formats.strategies.basic_values import (
     arguments,
     call_ids,
     json_objects,
@@ -15,7 +15,7 @@ from tests.support.strategies.basic_values import (
     texts,
     texts_with_lone_surrogates,
 )
-from tests.support.strategies.conversations import conversations
+from locus.testing.formats.strategies.conversations import conversations
 
 
 @cache

@@ -7,9 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.anthropic_messages import AnthropicMessagesParser
 from tests.support.anthropic_responses import AnthropicResponse, Block
-from tests.support.decoding import StreamReader
 from tests.support.strategies import text_splits
 
 # Complete responses.

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
+from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.oci_chat import CohereV1ChatParser, CohereV2ChatParser
-from tests.support.decoding import StreamReader
 from tests.support.strategies import (
     CallContent,
     ResponseContent,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.response import Candidate, ModelResponse
+from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.oci_chat import GenericChatParser
-from tests.support.decoding import StreamReader
 from tests.support.strategies import (
     CallContent,
     CandidateContent,

@@ -26,9 +26,9 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
+from locus.testing.formats.json_mutation import modify_everywhere
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder
 from locus.wire.provider_json import encode_json
-from tests.support.json_mutation import modify_everywhere
 from tests.support.strategies import (
     conversations,
     options,

@@ -15,8 +15,8 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.core.messages import ToolCall
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.oci_chat import CohereV1ChatParser
-from tests.support.decoding import check_streaming_law
 from tests.support.wire_json.chat_json import encode_sse
 from tests.support.wire_json.oci_cohere_json import (
     USER_ENTRY,

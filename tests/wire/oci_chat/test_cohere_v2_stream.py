@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.oci_chat import CohereV2ChatParser
-from tests.support.decoding import check_streaming_law
 from tests.support.wire_json.chat_json import encode_sse
 from tests.support.wire_json.oci_cohere_json import (
     make_v2_chunk,

@@ -20,8 +20,8 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.ollama_chat import OllamaChatParser
-from tests.support.decoding import check_streaming_law
 from tests.support.strategies import byte_splits
 from tests.support.wire_json.ollama_json import (
     build_body,

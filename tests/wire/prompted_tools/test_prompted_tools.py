@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from locus.core.errors import ConfigurationError, StreamInterruptedError
 from locus.core.messages import ImagePart, Message, Role, TextPart, ToolCall, ToolResult
 from locus.core.response import Candidate, ModelResponse
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.chat_completions import ChatCompletionsParser
 from locus.wire.prompted_tools import (
     PromptedToolsDecoder,
@@ -21,10 +22,14 @@ from locus.wire.prompted_tools import (
 )
 from locus.wire.prompted_tools.complete_response import parse_leading_tool_calls
 from locus.wire.prompted_tools.llguidance_grammar import simplify_schema
-from tests.support.decoding import check_streaming_law
-from tests.support.strategies import byte_splits, conversations, tool_calls, tools
-from tests.support.strategies.basic_values import texts
-from tests.support.strategies.splits import text_splits
+from tests.support.strategies import (
+    byte_splits,
+    conversations,
+    text_splits,
+    texts,
+    tool_calls,
+    tools,
+)
 from tests.support.wire_json.chat_json import encode_sse, make_delta_chunk
 
 

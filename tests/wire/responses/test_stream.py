@@ -14,9 +14,9 @@ from locus.core.errors import (
     APIStatusError,
     StreamInterruptedError,
 )
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.responses import ResponsesParser
 from locus.wire.responses.stream import HANDLED_EVENTS
-from tests.support.decoding import check_streaming_law
 from tests.support.strategies import byte_splits
 from tests.support.timing import assert_linear
 from tests.support.wire_json.responses_json import (

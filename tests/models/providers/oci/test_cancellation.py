@@ -20,6 +20,7 @@ from locus.models.providers.oci._credentials_snapshot import Credentials
 from locus.models.providers.oci._refresh_policy import RefreshPolicy
 from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci.authentication import resolve_auth
+from locus.testing.formats.runtimes import run_async
 from locus.testing.server import Received, Reply
 from locus.transport import single_flight
 from locus.transport.httpx_auth import build_signing_auth
@@ -28,7 +29,6 @@ from tests.support.oci import profiles, signed_models
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
 from tests.support.oci.credential_services import CredentialServices
 from tests.support.oci.signed_models import FAST_REFRESH_POLICY, make_signed_model, make_signer
-from tests.support.runtimes import run_async
 from tests.support.subprocess_scripts import run_script
 from tests.support.timing import FOREVER, HANG_SECONDS, wait_until
 

@@ -15,8 +15,10 @@ import pytest
 
 from locus.core.messages import Message, ToolResult
 from locus.core.response import ModelResponse
+from locus.testing.formats.runtimes import Runtime, run_async
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.server import Received, Reply
-from tests.support.decoding import check_streaming_law
+from tests.support.formats import FORMATS_BY_NAME
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.inference import (
     MODEL_FACTORIES,
@@ -25,8 +27,6 @@ from tests.support.oci.inference import (
     ScriptedReply,
     make_error_reply,
 )
-from tests.support.request_readers import FORMAT_RULES
-from tests.support.runtimes import Runtime, run_async
 from tests.support.servers.responses_server import build_reply, build_stream_reply
 from tests.support.wire_json.responses_json import make_message_item
 
@@ -43,12 +43,12 @@ PLACE_SCHEMA = {
 }
 LOOK_TOOL = {"type": "function", "function": {"name": "look", "parameters": PLACE_SCHEMA}}
 TRANSPORTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "chat": ("chat", {}, "chat completions"),
-    "generic": ("generic", {}, "OCI generic"),
-    "cohere": ("cohere", {}, "OCI Cohere"),
-    "cohere2": ("cohere2", {}, "OCI Cohere v2"),
-    "stored": ("responses", {"store": True}, "Responses"),
-    "unstored": ("responses", {"store": False}, "Responses"),
+    "chat": ("chat", {}, "chat_completions"),
+    "generic": ("generic", {}, "oci_generic"),
+    "cohere": ("cohere", {}, "oci_cohere"),
+    "cohere2": ("cohere2", {}, "oci_cohere_v2"),
+    "stored": ("responses", {"store": True}, "responses"),
+    "unstored": ("responses", {"store": False}, "responses"),
 }
 """For each transport: its model, the model's arguments, and the reader of its requests."""
 TRANSPORT_SEQUENCE = (
@@ -124,7 +124,7 @@ class Conversation:
         """The entries of the last request."""
         entries: list[Entry] = []
         calls = {}
-        for message in FORMAT_RULES[TRANSPORTS[transport][2]].read(
+        for message in FORMATS_BY_NAME[TRANSPORTS[transport][2]].read_request(
             self.cloud.accepted_requests[-1].body
         ):
             text = "".join(map(str, message.parts)).strip()

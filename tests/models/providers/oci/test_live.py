@@ -25,9 +25,9 @@ from locus.models.providers.oci import (
     OCIModel,
     OCIResponsesModel,
 )
+from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.stream_reader import check_streaming_law
 from tests.support.chat_replies import join_text
-from tests.support.decoding import check_streaming_law
-from tests.support.runtimes import Runtime
 
 pytestmark = pytest.mark.live
 

@@ -28,9 +28,10 @@ from locus.models.providers.oci import (
 from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
+from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.server import Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
 from tests.support.oci.crypto import (
@@ -58,7 +59,6 @@ from tests.support.oci.signed_models import (
     write_api_key_profile,
     write_key_file,
 )
-from tests.support.runtimes import Runtime
 
 pytest.importorskip("oci")
 

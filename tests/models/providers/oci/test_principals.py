@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from locus.core.errors import AuthenticationError, ConfigurationError
+from locus.testing.formats.runtimes import Runtime
 from tests.support.oci import crypto, profiles, signed_models
 from tests.support.oci.credential_services import RESOURCE_OCID, CredentialServices, Proxymux
 from tests.support.oci.crypto import encode_private_key, get_private_key
 from tests.support.oci.profiles import write_profile
 from tests.support.oci.signed_models import make_signed_model, make_signer
-from tests.support.runtimes import Runtime
 
 oci = pytest.importorskip("oci")
 

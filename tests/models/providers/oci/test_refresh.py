@@ -19,6 +19,7 @@ from locus.models.providers.oci._refresh_policy import RefreshPolicy
 from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import Received, Reply
 from tests.support.chat_replies import TEXT
 from tests.support.effort import THOROUGH
@@ -26,7 +27,6 @@ from tests.support.oci import profiles, signed_models
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
 from tests.support.oci.credential_services import CredentialServices
 from tests.support.oci.signed_models import make_signed_model, make_signer
-from tests.support.runtimes import Runtime, run_async
 from tests.support.subprocess_scripts import run_script
 from tests.support.timing import FOREVER, HangGuard, wait_until
 

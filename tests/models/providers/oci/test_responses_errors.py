@@ -22,10 +22,10 @@ from locus.core.errors import (
 )
 from locus.models.providers.oci import OCIProjectRequiredError, OCIResponsesStateLostError
 from locus.models.providers.oci.responses_errors import make_responses_error
+from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import Reply
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.inference import RESPONSES_PATH, InferenceCloud, make_responses_model
-from tests.support.runtimes import Runtime
 
 StateLost, ProjectRequired = OCIResponsesStateLostError, OCIProjectRequiredError
 

@@ -28,10 +28,11 @@ from locus.core.messages import Message, ToolResult
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import resolve_auth
+from locus.testing.formats.runtimes import Runtime, run_async
+from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.server import Reply
 from locus.transport.httpx_auth import build_signing_auth
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.decoding import check_streaming_law
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.cloud import COMPARTMENT
 from tests.support.oci.crypto import (
@@ -53,7 +54,6 @@ from tests.support.oci.inference import (
     make_generic_model,
 )
 from tests.support.oci.signed_models import FAST_REFRESH_POLICY, write_api_key_profile
-from tests.support.runtimes import Runtime, run_async
 
 oci = pytest.importorskip("oci")
 openai = pytest.importorskip("openai")

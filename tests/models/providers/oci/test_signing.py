@@ -14,6 +14,7 @@ from locus.models.providers.oci._refresh_policy import RefreshPolicy
 from locus.models.providers.oci._refreshing_signer import OCISigner
 from locus.models.providers.oci._signer_cache import MAX_CACHED_SIGNERS, _cached_signers, get_signer
 from locus.models.providers.oci.authentication import resolve_auth
+from locus.testing.formats.runtimes import Runtime, run_async
 from locus.transport.http_request import HttpRequest
 from tests.support.chat_replies import TEXT, join_text
 from tests.support.oci import profiles, signed_models
@@ -37,7 +38,6 @@ from tests.support.oci.signed_models import (
     write_api_key_profile,
     write_key_file,
 )
-from tests.support.runtimes import Runtime, run_async
 from tests.support.timing import wait_until
 
 pytest.importorskip("oci")

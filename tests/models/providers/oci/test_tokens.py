@@ -18,6 +18,7 @@ from locus.models.providers.oci import OCIChatCompletionsModel, OCIResponsesMode
 from locus.models.providers.oci._credentials_snapshot import make_token_credentials
 from locus.models.providers.oci._sdk_errors import translate_sdk_errors
 from locus.models.providers.oci.authentication import resolve_auth
+from locus.testing.formats.runtimes import Runtime
 from locus.transport.http_request import HttpRequest
 from tests.support.chat_replies import TEXT
 from tests.support.oci import crypto, profiles, signed_models
@@ -31,7 +32,6 @@ from tests.support.oci.crypto import (
 )
 from tests.support.oci.profiles import write_profile
 from tests.support.oci.signed_models import make_signed_model, make_signer, write_key_file
-from tests.support.runtimes import Runtime
 
 pytest.importorskip("oci")
 

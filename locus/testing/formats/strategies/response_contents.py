@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from tests.support.strategies.basic_values import (
+from locus.testing.formats.strategies.basic_values import (
     argument_texts,
     call_ids,
     malformed_arguments,

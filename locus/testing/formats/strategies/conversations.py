@@ -18,7 +18,7 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from tests.support.strategies.basic_values import (
+from locus.testing.formats.strategies.basic_values import (
     arguments,
     call_ids,
     json_objects,
@@ -60,7 +60,7 @@ def user_messages(with_images: bool = True) -> st.SearchStrategy[Message]:
     parts = st.builds(TextPart, texts())
     content = texts(min_size=1) | st.lists(parts, min_size=1, max_size=3)
     if with_images:
-        content |= st.lists(parts | images(), min_size=1, max_size=4)
+        content |= st.lists(st.one_of(parts, images()), min_size=1, max_size=4)
     return st.builds(Message.user, content, name=st.none() | names(), metadata=json_objects())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.strategies.basic_values import names, texts
+from locus.testing.formats.strategies.basic_values import names, texts
 
 _PROPERTY = st.recursive(
     st.sampled_from(

@@ -1,0 +1,1 @@
+"""Random values for tests: texts, conversations, tools, options, contents of responses."""
