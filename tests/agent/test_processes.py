@@ -28,9 +28,8 @@ from tests.agent.agent_process import THREAD, Task, TripPlanner, get_database_pa
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.cloud import COMPARTMENT
 from tests.support.oci.inference import MODEL_ID, RESPONSES_PATH, InferenceCloud
+from tests.support.processes import PROJECT_ROOT, wait_for_output
 from tests.support.servers.responses_server import build_reply, build_stream_reply
-from tests.support.subprocess_scripts import PROJECT_ROOT
-from tests.support.timing import HANG_SECONDS
 from tests.support.wire_json.responses_json import make_message_item
 
 pytest.importorskip("oci")
@@ -113,14 +112,14 @@ def run_until_killed(task: Task) -> None:
             assert child.stdout is not None
             assert child.stdout.readline() == "hanging\n"
             child.kill()
-        out, err = child.communicate(timeout=HANG_SECONDS)
+        out, err = wait_for_output(child)
         assert (child.returncode, out, err) == (-signal.SIGKILL, "", "")
 
 
 def run_to_end_in_process(task: Task) -> dict[str, Any]:
     """Run a task to its end, and return what its process printed."""
     with start_process(task) as child:
-        out, err = child.communicate(timeout=HANG_SECONDS)
+        out, err = wait_for_output(child)
         assert (child.returncode, err) == (0, "")
     outcome: dict[str, Any] = json.loads(out)
     return outcome

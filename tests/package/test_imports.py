@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,8 +16,7 @@ import locus.agent
 import locus.memory
 import locus.models
 from locus.core import errors
-from tests.support.subprocess_scripts import PROJECT_ROOT
-from tests.support.timing import HANG_SECONDS
+from tests.support.processes import run_process
 
 LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models]
 
@@ -68,14 +66,7 @@ PUBLIC_NAMES = {
 
 def run_code(code: str) -> str:
     """The output of ``code`` in a new process, with warnings as errors."""
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=False,
-    )
+    process = run_process([sys.executable, "-W", "error", "-c", code])
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout.strip()
 
@@ -167,13 +158,7 @@ def test_an_unknown_name_is_an_attribute_error_with_the_most_similar_name(module
     wrong = right[:-2] + right[-1]
     with pytest.raises(AttributeError, match=f"'{module.__name__}' has no attribute '{wrong}'"):
         getattr(module, wrong)
-    process = subprocess.run(
-        [sys.executable, "-c", f"import {module.__name__} as m; m.{wrong}"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_process([sys.executable, "-c", f"import {module.__name__} as m; m.{wrong}"])
     assert f"Did you mean: '{right}'?" in process.stderr
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from tests.support.environment import is_provider_variable
-from tests.support.timing import HANG_SECONDS, remove_slow_callbacks
-
-PROJECT_ROOT = Path(__file__).parents[2]
-
+from tests.support.processes import run_process
+from tests.support.timing import remove_slow_callbacks
 
 SCRIPT_PRELUDE = "import httpx, locus.models.native.openai\n"
 
@@ -29,14 +25,9 @@ def run_script(code: str, *args: str, prelude: str = SCRIPT_PRELUDE) -> str:
     :param args: the script's arguments.
     :param prelude: code that runs first.
     """
-    process = subprocess.run(
+    process = run_process(
         [sys.executable, "-X", "dev", "-W", "error", "-c", prelude + textwrap.dedent(code), *args],
-        cwd=PROJECT_ROOT,
         env={name: value for name, value in os.environ.items() if not is_provider_variable(name)},
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=False,
     )
     if process.returncode or remove_slow_callbacks(process.stderr):
         pytest.fail(

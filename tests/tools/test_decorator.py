@@ -22,7 +22,7 @@ from locus.core.errors import ConfigurationError
 from locus.testing import FunctionModel, ScriptedModel
 from locus.tools import FunctionTool, ToolContext, convert_to_tool, tool
 from locus.tools.decorator import tool as same_tool
-from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.processes import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS
 from tests.support.tool_functions import (
     Station,

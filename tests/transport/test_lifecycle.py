@@ -36,9 +36,9 @@ UNFINISHED = build_stream_reply().stall(sum(map(len, STREAM_PARTS[:4])))
 """Three chunks of text, then silence."""
 
 
-async def wait_for_no_connections(server: LoopbackServer, seconds: float = 1.0) -> None:
+async def wait_for_no_connections(server: LoopbackServer) -> None:
     """Wait until the server has no open connection."""
-    await anyio.to_thread.run_sync(server.wait_closed, seconds)
+    await anyio.to_thread.run_sync(server.wait_closed, HANG_SECONDS)
 
 
 def format_model_arguments(server: LoopbackServer) -> str:
@@ -371,7 +371,7 @@ def test_one_failing_task_cancels_the_streams_beside_it(
             pass
 
     async def fail() -> None:
-        await anyio.to_thread.run_sync(server.wait_requests, 5)
+        await anyio.to_thread.run_sync(server.wait_requests, 5, HANG_SECONDS)
         raise LookupError("beside")
 
     async def run_all_tasks() -> None:

@@ -33,7 +33,7 @@ from locus.core.messages import (
 )
 from tests.support.formats import FORMATS, PART_FORMATS, WireFormat
 from tests.support.portability_page import read_table
-from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.processes import PROJECT_ROOT
 
 USER = Message.user("x")
 CALL = ToolCall("1", "f")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.subprocess_scripts import PROJECT_ROOT
-from tests.support.timing import HANG_SECONDS
+from tests.support.processes import run_process
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills by SIGKILL, and forks")
@@ -28,14 +26,7 @@ def test_every_acknowledged_checkpoint_survives_a_kill(
         backend,
         str(tmp_path),
     ]
-    completed = subprocess.run(
-        [*command, str(kills)],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=10 * HANG_SECONDS,
-        check=False,
-    )
+    completed = run_process([*command, str(kills)])
     assert (completed.returncode, completed.stderr) == (0, "")
     killed, saved = map(int, completed.stdout.split())
     assert killed == kills

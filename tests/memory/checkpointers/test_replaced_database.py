@@ -23,8 +23,7 @@ from locus.memory import (
     ThreadBusyError,
 )
 from locus.memory.checkpointers import sqlite_schema
-from tests.support.subprocess_scripts import PROJECT_ROOT
-from tests.support.timing import HANG_SECONDS
+from tests.support.processes import PROJECT_ROOT, run_process, wait_for_output
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ def test_a_read_only_database_can_be_loaded() -> None:
             path.chmod(0o644)
             with SQLiteCheckpointer(path) as checkpointer:
                 checkpointer.save("a", make_state("x", "y"))
-            second_output, _ = reader.communicate("\n", timeout=HANG_SECONDS)
+            second_output, _ = wait_for_output(reader, "\n")
         finally:
             reader.kill()
             reader.wait()
@@ -199,7 +198,6 @@ import os, signal, sys, threading, warnings
 from locus.core.state import AgentState
 from locus.memory import SQLiteCheckpointer
 warnings.simplefilter("ignore", DeprecationWarning)
-signal.alarm(20)  # a fork that hangs fails the test
 checkpointer = SQLiteCheckpointer(sys.argv[1])
 done = threading.Event()
 def save(name):
@@ -222,13 +220,7 @@ print(checkpointer.threads())
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_does_not_wait_for_threads_that_save_all_the_time(path: Path) -> None:
-    completed = subprocess.run(
-        [sys.executable, "-c", FORK_SCRIPT, path],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-    )
+    completed = run_process([sys.executable, "-c", FORK_SCRIPT, path])
     assert completed.stdout == "('a', 'b', 'c', 'child 0', 'child 1', 'child 2')\n", (
         completed.stderr
     )

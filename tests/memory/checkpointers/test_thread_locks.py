@@ -28,7 +28,7 @@ from locus.memory import (
     SQLiteCheckpointer,
     ThreadBusyError,
 )
-from tests.support.subprocess_scripts import PROJECT_ROOT
+from tests.support.processes import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -34,8 +34,8 @@ from hypothesis.stateful import (
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.memory import InMemoryStore, MemoryStore, MemoryStoreError, SQLiteStore
+from tests.support.processes import PROJECT_ROOT, run_process, wait_for_output
 from tests.support.strategies import json_values, texts
-from tests.support.subprocess_scripts import PROJECT_ROOT
 from tests.support.timing import HANG_SECONDS
 
 BACKENDS = ["memory", "sqlite"]
@@ -352,7 +352,7 @@ def test_two_processes_that_write_to_a_new_file_lose_nothing(tmp_path: Path) -> 
         writer.stdin.write("go\n")
         writer.stdin.flush()
     for writer in writers:
-        writer.communicate(timeout=HANG_SECONDS)
+        wait_for_output(writer)
         assert writer.returncode == 0
     expected = {f"{writer_id}-{index}" for writer_id in range(2) for index in range(25)}
     assert {item.key for item in SQLiteStore(path).list("n")} == expected
@@ -502,14 +502,7 @@ def test_facts_in_a_read_only_file_can_be_read() -> None:
         path.chmod(0o444)
         path.parent.chmod(0o555)
         try:
-            completed = subprocess.run(
-                [sys.executable, "-c", READER_SCRIPT, path],
-                cwd=PROJECT_ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=HANG_SECONDS,
-                check=False,
-            )
+            completed = run_process([sys.executable, "-c", READER_SCRIPT, path])
         finally:
             path.parent.chmod(0o755)
         assert completed.stdout == "tea ['likes'] (('ada',),)\nTrue\n"
@@ -532,25 +525,13 @@ def test_an_incomplete_transaction_is_an_error_for_a_process_that_cannot_write()
         store = SQLiteStore(path)
         for number in range(60):
             store.put("ada", str(number), "x" * 3000)
-        subprocess.run(
-            [sys.executable, "-c", KILLED_WRITER_SCRIPT, path],
-            cwd=PROJECT_ROOT,
-            timeout=HANG_SECONDS,
-            check=False,
-        )
+        run_process([sys.executable, "-c", KILLED_WRITER_SCRIPT, path])
         assert path.with_name("facts.db-journal").stat().st_size > 0
         for file in (path, path.with_name("facts.db-journal")):
             file.chmod(0o444)
         path.parent.chmod(0o555)
         try:
-            completed = subprocess.run(
-                [sys.executable, "-c", READER_SCRIPT, path],
-                cwd=PROJECT_ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=HANG_SECONDS,
-                check=False,
-            )
+            completed = run_process([sys.executable, "-c", READER_SCRIPT, path])
         finally:
             path.parent.chmod(0o755)
             path.chmod(0o644)

@@ -30,6 +30,7 @@ from locus.testing import check_model_conformance
 from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
+from tests.support.processes import PROJECT_ROOT
 from tests.support.servers.ollama_server import (
     API_KEY,
     LOOK_TOOL,
@@ -40,7 +41,7 @@ from tests.support.servers.ollama_server import (
     get_last_body,
     make_model,
 )
-from tests.support.subprocess_scripts import PROJECT_ROOT, run_script
+from tests.support.subprocess_scripts import run_script
 from tests.support.wire_json.ollama_json import make_chunk, make_last_chunk
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")

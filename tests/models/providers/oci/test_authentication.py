@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import AUTH_TYPES, resolve_auth
 from tests.support.oci import profiles
 from tests.support.oci.profiles import write_profile
-from tests.support.subprocess_scripts import PROJECT_ROOT, run_script
+from tests.support.processes import run_process
+from tests.support.subprocess_scripts import run_script
 
 home = profiles.home
 
@@ -136,14 +135,7 @@ def test_without_the_extra_the_error_says_what_to_install(home: Path) -> None:
         "try: get_signer(resolve_auth()).ensure_ready()\n"
         "except ValueError as error: print(error)\n"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PROJECT_ROOT,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    process = run_process([sys.executable, "-c", code])
     assert 'pip install "locus-llm[oci]"' in process.stdout
 
 

@@ -203,7 +203,7 @@ def test_another_kind_of_task_runs_afterwards(cloud: CredentialServices, backend
                 await anyio.to_thread.run_sync(wait_until, lambda: signer.active_threads == 1)
                 tasks.start_soon(refresh, 0)  # already replaced
                 tasks.start_soon(refresh, 1)
-                await anyio.sleep(0.02)
+                await anyio.to_thread.run_sync(wait_until, lambda: refreshed)
                 assert refreshed == [True]
                 assert signer.active_threads == 1
 
