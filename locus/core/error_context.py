@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -28,6 +29,26 @@ E = TypeVar("E", bound=APIError)
 
 
 @attrs.frozen
+class BodyHint:
+    """Advice for errors whose body a pattern matches.
+
+    :param pattern: is searched for in the body.
+    :param advice: what to do next.
+    :param statuses: the HTTP statuses that it is for; any if empty.
+    """
+
+    pattern: re.Pattern[str]
+    advice: str
+    statuses: tuple[int, ...] = ()
+
+    def matches(self, error: APIStatusError) -> bool:
+        """Return whether the advice is for this error."""
+        if self.statuses and error.status_code not in self.statuses:
+            return False
+        return self.pattern.search(error.body) is not None
+
+
+@attrs.frozen
 class ErrorContext:
     """The facts about a request that the reader of its error needs, and that no response contains.
 
@@ -37,6 +58,8 @@ class ErrorContext:
     :param key_hint: how a user sets this provider's credentials.
     :param hints: what to do next after an error of exactly this class, where the provider has
         better advice than the general one.
+    :param body_hints: what to do next after a status error whose body a pattern matches; the first
+        pattern that matches counts, before ``hints``.
     :param error_words: the provider's own words for errors, beside the common ones.
     :param secrets: texts that no error may show.
     :param get_signing_secrets: gives further secrets, known only once the request has been signed.
@@ -47,6 +70,7 @@ class ErrorContext:
     url: str = ""
     key_hint: str = "check the API key"
     hints: Mapping[type[APIError], str] = EMPTY
+    body_hints: tuple[BodyHint, ...] = attrs.field(default=(), repr=False)
     error_words: ErrorWords = attrs.field(default=COMMON_ERROR_WORDS, repr=False)
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     get_signing_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
@@ -66,7 +90,11 @@ class ErrorContext:
         error.provider, error.model = self.provider, self.model
         if isinstance(error, APIStatusError):
             self.error_words.reclassify(error)
-        hint = self.hints.get(type(error)) or _select_hint(error, self.key_hint)
+        hint = (
+            self._find_body_hint(error)
+            or self.hints.get(type(error))
+            or _select_hint(error, self.key_hint)
+        )
         error.args = (
             self.redact(
                 f"{self.provider} {self.model}: POST {self.url}: {self.redact(str(error))}"
@@ -82,6 +110,12 @@ class ErrorContext:
                 {name: self.redact(value) for name, value in error.headers.items()}
             )
         return error
+
+    def _find_body_hint(self, error: APIError) -> str:
+        """Return the advice for what the body of an error says; empty if there is none."""
+        if not isinstance(error, APIStatusError):
+            return ""
+        return next((hint.advice for hint in self.body_hints if hint.matches(error)), "")
 
 
 def _select_hint(error: APIError, key_hint: str) -> str:

@@ -140,6 +140,8 @@ COMMON_ERROR_WORDS: Final = ErrorWords(
         "context window",
         "context length",
         "prompt is too long",
+        "input token count",  # Gemini: "The input token count (…) exceeds the maximum number of …"
+        "too many tokens: ",  # Cohere: "too many tokens: size limit exceeded by … tokens"
     },
     content_filter_codes={
         "content_filter",

@@ -156,6 +156,11 @@ def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any
     return to_frozen_dict(value, "ToolCall.arguments")
 
 
+def _to_malformed_arguments(text: str | None) -> str | None:
+    """Return the text; None if it is blank, which is what some servers send for no arguments."""
+    return None if isinstance(text, str) and (not text or text.isspace()) else text
+
+
 def generate_tool_call_id() -> str:
     """Generate a unique id for a tool call, in OpenAI's form."""
     # Imported here: seldom needed, because models send their calls with an id.
@@ -172,13 +177,16 @@ class ToolCall:
     :param name: the tool's name.
     :param arguments: the decoded JSON object.
     :param malformed_arguments: the unchanged text that the model wrote instead of a JSON object.
-        ``arguments`` is empty then; the call should be answered with an error, not run.
+        ``arguments`` is empty then; the call should be answered with an error, not run. Blank text
+        is no text: the call has no arguments.
     """
 
     id: str = attrs.field(factory=generate_tool_call_id, validator=validate_string)
     name: str = attrs.field(default="", validator=validate_string)
     arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_arguments)
-    malformed_arguments: str | None = attrs.field(default=None, validator=validate_optional_string)
+    malformed_arguments: str | None = attrs.field(
+        default=None, converter=_to_malformed_arguments, validator=validate_optional_string
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self.id:
@@ -190,11 +198,15 @@ class ToolCall:
 
     @classmethod
     def from_json(cls, id: str, name: str, arguments_text: str) -> ToolCall:
-        """Make a call from its arguments as JSON text, malformed or not."""
+        """Make a call from its arguments as JSON text, malformed or not.
+
+        Blank text and ``null`` are no arguments: some servers send them for a call without any.
+        """
         try:
             arguments = _decode_object(arguments_text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return cls(id, name, EMPTY, arguments_text)
+            text = None if arguments_text.strip() == "null" else arguments_text
+            return cls(id, name, EMPTY, text)
         return cls(id, name, FrozenDict(arguments))
 
     def arguments_json(self) -> str:

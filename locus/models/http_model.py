@@ -19,7 +19,7 @@ from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
 from locus.core.conversation import Messages
-from locus.core.error_context import ErrorContext
+from locus.core.error_context import BodyHint, ErrorContext
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
@@ -66,6 +66,7 @@ class HttpModel(Model, Generic[C]):
     :cvar prefix: the provider's prefix in the registry and in error messages.
     :cvar key_hint: how a user sets the credentials, for error messages.
     :cvar error_words: the provider's own words for errors, beside the common ones.
+    :cvar body_hints: advice for errors, by what their body says.
     :cvar sdk_adapter: makes ``sdk_client=`` usable; None if the model takes none.
     :cvar builder_class: the class of the request builder that the model has by default.
     :cvar parser_class: the class of the response parser that the model has by default.
@@ -82,6 +83,7 @@ class HttpModel(Model, Generic[C]):
     prefix: ClassVar[str]
     key_hint: ClassVar[str] = "check the API key"
     error_words: ClassVar[ErrorWords] = COMMON_ERROR_WORDS
+    body_hints: ClassVar[tuple[BodyHint, ...]] = ()
     sdk_adapter: ClassVar[SdkAdapter | None] = None
     builder_class: ClassVar[type[RequestBuilder]]
     parser_class: ClassVar[type[ResponseParser]]
@@ -391,6 +393,7 @@ class HttpModel(Model, Generic[C]):
             url=(url if "@" in base_url else base_url).partition("?")[0],
             key_hint=self.key_hint,
             hints=self._get_error_hints(),
+            body_hints=self.body_hints,
             error_words=self.error_words,
             # Longer ones first. Ones of up to five characters may be part of ordinary words.
             secrets=tuple(sorted((s for s in secrets if len(s) > 5), key=len, reverse=True)),

@@ -115,13 +115,36 @@ def build_request_and_send_options(
         "POST",
         request.url,
         content=request.content,
-        headers=request.headers,
+        headers={**build_encoding_header(client.headers), **request.headers},
         timeout=build_httpx_timeout(request, library),
     )
     if http_call.signer is None:
         return httpx_request, {}
     sign_httpx_request(http_call.signer, httpx_request, request.content)
     return httpx_request, {"auth": None}
+
+
+_UNREADABLE_ENCODING: Final = "zstd"
+"""Of zstd, httpx reads only the first frame (encode/httpx, issue 3697). RFC 8878, section 3.1,
+permits several, and servers that stream send one for each event."""
+
+
+def build_encoding_header(client_headers: Any) -> dict[str, str]:
+    """Build the header ``accept-encoding``, without what httpx cannot read from a stream.
+
+    :param client_headers: the headers of the client that sends the request: it offers all encodings
+        for which a package is installed.
+    """
+    offered = client_headers.get("accept-encoding", "")
+    encodings = [encoding.strip() for encoding in offered.split(",")]
+    readable = [
+        encoding
+        for encoding in encodings
+        if encoding.partition(";")[0].strip().lower() != _UNREADABLE_ENCODING
+    ]
+    if readable == encodings:
+        return {}
+    return {"accept-encoding": ", ".join(readable) or "identity"}
 
 
 def sign_httpx_request(signer: Signer, request: Any, content: bytes) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
-from locus.transport.httpx_common import get_transport_error_classes
+from locus.transport.httpx_common import build_encoding_header, get_transport_error_classes
 from locus.transport.prepared_http_call import HttpCall
 
 if TYPE_CHECKING:
@@ -139,8 +139,11 @@ class _SdkSenderBase:
         }
         if request.timeout is not None:
             arguments["timeout"] = request.build_timeout_options()["timeout"]
-        if request.headers:
-            arguments["extra_headers"] = dict(request.headers)
+        http_client = getattr(self.client, "_client", None)  # as all SDKs of Stainless name it
+        client_headers = getattr(http_client, "headers", {})
+        headers = {**build_encoding_header(client_headers), **request.headers}
+        if headers:
+            arguments["extra_headers"] = headers
         return {**arguments, "extra_body": body} if body else arguments
 
 

@@ -109,3 +109,24 @@ def test_secrets_are_removed_from_the_codes_and_the_explanation() -> None:
 def test_oracles_words_are_oracles(code: str) -> None:
     assert type(make_error(200, ORACLE_ERROR_WORDS, code=code)) is RateLimitError
     assert type(make_error(200, COMMON_ERROR_WORDS, code=code)) is APIStatusError
+
+
+@pytest.mark.parametrize(
+    ("message", "cls"),
+    [
+        ("Inappropriate content detected!!!", ContentFilterError),
+        (
+            "The input token count (1500000) exceeds the maximum number of tokens allowed "
+            "(1048576).",
+            ContextWindowExceededError,
+        ),
+        (
+            "too many tokens: size limit exceeded by 11326 tokens. Try using shorter inputs.",
+            ContextWindowExceededError,
+        ),
+        ("inappropriate model name", BadRequestError),
+    ],
+)
+def test_what_the_models_behind_oracles_service_say(message: str, cls: type) -> None:
+    assert type(make_error(400, ORACLE_ERROR_WORDS, message=message)) is cls
+    assert type(make_error(429, ORACLE_ERROR_WORDS, message=message)) is RateLimitError

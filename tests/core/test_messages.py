@@ -152,9 +152,20 @@ def test_arguments_text_that_is_no_object_is_kept_unchanged(text: str) -> None:
 def test_any_arguments_text_is_either_decoded_or_kept(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)
     if call.malformed_arguments is None:
-        assert call.arguments == json.loads(text)
+        assert call.arguments == (json.loads(text) if text.strip() not in ("", "null") else {})
     else:
         assert call.malformed_arguments == text
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "null", " null\n"])
+def test_blank_text_and_null_are_no_arguments(text: str) -> None:
+    call = ToolCall.from_json("1", "f", text)
+    assert (call.arguments, call.malformed_arguments) == ({}, None)
+    assert call.arguments_json() == "{}"
+
+
+def test_blank_malformed_arguments_are_none() -> None:
+    assert ToolCall("1", "f", malformed_arguments=" ") == ToolCall("1", "f")
 
 
 def test_arguments_that_are_nested_too_deep_are_malformed() -> None:

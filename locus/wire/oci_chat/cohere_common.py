@@ -9,6 +9,7 @@ import attrs
 
 from locus.core.call_options import CallOptions
 from locus.core.errors import ConfigurationError
+from locus.core.json_schema.references import inline_references
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import (
     ImagePart,
@@ -108,7 +109,9 @@ def convert_response_format(response_format: Mapping[str, Any] | None) -> Respon
     :raises ConfigurationError: if its type is unknown, or its schema is missing.
     """
     output = parse_response_format(response_format)
-    return None if output is None else ResponseFormat("JSON_OBJECT", output.schema)
+    if output is None:
+        return None
+    return ResponseFormat("JSON_OBJECT", inline_references(output.schema))
 
 
 def join_text_and_refusal(message: Message) -> str:

@@ -18,6 +18,7 @@ ORACLE_ERROR_WORDS: Final = ErrorWords(
         "TooManyRequests": 429,
         "InternalServerError": 500,
         "ServiceUnavailable": 503,
-    }
+    },
+    content_filter_phrases={"inappropriate content detected"},
 )
-"""The codes that Oracle documents under "API Errors"."""
+"""The codes that Oracle documents under "API Errors", and what the service's moderation says."""

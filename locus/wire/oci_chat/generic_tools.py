@@ -90,5 +90,7 @@ def convert_response_format(
         if json_schema.get(name) is not None
     }
     if "schema" in converted:
+        converted["schema"] = inline_references(converted["schema"])  # as Gemini needs it
+    if "schema" in converted:
         converted["schema"] = inline_references(converted["schema"])
     return {"type": "JSON_SCHEMA", "jsonSchema": converted}

@@ -67,7 +67,9 @@ class ResponsesBuilder:
     """The ``RequestBuilder`` of the responses format.
 
     :param store: whether the server stores the conversation. Then ``provider_state`` names the
-        previous response, and only the messages after the assistant's last message are sent.
+        previous response, and only the messages after the assistant's last message are sent. If
+        ``extra_body`` has a ``conversation``, that names what the server has, and not the previous
+        response.
         Otherwise every request holds the complete conversation, and ``provider_state`` is ignored.
     :param encrypted_reasoning: whether encrypted reasoning is requested and sent back to the
         server.
@@ -151,7 +153,8 @@ class ResponsesBuilder:
                     encrypted_reasoning=self.encrypted_reasoning,
                 ),
                 store=store,
-                previous_response_id=previous_id,
+                # The API takes one of the two: a conversation contains the previous response.
+                previous_response_id=None if extra_body.get("conversation") else previous_id,
                 max_output_tokens=call_options.max_tokens,
                 temperature=None if reasoning else call_options.temperature,
                 top_p=None if reasoning else call_options.top_p,

@@ -64,7 +64,7 @@ def test_several_candidates_come_in_the_order_of_their_indexes() -> None:
     assert response.candidates[0].message == response.message
 
 
-@pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
+@pytest.mark.parametrize("arguments", ["[1]", "{", "{'a': 1}", '{"a": NaN}'])
 def test_arguments_that_are_no_object_are_kept_unchanged(arguments: str) -> None:
     call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
     (parsed,) = parse_message({"tool_calls": [call]}).tool_calls

@@ -135,7 +135,7 @@ def test_invalid_body_is_a_parse_error_that_quotes_it(body: str) -> None:
 # -- tool calls ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameters", ["", "null", "[1]", "{", "{'a': 1}", [1, "é"], 3, True])
+@pytest.mark.parametrize("parameters", ["[1]", "{", "{'a': 1}", [1, "é"], 3, True])
 def test_invalid_parameters_become_malformed_arguments(parameters: Any) -> None:
     (call,) = parse_chat_response(toolCalls=[{"name": "f", "parameters": parameters}]).tool_calls
     malformed = call.malformed_arguments

@@ -231,7 +231,7 @@ def test_results_follow_their_calls_and_ids_are_unique() -> None:
     assert second == request_messages[5]["toolCallId"] != "1"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "{'a': 1}", '"'])
+@pytest.mark.parametrize("text", ["{", "[1]", "{'a': 1}", '"'])
 def test_malformed_arguments_are_sent_unchanged(text: str) -> None:
     call = ToolCall("1", "f", malformed_arguments=text)
     message = build_messages(USER, Message.assistant(None, [call]))[1]

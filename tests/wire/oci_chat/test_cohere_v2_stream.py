@@ -103,7 +103,7 @@ def test_last_chunk_may_repeat_the_text_or_continue_it(
                 [make_call("", id="2")],
                 [make_call('{"a": 1}', None, id="1")],
             ],
-            [("1", {"a": 1}), ("2", None)],
+            [("1", {"a": 1}), ("2", {})],
         ),
         (
             [[make_call('{"a": 1}', id="1")], [make_call('{"a": 1}', id="2")]],

@@ -636,3 +636,24 @@ def test_conversation_from_other_providers_is_converted() -> None:
     assert ids[:2] == ["toolu_1", "toolu_2"]
     assert len(set(ids)) == 4
     assert all(len(call_id) <= 40 for call_id in ids)
+
+
+REFERRING_SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"$ref": "#/$defs/Colour"}},
+    "$defs": {"Colour": {"type": "string", "enum": ["red"]}},
+}
+
+
+def test_a_response_format_has_no_references() -> None:
+    """Gemini follows none."""
+    response_format = {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": REFERRING_SCHEMA},
+    }
+    body = GenericChatBuilder().build("x", model="m", response_format=response_format)
+    schema = body["chatRequest"]["responseFormat"]["jsonSchema"]["schema"]
+    assert schema == {
+        "type": "object",
+        "properties": {"colour": {"type": "string", "enum": ["red"]}},
+    }

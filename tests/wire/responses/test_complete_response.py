@@ -81,7 +81,8 @@ def test_tool_calls_are_the_finish_reason() -> None:
         ({"arguments": '{"a": 1}'}, ToolCall("call_1", "look", {"a": 1})),
         ({"arguments": {"a": 1}}, ToolCall("call_1", "look", {"a": 1})),
         ({"arguments": '{"a": '}, ToolCall("call_1", "look", malformed_arguments='{"a": ')),
-        ({"arguments": None}, ToolCall("call_1", "look", malformed_arguments="")),
+        ({"arguments": None}, ToolCall("call_1", "look")),
+        ({"arguments": ""}, ToolCall("call_1", "look")),
         ({"call_id": None, "id": "fc_1", "arguments": "{}"}, ToolCall("fc_1", "look")),
     ],
 )

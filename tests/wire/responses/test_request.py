@@ -414,6 +414,21 @@ def test_with_a_state_results_may_come_without_their_calls() -> None:
         build_body(results)
 
 
+@pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
+def test_a_conversation_takes_the_place_of_the_previous_response(conversation: Any) -> None:
+    """The API refuses a request that has both."""
+    messages = [Message.user("x"), Message.assistant("y"), Message.user("z")]
+    body = build_body(
+        messages, provider_state=STORED_STATE, extra_body={"conversation": conversation}
+    )
+    assert "previous_response_id" not in body
+    assert (body["conversation"], body["input"]) == (conversation, [make_input_message("z")])
+    body = build_body(messages, extra_body={"conversation": conversation})
+    assert len(body["input"]) == 3
+    body = build_body(messages, provider_state=STORED_STATE, extra_body={"conversation": None})
+    assert body["previous_response_id"] == "resp_7"
+
+
 def test_a_state_with_nothing_new_or_of_another_kind_is_rejected() -> None:
     messages = [Message.user("x"), Message.assistant("y")]
     with pytest.raises(ConfigurationError, match=r"messages\[1\] is the response .* nothing new"):

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
 from locus.models.providers.oci._credentials_snapshot import Credentials, make_token_credentials
+from locus.models.providers.oci._link_local import connect_directly_to_link_local
 from locus.models.providers.oci._profile_credentials import build_auth_service_url
 from locus.models.providers.oci._resource_principal_signer import (
     VERSION_VARIABLE,
@@ -99,6 +100,7 @@ def _make_instance_principal_signer() -> Any:
     from oci.circuit_breaker import NoCircuitBreakerStrategy
     from oci.exceptions import ServiceError
 
+    connect_directly_to_link_local()
     endpoint = None
     if "OCI_SDK_AUTH_CLIENT_REGION_URL" in os.environ:
         endpoint = f"{build_auth_service_url('')}/v1/x509"

@@ -15,6 +15,7 @@ import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
+from locus.core.error_context import BodyHint
 from locus.core.error_words import ErrorWords
 from locus.core.errors import APIStatusError
 from locus.models.capabilities import ModelCapabilities
@@ -22,13 +23,18 @@ from locus.models.http_model import HttpModel
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import KEY_HINT, OCIAuthType
-from locus.models.providers.oci.chat_config import OCIConfig, build_regional_endpoint
+from locus.models.providers.oci.chat_config import (
+    OCIConfig,
+    build_regional_endpoint,
+    find_default_region,
+)
 from locus.models.providers.oci.compartment import (
     COMPARTMENT_HEADER,
     find_configured_compartment,
     resolve_compartment,
 )
-from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
+from locus.models.providers.oci.endpoints import resolve_endpoint
+from locus.models.providers.oci.error_hints import POLICY_HINT
 from locus.transport.custom_client import CustomClient
 from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
@@ -103,6 +109,7 @@ class OCIModel(HttpModel[OCIConfig]):
     prefix: ClassVar[str] = "oci"
     key_hint: ClassVar[str] = KEY_HINT
     error_words: ClassVar[ErrorWords] = ORACLE_ERROR_WORDS
+    body_hints: ClassVar[tuple[BodyHint, ...]] = (POLICY_HINT,)
     sdk_adapter: ClassVar[SdkAdapter | None] = _InferenceSdkAdapter()
 
     def __init__(
@@ -119,15 +126,16 @@ class OCIModel(HttpModel[OCIConfig]):
     ) -> None:
         fields = self._pop_model_arguments(kw, OCIConfig)
         if "config" not in fields:
-            region = resolve_region(kw.pop("region", None))
+            if service_endpoint:
+                kw["service_endpoint"] = service_endpoint
+            if kw.get("region", "") is None:  # the config finds it: that of the profile, say
+                del kw["region"]
             fields["config"] = OCIConfig(
                 model=_resolve_model_id(model_id, kw.pop("model", None)),
                 compartment_id=compartment_id,
                 profile_name=profile_name,
                 auth_type=auth_type,
                 config_file=config_file,
-                region=region,
-                service_endpoint=resolve_endpoint(service_endpoint, region),
                 max_tokens=max_tokens,
                 temperature=temperature,
                 **kw,
@@ -211,6 +219,14 @@ class OCIModel(HttpModel[OCIConfig]):
         config = self.config
         if "model_id" in changes:
             changes["model"] = changes.pop("model_id")
+        credentials = {
+            name: changes[name]
+            for name in ("profile_name", "auth_type", "config_file", "delegation_token")
+            if name in changes
+        }
+        if credentials and "config" not in changes and config.region == find_default_region(config):
+            other_config = attrs.evolve(config, **credentials)
+            changes.setdefault("region", find_default_region(other_config))
         region = changes.get("region")
         if region is not None and config.service_endpoint == build_regional_endpoint(config):
             changes.setdefault("service_endpoint", resolve_endpoint(None, region))

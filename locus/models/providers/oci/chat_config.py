@@ -13,7 +13,13 @@ from locus.models.providers.oci._config_arguments import check_stripped_strings,
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
 from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType, resolve_auth
 from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
-from locus.models.providers.oci.endpoints import resolve_endpoint, resolve_region
+from locus.models.providers.oci.credentials_region import find_credentials_region
+from locus.models.providers.oci.endpoints import (
+    DEFAULT_OCI_GENAI_REGION,
+    find_environment_region,
+    resolve_endpoint,
+    resolve_region,
+)
 from locus.transport.http_request import check_headers
 
 API_FORMATS: Final = ("GENERIC", "COHERE", "COHEREV2")
@@ -23,6 +29,12 @@ API_FORMATS: Final = ("GENERIC", "COHERE", "COHEREV2")
 def build_regional_endpoint(config: Any) -> str:
     """Build the service's root URL in the region of ``config``."""
     return resolve_endpoint(None, config.region)
+
+
+def find_default_region(config: Any) -> str:
+    """Return ``OCI_REGION``, else the region of the profile or principal, else ``us-chicago-1``."""
+    region = find_environment_region() or find_credentials_region(config.resolve_auth())
+    return region or DEFAULT_OCI_GENAI_REGION
 
 
 def _resolve_auth_type(auth_type: str | None) -> OCIAuthType:
@@ -61,7 +73,8 @@ class OCIConfig(SamplingConfig):
     :param profile_name: a section of ``config_file``; else ``OCI_PROFILE``, else ``DEFAULT``.
     :param auth_type: an :class:`OCIAuthType`; else ``OCI_AUTH_TYPE``, else ``api_key``.
     :param config_file: the path of the file with the profiles.
-    :param region: the region of the service; else ``OCI_REGION``, else ``us-chicago-1``.
+    :param region: the region of the service, or its short code; else ``OCI_REGION``, else that of
+        the profile or the resource principal, else ``us-chicago-1``.
     :param service_endpoint: the service's root URL; else ``OCI_ENDPOINT``, else the region's.
     :param delegation_token: the token of ``auth_type="delegation_token"``; else
         ``OCI_DELEGATION_TOKEN``. Never shown.
@@ -74,11 +87,13 @@ class OCIConfig(SamplingConfig):
     profile_name: str = attrs.field(default=None, converter=_resolve_profile_name)
     auth_type: OCIAuthType = attrs.field(default=None, converter=_resolve_auth_type)
     config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=to_config_path)
-    region: str = attrs.field(default=None, converter=resolve_region)
+    delegation_token: str | None = attrs.field(default=None, repr=False)
+    region: str = attrs.field(
+        default=attrs.Factory(find_default_region, takes_self=True), converter=resolve_region
+    )
     service_endpoint: str = attrs.field(
         default=attrs.Factory(build_regional_endpoint, takes_self=True), converter=resolve_endpoint
     )
-    delegation_token: str | None = attrs.field(default=None, repr=False)
     api_format: str | None = attrs.field(default=None, validator=_validate_api_format)
     stream_usage: bool = True
 

@@ -8,13 +8,14 @@ from typing import Final
 
 from locus.core.errors import ConfigurationError
 from locus.models.base_url import normalize_base_url
+from locus.models.providers.oci.regions import find_realm_domain, find_region_by_code
 
 DEFAULT_OCI_GENAI_REGION: Final = "us-chicago-1"
 """The region to use if none is set: the first to have every model."""
 _REGION_PATTERN: Final = re.compile(r"[a-z]+(-[a-z0-9]+)*-\d+")
 _REGION_CODE_PATTERN: Final = re.compile(r"[a-z]{3}", re.I)
 _API_PATH_PATTERN: Final = re.compile(
-    r"(?<!/)(/20231130(/actions(/chat)?)?|/openai(/v1(/chat(/completions)?|/responses)?)?)+$"
+    r"(?<!/)(/20231130(/actions(/v1)?(/chat)?)?|/openai(/v1(/chat(/completions)?|/responses)?)?)+$"
 )
 """The paths of Oracle's own URLs, which a user may have copied together with the host."""
 
@@ -22,18 +23,39 @@ _API_PATH_PATTERN: Final = re.compile(
 def resolve_region(region: str | None = None) -> str:
     """Return the region: the argument, else ``OCI_REGION``, else ``us-chicago-1``.
 
-    :raises ConfigurationError: if it cannot be a region's name. A short code such as ``ord`` is not
-        a name.
+    A short code, such as ``ord``, becomes the region's name.
+
+    :raises ConfigurationError: if it cannot be a region's name, and is no region's short code.
     """
-    name = "region"
     if region is None:
-        name, region = "OCI_REGION", os.environ.get("OCI_REGION") or DEFAULT_OCI_GENAI_REGION
+        return find_environment_region() or DEFAULT_OCI_GENAI_REGION
+    return normalize_region(region, "region")
+
+
+def find_environment_region() -> str | None:
+    """Return the region that ``OCI_REGION`` names, or None.
+
+    :raises ConfigurationError: if it cannot be a region's name, and is no region's short code.
+    """
+    region = os.environ.get("OCI_REGION")
+    return normalize_region(region, "OCI_REGION") if region else None
+
+
+def normalize_region(region: str, source: str) -> str:
+    """Return a region's name; the argument may be its short code.
+
+    :param source: where the region comes from, for the error.
+    :raises ConfigurationError: if it cannot be a region's name, and is no region's short code.
+    """
     if isinstance(region, str) and _REGION_PATTERN.fullmatch(region):
         return region
     is_code = isinstance(region, str) and _REGION_CODE_PATTERN.fullmatch(region)
+    name = find_region_by_code(region) if is_code else None
+    if name:
+        return name
     raise ConfigurationError(
-        f"{name} must be a region's {'full ' if is_code else ''}name, such as us-chicago-1, "
-        f"not {'the short code ' if is_code else ''}{region!r}"
+        f"{source} must be a region's {'full ' if is_code else ''}name, such as us-chicago-1, "
+        f"not {'the unknown short code ' if is_code else ''}{region!r}"
     )
 
 
@@ -50,7 +72,7 @@ def resolve_endpoint(service_endpoint: str | None = None, region: str | None = N
     environment_url = os.environ.get("OCI_ENDPOINT")
     if environment_url:
         return _API_PATH_PATTERN.sub("", _normalize_url(environment_url, "OCI_ENDPOINT"))
-    return f"https://inference.generativeai.{resolve_region(region)}.oci.oraclecloud.com"
+    return _build_regional_url(region)
 
 
 def resolve_openai_base_url(base_url: str | None = None, region: str | None = None) -> str:
@@ -71,8 +93,17 @@ def resolve_openai_base_url(base_url: str | None = None, region: str | None = No
 
 
 def build_oci_openai_base_url(region: str) -> str:
-    """Build the root URL of the OpenAI-compatible API in a region of Oracle's commercial cloud."""
-    return f"https://inference.generativeai.{resolve_region(region)}.oci.oraclecloud.com/openai/v1"
+    """Build the root URL of the OpenAI-compatible API in a region, of whichever realm."""
+    return f"{_build_regional_url(region)}/openai/v1"
+
+
+def _build_regional_url(region: str | None) -> str:
+    """Build the root URL of the inference service in a region; by default that of the environment.
+
+    Each realm of Oracle's clouds has a domain of its own.
+    """
+    name = resolve_region(region)
+    return f"https://inference.generativeai.{name}.oci.{find_realm_domain(name)}"
 
 
 def _normalize_url(url: str, argument_name: str) -> str:

@@ -7,7 +7,8 @@ request.
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Final
 
 import attrs
 
@@ -25,6 +26,17 @@ from locus.models.providers.oci.compartment import (
 from locus.models.providers.oci.endpoints import resolve_openai_base_url, resolve_region
 from locus.transport.http_request import check_headers
 
+PROJECT_HEADERS: Final = ("openai-project", "opc-project-id")
+"""The names of a project's header: OpenAI's, which the service documents, and Oracle's own."""
+CONVERSATION_STORE_HEADER: Final = "opc-conversation-store-id"
+
+
+def _resolve_project(project: str | None) -> str | None:
+    """Return the argument, else ``OCI_GENAI_PROJECT``, else None."""
+    if project is not None and not isinstance(project, str):
+        raise ConfigurationError(f"project must be a string, not {type(project).__name__}")
+    return project or os.environ.get("OCI_GENAI_PROJECT") or None
+
 
 def build_regional_base_url(config: Any) -> str:
     """Build the API's root URL in the region of ``config``."""
@@ -41,11 +53,16 @@ class OpenAICompatibleConfig(ModelConfig):
     :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
     :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
         ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
-    :param region: the region of the service; else ``OCI_REGION``, else ``us-chicago-1``.
+    :param region: the region of the service, or its short code; else ``OCI_REGION``, else
+        ``us-chicago-1``, whatever the region of the profile.
     :param config_file: the path of the file with the profiles.
     :param delegation_token: the token of ``auth_type="delegation_token"``; else
         ``OCI_DELEGATION_TOKEN``. Never shown.
     :param base_url: the API's root URL; else ``OCI_ENDPOINT``, else the region's.
+    :param project: the OCID of the project that requests belong to; else ``OCI_GENAI_PROJECT``.
+        The models take it as ``project_ocid``, too.
+    :param conversation_store_id: the OCID of the store that has the conversations, where it is not
+        the project's own.
     """
 
     region: str = attrs.field(default=None, converter=resolve_region)
@@ -59,6 +76,20 @@ class OpenAICompatibleConfig(ModelConfig):
         default=attrs.Factory(build_regional_base_url, takes_self=True),
         converter=resolve_openai_base_url,
     )
+    project: str | None = attrs.field(default=None, converter=_resolve_project)
+    conversation_store_id: str | None = None
+
+    @property
+    def project_ocid(self) -> str | None:
+        """The project, under its older name."""
+        return self.project
+
+    def build_project_headers(self) -> dict[str, str]:
+        """Build the headers that name the project and the store of the conversations, if any."""
+        headers = dict.fromkeys(PROJECT_HEADERS, self.project) if self.project else {}
+        if self.conversation_store_id:
+            headers[CONVERSATION_STORE_HEADER] = self.conversation_store_id
+        return headers
 
 
 def check_auth_arguments(config: OpenAICompatibleConfig, class_name: str) -> None:
@@ -123,7 +154,10 @@ def check_config_values(config: OpenAICompatibleConfig) -> None:
         api_key=config.api_key,
         compartment_id=config.compartment_id,
         delegation_token=config.delegation_token,
+        project=config.project,
+        conversation_store_id=config.conversation_store_id,
     )
+    check_headers(config.build_project_headers())
     for name in ("api_key", "delegation_token"):
         if getattr(config, name):
             clean_token(getattr(config, name), name)

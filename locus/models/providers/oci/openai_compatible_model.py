@@ -12,15 +12,28 @@ import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
+from locus.core.error_context import BodyHint
 from locus.core.errors import ConfigurationError
 from locus.models.http_model import HttpModel
 from locus.models.providers.oci._bearer_signer import BearerSigner
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import KEY_HINT
 from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
-from locus.models.providers.oci.endpoints import resolve_openai_base_url, resolve_region
+from locus.models.providers.oci.credentials_region import warn_of_other_region
+from locus.models.providers.oci.endpoints import (
+    DEFAULT_OCI_GENAI_REGION,
+    build_oci_openai_base_url,
+    find_environment_region,
+    resolve_openai_base_url,
+    resolve_region,
+)
+from locus.models.providers.oci.error_hints import (
+    NATIVE_API_ONLY_HINT,
+    POLICY_HINT,
+    RESPONSES_ONLY_HINT,
+)
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
     build_compartment_headers,
@@ -43,6 +56,11 @@ class OpenAICompatibleModel(HttpModel[Any]):
     prefix = "oci"
     key_hint = KEY_HINT
     error_words = ORACLE_ERROR_WORDS
+    body_hints: ClassVar[tuple[BodyHint, ...]] = (
+        POLICY_HINT,
+        RESPONSES_ONLY_HINT,
+        NATIVE_API_ONLY_HINT,
+    )
 
     @classmethod
     def _build_init_arguments(
@@ -53,6 +71,7 @@ class OpenAICompatibleModel(HttpModel[Any]):
         :param named_arguments: the arguments that the constructor names; all belong to the config.
         :param kw: the other keyword arguments.
         """
+        _merge_project_names(kw)
         fields = cls._pop_model_arguments(kw, config_class)
         if "config" not in fields:
             region = resolve_region(named_arguments["region"])
@@ -63,13 +82,21 @@ class OpenAICompatibleModel(HttpModel[Any]):
                 "base_url": resolve_openai_base_url(named_arguments["base_url"], region),
             }
             fields["config"] = config_class(**config_arguments, **kw)
+        config = fields["config"]
         if fields.get("sdk_client") is None:
-            check_auth_arguments(fields["config"], cls.__name__)
+            check_auth_arguments(config, cls.__name__)
+            if named_arguments.get("region") is None and _uses_default_region(config):
+                auth = find_signing_auth(config)
+                if auth is not None:
+                    # The caller of the constructor, which called this function.
+                    warn_of_other_region(auth, config.region, stacklevel=3)
         return fields
 
     def _build_provider_headers(self) -> dict[str, str]:
         # Of the callers' own clients, only those of an SDK authenticate by themselves.
-        return build_compartment_headers(self.config)
+        headers = build_compartment_headers(self.config)
+        headers.update(self.config.build_project_headers())
+        return headers
 
     def _build_headers(self, extra_headers: Mapping[str, str] | None) -> Mapping[str, str]:
         if self.sdk_client is not None:  # it has headers of its own: add only the explicit ones
@@ -85,7 +112,9 @@ class OpenAICompatibleModel(HttpModel[Any]):
     def _build_argument_headers(self) -> dict[str, str]:
         """Build the headers for the model's own arguments, without credentials."""
         compartment_id = self.config.compartment_id
-        return {COMPARTMENT_HEADER: compartment_id} if compartment_id else {}
+        headers = {COMPARTMENT_HEADER: compartment_id} if compartment_id else {}
+        headers.update(self.config.build_project_headers())
+        return headers
 
     def _get_signer(self) -> Signer:
         auth = find_signing_auth(self.config)
@@ -111,13 +140,13 @@ class OpenAICompatibleModel(HttpModel[Any]):
             default_headers=self._build_provider_headers(),
             http_client=openai.DefaultAsyncHttpxClient(auth=auth),
         )
-        client.organization = client.project = (
-            None  # from OpenAI's environment variables: not for OCI
-        )
+        client.organization = None  # OpenAI's environment variables are not for OCI
+        client.project = config.project
         return client
 
     def copy(self, **changes: Any) -> Self:
         """Return a copy with other constructor arguments; another region gets its own URL."""
+        _merge_project_names(changes)
         config, region = self.config, changes.get("region")
         if region is not None and config.base_url == build_regional_base_url(config):
             changes.setdefault("base_url", resolve_openai_base_url(None, region))
@@ -133,6 +162,26 @@ class OpenAICompatibleModel(HttpModel[Any]):
         if sdk_client is None and (config is not self.config or "sdk_client" in changes):
             check_auth_arguments(config, type(self).__name__)
         return super()._evolve(**changes)
+
+
+def _merge_project_names(arguments: dict[str, Any]) -> None:
+    """Replace ``project_ocid`` in ``arguments`` by ``project``: two names for one argument.
+
+    :raises TypeError: if the two have different values.
+    """
+    older_value = arguments.pop("project_ocid", None)
+    if older_value is None:
+        return
+    if arguments.get("project") not in (None, older_value):
+        raise TypeError("project= and project_ocid= are two names for one argument: pass one")
+    arguments["project"] = older_value
+
+
+def _uses_default_region(config: OpenAICompatibleConfig) -> bool:
+    """Return whether nobody has chosen the region, or a URL."""
+    return find_environment_region() is None and config.base_url == build_oci_openai_base_url(
+        DEFAULT_OCI_GENAI_REGION
+    )
 
 
 def _resolve_model_name(model: str | None) -> str:

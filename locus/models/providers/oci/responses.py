@@ -15,8 +15,14 @@ import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
+from locus.core.error_context import BodyHint
 from locus.core.errors import APIError, ConfigurationError
-from locus.models.providers.oci._config_arguments import check_stripped_strings
+from locus.models.providers.oci.error_hints import (
+    CHAT_ONLY_HINT,
+    NATIVE_API_ONLY_HINT,
+    POLICY_HINT,
+    ZERO_RETENTION_HINT,
+)
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
     check_config_values,
@@ -31,7 +37,6 @@ from locus.models.providers.oci.responses_errors import (
     make_responses_error,
 )
 from locus.models.responses_model import ResponsesConfig, ResponsesModel
-from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.responses import ResponsesParser
@@ -63,20 +68,12 @@ class OCIResponsesConfig(OpenAICompatibleConfig, ResponsesConfig):
 
     :param store: whether the service stores the conversation; else ``OCI_RESPONSES_STORE``, else it
         does. False is for zero data retention: every request carries the complete conversation.
-    :param project_ocid: sent as ``opc-project-id`` if it is set.
     """
 
     store: bool = attrs.field(default=None, converter=_resolve_store)
-    project_ocid: str | None = None
 
     def __attrs_post_init__(self) -> None:
         check_config_values(self)
-        check_stripped_strings(project_ocid=self.project_ocid)
-        check_headers(self.build_project_headers())
-
-    def build_project_headers(self) -> dict[str, str]:
-        """Build the header that names the project; empty if there is none."""
-        return {"opc-project-id": self.project_ocid} if self.project_ocid else {}
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
@@ -87,7 +84,8 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
     here mean the same as with :class:`~locus.models.providers.oci.OCIChatCompletionsModel`.
 
     :param model: the model's name, such as ``"openai.gpt-4.1"``; else ``OCI_MODEL_ID``.
-    :param project_ocid: the project that conversations belong to, if the service requires one.
+    :param project_ocid: the project that conversations belong to, if the service requires one;
+        ``project`` is the same argument. Else ``OCI_GENAI_PROJECT``.
     :param store: whether the service stores the conversation. If so, each response has a
         ``provider_state`` (``{"previous_response_id": "resp_…"}``); when it is passed to the next
         call, only the messages after the last assistant message are sent.
@@ -99,6 +97,12 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
     """
 
     sdk_adapter: ClassVar[RawResponseAdapter | None] = RESPONSES_SDK_ADAPTER
+    body_hints: ClassVar[tuple[BodyHint, ...]] = (
+        ZERO_RETENTION_HINT,
+        POLICY_HINT,
+        CHAT_ONLY_HINT,
+        NATIVE_API_ONLY_HINT,
+    )
 
     def __init__(
         self,
@@ -116,6 +120,8 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
+        if project_ocid is not None:
+            kw["project_ocid"] = project_ocid
         fields = self._build_init_arguments(
             OCIResponsesConfig,
             kw,
@@ -126,7 +132,6 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
             region=region,
             config_file=config_file,
             base_url=base_url,
-            project_ocid=project_ocid,
             store=store,
             max_tokens=max_tokens,
             temperature=temperature,
@@ -137,16 +142,10 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
     def _build_url(self) -> str:
         return f"{self.config.base_url}/responses"
 
-    def _build_provider_headers(self) -> dict[str, str]:
-        return super()._build_provider_headers() | self.config.build_project_headers()
-
-    def _build_argument_headers(self) -> dict[str, str]:
-        return super()._build_argument_headers() | self.config.build_project_headers()
-
     def _get_error_hints(self) -> Mapping[type[APIError], str]:
         return {
-            OCIProjectRequiredError: "pass project_ocid=, the OCID of a project of this "
-            "compartment and region",
+            OCIProjectRequiredError: "pass project_ocid= or set OCI_GENAI_PROJECT, the OCID of a "
+            "project of this compartment and region",
             OCIResponsesStateLostError: "pass the whole conversation without provider_state=; "
             "an agent's thread goes on once its state is saved without it",
         }

@@ -19,7 +19,7 @@ from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 
 
 class OCIProjectRequiredError(APIStatusError):
-    """The service needs a project for this conversation, or another one (403 or 404)."""
+    """The service needs a project for this conversation, or another one (400, 403 or 404)."""
 
 
 class OCIResponsesStateLostError(APIStatusError):
@@ -32,13 +32,17 @@ class OCIResponsesStateLostError(APIStatusError):
 # Oracle does not list the service's messages. These patterns match its words for the two errors in
 # any order, but not "the window of the model is smaller than the previous response".
 _PROJECT_PATTERN: Final = re.compile(
-    r"opc-project|generativeaiproject|project[ _-]?(id|ocid)\b"
+    r"opc-project|OpenAI-Project|generativeaiproject|project[ _-]?(id|ocid)\b"
     r"|(?<![-\w])projects?\b(?!-)[^.]{0,60}"
     r"\b(required|missing|must|needed|not (found|exist)|does not|invalid)"
     r"|\b(required?s?|missing|needs?|specify|provide|no such|unknown|invalid)\b[^.]{0,40}"
     r"(?<![-\w])project\b(?!-)",
     re.I,
 )
+_PROJECT_HEADER_PATTERN: Final = re.compile(
+    r"(openai|opc)-project[^.]{0,60}\b(required|missing|must|needed|provided?)\b", re.I
+)
+"""Matches "OpenAI-Project or opc-compartment-id must be provided", which comes with a 400."""
 _STATE_LOST_CODE: Final = "previous_response_not_found"
 _RESPONSE_PATTERN: Final = re.compile(
     r"previous[_ ]?response|\bresp_\w+|\bresponse with id\b", re.I
@@ -81,7 +85,9 @@ def make_responses_error(
     )
     if is_state_lost and (has_general_class or error_class is get_status_error_class(200)):
         error_class = OCIResponsesStateLostError
-    elif error_class in (PermissionDeniedError, NotFoundError) and _PROJECT_PATTERN.search(body):
+    elif (
+        error_class in (PermissionDeniedError, NotFoundError) and _PROJECT_PATTERN.search(body)
+    ) or (error_class is BadRequestError and _PROJECT_HEADER_PATTERN.search(body)):
         error_class = OCIProjectRequiredError
     return error_class(
         f"{source}: {shown or 'no explanation'}",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from locus.core.errors import ConfigurationError
-from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
+from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel, regions
 from locus.models.providers.oci.endpoints import (
     build_oci_openai_base_url,
     resolve_endpoint,
@@ -30,19 +30,61 @@ def test_the_region_is_the_argument_or_the_environments_or_chicago(
     for wrong in ("evil.com/", "a b", "US-CHICAGO-1", "", "us-chicago", "us-chicago-1."):
         with pytest.raises(ConfigurationError, match=r"^region must .*us-chicago-1"):
             resolve_region(wrong)
-    for code in ("ord", "ORD"):  # a host with this name does not exist
-        with pytest.raises(ConfigurationError, match=f"^region .* not the short code '{code}'"):
-            resolve_region(code)
+    for code in ("ord", "ORD"):
+        assert resolve_region(code) == "us-chicago-1"
         monkeypatch.setenv("OCI_REGION", code)
-        with pytest.raises(ConfigurationError, match=r"^OCI_REGION must be a region's full name"):
-            resolve_region()
+        assert resolve_region() == "us-chicago-1"
+    with pytest.raises(ConfigurationError, match=r"^region .* not the unknown short code 'xyz'"):
+        resolve_region("xyz")
+    monkeypatch.setenv("OCI_REGION", "xyz")
+    with pytest.raises(ConfigurationError, match=r"^OCI_REGION must be a region's full name"):
+        resolve_region()
 
 
 @pytest.mark.sdk
 def test_every_region_of_the_oci_package_is_accepted() -> None:
-    regions = pytest.importorskip("oci.regions_definitions")
-    for name in regions.REGION_REALMS:
+    definitions = pytest.importorskip("oci.regions_definitions")
+    for name, realm in definitions.REGION_REALMS.items():
         assert resolve_region(name) == name
+        assert regions.find_realm_domain(name) == definitions.REALMS[realm]
+    assert definitions.REGIONS_SHORT_NAMES.items() <= regions.REGIONS_BY_CODE.items()
+
+
+@pytest.mark.parametrize(
+    ("region", "domain"),
+    [
+        ("us-chicago-1", "oraclecloud.com"),
+        ("mars-base-1", "oraclecloud.com"),
+        ("eu-frankfurt-2", "oraclecloud.eu"),
+        ("us-gov-ashburn-1", "oraclegovcloud.com"),
+        ("uk-gov-london-1", "oraclegovcloud.uk"),
+        ("brs", "oraclegovcloud.uk"),
+    ],
+)
+def test_each_realm_has_a_domain_of_its_own(home: Path, region: str, domain: str) -> None:
+    host = f"https://inference.generativeai.{resolve_region(region)}.oci.{domain}"
+    assert OCIModel("m", region=region).config.service_endpoint == host
+    assert build_oci_openai_base_url(region) == f"{host}/openai/v1"
+    for cls in (OCIChatCompletionsModel, OCIResponsesModel):
+        assert cls("m", api_key="k", region=region).config.base_url == f"{host}/openai/v1"
+
+
+def test_the_variables_of_the_oci_package_name_unknown_regions(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCI_DEFAULT_REALM", "oraclecloud99.com")
+    assert resolve_endpoint(None, "mars-base-1").endswith(".mars-base-1.oci.oraclecloud99.com")
+    assert resolve_endpoint(None, "us-ashburn-1").endswith(".oraclecloud.com")
+    monkeypatch.setenv(
+        "OCI_REGION_METADATA",
+        '{"realmKey": "OC98", "realmDomainComponent": "Oraclecloud98.com",'
+        ' "regionKey": "MRS2", "regionIdentifier": "mars-base-1"}',
+    )
+    assert resolve_endpoint(None, "mars-base-1").endswith(".mars-base-1.oci.oraclecloud98.com")
+    for wrong in ("{", "[]", '{"regionKey": "MRS"}'):
+        monkeypatch.setenv("OCI_REGION_METADATA", wrong)
+        with pytest.raises(ConfigurationError, match=r"^OCI_REGION_METADATA must be"):
+            resolve_endpoint(None, "mars-base-1")
 
 
 HOST = "https://inference.generativeai.us-chicago-1.oci.oraclecloud.com"
@@ -78,6 +120,8 @@ def test_the_url_is_the_argument_or_the_environments_or_the_regions(
     [
         "/20231130",
         "/20231130/actions/chat",
+        "/20231130/actions/v1",
+        "/20231130/actions/v1/chat",
         "/openai",
         "/openai/v1",
         "/openai/v1/chat/completions",

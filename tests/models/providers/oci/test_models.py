@@ -548,3 +548,88 @@ def test_not_exactly_one_way_to_authenticate_is_an_error_that_shows_the_ways(
             model_class("m", **arguments)
         assert 'api_key="…"' in str(exc_info.value)
         assert "sk-secret" not in str(exc_info.value)
+
+
+PROJECT = "ocid1.generativeaiproject.oc1.us-chicago-1.example"
+PROJECT_HEADERS = ("openai-project", "opc-project-id", "opc-conversation-store-id")
+OPENAI_STYLE = pytest.mark.parametrize("model_class", [OCIChatCompletionsModel, OCIResponsesModel])
+
+
+def get_project_headers(model: Any) -> list[str | None]:
+    headers = model._build_http_call("x", None, {}, stream=False).request.headers
+    return [headers.get(name) for name in PROJECT_HEADERS]
+
+
+@OPENAI_STYLE
+def test_a_project_is_sent_under_both_names_of_its_header(
+    isolated_environment: pytest.MonkeyPatch, model_class: Any
+) -> None:
+    assert get_project_headers(model_class("m", api_key="k")) == [None, None, None]
+    for name in ("project", "project_ocid"):
+        model = model_class("m", api_key="k", **{name: PROJECT}, conversation_store_id="store")
+        assert get_project_headers(model) == [PROJECT, PROJECT, "store"]
+        assert model.config.project == model.config.project_ocid == PROJECT
+        copy = model.copy(**{name: "other"})
+        assert get_project_headers(copy) == ["other", "other", "store"]
+    with pytest.raises(TypeError, match="two names for one argument"):
+        model_class("m", api_key="k", project="a", project_ocid="b")
+    isolated_environment.setenv("OCI_GENAI_PROJECT", "of the environment")
+    assert get_project_headers(model_class("m", api_key="k"))[0] == "of the environment"
+    assert get_project_headers(model_class("m", api_key="k", project="a"))[0] == "a"
+    for wrong in ({"project": 5}, {"project": "a\nb"}, {"conversation_store_id": " x"}):
+        with pytest.raises(ConfigurationError):
+            model_class("m", api_key="k", **wrong)
+
+
+@OPENAI_STYLE
+def test_the_sdk_client_names_the_project_too(
+    isolated_environment: pytest.MonkeyPatch, model_class: Any
+) -> None:
+    isolated_environment.setenv("OPENAI_PROJECT_ID", "of OpenAI")
+    for project in (None, PROJECT):
+        client = model_class(
+            "m", api_key="k", base_url="http://127.0.0.1:1", project=project
+        ).client
+        headers = {
+            name.lower(): value
+            for name, value in client.default_headers.items()
+            if isinstance(value, str)
+        }
+        assert headers.get("openai-project") == headers.get("opc-project-id") == project
+
+
+@pytest.mark.parametrize(
+    ("model_name", "status", "code", "message", "advice"),
+    [
+        *(
+            (
+                name,
+                404,
+                "NotAuthorizedOrNotFound",
+                "Authorization failed or requested resource not found",
+                "policy",
+            )
+            for name in ("generic", "chat", "responses")
+        ),
+        ("chat", 404, "404", "This model is only supported in v1/responses", "OCIResponsesModel"),
+        ("chat", 400, "400", "Unsupported OpenAI operation", "OCIModel"),
+        ("responses", 400, "400", "… due to Zero Data Retention.", "store=False"),
+    ],
+)
+def test_errors_advise_what_to_do(
+    cloud: InferenceCloud,
+    profile: Path,
+    model_name: str,
+    status: int,
+    code: str,
+    message: str,
+    advice: str,
+) -> None:
+    cloud.queue_replies(make_error_reply(status, code, message))
+    with (
+        MODEL_FACTORIES[model_name](cloud) as model,
+        pytest.raises((BadRequestError, NotFoundError)) as exc_info,
+    ):
+        model.complete_sync("hello")
+    assert advice in str(exc_info.value).partition(message)[2]
+    assert str(exc_info.value).count(message) == 1

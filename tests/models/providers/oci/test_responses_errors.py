@@ -63,6 +63,11 @@ def build_oracle(message: str, code: str = "InvalidParameter") -> str:
         (404, build_oracle("Entity with key openai.my-project-model not found"), NotFoundError),
         (403, build_oracle("not authorized", "NotAuthorized"), PermissionDeniedError),
         (400, build_oracle("the project field is too long"), BadRequestError),
+        *(
+            (status, build("OpenAI-Project or … must be provided"), ProjectRequired)
+            for status in (400, 403, 404)
+            for build in (build_oracle, build_openai)
+        ),
     ],
 )  # fmt: skip
 def test_the_class_of_an_error_response(
