@@ -103,12 +103,13 @@ class ErrorContext:
         )
         if isinstance(error, (APIStatusError, ResponseParseError)):
             error.body = self.redact(error.body)
+        error.headers = FrozenDict(
+            {name: self.redact(value) for name, value in error.headers.items()}
+        )
         if isinstance(error, APIStatusError):
+            error.code = error.code and self.redact(error.code)
             error.codes = frozenset(map(self.redact, error.codes))
             error.explanation = self.redact(error.explanation)
-            error.headers = FrozenDict(
-                {name: self.redact(value) for name, value in error.headers.items()}
-            )
         return error
 
     def _find_body_hint(self, error: APIError) -> str:

@@ -26,7 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from locus.core.frozendict import EMPTY, FrozenDict
+from locus.core.frozendict import EMPTY
+from locus.core.response_source import find_request_id, to_frozen_headers
 
 if TYPE_CHECKING:
     from locus.core.response import ModelResponse
@@ -81,7 +82,11 @@ class APIError(LocusError, RuntimeError):
     :ivar provider: the provider's prefix, such as ``"openai"``.
     :ivar model: the name of the model.
     :ivar partial: the part of a streamed response that had arrived, or None.
+    :ivar headers: the headers of the HTTP response, with lower-case names; empty if none came.
     """
+
+    body_request_id: str | None = None
+    """The id of the request that the body of the response names."""
 
     def __init__(
         self,
@@ -90,11 +95,25 @@ class APIError(LocusError, RuntimeError):
         provider: str | None = None,
         model: str | None = None,
         partial: ModelResponse | None = None,
+        headers: Mapping[str, str] = EMPTY,
     ) -> None:
         super().__init__(message)
         self.provider = provider
         self.model = model
         self.partial = partial
+        self.headers: Mapping[str, str] = to_frozen_headers(headers)
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the request; its support asks for it."""
+        return find_request_id(self.headers) or self.body_request_id
+
+    def add_response_headers(self, headers: Mapping[str, str]) -> None:
+        """Add the headers of the HTTP response, also to the partial response; keep earlier ones."""
+        if not self.headers:
+            self.headers = to_frozen_headers(headers)
+        if self.partial is not None and not self.partial.headers:
+            self.partial = self.partial.with_headers(headers)
 
 
 class APIConnectionError(APIError):
@@ -130,8 +149,8 @@ class APIStatusError(APIError):
 
     :ivar status_code: the HTTP status, or the one that an error object inside a 200 stands for.
     :ivar body: the response's body, as text.
-    :ivar headers: the response's headers, with lower-case names.
-    :ivar codes: the provider's names for the error, such as ``"rate_limit_error"``.
+    :ivar code: the provider's own word for the error, such as ``"rate_limit_exceeded"``, or None.
+    :ivar codes: all of its words for the error.
     :ivar explanation: the provider's explanation, in full.
     """
 
@@ -141,27 +160,17 @@ class APIStatusError(APIError):
         *,
         status_code: int,
         body: str = "",
-        headers: Mapping[str, str] = EMPTY,
+        code: str | None = None,
         codes: Iterable[str] = (),
         explanation: str = "",
         **context: Any,
     ) -> None:
         super().__init__(message, **context)
         self.status_code = status_code
+        self.code = code
         self.codes = frozenset(codes)
         self.explanation = explanation
         self.body = body
-        self.headers: Mapping[str, str] = FrozenDict(
-            {name.lower(): value for name, value in headers.items()}
-        )
-
-    @property
-    def request_id(self) -> str | None:
-        """The provider's id of the request; its support asks for it."""
-        for name in ("x-request-id", "request-id", "opc-request-id"):
-            if name in self.headers:
-                return self.headers[name]
-        return None
 
     @property
     def retry_after(self) -> float | None:

@@ -34,6 +34,7 @@ from locus.core import surrogate_pair_separators
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
 from locus.core.messages import PART_TYPES, BasePart, Content, Part, ToolCall
+from locus.core.response_source import ResponseSource
 
 T = TypeVar("T")
 
@@ -72,6 +73,8 @@ def build_json_converter(*, strict: bool = True) -> MsgspecJsonConverter:
     converter.register_unstructure_hook_func(
         lambda type_: type_ in (Part, Content), lambda value: converter.unstructure(value)
     )
+    converter.register_unstructure_hook(ResponseSource, _unstructure_response_source)
+    converter.register_structure_hook(ResponseSource, _structure_response_source)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     return converter
 
@@ -246,6 +249,20 @@ def _find_part_tag(cls: type) -> str | None:
         names = ", ".join(part.__name__ for part in PART_TYPES)
         raise TypeError(f"{cls.__name__} is not one of the parts that can be saved ({names})")
     return cls.tag
+
+
+def _unstructure_response_source(source: ResponseSource) -> dict[str, Any]:
+    members = {"raw": source.raw, "headers": source.headers}
+    return {name: copy_json_value(value) for name, value in members.items() if value}
+
+
+def _structure_response_source(value: Any, _: Any) -> ResponseSource:
+    if not isinstance(value, dict):
+        raise ValueError(f"a response source is an object, not {type(value).__name__}")
+    raw, headers = value.get("raw", {}), value.get("headers", {})
+    if not isinstance(raw, dict) or not isinstance(headers, dict):
+        raise ValueError("the raw JSON and the headers of a response are objects")
+    return ResponseSource(raw, headers=headers)
 
 
 def _make_part_structure_hook(converter: Converter) -> StructureHook:

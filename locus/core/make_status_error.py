@@ -27,13 +27,15 @@ MAX_SHOWN_CHARACTERS: Final = 300
 class _ErrorBody:
     """The content of a provider's error body.
 
-    :param codes: the provider's names for the error.
+    :param codes: the provider's names for the error, the most exact one first.
     :param status_code: the HTTP status that the body itself names.
+    :param request_id: the id of the request that the body names.
     """
 
     message: str
-    codes: frozenset[str] = frozenset()
+    codes: tuple[str, ...] = ()
     status_code: int | None = None
+    request_id: str | None = None
 
     @classmethod
     def parse(cls, body: Any) -> _ErrorBody:
@@ -46,14 +48,22 @@ class _ErrorBody:
         if not isinstance(error, Mapping):
             return cls(_to_loggable_text(error))
         message = error.get("message") or error.get("detail")
-        codes, status_code = set(), None
-        for key in ("code", "type", "status"):
+        codes: list[str] = []
+        status_code = None
+        for key in ("code", "status", "type"):
             value = error.get(key)
             if isinstance(value, str) and not (len(value) == 3 and value.isdecimal()):
-                codes.add(_to_loggable_text(value))
+                if value:
+                    codes.append(_to_loggable_text(value))
             elif isinstance(value, (int, str)) and 400 <= int(value) < 600:
                 status_code = int(value)
-        return cls(_to_loggable_text(message or error), frozenset(codes), status_code)
+        request_id = body.get("request_id")
+        return cls(
+            _to_loggable_text(message or error),
+            tuple(codes),
+            status_code,
+            request_id if isinstance(request_id, str) else None,
+        )
 
 
 def _to_loggable_text(value: Any) -> str:
@@ -100,8 +110,10 @@ def make_status_error(
         status_code=status_code,
         body=body,
         headers=headers,
+        code=next(iter(error_body.codes), None),
         codes=error_body.codes,
         explanation=message,
     )
+    error.body_request_id = error_body.request_id
     error_words.reclassify(error)
     return error

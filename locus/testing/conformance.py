@@ -32,6 +32,11 @@ from locus.models.protocols import ModelProtocol
 USAGE_KEYS: Final = frozenset(
     {
         "prompt_tokens",
+        "total_tokens",
+        "prompt_audio_tokens",
+        "completion_audio_tokens",
+        "accepted_prediction_tokens",
+        "rejected_prediction_tokens",
         "completion_tokens",
         "cached_tokens",
         "reasoning_tokens",

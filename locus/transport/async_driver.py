@@ -24,6 +24,7 @@ from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES
 from locus.transport.loop_state import MAX_CLOSE_SECONDS, LoopState, get_loop_state
 from locus.transport.prepared_http_call import (
     HttpCall,
+    add_headers_to_final_event,
     is_empty_response,
     starts_with_empty_response,
 )
@@ -119,7 +120,7 @@ async def fetch_response(sender: AsyncSender, http_call: HttpCall) -> ModelRespo
             if not http_response.is_closed:
                 with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
                     await http_response.aclose()
-        return http_call.parse_body(body)
+        return http_call.parse_response(body, http_response.headers)
 
     response = await _send_with_retries(http_call, send_once)
     for delay in http_call.empty_response_delays:
@@ -229,10 +230,14 @@ class _OpenStream:
                     events = decoder.close()
             except self._sender.transport_errors as exc:
                 error = self._sender.make_api_error(exc, response_started=True)
-                raise make_stream_error(error, decoder) from exc
+                stream_error = make_stream_error(error, decoder)
+                stream_error.add_response_headers(self._response.headers)
+                raise stream_error from exc
             if decoder.done:
+                add_headers_to_final_event(events, self._response.headers)
                 await self._drain_body()
         if decoder.failure is not None and not events:
+            decoder.failure.add_response_headers(self._response.headers)
             raise decoder.failure
         return events
 

@@ -51,6 +51,17 @@ class HttpCall:
         """Make the error for a response with a status of 300 or more."""
         return self.error_factory(body.decode(errors="replace"), status, headers)
 
+    def parse_response(self, body: bytes, headers: Mapping[str, str]) -> ModelResponse:
+        """Parse the body of a response that is not streamed, and add the headers to the result.
+
+        :raises APIError: if the body is not a response; the error has the headers, too.
+        """
+        try:
+            return self.parse_body(body).with_headers(headers)
+        except APIError as exc:
+            exc.add_response_headers(headers)
+            raise
+
     def find_fallback_call(self, error: APIError) -> HttpCall | None:
         """Return the call to try after this error in place of this one, or None."""
         if self.make_fallback_call is None or not isinstance(error, APIStatusError):
@@ -73,3 +84,10 @@ def starts_with_empty_response(first_events: list[ModelChunkEvent]) -> bool:
     """Return whether the first event ends the stream, with neither text nor tool calls."""
     response = first_events[0].response if first_events else None
     return response is not None and is_empty_response(response)
+
+
+def add_headers_to_final_event(events: list[ModelChunkEvent], headers: Mapping[str, str]) -> None:
+    """Add the headers of the HTTP response to the response in the last event of a stream."""
+    response = events[-1].response if events else None
+    if response is not None:
+        events[-1] = attrs.evolve(events[-1], response=response.with_headers(headers))

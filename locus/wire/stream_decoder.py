@@ -13,6 +13,7 @@ from typing import TypeVar
 from locus.core.errors import APIError, ResponseParseError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.core.response_source import merge_json_chunks
 from locus.wire.provider_json import StructDecoder
 from locus.wire.stream_framing import Framing
 
@@ -22,11 +23,12 @@ T = TypeVar("T")
 class StreamDecoder(ABC):
     """Decodes one streamed response. Use each decoder for one stream, in one thread at a time."""
 
-    __slots__ = ("_framing", "_has_frames", "done", "failure")
+    __slots__ = ("_framing", "_has_frames", "_raw_frames", "done", "failure")
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
         self._has_frames = False
+        self._raw_frames: list[bytes] = []
         self.done = False
         """Whether the response is complete."""
         self.failure: APIError | None = None
@@ -99,9 +101,16 @@ class StreamDecoder(ABC):
 
         :raises APIError: if the response is invalid.
         """
-        final_event = make_final_event(self.build_response())
+        response = self.build_response().with_source(*self._raw_frames, merge=self.merge_raw)
         self.done = True
-        return final_event
+        return make_final_event(response)
+
+    def keep_raw(self, frame: bytes) -> None:
+        """Keep a frame for the ``raw`` of the response: one that holds more than deltas."""
+        self._raw_frames.append(frame)
+
+    merge_raw = staticmethod(merge_json_chunks)
+    """Makes the ``raw`` of the response of the frames that were kept."""
 
     @property
     @abstractmethod

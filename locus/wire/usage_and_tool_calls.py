@@ -11,15 +11,65 @@ from locus.core.frozendict import FrozenDict
 from locus.core.messages import ToolCall
 
 
-def build_usage(**counts: float | None) -> FrozenDict[str, int]:
-    """Build ``usage`` from the token counts that a server sent; missing counts are left out."""
-    return FrozenDict(
-        {
-            name: int(count)
-            for name, count in counts.items()
-            if count is not None and math.isfinite(count)  # json.loads gives NaN for NaN
-        }
+def build_usage(
+    *,
+    prompt_tokens: Any = None,
+    completion_tokens: Any = None,
+    total_tokens: Any = None,
+    cached_tokens: Any = None,
+    cache_creation_input_tokens: Any = None,
+    reasoning_tokens: Any = None,
+    **other_counts: Any,
+) -> FrozenDict[str, int]:
+    """Build ``usage`` from the token counts that a server sent, as they are in its JSON.
+
+    A count that is missing, or is not a number, is left out.
+
+    :param prompt_tokens: the whole input, what was read from a cache or written to it included.
+    :param completion_tokens: the output. Servers that do not count reasoning in it, but in the
+        total (xAI), are recognised by their total; the reasoning is added then.
+    :param cached_tokens: the part of the input that was read from a cache.
+    """
+    counts = {
+        "prompt_tokens": to_token_count(prompt_tokens),
+        "completion_tokens": to_token_count(completion_tokens),
+        "total_tokens": to_token_count(total_tokens),
+        "cached_tokens": to_token_count(cached_tokens),
+        "cache_read_input_tokens": to_token_count(cached_tokens),
+        "cache_creation_input_tokens": to_token_count(cache_creation_input_tokens),
+        "reasoning_tokens": to_token_count(reasoning_tokens),
+    }
+    prompt, completion, total, reasoning = (
+        counts["prompt_tokens"],
+        counts["completion_tokens"],
+        counts["total_tokens"],
+        counts["reasoning_tokens"],
     )
+    if reasoning and total is not None and total == (prompt or 0) + (completion or 0) + reasoning:
+        counts["completion_tokens"] = (completion or 0) + reasoning
+    for name, count in other_counts.items():
+        counts[name] = to_token_count(count)
+    return FrozenDict({name: count for name, count in counts.items() if count is not None})
+
+
+def to_token_count(value: Any) -> int | None:
+    """Convert a count in a server's JSON: a number, or text that is one; None for anything else."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, float) and math.isfinite(value):  # json.loads gives NaN for NaN
+        return int(value)
+    return None
+
+
+def add_token_counts(*counts: Any) -> int | None:
+    """Add counts in a server's JSON; None if none of them is a number."""
+    known = [count for count in map(to_token_count, counts) if count is not None]
+    return sum(known) if known else None
 
 
 def make_tool_call_id(response_id: str | None, position: int, name: str, arguments: str) -> str:

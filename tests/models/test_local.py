@@ -75,9 +75,12 @@ def make_local_model(**kw: Any) -> LocalModel:
     return LocalModel(**{"max_retries": 0, **kw})
 
 
+CACHE_COUNTS = ("cached_tokens", "cache_read_input_tokens")
+
+
 def get_comparable_parts(response: ModelResponse) -> tuple[Any, ...]:
     """What two equal responses have in common: not the id, nor the number of cached tokens."""
-    usage = {name: count for name, count in response.usage.items() if name != "cached_tokens"}
+    usage = {name: count for name, count in response.usage.items() if name not in CACHE_COUNTS}
     return response.message, usage, response.stop_reason, response.model, response.reasoning
 
 

@@ -177,8 +177,11 @@ def build_expected_response(sample: AnthropicResponse) -> ModelResponse:
     if all(isinstance(part, TextPart) for part in parts):
         content = "".join(part.text for part in parts) or (None if calls else "")
     usage = {
-        "prompt_tokens": sample.input_tokens,
+        "prompt_tokens": sample.input_tokens
+        + (sample.cache_read_tokens or 0)
+        + (sample.cache_creation_tokens or 0),
         "completion_tokens": sample.output_tokens,
+        "cached_tokens": sample.cache_read_tokens,
         "cache_read_input_tokens": sample.cache_read_tokens,
         "cache_creation_input_tokens": sample.cache_creation_tokens,
         "reasoning_tokens": sample.thinking_tokens,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,22 @@ def test_every_runtime_gives_the_complete_response_in_both_ways(
     assert check_streaming_law(events) == response
     assert [event.content for event in events] == [*TEXT_CHUNKS, None]
     assert (response.content, response.usage, response.finish_reason) == (TEXT, wire.usage, "stop")
+
+
+@pytest.mark.usefixtures("formats_environment", "no_leaks")
+def test_every_response_has_the_json_and_the_headers_of_the_server(
+    server: LoopbackServer, runtime: Runtime, wire: WireFormat
+) -> None:
+    model = wire.make_model(server)
+    headers = (("X-Request-Id", "req_1"), ("x-ratelimit-remaining", "7"))
+    replies = (wire.build_reply(), wire.build_stream_reply())
+    server.always(*(attrs.evolve(reply, headers=(*reply.headers, *headers)) for reply in replies))
+    response = runtime.complete(model, "hello")
+    assert response.raw == json.loads(b"".join(wire.build_reply().body))
+    *_, last = runtime.collect_events(model, "hello")
+    for found in (response, last.response):
+        assert (found.request_id, found.headers["x-ratelimit-remaining"]) == ("req_1", "7")
+    assert last.response.raw, "a stream has the members beside its deltas"
 
 
 @given(st.data())

@@ -46,8 +46,13 @@ class RunSnapshot:
 
     @property
     def total_tokens(self) -> int:
-        """The prompt and completion tokens of this run."""
-        return self.prompt_tokens + self.completion_tokens
+        """The prompt and completion tokens of this run; the providers' own sums if those are more.
+
+        Some providers count reasoning in their sum only.
+        """
+        return max(
+            self.prompt_tokens + self.completion_tokens, self._compute_run_tokens("total_tokens")
+        )
 
     def has_called_tool(self, tool_name: str) -> bool:
         """Whether the model has called the tool in this run, in its last message or before."""

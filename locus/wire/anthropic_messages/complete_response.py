@@ -19,20 +19,25 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     select_blocks_to_store,
 )
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
-from locus.wire.usage_and_tool_calls import build_usage
+from locus.wire.usage_and_tool_calls import (
+    add_token_counts,
+    build_usage,
+    to_token_count,
+)
 
 
 class OutputTokensDetails(ResponseStruct):
-    thinking_tokens: float | None = None
+    thinking_tokens: Any = None
 
 
 class Usage(ResponseStruct):
     """Token counts; in a stream each count is the total so far."""
 
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    cache_creation_input_tokens: float | None = None
-    cache_read_input_tokens: float | None = None
+    input_tokens: Any = None
+    """The input that was neither read from a cache nor written to one."""
+    output_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    cache_read_input_tokens: Any = None
     output_tokens_details: OutputTokensDetails | None = None
 
 
@@ -77,7 +82,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     accumulator.add_stop_info(message)
     accumulator.blocks = message.content
     try:
-        return accumulator.build_response()
+        return accumulator.build_response().with_source(body)
     except ResponseParseError as exc:
         exc.body = convert_body_to_text(body)[:2000]
         raise
@@ -93,7 +98,7 @@ class ResponseAccumulator:
         self.id: str | None = None
         self.model: str | None = None
         self.stop_reason: str | None = None
-        self._token_counts: dict[str, float] = {}
+        self._token_counts: dict[str, int] = {}
         self._metadata: dict[str, Any] = {}
 
     def add_message_start(self, message: MessageBody) -> None:
@@ -116,14 +121,16 @@ class ResponseAccumulator:
             return
         details = usage.output_tokens_details
         counts = {
-            "prompt_tokens": usage.input_tokens,
+            "input_tokens": usage.input_tokens,
             "completion_tokens": usage.output_tokens,
             "reasoning_tokens": details.thinking_tokens if details else None,
             "cache_creation_input_tokens": usage.cache_creation_input_tokens,
-            "cache_read_input_tokens": usage.cache_read_input_tokens,
+            "cached_tokens": usage.cache_read_input_tokens,
         }
         self._token_counts.update(
-            (name, count) for name, count in counts.items() if count is not None
+            (name, number)
+            for name, count in counts.items()
+            if (number := to_token_count(count)) is not None
         )
 
     def build_response(self) -> ModelResponse:
@@ -140,12 +147,26 @@ class ResponseAccumulator:
             metadata[NATIVE_BLOCKS_KEY] = native_blocks
         return ModelResponse(
             message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
-            usage=build_usage(**self._token_counts),
+            usage=self._build_usage(),
             stop_reason=self.stop_reason,
             reasoning=reasoning or None,
             model=self.model,
             response_id=self.id,
         )
+
+    def _build_usage(self) -> Mapping[str, int]:
+        """Return the token counts under Locus's names.
+
+        Anthropic's ``input_tokens`` leave out what was read from a cache or written to one
+        (https://platform.claude.com/docs/en/build-with-claude/prompt-caching).
+        """
+        counts = dict(self._token_counts)
+        prompt_tokens = add_token_counts(
+            counts.pop("input_tokens", None),
+            counts.get("cached_tokens"),
+            counts.get("cache_creation_input_tokens"),
+        )
+        return build_usage(prompt_tokens=prompt_tokens, **counts)
 
     def _build_refusal_parts(self) -> tuple[Part, ...]:
         """Return the API's explanation of a refusal, if the response ended with one that has it."""

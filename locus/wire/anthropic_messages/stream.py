@@ -8,6 +8,7 @@ of unknown types are ignored, as Anthropic's "Versioning" page asks of clients.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
+from locus.core.response_source import merge_json_chunks
 from locus.wire.anthropic_messages.assistant_content_blocks import Block, get_text_member
 from locus.wire.anthropic_messages.bedrock_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.complete_response import (
@@ -70,6 +72,22 @@ _BLOCK_TYPES_BY_DELTA: Final = {
     "signature_delta": "thinking",
     "input_json_delta": "tool_use",
 }
+
+
+def merge_message_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge ``message_start``, ``message_delta`` and ``message_stop`` to the message they make.
+
+    Its ``content`` is left out: that is in the deltas.
+    """
+    parts: list[Mapping[str, Any]] = []
+    for chunk in chunks:
+        message, delta = chunk.get("message"), chunk.get("delta")
+        rest = {name: chunk[name] for name in chunk if name not in ("message", "delta", "type")}
+        parts += [part for part in (rest, message, delta) if isinstance(part, Mapping)]
+    usage = [part["usage"] for part in parts if isinstance(part.get("usage"), Mapping)]
+    merged = merge_json_chunks(parts)
+    merged.pop("content", None)
+    return {**merged, "usage": merge_json_chunks(usage)} if usage else merged
 
 
 class _BlockAccumulator:
@@ -160,14 +178,17 @@ class AnthropicMessagesDecoder(StreamDecoder):
             self._close_block(self._open_blocks.pop(chunk.index, None), events)
         elif chunk_type == "message_start":
             if isinstance(chunk.message, MessageBody):
+                self.keep_raw(frame)
                 self._accumulator.add_message_start(chunk.message)
                 for index, content_block in enumerate(chunk.message.content or ()):
                     self._start_block(index, content_block, events)
         elif chunk_type == "message_delta":
+            self.keep_raw(frame)
             self._accumulator.add_usage(chunk.usage)
             if chunk.delta is not None:
                 self._accumulator.add_stop_info(chunk.delta)
         elif chunk_type == "message_stop":
+            self.keep_raw(frame)
             self._close_all_blocks(events)
             events.append(self.finish_response())
         elif (
@@ -176,6 +197,8 @@ class AnthropicMessagesDecoder(StreamDecoder):
             or (chunk_type is None and isinstance(chunk.message, str))
         ):
             raise make_status_error(convert_body_to_text(frame), error_object=chunk.error or None)
+
+    merge_raw = staticmethod(merge_message_chunks)
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)

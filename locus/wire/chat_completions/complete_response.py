@@ -10,9 +10,15 @@ from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
-from locus.wire.chat_completions.json_types import Completion, Usage, completion_decoder
+from locus.wire.chat_completions.json_types import (
+    Completion,
+    CompletionDetails,
+    PromptDetails,
+    Usage,
+    completion_decoder,
+)
 from locus.wire.provider_json import convert_body_to_text
-from locus.wire.usage_and_tool_calls import build_usage
+from locus.wire.usage_and_tool_calls import build_usage, to_token_count
 
 
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
@@ -21,7 +27,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     :raises APIStatusError: if the body is an error object.
     :raises ResponseParseError: if the body does not follow the format.
     """
-    return build_response(completion_decoder.decode(body), body)
+    return build_response(completion_decoder.decode(body), body).with_source(body)
 
 
 def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]) -> ModelResponse:
@@ -44,7 +50,7 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
             accumulator.add_logprobs(choice.logprobs)
         accumulators.append(accumulator)
     return build_response_from_candidates(
-        accumulators, completion.usage, completion.id or None, completion.model or None
+        accumulators, find_usage(completion), completion.id or None, completion.model or None
     )
 
 
@@ -67,20 +73,50 @@ def raise_for_error(completion: Completion, body: bytes | str | Mapping[str, Any
             raise make_status_error(text)
 
 
+def find_usage(completion: Completion) -> Usage | None:
+    """Return the token counts of a response, or of a chunk of a stream."""
+    if completion.usage is not None:
+        return completion.usage
+    if completion.x_groq is not None and completion.x_groq.usage is not None:
+        return completion.x_groq.usage
+    return next((c.usage for c in completion.choices or () if c.usage is not None), None)
+
+
 def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
     """Return the token counts under Locus's names."""
     if usage is None:
         return EMPTY
-    prompt_details, completion_details = (
-        usage.prompt_tokens_details,
-        usage.completion_tokens_details,
-    )
+    prompt_details = usage.prompt_tokens_details or PromptDetails()
+    completion_details = usage.completion_tokens_details or CompletionDetails()
     return build_usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        cached_tokens=prompt_details.cached_tokens if prompt_details else None,
-        reasoning_tokens=completion_details.reasoning_tokens if completion_details else None,
+        total_tokens=usage.total_tokens,
+        cached_tokens=select_first_count(
+            prompt_details.cached_tokens,
+            usage.cache_read_input_tokens,
+            usage.prompt_cache_hit_tokens,
+            usage.cached_tokens,
+        ),
+        cache_creation_input_tokens=select_first_count(
+            usage.cache_creation_input_tokens,
+            prompt_details.cache_write_tokens,
+            prompt_details.cache_creation_tokens,
+        ),
+        reasoning_tokens=select_first_count(
+            completion_details.reasoning_tokens, usage.reasoning_tokens
+        ),
+        prompt_audio_tokens=prompt_details.audio_tokens,
+        completion_audio_tokens=completion_details.audio_tokens,
+        accepted_prediction_tokens=completion_details.accepted_prediction_tokens,
+        rejected_prediction_tokens=completion_details.rejected_prediction_tokens,
     )
+
+
+def select_first_count(*counts: Any) -> int | None:
+    """Return the first count that is a number; one that is not 0 goes before one that is."""
+    known = [count for count in map(to_token_count, counts) if count is not None]
+    return next(filter(None, known), known[0] if known else None)
 
 
 def build_response_from_candidates(

@@ -8,18 +8,46 @@ from locus.wire.provider_json import ResponseStruct, StructDecoder
 
 
 class PromptDetails(ResponseStruct):
-    cached_tokens: float | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
+    """OpenAI's and OpenRouter's name for input that was written to a cache."""
+    cache_creation_tokens: Any = None
+    """LiteLLM's name for the same."""
+    audio_tokens: Any = None
 
 
 class CompletionDetails(ResponseStruct):
-    reasoning_tokens: float | None = None
+    reasoning_tokens: Any = None
+    audio_tokens: Any = None
+    accepted_prediction_tokens: Any = None
+    rejected_prediction_tokens: Any = None
 
 
 class Usage(ResponseStruct):
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
+    """Token counts. A server may send each as another JSON type than a number."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
+    cached_tokens: Any = None
+    """Moonshot's place for the count."""
+    prompt_cache_hit_tokens: Any = None
+    """DeepSeek's name for input that was read from a cache."""
+    cache_read_input_tokens: Any = None
+    """Gateways in front of Anthropic, such as LiteLLM, keep its names; both counts are part of
+    ``prompt_tokens`` there."""
+    cache_creation_input_tokens: Any = None
+    reasoning_tokens: Any = None
+    """Some servers count it here, and not in the details."""
+
+
+class GroqMember(ResponseStruct):
+    """``x_groq``, a member of the last chunk of Groq's streams."""
+
+    usage: Usage | None = None
+    error: Any = None
 
 
 class ContentChunk(ResponseStruct):
@@ -86,6 +114,8 @@ class Choice(ResponseStruct):
     delta: ChoiceMessage | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
+    usage: Usage | None = None
+    """Moonshot's streams count the tokens here, in the last chunk."""
 
 
 class Completion(ResponseStruct):
@@ -93,6 +123,7 @@ class Completion(ResponseStruct):
 
     choices: list[Choice] | None = None
     usage: Usage | None = None
+    x_groq: GroqMember | None = None
     id: str | int | None = None  # some servers send a number
     model: str | None = None
     error: Any = None

@@ -7,13 +7,16 @@ other case the stream was interrupted.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
+from locus.core.response_source import merge_json_chunks
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,
+    find_usage,
     parse_response,
     raise_for_error,
 )
@@ -23,6 +26,19 @@ from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
 _decode: Final = completion_decoder.decode_strict
+
+
+def merge_chat_completion_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge chunks without their deltas: the members of each choice, and those beside them."""
+    merged = merge_json_chunks(chunks)
+    choices: dict[Any, list[Mapping[str, Any]]] = {}
+    for chunk in chunks:
+        for choice in chunk.get("choices") or ():
+            choices.setdefault(choice.get("index"), []).append(choice)
+    merged["choices"] = [merge_json_chunks(group) for group in choices.values()]
+    for choice in merged["choices"]:
+        choice.pop("delta", None)
+    return merged
 
 
 class ChatCompletionsDecoder(StreamDecoder):
@@ -53,12 +69,18 @@ class ChatCompletionsDecoder(StreamDecoder):
         if not self._id or not self._model:  # Azure's first chunk has "" for both
             self._id = chunk.id or self._id
             self._model = chunk.model or self._model
+            if not self._raw_frames:
+                self.keep_raw(frame)
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.error or not chunk.choices:
             # Token counts, a keep-alive of some servers, or an error.
             raise_for_error(chunk, frame)
+            self.keep_raw(frame)
             return
+        if chunk.x_groq is not None:
+            self._usage = find_usage(chunk) or self._usage
+            self.keep_raw(frame)
         for choice in chunk.choices:
             index = choice.index or 0
             accumulator = (
@@ -68,6 +90,8 @@ class ChatCompletionsDecoder(StreamDecoder):
             )
             if choice.finish_reason:  # some servers send "" until the end
                 accumulator.stop_reason = choice.finish_reason
+                self._usage = choice.usage or self._usage
+                self.keep_raw(frame)
             if choice.logprobs is not None:
                 accumulator.add_logprobs(choice.logprobs)
             delta = choice.delta
@@ -88,6 +112,8 @@ class ChatCompletionsDecoder(StreamDecoder):
                 text, reasoning = accumulator.add_message(delta)
             if (text or reasoning) and accumulator is self._first:
                 events.append(make_chunk_event(text, reasoning))
+
+    merge_raw = staticmethod(merge_chat_completion_chunks)
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)

@@ -61,6 +61,8 @@ class CohereDecoder(StreamDecoder, Generic[C]):
             chunk = unusual_chunk
         raise_for_error(chunk, frame)
         text, reasoning = self._accumulator.add_chunk(chunk, frame)
+        if self._accumulator.finish_reason is not None:
+            self.keep_raw(frame)
         if text or reasoning:
             events.append(make_chunk_event(text, reasoning))
 

@@ -70,7 +70,7 @@ def parse_response(
         raise make_missing_member_error("chatResponse", body)
     accumulator = ResponseAccumulator(used_call_ids)
     accumulator.add_chunk(result, body)
-    return accumulator.build_response()
+    return accumulator.build_response().with_source(body)
 
 
 class ResponseAccumulator:

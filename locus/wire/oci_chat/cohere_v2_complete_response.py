@@ -82,7 +82,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
         raise make_missing_member_error("chatResponse", body)
     accumulator = ResponseAccumulator()
     accumulator.add_chunk(result, body, is_complete=True)
-    return accumulator.build_response()
+    return accumulator.build_response().with_source(body)
 
 
 class _ToolCallAccumulator:

@@ -27,16 +27,17 @@ from locus.wire.provider_json import StructDecoder
 
 
 class PromptTokensDetails(OCIResponseStruct):
-    cached_tokens: float | None = None
+    cached_tokens: Any = None
 
 
 class CompletionTokensDetails(OCIResponseStruct):
-    reasoning_tokens: float | None = None
+    reasoning_tokens: Any = None
 
 
 class Usage(OCIResponseStruct):
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
 
@@ -139,7 +140,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     )
     return build_response_from_candidates(
         accumulators, convert_usage_to_openai(usage), None, result.model_id or None
-    )
+    ).with_source(body)
 
 
 def convert_usage_to_openai(usage: Usage | None) -> openai.Usage | None:
@@ -151,6 +152,7 @@ def convert_usage_to_openai(usage: Usage | None) -> openai.Usage | None:
     return openai.Usage(
         usage.prompt_tokens,
         usage.completion_tokens,
+        usage.total_tokens,
         None if prompt_details is None else openai.PromptDetails(prompt_details.cached_tokens),
         None
         if completion_details is None

@@ -9,10 +9,12 @@ only the first has an id and a name.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
+from locus.core.response_source import merge_json_chunks
 from locus.wire.chat_completions.complete_response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import raise_for_error_members
 from locus.wire.oci_chat.generic_complete_response import (
@@ -28,6 +30,13 @@ from locus.wire.stream_framing import SSEFraming
 
 _chunk_decoder: Final = StructDecoder(ChatChoice)
 _decode: Final = _chunk_decoder.decode_strict
+
+
+def merge_choice_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge chunks without the parts of the message in them."""
+    merged = merge_json_chunks(chunks)
+    merged.pop("message", None)
+    return merged
 
 
 class GenericChatDecoder(StreamDecoder):
@@ -61,6 +70,9 @@ class GenericChatDecoder(StreamDecoder):
             return
         if chunk.usage is not None:
             self._usage = chunk.usage
+            self.keep_raw(frame)
+        elif chunk.finish_reason:
+            self.keep_raw(frame)
             if message is None and not chunk.finish_reason:
                 return
         index = chunk.index or 0
@@ -90,6 +102,8 @@ class GenericChatDecoder(StreamDecoder):
             text, reasoning = accumulator.add_choice(chunk, message)
         if (text or reasoning) and accumulator is self._first:
             events.append(make_chunk_event(text, reasoning))
+
+    merge_raw = staticmethod(merge_choice_chunks)
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)

@@ -49,8 +49,8 @@ class ChatResponse(ResponseStruct):
     message: ChatMessage | None = None
     done: bool | None = None
     done_reason: str | None = None
-    prompt_eval_count: float | None = None
-    eval_count: float | None = None
+    prompt_eval_count: Any = None
+    eval_count: Any = None
     total_duration: Any = None
     logprobs: list[Any] | None = None
     error: Any = None
@@ -77,9 +77,9 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
         accumulator.drop_unnamed_calls()
         raise StreamInterruptedError(
             "the server ended the response before it was complete",
-            partial=accumulator.build_response(),
+            partial=accumulator.build_response().with_source(body),
         )
-    return accumulator.build_response()
+    return accumulator.build_response().with_source(body)
 
 
 def raise_for_error(chunk: ChatResponse, body: bytes | str | Mapping[str, Any]) -> None:

@@ -46,6 +46,7 @@ class OllamaChatDecoder(StreamDecoder):
         if text or thinking:
             events.append(make_chunk_event(text, thinking))
         if chunk.done:
+            self.keep_raw(frame)
             events.append(self.finish_response())
 
     def parse_body(self, body: bytes) -> ModelResponse:

@@ -34,17 +34,18 @@ _INVALID_REQUEST_PREFIXES: Final = (
 
 
 class InputTokensDetails(ResponseStruct):
-    cached_tokens: float | None = None
-    cache_write_tokens: float | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
 
 
 class OutputTokensDetails(ResponseStruct):
-    reasoning_tokens: float | None = None
+    reasoning_tokens: Any = None
 
 
 class Usage(ResponseStruct):
-    input_tokens: float | None = None
-    output_tokens: float | None = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    total_tokens: Any = None
     input_tokens_details: InputTokensDetails | None = None
     output_tokens_details: OutputTokensDetails | None = None
 
@@ -92,7 +93,8 @@ def parse_response(
             raise error_factory(text)
         raise ResponseParseError("the response has no output", body=text)
     try:
-        return build_model_response(response, parse_items(response.output), response.output, store)
+        output = parse_items(response.output)
+        return build_model_response(response, output, response.output, store).with_source(body)
     except ResponseParseError as exc:
         exc.body = convert_body_to_text(body)[:2000]
         raise
@@ -179,6 +181,7 @@ def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
     return build_usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
         cached_tokens=input_details.cached_tokens if input_details else None,
         cache_creation_input_tokens=input_details.cache_write_tokens if input_details else None,
         reasoning_tokens=output_details.reasoning_tokens if output_details else None,

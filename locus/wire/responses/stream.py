@@ -12,7 +12,7 @@ which would be a fault of the server, the text of the deltas is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from locus.core.errors import ResponseParseError
@@ -67,6 +67,12 @@ class Event(ResponseStruct):
     def item_key(self) -> ItemKey:
         """The key of the item that this event belongs to."""
         return self.item_id if self.output_index is None else self.output_index
+
+
+def get_response_object(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the ``response`` in the last event of a stream."""
+    response = chunks[-1].get("response") if chunks else None
+    return dict(response) if isinstance(response, Mapping) else {}
 
 
 class _TypeOnly(ResponseStruct):
@@ -149,6 +155,8 @@ class ResponsesDecoder(StreamDecoder):
                 frame,
                 self._error_factory,
             )
+
+    merge_raw = staticmethod(get_response_object)
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body, self._store, self._error_factory)
@@ -239,6 +247,7 @@ class ResponsesDecoder(StreamDecoder):
             raise ResponseParseError(
                 "the last event has no response", body=convert_body_to_text(frame)
             )
+        self.keep_raw(frame)
         response.status = response.status or str(event.type).removeprefix("response.")
         raise_for_error(response, frame, self._error_factory)
         response.id, response.model = (

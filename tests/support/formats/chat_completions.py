@@ -102,7 +102,7 @@ class ChatCompletions(WireFormat):
     token_counts = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
     sends_refusals = True
     environment_prefixes = ("OPENAI_",)
-    usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
+    usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
     parser = ChatCompletionsParser()
     end_frames = (chat_json.make_delta_chunk({}, "stop"), "[DONE]")
     ignored_frames = chat_json.NOISE

@@ -48,7 +48,7 @@ class OCIFormat(WireFormat):
     }
     extra_body_path = "chatRequest"
     environment_prefixes = ("OCI_",)
-    usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
+    usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
     marks: ClassVar = (pytest.mark.sdk,)  # requests are signed, and `oci` reads the key
     error_frames = (
         ({"code": "TooManyRequests", "message": "boom"}, RateLimitError, 429),

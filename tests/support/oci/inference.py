@@ -30,7 +30,7 @@ RESPONSES_PATH = "/openai/v1/responses"
 MODEL_ID = "meta.llama-3.3-70b-instruct"
 OCI_USAGE = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
 OPENAI_USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
-EXPECTED_USAGE = {"prompt_tokens": 9, "completion_tokens": 5}
+EXPECTED_USAGE = OPENAI_USAGE
 """The usage of a ``ModelResponse`` for both of them."""
 
 Calls = tuple[tuple[str, dict[str, Any]], ...]

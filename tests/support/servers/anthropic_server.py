@@ -17,8 +17,9 @@ from tests.support.wire_json.anthropic_json import (
 
 API_KEY = "sk-ant-loopback-0123456789abcdef"
 USAGE = {
-    "prompt_tokens": 9,
+    "prompt_tokens": 14,
     "completion_tokens": 5,
+    "cached_tokens": 3,
     "cache_creation_input_tokens": 2,
     "cache_read_input_tokens": 3,
 }

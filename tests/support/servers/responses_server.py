@@ -52,7 +52,9 @@ def make_model(server: LoopbackServer, **kw: Any) -> LoopbackModel:
 USAGE = {
     "prompt_tokens": 9,
     "completion_tokens": 5,
+    "total_tokens": 14,
     "cached_tokens": 3,
+    "cache_read_input_tokens": 3,
     "cache_creation_input_tokens": 0,
     "reasoning_tokens": 2,
 }

@@ -116,12 +116,12 @@ def build_usage(sample: ResponseContent) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "prompt_tokens": sample.prompt_tokens,
         "completion_tokens": sample.completion_tokens,
-        "total_tokens": (sample.prompt_tokens or 0) + (sample.completion_tokens or 0),
+        "total_tokens": sample.total_tokens,
     }
     if sample.cached_tokens is not None:
         counts["prompt_tokens_details"] = {
             "cached_tokens": sample.cached_tokens,
-            "audio_tokens": 0,
+            "audio_tokens": None,
         }
     if sample.reasoning_tokens is not None:
         counts["completion_tokens_details"] = {

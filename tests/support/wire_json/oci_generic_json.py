@@ -155,7 +155,7 @@ def build_usage(sample: ResponseContent) -> dict[str, Any]:
     usage: dict[str, Any] = {
         "promptTokens": sample.prompt_tokens,
         "completionTokens": sample.completion_tokens,
-        "totalTokens": (sample.prompt_tokens or 0) + (sample.completion_tokens or 0),
+        "totalTokens": sample.total_tokens,
     }
     if sample.cached_tokens is not None:
         usage["promptTokensDetails"] = {"cachedTokens": sample.cached_tokens}

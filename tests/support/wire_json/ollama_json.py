@@ -33,7 +33,9 @@ def expressible_responses(draw: st.DrawFn, valid_arguments: bool = True) -> Resp
     """Responses that this format can express: no refusals, and at most two token counts."""
     sample = draw(response_contents(valid_arguments=valid_arguments))
     candidate = attrs.evolve(sample.first, refusal=None)
-    return attrs.evolve(sample, candidates=(candidate,), cached_tokens=None, reasoning_tokens=None)
+    return attrs.evolve(
+        sample, candidates=(candidate,), cached_tokens=None, reasoning_tokens=None, has_total=False
+    )
 
 
 def build_expected_response(sample: ResponseContent) -> ModelResponse:

@@ -185,7 +185,9 @@ def build_expected_response(sample: SampleResponse, store: bool = True) -> Model
         usage={
             "prompt_tokens": sample.input_tokens,
             "completion_tokens": sample.output_tokens,
+            "total_tokens": sample.input_tokens + sample.output_tokens,
             "cached_tokens": sample.cached_tokens,
+            "cache_read_input_tokens": sample.cached_tokens,
             "cache_creation_input_tokens": sample.cache_write_tokens,
             "reasoning_tokens": sample.reasoning_tokens,
         },

@@ -411,7 +411,8 @@ def check_same_response(ours: ModelResponse, theirs: Any) -> None:
         block.data for block in blocks_by_type.get("redacted_thinking", ())
     ]
     usage = theirs.usage
-    assert ours.prompt_tokens == usage.input_tokens
+    cache_tokens = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+    assert ours.prompt_tokens == usage.input_tokens + cache_tokens
     assert ours.completion_tokens == usage.output_tokens
     assert ours.usage.get("cache_read_input_tokens") == usage.cache_read_input_tokens
     assert ours.usage.get("cache_creation_input_tokens") == usage.cache_creation_input_tokens

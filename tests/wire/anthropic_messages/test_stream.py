@@ -131,8 +131,9 @@ def test_later_token_counts_replace_earlier_ones() -> None:
         ),
     )
     assert decode_response(stream).usage == {
-        "prompt_tokens": 12,
+        "prompt_tokens": 19,
         "completion_tokens": 9,
+        "cached_tokens": 3,
         "cache_read_input_tokens": 3,
         "cache_creation_input_tokens": 4,
         "reasoning_tokens": 2,

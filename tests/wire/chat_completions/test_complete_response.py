@@ -98,9 +98,12 @@ def test_calls_without_ids_get_ids_that_are_always_the_same() -> None:
         ({}, {}),
         ({"prompt_tokens": None, "completion_tokens": 3}, {"completion_tokens": 3}),
         ({"prompt_tokens": 3.0, "prompt_tokens_details": None}, {"prompt_tokens": 3}),
-        ({"prompt_tokens_details": {"cached_tokens": 0}}, {"cached_tokens": 0}),
+        (
+            {"prompt_tokens_details": {"cached_tokens": 0}},
+            {"cached_tokens": 0, "cache_read_input_tokens": 0},
+        ),
         ({"completion_tokens_details": {"reasoning_tokens": 5}}, {"reasoning_tokens": 5}),
-        ({"total_tokens": 7, "cost": 0.1}, {}),
+        ({"total_tokens": 7, "cost": 0.1}, {"total_tokens": 7}),
     ],
 )
 def test_known_token_counts_are_in_the_usage(counts: Any, usage: dict[str, int]) -> None:

@@ -352,7 +352,9 @@ def test_locus_and_the_oci_package_parse_the_same_response(
         expected_usage = {
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
             "cached_tokens": prompt_details and prompt_details.cached_tokens,
+            "cache_read_input_tokens": prompt_details and prompt_details.cached_tokens,
             "reasoning_tokens": completion_details and completion_details.reasoning_tokens,
         }
     assert response.usage == {

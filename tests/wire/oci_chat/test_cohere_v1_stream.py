@@ -63,7 +63,7 @@ def test_response_as_observed_on_the_service() -> None:
     response = check_streaming_law(events)
     assert response.content == text
     assert [(call.name, call.arguments) for call in response.tool_calls] == [("f", {"a": 1})]
-    assert response.usage == {"prompt_tokens": 6, "completion_tokens": 2}
+    assert response.usage == {"prompt_tokens": 6, "completion_tokens": 2, "total_tokens": 8}
     assert (response.stop_reason, response.finish_reason) == ("COMPLETE", "tool_calls")
 
 

@@ -228,6 +228,7 @@ def test_locus_and_the_oci_package_parse_the_same_response(chat_response: dict[s
     expected_usage = theirs.usage and {
         "prompt_tokens": theirs.usage.prompt_tokens,
         "completion_tokens": theirs.usage.completion_tokens,
+        "total_tokens": theirs.usage.total_tokens,
     }
     assert response.usage == {
         name: count for name, count in (expected_usage or {}).items() if count is not None

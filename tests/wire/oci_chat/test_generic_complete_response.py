@@ -134,7 +134,7 @@ def test_calls_without_ids_get_unique_ids(missing: dict[str, Any]) -> None:
         ({}, {}),
         (
             {"completionTokens": 4, "promptTokens": 18, "totalTokens": 22},
-            {"prompt_tokens": 18, "completion_tokens": 4},
+            {"prompt_tokens": 18, "completion_tokens": 4, "total_tokens": 22},
         ),
         (  # Gemini, if all tokens were used for thinking
             {
@@ -142,9 +142,17 @@ def test_calls_without_ids_get_unique_ids(missing: dict[str, Any]) -> None:
                 "totalTokens": 24,
                 "completionTokensDetails": {"reasoningTokens": 17},
             },
-            {"prompt_tokens": 7, "reasoning_tokens": 17},
+            {
+                "prompt_tokens": 7,
+                "completion_tokens": 17,
+                "total_tokens": 24,
+                "reasoning_tokens": 17,
+            },
         ),
-        ({"promptTokensDetails": {"cachedTokens": 0}}, {"cached_tokens": 0}),
+        (
+            {"promptTokensDetails": {"cachedTokens": 0}},
+            {"cached_tokens": 0, "cache_read_input_tokens": 0},
+        ),
         ({"promptTokens": 3.0, "promptTokensDetails": None}, {"prompt_tokens": 3}),
     ],
 )

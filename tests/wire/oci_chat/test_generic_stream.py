@@ -106,7 +106,11 @@ def test_token_counts_after_the_finish_reason_are_parsed() -> None:
     usage_chunk = {"usage": {"completionTokens": 10, "promptTokens": 42, "totalTokens": 52}}
     for done in (True, False):
         stream = encode_sse(make_chunk("Hi"), make_chunk("", "stop"), usage_chunk, done=done)
-        assert decode_response(stream).usage == {"prompt_tokens": 42, "completion_tokens": 10}
+        assert decode_response(stream).usage == {
+            "prompt_tokens": 42,
+            "completion_tokens": 10,
+            "total_tokens": 52,
+        }
 
 
 def test_every_choice_needs_its_finish_reason() -> None:

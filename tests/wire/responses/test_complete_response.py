@@ -158,7 +158,10 @@ def test_only_stored_responses_have_a_state() -> None:
             {"input_tokens": 1.0, "input_tokens_details": None, "output_tokens_details": {}},
             {"prompt_tokens": 1},
         ),
-        ({"input_tokens_details": {"cached_tokens": 3}}, {"cached_tokens": 3}),
+        (
+            {"input_tokens_details": {"cached_tokens": 3}},
+            {"cached_tokens": 3, "cache_read_input_tokens": 3},
+        ),
         ({"output_tokens_details": {"reasoning_tokens": 0}}, {"reasoning_tokens": 0}),
     ],
 )

@@ -161,7 +161,9 @@ def check_same_response(ours: ModelResponse, theirs: Any) -> None:
     assert ours.usage == {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
         "cached_tokens": usage.input_tokens_details.cached_tokens,
+        "cache_read_input_tokens": usage.input_tokens_details.cached_tokens,
         "cache_creation_input_tokens": usage.input_tokens_details.cache_write_tokens,
         "reasoning_tokens": usage.output_tokens_details.reasoning_tokens,
     }

@@ -93,9 +93,17 @@ class InferenceClientSender:
         # A stream is a raw response inside an event reader, or, for unknown types, without one.
         raw_response = getattr(response.data, "_event_source", response.data)
         if hasattr(raw_response, "iter_content"):
-            return httpx.Response(200, stream=_StreamedBody(raw_response))
+            headers = _remove_framing_headers(raw_response.headers)
+            return httpx.Response(200, headers=headers, stream=_StreamedBody(raw_response))
         builtins = self.client.base_client.sanitize_for_serialization(response.data)
-        return httpx.Response(200, content=msgspec.json.encode(builtins))
+        headers = _remove_framing_headers(response.headers)
+        return httpx.Response(200, headers=headers, content=msgspec.json.encode(builtins))
+
+
+def _remove_framing_headers(headers: Any) -> dict[str, str]:
+    """Return the headers of a response without those about its bytes, which are decoded here."""
+    framing = ("content-encoding", "content-length", "transfer-encoding")
+    return {name: str(headers[name]) for name in headers or () if name.lower() not in framing}
 
 
 class _StreamedBody(httpx.SyncByteStream):

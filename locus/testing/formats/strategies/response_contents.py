@@ -50,6 +50,15 @@ class ResponseContent:
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    has_total: bool = True
+    """Whether the format has a member for the total."""
+
+    @property
+    def total_tokens(self) -> int | None:
+        """The server's total; None if it sends no counts."""
+        if not self.has_total or (self.prompt_tokens is None and self.completion_tokens is None):
+            return None
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
     @property
     def first(self) -> CandidateContent:
@@ -58,8 +67,15 @@ class ResponseContent:
     @property
     def usage(self) -> dict[str, int]:
         """The counts under Locus's names."""
-        names = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        counts = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+            "cached_tokens": self.cached_tokens,
+            "cache_read_input_tokens": self.cached_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+        }
+        return {name: count for name, count in counts.items() if count is not None}
 
 
 @st.composite
