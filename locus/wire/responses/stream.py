@@ -33,9 +33,9 @@ from locus.wire.responses.complete_response import (
     parse_response,
     raise_for_error,
 )
+from locus.wire.responses.item_accumulator import ItemAccumulator
 from locus.wire.responses.output_items import (
     REASONING_SEPARATOR,
-    Item,
     ToolCallItem,
     parse_item_if_known,
     parse_items,
@@ -88,7 +88,6 @@ class ResponsesDecoder(StreamDecoder):
     """The ``StreamDecoder`` of the responses format."""
 
     __slots__ = (
-        "_argument_chunks",
         "_created_response",
         "_error_factory",
         "_items",
@@ -106,9 +105,7 @@ class ResponsesDecoder(StreamDecoder):
         self._store = store
         self._error_factory = error_factory
         self._created_response = ResponseObject()
-        self._items: dict[ItemKey, Item] = {}
-        self._argument_chunks: dict[ItemKey, list[str]] = {}
-        """The arguments received so far, for calls that are not complete."""
+        self._items = ItemAccumulator()
         self._text = TextAccumulator()
         self._reasoning = TextAccumulator(REASONING_SEPARATOR)
         self._refusal = TextAccumulator()
@@ -143,7 +140,7 @@ class ResponsesDecoder(StreamDecoder):
                 if key == text.key:
                     text.run.append(delta)
                 else:
-                    text.add_delta(key, delta)
+                    delta = text.add_delta(key, delta)
                 events.append(make_chunk_event(delta))
             return
         handler = _HANDLERS.get(event_type or "")
@@ -165,7 +162,7 @@ class ResponsesDecoder(StreamDecoder):
         return self._response or self.build_partial_response()
 
     def build_partial_response(self) -> ModelResponse:
-        output = parse_items(self._collect_items(), skip_unnamed_calls=True)
+        output = parse_items(self._items.build_items(), skip_unnamed_calls=True)
         output.text, output.reasoning = self._text.join_text(), self._reasoning.join_text()
         output.refusal = self._refusal.join_text()
         return build_model_response(
@@ -191,17 +188,19 @@ class ResponsesDecoder(StreamDecoder):
             item_id = item.get("id")
             item_key = item_id if isinstance(item_id, str) else event.item_id
         parsed_item = parse_item_if_known(item)
-        self._items[item_key] = item
         if event.type == "response.output_item.added":
+            self._items.add_item(event.output_index, item)
             return
+        has_arguments = isinstance(parsed_item, ToolCallItem) and bool(
+            parsed_item.arguments or parsed_item.input
+        )
+        self._items.finish_item(event.output_index, item, has_arguments)
         output = parse_items([item], skip_unnamed_calls=True)
         self._refusal.finish_part(item_key, None, output.refusal)
         text = self._text.finish_part(item_key, None, output.text)
         _append_chunk_event(
             text, self._reasoning.finish_part(item_key, None, output.reasoning), events
         )
-        if isinstance(parsed_item, ToolCallItem) and (parsed_item.arguments or parsed_item.input):
-            self._argument_chunks.pop(item_key, None)
 
     def _on_content_part(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         """Handle a content part that starts, perhaps with some text, or that is complete."""
@@ -210,6 +209,9 @@ class ResponsesDecoder(StreamDecoder):
             self._add_reasoning(event, f"content {event.content_index or 0}", events)
             return
         _add_text(self._refusal, event, event.content_index or 0, part.get("refusal"))
+        if event.type == "response.content_part.added":
+            self._text.announce(event.item_key, event.content_index or 0, part.get("text"))
+            return
         _append_chunk_event(
             _add_text(self._text, event, event.content_index or 0, part.get("text")), "", events
         )
@@ -232,14 +234,21 @@ class ResponsesDecoder(StreamDecoder):
 
     def _add_reasoning(self, event: Event, part_index: str, events: list[ModelChunkEvent]) -> None:
         text = event.part.get("text") if event.part else event.delta or event.text
-        _append_chunk_event("", _add_text(self._reasoning, event, part_index, text), events)
+        item_key = event.item_key
+        if event.output_index is None and not self._items.knows_id(event.item_id):
+            item_key = None  # some servers give each event an id of its own
+        if str(event.type).endswith("done"):
+            text = self._reasoning.finish_part(item_key, part_index, text)
+        else:
+            text = _add_delta(self._reasoning, (item_key, part_index), text)
+        _append_chunk_event("", text, events)
 
     def _on_arguments(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         if isinstance(event.delta, str):
-            self._argument_chunks.setdefault(event.item_key, []).append(event.delta)
+            self._items.add_arguments(event.output_index, event.item_id, event.delta)
         arguments = event.arguments or event.input
         if isinstance(arguments, str):
-            self._argument_chunks[event.item_key] = [arguments]
+            self._items.finish_arguments(event.output_index, event.item_id, arguments)
 
     def _on_end(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         response = event.response
@@ -248,13 +257,16 @@ class ResponsesDecoder(StreamDecoder):
                 "the last event has no response", body=convert_body_to_text(frame)
             )
         self.keep_raw(frame)
-        response.status = response.status or str(event.type).removeprefix("response.")
+        event_status = str(event.type).removeprefix("response.")
+        response.status = response.status or (
+            "completed" if event_status == "done" else event_status
+        )
         raise_for_error(response, frame, self._error_factory)
         response.id, response.model = (
             response.id or self._created_response.id,
             response.model or self._created_response.model,
         )
-        items = response.output or self._collect_items()  # some gateways send an empty list
+        items = response.output or self._items.build_items()  # some gateways send an empty list
         try:
             output = parse_items(items)
         except ResponseParseError as exc:
@@ -273,19 +285,6 @@ class ResponsesDecoder(StreamDecoder):
         error = {"code": event.code, "message": event.message or "no explanation"}
         raise make_response_error(event.error or error, frame, self._error_factory)
 
-    def _collect_items(self) -> list[Item]:
-        """Return the items received so far; calls have the arguments received so far."""
-        has_indexes = all(isinstance(key, int) for key in self._items)
-        item_keys = sorted(self._items, key=_to_sort_key) if has_indexes else list(self._items)
-        items = []
-        for item_key in item_keys:
-            item, chunks = self._items[item_key], self._argument_chunks.get(item_key)
-            if chunks is not None:
-                name = "input" if item.get("type") == "custom_tool_call" else "arguments"
-                item = {**item, name: "".join(chunks)}
-            items.append(item)
-        return items
-
 
 def _add_text(
     accumulator: TextAccumulator, event: Event, part_index: PartIndex, text: object
@@ -293,21 +292,18 @@ def _add_text(
     """Add a delta, or the full text of a part; return the text that is new."""
     if str(event.type).endswith("done"):
         return accumulator.finish_part(event.item_key, part_index, text)
-    return (
-        accumulator.add_delta((event.item_key, part_index), text)
-        if isinstance(text, str) and text
-        else ""
-    )
+    return _add_delta(accumulator, (event.item_key, part_index), text)
+
+
+def _add_delta(accumulator: TextAccumulator, key: tuple[ItemKey, PartIndex], text: object) -> str:
+    """Add a delta, unless it is empty; return what it adds to the text."""
+    return accumulator.add_delta(key, text) if isinstance(text, str) and text else ""
 
 
 def _append_chunk_event(text: str, reasoning: str, events: list[ModelChunkEvent]) -> None:
     """Append an event to ``events``, unless both texts are empty."""
     if text or reasoning:
         events.append(make_chunk_event(text, reasoning))
-
-
-def _to_sort_key(item_key: ItemKey) -> int:
-    return item_key if isinstance(item_key, int) else 0
 
 
 _Handler: TypeAlias = Callable[[ResponsesDecoder, Event, bytes, list[ModelChunkEvent]], None]
@@ -334,6 +330,7 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "response.custom_tool_call_input.delta": ResponsesDecoder._on_arguments,
     "response.custom_tool_call_input.done": ResponsesDecoder._on_arguments,
     "response.completed": ResponsesDecoder._on_end,
+    "response.done": ResponsesDecoder._on_end,  # OpenRouter's name for it
     "response.incomplete": ResponsesDecoder._on_end,
     "response.failed": ResponsesDecoder._on_end,
     "error": ResponsesDecoder._on_error,

@@ -6,6 +6,7 @@ response classes can say, Locus reads equal. The same bytes give the same respon
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -242,6 +243,49 @@ def test_the_same_bytes_give_the_same_response(data: st.DataObject) -> None:
         ]
         reasoning = "".join(event.reasoning or "" for event in events)
         assert reasoning.replace("\n\n", "") == "".join(reasoning_texts).replace("\n\n", "")
+
+
+def _reorder_and_renumber(data: st.DataObject, chunks: list[Any]) -> list[Any]:
+    """Interleave the events of the items, and give the items other indexes.
+
+    The events of one item keep their order, and so do all texts, and all reasoning: what was given
+    to the caller cannot be given again in another order.
+    """
+    groups: dict[Any, list[Any]] = {}
+    kinds: dict[int, str] = {}
+    for chunk in chunks[1:-1]:
+        index = chunk.get("output_index", -1)
+        if chunk["type"] == "response.output_item.added":
+            kinds[index] = chunk["item"]["type"]
+        kind = kinds.get(index, "other")
+        group = kind if kind in ("message", "reasoning") else index
+        groups.setdefault(group, []).append(chunk)
+    turns = data.draw(st.permutations([group for group in groups for _ in groups[group]]))
+    steps = data.draw(st.lists(st.integers(1, 3), min_size=len(kinds), max_size=len(kinds)))
+    numbers = dict(zip(sorted(kinds), itertools.accumulate(steps), strict=True))
+    reordered = [groups[group].pop(0) for group in turns]
+    return [
+        chunks[0],
+        *(
+            {**chunk, "output_index": numbers[chunk["output_index"]]}
+            if chunk.get("output_index") in numbers
+            else chunk
+            for chunk in reordered
+        ),
+        chunks[-1],
+    ]
+
+
+@given(st.data())
+def test_in_any_order_the_sdk_accepts_the_response_is_the_same(data: st.DataObject) -> None:
+    sample = data.draw(sample_responses(valid_arguments=False))
+    chunks = data.draw(stream_events(sample, "openai", official_only=True))
+    stream = encode_sse(*_reorder_and_renumber(data, chunks))
+    _, theirs = decode_with_sdk([stream])
+    ours = decode_response(stream)
+    check_same_response(ours, theirs)
+    events, _ = read_stream([stream])
+    assert "".join(event.content or "" for event in events) == ours.content
 
 
 @pytest.mark.skipif(MAJOR < 3, reason="older versions of the SDK fail on such a stream")
