@@ -92,6 +92,9 @@ if TYPE_CHECKING:
         OCIResponsesStateLostError,
     )
     from locus.models.registry import get_model, list_providers, register_provider
+    from locus.reasoning.grounding_evaluator import GroundingEvaluator
+    from locus.reasoning.gsar_evaluator import GSAREvaluator
+    from locus.reasoning.reflector import Reflector
     from locus.tools.context import ToolContext
     from locus.tools.decorator import tool
     from locus.tools.errors import ToolArgumentsError
@@ -186,6 +189,9 @@ _NAMES: Final = {
         "list_providers",
         "register_provider",
     ),
+    "locus.reasoning.grounding_evaluator": ("GroundingEvaluator",),
+    "locus.reasoning.gsar_evaluator": ("GSAREvaluator",),
+    "locus.reasoning.reflector": ("Reflector",),
     "locus.tools.context": ("ToolContext",),
     "locus.tools.decorator": ("tool",),
     "locus.tools.errors": ("ToolArgumentsError",),
@@ -212,6 +218,8 @@ __all__ = [
     "ContextWindowExceededError",
     "ConversationManager",
     "FileCheckpointer",
+    "GSAREvaluator",
+    "GroundingEvaluator",
     "GroundingEvent",
     "ImagePart",
     "InMemoryStore",
@@ -237,6 +245,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "ReflectEvent",
+    "Reflector",
     "RefusalPart",
     "ResponseParseError",
     "Role",

@@ -42,6 +42,12 @@ class Agent(AgentSettings):
     :param output_schema: the type of the final answer, as
         :func:`~locus.core.structured.build_response_format` takes it.
     :param output_schema_retries: how often the model is asked again for an answer of that type.
+    :param reflexion: the agent assesses its last step after tool calls, and advises the model:
+        True, or a :class:`~locus.reasoning.Reflector`.
+    :param grounding: the claims of the final answer are checked against the results of tools:
+        True, or a :class:`~locus.reasoning.GroundingEvaluator`.
+    :param gsar: the final answer is judged by typed grounding: True (the agent's own model is the
+        judge), or a :class:`~locus.reasoning.GSAREvaluator`.
     :param tool_choice: ``"required"`` or the name of a tool: the model has to call it before it
         answers. It applies until there is a tool result; ``model_options={"tool_choice": …}``
         would apply to every call.

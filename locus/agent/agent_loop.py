@@ -5,6 +5,9 @@ perform. So it is the same for every runtime.
 
 The state is saved after each model response and after each tool call, before the caller receives
 the event. A run that is interrupted anywhere can be resumed with everything that was done.
+
+What assesses the work of the agent (``reflect_on_step``, ``review_answer``) is imported only if the
+agent's settings ask for it.
 """
 
 from __future__ import annotations
@@ -39,19 +42,33 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
         run.state = restore_cut_off_call_id(run.state)
         run.output_retry_count = read_output_retry_count(run.state)
         message = find_unfinished_response(run.state)
+        if settings.reflexion is not None:
+            from locus.agent.reflect_on_step import reflect_after_resume_in_steps
+
+            yield from reflect_after_resume_in_steps(run)
     while True:
         if message is None:
             message = yield from _request_response_in_steps(run)
         run.response_message = message
         if message.tool_calls:
             yield from run_tool_round_in_steps(run)
+            if settings.reflexion is not None:
+                from locus.agent.reflect_on_step import reflect_on_step_in_steps
+
+                yield from reflect_on_step_in_steps(run)
         stop_reason = None
         if settings.termination is not None:
             now = yield ReadClock()
             stop_reason = settings.termination.check(run.make_snapshot(now))
         goes_on = bool(message.tool_calls) or is_turn_paused(run.state.stop_reason)
-        output_error = None if goes_on else _parse_final_answer(run, message)
+        output_error = None if goes_on else run.parse_final_answer(message)
         is_final = not goes_on and not _can_retry_final_answer(run, message, output_error)
+        review_message = None
+        if is_final and (settings.grounding is not None or settings.gsar is not None):
+            from locus.agent.review_answer import review_answer_in_steps
+
+            review_message = yield from review_answer_in_steps(run)
+            is_final = review_message is None
         if stop_reason is None and not is_final:
             stop_reason = iteration_limit.check(run.make_snapshot(run.started_at))
         if stop_reason is not None or is_final:
@@ -59,7 +76,11 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
                 run.parsed = None
                 run.parse_error = run.output_schema.make_missing_answer_error(stop_reason)
             return stop_reason or find_end_reason(run.state, message)
-        if output_error is not None and run.output_schema is not None:
+        if review_message is not None:
+            run.output_retry_count = 0  # another answer has retries of its own
+            run.state = run.state.with_messages(review_message)
+            yield from run.save_state_in_steps()
+        elif output_error is not None and run.output_schema is not None:
             run.output_retry_count += 1
             retry_message = run.output_schema.make_retry_message(
                 output_error, is_cut_off=run.state.finish_reason == "length"
@@ -67,18 +88,6 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
             run.state = make_state_with_output_retry(run, retry_message)
             yield from run.save_state_in_steps()
         message = None
-
-
-def _parse_final_answer(run: RunContext, message: Message) -> StructuredOutputError | None:
-    """Parse the final answer into ``run.parsed``, if the agent has an ``output_schema``.
-
-    Returns the error if the answer does not fit the type, and None otherwise.
-    """
-    if run.output_schema is None:
-        return None
-    output = run.output_schema.parse_final_message(message)
-    run.parsed, run.parse_error = output.parsed, output.error
-    return output.error
 
 
 def _can_retry_final_answer(

@@ -24,6 +24,7 @@ from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
     GRACE_SECONDS,
     AgentEvent,
+    CallFunction,
     CallHook,
     CallModel,
     Effect,
@@ -209,6 +210,8 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
                 return await self._run_storage_action(action)
             case ReadClock():
                 return monotonic()
+            case CallFunction(function, args):
+                return await call_user_function(function, is_coroutine_function(function), *args)
         raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
     async def _run_storage_action(self, action: Callable[[], Any]) -> Any:

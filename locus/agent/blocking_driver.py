@@ -19,6 +19,7 @@ from locus.agent.blocking_tool_runner import BlockingToolRunner
 from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
     AgentEvent,
+    CallFunction,
     CallHook,
     CallModel,
     Effect,
@@ -169,6 +170,8 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
                 return action()
             case ReadClock():
                 return monotonic()
+            case CallFunction(function, args):
+                return self._portal.await_if_awaitable(function(*args))
         raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
     def _run_generators_concurrently(self, effect: RunConcurrently) -> list[Any]:

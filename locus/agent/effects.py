@@ -3,7 +3,7 @@
 The loop is a generator. It yields an effect, a driver performs it and sends the result back or
 throws the error, and the loop continues. The loop itself never awaits, never blocks and reads no
 clock. So one loop serves every runtime, and a test can be its driver. A driver has to know these
-seven effects and nothing about agents.
+eight effects and nothing about agents.
 """
 
 from __future__ import annotations
@@ -101,6 +101,14 @@ class CallHook:
 
 
 @attrs.frozen(eq=False)
+class CallFunction:
+    """Call a function of the user's, blocking or async. The result is what it returns."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+
+
+@attrs.frozen(eq=False)
 class UseStorage:
     """Call a blocking function that reads or writes storage. The result is what it returns.
 
@@ -134,7 +142,14 @@ class RunConcurrently:
 
 
 Effect: TypeAlias = (
-    EmitEvent | CallModel | RunTool | CallHook | UseStorage | ReadClock | RunConcurrently
+    EmitEvent
+    | CallModel
+    | RunTool
+    | CallHook
+    | CallFunction
+    | UseStorage
+    | ReadClock
+    | RunConcurrently
 )
 T = TypeVar("T")
 EffectGenerator: TypeAlias = Generator[Effect, Any, T]

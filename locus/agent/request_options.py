@@ -7,6 +7,7 @@ from typing import Any
 
 from locus.agent.run_context import RunContext
 from locus.core.frozendict import FrozenDict
+from locus.core.loop_message import is_loop_message
 from locus.core.messages import Role
 
 
@@ -27,8 +28,9 @@ def build_request_options(run: RunContext) -> Mapping[str, Any]:
     options = dict(settings.model_options)
     if settings.tool_choice is not None and not run.output_retry_count:
         last = state.last_message
-        # Not after a tool result: the model could never give a final answer.
-        if last is None or last.role is not Role.TOOL:
+        # Not after a tool result, or what the loop says about it or about an answer: the model
+        # could never give a final answer.
+        if last is None or not (last.role is Role.TOOL or is_loop_message(last)):
             options["tool_choice"] = settings.tool_choice
     if run.is_incremental and state.provider_state is not None:
         options["provider_state"] = state.provider_state

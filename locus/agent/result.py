@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from locus.core.errors import StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.core.state import AgentState
+
+if TYPE_CHECKING:
+    from locus.reasoning.grounding_evaluator import GroundingReport
+    from locus.reasoning.gsar_evaluator import GSARResult
 
 T = TypeVar("T")
 
@@ -34,6 +38,10 @@ class AgentResult:
     :ivar parse_error: the error that explains this, or None.
     :ivar duration: how long the run took, in seconds.
     :ivar thread_id: the thread, or None.
+    :ivar grounding_report: which claims of the answer the tool results support; None if the agent
+        has no ``grounding``, or the answer is empty.
+    :ivar gsar: the GSAR evaluation of the answer; None if the agent has no ``gsar``, or the answer
+        is empty.
     """
 
     message: str
@@ -47,6 +55,8 @@ class AgentResult:
     duration: float = 0.0
     thread_id: str | None = None
     finish_reason: str | None = None
+    grounding_report: GroundingReport | None = None
+    gsar: GSARResult | None = None
 
     @property
     def text(self) -> str:

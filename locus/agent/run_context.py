@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -21,6 +21,10 @@ from locus.core.frozendict import EMPTY
 from locus.core.messages import Message
 from locus.core.state import AgentState
 from locus.core.termination import RunSnapshot
+
+if TYPE_CHECKING:
+    from locus.reasoning.grounding_evaluator import GroundingReport
+    from locus.reasoning.gsar_evaluator import GSARResult
 
 
 @attrs.define(eq=False)
@@ -46,6 +50,8 @@ class RunContext:
     :ivar output_retry_count: how often the model was asked again for an answer of that type.
     :ivar parsed: the final answer as a value of that type.
     :ivar parse_error: the error if there is no such value.
+    :ivar grounding_report: what the check of the last answer has found; None if there was none.
+    :ivar gsar: the GSAR evaluation of the last answer; None if there was none.
     :ivar is_incremental: the server has the conversation and is sent only what is new to it.
     :ivar is_started: the state is loaded, and ``on_before_invocation`` is or was called.
     :ivar thread_lock: the lock on the thread, while the run holds it.
@@ -70,6 +76,8 @@ class RunContext:
     output_retry_count: int = 0
     parsed: Any = None
     parse_error: StructuredOutputError | None = None
+    grounding_report: GroundingReport | None = None
+    gsar: GSARResult | None = None
     is_incremental: bool = False
     is_started: bool = False
     thread_lock: AbstractContextManager[None] | None = None
@@ -100,6 +108,17 @@ class RunContext:
     def finish_reason(self) -> str | None:
         """Why the last response ended, in one vocabulary; None if there is no response."""
         return None if self.response_message is None else self.state.finish_reason
+
+    def parse_final_answer(self, message: Message) -> StructuredOutputError | None:
+        """Parse the final answer into ``parsed``, if the agent has an ``output_schema``.
+
+        Returns the error if the answer does not fit the type, and None otherwise.
+        """
+        if self.output_schema is None:
+            return None
+        output = self.output_schema.parse_final_message(message)
+        self.parsed, self.parse_error = output.parsed, output.error
+        return output.error
 
     def has_hooks(self, method_name: str) -> bool:
         """Whether any hook has the method ``method_name``."""

@@ -29,6 +29,7 @@ from locus.agent.system_message import build_system_message_in_steps
 from locus.core.errors import ConfigurationError
 from locus.core.events import TerminateEvent
 from locus.core.frozendict import FrozenDict
+from locus.core.state import AgentState
 from locus.hooks.events import AfterInvocationEvent, BeforeInvocationEvent
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def _run_lifecycle_in_steps(run: RunContext) -> EffectGenerator[AgentResult]:
         duration=run.ended_at - run.started_at,
         thread_id=run.thread_id,
         finish_reason=run.finish_reason,
+        grounding_report=run.grounding_report,
+        gsar=run.gsar,
     )
     yield EmitEvent(_make_terminate_event(run, reason), result)
     return result
@@ -106,7 +109,9 @@ def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
         )
     if settings.checkpointer is not None and run.thread_id is not None:
         yield from _lock_and_load_thread_in_steps(run, settings.checkpointer, run.thread_id)
-    state = merge_prompt_into_state(run.state, run.prompt) if run.prompt else run.state
+    state = run.state
+    if run.prompt:
+        state = _forget_reasoning(run, merge_prompt_into_state(state, run.prompt))
     run.is_started = True
     event = BeforeInvocationEvent(
         thread_id=run.thread_id, metadata=run.metadata, messages=run.prompt, state=run.state
@@ -115,6 +120,15 @@ def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
     run.state = state
     yield from run.save_state_in_steps()
     run.system_message = yield from build_system_message_in_steps(run)
+
+
+def _forget_reasoning(run: RunContext, state: AgentState) -> AgentState:
+    """Return the state without what the agent has found out about its work on earlier prompts."""
+    if state.reasoning is not None:
+        state = state.evolve(reasoning=None)
+    if run.settings.reflexion is not None and state.confidence:
+        state = state.evolve(confidence=0.0)
+    return state
 
 
 def _lock_and_load_thread_in_steps(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from locus.memory.checkpointers.base import BaseCheckpointer
     from locus.memory.managers.base import ConversationManager
     from locus.memory.stores.base import MemoryStore
+    from locus.reasoning.grounding_evaluator import GroundingEvaluator
+    from locus.reasoning.gsar_evaluator import GSAREvaluator
+    from locus.reasoning.reflector import Reflector
     from locus.tools.function_tool import FunctionTool
 
 ToolExecutionMode: TypeAlias = Literal["concurrent", "sequential"]
@@ -98,6 +101,24 @@ class AgentSettings:
     )
     output_schema_retries: int = attrs.field(
         default=2, validator=settings_validators.make_minimum_integer_validator(0), kw_only=True
+    )
+    reflexion: Reflector | bool | None = attrs.field(
+        default=None,
+        converter=settings_validators.to_reflexion_setting,
+        hash=False,
+        kw_only=True,
+    )
+    grounding: GroundingEvaluator | bool | None = attrs.field(
+        default=None,
+        converter=settings_validators.to_grounding_setting,
+        hash=False,
+        kw_only=True,
+    )
+    gsar: GSAREvaluator | bool | None = attrs.field(
+        default=None,
+        converter=settings_validators.to_gsar_setting,
+        hash=False,
+        kw_only=True,
     )
     tool_choice: str | None = attrs.field(
         default=None, validator=settings_validators.validate_optional_text, kw_only=True

@@ -131,6 +131,39 @@ def make_required_methods_validator(description: str, *method_names: str) -> Any
     return validate
 
 
+def to_reflexion_setting(value: Any) -> Any:
+    """Check ``reflexion``: True or a ``Reflector``. False becomes None."""
+    return _to_reasoning_setting(value, "reflexion", "Reflector", "reflect_in_steps")
+
+
+def to_grounding_setting(value: Any) -> Any:
+    """Check ``grounding``: True or a ``GroundingEvaluator``. False becomes None."""
+    return _to_reasoning_setting(value, "grounding", "GroundingEvaluator", "max_retries")
+
+
+def to_gsar_setting(value: Any) -> Any:
+    """Check ``gsar``: True or a ``GSAREvaluator``. False becomes None."""
+    return _to_reasoning_setting(value, "gsar", "GSAREvaluator", "look_in_steps")
+
+
+def _to_reasoning_setting(value: Any, name: str, class_name: str, member: str) -> Any:
+    """Check a setting that is True or an object of ``locus.reasoning``, without importing that.
+
+    :param name: the name of the setting.
+    :param class_name: the class of the object.
+    :param member: a member that objects of the class have, and those of the others have not.
+    """
+    if value is None or value is True:
+        return value
+    if value is False:
+        return None
+    if isinstance(value, type) or not hasattr(value, member):
+        raise ConfigurationError(
+            f"{name} is True or an object of locus.reasoning.{class_name}, not {value!r:.80}"
+        )
+    return value
+
+
 def check_memory_namespace(value: Any) -> Any:
     """Check ``memory_namespace``, and return it as a string or a tuple of strings."""
     path = (value,) if isinstance(value, str) else value

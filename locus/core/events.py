@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -88,30 +88,41 @@ class ToolCompleteEvent:
 
 @attrs.frozen
 class ReflectEvent:
-    """The agent has assessed its last step.
+    """The agent has assessed its last step (``reflexion=``).
 
-    :param assessment: the assessment in a word or a sentence.
-    :param confidence: from 0 to 1, after the assessment.
-    :param guidance: the advice to the model in the next step.
+    :param iteration: the number of the model call whose tool calls were assessed.
+    :param assessment: the assessment in a sentence.
+    :param guidance: the advice that the model reads in the next step, or None.
+    :param confidence: from 0 to 1, after the step.
+    :param loop_detected: whether the model repeats its calls.
     """
 
     iteration: int
     assessment: str
-    confidence: float
     guidance: str | None = None
+    confidence: float = 0.0
+    loop_detected: bool = False
+
+
+def _to_text_tuple(value: Iterable[str]) -> tuple[str, ...]:
+    """Convert the texts to a tuple."""
+    return tuple(value)
 
 
 @attrs.frozen
 class GroundingEvent:
-    """The claims of a response were checked against the results of the tools.
+    """The claims of an answer were checked against tool results (``grounding=`` or ``gsar=``).
 
     :param score: from 0 (nothing is supported) to 1.
-    :param claims: each claim with its verdict.
+    :param grounded: the claims that are supported; with GSAR, the complementary ones, too.
+    :param ungrounded: the claims that are not; with GSAR, the contradicted ones, too.
+    :param accepted: whether the answer is good enough. If not, the model may be asked for another.
     """
 
     score: float
-    claims: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=tuple)
-    decision: str | None = None
+    grounded: tuple[str, ...] = attrs.field(default=(), converter=_to_text_tuple)
+    ungrounded: tuple[str, ...] = attrs.field(default=(), converter=_to_text_tuple)
+    accepted: bool = True
 
 
 def _to_token_counts(value: Mapping[str, int] | None) -> FrozenDict[str, int]:

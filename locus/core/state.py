@@ -17,6 +17,7 @@ import attrs
 from locus.core.attrs_validators import validate_bool, validate_optional_string, validate_string
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.messages import Message, Role, ToolCall
+from locus.core.reasoning_record import ReasoningRecord
 
 
 def _make_frozen_json_copy(value: Mapping[str, Any] | None, name: str) -> FrozenDict[str, Any]:
@@ -165,6 +166,10 @@ def _validate_output_retries(_: Any, __: Any, value: Any) -> None:
     _check_optional_type(OutputRetries, value, "output_retries")
 
 
+def _validate_reasoning(_: Any, __: Any, value: Any) -> None:
+    _check_optional_type(ReasoningRecord, value, "reasoning")
+
+
 def _check_optional_type(cls: type[Any], value: Any, name: str) -> None:
     """Raise a ``TypeError`` unless the value is of the class, or None."""
     if value is not None and not isinstance(value, cls):
@@ -205,6 +210,7 @@ class AgentState:
         ended at its token limit, so that the arguments of the call may be incomplete.
     :param stop_reason: why the model's last response ended, in the provider's own words.
     :param finish_reason: the same, in the words of ``ModelResponse.finish_reason``.
+    :param reasoning: what reflexion, grounding and GSAR have found since the last prompt.
     """
 
     messages: tuple[Message, ...] = attrs.field(default=(), converter=_to_message_tuple)
@@ -230,6 +236,7 @@ class AgentState:
     cut_off_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
     stop_reason: str | None = attrs.field(default=None, validator=validate_optional_string)
     finish_reason: str | None = attrs.field(default=None, validator=validate_optional_string)
+    reasoning: ReasoningRecord | None = attrs.field(default=None, validator=_validate_reasoning)
 
     def evolve(self, **changes: Any) -> Self:
         """Return a copy of this state with other values in some fields.

@@ -15,10 +15,11 @@ import locus
 import locus.agent
 import locus.memory
 import locus.models
+import locus.reasoning
 from locus.core import errors
 from tests.support.processes import run_process
 
-LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models]
+LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models, locus.reasoning]
 
 PUBLIC_NAMES = {
     "locus": "Message ToolCall ToolResult Role get_model list_providers register_provider "
@@ -51,6 +52,8 @@ PUBLIC_NAMES = {
     "TruncatingManager BaseCheckpointer MemoryCheckpointer FileCheckpointer SQLiteCheckpointer "
     "MemoryStore InMemoryStore SQLiteStore",
     "locus.models.local": "LocalModel LocalConfig",
+    "locus.reasoning": "Reflector GroundingEvaluator EvidenceType Claim Partition GSARThresholds "
+    "gsar_score decide Decision JudgeOutput StructuredOutputGSARJudge GSAREvaluator",
     "locus.core.messages": "Message Role ToolCall ToolResult",
     "locus.core.events": "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent "
     "GroundingEvent TerminateEvent",
@@ -214,6 +217,31 @@ def test_a_model_can_be_created_without_loading_a_client_or_an_sdk() -> None:
         "openai",
         "pydantic",
     }
+
+
+AGENT_RUN = """
+import sys
+from locus import Agent, tool
+from locus.testing import ScriptedModel, tool_call
+import anyio
+@tool
+def f() -> str: return "x"
+def make(**options):
+    return Agent(ScriptedModel(tool_call("f"), "It is x."), [f], **options)
+make().run_sync("?")
+list(make().stream_sync("?"))
+anyio.run(make().arun, "?")
+make(reflexion=False, grounding=None, gsar=False).run_sync("?")
+"""
+
+
+def test_an_agent_without_reasoning_does_not_load_it() -> None:
+    loaded = run_code(f"{AGENT_RUN}\nprint(*sys.modules)").split()
+    assert [name for name in loaded if name.startswith("locus.reasoning")] == []
+    code = AGENT_RUN + "make(reflexion=True, grounding=True).run_sync('?')\nprint(*sys.modules)"
+    assert {"locus.reasoning.reflector", "locus.reasoning.grounding_evaluator"} <= set(
+        run_code(code).split()
+    )
 
 
 def test_importing_one_provider_loads_no_other() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from locus.core.errors import ConfigurationError
+from locus.core.loop_message import is_loop_message
 from locus.core.messages import Message, Role
 
 SUMMARY_OF: Final = "summary_of"
@@ -86,8 +87,9 @@ def find_required_groups(messages: Sequence[Message], start: int) -> list[Messag
     """Find the groups from index ``start`` on that no manager may drop, the newest first.
 
     They are the last message of the user and, if the assistant's last message has tool calls, that
-    group (the model may not have read the results yet) with the user's message before it. If there
-    is none of these, it is the last group.
+    group (the model may not have read the results yet) with the user's message before it. If the
+    agent's loop has added messages since the assistant's last one, the newest of these is required,
+    too. If there is none of these, it is the last group.
     """
     required: list[MessageGroup] = []
     has_user_message = False
@@ -101,19 +103,24 @@ def find_required_groups(messages: Sequence[Message], start: int) -> list[Messag
             if message.tool_calls or not has_user_message:
                 # A message of the user is a group of its own, so no more groups have to be built.
                 earlier = range(group[0] - 1, start - 1, -1)
-                position = next((i for i in earlier if _is_user_message(messages[i])), None)
+                position = next((i for i in earlier if is_user_message(messages[i])), None)
                 if position is not None:
                     required.append((position,))
             break
-        if not has_user_message and _is_user_message(message):
+        if group is last and is_loop_message(message):
+            required.append(group)
+        elif not has_user_message and is_user_message(message):
             required.append(group)
             has_user_message = True
     return required if required or not last else [last]
 
 
-def _is_user_message(message: Message) -> bool:
-    """Whether the user wrote the message; a summary has the user's role, too."""
-    return message.role is Role.USER and not is_summary(message)
+def is_user_message(message: Message) -> bool:
+    """Whether the user wrote the message.
+
+    A summary and the messages of the agent's loop have the user's role, too.
+    """
+    return message.role is Role.USER and not is_summary(message) and not is_loop_message(message)
 
 
 def select_required_and_newest_groups(

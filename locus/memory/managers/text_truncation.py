@@ -11,7 +11,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Content, Message, Part, Role, TextPart
 from locus.memory.managers.base import ConversationManager
-from locus.memory.managers.message_groups import to_message_tuple
+from locus.memory.managers.message_groups import is_user_message, to_message_tuple
 
 MIN_LIMIT: Final = 100
 """The smallest limit: the note about the cut has to fit, too."""
@@ -54,7 +54,7 @@ class TruncatingManager(ConversationManager):
         user_positions = (
             position
             for position in range(len(conversation) - 1, -1, -1)
-            if conversation[position].role is Role.USER
+            if is_user_message(conversation[position])
         )
         last_user_position = next(user_positions, None)
         return tuple(

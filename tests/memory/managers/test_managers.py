@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError
+from locus.core.loop_message import make_loop_message
 from locus.core.messages import (
     ImagePart,
     Message,
@@ -421,3 +422,32 @@ def test_the_error_of_a_tool_in_the_metadata_is_cut_too() -> None:
     assert manager.apply((*question_and_call, shortened))[-1] == shortened
     user_message = Message.user("y", metadata={"error": "no " * 100})
     assert manager.apply((user_message, *question_and_call, shortened))[0] == user_message
+
+
+# -- messages of the agent's loop --------------------------------------------------------------
+
+LONG_QUESTION = Message.user("the question " + "x" * 500)
+ROUND = (
+    Message.assistant(None, [ToolCall("c", "f")]),
+    Message.tool(ToolResult("c", "f", "result")),
+)
+NOTE = make_loop_message("note", "reflexion")
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        (LONG_QUESTION, Message.assistant("wrong"), NOTE),
+        (LONG_QUESTION, *ROUND, NOTE),
+        (LONG_QUESTION, *ROUND, make_loop_message("old note", "reflexion"), *ROUND, NOTE),
+        (LONG_QUESTION, *ROUND, NOTE, Message.assistant("wrong"), NOTE),
+    ],
+)
+@pytest.mark.parametrize("max_messages", [1, 2, 4])
+def test_the_question_stays_whatever_the_loop_adds_and_so_does_its_last_message(
+    conversation: tuple[Message, ...], max_messages: int
+) -> None:
+    window = SlidingWindowManager(max_messages=max_messages).apply(conversation)
+    assert window[0] is LONG_QUESTION
+    assert window[-1] is NOTE
+    assert TruncatingManager(max_chars=100).apply(conversation)[0] is LONG_QUESTION

@@ -82,7 +82,13 @@ def events() -> st.SearchStrategy[Any]:
         st.builds(
             ToolCompleteEvent, texts(), texts(), optional_text, optional_text, st.none() | numbers
         ),
-        st.builds(ReflectEvent, st.integers(), texts(), numbers, optional_text),
-        st.builds(GroundingEvent, numbers, st.lists(json_objects(), max_size=2), optional_text),
+        st.builds(ReflectEvent, st.integers(), texts(), optional_text, numbers, st.booleans()),
+        st.builds(
+            GroundingEvent,
+            numbers,
+            st.lists(texts(), max_size=2),
+            st.lists(texts(), max_size=2),
+            st.booleans(),
+        ),
         st.builds(TerminateEvent, texts(), st.integers(), st.integers(), optional_text, counts),
     )
