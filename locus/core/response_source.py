@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from locus.core.frozendict import EMPTY, FrozenDict
 
 JSONSource: TypeAlias = bytes | str | Mapping[str, Any]
@@ -107,6 +105,8 @@ def _decode_object(source: JSONSource) -> Mapping[str, Any]:
     """Decode a JSON object; Google's endpoint may send it as the only item of a list."""
     value: Any = source
     if isinstance(source, (bytes, str)):
+        import msgspec  # not with the module: errors import it, and load no package
+
         try:
             value = msgspec.json.decode(source)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
