@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 
-from locus.testing.formats.runtimes import (
-    ASYNC_BACKENDS,
-    RUNTIME_NAMES,
-    AsyncRuntime,
-    BlockingRuntime,
-    Runtime,
-)
+from locus.testing.formats.fixtures import no_leaks, runtime, runtime_name
+from locus.testing.formats.runtimes import ASYNC_BACKENDS
 from locus.testing.server import LoopbackServer
 from tests.support.effort import PROFILE, THOROUGH
 from tests.support.environment import remove_provider_variables
 from tests.support.formats import FORMATS, WireFormat
+
+__all__ = ["no_leaks", "runtime", "runtime_name"]
 
 settings.register_profile(
     "ci", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -57,22 +52,6 @@ def _is_its_turn(item: pytest.Item) -> bool:
     indices = dict(item.callspec.indices)
     name, count = ("runtime_name", 3) if "runtime_name" in indices else ("backend", 2)
     return bool(indices.pop(name) == sum(indices.values()) % count)
-
-
-@pytest.fixture(params=RUNTIME_NAMES)
-def runtime_name(request: pytest.FixtureRequest) -> str:
-    """Each of the three runtimes, in turn: ``"blocking"``, ``"asyncio"``, ``"trio"``."""
-    return str(request.param)
-
-
-@pytest.fixture
-def runtime(runtime_name: str) -> Iterator[Runtime]:
-    """Each of the three ways of calling models, in turn."""
-    if runtime_name == "blocking":
-        yield BlockingRuntime()
-        return
-    with start_blocking_portal(runtime_name) as portal:
-        yield AsyncRuntime(runtime_name, portal)
 
 
 @pytest.fixture(params=ASYNC_BACKENDS)
@@ -124,13 +103,3 @@ def server(clean_environment: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
     """A loopback server that has no replies yet, in an environment without proxies."""
     with LoopbackServer() as server:
         yield server
-
-
-@pytest.fixture
-def no_leaks() -> Iterator[None]:
-    """Collect what the test has dropped before it ends: warnings of finalizers are the test's."""
-    gc.freeze()  # so that the collections below examine only the test's own objects
-    yield
-    for _ in range(3):  # what a finalizer releases is collected in the next round
-        gc.collect()
-    gc.unfreeze()

@@ -1,13 +1,14 @@
-"""Each wire format does with each option of a call what its ``option_rules`` declare."""
+"""The rules of options as values, what models do by them, and the page that lists them.
+
+That each format does what it declares is in the shipped suite, ``tests/testing/formats``.
+"""
 
 from __future__ import annotations
 
 import inspect
-import json
 import pickle
 import pkgutil
 import re
-import sys
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -18,136 +19,22 @@ import pytest
 
 import locus.models
 import locus.wire
-from locus.core.call_options import CALL_KEYWORDS, CallOptions
 from locus.core.errors import ConfigurationError
 from locus.core.option_rules import (
     NO_PENALTIES,
     NO_SUCH_PARAMETER,
     Carried,
-    HandledByLocus,
     OptionRules,
-    Refused,
-    Translated,
-    find_undeclared_options,
 )
 from locus.models.http_model import HttpModel
 from locus.models.native.anthropic import AnthropicModel
 from locus.models.native.openai import OpenAIModel
 from locus.models.providers.oci.openai_compatible_model import OpenAICompatibleModel
-from locus.testing.formats.option_samples import LOOK_TOOL, SAMPLE_VALUES
-from locus.testing.server import LoopbackServer
+from locus.testing.formats.option_suite import KEYWORDS, get_rules
 from locus.wire.chat_completions import ChatCompletionsBuilder
-from tests.support.formats import FORMATS, REQUEST_FORMATS, WireFormat
+from tests.support.formats import FORMATS, REQUEST_FORMATS
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
-KEYWORDS = [field.name for field in attrs.fields(CallOptions) if field.name in CALL_KEYWORDS]
-"""The keywords, in the order of ``CallOptions``."""
-
-each_format = pytest.mark.parametrize("wire", REQUEST_FORMATS, ids=repr)
-each_format_and_keyword = pytest.mark.parametrize(
-    ("wire", "keyword"),
-    [
-        pytest.param(wire, keyword, id=f"{wire}-{keyword}")
-        for wire in REQUEST_FORMATS
-        for keyword in KEYWORDS
-    ],
-)
-
-
-def find_changes(before: Any, after: Any, path: str = "") -> set[str]:
-    """Return the paths of the members that two bodies do not have in common."""
-    if before == after:
-        return set()
-    if not isinstance(before, dict | None) or not isinstance(after, dict | None):
-        return {path}
-    before, after = before or {}, after or {}
-    names = before.keys() | after.keys()
-    changes = (
-        find_changes(before.get(name), after.get(name), f"{path}.{name}".lstrip("."))
-        for name in names
-    )
-    return set().union(*changes)
-
-
-def get_member(body: Any, path: str) -> Any:
-    """Return the member at a path with dots."""
-    for name in path.split("."):
-        body = body[name]
-    return body
-
-
-def get_rules(wire: WireFormat) -> OptionRules:
-    rules = wire.rules
-    assert rules is not None, f"{type(wire.builder).__name__} has no option_rules"
-    return rules
-
-
-def check_option(wire: WireFormat, keyword: str) -> None:
-    """Check that the format does with an option what it declares, and nothing else."""
-    rules = get_rules(wire)
-    assert keyword in rules, f"{wire.title} says nothing about {keyword}"
-    rule, value = rules[keyword], wire.get_sample(keyword)
-    before = wire.build_request()
-    if keyword not in wire.base_options:
-        assert wire.build_request(**{keyword: None}) == before
-    if isinstance(rule, Refused):
-        check_refusal(wire, keyword, rule)
-        return
-    after = wire.build_request(**{keyword: value})
-    changes = find_changes(before, after)
-    match rule:
-        case Carried(member):
-            assert get_member(after, member) == value
-            expected_members: tuple[str, ...] = (member,)
-        case Translated(_, members):
-            assert changes, f"{keyword} changes nothing"
-            expected_members = members
-        case HandledByLocus():
-            check_handled_option(wire, keyword, before, after)
-            return
-    assert not {
-        change
-        for change in changes
-        if not any(f"{change}.".startswith(f"{member}.") for member in expected_members)
-    }
-
-
-def check_refusal(wire: WireFormat, keyword: str, rule: Refused) -> None:
-    """Check that an option is refused, and that harmless values are left out."""
-    value = wire.get_sample(keyword)
-    with pytest.raises(ConfigurationError) as exc_info:
-        wire.build_request(**{keyword: value})
-    message = str(exc_info.value)
-    assert message.startswith(f"{keyword}={value!r}: ")
-    assert get_rules(wire).api in message
-    assert rule.reason in message
-    assert message.endswith(rule.remedy)
-    default = {keyword: value}
-    assert not get_rules(wire).remove_refused(default, has_tools=True, defaults=default)
-    for harmless in rule.harmless:
-        assert wire.build_request(**{keyword: harmless}) == wire.build_request()
-
-
-def check_handled_option(
-    wire: WireFormat, keyword: str, before: dict[str, Any], after: dict[str, Any]
-) -> None:
-    """Check what Locus does with an option; the models' part is tested below."""
-    match keyword:
-        case "timeout" | "extra_headers":
-            assert after == before
-        case "extra_body":
-            assert find_changes(before, after) == {f"{wire.extra_body_path}.zq.deep".lstrip(".")}
-        case _:
-            pytest.fail(f"no test knows how Locus handles {keyword} itself")
-
-
-@each_format_and_keyword
-def test_an_option_is_treated_as_declared(wire: WireFormat, keyword: str) -> None:
-    check_option(wire, keyword)
-
-
-def test_every_keyword_has_a_sample() -> None:
-    assert set(SAMPLE_VALUES) == CALL_KEYWORDS == set(KEYWORDS)
 
 
 def test_every_builder_is_tested() -> None:
@@ -159,39 +46,6 @@ def test_every_builder_is_tested() -> None:
         if inspect.isclass(cls) and hasattr(cls, "build")
     }
     assert builders == {type(wire.builder) for wire in FORMATS}
-
-
-@attrs.frozen(kw_only=True)
-class FutureOptions(CallOptions):
-    """The options of a call, and one more."""
-
-    zq_effort: str | None = None
-
-
-@each_format
-def test_a_new_option_is_added_in_one_place(
-    wire: WireFormat, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    new_keywords = CALL_KEYWORDS | {"zq_effort"}
-    assert find_undeclared_options(wire.rules, new_keywords) == {"zq_effort"}
-    # The test above fails by the format's name and the keyword's …
-    with pytest.raises(AssertionError, match=f"{wire.title} says nothing about zq_effort"):
-        check_option(wire, "zq_effort")
-    # … and until the format declares something, a call is refused rather than sent without it.
-    for name in ("chat_completions.request", "prompted_tools.request"):
-        monkeypatch.setattr(f"locus.wire.{name}.CallOptions", FutureOptions)
-    module = sys.modules[type(wire.builder).__module__]
-    monkeypatch.setattr(module, "CallOptions", FutureOptions, raising=False)
-    with pytest.raises(ConfigurationError, match=r"zq_effort='high': .* does not declare"):
-        wire.build_request(zq_effort="high")
-    assert wire.build_request(zq_effort=None) == wire.build_request()
-
-
-@each_format
-def test_every_keyword_is_declared_and_no_other(wire: WireFormat) -> None:
-    assert not find_undeclared_options(wire.rules, CALL_KEYWORDS)
-    assert set(get_rules(wire)) == CALL_KEYWORDS
-    assert find_undeclared_options(None, CALL_KEYWORDS) == CALL_KEYWORDS
 
 
 # The rules as values.
@@ -319,34 +173,6 @@ def test_a_builder_without_rules_gets_every_option() -> None:
     body = model.request("x", seed=1, provider_state={"a": 1}, parallel_tool_calls=False)
     assert body["provider_state"] == "{'a': 1}"
     assert (body["seed"], body["top_p"], body["parallel_tool_calls"]) == ("1", "0.9", "False")
-
-
-@pytest.mark.usefixtures("formats_environment")
-@pytest.mark.parametrize("keyword", KEYWORDS)
-def test_every_model_keeps_to_the_rules_of_its_format(
-    wire: WireFormat, keyword: str, server: LoopbackServer
-) -> None:
-    model = wire.make_model(server)
-    rules, value = model.request_builder.option_rules, SAMPLE_VALUES[keyword]
-    bound = model.bind_tools([LOOK_TOOL], **{keyword: value})
-    if isinstance(rules[keyword], Refused):
-        for ask in (
-            lambda: model.request("x", [LOOK_TOOL], **{keyword: value}),
-            lambda: bound.request("x"),
-        ):
-            with pytest.raises(ConfigurationError, match=f"^{keyword}=") as exc_info:
-                ask()
-            assert rules.api in str(exc_info.value)
-        assert model.request("x", **{keyword: None})
-        return
-    http_call = model._build_http_call("x", [LOOK_TOOL], {keyword: value}, stream=False)
-    if keyword == "timeout":
-        assert http_call.request.timeout == value
-    elif keyword == "extra_headers":
-        assert http_call.request.headers["x-zq"] == "1"
-    elif isinstance(rules[keyword], Carried):
-        assert get_member(json.loads(http_call.request.content), rules[keyword].member) == value
-    assert bound.request("x") == json.loads(http_call.request.content)
 
 
 # The page.

@@ -168,7 +168,11 @@ class SpokenFormat(ABC):
 
     def build_reply(self, text: str = TEXT) -> Reply:
         """Build the reply with a complete response."""
-        return Reply.json(self.build_body(self.make_content(text)))
+        return self.make_body_reply(self.build_body(self.make_content(text)))
+
+    def make_body_reply(self, body: Any) -> Reply:
+        """Make the reply with a body that is not streamed."""
+        return Reply.json(body)
 
     def build_stream_reply(self) -> Reply:
         """Build the reply that streams the same response, a word in each chunk."""

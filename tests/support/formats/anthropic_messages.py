@@ -106,7 +106,7 @@ class AnthropicMessages(WireFormat):
             },
         },
         "tool_choice": {"tool_choice": {"type": "none"}},
-        "parallel_tool_calls": {"tool_choice.disable_parallel_tool_use": True},
+        "parallel_tool_calls": {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
     }
     # "String should match pattern '^[a-zA-Z0-9_-]+$'"
     id_pattern = re.compile(r"[a-zA-Z0-9_-]+")

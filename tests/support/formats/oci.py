@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 
 from locus.core.errors import (
@@ -17,6 +18,7 @@ from locus.core.errors import (
 )
 from locus.models.providers.oci.chat import OCIModel
 from locus.testing.formats.spoken_format import ERROR_TEXT, Frame
+from locus.testing.formats.strategies.response_contents import ResponseContent
 from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import LoopbackServer, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS
@@ -81,6 +83,9 @@ class OCIFormat(WireFormat):
             service_endpoint=server.url,
             **{"api_format": self.api_format, "timeout": FOREVER, "max_retries": 0, **kw},
         )
+
+    def make_content(self, text: str = TEXT, **more: Any) -> ResponseContent:
+        return attrs.evolve(super().make_content(text, **more), model="")  # no stream has one
 
     def build_reply(self, text: str = TEXT) -> Reply:
         chat_response = {"apiFormat": self.api_format, **self.build_chat_response(text)}

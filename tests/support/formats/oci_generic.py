@@ -61,7 +61,7 @@ class OCIGeneric(OCIFormat):
     title = "OCI generic"
     builder = GenericChatBuilder("ocid1.compartment.oc1..a")
     base_options: ClassVar = {"model": "meta.llama-3.3-70b-instruct"}
-    structured_output = "without_tools"
+    structured_output = "always"
 
     read_request = staticmethod(request_readers.read_oci_generic)
     read_tools = staticmethod(request_readers.read_oci_generic_tools)

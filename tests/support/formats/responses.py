@@ -202,7 +202,8 @@ class Responses(WireFormat):
         events = responses_server.build_stream_events(
             *sample.items, id=sample.id, model=sample.model
         )
-        return [*events[:-1], {**events[-1], "response": responses_json.build_body(sample)}]
+        end = {"type": f"response.{sample.status}", "response": responses_json.build_body(sample)}
+        return [*events[:-1], end]
 
 
 def _make_sample(content: ResponseContent) -> responses_json.SampleResponse:
@@ -222,6 +223,8 @@ def _make_sample(content: ResponseContent) -> responses_json.SampleResponse:
     ]
     return responses_json.SampleResponse(
         tuple(items),
+        status="completed" if candidate.stop == "completed" else "incomplete",
+        reason=None if candidate.stop == "completed" else candidate.stop,
         id=content.id,
         model=content.model,
         input_tokens=content.prompt_tokens or 0,

@@ -11,7 +11,6 @@ from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
 from tests.support.decoding import StreamReader, parse_json_object
-from tests.support.decoding import check_streaming_law as check_streaming_law
 from tests.support.strategies import CallContent, CandidateContent, ResponseContent, text_splits
 
 CREATED = 1_700_000_000

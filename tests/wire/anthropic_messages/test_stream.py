@@ -1,6 +1,6 @@
 """Tests of streamed responses of the Messages API: blocks and deltas, token counts and the end.
 
-The tests that all formats share are in ``test_streaming_law.py``.
+The tests that all formats share are in ``locus/testing/formats/stream_suite.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Streamed chat completions: where they end, and how other servers differ from OpenAI.
 
-What holds for the streams of every format is in ``test_streaming_law.py``.
+What holds for the streams of every format is in ``locus/testing/formats/stream_suite.py``.
 """
 
 from __future__ import annotations

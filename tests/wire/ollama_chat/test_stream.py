@@ -1,6 +1,6 @@
 """Tests of streamed responses of Ollama, compared with the package.
 
-The tests that all formats share are in ``test_streaming_law.py``.
+The tests that all formats share are in ``locus/testing/formats/stream_suite.py``.
 """
 
 from __future__ import annotations

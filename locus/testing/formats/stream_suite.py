@@ -8,47 +8,25 @@ without its end marker raises an error with the partial response, and never look
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from locus.core.errors import APIStatusError, ResponseParseError, StreamInterruptedError
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.formats import ERROR_TEXT, Frame
+from locus.testing.formats.parametrize import each_case
+from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.runtimes import Runtime
-from locus.testing.formats.stream_reader import check_streaming_law
+from locus.testing.formats.spoken_format import ERROR_TEXT, TEXT, TEXT_CHUNKS, Frame
+from locus.testing.formats.strategies.basic_values import UNUSUAL_CHARACTERS, texts
+from locus.testing.formats.strategies.splits import byte_splits
+from locus.testing.formats.stream_reader import check_streaming_law, join_text
+from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import LoopbackServer
-from tests.support.chat_replies import TEXT, TEXT_CHUNKS, join_text
-from tests.support.effort import THOROUGH
-from tests.support.formats import FORMATS, WireFormat
-from tests.support.strategies import UNUSUAL_CHARACTERS, byte_splits, texts
-
-
-def parametrize_formats(
-    names: str, cases: Callable[[WireFormat], Iterable[Any]]
-) -> pytest.MarkDecorator:
-    """Parametrize a test with the cases of every format.
-
-    :param names: the parameters of the test that the values of a case are passed to.
-    :param cases: returns the cases of a format.
-    """
-    single = "," not in names
-    return pytest.mark.parametrize(
-        ("wire", *names.replace(" ", "").split(",")),
-        [
-            pytest.param(wire, *([case] if single else case), id=f"{wire.name}-{index}")
-            for wire in FORMATS
-            for index, case in enumerate(cases(wire))
-        ],
-    )
-
-
-MANY_EXAMPLES = settings(max_examples=1000 if THOROUGH else settings().max_examples)
 
 
 def encode_unescaped(*frames: Frame) -> list[str]:
@@ -99,7 +77,6 @@ def test_a_stream_is_the_complete_response(wire: WireFormat, data: st.DataObject
     assert streamed == wire.parser.parse(json.dumps(example.body))
 
 
-@MANY_EXAMPLES
 @given(st.data())
 def test_any_split_gives_the_same_events(wire: WireFormat, data: st.DataObject) -> None:
     stream = data.draw(wire.examples()).stream
@@ -137,7 +114,7 @@ def test_half_a_surrogate_pair_and_a_byte_order_mark_are_read(wire: WireFormat) 
 # -- frames without content ---------------------------------------------------------------------
 
 
-@parametrize_formats("noise", lambda wire: wire.ignored_frames)
+@each_case("noise", lambda wire: wire.ignored_frames)
 def test_frames_without_content_change_nothing(wire: WireFormat, noise: dict[str, Any]) -> None:
     frames = [*wire.build_text_frames("so ", "far"), *wire.end_frames]
     expected_events = wire.stream_reader.read_stream([wire.encode_frames(*frames)])[0]
@@ -263,7 +240,7 @@ def test_a_stream_that_has_failed_stays_failed(wire: WireFormat, cause: str) -> 
 # -- errors --------------------------------------------------------------------------------------
 
 
-@parametrize_formats("error, error_type, status", lambda wire: wire.error_frames)
+@each_case("error, error_type, status", lambda wire: wire.error_frames)
 @given(st.data())
 def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     wire: WireFormat,
@@ -285,7 +262,7 @@ def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     assert failure.partial.content == "so far"
 
 
-@parametrize_formats("indent", lambda wire: wire.body_indents)
+@each_case("indent", lambda wire: wire.body_indents)
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"], ids=["none", "lf", "crlf", "two"])
 @given(st.data())
 def test_an_error_body_in_place_of_a_stream_is_parsed(
@@ -299,7 +276,7 @@ def test_an_error_body_in_place_of_a_stream_is_parsed(
     assert ERROR_TEXT in str(decoder.failure)
 
 
-@parametrize_formats("page, quoted", lambda wire: wire.unparsable_bodies.items())
+@each_case("page, quoted", lambda wire: wire.unparsable_bodies.items())
 def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(
     wire: WireFormat, page: bytes, quoted: str
 ) -> None:
@@ -308,7 +285,7 @@ def test_a_page_instead_of_a_stream_is_a_parse_error_that_quotes_it(
     assert error.body == quoted
 
 
-@parametrize_formats("frame", lambda wire: wire.malformed_frames)
+@each_case("frame", lambda wire: wire.malformed_frames)
 def test_what_is_not_of_the_format_is_a_parse_error(wire: WireFormat, frame: str) -> None:
     error = wire.stream_reader.decode_failure(
         wire.encode_frames(*wire.build_text_frames("x"), frame, *wire.end_frames)
@@ -322,7 +299,6 @@ def test_what_is_not_of_the_format_is_a_parse_error(wire: WireFormat, frame: str
 # -- junk ----------------------------------------------------------------------------------------
 
 
-@MANY_EXAMPLES
 @given(st.data())
 def test_nothing_in_a_stream_makes_the_decoder_raise(wire: WireFormat, data: st.DataObject) -> None:
     frames = data.draw(st.lists(wire.invalid_frames(), max_size=6))
@@ -347,7 +323,6 @@ def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
         getattr(error, "body", "").encode(errors="replace")
 
 
-@MANY_EXAMPLES
 @given(noise=st.binary(max_size=80), data=st.data())
 def test_no_bytes_make_the_decoder_raise(
     wire: WireFormat, noise: bytes, data: st.DataObject

@@ -1,8 +1,4 @@
-"""What is true of the complete responses of every wire format.
-
-What a response of one format means is tested in its own package; streams, in
-``test_streaming_law.py``.
-"""
+"""What is true of the complete responses of every wire format."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from locus.core.conversation import validate_messages
 from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from tests.support.formats import WireFormat
+from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
+from locus.testing.formats.wire_format import WireFormat
 
 
 @given(st.data())

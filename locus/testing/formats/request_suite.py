@@ -18,8 +18,11 @@ from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
 from locus.testing.formats.json_mutation import modify_everywhere
-from tests.support.formats import FORMATS, WireFormat
-from tests.support.strategies import conversations, options, texts_with_lone_surrogates, tools
+from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
+from locus.testing.formats.strategies.basic_values import texts_with_lone_surrogates
+from locus.testing.formats.strategies.conversations import conversations
+from locus.testing.formats.strategies.tools import options, tools
+from locus.testing.formats.wire_format import WireFormat
 
 USER = Message.user("x")
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -116,10 +119,9 @@ def test_half_a_surrogate_pair_is_an_error_anywhere(wire: WireFormat, half: str)
         str(exc_info.value).encode()  # the error itself can be printed
 
 
-@pytest.mark.parametrize(
-    "wire", [wire for wire in FORMATS if wire.thinking_form == "unsigned"], ids=repr
-)
 def test_half_a_surrogate_pair_in_thinking_is_an_error(wire: WireFormat) -> None:
+    if wire.thinking_form != "unsigned":
+        return
     thinking = Message.assistant([ThinkingPart("\ud800"), TextPart("x")])
     with pytest.raises(ConfigurationError, match="surrogate"):
         wire.encode_request([USER, thinking, USER])

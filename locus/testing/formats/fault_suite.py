@@ -8,6 +8,7 @@ may hang: if the server has closed the connection, a client must not wait for it
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,19 +21,21 @@ from locus.core.errors import (
 )
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.testing.formats.parametrize import each_case, spread_over_runtimes
+from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.runtimes import Runtime
-from locus.testing.formats.stream_reader import check_streaming_law
+from locus.testing.formats.spoken_format import TEXT
+from locus.testing.formats.stream_reader import check_streaming_law, join_text
+from locus.testing.formats.waiting import FOREVER, HangGuard, retry_slower
+from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import FAULTS, Fault, LoopbackServer, Reply
-from tests.support.chat_replies import TEXT, join_text
-from tests.support.formats import WireFormat
-from tests.support.timing import FOREVER, HangGuard, retry_slower
 
-pytestmark = pytest.mark.usefixtures("formats_environment", "no_leaks")
+without_leaks = pytest.mark.usefixtures("formats_environment", "no_leaks")
 
 SILENCE = 0.2
 """The timeout of models in tests where the server is silent, in seconds."""
 
-every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
+every_fault = each_case("fault, runtime_name", lambda wire: spread_over_runtimes(FAULTS.values()))
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +68,11 @@ def catch_api_error(action: Callable[[], object]) -> APIError | None:
     return None
 
 
+def read_events(runtime: Runtime, model: Any, events: list[ModelChunkEvent]) -> None:
+    """Read a stream, and append its events to ``events``."""
+    events.extend(runtime.open_stream(model, "hello"))
+
+
 def check_error(error: APIError, fault: Fault, wire: WireFormat, model: Any) -> None:
     """The fault may end in an error, and the error names the provider, the model and the URL."""
     assert fault.outcome != "success", error
@@ -93,8 +101,8 @@ def check_next_call(
     assert runtime.complete(again, "again").content == "second"
 
 
+@without_leaks
 @every_fault
-@pytest.mark.one_runtime_each
 def test_a_response_is_complete_or_an_error_and_the_next_call_works(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: WireFormat
 ) -> None:
@@ -115,8 +123,8 @@ def test_a_response_is_complete_or_an_error_and_the_next_call_works(
     check_next_call(model, wire, server, runtime, fault, failed=error is not None)
 
 
+@without_leaks
 @every_fault
-@pytest.mark.one_runtime_each
 def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
     server: LoopbackServer, runtime: Runtime, fault: Fault, wire: WireFormat
 ) -> None:
@@ -138,6 +146,7 @@ def test_a_stream_is_complete_or_an_error_and_the_next_call_works(
     check_next_call(model, wire, server, runtime, fault, failed=error is not None)
 
 
+@without_leaks
 def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
     server: LoopbackServer, runtime: Runtime, wire: WireFormat
 ) -> None:
@@ -146,9 +155,7 @@ def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
     for cut in [*range(0, len(reply.content), 29), len(reply.content) - 1]:
         server.always(reply.truncate(cut))
         events: list[ModelChunkEvent] = []
-        error = catch_api_error(
-            lambda events=events: events.extend(runtime.open_stream(model, "hello"))
-        )
+        error = catch_api_error(partial(read_events, runtime, model, events))
         if wire.is_complete_at(reply.content, cut):
             # The end of the response had arrived, and the server closed normally.
             assert error is None, f"cut at {cut}"
@@ -160,6 +167,7 @@ def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
         assert not any(event.done for event in events)
 
 
+@without_leaks
 @pytest.mark.parametrize("name", ["cut_chunked", "reset_in_body", "stall_in_body"])
 def test_the_error_of_a_stream_holds_the_events_so_far(
     server: LoopbackServer, runtime: Runtime, wire: WireFormat, name: str

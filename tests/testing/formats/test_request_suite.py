@@ -1,0 +1,4 @@
+"""Requests, for every wire format: the shipped suite."""
+
+from locus.testing.formats.request_suite import *
+from tests.support.formats import FORMATS as FORMATS
