@@ -1,7 +1,7 @@
 """What is true of the requests of every wire format.
 
 What is special to one format is tested in its own package; what a request has to contain, in
-``test_portability.py``.
+``portability_suite.py``.
 """
 
 from __future__ import annotations

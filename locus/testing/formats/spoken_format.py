@@ -79,9 +79,17 @@ class SpokenFormat(ABC):
     """The provider's words for why a response ended, and what each means."""
     call_stop_reason: ClassVar[str] = "tool_calls"
     """The provider's word in a response with tool calls."""
-    usage: ClassVar[Mapping[str, int]] = {"prompt_tokens": 9, "completion_tokens": 5}
+    usage: ClassVar[Mapping[str, int]] = {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "total_tokens": 14,
+    }
     """The token counts of :meth:`build_reply` and :meth:`build_stream_reply`."""
-    token_counts: ClassVar[tuple[str, ...]] = ("prompt_tokens", "completion_tokens")
+    token_counts: ClassVar[tuple[str, ...]] = (
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+    )
     """The token counts that the provider reports, under Locus's names."""
     thinks: ClassVar[bool] = True
     """Whether a response may have reasoning; a model's capabilities have to say so."""
@@ -160,11 +168,14 @@ class SpokenFormat(ABC):
         finish_reason = "tool_calls" if more.get("calls") else "stop"
         words = [word for word, reason in self.stop_reasons.items() if reason == finish_reason]
         stop = self.call_stop_reason if finish_reason == "tool_calls" else words[0]
+        fields = {field.name for field in attrs.fields(ResponseContent)}
         counts: dict[str, Any] = {
-            name: count for name, count in self.usage.items() if name in self.token_counts
+            name: count for name, count in self.usage.items() if name in fields
         }
         candidate = CandidateContent(text, **{"stop": stop, **more})
-        return ResponseContent((candidate,), model=self.base_options["model"], **counts)
+        total = "total_tokens" in self.usage
+        model = self.base_options["model"]
+        return ResponseContent((candidate,), model=model, has_total=total, **counts)
 
     def build_reply(self, text: str = TEXT) -> Reply:
         """Build the reply with a complete response."""
@@ -307,10 +318,10 @@ def _contents(draw: st.DrawFn, wire: SpokenFormat, valid_arguments: bool) -> Res
         refusal=candidate.refusal if wire.sends_refusals else None,
         stop=stop,
     )
-    unknown: dict[str, Any] = {
-        name: None for name in content.usage if name not in wire.token_counts
-    }
-    return attrs.evolve(content, candidates=(candidate,), **unknown)
+    counts = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+    unknown: dict[str, Any] = {name: None for name in counts if name not in wire.token_counts}
+    total = "total_tokens" in wire.token_counts
+    return attrs.evolve(content, candidates=(candidate,), has_total=total, **unknown)
 
 
 @st.composite

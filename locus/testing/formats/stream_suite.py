@@ -62,8 +62,9 @@ def test_every_response_has_the_json_and_the_headers_of_the_server(
     replies = (wire.build_reply(), wire.build_stream_reply())
     server.always(*(attrs.evolve(reply, headers=(*reply.headers, *headers)) for reply in replies))
     response = runtime.complete(model, "hello")
-    assert response.raw == json.loads(b"".join(wire.build_reply().body))
+    assert response.raw == json.loads(wire.build_reply().content)
     *_, last = runtime.collect_events(model, "hello")
+    assert last.response is not None
     for found in (response, last.response):
         assert (found.request_id, found.headers["x-ratelimit-remaining"]) == ("req_1", "7")
     assert last.response.raw, "a stream has the members beside its deltas"

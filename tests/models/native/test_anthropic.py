@@ -25,6 +25,7 @@ from locus.testing.server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from tests.support.anthropic_responses import RESPOND_TOOL_NAME
 from tests.support.chat_replies import join_text
+from tests.support.decoding import check_streaming_law
 from tests.support.servers.anthropic_server import (
     API_KEY,
     LOOK_TOOL,
@@ -43,7 +44,6 @@ from tests.support.wire_json.anthropic_json import (
     make_block_start,
     make_block_stop,
 )
-from tests.support.wire_json.chat_json import check_streaming_law
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 

@@ -32,6 +32,7 @@ from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMes
 from locus.wire.anthropic_messages.bedrock_framing import AmazonEventStreamFraming
 from tests.support.anthropic_responses import anthropic_responses
 from tests.support.chat_replies import join_text
+from tests.support.decoding import check_streaming_law
 from tests.support.servers.anthropic_server import (
     API_KEY,
     LOOK_TOOL,
@@ -47,7 +48,6 @@ from tests.support.servers.anthropic_server import (
 from tests.support.strategies import byte_splits
 from tests.support.timing import FOREVER
 from tests.support.wire_json.anthropic_json import read_stream, stream_chunks
-from tests.support.wire_json.chat_json import check_streaming_law
 
 pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 
