@@ -8,9 +8,15 @@ from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
     from locus.core.response import Candidate, ModelResponse
+    from locus.models.base import Model
     from locus.models.capabilities import ModelCapabilities
-    from locus.models.config import ModelConfig
-    from locus.models.keyed_chat_completions_model import KeyedChatCompletionsModel
+    from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
+    from locus.models.config import ModelConfig, SamplingConfig
+    from locus.models.http_model import HttpModel
+    from locus.models.keyed_chat_completions_model import (
+        KeyedChatCompletionsConfig,
+        KeyedChatCompletionsModel,
+    )
     from locus.models.keyed_model import KeyedConfig, KeyedModel
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
@@ -28,8 +34,16 @@ _LAZY_MODULES: Final = {
         ("ModelProtocol", "RequestBuilder", "ResponseParser"), "locus.models.protocols"
     ),
     "ModelCapabilities": "locus.models.capabilities",
-    "ModelConfig": "locus.models.config",
-    "KeyedChatCompletionsModel": "locus.models.keyed_chat_completions_model",
+    "HttpModel": "locus.models.http_model",
+    "Model": "locus.models.base",
+    **dict.fromkeys(("ModelConfig", "SamplingConfig"), "locus.models.config"),
+    **dict.fromkeys(
+        ("ChatCompletionsConfig", "ChatCompletionsModel"), "locus.models.chat_completions_model"
+    ),
+    **dict.fromkeys(
+        ("KeyedChatCompletionsConfig", "KeyedChatCompletionsModel"),
+        "locus.models.keyed_chat_completions_model",
+    ),
     **dict.fromkeys(("KeyedConfig", "KeyedModel"), "locus.models.keyed_model"),
     **dict.fromkeys(("get_model", "list_providers", "register_provider"), "locus.models.registry"),
     "OCIChatCompletionsModel": "locus.models.providers.oci.chat_completions",
@@ -45,10 +59,15 @@ _LAZY_MODULES: Final = {
 __all__ = [
     "AnthropicModel",
     "Candidate",
+    "ChatCompletionsConfig",
+    "ChatCompletionsModel",
+    "HttpModel",
+    "KeyedChatCompletionsConfig",
     "KeyedChatCompletionsModel",
     "KeyedConfig",
     "KeyedModel",
     "LocalModel",
+    "Model",
     "ModelCapabilities",
     "ModelConfig",
     "ModelProtocol",
@@ -61,6 +80,7 @@ __all__ = [
     "OpenAIModel",
     "RequestBuilder",
     "ResponseParser",
+    "SamplingConfig",
     "get_model",
     "list_providers",
     "register_provider",

@@ -39,7 +39,7 @@ class ChatCompletionsModel(HttpModel[C]):
         structured_output="always", thinking=True
     )
 
-    def _find_fallback_options(
+    def find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         """Return the options without token counts if the server rejected ``stream_options``."""

@@ -176,25 +176,28 @@ class HttpModel(Model, Generic[C]):
     # What a subclass defines.
 
     @abstractmethod
-    def _build_url(self) -> str:
-        """Build the URL of a request."""
+    def build_url(self, *, stream: bool = False) -> str:
+        """Build the URL of a request.
+
+        :param stream: whether the request asks for a stream, which some providers have elsewhere.
+        """
 
     @abstractmethod
-    def _build_provider_headers(self) -> dict[str, str]:
+    def build_provider_headers(self) -> dict[str, str]:
         """Build the provider's own headers, credentials included.
 
         :raises ConfigurationError: if there are no credentials.
         """
 
-    def _get_signer(self) -> Signer | None:
+    def get_signer(self) -> Signer | None:
         """Return the signer of the requests, or None if the provider needs none."""
         return None
 
-    def _get_error_hints(self) -> Mapping[type[APIError], str]:
+    def get_error_hints(self) -> Mapping[type[APIError], str]:
         """Return advice for error messages, by class of error, beside the general advice."""
         return EMPTY
 
-    def _find_fallback_options(
+    def find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         """Return the options to try instead after a status error, or None."""
@@ -335,11 +338,12 @@ class HttpModel(Model, Generic[C]):
         """Build the HTTP call from all options: those of the config, the bound ones, the call's."""
         timeout = _to_timeout_seconds(options["timeout"]) if "timeout" in options else None
         content = encode_json(self.request_builder.build(messages, tools, **options))
-        url, headers = self._build_url(), self._build_headers(options.get("extra_headers"))
-        signer = None if self.sdk_client is not None else self._get_signer()
+        url = self.build_url(stream=bool(options.get("stream")))
+        headers = self._build_headers(options.get("extra_headers"))
+        signer = None if self.sdk_client is not None else self.get_signer()
 
         def make_fallback_call(error: APIStatusError) -> HttpCall | None:
-            other_options = self._find_fallback_options(error, options)
+            other_options = self.find_fallback_options(error, options)
             if other_options is None:
                 return None
             return self._build_http_call_with_options(messages, tools, other_options)
@@ -363,7 +367,7 @@ class HttpModel(Model, Generic[C]):
             headers = {
                 "content-type": "application/json",
                 "user-agent": USER_AGENT,
-                **self._build_provider_headers(),
+                **self.build_provider_headers(),
             }
         if extra_headers:
             check_headers(extra_headers)
@@ -392,7 +396,7 @@ class HttpModel(Model, Generic[C]):
             model=self.config.model,
             url=(url if "@" in base_url else base_url).partition("?")[0],
             key_hint=self.key_hint,
-            hints=self._get_error_hints(),
+            hints=self.get_error_hints(),
             body_hints=self.body_hints,
             error_words=self.error_words,
             # Longer ones first. Ones of up to five characters may be part of ordinary words.
@@ -458,9 +462,9 @@ class HttpModel(Model, Generic[C]):
         """
         if self.sdk_client is not None:
             return self.sdk_client
-        return self.connections.get_or_make_sdk_client(self.config, self._make_sdk_client)
+        return self.connections.get_or_make_sdk_client(self.config, self.make_sdk_client)
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         """Make the provider's official SDK client, for :attr:`client`.
 
         :raises ConfigurationError: if the provider has none, or if the SDK is not installed.

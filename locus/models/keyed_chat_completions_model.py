@@ -41,7 +41,7 @@ class KeyedChatCompletionsModel(KeyedModel[H], ChatCompletionsModel[H]):
     config_class: ClassVar[type[KeyedConfig]] = KeyedChatCompletionsConfig
     url_path: ClassVar[str] = "/chat/completions"
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         try:
             import openai
         except ImportError:

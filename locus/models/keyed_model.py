@@ -67,7 +67,8 @@ class KeyedModel(HttpModel[K]):
     :cvar title: the provider's name in error messages; by default the prefix.
     :cvar config_class: the class of the config.
     :cvar default_base_url: the API's root, if neither an argument nor the environment names one.
-    :cvar url_path: what follows ``base_url`` in the URL of a request.
+    :cvar url_path: what follows ``base_url`` in the URL of a request. If it depends on the model or
+        on streaming, override :meth:`build_url`.
     :cvar environment: the environment variable of a field of the config, by the field's name. A
         variable is used where the constructor gets no value for the field.
     :cvar requires_key: whether requests to the default base URL need a key.
@@ -134,10 +135,10 @@ class KeyedModel(HttpModel[K]):
         filled["base_url"] = filled.get("base_url") or cls.default_base_url
         return filled
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.base_url}{self.url_path}"
 
-    def _build_provider_headers(self) -> dict[str, str]:
+    def build_provider_headers(self) -> dict[str, str]:
         """Build the headers with the credentials.
 
         :raises ConfigurationError: if the provider needs a key and there is none. Another server

@@ -118,10 +118,10 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
             threads=config.threads,
         )
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         return f"{self.engine.url}/v1/chat/completions"
 
-    def _build_provider_headers(self) -> dict[str, str]:
+    def build_provider_headers(self) -> dict[str, str]:
         # llama.cpp closes the connection after a stream without announcing it, so the next request
         # might fail on it. A new loopback connection costs almost nothing.
         return {"connection": "close"}

@@ -16,10 +16,11 @@ import locus.agent
 import locus.memory
 import locus.models
 import locus.reasoning
+import locus.wire
 from locus.core import errors
 from tests.support.processes import run_process
 
-LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models, locus.reasoning]
+LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models, locus.wire, locus.reasoning]
 
 PUBLIC_NAMES = {
     "locus": "Message ToolCall ToolResult Role get_model list_providers register_provider "

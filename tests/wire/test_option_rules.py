@@ -267,7 +267,7 @@ def test_a_model_gets_its_url_as_the_page_says(name: str) -> None:
     for first in range(len(sources)):
         with pytest.MonkeyPatch.context() as monkeypatch:
             model = make_model_with(monkeypatch, cls, sources[first:], urls[first:])
-            assert model._build_url().startswith(f"{urls[first]}/")
+            assert model.build_url().startswith(f"{urls[first]}/")
 
 
 @pytest.mark.usefixtures("formats_environment")

@@ -156,8 +156,8 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
             )
         super()._init_with_defaults(arguments)
 
-    def _build_provider_headers(self) -> dict[str, str]:
-        credentials = super()._build_provider_headers()
+    def build_provider_headers(self) -> dict[str, str]:
+        credentials = super().build_provider_headers()
         return {"anthropic-version": self.config.api_version, **credentials}
 
     def _evolve(self, **changes: Any) -> Self:
@@ -216,7 +216,7 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
         major = int(sys.modules["anthropic"].__version__.partition(".")[0])
         return NO_SAMPLING_API_VERSION if major >= 2 else API_VERSION
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         try:
             import anthropic
         except ImportError:

@@ -158,11 +158,11 @@ class OllamaModel(KeyedModel[OllamaConfig]):
         )
         self._init_with_defaults(arguments)
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         # An SDK client has a base URL of its own, which it does not expose.
-        return super()._build_url() if self.sdk_client is None else self.url_path
+        return super().build_url(stream=stream) if self.sdk_client is None else self.url_path
 
-    def _get_error_hints(self) -> Mapping[type[APIError], str]:
+    def get_error_hints(self) -> Mapping[type[APIError], str]:
         config = self.config
         return {
             APIConnectionError: "if no server is running there, type `ollama serve`; if it is "
@@ -179,7 +179,7 @@ class OllamaModel(KeyedModel[OllamaConfig]):
         options = {**options, "extra_body": extra_body}
         return super()._build_http_call_with_options(messages, tools, options)
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         try:
             import ollama
         except ImportError:

@@ -331,11 +331,11 @@ def test_a_copy_of_a_subclass_is_of_that_subclass(server: LoopbackServer, runtim
     class Gateway(OpenAIModel):
         """A provider that differs by its path and a header."""
 
-        def _build_url(self) -> str:
+        def build_url(self, *, stream: bool = False) -> str:
             return f"{self.config.base_url}/gateway"
 
-        def _build_provider_headers(self) -> dict[str, str]:
-            return {**super()._build_provider_headers(), "x-tenant": "7"}
+        def build_provider_headers(self) -> dict[str, str]:
+            return {**super().build_provider_headers(), "x-tenant": "7"}
 
     server.always(build_reply())
     model = Gateway("m", API_KEY, server.url).copy(temperature=0.1).bind_tools([])

@@ -33,11 +33,11 @@ def make_signed_model(cloud: LoopbackCloud, signer: OCISigner, **kw: Any) -> Ope
     """Make a model that signs. Its API key is foreign and must not be sent."""
 
     class SignedModel(OpenAIModel):
-        def _get_signer(self) -> OCISigner:
+        def get_signer(self) -> OCISigner:
             return signer
 
-        def _build_provider_headers(self) -> dict[str, str]:
-            return {**super()._build_provider_headers(), "opc-compartment-id": COMPARTMENT}
+        def build_provider_headers(self) -> dict[str, str]:
+            return {**super().build_provider_headers(), "opc-compartment-id": COMPARTMENT}
 
     kw = {"timeout": FOREVER, "max_retries": 0, "api_key": "sk-foreign-key", **kw}
     return SignedModel("loop-1", base_url=kw.pop("base_url", f"{cloud.url}/openai/v1"), **kw)

@@ -37,10 +37,10 @@ class LoopbackModel(ResponsesModel[LoopbackConfig]):
         arguments["config"] = LoopbackConfig(model=model, **kw)
         self._init_with_defaults(arguments)
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.base_url}/v1/responses"
 
-    def _build_provider_headers(self) -> dict[str, str]:
+    def build_provider_headers(self) -> dict[str, str]:
         return {}
 
 

@@ -1,6 +1,6 @@
 """``OCISigner``: signs the requests of OCI models, and refreshes its credentials.
 
-It is a ``locus.transport.signer.Signer``, which a model's ``_get_signer()`` returns
+It is a ``locus.transport.signer.Signer``, which a model's ``get_signer()`` returns
 (``_signer_cache.get_signer`` gives the process's signer for an ``OCIAuth``). Nothing is read, and
 ``oci`` is not imported, before ``ensure_ready()``. For ``model.client``,
 ``locus.transport.httpx_auth`` makes an ``httpx`` ``auth=`` of a signer.

@@ -162,10 +162,10 @@ class OCIModel(HttpModel[OCIConfig]):
             capabilities = attrs.evolve(capabilities, structured_output="without_tools")
         return self._limit_to_format(capabilities)
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.service_endpoint}/{API_VERSION}/actions/chat"
 
-    def _build_provider_headers(self) -> dict[str, str]:
+    def build_provider_headers(self) -> dict[str, str]:
         headers = {
             "accept": "application/json, text/event-stream",
             COMPARTMENT_HEADER: self._resolve_compartment(),
@@ -184,7 +184,7 @@ class OCIModel(HttpModel[OCIConfig]):
                 return tenancy
         return resolve_compartment(self.config.compartment_id, self.config.resolve_auth())
 
-    def _get_signer(self) -> Signer | None:
+    def get_signer(self) -> Signer | None:
         return get_signer(self.config.resolve_auth())
 
     def _build_http_call_with_options(
@@ -205,7 +205,7 @@ class OCIModel(HttpModel[OCIConfig]):
             empty_response_delays=EMPTY_RESPONSE_DELAYS if self.config.max_retries else (),
         )
 
-    def _find_fallback_options(
+    def find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         if not options["stream"]:
@@ -243,7 +243,7 @@ class OCIModel(HttpModel[OCIConfig]):
             changes.setdefault("response_parser", parser())
         return super()._evolve(**changes)
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         from locus.models.providers.oci.sdk_client import make_inference_client  # imports httpx
 
         config = self.config

@@ -91,7 +91,7 @@ class OCIChatCompletionsModel(
         )
         self._init_with_defaults(fields)
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.base_url}/chat/completions"
 
 

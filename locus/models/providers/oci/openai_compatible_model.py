@@ -92,7 +92,7 @@ class OpenAICompatibleModel(HttpModel[Any]):
                     warn_of_other_region(auth, config.region, stacklevel=3)
         return fields
 
-    def _build_provider_headers(self) -> dict[str, str]:
+    def build_provider_headers(self) -> dict[str, str]:
         # Of the callers' own clients, only those of an SDK authenticate by themselves.
         headers = build_compartment_headers(self.config)
         headers.update(self.config.build_project_headers())
@@ -116,11 +116,11 @@ class OpenAICompatibleModel(HttpModel[Any]):
         headers.update(self.config.build_project_headers())
         return headers
 
-    def _get_signer(self) -> Signer:
+    def get_signer(self) -> Signer:
         auth = find_signing_auth(self.config)
         return BearerSigner(self.config.api_key) if auth is None else get_signer(auth)
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         try:
             import openai
         except ImportError:
@@ -131,13 +131,13 @@ class OpenAICompatibleModel(HttpModel[Any]):
 
         config = self.config
         library = _get_httpx_library(openai.DefaultAsyncHttpxClient)
-        auth = build_signing_auth(self._get_signer(), library)
+        auth = build_signing_auth(self.get_signer(), library)
         client = openai.AsyncOpenAI(
             api_key=config.api_key or "signed",
             base_url=config.base_url,
             timeout=config.timeout,
             max_retries=config.max_retries,
-            default_headers=self._build_provider_headers(),
+            default_headers=self.build_provider_headers(),
             http_client=openai.DefaultAsyncHttpxClient(auth=auth),
         )
         client.organization = None  # OpenAI's environment variables are not for OCI

@@ -139,10 +139,10 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
         fields.setdefault("response_parser", ResponsesParser(error_factory=make_responses_error))
         self._init_with_defaults(fields)
 
-    def _build_url(self) -> str:
+    def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.base_url}/responses"
 
-    def _get_error_hints(self) -> Mapping[type[APIError], str]:
+    def get_error_hints(self) -> Mapping[type[APIError], str]:
         return {
             OCIProjectRequiredError: "pass project_ocid= or set OCI_GENAI_PROJECT, the OCID of a "
             "project of this compartment and region",

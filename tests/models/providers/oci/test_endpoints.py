@@ -140,9 +140,9 @@ def test_the_api_path_at_the_end_of_a_url_is_removed(
     monkeypatch.setenv("OCI_ENDPOINT", url)
     assert resolve_endpoint() == root
     assert resolve_openai_base_url() == f"{root}/openai/v1"
-    assert OCIModel()._build_url() == f"{root}/20231130/actions/chat"
+    assert OCIModel().build_url() == f"{root}/20231130/actions/chat"
     model = OCIChatCompletionsModel("m", profile="A", base_url=url)
-    assert model._build_url() == f"{root}/openai/v1/chat/completions"
+    assert model.build_url() == f"{root}/openai/v1/chat/completions"
 
 
 def test_similar_hosts_and_paths_are_not_changed(home: Path) -> None:

@@ -373,7 +373,7 @@ def test_models_with_the_same_credentials_share_a_signer(
     cloud: InferenceCloud, profile: Path
 ) -> None:
     signers = [
-        MODEL_FACTORIES[model_name](cloud)._get_signer()
+        MODEL_FACTORIES[model_name](cloud).get_signer()
         for model_name in ("chat", "responses", "chat")
     ]
     assert isinstance(signers[0], OCISigner)

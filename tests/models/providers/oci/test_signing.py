@@ -285,7 +285,7 @@ def test_an_api_key_of_the_service_is_not_shown() -> None:
         with pytest.raises(AuthenticationError, match=r"no \*\*\*|no Bearer \*\*\*") as exc_info:
             model.complete_sync("hello")
         model.close_sync()
-    assert "0123" not in f"{exc_info.value} {exc_info.value.body} {model._get_signer()!r}"
+    assert "0123" not in f"{exc_info.value} {exc_info.value.body} {model.get_signer()!r}"
 
 
 # -- API keys ----------------------------------------------------------------------------------
