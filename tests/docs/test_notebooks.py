@@ -54,6 +54,20 @@ EXPECTED = {
         "oci openai.gpt-4.1: POST http://127.0.0.1:",
         "A summary: Tell me a story. / Once upon a time",
     ],
+    "reasoning": [
+        "step 3: confidence 0.00, a loop",
+        "step 4: confidence 0.50",
+        "[Note of the agent's own review, not of the user]",
+        "{'locus_added_by': 'reflexion'}",
+        "accepted: True, after 1 retry",
+        "one unsupported  0.76 regenerate",
+        "one contradicted 0.87 proceed",
+        "look 1: 0.33 replan",
+        "look 2: 0.75 regenerate",
+        "look 3: 1.00 proceed",
+        "degraded: False, replans: 1",
+        "claims: ",
+    ],
     "tools_and_agents": [
         "price(lamp) says: 40.0. convert(40.0, dollars) says: 44.00 dollars.",
         "ThinkEvent ToolStartEvent ToolCompleteEvent ThinkEvent TerminateEvent",
@@ -181,6 +195,17 @@ def test_by_default_the_embedded_model_is_used_where_possible(
     assert "words come from LocalModel, smollm2" in output
     assert "tools are called by OpenAIModel, practice" in output
     assert "City(name=" in output  # JSON that fits the schema
+
+
+@pytest.mark.thorough
+def test_scores_are_drawn_where_matplotlib_is_installed(
+    clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="needs the extra notebooks")
+    clean_environment.setenv("LOCUS_MODEL_ID", "practice")
+    run_notebook(NOTEBOOK_FOLDER / "reasoning.py", "asyncio")
+    pyplot.close("all")
+    assert "drawn: 3 looks" in capsys.readouterr().out
 
 
 @pytest.mark.thorough
