@@ -6,6 +6,7 @@ from typing import Any
 
 from locus.core.digest import compute_digest
 from locus.core.messages import Message, Role
+from locus.core.model_family import strip_model_snapshot
 from locus.core.state import AgentState, ServerKnowledge
 
 
@@ -28,7 +29,7 @@ def find_unsent_messages(
 
     It cannot continue
 
-    - if another server gave the ``provider_state``;
+    - if another server or model gave the ``provider_state``;
     - if an assistant message is new to it: models with a server that stores the conversation send
       what comes after the last one of those;
     - if it has something that is no longer part of the conversation: messages, or a system prompt.
@@ -42,7 +43,8 @@ def find_unsent_messages(
         while start and messages[start - 1].role is not Role.ASSISTANT:
             start -= 1
     unsent = messages[start:]
-    if knowledge.server not in (None, _compute_server_digest(model)):
+    server = _compute_server_digest(model)
+    if knowledge.server not in (None, server, _compute_digest_without_model(model)):
         return None
     if not unsent or start < 0 or any(message.role is Role.ASSISTANT for message in unsent):
         return None
@@ -52,10 +54,17 @@ def find_unsent_messages(
 
 
 def _compute_server_digest(model: Any) -> str:
-    """Compute a digest of the model's class, the server's address and the project.
+    """Compute a digest of the model's class and name, the server's address and the project.
 
-    Where it differs, the ``provider_state`` of one server is of no use to the other.
+    Where it differs, the ``provider_state`` of one is of no use to the other: a server refuses to
+    continue with a model that cannot read the reasoning of the one before.
     """
+    name = strip_model_snapshot(str(getattr(getattr(model, "config", None), "model", "")))
+    return compute_digest(f"{_compute_digest_without_model(model)} {name}")
+
+
+def _compute_digest_without_model(model: Any) -> str:
+    """Compute the digest that earlier versions of Locus have saved."""
     config, cls = getattr(model, "config", None), type(model)
     address = getattr(getattr(model, "sdk_client", None), "base_url", None)
     address = address or getattr(config, "base_url", "")

@@ -33,8 +33,12 @@ from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from locus.core import surrogate_pair_separators
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
-from locus.core.messages import PART_TYPES, BasePart, Content, Part, ToolCall
+from locus.core.messages import PART_TYPES, BasePart, Content, Message, Part, ToolCall
 from locus.core.response_source import ResponseSource
+from locus.core.state_upgrade import (
+    add_current_native_state_mark,
+    move_native_state_out_of_metadata,
+)
 
 T = TypeVar("T")
 
@@ -208,6 +212,7 @@ def _make_object_structure_hook(cls: Any, converter: Any, *, strict: bool) -> St
     )
     tag = _find_part_tag(cls)
     required = ("id", "name") if cls is ToolCall else ()  # a default must not replace these
+    is_message = cls is Message
 
     def structure_object(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
@@ -221,6 +226,8 @@ def _make_object_structure_hook(cls: Any, converter: Any, *, strict: bool) -> St
                     f"type must be {tag!r}, not {_describe_json_value(value.get('type'))}"
                 )
             value = {name: member for name, member in value.items() if name != "type"}
+        if is_message:
+            value = move_native_state_out_of_metadata(value)
         return structure_fields(value, cls)
 
     return structure_object
@@ -233,6 +240,8 @@ def _make_object_unstructure_hook(cls: Any, converter: Any) -> UnstructureHook:
         cls, converter, _cattrs_omit_if_default=True, **overrides
     )
     tag = _find_part_tag(cls)
+    if cls is Message:
+        return lambda value: add_current_native_state_mark(unstructure_fields(value))
     if tag is None:
         return unstructure_fields
     return lambda value: {"type": tag, **unstructure_fields(value)}

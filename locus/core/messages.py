@@ -16,6 +16,7 @@ import msgspec
 
 from locus.core.attrs_validators import validate_optional_string, validate_string
 from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
+from locus.core.native_state import NativeState
 
 
 class Role(StrEnum):
@@ -151,6 +152,15 @@ PART_TYPES: Final[tuple[type[Part], ...]] = get_args(Part)
 Content: TypeAlias = str | tuple[Part, ...] | None
 
 
+def _validate_native_state(instance: Any, attribute: Any, value: Any) -> None:
+    """Raise a ``TypeError`` unless the value is native state or None; a validator of fields."""
+    if value is not None and not isinstance(value, NativeState):
+        raise TypeError(
+            f"{type(instance).__name__}.native_state is what a response had there, or None; not "
+            f"{type(value).__name__}"
+        )
+
+
 def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
     """Convert the arguments to an immutable mapping; None becomes the empty one."""
     return to_frozen_dict(value, "ToolCall.arguments")
@@ -179,6 +189,7 @@ class ToolCall:
     :param malformed_arguments: the unchanged text that the model wrote instead of a JSON object.
         ``arguments`` is empty then; the call should be answered with an error, not run. Blank text
         is no text: the call has no arguments.
+    :param native_state: what the provider that made the call wants to see again.
     """
 
     id: str = attrs.field(factory=generate_tool_call_id, validator=validate_string)
@@ -186,6 +197,9 @@ class ToolCall:
     arguments: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_arguments)
     malformed_arguments: str | None = attrs.field(
         default=None, converter=_to_malformed_arguments, validator=validate_optional_string
+    )
+    native_state: NativeState | None = attrs.field(
+        default=None, validator=_validate_native_state, repr=False
     )
 
     def __attrs_post_init__(self) -> None:
@@ -325,6 +339,8 @@ class Message:
         provider accepts one.
     :param metadata: the caller's own data. Never sent, except for the keys that a provider's page
         in the docs names (Anthropic's ``cache_control``).
+    :param native_state: what the provider that made the message wants to see again. It is sent to
+        that provider only; see :class:`~locus.core.native_state.NativeState`.
     :raises ValueError: if the role is unknown, or does not allow one of the fields.
     """
 
@@ -334,10 +350,18 @@ class Message:
     tool_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
     name: str | None = attrs.field(default=None, validator=validate_optional_string)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_to_frozen_metadata)
+    native_state: NativeState | None = attrs.field(
+        default=None, validator=_validate_native_state, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
-        if self.tool_calls and self.role is not Role.ASSISTANT:
-            raise ValueError(f"only an assistant message has tool_calls, not a {self.role} one")
+        if self.role is not Role.ASSISTANT:
+            if self.tool_calls:
+                raise ValueError(f"only an assistant message has tool_calls, not a {self.role} one")
+            if self.native_state is not None:
+                raise ValueError(
+                    f"only an assistant message has native_state, not a {self.role} one"
+                )
         if isinstance(self.content, tuple):
             for part in self.content:
                 if self.role not in part.roles:

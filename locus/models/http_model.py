@@ -25,12 +25,14 @@ from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRules
 from locus.core.response import ModelResponse
 from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.connections import Connections
+from locus.models.native_state_binding import NativeStateBinding
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
@@ -337,9 +339,16 @@ class HttpModel(Model, Generic[C]):
     ) -> HttpCall:
         """Build the HTTP call from all options: those of the config, the bound ones, the call's."""
         timeout = _to_timeout_seconds(options["timeout"]) if "timeout" in options else None
-        content = encode_json(self.request_builder.build(messages, tools, **options))
+        binding = self._make_native_state_binding(options)
+        if binding is not None:
+            messages = binding.select(messages)
+        body = self.request_builder.build(messages, tools, **options)
+        content = encode_json(body)
         url = self.build_url(stream=bool(options.get("stream")))
         headers = self._build_headers(options.get("extra_headers"))
+        parser = self.make_parser(messages)
+        if binding is not None:
+            parser = binding.bind_parser(parser, body)
         signer = None if self.sdk_client is not None else self.get_signer()
 
         def make_fallback_call(error: APIStatusError) -> HttpCall | None:
@@ -351,13 +360,35 @@ class HttpModel(Model, Generic[C]):
         return HttpCall(
             request=HttpRequest(url, headers, content, timeout),
             error_context=self._build_error_context(url, headers, signer),
-            parse_body=self.response_parser.parse,
-            make_decoder=self.response_parser.make_decoder,
+            parse_body=parser.parse,
+            make_decoder=parser.make_decoder,
             error_factory=make_status_error,
             max_retries=0 if self._sdk_retries_requests else self.config.max_retries,
             make_fallback_call=make_fallback_call,
             signer=signer,
         )
+
+    def make_parser(self, messages: Messages) -> ResponseParser:
+        """Return the parser of the response to these messages: :attr:`response_parser`."""
+        return self.response_parser
+
+    def _make_native_state_binding(self, options: Mapping[str, Any]) -> NativeStateBinding | None:
+        """Make what binds the native state of a call to this model's server.
+
+        None if the request builder declares no ``native_state_rule``.
+        """
+        rule: NativeStateRule | None = getattr(self.request_builder, "native_state_rule", None)
+        if rule is None:
+            return None
+        maker = rule.make_maker(str(options["model"]), self.get_maker_address())
+        return NativeStateBinding(rule, maker)
+
+    def get_maker_address(self) -> str | None:
+        """Return the server's address, as what native state is bound to; None if unknown."""
+        base_url = getattr(self.sdk_client, "base_url", None) or getattr(
+            self.config, "base_url", None
+        )
+        return str(base_url).partition("?")[0].rstrip("/") if base_url else None
 
     def _build_headers(self, extra_headers: Mapping[str, str] | None) -> Mapping[str, str]:
         """Build the headers of a request: Locus's, the provider's, and ``extra_headers``."""

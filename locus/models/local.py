@@ -121,6 +121,9 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     def build_url(self, *, stream: bool = False) -> str:
         return f"{self.engine.url}/v1/chat/completions"
 
+    def get_maker_address(self) -> str | None:
+        return "local:"  # the engine listens on another port in each process
+
     def build_provider_headers(self) -> dict[str, str]:
         # llama.cpp closes the connection after a stream without announcing it, so the next request
         # might fail on it. A new loopback connection costs almost nothing.

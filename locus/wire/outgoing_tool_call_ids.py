@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import attrs
 
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.digest import compute_digest
+from locus.core.messages import ToolCall
+from locus.core.native_state_routing import NativeStateRule
 
 
 @attrs.frozen
@@ -25,21 +28,40 @@ class ToolCallIdRule:
 
     :param pattern: matches a complete id that is accepted.
     :param make_id: makes an accepted id from any other id; different ids give different results.
+    :param accepts_issued: whether an id that the provider itself has issued is accepted in any
+        form.
     """
 
     pattern: re.Pattern[str]
     make_id: Callable[[str], str]
+    accepts_issued: bool = True
+
+    def is_accepted(self, call: ToolCall, wire_format: str | None) -> bool:
+        """Return whether the provider accepts the id of a call."""
+        if self.pattern.fullmatch(call.id):
+            return True
+        state = call.native_state
+        return (
+            self.accepts_issued
+            and state is not None
+            and state.maker.wire_format == wire_format
+            and state.data.get("id") == call.id
+        )
 
 
 def compute_call_ids(
-    messages: Iterable[IndexedMessage], rule: ToolCallIdRule
+    messages: Iterable[IndexedMessage], rule: ToolCallIdRule, wire_format: str | None = None
 ) -> Mapping[ToolCallPosition, str]:
-    """Return the id of each call by its position. A result has the id at its ``call_position``."""
+    """Return the id of each call by its position. A result has the id at its ``call_position``.
+
+    :param wire_format: the format whose native state the calls may have. An unusual id that the
+        provider has issued itself is in that state, under ``"id"``, and stays unchanged.
+    """
     ids: dict[ToolCallPosition, str] = {}
     used_ids: set[str] = set()
     for message in messages:
         for index, call in enumerate(message.message.tool_calls):
-            call_id = call.id if rule.pattern.fullmatch(call.id) else rule.make_id(call.id)
+            call_id = call.id if rule.is_accepted(call, wire_format) else rule.make_id(call.id)
             attempt = 1
             while call_id in used_ids:
                 attempt += 1
@@ -47,6 +69,29 @@ def compute_call_ids(
             used_ids.add(call_id)
             ids[message.position, index] = call_id
     return ids
+
+
+_COMMON_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+"""Ids that nearly every provider accepts."""
+
+
+def get_unusual_id_member(call_id: str) -> dict[str, str]:
+    """Return the id that a provider has issued as a member of the call's native state.
+
+    Empty if the id needs none, because the provider accepts it from anybody.
+    """
+    return {"id": call_id} if call_id and not _COMMON_ID.fullmatch(call_id) else {}
+
+
+def with_issued_id(call: ToolCall, issued_id: str | None, rule: NativeStateRule) -> ToolCall:
+    """Return the call; if its id is an unusual one that its provider has issued, with that noted.
+
+    :param issued_id: the id that the provider has sent, if any.
+    """
+    member = get_unusual_id_member(issued_id or "")
+    if not member or call.id != issued_id:
+        return call
+    return attrs.evolve(call, native_state=rule.make_state(member))
 
 
 ANY_ID_RULE = ToolCallIdRule(

@@ -8,6 +8,7 @@ raises it after it has delivered those events.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TypeVar
 
 from locus.core.errors import APIError, ResponseParseError, StreamInterruptedError
@@ -23,7 +24,7 @@ T = TypeVar("T")
 class StreamDecoder(ABC):
     """Decodes one streamed response. Use each decoder for one stream, in one thread at a time."""
 
-    __slots__ = ("_framing", "_has_frames", "_raw_frames", "done", "failure")
+    __slots__ = ("_framing", "_has_frames", "_raw_frames", "done", "failure", "transform_response")
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
@@ -33,6 +34,9 @@ class StreamDecoder(ABC):
         """Whether the response is complete."""
         self.failure: APIError | None = None
         """The error to raise after the events returned so far."""
+        self.transform_response: Callable[[ModelResponse], ModelResponse] | None = None
+        """Changes the response, complete or partial, before anybody receives it; None changes
+        nothing."""
 
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
         """Return the events that ``data`` completes.
@@ -93,7 +97,7 @@ class StreamDecoder(ABC):
         :param detail: completes the sentence "the stream ended …".
         """
         return StreamInterruptedError(
-            f"the stream ended {detail}", partial=self.build_partial_response()
+            f"the stream ended {detail}", partial=self._transform(self.build_partial_response())
         )
 
     def finish_response(self) -> ModelChunkEvent:
@@ -101,7 +105,9 @@ class StreamDecoder(ABC):
 
         :raises APIError: if the response is invalid.
         """
-        response = self.build_response().with_source(*self._raw_frames, merge=self.merge_raw)
+        response = self._transform(
+            self.build_response().with_source(*self._raw_frames, merge=self.merge_raw)
+        )
         self.done = True
         return make_final_event(response)
 
@@ -156,7 +162,7 @@ class StreamDecoder(ABC):
     def _parse_unframed_body(self, body: bytes, events: list[ModelChunkEvent]) -> None:
         """Parse a body that is not a stream, and append its only event."""
         try:
-            response = self.parse_body(body)
+            response = self._transform(self.parse_body(body))
         except APIError as exc:
             self._set_failure(exc)
             return
@@ -166,8 +172,13 @@ class StreamDecoder(ABC):
     def _set_failure(self, error: APIError) -> None:
         """Store the error, with the partial response."""
         if error.partial is None:
-            error.partial = self.build_partial_response()
+            error.partial = self._transform(self.build_partial_response())
         self.failure = error
+
+    def _transform(self, response: ModelResponse) -> ModelResponse:
+        """Return the response as the model wants it to be handed out."""
+        transform = self.transform_response
+        return response if transform is None else transform(response)
 
 
 def is_done_marker(frame: bytes) -> bool:

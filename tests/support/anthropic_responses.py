@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from tests.support.decoding import parse_json_object
+from tests.support.native_state import strip_native_state
 from tests.support.strategies import argument_texts, call_ids, malformed_arguments, names, texts
 
 Block = dict[str, Any]
@@ -209,8 +210,8 @@ def _sort_members(value: Any) -> Any:
 
 
 def remove_metadata(response: ModelResponse) -> ModelResponse:
-    """Return a copy of a response without its message's metadata."""
-    message = attrs.evolve(response.message, metadata={})
+    """Remove the metadata and the native state of a response's message."""
+    message = attrs.evolve(strip_native_state(response.message), metadata={})
     return attrs.evolve(response, message=message)
 
 

@@ -26,6 +26,7 @@ from locus.core.messages import (
 )
 from locus.testing.formats import ReadImage, ReadMessage, ReadThinking
 from tests.support.formats import FORMATS, FORMATS_BY_NAME
+from tests.support.native_state import make_state
 from tests.support.portability_page import read_table
 
 NAMES = [wire.name for wire in FORMATS]
@@ -370,7 +371,8 @@ def _(name: str) -> str:
 @register_row("searches that Anthropic ran, citations")
 def _(name: str) -> str:
     block = {"type": "text", "text": "so", "citations": [{"cited_text": "so it is"}]}
-    message = Message.assistant("so", metadata={"blocks": [block]})
+    state = make_state("anthropic_messages", {"blocks": [block]})
+    message = Message.assistant("so", native_state=state)
     assert read_request(name, USER, message, USER)[1].parts == ("so",)
     return (
         "carried"
@@ -385,15 +387,16 @@ def _(name: str) -> str:
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "zq-search": {}}
     part = {"type": "output_text", "text": "so", "annotations": []}
     message = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
-    metadata = {"output_items": [reasoning, search, message]}
-    messages = USER, Message.assistant("so", metadata=metadata), USER
+    state = make_state("responses", {"items": [reasoning, search, message]})
+    messages = USER, Message.assistant("so", native_state=state), USER
     assert read_request(name, *messages)[1].parts == ("so",)
     return _check_words("zq-dark", "zq-search", in_=json.dumps(encode_and_decode(name, *messages)))
 
 
 @register_row("the plan that a model makes before its calls (Cohere's)")
 def _(name: str) -> str:
-    message = Message.assistant("so", [CALL], metadata={"tool_plan": "zq-plan"})
+    state = make_state("oci_cohere_v2", {"tool_plan": "zq-plan"})
+    message = Message.assistant("so", [CALL], native_state=state)
     assert read_request(name, USER, message, RESULT)[1].parts == ("so",)
     return _check_words("zq-plan", in_=json.dumps(encode_and_decode(name, USER, message, RESULT)))
 

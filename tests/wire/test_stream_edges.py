@@ -13,6 +13,7 @@ import pytest
 
 from locus.core.errors import APIStatusError
 from tests.support.anthropic_responses import RESPOND_TOOL_NAME
+from tests.support.native_state import get_data
 from tests.support.timing import assert_linear
 from tests.support.wire_json.anthropic_json import (
     decode_failure,
@@ -63,7 +64,7 @@ def test_text_in_a_delta_of_another_kind_is_delivered_too(delta_type: str | None
     )
     response = decode_response(stream)
     assert response.content == "abc"
-    assert response.message.metadata["blocks"] == [{"type": "text", "text": "abc", "mood": "glad"}]
+    assert get_data(response.message)["blocks"] == [{"type": "text", "text": "abc", "mood": "glad"}]
 
 
 def test_chunks_of_an_unknown_kind_are_put_together() -> None:
@@ -79,7 +80,7 @@ def test_chunks_of_an_unknown_kind_are_put_together() -> None:
             *make_last_chunks(),
         )
     )
-    assert response.message.metadata["blocks"] == [
+    assert get_data(response.message)["blocks"] == [
         {"type": "summary", "content": "abcd", "of": ["y"]}
     ]
 
@@ -94,7 +95,7 @@ def test_citations_are_gathered_whatever_the_block_began_with() -> None:
                 *make_last_chunks(),
             )
         )
-        (block,) = response.message.metadata["blocks"]
+        (block,) = get_data(response.message)["blocks"]
         assert block == {"type": "text", "text": "a", "citations": [{"at": 1}, {"at": 2}]}
 
 

@@ -7,6 +7,7 @@ Vertex and Microsoft Foundry.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
@@ -296,6 +297,12 @@ _UNSUPPORTED_PHRASES: Final = (
 )
 
 
+_REJECTED_THINKING: Final = re.compile(
+    r"invalid `?\\?\"?signature`?.{0,40}thinking|thinking.{0,20}signature: field required"
+)
+"""Errors for thinking of another model or conversation, or without a signature, in lower case."""
+
+
 def _find_fallback_builder(
     builder: AnthropicMessagesBuilder, error_body: str
 ) -> AnthropicMessagesBuilder | None:
@@ -303,6 +310,8 @@ def _find_fallback_builder(
 
     :param error_body: the body of the error response, in lower case.
     """
+    if builder.sends_thinking and _REJECTED_THINKING.search(error_body):
+        return attrs.evolve(builder, sends_thinking=False)
     if ("temperature" in error_body or "top_p" in error_body) and any(
         phrase in error_body for phrase in _UNSUPPORTED_PHRASES
     ):

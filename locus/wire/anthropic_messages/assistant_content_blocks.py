@@ -3,9 +3,8 @@
 A Locus message holds text, thinking and tool calls. The API has many more block types (searches
 that it ran itself, citations, and whatever it adds later), and it requires an assistant message
 exactly as it sent it: thinking before the call that it led to, unchanged. So if a Locus message
-cannot reproduce the API's blocks exactly, the blocks are stored beside it, in
-``metadata["blocks"]``. They are sent back from there as long as the message still has the same
-content.
+cannot reproduce the API's blocks exactly, the blocks are stored in its native state. They are sent
+back from there as long as the message still has the same content.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, assert_never
+
+import attrs
 
 from locus.core.errors import ResponseParseError
 from locus.core.messages import (
@@ -25,15 +26,20 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
+from locus.core.native_state import NativeState
+from locus.core.native_state_routing import NativeStateRule, remove_native_state
+from locus.wire.anthropic_messages.model_capabilities import get_thinking_model
 from locus.wire.anthropic_messages.structured_output import (
     RESPOND_TOOL_NAME,
     canonicalize_tool_input,
 )
+from locus.wire.anthropic_messages.thinking_history import THINKING_TYPES, compute_history
+from locus.wire.outgoing_tool_call_ids import with_issued_id
 
 Block = dict[str, Any]
 
-NATIVE_BLOCKS_KEY: Final = "blocks"
-"""The metadata key under which the API's own blocks of a message are stored."""
+WIRE_FORMAT: Final = "anthropic_messages"
+
 MALFORMED_ARGUMENTS_KEY: Final = "malformed_arguments"
 """The only member of a tool call's input if its arguments were not a JSON object: the API accepts
 objects only."""
@@ -48,23 +54,47 @@ def is_blank(text: str) -> bool:
 # From a Locus message to blocks.
 
 
-def build_assistant_blocks(message: Message) -> list[Block]:
+def build_assistant_blocks(message: Message, *, unsigned_thinking: bool = False) -> list[Block]:
     """Build the blocks of an assistant message: the stored ones if they still match it.
 
-    Blank text and thinking without a signature are left out.
+    Blank text is left out.
+
+    :param unsigned_thinking: whether the server accepts its own thinking without a signature.
     """
+    unsigned_thinking = unsigned_thinking and find_state(message) is not None
     if has_matching_native_blocks(message):
         # A refusal is the API's own statement about the response, and not one of its blocks.
         refusals = [part for part in message.content or () if isinstance(part, RefusalPart)]
-        native_blocks = message.metadata[NATIVE_BLOCKS_KEY]
-        return [_to_request_block(block) for block in native_blocks] + _build_blocks(refusals, ())
-    return _build_blocks(message.content, message.tool_calls)
+        return [
+            _to_request_block(block)
+            for block in _find_native_blocks(message)
+            if unsigned_thinking or not _is_unsigned_thinking(block)
+        ] + _build_blocks(refusals, ())
+    return _build_blocks(message.content, message.tool_calls, unsigned_thinking)
 
 
-def _build_blocks(content: Content | Sequence[Part], calls: Sequence[ToolCall]) -> list[Block]:
+def find_state(message: Message) -> NativeState | None:
+    """Return the message's native state, if it is of this format."""
+    state = message.native_state
+    return state if state is not None and state.maker.wire_format == WIRE_FORMAT else None
+
+
+def _find_native_blocks(message: Message) -> Any:
+    """Return the blocks in the message's native state; an empty tuple if it has none."""
+    state = find_state(message)
+    return () if state is None else state.data.get("blocks", ())
+
+
+def _build_blocks(
+    content: Content | Sequence[Part], calls: Sequence[ToolCall], unsigned_thinking: bool = False
+) -> list[Block]:
     """Build blocks from content and tool calls, without regard to stored blocks."""
     parts = (TextPart(content),) if isinstance(content, str) else content or ()
-    blocks = [block for part in parts if (block := _build_block_if_sendable(part)) is not None]
+    blocks = [
+        block
+        for part in parts
+        if (block := _build_block_if_sendable(part, unsigned_thinking)) is not None
+    ]
     for call in calls:
         arguments: Any = (
             call.arguments if call.malformed_arguments is None else call.malformed_arguments
@@ -79,10 +109,11 @@ def _build_tool_input(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
     return {MALFORMED_ARGUMENTS_KEY: arguments} if isinstance(arguments, str) else dict(arguments)
 
 
-def _build_block_if_sendable(part: Part) -> Block | None:
-    """Build the block of a part; None for blank text and for thinking without a signature.
+def _build_block_if_sendable(part: Part, unsigned_thinking: bool) -> Block | None:
+    """Build the block of a part; None for blank text.
 
-    An image is refused before: the builder's ``accepted_parts`` list none for the assistant.
+    None for thinking without a signature, too, unless the server accepts that. An image is refused
+    before: the builder's ``accepted_parts`` list none for the assistant.
     """
     match part:
         case TextPart() | RefusalPart():
@@ -92,7 +123,7 @@ def _build_block_if_sendable(part: Part) -> Block | None:
                 return {"type": "redacted_thinking", "data": part.redacted}
             if part.signature:
                 return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-            return None
+            return {"type": "thinking", "thinking": part.text} if unsigned_thinking else None
         case ImagePart():
             return None
         case _:
@@ -101,7 +132,7 @@ def _build_block_if_sendable(part: Part) -> Block | None:
 
 def has_matching_native_blocks(message: Message) -> bool:
     """Return whether a message has stored blocks whose content is still that of the message."""
-    native_blocks = message.metadata.get(NATIVE_BLOCKS_KEY)
+    native_blocks = _find_native_blocks(message)
     return bool(native_blocks) and _has_same_content(native_blocks, message)
 
 
@@ -110,14 +141,19 @@ def _has_same_content(native_blocks: Any, message: Message) -> bool:
     if not isinstance(native_blocks, (list, tuple)) or not all(
         isinstance(block, Mapping) and isinstance(block.get("type"), str) for block in native_blocks
     ):
-        return False  # the caller's own metadata under the same key
+        return False  # not from a response: somebody has made this state
     try:
         parts, calls = parse_blocks(native_blocks)
     except (ResponseParseError, TypeError, ValueError):
         return False
-    if calls != message.tool_calls:
+    if list(map(_to_comparable_call, calls)) != list(map(_to_comparable_call, message.tool_calls)):
         return False
     return _build_comparable_content(parts) == _build_comparable_content(message.content)
+
+
+def _to_comparable_call(call: ToolCall) -> ToolCall:
+    """Return the call without native state: the state in a message is bound to a server."""
+    return call if call.native_state is None else attrs.evolve(call, native_state=None)
 
 
 def _build_comparable_content(content: Content) -> tuple[str, list[Part]]:
@@ -179,9 +215,11 @@ def _parse_tool_call(index: int, block: Mapping[str, Any]) -> ToolCall:
         seed = f"{index}\0{name}\0{canonicalize_tool_input(input_)}".encode(errors="replace")
         call_id = f"toolu_{hashlib.sha256(seed).hexdigest()[:24]}"
     if input_ is None or isinstance(input_, Mapping):
-        return ToolCall(call_id, name, input_ or {})
-    text = input_ if isinstance(input_, str) else canonicalize_tool_input(input_)
-    return ToolCall.from_json(call_id, name, text)
+        call = ToolCall(call_id, name, input_ or {})
+    else:
+        text = input_ if isinstance(input_, str) else canonicalize_tool_input(input_)
+        call = ToolCall.from_json(call_id, name, text)
+    return with_issued_id(call, get_text_member(block, "id"), NATIVE_STATE_RULE)
 
 
 def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
@@ -189,9 +227,7 @@ def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
     seen: set[str] = set()
     for index, call in enumerate(calls):
         if call.id in seen:
-            calls[index] = call = ToolCall(
-                f"{call.id}_{index}", call.name, call.arguments, call.malformed_arguments
-            )
+            calls[index] = call = attrs.evolve(call, id=f"{call.id}_{index}")
         seen.add(call.id)
     return tuple(calls)
 
@@ -226,7 +262,8 @@ def select_blocks_to_store(
     if isinstance(content, tuple):
         without_refusal = tuple(part for part in content if not isinstance(part, RefusalPart))
     sent_back = [_to_request_block(block) for block in native_blocks]
-    return [] if sent_back == _build_blocks(without_refusal, calls) else native_blocks
+    reproduced = _build_blocks(without_refusal, calls, unsigned_thinking=True)
+    return [] if sent_back == reproduced else native_blocks
 
 
 def _replace_respond_call_by_text(block: Mapping[str, Any]) -> Block:
@@ -249,10 +286,42 @@ def _to_request_block(block: Mapping[str, Any]) -> Block:
 
 
 def _is_unsendable_block(block: Mapping[str, Any]) -> bool:
-    """Return whether the API would reject this block in a request."""
+    """Return whether every server would reject this block in a request."""
     match block.get("type"):
         case "text":
             return is_blank(get_text_member(block, "text"))
         case "thinking":
-            return not block.get("signature")
+            return not block.get("signature") and not get_text_member(block, "thinking")
     return False
+
+
+def _is_unsigned_thinking(block: Mapping[str, Any]) -> bool:
+    """Return whether this is thinking without a signature.
+
+    Anthropic's own API never accepts it. Other servers of this format sign nothing, and some of
+    them demand their thinking back with the results of tools: DeepSeek, Kimi.
+    """
+    return block.get("type") == "thinking" and not block.get("signature")
+
+
+def _remove_model_state(message: Message) -> Message:
+    """Return a message without its thinking, which other models do not accept.
+
+    What the server's own tools have done, and its container, remain.
+    """
+    bare = remove_native_state(message)
+    state = message.native_state
+    if state is not None:
+        data = dict(state.data)
+        if "blocks" in data:
+            data["blocks"] = [
+                block for block in data["blocks"] if block.get("type") not in THINKING_TYPES
+            ]
+        state = attrs.evolve(state, data=data, bound_to_history=False, history=None)
+    return attrs.evolve(bare, native_state=state)
+
+
+NATIVE_STATE_RULE: Final = NativeStateRule(
+    WIRE_FORMAT, get_thinking_model, _remove_model_state, compute_history
+)
+"""The state is bound to the server; thinking also to the model, and to the conversation before."""

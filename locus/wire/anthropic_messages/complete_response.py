@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
-from locus.core.messages import Message, Part, RefusalPart, Role, ThinkingPart
+from locus.core.messages import (
+    Content,
+    Message,
+    Part,
+    RefusalPart,
+    Role,
+    ThinkingPart,
+    ToolCall,
+)
+from locus.core.native_state import NativeState
 from locus.core.response import ModelResponse
 from locus.wire.anthropic_messages.assistant_content_blocks import (
-    NATIVE_BLOCKS_KEY,
+    NATIVE_STATE_RULE,
     Block,
     build_message_content,
     get_text_member,
@@ -141,12 +150,14 @@ class ResponseAccumulator:
         parts, calls = parse_blocks(self.blocks)
         reasoning = "".join(part.text for part in parts if isinstance(part, ThinkingPart))
         content = build_message_content((*parts, *self._build_refusal_parts()), calls)
-        metadata = dict(self._metadata)
-        native_blocks = select_blocks_to_store(self.blocks, content, calls)
-        if native_blocks:
-            metadata[NATIVE_BLOCKS_KEY] = native_blocks
         return ModelResponse(
-            message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
+            message=Message(
+                Role.ASSISTANT,
+                content,
+                calls,
+                metadata=dict(self._metadata) or EMPTY,
+                native_state=self._build_native_state(parts, content, calls),
+            ),
             usage=self._build_usage(),
             stop_reason=self.stop_reason,
             reasoning=reasoning or None,
@@ -167,6 +178,23 @@ class ResponseAccumulator:
             counts.get("cache_creation_input_tokens"),
         )
         return build_usage(prompt_tokens=prompt_tokens, **counts)
+
+    def _build_native_state(
+        self, parts: Sequence[Part], content: Content, calls: Sequence[ToolCall]
+    ) -> NativeState | None:
+        """Build what the server wants to see again; None if the message expresses all of it."""
+        data: dict[str, Any] = {}
+        native_blocks = select_blocks_to_store(self.blocks, content, calls)
+        if native_blocks:
+            data["blocks"] = native_blocks
+        container_id = self._metadata.get("container", EMPTY).get("id")
+        if isinstance(container_id, str):
+            data["container"] = container_id
+        thinking = [part for part in parts if isinstance(part, ThinkingPart)]
+        if not data and not thinking:
+            return None
+        is_signed = any(part.signature or part.redacted is not None for part in thinking)
+        return NATIVE_STATE_RULE.make_state(data, bound_to_history=is_signed)
 
     def _build_refusal_parts(self) -> tuple[Part, ...]:
         """Return the API's explanation of a refusal, if the response ended with one that has it."""

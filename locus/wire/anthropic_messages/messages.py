@@ -27,10 +27,12 @@ from locus.core.messages import (
     ThinkingPart,
 )
 from locus.wire.anthropic_messages.assistant_content_blocks import (
+    WIRE_FORMAT,
     Block,
     build_assistant_blocks,
     is_blank,
 )
+from locus.wire.anthropic_messages.thinking_history import THINKING_TYPES, ResponseBlocks
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
@@ -41,26 +43,32 @@ _ID_RULE: Final = ToolCallIdRule(
     lambda call_id: f"{re.sub('[^a-zA-Z0-9_-]', '_', call_id)[:40]}_{compute_digest(call_id)[:12]}",
 )
 _IMAGE_MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_UNCACHEABLE_BLOCK_TYPES: Final = ("thinking", "redacted_thinking")
-"""Types of the blocks that must not have ``cache_control``."""
 
 
 class MessageListBuilder:
     """Builds the ``messages`` and the ``system`` of a request from a conversation.
 
     :param inline_system_messages: whether system messages may stand among the others.
+    :param unsigned_thinking: whether the server accepts its own thinking without a signature.
     :raises ConfigurationError: if the format cannot represent a message.
     """
 
     def __init__(
-        self, conversation: Sequence[IndexedMessage], inline_system_messages: bool
+        self,
+        conversation: Sequence[IndexedMessage],
+        inline_system_messages: bool,
+        *,
+        unsigned_thinking: bool = False,
     ) -> None:
+        self.bound_responses: list[ResponseBlocks] = []
+        """The responses whose thinking is bound to the conversation before them."""
+        self._unsigned_thinking = unsigned_thinking
         self._inline_system_messages = inline_system_messages
         self._system: list[Block] = []
         self._messages: list[tuple[str, list[Block], list[Block]]] = []
         """Role, tool results and other blocks of each message."""
         self._pending_system: list[Block] = []
-        self._call_ids = compute_call_ids(conversation, _ID_RULE)
+        self._call_ids = compute_call_ids(conversation, _ID_RULE, WIRE_FORMAT)
         self._blank_path: str | None = None
         """Where the conversation ends, if it ends with a user message of blank text."""
         for indexed in conversation:
@@ -154,7 +162,7 @@ class MessageListBuilder:
 
     def _add_assistant_message(self, path: str, indexed_message: IndexedMessage) -> None:
         message = indexed_message.message
-        blocks = build_assistant_blocks(message)
+        blocks = build_assistant_blocks(message, unsigned_thinking=self._unsigned_thinking)
         tool_uses = [block for block in blocks if block.get("type") == "tool_use"]
         for index, tool_use in enumerate(tool_uses):
             tool_use["id"] = self._call_ids[indexed_message.position, index]
@@ -163,7 +171,14 @@ class MessageListBuilder:
             )
         _add_cache_control(path, message, blocks)
         if blocks:
-            self._get_or_start_block_lists("assistant")[1].extend(blocks)
+            others = self._get_or_start_block_lists("assistant")[1]
+            start = len(others)
+            others.extend(blocks)
+            state = message.native_state
+            if state is not None and state.history is not None:
+                self.bound_responses.append(
+                    ResponseBlocks(len(self._messages) - 1, start, len(others), state.history)
+                )
 
     def _build_tool_result(self, path: str, indexed_message: IndexedMessage) -> Block:
         message = indexed_message.message
@@ -241,7 +256,7 @@ def _add_cache_control(path: str, message: Message, blocks: list[Block]) -> None
             f"{dict(EPHEMERAL_CACHE_CONTROL)!r}, not {cache_control!r}"
         )
     for block in reversed(blocks):
-        if block.get("type") not in _UNCACHEABLE_BLOCK_TYPES:
+        if block.get("type") not in THINKING_TYPES:
             block["cache_control"] = cache_control
             return
 

@@ -17,10 +17,13 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from locus.core.model_family import get_model_family, strip_model_snapshot
+
 # A date, such as 20250514, is not a minor version.
 _VERSION: Final = re.compile(
     r"claude-(?:[a-z]+-)?v?(?P<major>\d{1,2})(?:[-.](?P<minor>\d{1,2})(?!\d))?"
 )
+_MYTHOS_5_1: Final = re.compile(r"mythos-5[-.]1(?!\d)")
 _UNKNOWN_CLAUDE_VERSION: Final = (999, 0)
 _NOT_CLAUDE_VERSION: Final = (0, 0)
 
@@ -46,6 +49,31 @@ def supports_sampling(model: str) -> bool:
 def supports_forced_tool_choice(model: str) -> bool:
     """Return whether ``tool_choice`` may force a tool call. Claude 5.1 and later reject that."""
     return _parse_claude_version(model) < (5, 1)
+
+
+def accepts_unsigned_thinking(model: str) -> bool:
+    """Return whether thinking without a signature may be sent back: to no Claude model."""
+    return _parse_claude_version(model) == _NOT_CLAUDE_VERSION
+
+
+def checks_thinking_history(model: str) -> bool:
+    """Return whether thinking is accepted only after the conversation that it was made in.
+
+    Claude 5.1 and later check that, except Mythos 5.1:
+    https://platform.claude.com/docs/en/build-with-claude/preserved-thinking.
+    """
+    return _parse_claude_version(model) >= (5, 1) and not _MYTHOS_5_1.search(model.lower())
+
+
+def get_thinking_model(model: str) -> str:
+    """Return what of a model's name its thinking is bound to.
+
+    That of Claude is bound to the model, of whatever date. Other servers of this format accept
+    thinking of models of the same family.
+    """
+    if _parse_claude_version(model) == _NOT_CLAUDE_VERSION:
+        return get_model_family(model)
+    return strip_model_snapshot(model)
 
 
 def supports_inline_system_messages(model: str) -> bool:

@@ -16,7 +16,8 @@ from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
-from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
+from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart
+from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
     EXTRA_BODY_RULE,
     EXTRA_HEADERS_RULE,
@@ -28,12 +29,18 @@ from locus.core.option_rules import (
     OptionRules,
     Translated,
 )
-from locus.wire.anthropic_messages.assistant_content_blocks import has_matching_native_blocks
+from locus.wire.anthropic_messages.assistant_content_blocks import (
+    NATIVE_STATE_RULE,
+    find_state,
+    has_matching_native_blocks,
+)
 from locus.wire.anthropic_messages.messages import (
     EPHEMERAL_CACHE_CONTROL,
     MessageListBuilder,
 )
 from locus.wire.anthropic_messages.model_capabilities import (
+    accepts_unsigned_thinking,
+    checks_thinking_history,
     supports_forced_tool_choice,
     supports_inline_system_messages,
     supports_sampling,
@@ -45,6 +52,7 @@ from locus.wire.anthropic_messages.structured_output import (
     find_output_schema_and_description,
     with_default_object_type,
 )
+from locus.wire.anthropic_messages.thinking_history import remove_thinking_of_other_histories
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.thinking_and_arguments import make_tool_choice_error
 
@@ -80,7 +88,10 @@ class AnthropicMessagesBuilder:
     :param forced_tool_choice: whether ``response_format`` may use a tool that the model is forced
         to call. Otherwise the API's own ``output_config`` is used, which newer models have.
     :param inline_system_messages: whether system messages may stand among the others.
+    :param sends_thinking: whether earlier thinking of the model is sent back to it.
     """
+
+    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "Anthropic's Messages API",
@@ -122,6 +133,7 @@ class AnthropicMessagesBuilder:
     sampling: bool | None = None
     forced_tool_choice: bool | None = None
     inline_system_messages: bool | None = None
+    sends_thinking: bool = True
 
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
@@ -141,16 +153,21 @@ class AnthropicMessagesBuilder:
         available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
         self.option_rules.remove_refused(options, has_tools=bool(available_tools))
         tool_choice = _build_tool_choice(call_options, available_tools)
-        conversation = order_tool_results(
+        conversation = select_native_state(
             validate_messages(
                 messages, has_matching_native_blocks, accepted_parts=self.accepted_parts
-            )
+            ),
+            self.native_state_rule.make_maker(call_options.model),
+            self.native_state_rule,
         )
+        if not self.sends_thinking:
+            conversation = tuple(map(self.native_state_rule.remove_model_state, conversation))
         message_list = MessageListBuilder(
-            conversation,
+            order_tool_results(conversation),
             _is_feature_supported(
                 self.inline_system_messages, supports_inline_system_messages, call_options.model
             ),
+            unsigned_thinking=accepts_unsigned_thinking(call_options.model),
         )
 
         body: dict[str, Any] = {
@@ -193,9 +210,20 @@ class AnthropicMessagesBuilder:
                 body["top_p"] = call_options.top_p
         if thinking is not None:
             body["thinking"] = thinking
+        container = _find_container(conversation)
+        if container is not None:
+            body["container"] = container
         if call_options.stream:
             body["stream"] = True
         merged: dict[str, Any] = to_json_builtins(_merge_extra_body(body, extra_body))
+        if (
+            message_list.bound_responses
+            and checks_thinking_history(call_options.model)
+            and "messages" not in extra_body
+        ):
+            merged["messages"] = remove_thinking_of_other_histories(
+                merged, message_list.bound_responses
+            )
         return merged
 
     def _can_force_tool(self, model: str) -> bool:
@@ -207,6 +235,16 @@ def _is_feature_supported(
 ) -> bool:
     """Return ``configured``, or what the name of the model tells if that is None."""
     return supports_feature(model) if configured is None else configured
+
+
+def _find_container(conversation: Sequence[Message]) -> str | None:
+    """Return the id of the container in which the latest code of the conversation has run."""
+    for message in reversed(conversation):
+        state = find_state(message)
+        container = None if state is None else state.data.get("container")
+        if isinstance(container, str):
+            return container
+    return None
 
 
 def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:

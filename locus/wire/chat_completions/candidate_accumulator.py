@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, RefusalPart, Role, TextPart, ToolCall
 from locus.core.response import Candidate
+from locus.wire.chat_completions.content_parts import split_content_parts
 from locus.wire.chat_completions.json_types import (
     ChoiceMessage,
-    ContentChunk,
     FunctionCall,
     ToolCallDelta,
 )
+from locus.wire.chat_completions.native_accumulator import (
+    NativeAccumulator,
+    collect_call_members,
+)
+from locus.wire.chat_completions.native_members import make_call_state
 from locus.wire.provider_json import convert_body_to_text
 from locus.wire.usage_and_tool_calls import make_tool_call_id
 
@@ -26,7 +33,7 @@ from locus.wire.usage_and_tool_calls import make_tool_call_id
 class ToolCallAccumulator:
     """Accumulates a tool call from its deltas."""
 
-    __slots__ = ("arguments", "custom", "id", "index", "name")
+    __slots__ = ("arguments", "custom", "id", "index", "name", "native_members")
 
     def __init__(self, index: int | None) -> None:
         self.index = index
@@ -34,10 +41,12 @@ class ToolCallAccumulator:
         self.name = ""
         self.arguments: list[str] | dict[str, Any] = []
         self.custom = False
+        self.native_members: dict[str, Any] = {}
 
     def add_delta(self, delta: ToolCallDelta) -> None:
         """Add one delta."""
         self.id = self.id or delta.id or ""
+        collect_call_members(self.native_members, delta)
         if delta.function is not None:
             self.add_function_delta(delta.function)
         elif delta.custom is not None:
@@ -70,12 +79,16 @@ class ToolCallAccumulator:
             call_id = self.id or make_tool_call_id(
                 response_id, position, self.name, repr(arguments)
             )
-            return ToolCall(call_id, self.name, arguments)
+            return self._with_native_state(ToolCall(call_id, self.name, arguments))
         text = "".join(arguments)
         call_id = self.id or make_tool_call_id(response_id, position, self.name, text)
         if self.custom:
-            return ToolCall(call_id, self.name, malformed_arguments=text)
-        return ToolCall.from_json(call_id, self.name, text)
+            return self._with_native_state(ToolCall(call_id, self.name, malformed_arguments=text))
+        return self._with_native_state(ToolCall.from_json(call_id, self.name, text))
+
+    def _with_native_state(self, call: ToolCall) -> ToolCall:
+        state = make_call_state(self.id, self.native_members, is_custom=self.custom)
+        return call if state is None else attrs.evolve(call, native_state=state)
 
     def has_complete_arguments(self) -> bool:
         """Return whether the arguments received so far are a JSON object."""
@@ -97,8 +110,10 @@ class CandidateAccumulator:
         "audio",
         "audio_chunks",
         "calls",
+        "images",
         "legacy_call",
         "logprobs",
+        "native",
         "reasoning_chunks",
         "refusal_chunks",
         "stop_reason",
@@ -114,17 +129,28 @@ class CandidateAccumulator:
         self.annotations: list[Any] = []
         self.audio: dict[str, Any] = {}
         self.audio_chunks: dict[str, list[str]] = {}
+        self.images: list[Any] = []
+        self.native = NativeAccumulator()
+        """What the server wants to see again of the message."""
         self.logprobs: dict[str, Any] | None = None
         self.stop_reason: str | None = None
+
+    @property
+    def is_in_thought(self) -> bool:
+        """Whether the content so far ends inside of a thought that the server has marked."""
+        return self.native.thoughts.is_open
 
     def add_message(self, message: ChoiceMessage, *, is_complete: bool = False) -> tuple[str, str]:
         """Add a delta, or a complete message; return the text and the reasoning that it adds."""
         content = message.content
-        # OpenRouter and vLLM send both members with the same text.
-        reasoning = message.reasoning_content or message.reasoning or ""
+        reasoning = self.native.add_message(message, is_complete=is_complete)
         if isinstance(content, list):
-            reasoning += "".join(_join_thinking_text(chunk) for chunk in content)
-            content = "".join(chunk.text or "" for chunk in content if chunk.thinking is None)
+            self.native.add_content_parts(content, self.text_chunks)
+            content, thinking = split_content_parts(content)
+            reasoning += thinking
+        if content:
+            content, thought = self.native.split_thought(content, message.extra_content)
+            reasoning += thought
         if content:
             self.text_chunks.append(content)
         if reasoning:
@@ -142,6 +168,8 @@ class CandidateAccumulator:
             self.annotations += message.annotations
         if message.audio:
             self._add_audio(message.audio)
+        if isinstance(message.images, list):
+            self.images += message.images
         return content or "", reasoning
 
     def _find_or_start_call(self, delta: ToolCallDelta) -> ToolCallAccumulator:
@@ -216,8 +244,15 @@ class CandidateAccumulator:
         audio = self.audio | {name: "".join(chunks) for name, chunks in self.audio_chunks.items()}
         if audio:
             metadata["audio"] = audio
+        if self.images:
+            metadata["attachments"] = self.images
+        state = self.native.build_state(
+            self.text_chunks, audio.get("id"), has_images=bool(self.images)
+        )
         return Candidate(
-            message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
+            message=Message(
+                Role.ASSISTANT, content, calls, metadata=metadata or EMPTY, native_state=state
+            ),
             stop_reason=self.stop_reason,
             reasoning="".join(self.reasoning_chunks) or None,
             logprobs=self.logprobs,
@@ -237,21 +272,11 @@ class CandidateAccumulator:
         return self.calls
 
 
-def _join_thinking_text(chunk: ContentChunk) -> str:
-    """Return the thinking in a part of the content, which may be a list of parts itself."""
-    if isinstance(chunk.thinking, str):
-        return chunk.thinking
-    return "".join(part.text or "" for part in chunk.thinking or ())
-
-
 def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
     """Rename repeated ids, which some servers give to parallel calls."""
     seen: set[str] = set()
     for position, call in enumerate(calls):
         if call.id in seen:
-            renamed = ToolCall(
-                f"{call.id}_{position}", call.name, call.arguments, call.malformed_arguments
-            )
-            calls[position] = call = renamed
+            calls[position] = call = attrs.evolve(call, id=f"{call.id}_{position}")
         seen.add(call.id)
     return tuple(calls)

@@ -50,18 +50,13 @@ class GroqMember(ResponseStruct):
     error: Any = None
 
 
-class ContentChunk(ResponseStruct):
-    """A typed part of the content, which Mistral sends when the model thinks."""
-
-    type: str | None = None
-    text: str | None = None
-    thinking: list[ContentChunk] | str | None = None
-
-
 class FunctionCall(ResponseStruct):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
     """JSON text by the specification; some servers send the object itself."""
+    thought_signature: Any = None
+    extra_content: Any = None
+    provider_specific_fields: Any = None
 
 
 class CustomCall(ResponseStruct):
@@ -78,6 +73,9 @@ class ToolCallDelta(ResponseStruct):
     id: str | None = None
     function: FunctionCall | None = None
     custom: CustomCall | None = None
+    extra_content: Any = None
+    provider_specific_fields: Any = None
+    thought_signature: Any = None
 
     @property
     def name(self) -> str | None:
@@ -98,7 +96,8 @@ class ToolCallDelta(ResponseStruct):
 class ChoiceMessage(ResponseStruct):
     """A choice's ``message``, or ``delta`` in a stream: both have the same members."""
 
-    content: str | list[ContentChunk] | None = None
+    content: str | list[Any] | None = None
+    """Text, or typed parts: Mistral and Databricks send those when the model thinks."""
     tool_calls: list[ToolCallDelta] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -106,6 +105,19 @@ class ChoiceMessage(ResponseStruct):
     function_call: FunctionCall | None = None
     annotations: list[Any] | None = None
     audio: dict[str, Any] | None = None
+    images: Any = None
+    # What servers want to see again; see `native_members`.
+    reasoning_text: Any = None
+    reasoning_opaque: Any = None
+    reasoning_details: Any = None
+    thinking_blocks: Any = None
+    extra_content: Any = None
+    provider_specific_fields: Any = None
+    thought_signature: Any = None
+
+
+TEXT_ONLY: Final = ChoiceMessage()
+"""What a delta is without its text, if it has nothing else."""
 
 
 class Choice(ResponseStruct):

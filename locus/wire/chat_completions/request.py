@@ -33,6 +33,7 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
+from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
     EXTRA_BODY_RULE,
     EXTRA_HEADERS_RULE,
@@ -41,6 +42,14 @@ from locus.core.option_rules import (
     Carried,
     OptionRules,
     Translated,
+)
+from locus.wire.chat_completions.native_members import (
+    NATIVE_STATE_RULE,
+    WIRE_FORMAT,
+    build_message_members,
+    find_call_members,
+    find_missing_signature,
+    has_native_content,
 )
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
@@ -57,12 +66,14 @@ _OPENAI_ID_RULE: Final = ToolCallIdRule(
 )
 """OpenAI rejects ids of tool calls with more than forty characters."""
 _MISTRAL_ID_RULE: Final = ToolCallIdRule(
-    re.compile(r"[a-zA-Z0-9]{9}"), lambda call: compute_digest(call)[:9]
+    re.compile(r"[a-zA-Z0-9]{9}"), lambda call: compute_digest(call)[:9], accepts_issued=False
 )
 """Mistral rejects ids that are not exactly nine letters and digits, on every server."""
 _MISTRAL_MODELS: Final = re.compile(r"(?:mi|mini|code|dev|magi|math|pix|vox)stral|mixtral")
 _OPAQUE_ID_MODELS: Final = re.compile(r"gemini|kimi")
 """Models whose ids carry data of their own and may be longer: these ids are sent back unchanged."""
+_GEMINI_MODELS: Final = re.compile(r"gemini")
+"""Models that reject a tool's result without the name of the tool."""
 _FORBIDDEN_IN_NAME: Final = re.compile(r"[\s<|\\/>]")
 """Characters that OpenAI rejects in a message's ``name``."""
 _IMAGE_DATA_URL: Final = re.compile(r"data:image/[a-z.+-]+;base64,")
@@ -98,7 +109,7 @@ class _Message(_RequestStruct):
     role: str
     content: str | list[_Part] | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_Call | dict[str, Any]] | None = None
     tool_call_id: str | None = None
     name: str | None = None
 
@@ -109,7 +120,7 @@ class _StreamOptions(_RequestStruct):
 
 class _Request(_RequestStruct):
     model: str
-    messages: list[_Message]
+    messages: list[_Message | dict[str, Any]]
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
@@ -153,6 +164,8 @@ class ChatCompletionsBuilder:
         provider_state=NO_STORED_CONVERSATION,
     )
 
+    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
+
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "the chat completions format",
         user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
@@ -177,14 +190,15 @@ class ChatCompletionsBuilder:
         self.option_rules.remove_refused(options, has_tools=bool(schemas))
         reasoning = is_reasoning_model(call_options.model)
         usage = call_options.stream and call_options.stream_usage
-        indexed_messages = order_tool_results(
-            validate_messages(messages, accepted_parts=self.accepted_parts)
+        conversation = select_native_state(
+            validate_messages(messages, has_native_content, accepted_parts=self.accepted_parts),
+            self.native_state_rule.make_maker(call_options.model),
+            self.native_state_rule,
         )
-        ids = compute_call_ids(indexed_messages, select_call_id_rule(call_options.model))
         body: dict[str, Any] = to_json_builtins(
             _Request(
                 model=call_options.model,
-                messages=[_build_message(message, ids) for message in indexed_messages],
+                messages=_build_messages(order_tool_results(conversation), call_options.model),
                 max_tokens=None if reasoning else call_options.max_tokens,
                 max_completion_tokens=call_options.max_tokens if reasoning else None,
                 temperature=None if reasoning else call_options.temperature,
@@ -217,42 +231,84 @@ def select_call_id_rule(model: str) -> ToolCallIdRule:
     return ANY_ID_RULE if _OPAQUE_ID_MODELS.search(model) else _OPENAI_ID_RULE
 
 
-def _build_message(
-    indexed_message: IndexedMessage, ids: Mapping[ToolCallPosition, str]
-) -> _Message:
+def _build_messages(
+    messages: Sequence[IndexedMessage], model: str
+) -> list[_Message | dict[str, Any]]:
+    """Build the messages of a request, with the native state of those that have it."""
+    ids = compute_call_ids(messages, select_call_id_rule(model), WIRE_FORMAT)
+    names_tools = _GEMINI_MODELS.search(model.lower()) is not None
+    built: list[_Message | dict[str, Any]] = []
+    has_calls = False
+    for indexed in messages:
+        message = indexed.message
+        if message.role is Role.ASSISTANT:
+            # Servers that demand plain reasoning do so from the first tool call on; some refuse it
+            # in a conversation without any.
+            has_calls = has_calls or bool(message.tool_calls)
+            built.append(_build_assistant_message(indexed, ids, model, has_calls))
+        elif message.role is Role.TOOL:
+            built.append(
+                _Message(
+                    role="tool",
+                    content=message.text,
+                    tool_call_id=indexed.call_position and ids[indexed.call_position],
+                    name=_find_tool_name(indexed, messages) if names_tools else None,
+                )
+            )
+        elif message.role is Role.SYSTEM:
+            built.append(
+                _Message(
+                    role="system",
+                    content=message.text,
+                    name=get_normalized_participant_name(message),
+                )
+            )
+        else:
+            built.append(
+                _Message(
+                    role="user",
+                    content=_build_content(indexed.position, message.content),
+                    name=get_normalized_participant_name(message),
+                )
+            )
+    return built
+
+
+def _find_tool_name(result: IndexedMessage, messages: Sequence[IndexedMessage]) -> str | None:
+    """Return the name of the tool whose result a message is."""
+    if result.message.name or result.call_position is None:
+        return result.message.name
+    position, index = result.call_position
+    return next(
+        indexed.message.tool_calls[index].name
+        for indexed in messages
+        if indexed.position == position and indexed.call_position is None
+    )
+
+
+def _build_assistant_message(
+    indexed_message: IndexedMessage,
+    ids: Mapping[ToolCallPosition, str],
+    model: str,
+    with_plain_reasoning: bool,
+) -> _Message | dict[str, Any]:
     position, message = indexed_message.position, indexed_message.message
-    match message.role:
-        case Role.ASSISTANT:
-            return _Message(
-                role="assistant",
-                content=message.text or None,
-                refusal=message.refusal,
-                tool_calls=[
-                    _build_call(
-                        f"messages[{position}].tool_calls[{index}]", call, ids[position, index]
-                    )
-                    for index, call in enumerate(message.tool_calls)
-                ]
-                or None,
-                name=get_normalized_participant_name(message),
-            )
-        case Role.TOOL:
-            return _Message(
-                role="tool",
-                content=message.text,
-                tool_call_id=indexed_message.call_position and ids[indexed_message.call_position],
-            )
-        case Role.SYSTEM:
-            return _Message(
-                role="system",
-                content=message.text,
-                name=get_normalized_participant_name(message),
-            )
-    return _Message(
-        role="user",
-        content=_build_content(position, message.content),
+    built = _Message(
+        role="assistant",
+        content=message.text or None,
+        refusal=message.refusal,
         name=get_normalized_participant_name(message),
     )
+    calls = [
+        _build_call(f"messages[{position}].tool_calls[{index}]", call, ids[position, index])
+        for index, call in enumerate(message.tool_calls)
+    ]
+    members = build_message_members(message, with_plain_reasoning=with_plain_reasoning)
+    signature = find_missing_signature(model, message) if calls else None
+    if signature is not None:
+        calls[0] = {**to_json_builtins(calls[0]), "extra_content": signature}
+    built.tool_calls = calls or None
+    return {**to_json_builtins(built), **members} if members else built
 
 
 def get_normalized_participant_name(message: Message) -> str | None:
@@ -310,9 +366,23 @@ def _normalize_image_url(position: int, url: str) -> str:
     return url if parsed is None else _build_data_url(normalize_media_type(parsed[0]), parsed[1])
 
 
-def _build_call(path: str, call: ToolCall, call_id: str) -> _Call:
+def _build_call(path: str, call: ToolCall, call_id: str) -> _Call | dict[str, Any]:
+    members = find_call_members(call)
+    if members.get("type") == "custom" and call.malformed_arguments is not None:
+        return {
+            "id": call_id,
+            "type": "custom",
+            "custom": {"name": call.name, "input": call.malformed_arguments},
+        }
     function = _Function(call.name, encode_arguments(path, call))
-    return _Call(id=call_id, type="function", function=function)
+    built = _Call(id=call_id, type="function", function=function)
+    others = {name: value for name, value in members.items() if name not in ("id", "type")}
+    if not others:
+        return built
+    in_function = others.pop("function", {})
+    document = to_json_builtins(built)
+    document["function"] |= in_function
+    return {**document, **others}
 
 
 def encode_arguments(path: str, call: ToolCall) -> str:

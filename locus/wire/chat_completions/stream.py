@@ -20,7 +20,7 @@ from locus.wire.chat_completions.complete_response import (
     parse_response,
     raise_for_error,
 )
-from locus.wire.chat_completions.json_types import Usage, completion_decoder
+from locus.wire.chat_completions.json_types import TEXT_ONLY, Usage, completion_decoder
 from locus.wire.provider_json import DECODING_ERRORS
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
@@ -98,17 +98,12 @@ class ChatCompletionsDecoder(StreamDecoder):
             if delta is None:
                 continue
             text, reasoning = delta.content, ""
-            if text.__class__ is str and not (
-                delta.tool_calls
-                or delta.reasoning_content
-                or delta.reasoning
-                or delta.refusal
-                or delta.function_call
-                or delta.annotations
-                or delta.audio
-            ):  # nearly always; does what `add_message` does with text alone, three times as fast
+            delta.content = None
+            if text.__class__ is str and delta == TEXT_ONLY and not accumulator.is_in_thought:
+                # Nearly always; does what `add_message` does with text alone, three times as fast.
                 accumulator.text_chunks.append(text)
             else:
+                delta.content = text
                 text, reasoning = accumulator.add_message(delta)
             if (text or reasoning) and accumulator is self._first:
                 events.append(make_chunk_event(text, reasoning))

@@ -13,6 +13,8 @@ from typing import Any, Final
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
+from locus.core.model_family import get_model_family
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat.cohere_common import (
     make_call_ids_unique,
@@ -28,6 +30,10 @@ from locus.wire.oci_chat.envelope import (
 from locus.wire.oci_chat.generic_complete_response import Usage
 from locus.wire.provider_json import StructDecoder, convert_body_to_text
 from locus.wire.usage_and_tool_calls import make_tool_call, make_tool_call_id
+
+WIRE_FORMAT: Final = "oci_cohere_v2"
+NATIVE_STATE_RULE: Final = NativeStateRule(WIRE_FORMAT, get_model_family)
+"""Thinking, and the plan before calls, are bound to the server and to the family of models."""
 
 
 class ChatContent(OCIResponseStruct):
@@ -269,10 +275,20 @@ class ResponseAccumulator:
         """
         calls = self._build_tool_calls()
         plan = "".join(self._plan_chunks)
-        metadata = self._metadata | ({"tool_plan": plan} if plan else {})
         content = self._build_content(bool(calls))
+        state = None
+        if plan:
+            state = NATIVE_STATE_RULE.make_state({"tool_plan": plan})
+        elif isinstance(content, tuple):  # it has thinking; the state says who made it
+            state = NATIVE_STATE_RULE.make_state()
         return ModelResponse(
-            message=Message(Role.ASSISTANT, content, calls, metadata=metadata or EMPTY),
+            message=Message(
+                Role.ASSISTANT,
+                content,
+                calls,
+                metadata=self._metadata or EMPTY,
+                native_state=state,
+            ),
             usage=normalize_usage(self._usage),
             stop_reason=self.finish_reason,
             reasoning="".join(self._reasoning_chunks) or None,

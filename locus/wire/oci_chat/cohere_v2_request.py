@@ -6,7 +6,7 @@ the reasoning models (``cohere.command-a-reasoning*``) send their thinking in it
 JSON members are those of ``oci.generative_ai_inference.models.CohereChatRequestV2``.
 
 Thinking is sent back as it was received, and so is the plan that a model makes before it calls
-tools: it is stored in the message's ``metadata["tool_plan"]``.
+tools: it is in the message's native state.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
+from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import OptionRules
 from locus.wire.chat_completions.request import build_image_url, encode_arguments
 from locus.wire.oci_chat.cohere_common import (
@@ -44,6 +45,7 @@ from locus.wire.oci_chat.cohere_common import (
     extract_functions,
     join_text_and_refusal,
 )
+from locus.wire.oci_chat.cohere_v2_complete_response import NATIVE_STATE_RULE, WIRE_FORMAT
 from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.thinking_and_arguments import make_tool_choice_error
@@ -108,6 +110,8 @@ class CohereV2ChatBuilder:
         add it.
     """
 
+    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
+
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "Cohere's second request format",
         user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
@@ -135,7 +139,11 @@ class CohereV2ChatBuilder:
         """
         call_options = CallOptions(**options)
         conversation = order_tool_results(
-            validate_messages(messages, accepted_parts=self.accepted_parts)
+            select_native_state(
+                validate_messages(messages, accepted_parts=self.accepted_parts),
+                self.native_state_rule.make_maker(call_options.model),
+                self.native_state_rule,
+            )
         )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
         functions = extract_functions(build_tool_schemas(tools))
@@ -202,7 +210,10 @@ def _build_message(
         case Role.USER:
             return _ChatMessage("USER", _build_contents(indexed_message))
         case Role.ASSISTANT:
-            plan = message.metadata.get("tool_plan")
+            state = message.native_state
+            plan = None
+            if state is not None and state.maker.wire_format == WIRE_FORMAT:
+                plan = state.data.get("tool_plan")
             return _ChatMessage(
                 "ASSISTANT",
                 _build_contents(indexed_message),

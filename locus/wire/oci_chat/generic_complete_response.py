@@ -13,6 +13,8 @@ from typing import Any, Final
 import attrs
 
 from locus.core.messages import Message, Part, TextPart, ThinkingPart, generate_tool_call_id
+from locus.core.model_family import get_model_family
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import json_types as openai
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
@@ -24,6 +26,10 @@ from locus.wire.oci_chat.envelope import (
     raise_for_error,
 )
 from locus.wire.provider_json import StructDecoder
+
+WIRE_FORMAT: Final = "oci_generic"
+NATIVE_STATE_RULE: Final = NativeStateRule(WIRE_FORMAT, get_model_family)
+"""Thinking and signatures are bound to the server and to the family of models."""
 
 
 class PromptTokensDetails(OCIResponseStruct):
@@ -75,6 +81,8 @@ class FunctionCall(OCIResponseStruct):
     arguments: str | dict[str, Any] | None = None
     index: int | None = None
     """Not in Oracle's documentation; some gateways keep OpenAI's."""
+    thought_signature: Any = None
+    """Gemini's, which it wants to see again; not in Oracle's documentation either."""
 
     @property
     def has_content(self) -> bool:
@@ -198,7 +206,10 @@ class GenericCandidateAccumulator(CandidateAccumulator):
                 content=text,
                 tool_calls=[
                     openai.ToolCallDelta(
-                        call.index, call.id, openai.FunctionCall(call.name, call.arguments)
+                        call.index,
+                        call.id,
+                        openai.FunctionCall(call.name, call.arguments),
+                        thought_signature=call.thought_signature,
                     )
                     for call in calls
                 ],
@@ -233,7 +244,7 @@ class GenericCandidateAccumulator(CandidateAccumulator):
         if not all(call.id for call in self.calls):
             response_id = generate_tool_call_id()
         candidate = super().build_candidate(response_id)
-        message = candidate.message
+        message = _with_generic_state(candidate.message, candidate.reasoning is not None)
         if candidate.reasoning is not None:
             content = _build_content_with_thinking(message, candidate.reasoning)
             message = attrs.evolve(message, content=content)
@@ -247,6 +258,21 @@ class GenericCandidateAccumulator(CandidateAccumulator):
         return (
             candidate if message is candidate.message else attrs.evolve(candidate, message=message)
         )
+
+
+def _with_generic_state(message: Message, has_thinking: bool) -> Message:
+    """Return the message with the native state of this format, in place of chat completions'."""
+    calls = tuple(
+        call
+        if call.native_state is None
+        else attrs.evolve(call, native_state=NATIVE_STATE_RULE.make_state(call.native_state.data))
+        for call in message.tool_calls
+    )
+    # The thinking is a part of the message; the state only says who made it.
+    state = NATIVE_STATE_RULE.make_state() if has_thinking else None
+    if state is message.native_state and calls == message.tool_calls:
+        return message
+    return attrs.evolve(message, tool_calls=calls, native_state=state)
 
 
 def _build_content_with_thinking(message: Message, reasoning: str) -> tuple[Part, ...]:

@@ -21,6 +21,7 @@ from locus.core.messages import (
     Role,
     TextPart,
     ThinkingPart,
+    ToolCall,
 )
 from locus.wire.chat_completions.request import (
     build_image_url,
@@ -28,6 +29,7 @@ from locus.wire.chat_completions.request import (
     get_normalized_participant_name,
 )
 from locus.wire.oci_chat.envelope import RequestStruct
+from locus.wire.oci_chat.generic_complete_response import WIRE_FORMAT
 from locus.wire.thinking_and_arguments import join_unsigned_thinking
 
 _GEMINI_PREFIX: Final = "google."
@@ -41,6 +43,7 @@ class FunctionCall(RequestStruct):
     type: str
     name: str
     arguments: str
+    thought_signature: str | None = None
 
 
 class ImageUrl(RequestStruct):
@@ -200,4 +203,14 @@ def _build_function_call(
         type="FUNCTION",
         name=call.name,
         arguments=encode_arguments(f"messages[{position}].tool_calls[{index}]", call),
+        thought_signature=_find_thought_signature(call),
     )
+
+
+def _find_thought_signature(call: ToolCall) -> str | None:
+    """Return Gemini's signature of a call, if the service has sent one."""
+    state = call.native_state
+    if state is None or state.maker.wire_format != WIRE_FORMAT:
+        return None
+    signature = state.data.get("thought_signature")
+    return signature if isinstance(signature, str) else None

@@ -12,6 +12,7 @@ from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
+from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
     EXTRA_BODY_RULE,
     EXTRA_HEADERS_RULE,
@@ -23,6 +24,7 @@ from locus.core.option_rules import (
 )
 from locus.wire.chat_completions.request import is_reasoning_model, select_call_id_rule
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions, build_chat_details
+from locus.wire.oci_chat.generic_complete_response import NATIVE_STATE_RULE, WIRE_FORMAT
 from locus.wire.oci_chat.generic_messages import ChatMessage, build_chat_messages
 from locus.wire.oci_chat.generic_tools import (
     convert_response_format,
@@ -60,6 +62,8 @@ class GenericChatBuilder:
     :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
         add it.
     """
+
+    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "OCI's generic format",
@@ -112,9 +116,13 @@ class GenericChatBuilder:
         call_options = CallOptions(**options)
         model = call_options.model
         conversation = order_tool_results(
-            validate_messages(messages, accepted_parts=self.accepted_parts)
+            select_native_state(
+                validate_messages(messages, accepted_parts=self.accepted_parts),
+                self.native_state_rule.make_maker(model),
+                self.native_state_rule,
+            )
         )
-        call_ids = compute_call_ids(conversation, select_call_id_rule(model))
+        call_ids = compute_call_ids(conversation, select_call_id_rule(model), WIRE_FORMAT)
         definitions = convert_tools(build_tool_schemas(tools))
         self.option_rules.remove_refused(options, has_tools=bool(definitions))
         is_openai = model.lower().startswith(_OPENAI_PREFIX)

@@ -15,9 +15,15 @@ from locus.core.errors import ResponseParseError, StreamInterruptedError
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
+from locus.core.model_family import get_model_family
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
+
+NATIVE_STATE_RULE: Final = NativeStateRule("ollama_chat", get_model_family)
+"""Thinking is bound to the server and to the family of models. It is a part of the message; the
+native state only says who made it."""
 
 
 class FunctionCall(ResponseStruct):
@@ -167,7 +173,13 @@ class ResponseAccumulator:
             thinking_part = ThinkingPart(thinking)
             content = (thinking_part, TextPart(text)) if text else (thinking_part,)
         metadata = {"images": self._images} if self._images else EMPTY
-        return Message(Role.ASSISTANT, content, calls, metadata=metadata)
+        return Message(
+            Role.ASSISTANT,
+            content,
+            calls,
+            metadata=metadata,
+            native_state=None if thinking is None else NATIVE_STATE_RULE.make_state(),
+        )
 
 
 def _build_usage(last_chunk: ChatResponse) -> Mapping[str, int]:

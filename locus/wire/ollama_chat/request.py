@@ -27,6 +27,7 @@ from locus.core.conversation import (
 )
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart, ToolCall
+from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
     EXTRA_BODY_RULE,
     EXTRA_HEADERS_RULE,
@@ -38,6 +39,7 @@ from locus.core.option_rules import (
     Translated,
 )
 from locus.wire.data_urls import parse_if_data_url
+from locus.wire.ollama_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
@@ -94,6 +96,8 @@ class _Request(_RequestStruct):
 class OllamaChatBuilder:
     """The ``RequestBuilder`` of Ollama's chat API."""
 
+    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
+
     option_rules: ClassVar[OptionRules] = OptionRules(
         "Ollama",
         max_tokens=Carried("options.num_predict"),
@@ -138,14 +142,15 @@ class OllamaChatBuilder:
         call_options = CallOptions(**options)
         tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
         self.option_rules.remove_refused(options, has_tools=bool(tool_schemas))
+        conversation = select_native_state(
+            validate_messages(messages, accepted_parts=self.accepted_parts),
+            self.native_state_rule.make_maker(call_options.model),
+            self.native_state_rule,
+        )
         body: dict[str, Any] = to_json_builtins(
             _Request(
                 model=call_options.model,
-                messages=_build_messages(
-                    order_tool_results(
-                        validate_messages(messages, accepted_parts=self.accepted_parts)
-                    )
-                ),
+                messages=_build_messages(order_tool_results(conversation)),
                 stream=call_options.stream,
                 tools=tuple(map(convert_tool, tool_schemas)),
                 format=_build_format(call_options.response_format),

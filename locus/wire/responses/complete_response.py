@@ -12,7 +12,7 @@ from locus.core.messages import Message, RefusalPart, Role, TextPart
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.responses.output_items import (
-    NATIVE_ITEMS_KEY,
+    NATIVE_STATE_RULE,
     Item,
     ParsedOutput,
     parse_items,
@@ -23,6 +23,9 @@ from locus.wire.usage_and_tool_calls import build_usage
 STATE_KEY: Final = "previous_response_id"
 """The only member of ``provider_state``: the id of the previous response, stored by the server."""
 
+_UNFINISHED_STATUSES: Final = ("queued", "in_progress")
+"""Statuses of a response that goes on in the background:
+https://platform.openai.com/docs/guides/background."""
 _INVALID_REQUEST_PREFIXES: Final = (
     "invalid_",
     "image_",
@@ -104,8 +107,21 @@ def raise_for_error(
     response: ResponseObject,
     body: bytes | str | Mapping[str, Any],
     error_factory: StatusErrorFactory,
+    *,
+    is_event: bool = False,
 ) -> None:
-    """Raise an ``APIStatusError`` if the response failed, or if it is an error object."""
+    """Raise an ``APIStatusError`` if the response failed, or if it is an error object.
+
+    :param is_event: whether it is from an event at the beginning of a stream. A complete response
+        that is not finished is an error.
+    :raises ResponseParseError: if the response is not finished.
+    """
+    if response.status in _UNFINISHED_STATUSES and response.output is not None and not is_event:
+        raise ResponseParseError(
+            f"the response is {response.status}: it goes on in the background, and there is "
+            "nothing of it yet; leave background= out, or get it by its id with model.client",
+            body=convert_body_to_text(body),
+        )
     if response.error or response.status == "failed":
         raise make_response_error(
             response.error or {"message": "the response failed"}, body, error_factory
@@ -141,14 +157,18 @@ def build_model_response(
     if output.annotations:
         metadata["annotations"] = output.annotations
     native_items = select_items_to_store(items, output)
-    if native_items:
-        metadata[NATIVE_ITEMS_KEY] = native_items
     state = None
     if store and response.store is not False and response.id and not is_partial:
         state = FrozenDict({STATE_KEY: response.id})
     return ModelResponse(
         message=Message(
-            Role.ASSISTANT, _build_message_content(output), output.calls, metadata=metadata or EMPTY
+            Role.ASSISTANT,
+            _build_message_content(output),
+            output.calls,
+            metadata=metadata or EMPTY,
+            native_state=NATIVE_STATE_RULE.make_state({"items": native_items})
+            if native_items
+            else None,
         ),
         usage=normalize_usage(response.usage),
         stop_reason=_get_stop_reason(response),

@@ -29,7 +29,12 @@ from locus.core.messages import (
 from locus.wire.chat_completions.request import encode_arguments
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
-from locus.wire.responses.output_items import Item, find_matching_native_items, strip_reasoning
+from locus.wire.responses.output_items import (
+    WIRE_FORMAT,
+    Item,
+    find_matching_native_items,
+    strip_reasoning,
+)
 
 _ID_RULE: Final = ToolCallIdRule(
     re.compile(r".{1,64}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"
@@ -114,7 +119,7 @@ class _InputItemsBuilder:
     def __init__(
         self, messages: Sequence[IndexedMessage], after_position: int, encrypted_reasoning: bool
     ) -> None:
-        self._call_ids = compute_call_ids(messages, _ID_RULE)
+        self._call_ids = compute_call_ids(messages, _ID_RULE, WIRE_FORMAT)
         self._after_position = after_position
         self._encrypted_reasoning = encrypted_reasoning
         self._custom_calls: set[ToolCallPosition] = set()

@@ -3,8 +3,8 @@
 A response is a list of items: messages, tool calls, reasoning, and the results of the server's own
 tools. A Locus message holds the text, the refusal and the tool calls. Items which it cannot express
 (encrypted reasoning, the phase of a text, searches, calls of free-text tools) are stored in the
-message's ``metadata["output_items"]``. The next request sends them from there, as long as the
-message has the same text, refusal and calls as they. Other formats never send them.
+message's native state. The next request sends them from there, as long as the message has the same
+text, refusal and calls as they.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.messages import Message, ToolCall
+from locus.core.model_family import strip_model_snapshot
+from locus.core.native_state_routing import NativeStateRule, remove_native_state
+from locus.wire.outgoing_tool_call_ids import with_issued_id
 from locus.wire.provider_json import ResponseStruct, convert_body_to_text
 
 Item: TypeAlias = dict[str, Any]
 
-NATIVE_ITEMS_KEY: Final = "output_items"
-"""The metadata key under which a message's native items are stored."""
+WIRE_FORMAT: Final = "responses"
 REASONING_SEPARATOR: Final = "\n\n"
 """Separates two parts of reasoning: each part starts with its own heading."""
 
@@ -146,10 +148,12 @@ def _build_tool_call(position: int, call: ToolCallItem) -> ToolCall:
         seed = f"{position}\0{call.name}\0{arguments}".encode(errors="replace")
         call_id = f"call_{hashlib.sha256(seed).hexdigest()[:24]}"
     if isinstance(arguments, dict):  # some servers send the object itself
-        return ToolCall(call_id, call.name, arguments)
-    if call.type == "custom_tool_call":
-        return ToolCall(call_id, call.name, malformed_arguments=arguments or "")
-    return ToolCall.from_json(call_id, call.name, arguments or "")
+        tool_call = ToolCall(call_id, call.name, arguments)
+    elif call.type == "custom_tool_call":
+        tool_call = ToolCall(call_id, call.name, malformed_arguments=arguments or "")
+    else:
+        tool_call = ToolCall.from_json(call_id, call.name, arguments or "")
+    return with_issued_id(tool_call, call.call_id or call.id, NATIVE_STATE_RULE)
 
 
 def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
@@ -176,14 +180,12 @@ def select_items_to_store(items: Sequence[Item], output: ParsedOutput) -> list[I
         request_item = _to_request_item(item)
         if request_item.get("type") in _CALL_TYPES:
             request_item["call_id"] = next(ids)  # it may have had none, or the id of another call
-        if request_item.get("type") != "message" or request_item["content"]:
+        if not _is_unfinished(request_item) and (
+            request_item.get("type") != "message" or request_item["content"]
+        ):
             request_items.append(request_item)
-    native_items = _strip_trailing_reasoning(
-        [item for item in request_items if not _is_reasoning_reference(item)]
-    )
-    if len(native_items) < len(request_items) and not any(
-        item.get("type") == "reasoning" for item in native_items
-    ):
+    native_items = _strip_trailing_reasoning(request_items)
+    if any(map(_is_reasoning_reference, native_items)):
         native_items = strip_reasoning(native_items)
     return (
         []
@@ -195,22 +197,30 @@ def select_items_to_store(items: Sequence[Item], output: ParsedOutput) -> list[I
 
 def find_matching_native_items(message: Message) -> list[Item]:
     """Return the native items of a message; an empty list if the message was changed since."""
-    native_items = message.metadata.get(NATIVE_ITEMS_KEY)
+    state = message.native_state
+    if state is None or state.maker.wire_format != WIRE_FORMAT:
+        return []
+    native_items = state.data.get("items")
     if not isinstance(native_items, (list, tuple)) or not all(
         isinstance(item, Mapping) for item in native_items
     ):
-        return []  # the caller's own metadata under the same key
+        return []  # not from a response: somebody has made this state
     items = [dict(item) for item in native_items]
     try:
         output = parse_items(items)
     except ResponseParseError:
         return []
-    is_unchanged = (output.text, output.refusal, output.calls) == (
+    is_unchanged = (output.text, output.refusal, _to_comparable_calls(output.calls)) == (
         message.text,
         message.refusal or "",
-        message.tool_calls,
+        _to_comparable_calls(message.tool_calls),
     )
     return items if is_unchanged else []
+
+
+def _to_comparable_calls(calls: Iterable[ToolCall]) -> list[ToolCall]:
+    """Return the calls without native state: that of a message is bound to a server."""
+    return [attrs.evolve(call, native_state=None) for call in calls]
 
 
 def has_sendable_native_items(message: Message) -> bool:
@@ -219,7 +229,14 @@ def has_sendable_native_items(message: Message) -> bool:
 
 
 def strip_reasoning(items: Iterable[Item]) -> list[Item]:
-    """Return the items without reasoning, and without the ids that make the server expect it."""
+    """Return the items without reasoning, and without what the server accepts only after it.
+
+    These are the ids of messages and calls, and the items of the server's own tools: it rejects
+    them without the reasoning that led to them.
+    """
+    items = list(items)
+    if any(item.get("type") == "reasoning" for item in items):
+        items = [item for item in items if _is_message_or_call(item)]
     return [
         {
             name: value
@@ -227,12 +244,21 @@ def strip_reasoning(items: Iterable[Item]) -> list[Item]:
             if name != "id" or not _is_message_or_call(item)
         }
         for item in items
-        if item.get("type") != "reasoning"
     ]
 
 
 def _is_message_or_call(item: Item) -> bool:
     return item.get("type") in ("message", *_CALL_TYPES)
+
+
+def _is_unfinished(item: Item) -> bool:
+    """Return whether one of the server's own tools had not finished when the response ended."""
+    return not _is_known_item(item) and item.get("status") in _UNFINISHED
+
+
+def _is_known_item(item: Item) -> bool:
+    item_type = item.get("type")
+    return isinstance(item_type, str) and item_type in _ITEM_STRUCTS
 
 
 def _is_reasoning_reference(item: Item) -> bool:
@@ -255,7 +281,7 @@ def _to_request_item(item: Item) -> Item:
     An item of a type that Locus does not read stays unchanged.
     """
     item_type = item.get("type")
-    if not isinstance(item_type, str) or item_type not in _ITEM_STRUCTS:
+    if not _is_known_item(item):
         return dict(item)
     request_item = _strip_null_members(item)
     if item_type == "message":
@@ -286,6 +312,7 @@ def _strip_null_members(values: Item) -> Item:
     return {name: value for name, value in values.items() if value is not None}
 
 
+_UNFINISHED: Final = ("in_progress", "searching", "generating", "interpreting", "incomplete")
 _UNCOMPARED_MEMBERS: Final = ("id", "status", "arguments")
 _DIRECT_CALLER: Final = {"type": "direct"}
 
@@ -315,3 +342,18 @@ def _build_items_for_comparison(output: ParsedOutput) -> list[Item]:
     ]
     message = {"type": "message", "role": "assistant", "content": content}
     return [message, *calls] if content else calls
+
+
+def _remove_model_state(message: Message) -> Message:
+    """Return a message without its reasoning, which another model rejects."""
+    state = message.native_state
+    bare = remove_native_state(message)
+    if state is not None and isinstance(state.data.get("items"), (list, tuple)):
+        items = strip_reasoning(map(dict, state.data["items"]))
+        state = attrs.evolve(state, data={**state.data, "items": items})
+    return attrs.evolve(bare, native_state=state)
+
+
+NATIVE_STATE_RULE: Final = NativeStateRule(WIRE_FORMAT, strip_model_snapshot, _remove_model_state)
+"""The items are bound to the server, and reasoning to the model: a model that does not reason
+rejects it, and another one cannot decrypt it."""

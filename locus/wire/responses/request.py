@@ -19,6 +19,7 @@ from locus.core.conversation import Messages, order_tool_results, validate_messa
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import ImagePart, Message, RefusalPart, Role, TextPart, ThinkingPart
+from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
     EXTRA_BODY_RULE,
     EXTRA_HEADERS_RULE,
@@ -35,7 +36,7 @@ from locus.wire.provider_json import to_json_builtins
 from locus.wire.response_format import parse_response_format
 from locus.wire.responses.complete_response import STATE_KEY
 from locus.wire.responses.input_items import build_input_items
-from locus.wire.responses.output_items import has_sendable_native_items
+from locus.wire.responses.output_items import NATIVE_STATE_RULE, has_sendable_native_items
 from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
@@ -74,6 +75,8 @@ class ResponsesBuilder:
     :param encrypted_reasoning: whether encrypted reasoning is requested and sent back to the
         server.
     """
+
+    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "the responses API",
@@ -138,6 +141,11 @@ class ResponsesBuilder:
             has_sendable_native_items,
             server_has_history=previous_id is not None,
             accepted_parts=self.accepted_parts,
+        )
+        conversation = select_native_state(
+            conversation,
+            self.native_state_rule.make_maker(call_options.model),
+            self.native_state_rule,
         )
         last_sent = -1 if previous_id is None else _find_last_assistant_position(conversation)
         flat_tools = tuple(_flatten_tool(schema) for schema in build_tool_schemas(tools))

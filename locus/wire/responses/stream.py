@@ -174,7 +174,7 @@ class ResponsesDecoder(StreamDecoder):
     def _on_created(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         created, previous = event.response, self._created_response
         if created is not None:
-            raise_for_error(created, frame, self._error_factory)
+            raise_for_error(created, frame, self._error_factory, is_event=True)
             self._created_response = ResponseObject(
                 id=created.id or previous.id, model=created.model or previous.model
             )

@@ -11,6 +11,7 @@ from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
 from tests.support.decoding import StreamReader, parse_json_object
+from tests.support.native_state import make_state, with_expected_call_state
 from tests.support.strategies import CallContent, CandidateContent, ResponseContent, text_splits
 
 CREATED = 1_700_000_000
@@ -47,7 +48,12 @@ def _build_expected_candidate(candidate: CandidateContent) -> Candidate:
     metadata = {"annotations": list(candidate.annotations)} if candidate.annotations else {}
     return Candidate(
         Message.assistant(
-            content, [build_expected_call(call) for call in candidate.calls], metadata=metadata
+            content,
+            [build_expected_call(call) for call in candidate.calls],
+            metadata=metadata,
+            native_state=make_state("chat_completions", {"reasoning_content": candidate.reasoning})
+            if candidate.reasoning
+            else None,
         ),
         candidate.stop,
         candidate.reasoning,
@@ -55,12 +61,19 @@ def _build_expected_candidate(candidate: CandidateContent) -> Candidate:
     )
 
 
-def build_expected_call(call: CallContent) -> ToolCall:
-    """Build the expected call; its arguments are decoded by the standard library."""
+def build_expected_call(
+    call: CallContent, wire_format: str | None = "chat_completions"
+) -> ToolCall:
+    """Build the expected call; its arguments are decoded by the standard library.
+
+    :param wire_format: the format of its native state; None for a format whose calls have none.
+    """
     arguments = call.text if call.custom else parse_json_object(call.text)
     if isinstance(arguments, dict):
-        return ToolCall(call.id, call.name, arguments)
-    return ToolCall(call.id, call.name, malformed_arguments=call.text)
+        return with_expected_call_state(ToolCall(call.id, call.name, arguments), wire_format)
+    members = {"type": "custom"} if call.custom else {}
+    malformed = ToolCall(call.id, call.name, malformed_arguments=call.text)
+    return with_expected_call_state(malformed, wire_format, **members)
 
 
 # Complete responses.

@@ -16,6 +16,7 @@ from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.oci_chat import CohereV1ChatParser, CohereV2ChatParser
+from tests.support.native_state import make_state
 from tests.support.strategies import (
     CallContent,
     ResponseContent,
@@ -76,7 +77,7 @@ def build_v1_expected_response(sample: ResponseContent) -> ModelResponse:
     return ModelResponse(
         message=Message.assistant(
             candidate.text or (None if candidate.calls else ""),
-            [build_expected_call(call) for call in candidate.calls],
+            [build_expected_call(call, None) for call in candidate.calls],
             metadata={"citations": list(candidate.annotations)} if candidate.annotations else {},
         ),
         usage=sample.usage,
@@ -198,11 +199,14 @@ def build_v2_expected_response(sample: ResponseContent) -> ModelResponse:
     metadata: dict[str, Any] = {}
     if candidate.annotations:
         metadata["citations"] = list(candidate.annotations)
-    if candidate.refusal:
-        metadata["tool_plan"] = candidate.refusal
-    calls = [build_expected_call(call) for call in candidate.calls]
+    state = None
+    if candidate.refusal or candidate.reasoning:
+        state = make_state(
+            "oci_cohere_v2", {"tool_plan": candidate.refusal} if candidate.refusal else {}
+        )
+    calls = [build_expected_call(call, None) for call in candidate.calls]
     return ModelResponse(
-        message=Message.assistant(content, calls, metadata=metadata),
+        message=Message.assistant(content, calls, metadata=metadata, native_state=state),
         usage=sample.usage,
         stop_reason=candidate.stop,
         reasoning="".join(filter(None, (candidate.reasoning, candidate.refusal))) or None,

@@ -12,6 +12,7 @@ from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.response import Candidate, ModelResponse
 from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.oci_chat import GenericChatParser
+from tests.support.native_state import make_state
 from tests.support.strategies import (
     CallContent,
     CandidateContent,
@@ -88,10 +89,11 @@ def _build_expected_candidate(candidate: CandidateContent) -> Candidate:
             *([TextPart(candidate.text)] if candidate.text else []),
             *([RefusalPart(candidate.refusal)] if candidate.refusal else []),
         ]
-    calls = [build_expected_call(call) for call in candidate.calls]
+    calls = [build_expected_call(call, "oci_generic") for call in candidate.calls]
     metadata = {"annotations": list(candidate.annotations)} if candidate.annotations else {}
+    state = make_state("oci_generic") if candidate.reasoning else None
     return Candidate(
-        Message.assistant(content, calls, metadata=metadata),
+        Message.assistant(content, calls, metadata=metadata, native_state=state),
         candidate.stop,
         candidate.reasoning,
         candidate.logprobs,

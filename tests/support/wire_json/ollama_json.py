@@ -12,6 +12,7 @@ from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.ollama_chat import OllamaChatParser
+from tests.support.native_state import make_state
 from tests.support.strategies import (
     CallContent,
     CandidateContent,
@@ -46,7 +47,11 @@ def build_expected_response(sample: ResponseContent) -> ModelResponse:
         text_parts = [TextPart(candidate.text)] if candidate.text else []
         content = [ThinkingPart(candidate.reasoning), *text_parts]
     return ModelResponse(
-        message=Message.assistant(content, [build_expected_call(call) for call in candidate.calls]),
+        message=Message.assistant(
+            content,
+            [build_expected_call(call, None) for call in candidate.calls],
+            native_state=make_state("ollama_chat") if candidate.reasoning else None,
+        ),
         usage=sample.usage,
         stop_reason=candidate.stop,
         reasoning=candidate.reasoning,

@@ -13,6 +13,7 @@ from locus.core.messages import Message, RefusalPart, TextPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.responses import ResponsesParser
 from tests.support.decoding import StreamReader, parse_json_object
+from tests.support.native_state import with_expected_call_state
 from tests.support.strategies import (
     argument_texts,
     call_ids,
@@ -205,16 +206,15 @@ def build_expected_call(item: Item) -> ToolCall:
     custom = item["type"] == "custom_tool_call"
     arguments = item["input"] if custom else parse_json_object(item["arguments"])
     if isinstance(arguments, dict):
-        return ToolCall(item["call_id"], item["name"], arguments)
-    return ToolCall(item["call_id"], item["name"], malformed_arguments=arguments)
+        call = ToolCall(item["call_id"], item["name"], arguments)
+    else:
+        call = ToolCall(item["call_id"], item["name"], malformed_arguments=arguments)
+    return with_expected_call_state(call, "responses")
 
 
 def remove_native_items(response: ModelResponse) -> ModelResponse:
     """Remove the native items from a response's message."""
-    metadata = {
-        name: value for name, value in response.message.metadata.items() if name == ANNOTATIONS_KEY
-    }
-    return attrs.evolve(response, message=attrs.evolve(response.message, metadata=metadata))
+    return attrs.evolve(response, message=attrs.evolve(response.message, native_state=None))
 
 
 ANNOTATIONS_KEY = "annotations"

@@ -43,6 +43,7 @@ from tests.support.anthropic_responses import (
     remove_metadata,
     structured_responses,
 )
+from tests.support.native_state import get_data, make_state, strip_native_state
 from tests.support.strategies import byte_splits, texts_with_lone_surrogates
 from tests.support.wire_json.anthropic_json import (
     build_body,
@@ -101,15 +102,26 @@ def test_native_blocks_are_not_stored_if_the_message_reproduces_them() -> None:
         [call],
         [make_text_block("x"), call, {**call, "id": "u"}],
         [thinking, redacted, make_text_block("x"), direct_call],
-        [{**thinking, "signature": ""}, make_text_block("x")],
+        [{"type": "thinking", "thinking": "hm"}, make_text_block("x")],
     ):
-        assert parse_content_blocks(*blocks).message.metadata == {}
+        message = parse_content_blocks(*blocks).message
+        assert message.metadata == get_data(message) == {}
+
+
+def test_an_empty_signature_goes_back_as_it_came() -> None:
+    blocks = [{"type": "thinking", "thinking": "hm", "signature": ""}, make_text_block("x")]
+    message = parse_content_blocks(*blocks).message
+    assert get_data(message) == {"blocks": blocks}
+    body = AnthropicMessagesBuilder().build(
+        [Message.user("x"), message, Message.user("y")], model="kimi-k2", max_tokens=9
+    )
+    assert body["messages"][1]["content"] == blocks
 
 
 def test_several_text_blocks_are_joined_and_stored_as_native_blocks() -> None:
     message = parse_content_blocks(make_text_block("a"), make_text_block("b")).message
     assert message.content == "ab"
-    assert message.metadata == {"blocks": [make_text_block("a"), make_text_block("b")]}
+    assert get_data(message) == {"blocks": [make_text_block("a"), make_text_block("b")]}
 
 
 def test_a_refusal_has_its_explanation() -> None:
@@ -203,7 +215,7 @@ def get_replayed_blocks(message: Message) -> Any:
 def test_response_is_sent_back_unchanged(sample: AnthropicResponse, data: st.DataObject) -> None:
     stream = data.draw(framed_streams(data.draw(stream_chunks(sample))))
     message = decode_response(stream).message
-    assume(message.has_content or message.tool_calls or "blocks" in message.metadata)
+    assume(message.has_content or message.tool_calls or "blocks" in get_data(message))
     # Locus sends the explanation of a refusal as an additional text block.
     sent_blocks = [
         block
@@ -263,19 +275,22 @@ def test_native_blocks_are_not_sent_if_the_message_was_changed() -> None:
     assert get_replayed_blocks(with_call)[0] == make_text_block("old words")
 
 
-def test_other_metadata_under_the_same_key_is_ignored() -> None:
+def test_state_that_no_response_had_is_ignored() -> None:
     for value in ("x", [1], [{"a": 1}], {"type": "text"}, 5, [{"type": "tool_use"}]):
-        message = Message.assistant("y", metadata={"blocks": value})
+        state = make_state("anthropic_messages", {"blocks": value})
+        message = Message.assistant("y", native_state=state)
         assert get_replayed_blocks(message) == [make_text_block("y")]
 
 
 def test_call_ids_in_native_blocks_are_renamed() -> None:
     call = {"type": "tool_use", "id": "a:b", "name": "f", "input": {}}
     message = parse_content_blocks(make_text_block("x"), call, make_text_block("y")).message
-    blocks = get_replayed_blocks(message)
+    assert get_replayed_blocks(message)[1]["id"] == "a:b"  # the server has issued it
+    bare_calls = tuple(map(strip_native_state, message.tool_calls))
+    blocks = get_replayed_blocks(attrs.evolve(message, tool_calls=bare_calls))
     assert [block["type"] for block in blocks] == ["text", "tool_use", "text"]
     assert ":" not in blocks[1]["id"]
-    assert message.metadata["blocks"][1]["id"] == "a:b"
+    assert get_data(message)["blocks"][1]["id"] == "a:b"
 
 
 def test_native_calls_without_a_unique_id_match_their_results() -> None:
@@ -418,8 +433,8 @@ def check_same_response(ours: ModelResponse, theirs: Any) -> None:
     assert ours.usage.get("cache_creation_input_tokens") == usage.cache_creation_input_tokens
     details = getattr(usage, "output_tokens_details", None)
     assert ours.usage.get("reasoning_tokens") == (details and details.thinking_tokens)
-    if "blocks" in ours.message.metadata:
-        native_blocks = ours.message.metadata["blocks"]
+    if "blocks" in get_data(ours.message):
+        native_blocks = get_data(ours.message)["blocks"]
         assert len(native_blocks) == sum(
             block.type != "text" or bool(block.text.strip()) for block in theirs.content
         )

@@ -29,6 +29,7 @@ from locus.core.messages import (
 from locus.testing.formats.json_mutation import modify_everywhere
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder
 from locus.wire.provider_json import encode_json
+from tests.support.native_state import make_state
 from tests.support.strategies import (
     conversations,
     options,
@@ -213,7 +214,7 @@ def test_body_shares_no_objects_with_its_own_arguments() -> None:
     cache_control = {"type": "ephemeral"}
     messages = [
         Message.user("x", metadata={"cache_control": cache_control}),
-        Message.assistant("a", metadata={"blocks": blocks}),
+        Message.assistant("a", native_state=make_state("anthropic_messages", {"blocks": blocks})),
         USER,
         Message.assistant(None, [call]),
         Message.tool(ToolResult("1", "f", "y")),

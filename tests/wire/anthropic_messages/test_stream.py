@@ -22,6 +22,7 @@ from tests.support.anthropic_responses import (
     build_expected_response,
     structured_responses,
 )
+from tests.support.native_state import get_data, make_state
 from tests.support.strategies import byte_splits
 from tests.support.wire_json.anthropic_json import (
     build_body,
@@ -77,7 +78,8 @@ def test_thinking_is_reasoning_and_keeps_its_signature() -> None:
     response = decode_response(stream)
     assert response.reasoning == "hm, so"
     assert response.message == Message.assistant(
-        [ThinkingPart("hm, so", "signature"), ThinkingPart(redacted="encrypted"), TextPart("x")]
+        [ThinkingPart("hm, so", "signature"), ThinkingPart(redacted="encrypted"), TextPart("x")],
+        native_state=make_state("anthropic_messages", bound_to_history=True),
     )
 
 
@@ -90,7 +92,10 @@ def test_thinking_without_text_keeps_its_signature() -> None:
         *make_last_chunks(),
     )
     response = decode_response(stream)
-    assert response.message == Message.assistant([ThinkingPart("", "signature"), TextPart("x")])
+    assert response.message == Message.assistant(
+        [ThinkingPart("", "signature"), TextPart("x")],
+        native_state=make_state("anthropic_messages", bound_to_history=True),
+    )
     assert response.reasoning is None
 
 
@@ -243,7 +248,7 @@ def test_unknown_blocks_are_stored_with_all_their_deltas() -> None:
     )
     response = decode_response(stream)
     assert response.content == "x"
-    assert response.message.metadata["blocks"] == [
+    assert get_data(response.message)["blocks"] == [
         {"type": "compaction", "content": "so far: nothing", "note": "ab", "depth": 2},
         {"type": "text", "text": "x"},
     ]
@@ -266,4 +271,5 @@ def test_stop_details_are_stored_in_the_metadata() -> None:
     )
     response = decode_response(stream)
     assert response.message.metadata == {"stop_sequence": "END", "container": {"id": "c"}}
+    assert get_data(response.message) == {"container": "c"}
     assert response.finish_reason == "stop"

@@ -18,6 +18,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import CohereV2ChatParser
+from tests.support.native_state import get_data, make_state
 from tests.support.oci.sdk_classes import check_round_trip, deserialize, serialize
 from tests.support.strategies import (
     CallContent,
@@ -69,17 +70,18 @@ def test_thinking_is_reasoning_and_keeps_its_position_in_the_message() -> None:
     )
     assert (response.reasoning, response.content) == ("hm", "abc")
     parts = [TextPart("a"), ThinkingPart("hm"), TextPart("bc")]
-    assert response.message == Message.assistant(parts)
+    state = make_state("oci_cohere_v2")
+    assert response.message == Message.assistant(parts, native_state=state)
 
 
-def test_plan_is_reasoning_and_is_stored_in_the_metadata() -> None:
+def test_plan_is_reasoning_and_is_native_state() -> None:
     response = parse_message(
         content=[make_v2_thinking_content("hm. ")],
         toolPlan="I will.",
         toolCalls=[make_call(id="1")],
     )
     assert response.reasoning == "hm. I will."
-    assert response.message.metadata == {"tool_plan": "I will."}
+    assert get_data(response.message) == {"tool_plan": "I will."}
     assert response.finish_reason == "tool_calls"
 
 

@@ -23,6 +23,7 @@ from locus.core.messages import (
 )
 from locus.wire.oci_chat import CohereV2ChatBuilder, CohereV2ChatParser
 from locus.wire.provider_json import encode_json
+from tests.support.native_state import make_state
 from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import (
     conversations,
@@ -157,7 +158,8 @@ def test_example_conversation() -> None:
         Message.assistant(
             [ThinkingPart("hm"), TextPart("so")],
             [ToolCall("c1", "look", {"at": "it"})],
-            metadata={"tool_plan": "I will look.", "citations": []},
+            metadata={"citations": []},
+            native_state=make_state("oci_cohere_v2", {"tool_plan": "I will look."}),
         ),
         Message.tool(ToolResult("c1", "look", "a cat")),
     ]
@@ -388,5 +390,6 @@ def test_extra_body_replaces_members_of_the_chat_request() -> None:
 
 
 def test_half_a_surrogate_pair_in_a_tool_plan_is_reported() -> None:
+    state = make_state("oci_cohere_v2", {"tool_plan": "\ud800"})
     with pytest.raises(ConfigurationError, match="surrogate"):
-        build_body([USER, Message.assistant("x", metadata={"tool_plan": "\ud800"})])
+        build_body([USER, Message.assistant("x", native_state=state)])

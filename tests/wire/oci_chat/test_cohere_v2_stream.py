@@ -10,6 +10,7 @@ import pytest
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.oci_chat import CohereV2ChatParser
+from tests.support.native_state import make_state
 from tests.support.wire_json.chat_json import encode_sse
 from tests.support.wire_json.oci_cohere_json import (
     make_v2_chunk,
@@ -67,7 +68,7 @@ def test_thinking_text_and_calls_are_emitted_in_order() -> None:
     assert response.message == Message.assistant(
         [ThinkingPart("Hm."), TextPart("Rome is it.")],
         [ToolCall("c1", "f", {"a": 1}), ToolCall("c2", "f")],
-        metadata={"tool_plan": "I will look."},
+        native_state=make_state("oci_cohere_v2", {"tool_plan": "I will look."}),
     )
     assert response.usage == {"prompt_tokens": 3, "completion_tokens": 1}
     assert response.finish_reason == "tool_calls"

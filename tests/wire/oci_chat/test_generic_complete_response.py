@@ -21,6 +21,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import GenericChatBuilder, GenericChatParser
+from tests.support.native_state import make_state
 from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import ResponseContent, texts_with_lone_surrogates
 from tests.support.wire_json.oci_generic_json import (
@@ -92,7 +93,8 @@ def test_thinking_and_refusal_are_parts_of_the_message() -> None:
         finishReason="stop",
     )
     parts = [ThinkingPart("hm"), TextPart("so"), RefusalPart("no")]
-    assert response.message == Message.assistant(parts)
+    state = make_state("oci_generic")
+    assert response.message == Message.assistant(parts, native_state=state)
     assert (response.content, response.reasoning, response.refusal) == ("so", "hm", "no")
 
 

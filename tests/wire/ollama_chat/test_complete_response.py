@@ -20,6 +20,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
+from tests.support.native_state import make_state
 from tests.support.strategies import texts_with_lone_surrogates
 from tests.support.wire_json.ollama_json import (
     CREATED,
@@ -67,10 +68,14 @@ def test_empty_response_has_empty_text() -> None:
 def test_thinking_is_reasoning_and_stays_in_the_message() -> None:
     response = parse_message({"content": "so", "thinking": "hm"})
     assert (response.reasoning, response.content) == ("hm", "so")
-    assert response.message == Message.assistant([ThinkingPart("hm"), TextPart("so")])
+    assert response.message == Message.assistant(
+        [ThinkingPart("hm"), TextPart("so")], native_state=make_state("ollama_chat")
+    )
     response = parse_message({"content": "", "thinking": "hm", "tool_calls": [CALL | {"id": "1"}]})
     call = ToolCall("1", "f", {"a": 1})
-    assert response.message == Message.assistant([ThinkingPart("hm")], [call])
+    assert response.message == Message.assistant(
+        [ThinkingPart("hm")], [call], native_state=make_state("ollama_chat")
+    )
     assert response.message.text == ""
 
 

@@ -53,7 +53,6 @@ def test_a_response_is_read_from_bytes_text_and_mappings(sample: SampleResponse)
         ("incomplete", "max_messages", "max_messages", "other"),
         ("incomplete", None, "incomplete", "other"),
         ("cancelled", None, "cancelled", "other"),
-        ("queued", None, "queued", "other"),
         (None, None, None, "other"),
     ],
 )
@@ -62,6 +61,12 @@ def test_the_finish_reason(status: Any, reason: Any, stop_reason: Any, finish_re
         make_message_item("x"), status=status, incomplete_details=reason and {"reason": reason}
     )
     assert (response.stop_reason, response.finish_reason) == (stop_reason, finish_reason)
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_a_response_that_goes_on_in_the_background_is_an_error(status: str) -> None:
+    with pytest.raises(ResponseParseError, match=status):
+        parse_output_items(status=status)
 
 
 def test_tool_calls_are_the_finish_reason() -> None:

@@ -21,6 +21,7 @@ from locus.core.messages import Message, ToolResult
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import encode_json
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
+from tests.support.native_state import get_data
 from tests.support.strategies import byte_splits, conversations, options, tools
 from tests.support.wire_json.responses_json import (
     SampleResponse,
@@ -200,7 +201,7 @@ def test_every_item_type_of_the_sdk_is_parsed_or_stored() -> None:
         }
         response = PARSER.parse(build_body(SampleResponse((item, make_message_item("so")))))
         assert (response.content, response.tool_calls) == ("so", ())
-        assert response.message.metadata["output_items"][0] == item
+        assert get_data(response.message)["items"][0] == item
 
 
 # Streams.

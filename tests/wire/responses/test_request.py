@@ -6,6 +6,7 @@ import json
 import pickle
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from locus.wire.chat_completions import ChatCompletionsBuilder
 from locus.wire.ollama_chat import OllamaChatBuilder
 from locus.wire.provider_json import encode_json
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
+from tests.support.native_state import make_state
 from tests.support.strategies import conversations
 from tests.support.wire_json.responses_json import (
     SampleResponse,
@@ -498,15 +500,15 @@ def test_other_providers_never_see_it(builder: Any) -> None:
 
 def test_a_message_that_was_changed_is_sent_as_it_is_now() -> None:
     response = parse_message(ENCRYPTED, make_message_item("so"))
-    changed = Message.assistant("not so", metadata=response.metadata)
+    changed = attrs.evolve(response, content="not so")
     input_items = build_items([Message.user("x"), changed, Message.user("y")], store=False)
     assert [item["type"] for item in input_items] == ["message"] * 3
     assert input_items[1]["content"][0]["text"] == "not so"
 
 
 @pytest.mark.parametrize("value", [5, "x", ["x"], [{"type": "message", "content": 5}], [{}]])
-def test_metadata_of_the_same_key_is_the_callers(value: Any) -> None:
-    message = Message.assistant("so", metadata={"output_items": value})
+def test_state_that_no_response_had_is_ignored(value: Any) -> None:
+    message = Message.assistant("so", native_state=make_state("responses", {"items": value}))
     unchanged = [Message.user("x"), Message.assistant("so"), Message.user("y")]
     assert build_items([unchanged[0], message, unchanged[2]]) == build_items(unchanged)
 
@@ -524,19 +526,21 @@ def test_arguments_that_came_as_an_object_go_back_as_text() -> None:
 
 
 def test_a_text_response_has_no_native_items() -> None:
-    assert parse_message(make_message_item("so"), CALL).metadata == {}
+    assert parse_message(make_message_item("so"), CALL).native_state is None
     refusal = {"type": "refusal", "refusal": "no"}
     assert (
         parse_message(
             {**make_message_item("so"), "content": [*make_message_item("so")["content"], refusal]}
-        ).metadata
-        == {}
+        ).native_state
+        is None
     )
     direct = {**CALL, "caller": {"type": "direct"}, "namespace": None}
-    assert parse_message(direct).metadata == {}
+    assert parse_message(direct).native_state is None
     assert (
-        parse_message({**make_message_item(), "phase": None}, make_message_item(""), CALL).metadata
-        == {}
+        parse_message(
+            {**make_message_item(), "phase": None}, make_message_item(""), CALL
+        ).native_state
+        is None
     )
 
 
@@ -563,7 +567,7 @@ def test_what_a_message_cannot_express_is_sent_back_unchanged(
 def test_reasoning_that_only_its_server_could_look_up_does_not_go_back() -> None:
     summary = [{"type": "summary_text", "text": "hm"}]
     reference = {"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": None}
-    assert parse_message(reference, make_message_item("so")).metadata == {}
+    assert parse_message(reference, make_message_item("so")).native_state is None
     with_phase = make_message_item("so", phase="final_answer")
     input_items = build_items(
         [Message.user("x"), parse_message(reference, with_phase, CALL), *_make_tool_messages()],
@@ -589,7 +593,7 @@ def test_unencrypted_reasoning_is_sent_back() -> None:
 
 
 def test_reasoning_that_leads_to_nothing_does_not_go_back() -> None:
-    assert parse_message(make_message_item("so"), ENCRYPTED).metadata == {}
+    assert parse_message(make_message_item("so"), ENCRYPTED).native_state is None
     with pytest.raises(ConfigurationError, match="neither text nor tool calls"):
         build_body([Message.user("x"), parse_message(ENCRYPTED), Message.user("y")], store=False)
 

@@ -184,6 +184,9 @@ class OCIModel(HttpModel[OCIConfig]):
                 return tenancy
         return resolve_compartment(self.config.compartment_id, self.config.resolve_auth())
 
+    def get_maker_address(self) -> str | None:
+        return super().get_maker_address() or self.config.service_endpoint
+
     def get_signer(self) -> Signer | None:
         return get_signer(self.config.resolve_auth())
 
@@ -195,15 +198,16 @@ class OCIModel(HttpModel[OCIConfig]):
         http_call = super()._build_http_call_with_options(
             messages, tools, {**options, "extra_body": extra_body}
         )
-        parser = self.response_parser
-        if isinstance(parser, CohereV1ChatParser):  # OCI sends no call ids: the parser makes them
-            parser = parser.with_used_call_ids(messages)
         return attrs.evolve(
             http_call,
-            parse_body=parser.parse,
-            make_decoder=parser.make_decoder,
             empty_response_delays=EMPTY_RESPONSE_DELAYS if self.config.max_retries else (),
         )
+
+    def make_parser(self, messages: Messages) -> ResponseParser:
+        parser = self.response_parser
+        if isinstance(parser, CohereV1ChatParser):  # OCI sends no call ids: the parser makes them
+            return parser.with_used_call_ids(messages)
+        return parser
 
     def find_fallback_options(
         self, error: APIStatusError, options: Mapping[str, Any]
