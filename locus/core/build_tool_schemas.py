@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from locus.core.errors import ConfigurationError
 
@@ -22,6 +22,9 @@ ToolLike: TypeAlias = SupportsOpenAISchema | Mapping[str, Any]
 
 def build_tool_schemas(tools: Iterable[ToolLike] | None) -> tuple[Mapping[str, Any], ...]:
     """Build the OpenAI-format schema of each tool.
+
+    A mapping may be in the format of another API as well: ``name`` and ``description`` beside
+    ``input_schema`` (Anthropic), ``inputSchema`` (MCP) or ``parameters`` (the responses API).
 
     :raises ConfigurationError: if a member is not a tool, or has no name; the message names its
         index.
@@ -51,9 +54,40 @@ def _build_tool_schema(position: int, tool: ToolLike) -> Mapping[str, Any]:
     if tool.get("type", "function") != "function":
         return tool  # a provider's built-in tool, such as {"type": "custom", ...}
     function = tool.get("function")
+    if function is None and isinstance(tool.get("name"), str):
+        converted = _convert_flat_tool(tool)
+        if converted is not None:
+            return converted
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise ConfigurationError(
             f"tools[{position}] is not in OpenAI's format: "
             '{"type": "function", "function": {"name": …, "description": …, "parameters": {…}}}'
         )
     return tool
+
+
+_SCHEMA_MEMBERS: Final = ("input_schema", "inputSchema", "parameters")
+"""The names that APIs have for the JSON Schema of a tool's parameters."""
+_FUNCTION_MEMBERS: Final = ("name", "description", "strict")
+"""The members that OpenAI's format has in ``function``."""
+
+
+def _convert_flat_tool(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Convert a tool whose members stand side by side to OpenAI's format.
+
+    Return None if it has no schema of parameters. Other members stay beside ``function``.
+    """
+    member = next((name for name in _SCHEMA_MEMBERS if isinstance(tool.get(name), Mapping)), None)
+    if member is None:
+        return None
+    function = {name: tool[name] for name in _FUNCTION_MEMBERS if name in tool}
+    others = {
+        name: value
+        for name, value in tool.items()
+        if name not in (*_FUNCTION_MEMBERS, member, "type")
+    }
+    return {
+        "type": "function",
+        "function": {**function, "parameters": tool[member]},
+        **others,
+    }

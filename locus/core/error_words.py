@@ -142,11 +142,17 @@ COMMON_ERROR_WORDS: Final = ErrorWords(
         "prompt is too long",
         "input token count",  # Gemini: "The input token count (…) exceeds the maximum number of …"
         "too many tokens: ",  # Cohere: "too many tokens: size limit exceeded by … tokens"
+        "exceed context limit",  # Anthropic's, for the prompt and max_tokens together
+        "input is too long",  # Amazon Bedrock's
+        "exceeds the available context size",  # llama.cpp's, which Ollama passes on
     },
     content_filter_codes={
         "content_filter",
         "content_policy_violation",
         "responsibleaipolicyviolation",  # Azure's
+    },
+    content_filter_phrases={
+        "blocked by content filtering policy",  # Anthropic's
     },
 )
 """The words that many providers share. Every error is looked up in them."""

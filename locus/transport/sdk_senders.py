@@ -51,12 +51,15 @@ class RawResponseAdapter:
     :param get_request_method: returns the client's method that sends a request and returns the raw
         response.
     :param retries_requests: whether the SDK retries requests itself.
+    :param checks_duration: whether the SDK rejects a call without a stream that may take long,
+        unless the call has a timeout of its own. It is then passed the client's.
     """
 
     package: str
     error_class_name: str
     get_request_method: Callable[[Any], Callable[..., Any]]
     retries_requests: bool = True
+    checks_duration: bool = False
 
     def make_custom_client(self, sdk_client: Any) -> CustomClient:
         """Make the sender for ``sdk_client=``.
@@ -110,6 +113,15 @@ class _SdkSenderBase:
         base: type[Exception] = getattr(self._sdk, self._method.error_class_name)
         return base
 
+    @property
+    def rejection_classes(self) -> tuple[type[Exception], ...]:
+        """What the SDK's method raises for a call that it does not accept, or that fails.
+
+        Besides its own errors it raises Python's: a ``ValueError`` for a response that may take
+        too long without a stream, a ``TypeError`` if the client has no credentials.
+        """
+        return self.sdk_error_class, TypeError, ValueError
+
     def convert_sdk_error(self, exc: Any, http_call: HttpCall) -> Exception:
         """Make Locus's error for an exception that the SDK's method raised."""
         sdk = self._sdk
@@ -139,6 +151,8 @@ class _SdkSenderBase:
         }
         if request.timeout is not None:
             arguments["timeout"] = request.build_timeout_options()["timeout"]
+        elif self._method.checks_duration:
+            arguments["timeout"] = self.client.timeout
         http_client = getattr(self.client, "_client", None)  # as all SDKs of Stainless name it
         client_headers = getattr(http_client, "headers", {})
         headers = {**build_encoding_header(client_headers), **request.headers}
@@ -158,7 +172,7 @@ class BlockingSdkSender(_SdkSenderBase):
             raw = self._method.get_request_method(self.client)(
                 **self.build_keyword_arguments(http_call)
             )
-        except self.sdk_error_class as exc:
+        except self.rejection_classes as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
         response: httpx.Response = raw.http_response
         return response
@@ -175,7 +189,7 @@ class AsyncSdkSender(_SdkSenderBase):
             raw = await self._method.get_request_method(self.client)(
                 **self.build_keyword_arguments(http_call)
             )
-        except self.sdk_error_class as exc:
+        except self.rejection_classes as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
         response: httpx.Response = raw.http_response
         return response

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 from locus.core.digest import compute_digest
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import ToolCall
+
+UNNAMED_TOOL_NAME: Final = "unnamed_tool"
+"""The name of a call that came without one. No tool has it, so the model is told that there is no
+such tool, and can try again: small models forget the name now and then."""
 
 
 def build_usage(

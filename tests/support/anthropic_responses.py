@@ -216,9 +216,18 @@ def remove_metadata(response: ModelResponse) -> ModelResponse:
 
 
 def build_replayed_blocks(sample: AnthropicResponse) -> list[Block]:
-    """Build the blocks that a request has to contain if the response is sent back in it."""
+    """Build the blocks that a request has to contain if the response is sent back in it.
+
+    A call of a tool of the API's own without its result is no part of them, as the turn is over,
+    and no call of a refused response.
+    """
     replayed = []
+    answered = {block.get("tool_use_id") for block in sample.blocks}
     for block in sample.blocks:
+        is_refused = block["type"] == "tool_use" and sample.stop_reason == "refusal"
+        is_open = block["type"] == "server_tool_use" and block["id"] not in answered
+        if is_refused or is_open:
+            continue
         if block["type"] == "text" and not block["text"].strip():
             continue
         request_block = {name: value for name, value in block.items() if value is not None}

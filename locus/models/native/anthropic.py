@@ -26,13 +26,20 @@ from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
-from locus.wire.anthropic_messages.request import ThinkingConfig, normalize_thinking
+from locus.wire.anthropic_messages.cache_marks import CacheLife, normalize_prompt_cache
+from locus.wire.anthropic_messages.thinking_options import ThinkingConfig, normalize_thinking
 
+DEFAULT_MODEL: Final = "claude-sonnet-5-5"
+"""The model if none is named. One that Anthropic's page "Model deprecations" calls active."""
 DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 API_VERSION: Final = "2023-06-01"
 """The version of the API that Locus sends in the header ``anthropic-version``."""
 NO_SAMPLING_API_VERSION: Final = "2026-10-21"
 """From this version on, no model accepts ``temperature`` and ``top_p``."""
+
+
+def _validate_prompt_cache(_: Any, __: Any, value: Any) -> None:
+    normalize_prompt_cache(value)
 
 
 @attrs.frozen
@@ -43,7 +50,8 @@ class AnthropicConfig(KeyedConfig):
     :param auth_token: sent as a bearer token, if there is no API key. Never shown.
     :param base_url: the API's root; ``/v1/messages`` is added to it.
     :param api_version: the header ``anthropic-version``.
-    :param prompt_cache: whether to mark the system prompt and the last tool for the prompt cache.
+    :param prompt_cache: whether to mark the tools, the system prompt and the end of the
+        conversation for the prompt cache: True, or how long they stay there, ``"5m"`` or ``"1h"``.
     :param thinking: how much the model may think before it responds: a number of tokens,
         ``"adaptive"``, or the API's own mapping. None is the model's default.
     """
@@ -51,7 +59,7 @@ class AnthropicConfig(KeyedConfig):
     auth_token: str | None = attrs.field(default=None, repr=False)
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, converter=normalize_base_url)
     api_version: str = API_VERSION
-    prompt_cache: bool = False
+    prompt_cache: bool | CacheLife = attrs.field(default=False, validator=_validate_prompt_cache)
     thinking: ThinkingConfig = attrs.field(default=None, converter=normalize_thinking, hash=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,7 +90,8 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
     :param base_url: by default ``ANTHROPIC_BASE_URL``, or else Anthropic's.
     :param max_tokens: the longest response, in tokens, thinking included.
     :param temperature: 0 to 1. It is not sent to models that reject it, nor with thinking.
-    :param prompt_cache: whether to mark the system prompt and the last tool for the prompt cache.
+    :param prompt_cache: whether to mark the tools, the system prompt and the end of the
+        conversation for the prompt cache: True, or how long they stay there, ``"5m"`` or ``"1h"``.
     :param http_client: an httpx or httpx2 client to send with, or a pair of a blocking and an
         async one. Locus never closes it.
     :param sdk_client: an ``anthropic`` client to send with, blocking or async,
@@ -111,17 +120,20 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
         thinking=True,
     )
     sdk_adapter: ClassVar[RawResponseAdapter | None] = RawResponseAdapter(
-        "anthropic", "AnthropicError", lambda client: client.messages.with_raw_response.create
+        "anthropic",
+        "AnthropicError",
+        lambda client: client.messages.with_raw_response.create,
+        checks_duration=True,
     )
 
     def __init__(
         self,
-        model: str = "claude-sonnet-4-20250514",
+        model: str = DEFAULT_MODEL,
         api_key: str | None = None,
         base_url: str | None = None,
         max_tokens: int | None = 4096,
         temperature: float | None = 0.7,
-        prompt_cache: bool = False,
+        prompt_cache: bool | CacheLife = False,
         **kw: Any,
     ) -> None:
         arguments = self._build_init_arguments(
@@ -316,6 +328,8 @@ def _find_fallback_builder(
         phrase in error_body for phrase in _UNSUPPORTED_PHRASES
     ):
         return attrs.evolve(builder, sampling=False)
+    if "output_config" in error_body or "output_format" in error_body:
+        return attrs.evolve(builder, forced_tool_choice=False, output_config=False)
     if "tool_choice" in error_body:
         return attrs.evolve(builder, forced_tool_choice=False)
     if "role" in error_body and "system" in error_body:

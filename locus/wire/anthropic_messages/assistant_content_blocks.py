@@ -15,7 +15,6 @@ from typing import Any, Final, assert_never
 
 import attrs
 
-from locus.core.errors import ResponseParseError
 from locus.core.messages import (
     Content,
     ImagePart,
@@ -35,6 +34,7 @@ from locus.wire.anthropic_messages.structured_output import (
 )
 from locus.wire.anthropic_messages.thinking_history import THINKING_TYPES, compute_history
 from locus.wire.outgoing_tool_call_ids import with_issued_id
+from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
 
 Block = dict[str, Any]
 
@@ -105,7 +105,12 @@ def _build_blocks(
 
 
 def _build_tool_input(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
-    """Return the input object of a call; malformed arguments become a member of it."""
+    """Return the input object of a call; malformed arguments become a member of it.
+
+    Blank text and ``null`` are no arguments.
+    """
+    if isinstance(arguments, str) and arguments.strip() in ("", "null"):
+        return {}
     return {MALFORMED_ARGUMENTS_KEY: arguments} if isinstance(arguments, str) else dict(arguments)
 
 
@@ -144,7 +149,7 @@ def _has_same_content(native_blocks: Any, message: Message) -> bool:
         return False  # not from a response: somebody has made this state
     try:
         parts, calls = parse_blocks(native_blocks)
-    except (ResponseParseError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return False
     if list(map(_to_comparable_call, calls)) != list(map(_to_comparable_call, message.tool_calls)):
         return False
@@ -176,10 +181,7 @@ def _build_comparable_content(content: Content) -> tuple[str, list[Part]]:
 def parse_blocks(
     blocks: Sequence[Mapping[str, Any]],
 ) -> tuple[tuple[Part, ...], tuple[ToolCall, ...]]:
-    """Parse a list of complete blocks into message parts and tool calls.
-
-    :raises ResponseParseError: if a tool call has no name.
-    """
+    """Parse a list of complete blocks into message parts and tool calls."""
     parts: list[Part] = []
     calls: list[ToolCall] = []
     for index, block in enumerate(blocks):
@@ -207,9 +209,7 @@ def get_text_member(block: Mapping[str, Any], name: str) -> str:
 def _parse_tool_call(index: int, block: Mapping[str, Any]) -> ToolCall:
     """Parse a block of the type ``tool_use``; a missing id is computed from the block."""
     name, call_id = get_text_member(block, "name"), get_text_member(block, "id")
-    input_ = block.get("input")
-    if not name:
-        raise ResponseParseError(f"content[{index}] is a tool call without a name")
+    name, input_ = name or UNNAMED_TOOL_NAME, block.get("input")
     if not call_id:
         # Computed from the response, so that a stream and a complete response give the same id.
         seed = f"{index}\0{name}\0{canonicalize_tool_input(input_)}".encode(errors="replace")

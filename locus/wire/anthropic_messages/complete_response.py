@@ -8,15 +8,7 @@ from typing import Any, Final
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
-from locus.core.messages import (
-    Content,
-    Message,
-    Part,
-    RefusalPart,
-    Role,
-    ThinkingPart,
-    ToolCall,
-)
+from locus.core.messages import Content, Message, Part, RefusalPart, Role, ThinkingPart, ToolCall
 from locus.core.native_state import NativeState
 from locus.core.response import ModelResponse
 from locus.wire.anthropic_messages.assistant_content_blocks import (
@@ -27,6 +19,7 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     parse_blocks,
     select_blocks_to_store,
 )
+from locus.wire.anthropic_messages.declined_blocks import remove_declined_blocks
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.usage_and_tool_calls import (
     add_token_counts,
@@ -143,12 +136,14 @@ class ResponseAccumulator:
         )
 
     def build_response(self) -> ModelResponse:
-        """Build the response from what was added.
-
-        :raises ResponseParseError: if a tool call has no name.
-        """
-        parts, calls = parse_blocks(self.blocks)
-        reasoning = "".join(part.text for part in parts if isinstance(part, ThinkingPart))
+        """Build the response from what was added."""
+        blocks = remove_declined_blocks(self.blocks, self.stop_reason)
+        parts, calls = parse_blocks(blocks)
+        reasoning = "".join(
+            get_text_member(block, "thinking")
+            for block in self.blocks
+            if block.get("type") == "thinking"
+        )
         content = build_message_content((*parts, *self._build_refusal_parts()), calls)
         return ModelResponse(
             message=Message(
@@ -156,7 +151,7 @@ class ResponseAccumulator:
                 content,
                 calls,
                 metadata=dict(self._metadata) or EMPTY,
-                native_state=self._build_native_state(parts, content, calls),
+                native_state=self._build_native_state(blocks, parts, content, calls),
             ),
             usage=self._build_usage(),
             stop_reason=self.stop_reason,
@@ -180,11 +175,15 @@ class ResponseAccumulator:
         return build_usage(prompt_tokens=prompt_tokens, **counts)
 
     def _build_native_state(
-        self, parts: Sequence[Part], content: Content, calls: Sequence[ToolCall]
+        self,
+        blocks: Sequence[Block],
+        parts: Sequence[Part],
+        content: Content,
+        calls: Sequence[ToolCall],
     ) -> NativeState | None:
         """Build what the server wants to see again; None if the message expresses all of it."""
         data: dict[str, Any] = {}
-        native_blocks = select_blocks_to_store(self.blocks, content, calls)
+        native_blocks = select_blocks_to_store(blocks, content, calls)
         if native_blocks:
             data["blocks"] = native_blocks
         container_id = self._metadata.get("container", EMPTY).get("id")

@@ -125,14 +125,11 @@ class MessageListBuilder:
             )
         return messages
 
-    def build_system_prompt(self, prompt_cache: bool) -> str | list[Block]:
+    def build_system_prompt(self) -> str | list[Block]:
         """Build the system prompt: text, or its blocks if one of them has ``cache_control``."""
-        blocks = self._system
-        if prompt_cache and blocks and "cache_control" not in blocks[-1]:
-            blocks = [*blocks[:-1], {**blocks[-1], "cache_control": EPHEMERAL_CACHE_CONTROL}]
-        if any("cache_control" in block for block in blocks):
-            return blocks
-        return "\n\n".join(block["text"] for block in blocks)
+        if any("cache_control" in block for block in self._system):
+            return self._system
+        return "\n\n".join(block["text"] for block in self._system)
 
     def _get_or_start_block_lists(self, role: str) -> tuple[list[Block], list[Block]]:
         """Return the tool results and the other blocks of the last message.
@@ -186,10 +183,15 @@ class MessageListBuilder:
         if indexed_message.call_position is not None:
             result["tool_use_id"] = self._call_ids[indexed_message.call_position]
         blocks = _build_input_blocks(path, message)
+        error = message.metadata.get("error")
+        if "error" in message.metadata:
+            # The API rejects an error with anything but text, or without any.
+            if not any(block["type"] == "text" for block in blocks):
+                blocks.insert(0, {"type": "text", "text": f"Error: {error or 'the tool failed'}"})
+            if all(block["type"] == "text" for block in blocks):
+                result["is_error"] = True
         if blocks:
             result["content"] = _simplify_content(blocks)
-        if "error" in message.metadata:
-            result["is_error"] = True
         return result
 
 

@@ -82,3 +82,42 @@ def supports_inline_system_messages(model: str) -> bool:
     Claude 4.8 was the first with this.
     """
     return (4, 8) <= _parse_claude_version(model) < _UNKNOWN_CLAUDE_VERSION
+
+
+def is_claude(model: str) -> bool:
+    """Return whether the name is that of a Claude model, of whatever version."""
+    return _parse_claude_version(model) != _NOT_CLAUDE_VERSION
+
+
+def supports_thinking(model: str) -> bool:
+    """Return whether the model can think before it responds. Claude 3.7 was the first."""
+    return _parse_claude_version(model) >= (3, 7)
+
+
+def supports_adaptive_thinking(model: str) -> bool:
+    """Return whether the model decides itself how much to think. Claude 4.6 was the first."""
+    return _parse_claude_version(model) >= (4, 6)
+
+
+def supports_thinking_budget(model: str) -> bool:
+    """Return whether the thinking may have a budget in tokens. Claude 4.7 and later reject that.
+
+    A Claude model whose version cannot be parsed may be any: the API then decides.
+    """
+    version = _parse_claude_version(model)
+    return version < (4, 7) or version == _UNKNOWN_CLAUDE_VERSION
+
+
+def supports_output_config(model: str) -> bool:
+    """Return whether ``output_config.format`` can make a response fit a schema: from 4.5 on."""
+    return _parse_claude_version(model) >= (4, 5)
+
+
+def rejects_forced_tool_choice(model: str) -> bool:
+    """Return whether the model is known to reject a ``tool_choice`` that forces a call."""
+    return (5, 1) <= _parse_claude_version(model) < _UNKNOWN_CLAUDE_VERSION
+
+
+def rejects_prefill(model: str) -> bool:
+    """Return whether the model is known not to continue an assistant message: from 4.6 on."""
+    return (4, 6) <= _parse_claude_version(model) < _UNKNOWN_CLAUDE_VERSION

@@ -15,7 +15,6 @@ from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
-from locus.core.frozendict import to_frozen_dict
 from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
@@ -34,59 +33,64 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     find_state,
     has_matching_native_blocks,
 )
-from locus.wire.anthropic_messages.messages import (
-    EPHEMERAL_CACHE_CONTROL,
-    MessageListBuilder,
+from locus.wire.anthropic_messages.cache_marks import (
+    CacheLife,
+    add_cache_marks,
+    normalize_prompt_cache,
 )
+from locus.wire.anthropic_messages.conversation_rules import (
+    check_last_message,
+    complete_calls,
+    replace_tool_names,
+)
+from locus.wire.anthropic_messages.messages import MessageListBuilder
 from locus.wire.anthropic_messages.model_capabilities import (
     accepts_unsigned_thinking,
     checks_thinking_history,
+    is_claude,
+    rejects_forced_tool_choice,
     supports_forced_tool_choice,
     supports_inline_system_messages,
+    supports_output_config,
     supports_sampling,
 )
+from locus.wire.anthropic_messages.output_schemas import convert_output_schema
 from locus.wire.anthropic_messages.structured_output import (
     JSON_ONLY_INSTRUCTION,
     RESPOND_TOOL_NAME,
     build_respond_tool,
+    build_schema_instruction,
     find_output_schema_and_description,
     with_default_object_type,
 )
 from locus.wire.anthropic_messages.thinking_history import remove_thinking_of_other_histories
+from locus.wire.anthropic_messages.thinking_options import (
+    ThinkingConfig,
+    check_thinking,
+    is_thinking_enabled,
+    normalize_thinking,
+)
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.thinking_and_arguments import make_tool_choice_error
 
-ThinkingConfig = Mapping[str, Any] | None
 
-
-def normalize_thinking(thinking: Any) -> ThinkingConfig:
-    """Convert a mapping, a budget in tokens, or a type to the API's ``thinking`` parameter.
-
-    :raises ConfigurationError: if it is something else.
-    """
-    if thinking is None:
-        return None
-    if isinstance(thinking, str):
-        return to_frozen_dict({"type": thinking})
-    if isinstance(thinking, int) and not isinstance(thinking, bool):
-        return to_frozen_dict({"type": "enabled", "budget_tokens": thinking})
-    if isinstance(thinking, Mapping) and isinstance(thinking.get("type"), str):
-        return to_frozen_dict(thinking)
-    raise ConfigurationError(
-        f"thinking takes a number of tokens, 'adaptive', or the API's own mapping; not {thinking!r}"
-    )
+def _validate_prompt_cache(_: Any, __: Any, value: Any) -> None:
+    normalize_prompt_cache(value)
 
 
 @attrs.frozen
 class AnthropicMessagesBuilder:
     """The ``RequestBuilder`` of Anthropic's Messages API.
 
-    :param prompt_cache: mark the system prompt and the last tool for the prompt cache.
+    :param prompt_cache: mark the end of the conversation, the system prompt and the tools for the
+        prompt cache: True, or how long the marked prompt stays there, ``"5m"`` or ``"1h"``.
     :param thinking: the API's ``thinking`` parameter, a budget in tokens, or None.
     :param sampling: whether the model accepts ``temperature`` or ``top_p``. If this or one of the
-        other two is None, the model's name decides.
+        other three is None, the model's name decides.
     :param forced_tool_choice: whether ``response_format`` may use a tool that the model is forced
         to call. Otherwise the API's own ``output_config`` is used, which newer models have.
+    :param output_config: whether the model has ``output_config.format``. Otherwise, or if the API
+        does not accept the schema, it is requested in words.
     :param inline_system_messages: whether system messages may stand among the others.
     :param sends_thinking: whether earlier thinking of the model is sent back to it.
     """
@@ -114,8 +118,8 @@ class AnthropicMessagesBuilder:
         frequency_penalty=NO_PENALTIES,
         presence_penalty=NO_PENALTIES,
         response_format=Translated(
-            "a schema: a tool that the model is forced to call, or `output_config`; "
-            "`json_object`: an instruction",
+            "a schema: a tool that the model is forced to call, `output_config`, or an "
+            "instruction; `json_object`: an instruction",
             ("tools", "tool_choice", "output_config", "system"),
         ),
         tool_choice=Translated("`tool_choice` in Anthropic's form", ("tool_choice",)),
@@ -128,10 +132,11 @@ class AnthropicMessagesBuilder:
         provider_state=NO_STORED_CONVERSATION,
     )
 
-    prompt_cache: bool = False
+    prompt_cache: bool | CacheLife = attrs.field(default=False, validator=_validate_prompt_cache)
     thinking: ThinkingConfig = attrs.field(default=None, converter=normalize_thinking, hash=False)
     sampling: bool | None = None
     forced_tool_choice: bool | None = None
+    output_config: bool | None = None
     inline_system_messages: bool | None = None
     sends_thinking: bool = True
 
@@ -149,10 +154,19 @@ class AnthropicMessagesBuilder:
         call_options = CallOptions(**options)
         extra_body = call_options.extra_body or {}
         thinking = extra_body.get("thinking", self.thinking)
-        thinks = isinstance(thinking, Mapping) and thinking.get("type") != "disabled"
+        thinks = is_thinking_enabled(thinking)
         available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
         self.option_rules.remove_refused(options, has_tools=bool(available_tools))
         tool_choice = _build_tool_choice(call_options, available_tools)
+        max_tokens = _require_max_tokens(call_options.max_tokens)
+        if "thinking" not in extra_body:
+            check_thinking(
+                self.thinking,
+                call_options.model,
+                max_tokens,
+                is_interleaved=_is_thinking_interleaved(call_options, available_tools),
+            )
+        self._check_tool_choice(tool_choice, call_options.model, thinks)
         conversation = select_native_state(
             validate_messages(
                 messages, has_matching_native_blocks, accepted_parts=self.accepted_parts
@@ -172,7 +186,7 @@ class AnthropicMessagesBuilder:
 
         body: dict[str, Any] = {
             "model": call_options.model,
-            "max_tokens": _require_max_tokens(call_options.max_tokens),
+            "max_tokens": max_tokens,
         }
         if call_options.response_format is not None:
             schema = find_output_schema_and_description(call_options.response_format)
@@ -185,16 +199,24 @@ class AnthropicMessagesBuilder:
                     "disable_parallel_tool_use": True,
                 }
             elif schema is not None:
-                body["output_config"] = {"format": {"type": "json_schema", "schema": schema[0]}}
+                output_schema = (
+                    convert_output_schema(schema[0])
+                    if self._has_output_config(call_options.model)
+                    else None
+                )
+                if output_schema is None:
+                    message_list.add_system_instruction(build_schema_instruction(*schema))
+                else:
+                    body["output_config"] = {
+                        "format": {"type": "json_schema", "schema": output_schema}
+                    }
             elif call_options.response_format["type"] == "json_object":
                 message_list.add_system_instruction(JSON_ONLY_INSTRUCTION)
-        body["messages"] = message_list.build_messages()
-        system = message_list.build_system_prompt(self.prompt_cache)
+        body["messages"] = replace_tool_names(message_list.build_messages())
+        system = message_list.build_system_prompt()
         if system:
             body["system"] = system
         if available_tools:
-            if self.prompt_cache:
-                available_tools[-1].setdefault("cache_control", EPHEMERAL_CACHE_CONTROL)
             body["tools"] = available_tools
         if tool_choice is not None:
             body["tool_choice"] = tool_choice
@@ -216,15 +238,39 @@ class AnthropicMessagesBuilder:
         if call_options.stream:
             body["stream"] = True
         merged: dict[str, Any] = to_json_builtins(_merge_extra_body(body, extra_body))
-        if (
-            message_list.bound_responses
-            and checks_thinking_history(call_options.model)
-            and "messages" not in extra_body
-        ):
-            merged["messages"] = remove_thinking_of_other_histories(
-                merged, message_list.bound_responses
-            )
+        if "messages" not in extra_body:
+            if message_list.bound_responses and checks_thinking_history(call_options.model):
+                merged["messages"] = remove_thinking_of_other_histories(
+                    merged, message_list.bound_responses
+                )
+            merged["messages"] = complete_calls(merged["messages"])
+            check_last_message(merged["messages"], call_options.model, thinks=thinks)
+        cache_life = normalize_prompt_cache(self.prompt_cache)
+        if cache_life is not None:
+            add_cache_marks(merged, cache_life)
         return merged
+
+    def _check_tool_choice(
+        self, tool_choice: Mapping[str, Any] | None, model: str, thinks: bool
+    ) -> None:
+        """Raise a ``ConfigurationError`` if the model rejects a call that it is forced to make."""
+        if tool_choice is None or tool_choice.get("type") not in ("any", "tool"):
+            return
+        if thinks and is_claude(model):
+            raise ConfigurationError(
+                "tool_choice: a model that thinks before it responds cannot be made to call a "
+                "tool; use 'auto', or thinking=None"
+            )
+        if self.forced_tool_choice is None and rejects_forced_tool_choice(model):
+            raise ConfigurationError(
+                f"tool_choice: {model} cannot be made to call a tool; use 'auto', and say in the "
+                "prompt that it has to"
+            )
+
+    def _has_output_config(self, model: str) -> bool:
+        if self.output_config is None and self.forced_tool_choice is False:
+            return True  # a newer model under a name that does not tell
+        return _is_feature_supported(self.output_config, supports_output_config, model)
 
     def _can_force_tool(self, model: str) -> bool:
         return _is_feature_supported(self.forced_tool_choice, supports_forced_tool_choice, model)
@@ -245,6 +291,14 @@ def _find_container(conversation: Sequence[Message]) -> str | None:
         if isinstance(container, str):
             return container
     return None
+
+
+def _is_thinking_interleaved(call_options: CallOptions, tools: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the model may think between tool calls, which a beta header allows."""
+    return bool(tools) and any(
+        name.lower() == "anthropic-beta" and "interleaved-thinking" in str(value)
+        for name, value in (call_options.extra_headers or {}).items()
+    )
 
 
 def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from locus.wire.provider_json import convert_mapping_to_dict
 from locus.wire.response_format import parse_response_format
 
 RESPOND_TOOL_NAME: Final = "respond_with_schema"
@@ -66,6 +67,22 @@ def build_respond_tool(schema: Mapping[str, Any], description: str) -> dict[str,
         "description": description or _DESCRIPTION,
         "input_schema": with_default_object_type(schema),
     }
+
+
+def build_schema_instruction(schema: Mapping[str, Any], description: str) -> str:
+    """Build the instruction for the model to respond with JSON of a schema."""
+    text = msgspec.json.encode(schema, enc_hook=convert_mapping_to_dict).decode()
+    return "\n".join(
+        filter(
+            None,
+            (
+                "Answer with JSON that fits this JSON Schema, and nothing else: no other text, no "
+                "code fence.",
+                description,
+                text,
+            ),
+        )
+    )
 
 
 def with_default_object_type(schema: Mapping[str, Any]) -> dict[str, Any]:

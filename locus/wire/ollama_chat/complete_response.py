@@ -19,7 +19,12 @@ from locus.core.model_family import get_model_family
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
-from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
+from locus.wire.usage_and_tool_calls import (
+    UNNAMED_TOOL_NAME,
+    build_usage,
+    make_tool_call,
+    make_tool_call_id,
+)
 
 NATIVE_STATE_RULE: Final = NativeStateRule("ollama_chat", get_model_family)
 """Thinking is bound to the server and to the family of models. It is a part of the message; the
@@ -64,6 +69,7 @@ class ChatResponse(ResponseStruct):
 
 
 response_decoder: Final = StructDecoder(ChatResponse)
+_object_decoder: Final = StructDecoder(dict[str, Any])
 
 
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
@@ -76,6 +82,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     chat_response = response_decoder.decode(body)
     raise_for_error(chat_response, body)
     if chat_response.message is None:
+        raise_for_oddly_named_error(body)
         raise ResponseParseError("the response has no message", body=convert_body_to_text(body))
     accumulator = ResponseAccumulator()
     accumulator.add_chunk(chat_response)
@@ -99,6 +106,19 @@ def raise_for_error(chunk: ChatResponse, body: bytes | str | Mapping[str, Any]) 
         if not isinstance(error, Mapping):
             error = {"message": error, "code": status}
         raise make_status_error(convert_body_to_text(body), error_object=error)
+
+
+def raise_for_oddly_named_error(body: bytes | str | Mapping[str, Any]) -> None:
+    """Raise an ``APIStatusError`` if an object without a message has an error under another name.
+
+    Some versions put the error under its own words, ``{"error parsing tool call": "…"}`` (Ollama's
+    issue 11781).
+    """
+    for name, value in _object_decoder.decode(body).items():
+        if "error" in name.lower() and value and isinstance(value, (str, Mapping)):
+            text = value if isinstance(value, str) else value.get("message") or value
+            error = {"message": f"{name}: {text}", "code": 500}
+            raise make_status_error(convert_body_to_text(body), error_object=error)
 
 
 class ResponseAccumulator:
@@ -149,10 +169,7 @@ class ResponseAccumulator:
         self._calls = [call for call in self._calls if call.function and call.function.name]
 
     def build_response(self) -> ModelResponse:
-        """Build the response from what was added.
-
-        :raises ResponseParseError: if a tool call has no name.
-        """
+        """Build the response from what was added."""
         last_chunk, thinking = self._last_chunk, "".join(self._thinking_chunks) or None
         return ModelResponse(
             message=self._build_message(thinking),
@@ -212,12 +229,7 @@ def _build_tool_calls(calls: Sequence[ChatToolCall], response_key: str) -> tuple
 
 
 def _build_tool_call(index: int, call: ChatToolCall, response_key: str) -> ToolCall:
-    function = call.function
-    if function is None or not function.name:
-        arguments = None if function is None else function.arguments
-        raise ResponseParseError(
-            f"tool call {index} has no name", body=convert_body_to_text({"arguments": arguments})
-        )
-    name, arguments = function.name, function.arguments
+    function = call.function or FunctionCall()
+    name, arguments = function.name or UNNAMED_TOOL_NAME, function.arguments
     call_id = call.id or make_tool_call_id(response_key, index, name, repr(arguments))
     return make_tool_call(call_id, name, arguments)

@@ -13,6 +13,7 @@ from locus.wire.ollama_chat.complete_response import (
     ResponseAccumulator,
     parse_response,
     raise_for_error,
+    raise_for_oddly_named_error,
     response_decoder,
 )
 from locus.wire.provider_json import DECODING_ERRORS
@@ -42,6 +43,8 @@ class OllamaChatDecoder(StreamDecoder):
             chunk = response_decoder.decode(frame)
         if chunk.error:
             raise_for_error(chunk, frame)
+        if chunk.message is None and not chunk.done:
+            raise_for_oddly_named_error(frame)
         text, thinking = self._accumulator.add_chunk(chunk)
         if text or thinking:
             events.append(make_chunk_event(text, thinking))

@@ -19,7 +19,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
 from locus.models.base import ModelProtocol
-from locus.models.native.anthropic import AnthropicConfig, AnthropicModel
+from locus.models.native.anthropic import DEFAULT_MODEL, AnthropicConfig, AnthropicModel
 from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
@@ -54,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment", "no_leaks")
 def test_the_defaults() -> None:
     model = AnthropicModel(api_key=API_KEY)
     assert model.config == AnthropicConfig(
-        model="claude-sonnet-4-20250514",
+        model=DEFAULT_MODEL,
         api_key=API_KEY,
         base_url="https://api.anthropic.com",
         max_tokens=4096,
@@ -216,7 +216,8 @@ def test_tool_calls_are_sent_back_with_their_thinking(
         make_block_start(4, **blocks[4]),
         make_block_stop(4),
     ]
-    model = make_model(server, thinking=2000).bind_tools([LOOK_TOOL])
+    model = make_model(server, model="claude-sonnet-4-5", thinking=2000, max_tokens=3000)
+    model = model.bind_tools([LOOK_TOOL])
     server.enqueue(
         build_reply(*blocks, reason="tool_use"),
         build_stream_reply(*stream_events, reason="tool_use"),
@@ -390,7 +391,7 @@ def test_a_rejected_tool_choice_is_replaced_by_the_apis_own_format(
     first, second = (request.json() for request in server.requests)
     assert first["tool_choice"]["name"] == RESPOND_TOOL_NAME
     assert "tool_choice" not in second
-    assert second["output_config"]["format"]["schema"] == SCHEMA
+    assert second["output_config"]["format"]["schema"] == {**SCHEMA, "additionalProperties": False}
 
 
 def test_rejected_system_messages_are_moved(server: LoopbackServer, runtime: Runtime) -> None:

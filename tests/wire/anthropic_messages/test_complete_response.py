@@ -217,16 +217,10 @@ def test_response_is_sent_back_unchanged(sample: AnthropicResponse, data: st.Dat
     message = decode_response(stream).message
     assume(message.has_content or message.tool_calls or "blocks" in get_data(message))
     # Locus sends the explanation of a refusal as an additional text block.
-    sent_blocks = [
-        block
-        for block in get_replayed_blocks(message)
-        if block != make_text_block(sample.refusal_explanation or "")
-    ]
-    received_blocks = [
-        block
-        for block in build_replayed_blocks(sample)
-        if block != make_text_block(sample.refusal_explanation or "")
-    ]
+    sent_blocks, received_blocks = (
+        [block for block in blocks if block != make_text_block(sample.refusal_explanation or "")]
+        for blocks in (get_replayed_blocks(message), build_replayed_blocks(sample))
+    )
     assert sent_blocks == received_blocks
 
 
@@ -393,7 +387,6 @@ def test_error_object_with_status_200_is_raised(body: dict[str, Any], error_type
         ('{"choices": []}', "no content"),  # OpenAI's format, from a wrong URL
         ('{"content": "x"}', r"\$\.content"),
         ('{"content": [5]}', r"\$\.content\[0\]"),
-        ('{"content": [{"type": "tool_use"}]}', r"content\[0\] is a tool call without a name"),
     ],
 )
 def test_invalid_body_is_a_parse_error_that_quotes_it(body: str | bytes, pattern: str) -> None:
@@ -413,8 +406,9 @@ def check_same_response(ours: ModelResponse, theirs: Any) -> None:
     for block in theirs.content:
         blocks_by_type.setdefault(block.type, []).append(block)
     assert ours.content == "".join(block.text for block in blocks_by_type.get("text", ()))
+    calls = () if theirs.stop_reason == "refusal" else blocks_by_type.get("tool_use", ())
     assert [(call.id, call.name, call.arguments) for call in ours.tool_calls] == [
-        (block.id, block.name, block.input) for block in blocks_by_type.get("tool_use", ())
+        (block.id, block.name, block.input) for block in calls
     ]
     content = ours.message.content
     parts = content if isinstance(content, tuple) else ()
@@ -433,7 +427,7 @@ def check_same_response(ours: ModelResponse, theirs: Any) -> None:
     assert ours.usage.get("cache_creation_input_tokens") == usage.cache_creation_input_tokens
     details = getattr(usage, "output_tokens_details", None)
     assert ours.usage.get("reasoning_tokens") == (details and details.thinking_tokens)
-    if "blocks" in get_data(ours.message):
+    if "blocks" in get_data(ours.message) and theirs.stop_reason != "refusal":
         native_blocks = get_data(ours.message)["blocks"]
         assert len(native_blocks) == sum(
             block.type != "text" or bool(block.text.strip()) for block in theirs.content

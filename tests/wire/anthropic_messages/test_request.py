@@ -219,13 +219,15 @@ def test_body_shares_no_objects_with_its_own_arguments() -> None:
         Message.assistant(None, [call]),
         Message.tool(ToolResult("1", "f", "y")),
     ]
-    thinking = {"type": "enabled", "budget_tokens": 5}
+    thinking = {"type": "enabled", "budget_tokens": 2000}
     modify_everywhere(
-        AnthropicMessagesBuilder(thinking=thinking).build(messages, model=OLD_MODEL, max_tokens=9)
+        AnthropicMessagesBuilder(thinking=thinking).build(
+            messages, model=OLD_MODEL, max_tokens=3000
+        )
     )
     assert (call.arguments, cache_control) == ({"a": {"b": [1]}}, {"type": "ephemeral"})
     assert blocks == [{"type": "text", "text": "a", "citations": [{"b": 1}]}]
-    assert thinking == {"type": "enabled", "budget_tokens": 5}
+    assert thinking == {"type": "enabled", "budget_tokens": 2000}
 
 
 # Comparison with the official SDK.
@@ -278,16 +280,26 @@ def check_with_sdk(body: dict[str, Any]) -> dict[str, Any]:
     conversations().filter(has_sendable_content),
     tools_and_options(),
     st.sampled_from(
-        [OLD_MODEL, NEW_MODEL, "claude-opus-5-5", "claude-3-5-haiku-latest", "smollm2"]
+        [
+            (OLD_MODEL, None),
+            (OLD_MODEL, 2000),
+            (NEW_MODEL, "adaptive"),
+            ("claude-opus-5-5", {"type": "disabled"}),
+            ("claude-3-5-haiku-latest", None),
+            ("smollm2", "adaptive"),
+        ]
     ),
     st.booleans(),
-    st.sampled_from([None, 2000, "adaptive", {"type": "disabled"}]),
 )
 def test_sdk_types_accept_the_body(
-    messages: tuple[Message, ...], arguments: Any, model: str, flag: bool, thinking: Any
+    messages: tuple[Message, ...], arguments: Any, model_and_thinking: Any, flag: bool
 ) -> None:
     pytest.importorskip("anthropic")
     tool_list, call_options = arguments
+    model, thinking = model_and_thinking
+    if thinking is not None:  # such a model neither continues a message, nor is it forced to call
+        messages = (*messages, USER)
+        call_options = {**call_options, "max_tokens": 3000, "tool_choice": None}
     builder = AnthropicMessagesBuilder(prompt_cache=flag, thinking=thinking)
     check_with_sdk(
         build_body_with(builder, messages, tool_list, model=model, stream=flag, **call_options)
@@ -551,7 +563,9 @@ def test_newer_models_get_system_messages_after_user_messages() -> None:
         ("system", [{"type": "text", "text": "c"}, {"type": "text", "text": "d"}]),
     ]
     trailing = [USER, Message.assistant("y"), Message.system("b")]
-    body = build_body(trailing, model="claude-opus-4-8")
+    body = build_body_with(
+        AnthropicMessagesBuilder(inline_system_messages=True), trailing, model=OLD_MODEL
+    )
     assert body["system"] == "b"
     assert [message["role"] for message in body["messages"]] == ["user", "assistant"]
     hoisted = build_body_with(
@@ -566,7 +580,9 @@ def test_prompt_cache_marks_the_system_prompt_and_the_last_tool() -> None:
     body = build_body_with(builder, [Message.system("a"), USER], [TOOL, other])
     assert body["system"] == [{"type": "text", "text": "a", "cache_control": EPHEMERAL}]
     assert [tool.get("cache_control") for tool in body["tools"]] == [None, EPHEMERAL]
-    assert body["messages"] == [{"role": "user", "content": "x"}]
+    assert body["messages"][0]["content"] == [
+        {"type": "text", "text": "x", "cache_control": EPHEMERAL}
+    ]
     assert "cache_control" not in json.dumps(build_body([Message.system("a"), USER], [TOOL]))
 
 
@@ -721,7 +737,7 @@ def test_schema_description_becomes_the_tools_description() -> None:
     [
         ("claude-fable-5-1", None),
         ("claude-opus-5-5", None),
-        (OLD_MODEL, 2000),
+        ("claude-sonnet-4-5", 2000),
         (NEW_MODEL, "adaptive"),
     ],
 )
@@ -732,8 +748,10 @@ def test_output_config_is_used_if_no_call_can_be_forced(model: str, thinking: An
         "model": model,
         "tool_choice": "auto",
     }
+    call_options["max_tokens"] = 3000
     body = build_body_with(builder, "x", [TOOL], **call_options)
-    assert body["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
+    closed = {**SCHEMA, "additionalProperties": False}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": closed}}
     assert [tool["name"] for tool in body["tools"]] == ["f"]
     assert body["tool_choice"] == {"type": "auto"}
     effort = {"output_config": {"effort": "low"}}
@@ -847,9 +865,15 @@ def test_model_version_decides_what_is_supported(
     assert (body["messages"][-1]["role"] == "system") is has_system_message
 
 
-@pytest.mark.parametrize("thinking", [1024, "adaptive", {"type": "enabled", "budget_tokens": 9}])
+@pytest.mark.parametrize("thinking", [1024, "adaptive", {"type": "enabled", "budget_tokens": 1500}])
 def test_thinking_excludes_sampling_parameters(thinking: Any) -> None:
-    body = build_body_with(AnthropicMessagesBuilder(thinking=thinking), temperature=0.5, top_p=0.5)
+    body = build_body_with(
+        AnthropicMessagesBuilder(thinking=thinking),
+        model="claude-sonnet-4-6",
+        max_tokens=2000,
+        temperature=0.5,
+        top_p=0.5,
+    )
     assert not {"temperature", "top_p"} & body.keys()
     if isinstance(thinking, dict):
         assert body["thinking"] == thinking
@@ -866,7 +890,12 @@ def test_thinking_is_a_budget_a_type_or_the_apis_mapping() -> None:
         ("adaptive", {"type": "adaptive"}),
         (budget, budget),
     ):
-        assert build_body_with(AnthropicMessagesBuilder(thinking=thinking))["thinking"] == expected
+        body = build_body_with(
+            AnthropicMessagesBuilder(thinking=thinking),
+            model="claude-sonnet-4-6",
+            max_tokens=3000,
+        )
+        assert body["thinking"] == expected
     for invalid in (True, 1.5, {}, {"budget_tokens": 5}, ["x"]):
         with pytest.raises(ConfigurationError, match="thinking takes"):
             AnthropicMessagesBuilder(thinking=invalid)

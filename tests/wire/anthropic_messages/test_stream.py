@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
-    ResponseParseError,
     StreamInterruptedError,
 )
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.wire.anthropic_messages import AnthropicMessagesParser
+from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
 from tests.support.anthropic_responses import (
     RESPOND_TOOL_NAME,
     build_expected_response,
@@ -176,18 +176,15 @@ def test_structured_output_without_content_block_stop() -> None:
     )
 
 
-def test_call_without_a_name_is_a_parse_error() -> None:
-    error = decode_failure(
+def test_call_without_a_name_has_one_that_no_tool_has() -> None:
+    response = decode_response(
         encode_sse(
             *make_text_chunks("x"),
             make_block_start(1, type="tool_use", id="1"),
             *make_last_chunks("tool_use"),
         )
     )
-    assert isinstance(error, ResponseParseError)
-    assert "content[1] is a tool call without a name" in str(error)
-    assert error.partial is not None
-    assert error.partial.message == Message.assistant("x")
+    assert response.tool_calls == (ToolCall("1", UNNAMED_TOOL_NAME),)
 
 
 def test_calls_with_the_same_id_or_none_get_unique_ids() -> None:

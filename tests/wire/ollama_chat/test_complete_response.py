@@ -20,6 +20,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
+from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
 from tests.support.native_state import make_state
 from tests.support.strategies import texts_with_lone_surrogates
 from tests.support.wire_json.ollama_json import (
@@ -82,11 +83,18 @@ def test_thinking_is_reasoning_and_stays_in_the_message() -> None:
 # Tool calls.
 
 
-@pytest.mark.parametrize("arguments", ["", " ", "null", "[1]", "{", "{'a': 1}", '{"a": NaN}'])
+@pytest.mark.parametrize("arguments", ["[1]", "{", "{'a': 1}", '{"a": NaN}'])
 def test_invalid_arguments_text_is_stored_unchanged(arguments: str) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
     (tool_call,) = parse_message({"tool_calls": [call]}).tool_calls
     assert (tool_call.malformed_arguments, tool_call.arguments) == (arguments, {})
+
+
+@pytest.mark.parametrize("arguments", ["", " ", "null", None, {}])
+def test_blank_arguments_are_none(arguments: Any) -> None:
+    call = {"function": {"name": "f", "arguments": arguments}}
+    (tool_call,) = parse_message({"tool_calls": [call]}).tool_calls
+    assert (tool_call.malformed_arguments, tool_call.arguments) == (None, {})
 
 
 @pytest.mark.parametrize("arguments", [[1, "é"], 3, True, False, [], 0])
@@ -264,13 +272,22 @@ def test_complete_body_with_done_false_is_an_interrupted_stream() -> None:
         ('{"choices": [{"message": {"content": "x"}}]}', "no message"),
         ('{"model": "m", "response": "x", "done": true}', "no message"),
         ('{"message": {"content": 5}}', r"\$\.message\.content"),
-        ('{"message": {"tool_calls": [{}]}}', "tool call 0 has no name"),
-        ('{"message": {"tool_calls": [{"function": {"name": ""}}]}}', "tool call 0 has no name"),
     ],
 )
 def test_invalid_body_is_a_parse_error_that_quotes_it(body: str | bytes, pattern: str) -> None:
     with pytest.raises(ResponseParseError, match=pattern) as exc_info:
         PARSER.parse(body)
-    if "tool call" not in pattern:
-        text = body if isinstance(body, str) else body.decode(errors="replace")
-        assert exc_info.value.body == text
+    text = body if isinstance(body, str) else body.decode(errors="replace")
+    assert exc_info.value.body == text
+
+
+@pytest.mark.parametrize("call", [{}, {"function": {"name": ""}}, {"function": None}])
+def test_call_without_a_name_has_one_that_no_tool_has(call: Any) -> None:
+    response = PARSER.parse({"message": {"content": "", "tool_calls": [call]}, "done": True})
+    assert [call.name for call in response.tool_calls] == [UNNAMED_TOOL_NAME]
+
+
+@pytest.mark.parametrize("error", ["invalid character 'c'", {"message": "invalid character 'c'"}])
+def test_error_under_another_name_is_an_error(error: Any) -> None:
+    with pytest.raises(InternalServerError, match="error parsing tool call: invalid character 'c'"):
+        PARSER.parse({"error parsing tool call": error})

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
-    ResponseParseError,
+    InternalServerError,
     StreamInterruptedError,
 )
 from locus.core.messages import Message, ThinkingPart, ToolCall
@@ -81,17 +81,21 @@ def test_only_done_ends_a_response(members: dict[str, Any]) -> None:
     )
 
 
-def test_call_without_a_name_is_a_parse_error() -> None:
+def test_call_without_a_name_is_not_part_of_a_partial_response() -> None:
     nameless = {"function": {"arguments": {"a": 1}}}
-    error = decode_failure(
-        encode_ndjson(
-            make_chunk(content="x", tool_calls=[nameless, make_call(id="1")]), make_last_chunk()
-        )
-    )
-    assert isinstance(error, ResponseParseError)
-    assert "tool call 0 has no name" in str(error)
+    chunk = make_chunk(content="x", tool_calls=[nameless, make_call(id="1")])
+    error = decode_failure(encode_ndjson(chunk))
     assert error.partial is not None
     assert error.partial.message == Message.assistant("x", [ToolCall("1", "f")])
+
+
+def test_error_under_another_name_is_an_error() -> None:
+    line = {"error parsing tool call": "invalid character 'c'"}
+    error = decode_failure(encode_ndjson(make_chunk(content="So"), line))
+    assert isinstance(error, InternalServerError)
+    assert "invalid character 'c'" in str(error)
+    assert error.partial is not None
+    assert error.partial.content == "So"
 
 
 # What servers send.

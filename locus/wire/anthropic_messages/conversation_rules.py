@@ -1,0 +1,171 @@
+"""Makes the messages of a request keep to the API's rules about calls and their results.
+
+The API rejects a conversation with a call that has no result right behind it, whether the call is
+one of the caller's tools or of a tool that the API runs itself, and one with a tool's name that is
+not made of letters, digits, ``_`` and ``-`` (its page "Handle tool calls"). Such calls are in
+conversations that were broken off, and in those that another provider began.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from locus.core.digest import compute_digest
+from locus.core.errors import ConfigurationError
+from locus.wire.anthropic_messages.model_capabilities import (
+    is_claude,
+    rejects_prefill,
+)
+
+Block: TypeAlias = dict[str, Any]
+RequestMessage: TypeAlias = dict[str, Any]
+
+NO_RESULT: Final = "Error: there is no result, because this call was not run."
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_SERVER_CALL_TYPES: Final = frozenset({"server_tool_use", "mcp_tool_use"})
+_PREFILL_TYPES: Final = frozenset({"text", "thinking", "redacted_thinking"})
+
+
+def complete_calls(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
+    """Return the messages with a result for each call, without the API's own that have none."""
+    return _add_missing_results(_remove_unanswered_server_calls(messages))
+
+
+def replace_tool_names(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
+    """Return the messages with names of tools that the API accepts, block by block."""
+    return [_replace_tool_names(message) for message in messages]
+
+
+def check_last_message(messages: Sequence[RequestMessage], model: str, *, thinks: bool) -> None:
+    """Check that the conversation does not end with the beginning of the response.
+
+    :param thinks: whether the model is to think before it responds.
+    :raises ConfigurationError: if it does, and the model does not continue such a beginning. A turn
+        that the API paused is no such beginning.
+    """
+    last = messages[-1]
+    if last["role"] != "assistant":
+        return
+    types = {block.get("type") for block in _get_blocks(last)}
+    if not types <= _PREFILL_TYPES:
+        return
+    if rejects_prefill(model) or (thinks and is_claude(model)):
+        reason = "that thinks before it responds" if thinks else "from version 4.6 on"
+        raise ConfigurationError(
+            f"the conversation ends with an assistant message, and a Claude model {reason} does "
+            "not continue one: end it with a user message, or ask for a format with "
+            "response_format="
+        )
+
+
+def _get_blocks(message: Mapping[str, Any]) -> list[Block]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _remove_unanswered_server_calls(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
+    """Remove the calls of the API's own tools that have no result, where the turn is over.
+
+    The turn that is still open is what follows the last message of the user, results of tools
+    apart. There the API itself goes on with the call.
+    """
+    if not any(_has_block(message, _SERVER_CALL_TYPES) for message in messages):
+        return list(messages)
+    answered = {block.get("tool_use_id") for message in messages for block in _get_blocks(message)}
+    turn_start = max(
+        (index for index, message in enumerate(messages) if _is_user_input(message)), default=0
+    )
+    kept: list[RequestMessage] = []
+    for index, message in enumerate(messages):
+        if index < turn_start and _has_block(message, _SERVER_CALL_TYPES):
+            blocks = [
+                block
+                for block in _get_blocks(message)
+                if block.get("type") not in _SERVER_CALL_TYPES or block.get("id") in answered
+            ]
+            if not blocks:
+                continue
+            message = {**message, "content": blocks}
+        kept.append(message)
+    return kept
+
+
+def _has_block(message: Mapping[str, Any], types: frozenset[str]) -> bool:
+    content = message["content"]
+    return not isinstance(content, str) and any(block.get("type") in types for block in content)
+
+
+def _is_user_input(message: Mapping[str, Any]) -> bool:
+    """Return whether a message holds anything of the user besides results of tools."""
+    return message["role"] == "user" and any(
+        block.get("type") != "tool_result" for block in _get_blocks(message)
+    )
+
+
+def _add_missing_results(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
+    """Add a result that says that there is none for each call without one."""
+    result: list[RequestMessage] = []
+    missing: list[Block] = []
+    for message in messages:
+        if missing:
+            if message["role"] == "user":
+                message = {**message, "content": _insert_results(missing, _get_blocks(message))}
+            else:
+                result.append({"role": "user", "content": missing})
+            missing = []
+        result.append(message)
+        if message["role"] == "assistant":
+            missing = _make_missing_results(message, messages)
+    if missing:
+        result.append({"role": "user", "content": missing})
+    return result
+
+
+def _make_missing_results(
+    message: Mapping[str, Any], messages: Sequence[RequestMessage]
+) -> list[Block]:
+    """Make the results of the calls of a message that have none."""
+    if not _has_block(message, frozenset({"tool_use"})):
+        return []
+    answered = {
+        block.get("tool_use_id")
+        for other in messages
+        for block in _get_blocks(other)
+        if block.get("type") == "tool_result"
+    }
+    return [
+        {
+            "type": "tool_result",
+            "tool_use_id": block["id"],
+            "content": NO_RESULT,
+            "is_error": True,
+        }
+        for block in _get_blocks(message)
+        if block.get("type") == "tool_use" and block.get("id") not in answered
+    ]
+
+
+def _insert_results(results: list[Block], blocks: list[Block]) -> list[Block]:
+    """Insert results behind those at the beginning: the API requires them before all else."""
+    count = sum(block.get("type") == "tool_result" for block in blocks)
+    return [*blocks[:count], *results, *blocks[count:]]
+
+
+def _replace_tool_names(message: RequestMessage) -> RequestMessage:
+    """Return a message whose calls have names that the API accepts."""
+    if not _has_block(message, frozenset({"tool_use"})):
+        return message
+    blocks = [
+        {**block, "name": make_tool_name(block["name"])}
+        if block.get("type") == "tool_use" and not _TOOL_NAME.fullmatch(block["name"])
+        else block
+        for block in _get_blocks(message)
+    ]
+    return {**message, "content": blocks}
+
+
+def make_tool_name(name: str) -> str:
+    """Make a name that the API accepts from any other; different names give different results."""
+    return f"{re.sub('[^a-zA-Z0-9_-]', '_', name)[:100]}_{compute_digest(name)[:8]}"
