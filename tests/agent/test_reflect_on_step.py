@@ -15,8 +15,9 @@ from locus.core.loop_message import is_loop_message
 from locus.core.messages import Role
 from locus.core.termination import ConfidenceMet
 from locus.memory import MemoryCheckpointer, SlidingWindowManager
+from locus.models import OpenAIModel
 from locus.reasoning import Reflector
-from locus.testing import FunctionModel, ScriptedModel, text, tool_call
+from locus.testing import FunctionModel, LoopbackServer, Reply, ScriptedModel, text, tool_call
 from locus.tools import tool
 from tests.agent.recorded_runs import (
     record_on_all_runtimes,
@@ -273,3 +274,23 @@ def test_a_cancelled_judge_leaves_a_thread_that_can_be_resumed(backend: str) -> 
 def test_another_setting_is_an_error(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"reflexion is True or .*locus\.reasoning"):
         Agent(ScriptedModel("x"), reflexion=value)
+
+
+def test_mistral_is_sent_the_guidance_in_an_order_that_it_accepts(
+    runtime_name: str, server: LoopbackServer
+) -> None:
+    """It rejects a message of the user right after a tool's result."""
+    function = {"name": "weather", "arguments": '{"city": "Atlantis"}'}
+    calls = [{"id": "abcdefghi", "type": "function", "function": function}]
+    answers = [{"content": "", "tool_calls": calls}, {"content": "OK."}]
+    server.enqueue(
+        *(
+            Reply.json({"choices": [{"index": 0, "message": {"role": "assistant", **answer}}]})
+            for answer in answers
+        )
+    )
+    model = OpenAIModel("mistral-large-latest", api_key="k", base_url=server.url)
+    run_to_end(runtime_name, Agent(model, [weather], reflexion=True), "How is it?")
+    model.close_sync()
+    roles = [message["role"] for message in server.requests[1].json()["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]

@@ -70,6 +70,10 @@ _MISTRAL_ID_RULE: Final = ToolCallIdRule(
 )
 """Mistral rejects ids that are not exactly nine letters and digits, on every server."""
 _MISTRAL_MODELS: Final = re.compile(r"(?:mi|mini|code|dev|magi|math|pix|vox)stral|mixtral")
+_ACKNOWLEDGEMENT: Final = "OK."
+"""What a Mistral model is made to say between a tool's result and a message of the user. It rejects
+a conversation without it: "Unexpected role 'user' after role 'tool'", ``type``
+``invalid_request_message_order``, ``code`` 3230."""
 _OPAQUE_ID_MODELS: Final = re.compile(r"gemini|kimi")
 """Models whose ids carry data of their own and may be longer: these ids are sent back unchanged."""
 _GEMINI_MODELS: Final = re.compile(r"gemini")
@@ -235,12 +239,17 @@ def _build_messages(
     messages: Sequence[IndexedMessage], model: str
 ) -> list[_Message | dict[str, Any]]:
     """Build the messages of a request, with the native state of those that have it."""
-    ids = compute_call_ids(messages, select_call_id_rule(model), WIRE_FORMAT)
+    id_rule = select_call_id_rule(model)
+    ids = compute_call_ids(messages, id_rule, WIRE_FORMAT)
     names_tools = _GEMINI_MODELS.search(model.lower()) is not None
     built: list[_Message | dict[str, Any]] = []
     has_calls = False
+    role_before: Role | None = None
     for indexed in messages:
         message = indexed.message
+        if message.role is Role.USER and role_before is Role.TOOL and id_rule is _MISTRAL_ID_RULE:
+            built.append(_Message(role="assistant", content=_ACKNOWLEDGEMENT))
+        role_before = message.role
         if message.role is Role.ASSISTANT:
             # Servers that demand plain reasoning do so from the first tool call on; some refuse it
             # in a conversation without any.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -260,3 +261,26 @@ def test_what_the_format_cannot_carry_is_named(messages: Any, match: str) -> Non
 def test_a_choice_among_no_tools_is_not_sent() -> None:
     body = ChatCompletionsBuilder().build("hello", [], model="m", tool_choice="required")
     assert "tool_choice" not in body
+
+
+@given(conversations())
+def test_mistral_reads_no_user_after_a_tool_and_everything_else_unchanged(
+    conversation: tuple[Message, ...],
+) -> None:
+    """Mistral rejects that order of messages; other models get none of its workaround."""
+    note = Message.user("note")
+    conversation = (*conversation, note)
+    sent = build_body(conversation, model="devstral-medium-latest")["messages"]
+    roles = [message["role"] for message in sent]
+    assert ("tool", "user") not in pairwise(roles)
+    other = build_body(conversation)["messages"]
+    added = {"role": "assistant", "content": "OK."}
+    without = [
+        message
+        for message, after, before in zip(sent, [*roles[1:], ""], ["", *roles[:-1]], strict=True)
+        if not (message == added and (before, after) == ("tool", "user"))
+    ]
+    assert [message["role"] for message in without] == [message["role"] for message in other]
+    assert [message.get("content") for message in without] == [
+        message.get("content") for message in other
+    ]
