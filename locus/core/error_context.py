@@ -23,7 +23,7 @@ from locus.core.errors import (
     StreamInterruptedError,
 )
 from locus.core.frozendict import EMPTY, FrozenDict
-from locus.core.redaction import redact_secrets
+from locus.core.redaction import find_secrets_in_headers, redact_secrets
 
 E = TypeVar("E", bound=APIError)
 
@@ -74,10 +74,16 @@ class ErrorContext:
     error_words: ErrorWords = attrs.field(default=COMMON_ERROR_WORDS, repr=False)
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     get_signing_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
+    _sent_secrets: set[str] = attrs.field(factory=set, init=False, repr=False, eq=False)
+
+    def add_sent_headers(self, headers: Mapping[str, str]) -> None:
+        """Add the headers that were really sent: the caller's own client may have added secrets."""
+        self._sent_secrets.update(find_secrets_in_headers(headers))
 
     def redact(self, text: str) -> str:
         """Replace the secrets of this request in ``text`` by ``***``."""
-        return redact_secrets(text, (*self.secrets, *self.get_signing_secrets()))
+        secrets = (*self.secrets, *self._sent_secrets, *self.get_signing_secrets())
+        return redact_secrets(text, secrets)
 
     def add_context(self, error: E) -> E:
         """Add the provider, the model, the URL and a hint to an error, and return the error.
@@ -85,6 +91,7 @@ class ErrorContext:
         The class of an error that the provider names by a word of its own is changed to fit it.
         An error that has its context already is not changed.
         """
+        self._cut_chain_at_secrets(error)
         if error.provider is not None:
             return error
         error.provider, error.model = self.provider, self.model
@@ -111,6 +118,20 @@ class ErrorContext:
             error.codes = frozenset(map(self.redact, error.codes))
             error.explanation = self.redact(error.explanation)
         return error
+
+    def _cut_chain_at_secrets(self, error: BaseException) -> None:
+        """Cut off the causes of an error whose text shows a secret: a traceback prints them all."""
+        seen = {id(error)}
+        while (cause := error.__cause__ or error.__context__) is not None:
+            if id(cause) in seen:
+                return
+            seen.add(id(cause))
+            text = f"{cause!s} {cause!r}"
+            if self.redact(text) != text:
+                error.__cause__ = error.__context__ = None
+                error.__suppress_context__ = True
+                return
+            error = cause
 
     def _find_body_hint(self, error: APIError) -> str:
         """Return the advice for what the body of an error says; empty if there is none."""

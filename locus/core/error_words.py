@@ -15,12 +15,16 @@ from locus.core.errors import (
     APIStatusError,
     ContentFilterError,
     ContextWindowExceededError,
+    RateLimitError,
     get_status_error_class,
 )
 from locus.core.frozendict import EMPTY, FrozenDict
 
 _PHRASE_STATUSES: Final = (400, 413, 422)
 """The statuses of requests that a provider does not accept. Only there do phrases mean anything."""
+_CONTENT_FILTER_STATUSES: Final = (*_PHRASE_STATUSES, 403)
+_RATE_LIMIT_STATUSES: Final = (400, 403, 413)
+"""The statuses with which servers report a rate limit, beside 429."""
 
 
 def _to_lowercase_statuses(statuses: Mapping[str, int]) -> Mapping[str, int]:
@@ -31,19 +35,31 @@ def _to_lowercase_set(words: Iterable[str]) -> frozenset[str]:
     return frozenset(word.lower() for word in words)
 
 
+def _has_phrase(text: str, phrase: str) -> bool:
+    """Return whether ``text`` contains the parts of ``phrase`` between its ``*``, in order."""
+    position = 0
+    for part in phrase.split("*"):
+        position = text.find(part, position)
+        if position < 0:
+            return False
+        position += len(part)
+    return True
+
+
 @attrs.frozen
 class ErrorWords:
     """What a provider calls its errors. Upper and lower case are the same.
 
     A code is the value of ``code``, ``type`` or ``status`` of an error object; a phrase is a part
-    of its message.
+    of its message, where ``*`` stands for any text.
 
     :param statuses: the HTTP status that a code stands for, where the error is inside of a
         successful response or a stream.
     :param context_window_codes: the codes for a conversation that is too long.
     :param context_window_phrases: the phrases for it, in the errors 400, 413 and 422.
     :param content_filter_codes: the codes for a request that a content filter blocked.
-    :param content_filter_phrases: the phrases for it, in the errors 400, 413 and 422.
+    :param content_filter_phrases: the phrases for it, in the errors 400, 403, 413 and 422.
+    :param rate_limit_codes: the codes for a rate limit, where the status is 400, 403 or 413.
     """
 
     statuses: Mapping[str, int] = attrs.field(default=EMPTY, converter=_to_lowercase_statuses)
@@ -60,6 +76,8 @@ class ErrorWords:
         default=frozenset(), converter=_to_lowercase_set
     )
 
+    rate_limit_codes: frozenset[str] = attrs.field(default=frozenset(), converter=_to_lowercase_set)
+
     def find_status(self, codes: Iterable[str]) -> int | None:
         """Return the HTTP status that the codes stand for; the highest one if they disagree."""
         known = (self.statuses.get(code.lower()) for code in codes)
@@ -70,16 +88,26 @@ class ErrorWords:
     ) -> type[APIStatusError] | None:
         """Return the class of an error that no status has of its own, or None."""
         lowered_codes = _to_lowercase_set(codes)
-        lowered_message = message.lower() if status_code in _PHRASE_STATUSES else ""
-        for cls, known_codes, phrases in (
+        if status_code in _RATE_LIMIT_STATUSES and lowered_codes & self.rate_limit_codes:
+            return RateLimitError
+        lowered_message = message.lower()
+        for cls, known_codes, phrases, statuses in (
             (
                 ContextWindowExceededError,
                 self.context_window_codes,
                 self.context_window_phrases,
+                _PHRASE_STATUSES,
             ),
-            (ContentFilterError, self.content_filter_codes, self.content_filter_phrases),
+            (
+                ContentFilterError,
+                self.content_filter_codes,
+                self.content_filter_phrases,
+                _CONTENT_FILTER_STATUSES,
+            ),
         ):
-            if lowered_codes & known_codes or any(p in lowered_message for p in phrases):
+            if lowered_codes & known_codes:
+                return cls
+            if status_code in statuses and any(_has_phrase(lowered_message, p) for p in phrases):
                 return cls
         return None
 
@@ -106,53 +134,115 @@ class ErrorWords:
 
 
 COMMON_ERROR_WORDS: Final = ErrorWords(
-    # OpenAI's ("Error codes"), Anthropic's ("Errors") and llama.cpp's (`server_error` types). Many
+    # OpenAI's ("Error codes"), Anthropic's ("Errors"), Google's ("google.rpc.Code"), Amazon's
+    # (Bedrock's "InvokeModel"), Alibaba's, Zhipu's and llama.cpp's (`server_error` types). Many
     # servers have taken them over, and gateways pass them on in the formats of others.
     statuses={
         "invalid_request_error": 400,
+        "invalid_argument": 400,
+        "failed_precondition": 400,
+        "validationexception": 400,
         "authentication_error": 401,
+        "unauthenticated": 401,
         "invalid_api_key": 401,
+        "invalidapikey": 401,
+        "billing_error": 402,
+        "insufficient_balance": 402,
         "permission_error": 403,
         "permission_denied": 403,
+        "accessdeniedexception": 403,
         "not_found_error": 404,
+        "not_found": 404,
         "model_not_found": 404,
         "previous_response_not_found": 404,
         "request_too_large": 413,
         "rate_limit_error": 429,
         "rate_limit_exceeded": 429,
+        "rate_limit_reached_error": 429,
+        "engine_overloaded_error": 429,
         "insufficient_quota": 429,
         "too_many_requests": 429,
+        "resource_exhausted": 429,
+        "throttling": 429,
+        "throttling.ratequota": 429,
+        "throttlingexception": 429,
+        "1302": 429,
+        "1303": 429,
+        "1305": 429,
         "api_error": 500,
         "server_error": 500,
+        "internal": 500,
         "internal_server_error": 500,
         "internal_error": 500,
+        "internalserverexception": 500,
+        "unavailable": 503,
         "unavailable_error": 503,
+        "serviceunavailableexception": 503,
         "timeout_error": 504,
+        "deadline_exceeded": 504,
         "overloaded_error": 529,
+    },
+    rate_limit_codes={
+        "rate_limit_exceeded",
+        "rate_limit_error",
+        "rate_limit_reached_error",
+        "too_many_requests",
+        "throttlingexception",
+        "throttling",
+        "throttling.ratequota",
+        "resource_exhausted",
     },
     context_window_codes={
         "context_length_exceeded",
         "exceed_context_size_error",
         "model_context_window_exceeded",
+        "model_max_prompt_tokens_exceeded",  # GitHub Copilot's
+        "tokens_limit_reached",  # GitHub Models'
+        "1261",  # Zhipu's
     },
     context_window_phrases={
         "maximum context length",
         "context window",
         "context length",
+        "exceed context limit",  # Anthropic's, where max_tokens is counted as well
+        "exceeds the available context size",  # llama.cpp's
         "prompt is too long",
-        "input token count",  # Gemini: "The input token count (…) exceeds the maximum number of …"
-        "too many tokens: ",  # Cohere: "too many tokens: size limit exceeded by … tokens"
-        "exceed context limit",  # Anthropic's, for the prompt and max_tokens together
-        "input is too long",  # Amazon Bedrock's
-        "exceeds the available context size",  # llama.cpp's, which Ollama passes on
+        "input is too long",  # Amazon's
+        "prompt exceeds max length",
+        "prompt tokens too long",
+        "too many input tokens",
+        "too many tokens: ",  # Cohere's
+        "reduce the length of the messages",  # Groq's
+        "maximum model length",  # vLLM's
+        "input token count*exceeds the maximum number of tokens",  # Google's
+        "prompt token count*exceeds the limit",
+        "maximum prompt length is",  # xAI's
+        "range of input length should be",  # Alibaba's
+        "exceeded model token limit",  # Moonshot's
+        "`inputs` tokens + `max_new_tokens` must be",  # Hugging Face's
+        "`inputs` must have less than",
     },
     content_filter_codes={
         "content_filter",
         "content_policy_violation",
+        "content_filter_error",
+        "data_inspection_failed",  # Alibaba's
+        "datainspectionfailed",
         "responsibleaipolicyviolation",  # Azure's
+        "sensitivecontentdetected",  # ByteDance's
+        "inputtextsensitivecontentdetected",
+        "1301",  # Zhipu's
     },
     content_filter_phrases={
-        "blocked by content filtering policy",  # Anthropic's
+        "content exists risk",  # DeepSeek's
+        "content filtering policy",  # Anthropic's
+        "content management policy",  # Azure's
+        "considered high risk",  # Moonshot's
+        "inappropriate content",  # Alibaba's
+        "violates usage guidelines",  # xAI's
+        "violating our usage policy",  # OpenAI's
+        "your input was flagged",  # OpenRouter's
+        "blocked by our content filters",  # Amazon's
     },
 )
 """The words that many providers share. Every error is looked up in them."""

@@ -1,9 +1,7 @@
 """Makes the error for an HTTP error status, or for an error object inside a response.
 
-One parser reads the error bodies of all providers: OpenAI's
-``{"error": {"message", "type", "code"}}``, Anthropic's ``{"type": "error", "error": {…}}``,
-Ollama's ``{"error": "text"}``, OCI's and FastAPI's ``{"code", "message"}`` and ``{"detail"}``.
-What the codes and phrases in them mean is in :mod:`locus.core.error_words`.
+:mod:`locus.core.error_body` reads the error bodies of all providers. What the codes and phrases in
+them mean is in :mod:`locus.core.error_words`.
 """
 
 from __future__ import annotations
@@ -12,64 +10,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import attrs
 import msgspec
 
+from locus.core.error_body import ErrorBody, to_loggable_text
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIStatusError, get_status_error_class
 from locus.core.frozendict import EMPTY
 
 MAX_SHOWN_CHARACTERS: Final = 300
 """How many characters of a provider's response an error message shows."""
-
-
-@attrs.frozen
-class _ErrorBody:
-    """The content of a provider's error body.
-
-    :param codes: the provider's names for the error, the most exact one first.
-    :param status_code: the HTTP status that the body itself names.
-    :param request_id: the id of the request that the body names.
-    """
-
-    message: str
-    codes: tuple[str, ...] = ()
-    status_code: int | None = None
-    request_id: str | None = None
-
-    @classmethod
-    def parse(cls, body: Any) -> _ErrorBody:
-        """Read an error body that was decoded from JSON, or is text."""
-        if isinstance(body, list) and len(body) == 1:  # Google's compatible endpoint
-            body = body[0]
-        if not isinstance(body, Mapping):
-            return cls("" if body is None else _to_loggable_text(body))
-        error = body.get("error") or body
-        if not isinstance(error, Mapping):
-            return cls(_to_loggable_text(error))
-        message = error.get("message") or error.get("detail")
-        codes: list[str] = []
-        status_code = None
-        for key in ("code", "status", "type"):
-            value = error.get(key)
-            if isinstance(value, str) and not (len(value) == 3 and value.isdecimal()):
-                if value:
-                    codes.append(_to_loggable_text(value))
-            elif isinstance(value, (int, str)) and 400 <= int(value) < 600:
-                status_code = int(value)
-        request_id = body.get("request_id")
-        return cls(
-            _to_loggable_text(message or error),
-            tuple(codes),
-            status_code,
-            request_id if isinstance(request_id, str) else None,
-        )
-
-
-def _to_loggable_text(value: Any) -> str:
-    """Convert a JSON value to text that every encoding can represent."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode(errors="replace").decode()  # half a surrogate pair could not be logged
 
 
 def make_status_error(
@@ -94,12 +43,17 @@ def make_status_error(
             error_object = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             error_object = body
-    error_body = _ErrorBody.parse(error_object)
+    error_body = ErrorBody.parse(error_object)
     in_success_response = status_code < 300
     if in_success_response:
         known_status = COMMON_ERROR_WORDS.find_status(error_body.codes)
         status_code = error_body.status_code or known_status or status_code
-    message = error_body.message.strip()
+    message = error_body.message
+    if not message and error_object and status_code not in range(300, 400):
+        message = to_loggable_text(error_object)
+    location = _find_location(headers) if 300 <= status_code < 400 else None
+    if location:
+        message = f"moved to {location}" + (f": {message}" if message else "")
     shown = message[:MAX_SHOWN_CHARACTERS] + ("…" if len(message) > MAX_SHOWN_CHARACTERS else "")
     source = "an error inside its answer" if in_success_response else str(status_code)
     cls = COMMON_ERROR_WORDS.find_special_class(
@@ -117,3 +71,33 @@ def make_status_error(
     error.body_request_id = error_body.request_id
     error_words.reclassify(error)
     return error
+
+
+def _find_location(headers: Mapping[str, str]) -> str | None:
+    """Return the address that a redirect names (RFC 9110, 10.2.2), without query and fragment."""
+    location = next((headers[name] for name in headers if name.lower() == "location"), None)
+    return location and location.partition("?")[0].partition("#")[0]
+
+
+def find_error_in_response(body: Any, *, needs_certainty: bool = False) -> Any:
+    """Return the error object in the body of a response with a success status; None without one.
+
+    :param body: the body, as JSON text or decoded.
+    :param needs_certainty: whether a body that only has a message, or the like, counts as none.
+    """
+    if isinstance(body, (bytes, str)):
+        try:
+            body = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            try:
+                body = json.loads(body)
+            except (ValueError, RecursionError):
+                return None
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    if not isinstance(body, Mapping):
+        return None
+    error_body = ErrorBody.parse(body)
+    if error_body.is_empty or (needs_certainty and not error_body.is_certain):
+        return None
+    return body if error_body.is_certain or error_body.message else None

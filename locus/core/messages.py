@@ -219,8 +219,8 @@ class ToolCall:
         try:
             arguments = _decode_object(arguments_text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            text = None if arguments_text.strip() == "null" else arguments_text
-            return cls(id, name, EMPTY, text)
+            is_blank = arguments_text.strip() in ("", "null")
+            return cls(id, name, EMPTY, None if is_blank else arguments_text)
         return cls(id, name, FrozenDict(arguments))
 
     def arguments_json(self) -> str:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+_SECRET_HEADER: Final = re.compile("auth|cookie|credential|key|passw|secret|signature|token", re.I)
+_MIN_SECRET_LENGTH: Final = 6
+"""Shorter texts may be part of ordinary words."""
+
+
+def find_secrets_in_headers(headers: Mapping[str, str]) -> Iterator[str]:
+    """Find the credentials in the headers of a request: whole values, and what follows a scheme."""
+    for name, value in headers.items():
+        if _SECRET_HEADER.search(name):
+            for secret in (value, value.partition(" ")[2]):
+                if len(secret) >= _MIN_SECRET_LENGTH:
+                    yield secret
 
 
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:

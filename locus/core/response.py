@@ -40,6 +40,15 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "spii": "content_filter",
     "content_filtered": "content_filter",
     "error_toxic": "content_filter",
+    "sensitive": "content_filter",  # Zhipu's
+    "image_safety": "content_filter",
+    "guardrail_intervened": "content_filter",  # Amazon's
+    "eos_token": "stop",  # Hugging Face's
+    "end_of_text": "stop",
+    "finished": "stop",
+    "max_length": "length",
+    "max_token": "length",
+    "token_limit": "length",
 }
 
 
@@ -48,7 +57,9 @@ def _compute_finish_reason(stop_reason: str | None, message: Message) -> FinishR
 
     Whether there are tool calls decides between ``stop`` and ``tool_calls``.
     """
-    finish_reason = _FINISH_REASONS.get((stop_reason or "").lower(), "other")
+    # Gemini's compatible endpoint adds its own word: "content_filter: PROHIBITED_CONTENT".
+    word = (stop_reason or "").partition(":")[0].strip().lower().replace("-", "_")
+    finish_reason = _FINISH_REASONS.get(word, "other")
     # Several servers report "stop" although the response has tool calls. Anthropic reports
     # "tool_use" where a tool was called only to get structured output. What the caller
     # has to do next decides.

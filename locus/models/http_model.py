@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
@@ -27,6 +26,7 @@ from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRules
+from locus.core.redaction import find_secrets_in_headers
 from locus.core.response import ModelResponse
 from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
@@ -48,7 +48,6 @@ from locus.version import USER_AGENT
 from locus.wire.provider_json import encode_json
 
 C = TypeVar("C", bound=ModelConfig)
-_SECRET_HEADER: Final = re.compile("auth|cookie|credential|key|passw|secret|signature|token", re.I)
 _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
 
 
@@ -409,15 +408,13 @@ class HttpModel(Model, Generic[C]):
         self, url: str, headers: Mapping[str, str], signer: Signer | None
     ) -> ErrorContext:
         """Collect what error messages show of the request, and the secrets to hide in them."""
-        secrets = []
+        secrets: list[str] = []
         http_clients = self.http_client
         if not isinstance(http_clients, (tuple, list)):
             http_clients = (http_clients,)
         client_headers = (client.headers for client in http_clients if client is not None)
         for sent_headers in (headers, *client_headers):
-            for name, value in sent_headers.items():
-                if _SECRET_HEADER.search(name):
-                    secrets += [value, value.partition(" ")[2]]
+            secrets += find_secrets_in_headers(sent_headers)
         sdk_key = getattr(self.sdk_client, "api_key", None)
         if isinstance(sdk_key, str):
             secrets.append(sdk_key)

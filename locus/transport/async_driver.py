@@ -20,7 +20,12 @@ from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
 from locus.transport.async_pool import AsyncSender
-from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.httpx_common import (
+    MAX_DRAIN_SECONDS,
+    MAX_ERROR_BODY_BYTES,
+    get_sent_headers,
+    make_stream_error,
+)
 from locus.transport.loop_state import MAX_CLOSE_SECONDS, LoopState, get_loop_state
 from locus.transport.prepared_http_call import (
     HttpCall,
@@ -120,7 +125,11 @@ async def fetch_response(sender: AsyncSender, http_call: HttpCall) -> ModelRespo
             if not http_response.is_closed:
                 with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
                     await http_response.aclose()
-        return http_call.parse_response(body, http_response.headers)
+        try:
+            return http_call.parse_response(body, http_response.headers)
+        except APIError:
+            http_call.error_context.add_sent_headers(get_sent_headers(http_response))
+            raise
 
     response = await _send_with_retries(http_call, send_once)
     for delay in http_call.empty_response_delays:
@@ -325,6 +334,7 @@ async def _open_successful_response(
                     break
     finally:
         await _close_response(response, chunks, sender.transport_errors)
+    http_call.error_context.add_sent_headers(get_sent_headers(response))
     raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 

@@ -15,7 +15,12 @@ from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.blocking_pool import BlockingSender
-from locus.transport.httpx_common import MAX_DRAIN_SECONDS, MAX_ERROR_BODY_BYTES, make_stream_error
+from locus.transport.httpx_common import (
+    MAX_DRAIN_SECONDS,
+    MAX_ERROR_BODY_BYTES,
+    get_sent_headers,
+    make_stream_error,
+)
 from locus.transport.prepared_http_call import (
     HttpCall,
     add_headers_to_final_event,
@@ -65,7 +70,11 @@ def fetch_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse
             raise sender.make_api_error(exc, response_started=True) from exc
         finally:
             http_response.close()
-        return http_call.parse_response(body, http_response.headers)
+        try:
+            return http_call.parse_response(body, http_response.headers)
+        except APIError:
+            http_call.error_context.add_sent_headers(get_sent_headers(http_response))
+            raise
 
     response = _send_with_retries(http_call, send_once)
     for delay in http_call.empty_response_delays:
@@ -226,6 +235,7 @@ def _open_successful_response(
                     break
     finally:
         response.close()
+    http_call.error_context.add_sent_headers(get_sent_headers(response))
     raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 

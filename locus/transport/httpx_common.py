@@ -247,6 +247,14 @@ def get_transport_error_classes(library: Any) -> tuple[type[Exception], ...]:
     return (library.HTTPError, library.StreamError)
 
 
+def get_sent_headers(response: Any) -> Any:
+    """Return the headers of the request that a response answers; none if it does not know them."""
+    try:
+        return response.request.headers
+    except (AttributeError, RuntimeError):  # made without a request
+        return {}
+
+
 def make_stream_error(error: APIError, decoder: Decoder) -> APIError:
     """Make the error for a stream whose connection failed; it holds the partial response."""
     interrupted = decoder.make_interruption_error(f"early: {error}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
@@ -13,6 +15,11 @@ from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.http_request import HttpRequest
 from locus.transport.signer import Signer
+
+_STREAM_BEGINNING: Final = re.compile(
+    rb"\xef?\xbb?\xbf?\s*(?:(?:data|event|id|retry)?:|\{[^\n]*\}\r?\n\s*\{)"
+)
+"""The beginning of server-sent events, or of two lines of JSON."""
 
 
 @attrs.frozen
@@ -57,10 +64,24 @@ class HttpCall:
         :raises APIError: if the body is not a response; the error has the headers, too.
         """
         try:
-            return self.parse_body(body).with_headers(headers)
+            return self._parse_body_or_stream(body).with_headers(headers)
         except APIError as exc:
             exc.add_response_headers(headers)
             raise
+
+    def _parse_body_or_stream(self, body: bytes) -> ModelResponse:
+        """Parse a body; it may be a stream that nobody asked for, from a gateway that always does.
+
+        What a body is, its first bytes decide: not every gateway sends the right content type.
+        """
+        if not _STREAM_BEGINNING.match(body):
+            return self.parse_body(body)
+        decoder = self.make_decoder()
+        events = [*decoder.feed(body), *decoder.close()]
+        if decoder.failure is not None:
+            raise decoder.failure
+        response = events[-1].response if events else None
+        return self.parse_body(body) if response is None else response
 
     def find_fallback_call(self, error: APIError) -> HttpCall | None:
         """Return the call to try after this error in place of this one, or None."""

@@ -22,7 +22,8 @@ INITIAL_RETRY_DELAY: Final = 0.5
 MAX_RETRY_DELAY: Final = 8.0
 """Seconds: the upper bound of a delay that the server did not request."""
 MAX_RETRY_AFTER: Final = 60.0
-"""Seconds. If a server asks for a longer delay (``retry_after``), the delay is this long."""
+"""Seconds. If a server asks for a longer delay (``retry_after``), there is no further attempt: the
+caller gets the error at once, and can decide what to do in that time."""
 
 _NULL_HANDLER: Final = logging.NullHandler()
 
@@ -30,6 +31,8 @@ _NULL_HANDLER: Final = logging.NullHandler()
 def is_retryable(error: BaseException) -> bool:
     """Return whether the same request may succeed later: by ``x-should-retry`` or its type."""
     if isinstance(error, APIStatusError):
+        if error.retry_after is not None and error.retry_after > MAX_RETRY_AFTER:
+            return False
         match error.headers.get("x-should-retry"):
             case "true":
                 return True
@@ -53,7 +56,7 @@ class RetryPolicy:
             return False
         self.failures += 1
         if isinstance(error, APIStatusError) and error.retry_after is not None:
-            return min(error.retry_after, MAX_RETRY_AFTER)
+            return error.retry_after
         # Full jitter: clients that failed at the same time do not retry at the same time.
         return random.uniform(
             0, min(MAX_RETRY_DELAY, INITIAL_RETRY_DELAY * 2 ** (self.failures - 1))

@@ -19,7 +19,11 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
-from locus.transport.httpx_common import build_encoding_header, get_transport_error_classes
+from locus.transport.httpx_common import (
+    build_encoding_header,
+    get_sent_headers,
+    get_transport_error_classes,
+)
 from locus.transport.prepared_http_call import HttpCall
 
 if TYPE_CHECKING:
@@ -126,6 +130,8 @@ class _SdkSenderBase:
         """Make Locus's error for an exception that the SDK's method raised."""
         sdk = self._sdk
         if isinstance(exc, sdk.APIStatusError):
+            # The SDK may have asked a function of the caller for these credentials.
+            http_call.error_context.add_sent_headers(get_sent_headers(exc.response))
             return http_call.make_status_error(
                 exc.status_code, exc.response.headers, exc.response.content
             )
@@ -133,7 +139,8 @@ class _SdkSenderBase:
             return make_timeout_error(exc.__cause__ or exc, response_started=False)
         if isinstance(exc, sdk.APIConnectionError):
             return make_connection_error(exc.__cause__ or exc)
-        return ConfigurationError(f"the {self._method.package} client rejects the call: {exc}")
+        text = http_call.error_context.redact(str(exc))
+        return ConfigurationError(f"the {self._method.package} client rejects the call: {text}")
 
     def build_keyword_arguments(self, http_call: HttpCall) -> dict[str, Any]:
         """Build the SDK method's arguments; ``extra_body`` gets what it does not know.

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from locus.core.error_body import ErrorBody
 from locus.core.errors import ConfigurationError, ResponseParseError
+from locus.wire.lenient_conversion import convert_leniently
 
 T = TypeVar("T")
 
@@ -22,7 +24,13 @@ DECODING_ERRORS: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class ResponseStruct(msgspec.Struct, gc=False):
-    """Base class of the decoded structs. JSON has no cycles, so they need no garbage collector."""
+    """Base class of the decoded structs. JSON has no cycles, so they need no garbage collector.
+
+    :cvar needed_members: the members without which a response would lose something that the model
+        said. An unfit value in one of them is an error; in any other it is left out.
+    """
+
+    needed_members: ClassVar[frozenset[str]] = frozenset()
 
 
 class StructDecoder(Generic[T]):
@@ -48,16 +56,43 @@ class StructDecoder(Generic[T]):
     def _decode_leniently(
         self, body: bytes | str | Mapping[str, Any], strict_error: Exception
     ) -> T:
-        """Decode with the standard library, which accepts lone surrogates, NaN and a BOM."""
+        """Decode with the standard library, which accepts lone surrogates, NaN and a BOM.
+
+        Members of an unfit type are converted or left out, as ``lenient_conversion`` says.
+        """
+        value: Any = body
         try:
             if isinstance(body, (bytes, str)):
-                return msgspec.convert(json.loads(body), self._type)
+                value = json.loads(body)
+            if isinstance(value, list) and len(value) == 1:  # Google's endpoint sends errors so
+                value = value[0]
+            return convert_leniently(value, self._type)
         except (ValueError, msgspec.DecodeError, RecursionError):
             pass  # msgspec's error is clearer
-        text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-        raise ResponseParseError(
-            f"the response cannot be read: {strict_error}", body=text
-        ) from strict_error
+        raise make_parse_error(f"the response cannot be read: {strict_error}", body)
+
+
+_MAX_QUOTED_CHARACTERS: Final = 300
+
+
+def make_parse_error(
+    message: str, body: bytes | str | Mapping[str, Any] | list[Any]
+) -> ResponseParseError:
+    """Make the error for a body that does not follow the format; its message quotes the body.
+
+    Of a web page, it quotes the text that a reader would see.
+    """
+    text = convert_body_to_text(body)
+    if not text.strip():
+        return ResponseParseError(f"{message}; the response is empty", body=text)
+    return ResponseParseError(f"{message}; the server sent: {shorten_body(text)}", body=text)
+
+
+def shorten_body(body: bytes | str) -> str:
+    """Return the beginning of a body for an error message; of a web page, the text in it."""
+    quoted = ErrorBody.parse(convert_body_to_text(body)).message
+    is_long = len(quoted) > _MAX_QUOTED_CHARACTERS
+    return quoted[:_MAX_QUOTED_CHARACTERS] + "…" if is_long else quoted
 
 
 def convert_body_to_text(body: Any) -> str:

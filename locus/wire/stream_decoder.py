@@ -7,15 +7,17 @@ raises it after it has delivered those events.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from locus.core.errors import APIError, ResponseParseError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
+from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.core.response import ModelResponse
 from locus.core.response_source import merge_json_chunks
-from locus.wire.provider_json import StructDecoder
+from locus.wire.provider_json import StructDecoder, convert_body_to_text, shorten_body
 from locus.wire.stream_framing import Framing
 
 T = TypeVar("T")
@@ -49,6 +51,8 @@ class StreamDecoder(ABC):
             if frames:
                 self._has_frames = True
                 self._read_frames(frames, events)
+            if self._framing.error_frame is not None and not self.done and self.failure is None:
+                self._read_error_frame(self._framing.error_frame, events)
         return events
 
     def close(self) -> list[ModelChunkEvent]:
@@ -61,15 +65,22 @@ class StreamDecoder(ABC):
             return events
         frames, unframed = self._framing.close()
         self._read_frames(frames, events)
-        if isinstance(
+        if self._framing.error_frame is not None and not self.done and self.failure is None:
+            self._read_error_frame(self._framing.error_frame, events)
+        elif isinstance(
             self.failure, ResponseParseError
         ):  # half a frame: the stream was interrupted there
             self.failure = self.make_interruption_error("in the middle of a chunk")
         elif not self.done and self.failure is None:
             if not self._has_frames and unframed.lstrip()[:1] in (b"{", b"[", b"<"):
                 self._parse_unframed_body(unframed, events)
+            elif (error := find_error_in_response(unframed)) is not None:
+                self._set_failure(make_status_error(convert_body_to_text(unframed), 200, {}, error))
             elif unframed.strip() or not self.is_complete_without_end_marker:
-                self.failure = self.make_interruption_error("before the end of the response")
+                detail = "before the end of the response"
+                if unframed.strip():
+                    detail += f"; the server sent: {shorten_body(unframed)}"
+                self.failure = self.make_interruption_error(detail)
             else:
                 try:
                     events.append(self.finish_response())
@@ -80,16 +91,17 @@ class StreamDecoder(ABC):
     def decode_or_finish(
         self, frame: bytes, decoder: StructDecoder[T], events: list[ModelChunkEvent]
     ) -> T | None:
-        """Decode a frame that strict decoding rejected; None if it was OpenAI's end marker.
+        """Decode a frame that strict decoding rejected.
 
-        The end marker ends the response, and its event is appended to ``events``.
+        The result is None for OpenAI's end marker, which ends the response and whose event is
+        appended to ``events``, and for a frame that only keeps the connection alive.
 
         :raises APIError: if the frame is invalid, or the response is.
         """
         if is_done_marker(frame):
             events.append(self.finish_response())
             return None
-        return decoder.decode(frame)
+        return None if is_keep_alive(frame) else decoder.decode(frame)
 
     def make_interruption_error(self, detail: str) -> StreamInterruptedError:
         """Make the error for an interrupted stream, with the partial response.
@@ -169,6 +181,16 @@ class StreamDecoder(ABC):
         self.done = True
         events.append(make_final_event(response, response.content or None, response.reasoning))
 
+    def _read_error_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        """Store the error that an event named ``error`` reports, in the form of the format or not.
+
+        (https://html.spec.whatwg.org/multipage/server-sent-events.html: the name is the sender's.)
+        """
+        self._read_frames([frame], events)
+        if not self.done and (self.failure is None or isinstance(self.failure, ResponseParseError)):
+            self.failure = None
+            self._set_failure(make_status_error(convert_body_to_text(frame)))
+
     def _set_failure(self, error: APIError) -> None:
         """Store the error, with the partial response."""
         if error.partial is None:
@@ -184,6 +206,21 @@ class StreamDecoder(ABC):
 def is_done_marker(frame: bytes) -> bool:
     """Return whether a frame is ``[DONE]``, which ends the streams of OpenAI's chat completions."""
     return frame.strip() == b"[DONE]"
+
+
+_KEEP_ALIVE: Final = re.compile(
+    rb"\s*(?::.*|\[(?!DONE\])[A-Z][\w -]*\]|\"?(?:ping|pong|heartbeat|keep-?alive|processing)\"?"
+    rb"|null|\"\"|\[\]|\{\})?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_keep_alive(frame: bytes) -> bool:
+    """Return whether a frame says nothing: a comment that came as data, or a word in brackets.
+
+    Gateways send such frames between the chunks of a provider, so that the connection stays open.
+    """
+    return _KEEP_ALIVE.fullmatch(frame) is not None
 
 
 def make_final_event(

@@ -19,12 +19,20 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 # In nearly every stream each event has one data line, and either all events have names or none.
 _find_named_events: Final = re.compile(
-    rb"^event: [^\n]*+\ndata: ([^\n]++)(?:\n\n|\Z)", re.MULTILINE
+    rb"^event: (?!(?:ping|heartbeat|keep-?alive|error)\n)[^\n]*+\ndata: ([^\n]++)(?:\n\n|\Z)",
+    re.MULTILINE,
 ).findall
+_KEEP_ALIVE_EVENTS: Final = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})
+"""The names of events that only keep the connection alive, whatever their data is."""
 
 
 class Framing(Protocol):
     """Splits one byte stream into frames. Each stream needs its own object."""
+
+    @property
+    def error_frame(self) -> bytes | None:
+        """The data of an event named ``error``, which ends the stream; None so far."""
+        ...
 
     def feed(self, data: bytes) -> list[bytes]:
         """Add bytes, and return the frames that they complete."""
@@ -62,9 +70,12 @@ class _Buffer:
 
 
 class SSEFraming:
-    """Splits server-sent events into their ``data``. No provider needs the event names and ids."""
+    """Splits server-sent events into their ``data``.
 
-    __slots__ = ("_after_cr", "_buffer", "_started", "_unframed", "_unframed_size")
+    Of the names of events only two matter: a ``ping`` is skipped, and an ``error`` ends the stream.
+    """
+
+    __slots__ = ("_after_cr", "_buffer", "_started", "_unframed", "_unframed_size", "error_frame")
 
     _MAX_UNFRAMED_BYTES = 1 << 24  # enough for the body of a server that does not stream
 
@@ -74,6 +85,7 @@ class SSEFraming:
         self._started = False
         self._unframed: list[bytes] = []
         self._unframed_size = 0
+        self.error_frame: bytes | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of the events that these bytes complete; skip events without data."""
@@ -105,6 +117,8 @@ class SSEFraming:
                 frames.append(block[6:])
             elif (frame := self._extract_event_data(block)) is not None:
                 frames.append(frame)
+            elif self.error_frame is not None:
+                break
         return frames
 
     def close(self) -> tuple[list[bytes], bytes]:
@@ -139,12 +153,15 @@ class SSEFraming:
         """
         data_lines: list[bytes] = []
         has_known_field = has_unknown_field = False
+        event_name = b""
         for line in block.split(b"\n"):
             if not line:
                 continue
             name, _, value = line.partition(b":")
             if name == b"data":
                 data_lines.append(value.removeprefix(b" "))
+            elif name == b"event":
+                event_name = value.strip()
             if name in (b"", b"data", b"event", b"id", b"retry"):
                 has_known_field = True
             else:
@@ -157,16 +174,21 @@ class SSEFraming:
             block = block.strip(b"\n")  # the number of blank lines here depends on the reads
             self._unframed.append(block[: self._MAX_UNFRAMED_BYTES - self._unframed_size])
             self._unframed_size += len(block)
-        return b"\n".join(data_lines) or None
+        frame = b"\n".join(data_lines)
+        if event_name == b"error":
+            self.error_frame = frame
+            return None
+        return None if event_name in _KEEP_ALIVE_EVENTS else frame or None
 
 
 class NDJSONFraming:
     """Splits newline-delimited JSON: each line is a frame, blank lines are skipped."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "error_frame")
 
     def __init__(self) -> None:
         self._buffer = _Buffer()
+        self.error_frame: bytes | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that ``data`` completes."""

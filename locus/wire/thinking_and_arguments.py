@@ -37,7 +37,7 @@ def build_arguments_object(path: str, call: ToolCall) -> Any:
     :raises ConfigurationError: if the arguments cannot be represented in JSON.
     """
     arguments = call.arguments
-    if call.malformed_arguments is not None:
+    if call.malformed_arguments is not None and call.malformed_arguments.strip():
         arguments = {"malformed_arguments": call.malformed_arguments}
     try:
         return msgspec.to_builtins(arguments, enc_hook=convert_mapping_to_dict)

@@ -92,9 +92,35 @@ def make_tool_call_id(response_id: str | None, position: int, name: str, argumen
 
 def make_tool_call(call_id: str, name: str, arguments: Any) -> ToolCall:
     """Build a call from its arguments: an object, JSON text, or malformed text."""
-    if arguments is None:  # some servers send null for an empty object
-        return ToolCall(call_id, name)
+    if arguments is None or arguments == []:
+        return ToolCall(call_id, name)  # what some servers send for an empty object
     if isinstance(arguments, dict):
         return ToolCall(call_id, name, arguments)
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return ToolCall.from_json(call_id, name, text)
+    return ToolCall.from_json(call_id, name, remove_repeated_objects(text))
+
+
+def remove_repeated_objects(text: str) -> str:
+    """Return the arguments of a call without objects that were sent more than once.
+
+    Some servers send the arguments in deltas, and then once more as a whole; others begin with an
+    empty object, and then send the real one. Text of any other form is returned unchanged.
+    """
+    if "}" not in text[:-1] or not text.lstrip().startswith("{"):
+        return text
+    decoder = json.JSONDecoder()
+    objects: list[tuple[Any, str]] = []
+    position, length = 0, len(text)
+    try:
+        while position < length:
+            start = position
+            value, position = decoder.raw_decode(text, start)
+            objects.append((value, text[start:position]))
+            while position < length and text[position] in " \t\r\n":
+                position += 1
+    except (ValueError, RecursionError):
+        return text
+    filled = [(value, part) for value, part in objects if value] or objects[-1:]
+    if len(objects) < 2 or any(value != filled[0][0] for value, _ in filled):
+        return text
+    return filled[0][1]

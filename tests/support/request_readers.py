@@ -17,6 +17,7 @@ import json
 import re
 from typing import Any
 
+from locus.core.messages import ToolCall
 from locus.testing.formats.read_messages import (
     ReadCall,
     ReadImage,
@@ -30,6 +31,14 @@ from locus.testing.formats.read_messages import (
 )
 
 # Chat completions.
+
+
+def wrap_malformed_arguments(call: ToolCall) -> ToolCall:
+    """Return a call as every format sends it: malformed arguments are a member of an object."""
+    text = call.malformed_arguments
+    if text is None:
+        return call
+    return ToolCall(call.id, call.name, {"malformed_arguments": text} if text.strip() else {})
 
 
 def read_chat_completions(body: bytes) -> list[ReadMessage]:

@@ -351,10 +351,12 @@ def test_the_policy_draws_full_jitter() -> None:
         assert 0.8 * high < max(values) <= high
 
 
-def test_the_policy_obeys_retry_after_up_to_a_limit() -> None:
+def test_the_policy_obeys_retry_after_and_gives_up_where_it_is_too_long() -> None:
     assert RetryPolicy()(make_status_error(429, retry_after="7")) == 7.0
     assert RetryPolicy()(make_status_error(429, retry_after_ms="20")) == 0.02
-    assert RetryPolicy()(make_status_error(429, retry_after="86400")) == MAX_RETRY_AFTER == 60.0
+    assert RetryPolicy()(make_status_error(429, retry_after=str(MAX_RETRY_AFTER))) == 60.0
+    assert RetryPolicy()(make_status_error(429, retry_after="86400")) is False
+    assert not is_retryable(make_status_error(503, retry_after="61"))
 
 
 def test_the_policy_gives_no_delay_for_a_permanent_error() -> None:

@@ -326,9 +326,6 @@ def _(name: str) -> str:
 @register_row("arguments that are no JSON object")
 def _(name: str) -> str:
     (call,) = read_response(name, [], ToolCall("1", "f", malformed_arguments='{"a": ')).calls
-    if call.text is not None:
-        assert call.text == '{"a": '
-        return "carried"
     assert call.arguments == {"malformed_arguments": '{"a": '}
     return "wrapped"
 

@@ -192,8 +192,6 @@ def _build_expected_call(call: ToolCall, wire: WireFormat) -> ReadCall:
     text = call.malformed_arguments
     if text is None:
         return ReadCall(call.name, call.name, dict(call.arguments))
-    if wire.keeps_malformed_arguments:
-        return ReadCall(call.name, call.name, None, text)
     return ReadCall(call.name, call.name, {"malformed_arguments": text})
 
 

@@ -121,8 +121,6 @@ class WireFormat(SpokenFormat):
     ``"paragraph"``."""
     thinking_form: ClassVar[str | None] = None
     """Whether ``"signed"`` or ``"unsigned"`` thinking is sent back; None if neither is."""
-    keeps_malformed_arguments: ClassVar[bool] = False
-    """Whether arguments that are no object are sent unchanged; else they are put into one."""
     marks_failures: ClassVar[bool] = False
     """Whether a failed result is marked by more than its text."""
     keeps_names: ClassVar[bool] = False

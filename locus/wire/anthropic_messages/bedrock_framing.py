@@ -44,6 +44,11 @@ class AnthropicMessagesFraming:
     def __init__(self) -> None:
         self._framing: Framing | None = None
 
+    @property
+    def error_frame(self) -> bytes | None:
+        """The data of an event named ``error``; None so far."""
+        return None if self._framing is None else self._framing.error_frame
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that ``data`` completes."""
         framing = self._framing
@@ -61,10 +66,11 @@ class AnthropicMessagesFraming:
 class AmazonEventStreamFraming:
     """Amazon's binary event stream: gives the JSON inside each message."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "error_frame")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self.error_frame: bytes | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the JSON of the messages that ``data`` completes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
@@ -54,6 +54,8 @@ class StopInfo(ResponseStruct):
 
 class MessageBody(StopInfo):
     """A complete response; or an error object, if it has an ``error``."""
+
+    needed_members: ClassVar = frozenset({"content"})
 
     id: str | None = None
     model: str | None = None

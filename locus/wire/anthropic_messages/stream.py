@@ -9,7 +9,7 @@ of unknown types are ignored, as Anthropic's "Versioning" page asks of clients.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -36,11 +36,13 @@ from locus.wire.provider_json import (
     StructDecoder,
     convert_body_to_text,
 )
-from locus.wire.stream_decoder import StreamDecoder, is_done_marker
+from locus.wire.stream_decoder import StreamDecoder, is_done_marker, is_keep_alive
 
 
 class Delta(StopInfo):
     """An addition to a content block; or, in ``message_delta``, the stop reason."""
+
+    needed_members: ClassVar = frozenset({"text", "thinking", "partial_json"})
 
     type: str | None = None
     text: str | None = None
@@ -51,6 +53,8 @@ class Delta(StopInfo):
 
 
 class Chunk(ResponseStruct):
+    needed_members: ClassVar = frozenset({"type", "delta", "content_block", "message"})
+
     type: str | None = None
     index: int | None = None
     delta: Delta | None = None
@@ -154,7 +158,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
         try:
             chunk = _decode(frame)
         except DECODING_ERRORS:
-            if is_done_marker(frame) or _has_unknown_chunk_type(frame):
+            if is_done_marker(frame) or is_keep_alive(frame) or _has_unknown_chunk_type(frame):
                 return
             chunk = _chunk_decoder.decode(frame)
         chunk_type = chunk.type

@@ -6,10 +6,12 @@ differences, so that a complete response and a streamed one give the same result
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
@@ -27,13 +29,21 @@ from locus.wire.chat_completions.native_accumulator import (
 )
 from locus.wire.chat_completions.native_members import make_call_state
 from locus.wire.provider_json import convert_body_to_text
-from locus.wire.usage_and_tool_calls import make_tool_call_id
+from locus.wire.usage_and_tool_calls import make_tool_call_id, remove_repeated_objects
 
 
 class ToolCallAccumulator:
     """Accumulates a tool call from its deltas."""
 
-    __slots__ = ("arguments", "custom", "id", "index", "name", "native_members")
+    __slots__ = (
+        "arguments",
+        "custom",
+        "id",
+        "index",
+        "name",
+        "native_members",
+        "starts_anonymously",
+    )
 
     def __init__(self, index: int | None) -> None:
         self.index = index
@@ -42,9 +52,13 @@ class ToolCallAccumulator:
         self.arguments: list[str] | dict[str, Any] = []
         self.custom = False
         self.native_members: dict[str, Any] = {}
+        self.starts_anonymously = False
+        """Whether the first delta had a name and a type, but no id."""
 
     def add_delta(self, delta: ToolCallDelta) -> None:
         """Add one delta."""
+        if not self.name and not self.arguments:
+            self.starts_anonymously = delta.starts_call and not delta.id
         self.id = self.id or delta.id or ""
         collect_call_members(self.native_members, delta)
         if delta.function is not None:
@@ -58,10 +72,15 @@ class ToolCallAccumulator:
         # Some servers repeat the complete name in every delta.
         if function.name and function.name != self.name:
             self.name += function.name
-        if isinstance(function.arguments, dict):
-            self.arguments = function.arguments
-        elif function.arguments and isinstance(self.arguments, list):
-            self.arguments.append(function.arguments)
+        arguments = function.arguments
+        if isinstance(arguments, dict):
+            self.arguments = arguments or self.arguments
+        elif arguments and not isinstance(arguments, str):
+            self.arguments = [json.dumps(arguments, ensure_ascii=False)]
+        elif arguments:
+            if isinstance(self.arguments, dict):  # an object, and then text
+                self.arguments = [json.dumps(self.arguments, ensure_ascii=False)]
+            self.arguments.append(arguments)
 
     def build_tool_call(self, position: int, response_id: str | None) -> ToolCall:
         """Build the finished call.
@@ -84,11 +103,22 @@ class ToolCallAccumulator:
         call_id = self.id or make_tool_call_id(response_id, position, self.name, text)
         if self.custom:
             return self._with_native_state(ToolCall(call_id, self.name, malformed_arguments=text))
+        text = remove_repeated_objects(text)
         return self._with_native_state(ToolCall.from_json(call_id, self.name, text))
 
     def _with_native_state(self, call: ToolCall) -> ToolCall:
         state = make_call_state(self.id, self.native_members, is_custom=self.custom)
         return call if state is None else attrs.evolve(call, native_state=state)
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the call has neither a name nor arguments: a member that a server only filled."""
+        if self.name or self.custom:
+            return False
+        arguments = self.arguments
+        if isinstance(arguments, dict):
+            return not arguments
+        return "".join(arguments).strip() in ("", "{}", "null")
 
     def has_complete_arguments(self) -> bool:
         """Return whether the arguments received so far are a JSON object."""
@@ -172,6 +202,18 @@ class CandidateAccumulator:
             self.images += message.images
         return content or "", reasoning
 
+    def make_delta(self, message: ChoiceMessage | None) -> ChoiceMessage | None:
+        """Make the delta of a chunk that has a ``message`` in its place.
+
+        The message may hold the text so far as well; that is not added again.
+        """
+        if message is None:
+            return None
+        text, content = "".join(self.text_chunks), message.content
+        if text and isinstance(content, str) and content.startswith(text):
+            return msgspec.structs.replace(message, content=content[len(text) :])
+        return message
+
     def _find_or_start_call(self, delta: ToolCallDelta) -> ToolCallAccumulator:
         """Return the call that a delta belongs to, by index, by id, or the latest; or start one."""
         has_name = delta.name is not None
@@ -183,6 +225,8 @@ class CandidateAccumulator:
                     # are complete, starts the next call.
                     if delta.id and call.id:
                         is_new_call = has_name and delta.id != call.id
+                    elif delta.starts_call and call.starts_anonymously and delta.name != call.name:
+                        is_new_call = True
                     else:
                         is_new_call = (
                             has_name and delta.has_arguments and call.has_complete_arguments()
@@ -265,11 +309,15 @@ class CandidateAccumulator:
             self.legacy_call = None
 
     def _get_ordered_calls(self) -> Sequence[ToolCallAccumulator]:
-        if self.legacy_call is not None and not self.calls:
-            return [self.legacy_call]  # a server that sends both sends the same call twice
-        if all(call.index is not None for call in self.calls):
-            return sorted(self.calls, key=lambda call: call.index or 0)
-        return self.calls
+        calls = [call for call in self.calls if not call.is_placeholder]
+        if not calls and not self.text_chunks:
+            calls = [call for call in self.calls if call.id]  # an answer without anything else
+        legacy_call = self.legacy_call
+        if legacy_call is not None and not legacy_call.is_placeholder and not calls:
+            return [legacy_call]  # a server that sends both sends the same call twice
+        if all(call.index is not None for call in calls):
+            return sorted(calls, key=lambda call: call.index or 0)
+        return calls
 
 
 def _make_call_ids_unique(calls: list[ToolCall]) -> tuple[ToolCall, ...]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from locus.core.errors import ResponseParseError
+from locus.core.error_body import ErrorBody
 from locus.core.frozendict import EMPTY
-from locus.core.make_status_error import make_status_error
+from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.json_types import (
+    Choice,
     Completion,
     CompletionDetails,
     PromptDetails,
     Usage,
     completion_decoder,
 )
-from locus.wire.provider_json import convert_body_to_text
+from locus.wire.provider_json import convert_body_to_text, make_parse_error
 from locus.wire.usage_and_tool_calls import build_usage, to_token_count
 
 
@@ -34,43 +35,61 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
     """Build the response from the decoded body; errors quote ``body``."""
     raise_for_error(completion, body)
     if not completion.choices:
-        raise ResponseParseError("the response has no choices", body=convert_body_to_text(body))
-    accumulators = []
+        raise make_parse_error("the response has no choices", body)
+    is_one_response = len(completion.choices) > 1 and _is_one_response(completion.choices)
+    accumulators: list[CandidateAccumulator] = []
     for position, choice in enumerate(
         sorted(completion.choices, key=lambda choice: choice.index or 0)
     ):
-        if choice.message is None:
-            raise ResponseParseError(
-                f"choices[{position}] has no message", body=convert_body_to_text(body)
-            )
-        accumulator = CandidateAccumulator()
-        accumulator.add_message(choice.message, is_complete=True)
-        accumulator.stop_reason = choice.finish_reason or None
+        raise_for_choice_error(choice, body)
+        message = choice.message or choice.delta
+        if message is None and not choice.finish_reason:
+            raise make_parse_error(f"choices[{position}] has no message", body)
+        if not accumulators or not is_one_response:
+            accumulators.append(CandidateAccumulator())
+        accumulator = accumulators[-1]
+        if message is not None:
+            accumulator.add_message(message, is_complete=True)
+        accumulator.stop_reason = choice.finish_reason or accumulator.stop_reason
         if choice.logprobs is not None:
             accumulator.add_logprobs(choice.logprobs)
-        accumulators.append(accumulator)
     return build_response_from_candidates(
         accumulators, find_usage(completion), completion.id or None, completion.model or None
     )
+
+
+def _is_one_response(choices: Sequence[Choice]) -> bool:
+    """Return whether a server (GitHub Copilot's) spread one response over several choices.
+
+    Such choices do not have indexes of their own, and at most one of them has a text.
+    """
+    texts = sum(bool(choice.message and choice.message.content) for choice in choices)
+    return len({choice.index for choice in choices}) == 1 and texts <= 1
 
 
 def raise_for_error(completion: Completion, body: bytes | str | Mapping[str, Any]) -> None:
     """Raise an ``APIStatusError`` if a response, or a chunk of a stream, is an error object.
 
     Most servers wrap it as ``{"error": …}``. OpenRouter does so too, but sends choices beside it;
-    vLLM sends the error object without a wrapper.
+    vLLM sends the error object without a wrapper. An ``error`` that says nothing, beside choices,
+    is none (LiteLLM).
     """
-    if completion.error:
-        raise make_status_error(convert_body_to_text(body), error_object=completion.error)
-    if (
-        completion.choices is None
-        and completion.usage is None
-        and completion.id is None
-        and completion.model is None
-    ):
-        text = convert_body_to_text(body)
-        if '"message"' in text:
-            raise make_status_error(text)
+    if completion.choices and not completion.error and not completion.base_resp:
+        return
+    is_response = completion.choices or completion.usage or completion.id or completion.model
+    error = find_error_in_response(body, needs_certainty=bool(is_response))
+    if error is not None:
+        raise make_status_error(convert_body_to_text(body), error_object=error)
+
+
+def raise_for_choice_error(choice: Choice, body: bytes | str | Mapping[str, Any]) -> None:
+    """Raise an ``APIStatusError`` if a choice holds an error, or ended with one."""
+    error: dict[str, Any] = {"error": choice.error}
+    if not choice.error or ErrorBody.parse(error).is_empty:
+        if choice.finish_reason != "error":
+            return
+        error = {"message": "the model failed (its finish_reason is error)", "status": 500}
+    raise make_status_error(convert_body_to_text(body), error_object=error)
 
 
 def find_usage(completion: Completion) -> Usage | None:

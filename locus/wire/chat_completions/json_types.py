@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from locus.wire.provider_json import ResponseStruct, StructDecoder
 
@@ -51,9 +51,11 @@ class GroqMember(ResponseStruct):
 
 
 class FunctionCall(ResponseStruct):
+    needed_members: ClassVar = frozenset({"name"})
+
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-    """JSON text by the specification; some servers send the object itself."""
+    arguments: Any = None
+    """JSON text by the specification; some servers send the object itself, or an empty list."""
     thought_signature: Any = None
     extra_content: Any = None
     provider_specific_fields: Any = None
@@ -62,12 +64,16 @@ class FunctionCall(ResponseStruct):
 class CustomCall(ResponseStruct):
     """A call of one of OpenAI's free-text tools. Its input is text, not JSON."""
 
+    needed_members: ClassVar = frozenset({"name", "input"})
+
     name: str | None = None
     input: str | None = None
 
 
 class ToolCallDelta(ResponseStruct):
     """A complete tool call, or a delta of one."""
+
+    needed_members: ClassVar = frozenset({"function", "custom"})
 
     index: int | None = None
     id: str | None = None
@@ -76,6 +82,7 @@ class ToolCallDelta(ResponseStruct):
     extra_content: Any = None
     provider_specific_fields: Any = None
     thought_signature: Any = None
+    type: Any = None
 
     @property
     def name(self) -> str | None:
@@ -92,9 +99,16 @@ class ToolCallDelta(ResponseStruct):
         arguments = function.arguments
         return bool(arguments.strip()) if isinstance(arguments, str) else arguments is not None
 
+    @property
+    def starts_call(self) -> bool:
+        """Whether this delta has the members of the first delta of a call, its id aside."""
+        return bool(self.name and self.type)
+
 
 class ChoiceMessage(ResponseStruct):
     """A choice's ``message``, or ``delta`` in a stream: both have the same members."""
+
+    needed_members: ClassVar = frozenset({"content", "tool_calls", "function_call"})
 
     content: str | list[Any] | None = None
     """Text, or typed parts: Mistral and Databricks send those when the model thinks."""
@@ -121,17 +135,23 @@ TEXT_ONLY: Final = ChoiceMessage()
 
 
 class Choice(ResponseStruct):
-    index: int | None = 0
+    needed_members: ClassVar = frozenset({"message", "delta"})
+
+    index: int | None = None
     message: ChoiceMessage | None = None
     delta: ChoiceMessage | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
     usage: Usage | None = None
     """Moonshot's streams count the tokens here, in the last chunk."""
+    error: Any = None
+    """OpenRouter's place for the failure of the provider behind it."""
 
 
 class Completion(ResponseStruct):
     """A complete response, a chunk of a stream, or, with neither choices nor usage, an error."""
+
+    needed_members: ClassVar = frozenset({"choices"})
 
     choices: list[Choice] | None = None
     usage: Usage | None = None
@@ -139,6 +159,8 @@ class Completion(ResponseStruct):
     id: str | int | None = None  # some servers send a number
     model: str | None = None
     error: Any = None
+    base_resp: Any = None
+    """MiniMax's status of the request."""
 
 
 completion_decoder: Final = StructDecoder(Completion)

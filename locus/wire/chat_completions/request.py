@@ -54,7 +54,7 @@ from locus.wire.chat_completions.native_members import (
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.thinking_and_arguments import make_tool_choice_error
+from locus.wire.thinking_and_arguments import build_arguments_object, make_tool_choice_error
 
 _REASONING_MODELS: Final = re.compile(
     r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
@@ -395,13 +395,17 @@ def _build_call(path: str, call: ToolCall, call_id: str) -> _Call | dict[str, An
 
 
 def encode_arguments(path: str, call: ToolCall) -> str:
-    """Encode a call's arguments as JSON text. Malformed arguments stay as the model wrote them.
+    """Encode a call's arguments as JSON text, always that of an object.
+
+    Servers parse the arguments of earlier calls, and fail where they are not JSON. So malformed
+    arguments become a member of an object, as in :func:`build_arguments_object`.
 
     :param path: the position of the call in the conversation, for error messages.
     :raises ConfigurationError: if the arguments cannot be represented in JSON.
     """
+    arguments = build_arguments_object(path, call)
     try:
-        return call.arguments_json()
+        return msgspec.json.encode(arguments).decode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise ConfigurationError(
             f"{path}: the arguments cannot be represented in JSON: {exc}"

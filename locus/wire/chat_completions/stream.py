@@ -18,6 +18,7 @@ from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,
     find_usage,
     parse_response,
+    raise_for_choice_error,
     raise_for_error,
 )
 from locus.wire.chat_completions.json_types import TEXT_ONLY, Usage, completion_decoder
@@ -73,11 +74,12 @@ class ChatCompletionsDecoder(StreamDecoder):
                 self.keep_raw(frame)
         if chunk.usage is not None:
             self._usage = chunk.usage
-        if chunk.error or not chunk.choices:
+        if chunk.error or not chunk.choices or chunk.base_resp:
             # Token counts, a keep-alive of some servers, or an error.
             raise_for_error(chunk, frame)
             self.keep_raw(frame)
-            return
+            if not chunk.choices:
+                return
         if chunk.x_groq is not None:
             self._usage = find_usage(chunk) or self._usage
             self.keep_raw(frame)
@@ -92,11 +94,15 @@ class ChatCompletionsDecoder(StreamDecoder):
                 accumulator.stop_reason = choice.finish_reason
                 self._usage = choice.usage or self._usage
                 self.keep_raw(frame)
+                raise_for_choice_error(choice, frame)
             if choice.logprobs is not None:
                 accumulator.add_logprobs(choice.logprobs)
             delta = choice.delta
             if delta is None:
-                continue
+                raise_for_choice_error(choice, frame)
+                delta = accumulator.make_delta(choice.message)
+                if delta is None:
+                    continue
             text, reasoning = delta.content, ""
             delta.content = None
             if text.__class__ is str and delta == TEXT_ONLY and not accumulator.is_in_thought:

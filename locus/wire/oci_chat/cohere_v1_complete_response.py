@@ -10,7 +10,7 @@ conversation already has (``used_call_ids``) make sure of that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
@@ -33,12 +33,16 @@ from locus.wire.usage_and_tool_calls import make_tool_call, make_tool_call_id
 
 
 class CohereToolCall(OCIResponseStruct):
+    needed_members: ClassVar = frozenset({"name"})
+
     name: str | None = None
     parameters: Any = None
 
 
 class CohereChatResult(ChatResult):
     """A ``ChatResult``; or the ``chatResponse`` in it, as which chunks are sent; or an error."""
+
+    needed_members: ClassVar = frozenset({"chat_response", "text", "tool_calls"})
 
     chat_response: CohereChatResult | None = None
     text: str | None = None

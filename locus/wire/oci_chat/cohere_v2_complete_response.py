@@ -8,7 +8,7 @@ observed to send (NVIDIA NeMo-Relay, pull request 554); the ``oci`` package leav
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
@@ -43,6 +43,8 @@ class ChatContent(OCIResponseStruct):
 
 
 class FunctionCall(OCIResponseStruct):
+    needed_members: ClassVar = frozenset({"name"})
+
     name: str | None = None
     arguments: Any = None
 
@@ -50,11 +52,15 @@ class FunctionCall(OCIResponseStruct):
 class ToolCallDelta(OCIResponseStruct):
     """A complete tool call, or a delta of one."""
 
+    needed_members: ClassVar = frozenset({"function"})
+
     id: str | None = None
     function: FunctionCall | None = None
 
 
 class AssistantMessage(OCIResponseStruct):
+    needed_members: ClassVar = frozenset({"content", "tool_calls"})
+
     content: list[ChatContent] | None = None
     tool_plan: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
@@ -63,6 +69,8 @@ class AssistantMessage(OCIResponseStruct):
 
 class CohereChatResult(ChatResult):
     """A ``ChatResult``; or the ``chatResponse`` in it, as which chunks are sent; or an error."""
+
+    needed_members: ClassVar = frozenset({"chat_response", "message"})
 
     chat_response: CohereChatResult | None = None
     id: str | None = None

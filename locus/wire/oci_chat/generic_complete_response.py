@@ -8,7 +8,7 @@ that format's. A choice of a complete response and a chunk of a stream have the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -76,6 +76,8 @@ class ChatContent(OCIResponseStruct):
 class FunctionCall(OCIResponseStruct):
     """A complete tool call, or a delta of one."""
 
+    needed_members: ClassVar = frozenset({"name"})
+
     id: str | None = None
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
@@ -91,6 +93,8 @@ class FunctionCall(OCIResponseStruct):
 
 
 class AssistantMessage(OCIResponseStruct):
+    needed_members: ClassVar = frozenset({"content", "tool_calls"})
+
     content: list[ChatContent] | str | None = None
     tool_calls: list[FunctionCall] | None = None
     reasoning_content: str | None = None
@@ -100,6 +104,8 @@ class AssistantMessage(OCIResponseStruct):
 
 class ChatChoice(OCIResponseStruct):
     """A choice of a complete response, a chunk of a stream, or an error, whose message is text."""
+
+    needed_members: ClassVar = frozenset({"message"})
 
     index: int | None = 0
     message: AssistantMessage | str | None = None
@@ -112,11 +118,15 @@ class ChatChoice(OCIResponseStruct):
 
 
 class GenericChatResponse(OCIResponseStruct):
+    needed_members: ClassVar = frozenset({"choices"})
+
     choices: list[ChatChoice] | None = None
     usage: Usage | None = None
 
 
 class GenericChatResult(ChatResult):
+    needed_members: ClassVar = frozenset({"chat_response"})
+
     chat_response: GenericChatResponse | None = None
 
 

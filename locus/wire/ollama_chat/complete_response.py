@@ -7,7 +7,7 @@ appended, everything else is from the last chunk. So one accumulator serves both
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -32,12 +32,16 @@ native state only says who made it."""
 
 
 class FunctionCall(ResponseStruct):
+    needed_members: ClassVar = frozenset({"name"})
+
     name: str | None = None
     arguments: Any = None
     """An object according to the documentation; with some models' templates it is text."""
 
 
 class ChatToolCall(ResponseStruct):
+    needed_members: ClassVar = frozenset({"function"})
+
     id: str | None = None
     """Only newer servers send one."""
     function: FunctionCall | None = None
@@ -45,6 +49,8 @@ class ChatToolCall(ResponseStruct):
 
 class ChatMessage(ResponseStruct):
     """The ``message`` of a response, or of a chunk."""
+
+    needed_members: ClassVar = frozenset({"content", "tool_calls"})
 
     content: str | None = None
     thinking: str | None = None
@@ -54,6 +60,8 @@ class ChatMessage(ResponseStruct):
 
 class ChatResponse(ResponseStruct):
     """A complete response, a chunk of a stream, or an error object."""
+
+    needed_members: ClassVar = frozenset({"message", "done"})
 
     model: str | None = None
     created_at: Any = None

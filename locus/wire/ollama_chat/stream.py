@@ -17,7 +17,7 @@ from locus.wire.ollama_chat.complete_response import (
     response_decoder,
 )
 from locus.wire.provider_json import DECODING_ERRORS
-from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_decoder import StreamDecoder, is_keep_alive
 from locus.wire.stream_framing import NDJSONFraming
 
 _decode: Final = response_decoder.decode_strict
@@ -40,6 +40,8 @@ class OllamaChatDecoder(StreamDecoder):
         try:
             chunk = _decode(frame)
         except DECODING_ERRORS:
+            if is_keep_alive(frame):
+                return
             chunk = response_decoder.decode(frame)
         if chunk.error:
             raise_for_error(chunk, frame)

@@ -264,9 +264,12 @@ def _prepend_text(text: str, content: Content) -> str | tuple[Part, ...]:
 
 
 def _format_call(path: str, call: ToolCall) -> str:
-    """Return a tool call as the model itself would have written it."""
+    """Return a tool call as the model itself has written it, malformed arguments included."""
     name = encode_json(call.name).decode()
-    return f"{BEFORE_NAME}{name}{BEFORE_ARGUMENTS}{encode_arguments(path, call)}{AFTER_ARGUMENTS}"
+    arguments = call.malformed_arguments
+    if arguments is None:
+        arguments = encode_arguments(path, call)
+    return f"{BEFORE_NAME}{name}{BEFORE_ARGUMENTS}{arguments}{AFTER_ARGUMENTS}"
 
 
 def _format_call_label(call: ToolCall) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from locus.core.errors import APIStatusError, ResponseParseError
 from locus.core.frozendict import EMPTY, FrozenDict
@@ -59,6 +59,8 @@ class IncompleteDetails(ResponseStruct):
 
 class ResponseObject(ResponseStruct):
     """A complete response; or, where it failed, an error."""
+
+    needed_members: ClassVar = frozenset({"output"})
 
     id: str | None = None
     model: str | None = None

@@ -192,6 +192,10 @@ class _InputItemsBuilder:
                     item["call_id"] = self._call_ids[call_position]
                     if item_type == "custom_tool_call":
                         self._custom_calls.add(call_position)
+                    else:
+                        call = indexed_message.message.tool_calls[call_position[1]]
+                        if call.malformed_arguments is not None or not call.arguments:
+                            item["arguments"] = encode_arguments(f"messages[{position}]", call)
                 case "message":
                     item.setdefault("id", _make_message_id(position, item.get("content")))
                     item.setdefault("status", "completed")

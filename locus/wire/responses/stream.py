@@ -13,7 +13,7 @@ which would be a fault of the server, the text of the deltas is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from locus.core.errors import ResponseParseError
 from locus.core.events import ModelChunkEvent, make_chunk_event
@@ -41,11 +41,13 @@ from locus.wire.responses.output_items import (
     parse_items,
 )
 from locus.wire.responses.text_accumulator import ItemKey, PartIndex, TextAccumulator
-from locus.wire.stream_decoder import StreamDecoder, is_done_marker
+from locus.wire.stream_decoder import StreamDecoder, is_done_marker, is_keep_alive
 from locus.wire.stream_framing import SSEFraming
 
 
 class Event(ResponseStruct):
+    needed_members: ClassVar = frozenset({"type", "item", "response"})
+
     type: str | None = None
     delta: Any = None
     output_index: int | None = None
@@ -119,7 +121,9 @@ class ResponsesDecoder(StreamDecoder):
         try:
             event = _decode(frame)
         except DECODING_ERRORS:
-            if is_done_marker(frame):  # some gateways end the stream like chat completions
+            if is_done_marker(frame) or is_keep_alive(
+                frame
+            ):  # some gateways end the stream like chat completions
                 return
             try:
                 event = _event_decoder.decode(frame)

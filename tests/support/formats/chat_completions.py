@@ -90,7 +90,6 @@ class ChatCompletions(WireFormat):
     # OpenAI: "string too long. Expected a string with maximum length 40"
     id_pattern = re.compile(r".{1,40}", re.DOTALL)
     refusal_form = "apart"
-    keeps_malformed_arguments = True
     keeps_names = True
 
     stop_reasons: ClassVar = {

@@ -70,7 +70,6 @@ class OCICohereV2(OCIFormat):
     id_pattern = re.compile(r".+", re.DOTALL)
     refusal_form = "part"
     thinking_form = "unsigned"
-    keeps_malformed_arguments = True
 
     stop_reasons: ClassVar = {
         "COMPLETE": "stop",

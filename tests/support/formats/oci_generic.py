@@ -81,7 +81,6 @@ class OCIGeneric(OCIFormat):
     id_pattern = re.compile(r".{1,40}", re.DOTALL)
     refusal_form = "apart"
     thinking_form = "unsigned"
-    keeps_malformed_arguments = True
     keeps_names = True
 
     stop_reasons: ClassVar = {

@@ -108,7 +108,6 @@ class Responses(WireFormat):
     merged_roles = ("assistant",)
     image_roles = ("user", "tool")
     refusal_form = "apart"
-    keeps_malformed_arguments = True
 
     stop_reasons: ClassVar = {
         "completed": "stop",

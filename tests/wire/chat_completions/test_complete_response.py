@@ -168,7 +168,10 @@ def test_an_empty_error_is_no_error(error: Any) -> None:
         ('{"model": "m", "message": {"role": "assistant", "content": "x"}}', "no choices"),
         ('{"choices": [{}]}', r"choices\[0\] has no message"),
         ('{"choices": [{"message": null}]}', r"choices\[0\] has no message"),
-        ('{"choices": [{"message": {"content": 5}}]}', r"\$\.choices\[0\]\.message\.content"),
+        (
+            '{"choices": [{"message": {"content": {"a": 1}}}]}',
+            r"\$\.choices\[0\]\.message\.content",
+        ),
         ('{"choices": [{"message": {"tool_calls": [{"id": "1"}]}}]}', "tool call 0 has no name"),
     ],
 )

@@ -23,6 +23,7 @@ from locus.core.messages import (
 )
 from locus.wire.chat_completions import ChatCompletionsBuilder
 from locus.wire.provider_json import encode_json
+from tests.support.request_readers import wrap_malformed_arguments
 from tests.support.strategies import (
     conversations,
     options,
@@ -100,7 +101,7 @@ def remove_unsupported(message: Message) -> Message:
     return Message(
         message.role,
         content,
-        message.tool_calls,
+        tuple(map(wrap_malformed_arguments, message.tool_calls)),
         message.tool_call_id,
         None if message.role is Role.TOOL else message.name,
     )

@@ -245,7 +245,13 @@ def test_a_call_sent_in_both_forms_is_one_call() -> None:
 
 def test_a_call_without_a_name_is_a_parse_error() -> None:
     stream = encode_sse(
-        make_delta_chunk({"content": "x", "tool_calls": [{"index": 0, "id": "1"}]}, "tool_calls")
+        make_delta_chunk(
+            {
+                "content": "x",
+                "tool_calls": [{"index": 0, "id": "1", "function": {"arguments": '{"a": 1}'}}],
+            },
+            "tool_calls",
+        )
     )
     error = decode_failure(stream)
     assert isinstance(error, ResponseParseError)

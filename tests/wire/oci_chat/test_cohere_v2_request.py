@@ -25,6 +25,7 @@ from locus.wire.oci_chat import CohereV2ChatBuilder, CohereV2ChatParser
 from locus.wire.provider_json import encode_json
 from tests.support.native_state import make_state
 from tests.support.oci.sdk_classes import check_round_trip
+from tests.support.request_readers import wrap_malformed_arguments
 from tests.support.strategies import (
     conversations,
     options,
@@ -112,7 +113,10 @@ def build_expected_message(message: Message) -> tuple[Any, ...]:
     return (
         str(message.role),
         content,
-        [(call.id, call.name, call.arguments_json()) for call in message.tool_calls],
+        [
+            (call.id, call.name, wrap_malformed_arguments(call).arguments_json())
+            for call in message.tool_calls
+        ],
         message.tool_call_id,
     )
 
@@ -234,10 +238,11 @@ def test_results_follow_their_calls_and_ids_are_unique() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "{'a': 1}", '"'])
-def test_malformed_arguments_are_sent_unchanged(text: str) -> None:
+def test_malformed_arguments_are_sent_inside_valid_json(text: str) -> None:
     call = ToolCall("1", "f", malformed_arguments=text)
     message = build_messages(USER, Message.assistant(None, [call]))[1]
-    assert message["toolCalls"][0]["function"]["arguments"] == text
+    arguments = json.loads(message["toolCalls"][0]["function"]["arguments"])
+    assert arguments == {"malformed_arguments": text}
 
 
 def test_error_of_a_failed_call_is_sent() -> None:

@@ -238,7 +238,7 @@ def test_error_object_with_status_200_is_raised(body: dict[str, Any], error_type
         ('{"chatResponse": {}}', "no choices"),
         ('{"chatResponse": {"apiFormat": "COHERE", "text": "x"}}', "no choices"),
         ('{"chatResponse": {"choices": [{}]}}', "no message"),
-        ('{"chatResponse": {"choices": [{"message": {"content": 5}}]}}', "content"),
+        ('{"chatResponse": {"choices": [{"message": {"content": {"a": 1}}}]}}', "content"),
         (
             '{"chatResponse": {"choices": [{"message": {"toolCalls": [{"id": "1"}]}}]}}',
             "tool call 0 has no name",

@@ -124,7 +124,10 @@ def test_every_choice_needs_its_finish_reason() -> None:
 
 def test_call_without_a_name_is_a_parse_error() -> None:
     error = decode_failure(
-        encode_sse(make_chunk("x", toolCalls=[{"id": "1"}]), make_chunk(None, "tool_calls"))
+        encode_sse(
+            make_chunk("x", toolCalls=[{"id": "1", "arguments": '{"a": 1}'}]),
+            make_chunk(None, "tool_calls"),
+        )
     )
     assert isinstance(error, ResponseParseError)
     assert "tool call 0 has no name" in str(error)

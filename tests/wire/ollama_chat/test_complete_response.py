@@ -90,14 +90,7 @@ def test_invalid_arguments_text_is_stored_unchanged(arguments: str) -> None:
     assert (tool_call.malformed_arguments, tool_call.arguments) == (arguments, {})
 
 
-@pytest.mark.parametrize("arguments", ["", " ", "null", None, {}])
-def test_blank_arguments_are_none(arguments: Any) -> None:
-    call = {"function": {"name": "f", "arguments": arguments}}
-    (tool_call,) = parse_message({"tool_calls": [call]}).tool_calls
-    assert (tool_call.malformed_arguments, tool_call.arguments) == (None, {})
-
-
-@pytest.mark.parametrize("arguments", [[1, "é"], 3, True, False, [], 0])
+@pytest.mark.parametrize("arguments", [[1, "é"], 3, True, False, 0])
 def test_arguments_of_other_types_are_stored_as_json(arguments: Any) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
     (tool_call,) = parse_message({"tool_calls": [call]}).tool_calls
@@ -106,7 +99,13 @@ def test_arguments_of_other_types_are_stored_as_json(arguments: Any) -> None:
     assert tool_call.arguments == {}
 
 
-@pytest.mark.parametrize("function", [{"name": "f"}, {"name": "f", "arguments": None}])
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "f"},
+        *({"name": "f", "arguments": nothing} for nothing in (None, "", " ", "null", [])),
+    ],
+)
 def test_call_without_arguments(function: dict[str, Any]) -> None:
     (tool_call,) = parse_message({"tool_calls": [{"function": function}]}).tool_calls
     assert (tool_call.malformed_arguments, tool_call.arguments) == (None, {})
@@ -271,7 +270,7 @@ def test_complete_body_with_done_false_is_an_interrupted_stream() -> None:
         # Responses of other endpoints.
         ('{"choices": [{"message": {"content": "x"}}]}', "no message"),
         ('{"model": "m", "response": "x", "done": true}', "no message"),
-        ('{"message": {"content": 5}}', r"\$\.message\.content"),
+        ('{"message": {"content": {"a": 1}}}', r"\$\.message\.content"),
     ],
 )
 def test_invalid_body_is_a_parse_error_that_quotes_it(body: str | bytes, pattern: str) -> None:

@@ -28,6 +28,7 @@ from locus.wire.ollama_chat import OllamaChatBuilder
 from locus.wire.provider_json import encode_json
 from locus.wire.responses import ResponsesBuilder, ResponsesParser
 from tests.support.native_state import make_state
+from tests.support.request_readers import wrap_malformed_arguments
 from tests.support.strategies import conversations
 from tests.support.wire_json.responses_json import (
     SampleResponse,
@@ -137,11 +138,11 @@ def test_every_role_has_its_item() -> None:
     ]
 
 
-def test_malformed_arguments_go_back_unchanged() -> None:
+def test_malformed_arguments_go_back_inside_valid_json() -> None:
     call = ToolCall.from_json("c", "look", '{"up": ')
     messages = [Message.user("x"), Message.assistant(None, [call])]
     messages.append(Message.tool(ToolResult("c", "look", "", error="that was no JSON")))
-    assert build_items(messages)[1]["arguments"] == '{"up": '
+    assert json.loads(build_items(messages)[1]["arguments"]) == {"malformed_arguments": '{"up": '}
 
 
 def test_a_tool_shows_a_picture() -> None:
@@ -215,7 +216,9 @@ def test_any_conversation_can_be_sent_and_loses_nothing(messages: Any, store: bo
     assert "".join(texts) == "".join(message.text for message in text_messages)
     calls = [item for item in input_items if item["type"] == "function_call"]
     assert [call["arguments"] for call in calls] == [
-        call.arguments_json() for message in messages for call in message.tool_calls
+        wrap_malformed_arguments(call).arguments_json()
+        for message in messages
+        for call in message.tool_calls
     ]
     outputs = [item for item in input_items if item["type"] == "function_call_output"]
     assert {item["call_id"] for item in outputs} == {item["call_id"] for item in calls}
@@ -521,7 +524,7 @@ def test_arguments_that_came_as_an_object_go_back_as_text() -> None:
     none = parse_message(ENCRYPTED, {**CALL, "arguments": None})
     assert (
         build_items([Message.user("x"), none, *_make_tool_messages()], store=False)[2]["arguments"]
-        == ""
+        == "{}"
     )
 
 

@@ -90,7 +90,7 @@ def malformed_arguments() -> st.SearchStrategy[str]:
             '{"a": ',
             "{'a': 1}",
             '{"a": NaN}',
-            "{}{}",
+            '{"a": 1}{"b": 2}',
             "ls -l",
         ]
     ) | texts(max_size=10).filter(lambda text: not _is_object_or_none(text))
