@@ -10,7 +10,7 @@ whom it may be sent to. The wire formats put it on and read it;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -41,6 +41,11 @@ class Maker:
     def is_same_model(self, other: Maker) -> bool:
         """Whether both are, as far as it is known, the same model or family of models."""
         return self.model is None or other.model is None or self.model == other.model
+
+
+ISSUED_ID: Final = "id"
+"""The member of a tool call's state that is the call's id, if its server has issued an unusual one.
+Such an id may hold data of the server's own: LiteLLM hides signatures in it."""
 
 
 def _to_frozen_data(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:

@@ -17,9 +17,10 @@ from typing import Any
 
 import attrs
 
+from locus.core.digest import compute_digest
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Role, ThinkingPart, ToolCall
-from locus.core.native_state import Maker, NativeState
+from locus.core.native_state import ISSUED_ID, Maker, NativeState
 from locus.core.response import ModelResponse
 
 
@@ -70,35 +71,70 @@ def select_native_state(
     messages: Sequence[Message], recipient: Maker, rule: NativeStateRule
 ) -> tuple[Message, ...]:
     """Return the messages with the native state that may be sent to ``recipient``, and no other."""
-    return tuple(_select_for_recipient(message, recipient, rule) for message in messages)
+    selector = _Selector(recipient, rule)
+    return tuple(selector.select(message) for message in messages)
 
 
 def select_native_state_if_messages(messages: Any, recipient: Maker, rule: NativeStateRule) -> Any:
     """Do the same for what a caller passed as messages, which nobody has validated yet."""
+    selector = _Selector(recipient, rule)
     if isinstance(messages, Message):
-        return _select_for_recipient(messages, recipient, rule)
+        return selector.select(messages)
     if isinstance(messages, (str, Mapping)) or not isinstance(messages, Iterable):
         return messages
     return tuple(
-        _select_for_recipient(message, recipient, rule) if isinstance(message, Message) else message
+        selector.select(message) if isinstance(message, Message) else message
         for message in messages
     )
 
 
-def _select_for_recipient(message: Message, recipient: Maker, rule: NativeStateRule) -> Message:
-    if message.role is not Role.ASSISTANT:
+class _Selector:
+    """Selects the native state of one message after the other, and remembers replaced ids."""
+
+    def __init__(self, recipient: Maker, rule: NativeStateRule) -> None:
+        self._recipient = recipient
+        self._rule = rule
+        self._replaced_ids: dict[str, str] = {}
+
+    def select(self, message: Message) -> Message:
+        """Return the message with what the recipient may be sent of it."""
+        if message.role is Role.ASSISTANT:
+            selected = self._select_state(message)
+            return self._replace_ids(selected, message) if message.tool_calls else selected
+        new_id = self._replaced_ids.get(message.tool_call_id or "")
+        return message if new_id is None else attrs.evolve(message, tool_call_id=new_id)
+
+    def _select_state(self, message: Message) -> Message:
+        state = message.native_state
+        states = [call.native_state for call in message.tool_calls if call.native_state is not None]
+        if state is not None:
+            states.append(state)
+        if not states:
+            return message
+        if not all(state.maker.is_same_server(self._recipient) for state in states):
+            return remove_native_state(message)
+        if not all(state.maker.is_same_model(self._recipient) for state in states):
+            return self._rule.remove_model_state(message)
         return message
-    state = message.native_state
-    states = [call.native_state for call in message.tool_calls if call.native_state is not None]
-    if state is not None:
-        states.append(state)
-    if not states:
-        return message
-    if not all(state.maker.is_same_server(recipient) for state in states):
-        return remove_native_state(message)
-    if not all(state.maker.is_same_model(recipient) for state in states):
-        return rule.remove_model_state(message)
-    return message
+
+    def _replace_ids(self, selected: Message, message: Message) -> Message:
+        """Replace the ids that were issued by a server which is not the recipient."""
+        calls = []
+        for call, original in zip(selected.tool_calls, message.tool_calls, strict=True):
+            self._replaced_ids.pop(original.id, None)  # a result belongs to the latest call
+            if _has_issued_id(original) and not _has_issued_id(call):
+                new_id = f"call_{compute_digest(original.id)}"
+                self._replaced_ids[original.id] = new_id
+                call = attrs.evolve(call, id=new_id)
+            calls.append(call)
+        if selected is message:
+            return message
+        return attrs.evolve(selected, tool_calls=calls)
+
+
+def _has_issued_id(call: ToolCall) -> bool:
+    """Return whether the call's state says that its server has issued its id."""
+    return call.native_state is not None and call.native_state.data.get(ISSUED_ID) == call.id
 
 
 def bind_native_state(

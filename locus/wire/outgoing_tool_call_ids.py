@@ -19,6 +19,7 @@ import attrs
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.digest import compute_digest
 from locus.core.messages import ToolCall
+from locus.core.native_state import ISSUED_ID
 from locus.core.native_state_routing import NativeStateRule
 
 
@@ -45,7 +46,7 @@ class ToolCallIdRule:
             self.accepts_issued
             and state is not None
             and state.maker.wire_format == wire_format
-            and state.data.get("id") == call.id
+            and state.data.get(ISSUED_ID) == call.id
         )
 
 
@@ -55,7 +56,7 @@ def compute_call_ids(
     """Return the id of each call by its position. A result has the id at its ``call_position``.
 
     :param wire_format: the format whose native state the calls may have. An unusual id that the
-        provider has issued itself is in that state, under ``"id"``, and stays unchanged.
+        provider has issued itself is in that state, and stays unchanged.
     """
     ids: dict[ToolCallPosition, str] = {}
     used_ids: set[str] = set()
@@ -80,7 +81,7 @@ def get_unusual_id_member(call_id: str) -> dict[str, str]:
 
     Empty if the id needs none, because the provider accepts it from anybody.
     """
-    return {"id": call_id} if call_id and not _COMMON_ID.fullmatch(call_id) else {}
+    return {ISSUED_ID: call_id} if call_id and not _COMMON_ID.fullmatch(call_id) else {}
 
 
 def with_issued_id(call: ToolCall, issued_id: str | None, rule: NativeStateRule) -> ToolCall:

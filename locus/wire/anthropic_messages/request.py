@@ -218,6 +218,11 @@ class AnthropicMessagesBuilder:
             body["system"] = system
         if available_tools:
             body["tools"] = available_tools
+        elif "tools" not in extra_body:
+            called_tools = _declare_called_tools(body["messages"])
+            if called_tools:
+                body["tools"] = called_tools
+                tool_choice = {"type": "none"}
         if tool_choice is not None:
             body["tool_choice"] = tool_choice
         if call_options.stop:
@@ -281,6 +286,22 @@ def _is_feature_supported(
 ) -> bool:
     """Return ``configured``, or what the name of the model tells if that is None."""
     return supports_feature(model) if configured is None else configured
+
+
+def _declare_called_tools(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Declare the tools that were called in a conversation; their parameters are not known.
+
+    The API rejects calls and results of tools in a request without any tools:
+    https://github.com/anthropics/anthropic-sdk-python/issues/494.
+    """
+    names = {
+        block["name"]: None
+        for message in messages
+        if not isinstance(message["content"], str)
+        for block in message["content"]
+        if block.get("type") == "tool_use"
+    }
+    return [{"name": name, "input_schema": {"type": "object"}} for name in names]
 
 
 def _find_container(conversation: Sequence[Message]) -> str | None:
