@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from locus.memory.stores.sqlite import SQLiteStore
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
+    from locus.models.native.cohere import CohereModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.providers.oci.chat import OCIModel
@@ -172,6 +173,7 @@ _NAMES: Final = {
     "locus.memory.stores.sqlite": ("SQLiteStore",),
     "locus.models.local": ("LocalModel",),
     "locus.models.native.anthropic": ("AnthropicModel",),
+    "locus.models.native.cohere": ("CohereModel",),
     "locus.models.native.ollama": ("OllamaModel",),
     "locus.models.native.openai": ("OpenAIModel",),
     "locus.models.providers.oci.chat": ("OCIModel",),
@@ -212,6 +214,7 @@ __all__ = [
     "BaseCheckpointer",
     "CheckpointError",
     "CheckpointVersionError",
+    "CohereModel",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterError",

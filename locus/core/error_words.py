@@ -211,7 +211,9 @@ COMMON_ERROR_WORDS: Final = ErrorWords(
         "prompt exceeds max length",
         "prompt tokens too long",
         "too many input tokens",
-        "too many tokens: ",  # Cohere's
+        # Cohere's; "too many tokens: max tokens must be …" is about `max_tokens`.
+        "too many tokens: total number of tokens",
+        "too many tokens: size limit exceeded",
         "reduce the length of the messages",  # Groq's
         "maximum model length",  # vLLM's
         "input token count*exceeds the maximum number of tokens",  # Google's

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from locus.models.keyed_model import KeyedConfig, KeyedModel
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
+    from locus.models.native.cohere import CohereModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.protocols import ModelProtocol, RequestBuilder, ResponseParser
@@ -52,6 +53,7 @@ _LAZY_MODULES: Final = {
     "OCIResponsesModel": "locus.models.providers.oci.responses",
     "AnthropicModel": "locus.models.native.anthropic",
     "LocalModel": "locus.models.local",
+    "CohereModel": "locus.models.native.cohere",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }
@@ -61,6 +63,7 @@ __all__ = [
     "Candidate",
     "ChatCompletionsConfig",
     "ChatCompletionsModel",
+    "CohereModel",
     "HttpModel",
     "KeyedChatCompletionsConfig",
     "KeyedChatCompletionsModel",

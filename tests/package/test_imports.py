@@ -24,18 +24,20 @@ LAZY_PACKAGES = [locus, locus.agent, locus.memory, locus.models, locus.wire, loc
 
 PUBLIC_NAMES = {
     "locus": "Message ToolCall ToolResult Role get_model list_providers register_provider "
-    "Agent tool OpenAIModel AnthropicModel OllamaModel OCIModel OCIChatCompletionsModel "
+    "Agent tool OpenAIModel AnthropicModel CohereModel OllamaModel OCIModel "
+    "OCIChatCompletionsModel "
     "OCIOpenAIModel OCIResponsesModel LocalModel ToolContext AgentState TextPart ImagePart "
     "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent GroundingEvent "
     "TerminateEvent MemoryCheckpointer FileCheckpointer SQLiteCheckpointer InMemoryStore "
     "SQLiteStore parse_structured parse_partial",
     "locus.models": "get_model list_providers register_provider ModelProtocol ModelConfig "
-    "ModelResponse RequestBuilder ResponseParser OpenAIModel AnthropicModel "
+    "ModelResponse RequestBuilder ResponseParser OpenAIModel AnthropicModel CohereModel "
     "OllamaModel OCIModel OCIChatCompletionsModel OCIOpenAIModel OCIResponsesModel LocalModel",
     "locus.models.registry": "get_model list_providers register_provider",
     "locus.models.base": "ModelProtocol ModelConfig ModelResponse RequestBuilder ResponseParser",
     "locus.models.native.openai": "OpenAIModel OpenAIConfig",
     "locus.models.native.anthropic": "AnthropicModel AnthropicConfig",
+    "locus.models.native.cohere": "CohereModel CohereConfig",
     "locus.models.native.ollama": "OllamaModel OllamaConfig",
     "locus.models.providers.oci": "OCIModel OCIConfig OCIAuthType OCIChatCompletionsModel "
     "OCIOpenAIModel OCIChatCompletionsConfig OCIResponsesModel OCIProjectRequiredError "

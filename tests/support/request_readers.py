@@ -377,6 +377,57 @@ def read_oci_cohere_v2(body: bytes) -> list[ReadMessage]:
     return messages
 
 
+def read_cohere_chat(body: bytes) -> list[ReadMessage]:
+    """``messages`` of Cohere's own API; the results of tools are documents."""
+    messages = []
+    for message in json.loads(body)["messages"]:
+        role = message.pop("role")
+        assert role in ("system", "user", "assistant", "tool")
+        content = message.pop("content", [])
+        calls, tool_call_id, thinking_text, failed = [], None, "", False
+        if role == "assistant":
+            thinking_text = "".join(
+                part["thinking"] for part in content if part["type"] == "thinking"
+            )
+            content = [part for part in content if part["type"] != "thinking"]
+            message.pop("tool_plan", None)
+            for call in message.pop("tool_calls", ()):
+                assert call.keys() == {"id", "type", "function"}
+                assert call["type"] == "function"
+                calls.append(_read_call(call["id"], **call["function"]))
+        elif role == "tool":
+            tool_call_id = message.pop("tool_call_id")
+            (document,) = content
+            assert document.keys() == {"type", "document"}
+            ((name, text),) = document["document"]["data"].items()
+            failed = {"output": False, "error": True}[name]
+            content = [{"type": "text", "text": text}]
+        assert not message, message
+        parts = tuple(_read_cohere_part(part) for part in content)
+        if role != "user":
+            assert all(isinstance(part, str) for part in parts)
+        if role in ("assistant", "tool"):
+            parts = join_texts(*map(str, parts))
+        thinking = (ReadThinking(thinking_text),) if thinking_text else ()
+        messages.append(
+            ReadMessage(
+                role, parts, tuple(calls), thinking, tool_call_id=tool_call_id, failed=failed
+            )
+        )
+    check_call_results(messages)
+    return messages
+
+
+def _read_cohere_part(part: dict[str, Any]) -> str | ReadImage:
+    if part["type"] == "text":
+        assert part.keys() == {"type", "text"}
+        return str(part["text"])
+    assert part["type"] == "image_url"
+    assert part["image_url"].keys() <= {"url", "detail"}
+    assert part["image_url"].get("detail") in (None, "auto", "low", "high")
+    return read_image_url(part["image_url"]["url"])
+
+
 # Responses.
 
 

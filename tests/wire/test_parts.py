@@ -97,8 +97,8 @@ def test_the_type_checker_reports_each_builder_for_a_new_part_class(tmp_path: Pa
         "anthropic_messages/assistant_content_blocks.py",
         "anthropic_messages/messages.py",
         "chat_completions/request.py",
-        "oci_chat/cohere_common.py",  # both of Cohere's formats
-        "oci_chat/cohere_v2_request.py",
+        "cohere_chat/messages.py",  # Cohere's own API, and its second format on OCI
+        "cohere_chat/tools_and_messages.py",  # all of Cohere's formats
         "oci_chat/generic_messages.py",
         "ollama_chat/request.py",
         "responses/input_items.py",

@@ -392,7 +392,8 @@ def _(name: str) -> str:
 
 @register_row("the plan that a model makes before its calls (Cohere's)")
 def _(name: str) -> str:
-    state = make_state("oci_cohere_v2", {"tool_plan": "zq-plan"})
+    own_format = name if name == "cohere_chat" else "oci_cohere_v2"  # two spellings, two makers
+    state = make_state(own_format, {"tool_plan": "zq-plan"})
     message = Message.assistant("so", [CALL], native_state=state)
     assert read_request(name, USER, message, RESULT)[1].parts == ("so",)
     return _check_words("zq-plan", in_=json.dumps(encode_and_decode(name, USER, message, RESULT)))

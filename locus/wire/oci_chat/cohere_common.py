@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, assert_never
-
-import attrs
+from collections.abc import Mapping
+from typing import Any, Final
 
 from locus.core.call_options import CallOptions
-from locus.core.errors import ConfigurationError
 from locus.core.json_schema.references import inline_references
 from locus.core.make_status_error import make_status_error
-from locus.core.messages import (
-    ImagePart,
-    Message,
-    RefusalPart,
-    TextPart,
-    ThinkingPart,
-    ToolCall,
-)
 from locus.core.option_rules import (
     EXTRA_BODY_RULE,
     EXTRA_HEADERS_RULE,
@@ -114,44 +103,6 @@ def convert_response_format(response_format: Mapping[str, Any] | None) -> Respon
     return ResponseFormat("JSON_OBJECT", inline_references(output.schema))
 
 
-def join_text_and_refusal(message: Message) -> str:
-    """Return the text of a message, followed by its refusal.
-
-    The formats have no member for a refusal: it becomes part of the assistant's text. Thinking is
-    left out. Images are refused before: the builder's ``accepted_parts`` do not list them.
-    """
-    if not isinstance(message.content, tuple):
-        return message.text
-    text = refusal = ""
-    for part in message.content:
-        match part:
-            case TextPart():
-                text += part.text
-            case RefusalPart():
-                refusal += part.text
-            case ThinkingPart() | ImagePart():
-                pass
-            case _:
-                assert_never(part)
-    return "\n\n".join(filter(None, (text, refusal)))
-
-
-def extract_functions(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the ``function`` of each tool.
-
-    :raises ConfigurationError: if a tool is not a function.
-    """
-    functions = []
-    for index, schema in enumerate(schemas):
-        function = schema.get("function")
-        if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
-            raise ConfigurationError(
-                f"tools[{index}]: Cohere takes functions only, not {schema.get('type')!r}"
-            )
-        functions.append(function)
-    return functions
-
-
 # Responses.
 
 
@@ -193,18 +144,3 @@ def raise_for_finish_reason(
         error_object={"message": error_message or "the model failed", **members},
         error_words=ORACLE_ERROR_WORDS,
     )
-
-
-def make_call_ids_unique(
-    calls: Iterable[ToolCall], used_call_ids: Collection[str] = ()
-) -> tuple[ToolCall, ...]:
-    """Return the calls, each with an id that no other of them and none of ``used_call_ids`` has."""
-    unique: list[ToolCall] = []
-    seen = set(used_call_ids)
-    for call in calls:
-        call_id, suffix = call.id, 1
-        while call_id in seen:
-            call_id, suffix = f"{call.id}_{suffix}", suffix + 1
-        seen.add(call_id)
-        unique.append(call if call_id == call.id else attrs.evolve(call, id=call_id))
-    return tuple(unique)

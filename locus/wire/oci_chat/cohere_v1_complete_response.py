@@ -16,8 +16,8 @@ from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.response import ModelResponse
+from locus.wire.cohere_chat.tools_and_messages import make_call_ids_unique
 from locus.wire.oci_chat.cohere_common import (
-    make_call_ids_unique,
     normalize_usage,
     raise_for_finish_reason,
 )

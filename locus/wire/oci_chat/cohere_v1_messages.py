@@ -28,7 +28,7 @@ import attrs
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
-from locus.wire.oci_chat.cohere_common import join_text_and_refusal
+from locus.wire.cohere_chat.tools_and_messages import join_text_and_refusal
 from locus.wire.oci_chat.envelope import RequestStruct
 from locus.wire.thinking_and_arguments import build_arguments_object
 

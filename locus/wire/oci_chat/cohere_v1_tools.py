@@ -15,7 +15,7 @@ import msgspec
 
 from locus.core.errors import ConfigurationError
 from locus.core.json_schema.references import inline_references
-from locus.wire.oci_chat.cohere_common import extract_functions
+from locus.wire.cohere_chat.tools_and_messages import extract_functions
 from locus.wire.oci_chat.envelope import RequestStruct
 from locus.wire.provider_json import convert_mapping_to_dict
 

@@ -24,7 +24,7 @@ from locus.core.response import ModelResponse
 from locus.wire.oci_chat.cohere_stream_base import CohereDecoder
 from locus.wire.oci_chat.cohere_v2_complete_response import (
     CohereChatResult,
-    ResponseAccumulator,
+    OracleResponseAccumulator,
     parse_response,
     result_decoder,
 )
@@ -36,7 +36,7 @@ class CohereV2ChatDecoder(CohereDecoder[CohereChatResult]):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(result_decoder, ResponseAccumulator())
+        super().__init__(result_decoder, OracleResponseAccumulator())
 
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from locus.testing.formats import WireFormat
 from tests.support.formats.anthropic_messages import AnthropicMessages
 from tests.support.formats.chat_completions import ChatCompletions
+from tests.support.formats.cohere_chat import CohereChat
 from tests.support.formats.oci_cohere import OCICohere
 from tests.support.formats.oci_cohere_v2 import OCICohereV2
 from tests.support.formats.oci_generic import OCIGeneric
@@ -22,6 +23,7 @@ FORMATS: tuple[WireFormat, ...] = (
     ChatCompletions(),
     AnthropicMessages(),
     OllamaChat(),
+    CohereChat(),
     OCIGeneric(),
     OCICohere(),
     OCICohereV2(),

@@ -71,7 +71,8 @@ _FORMATS: Final[Mapping[str, _Format]] = {
 }
 _CAPABILITIES: Final[Mapping[str, ModelCapabilities]] = {
     "GENERIC": ModelCapabilities(structured_output="always", thinking=True),
-    # Cohere documents that `response_format` is not supported together with `tools`.
+    # "not supported when used in combinations with the `documents` or `tools` parameters":
+    # Cohere says so of `response_format` (docs.cohere.com/reference/chat).
     "COHERE": ModelCapabilities(structured_output="without_tools"),
     "COHEREV2": ModelCapabilities(structured_output="without_tools", thinking=True),
 }

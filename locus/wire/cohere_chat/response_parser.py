@@ -1,0 +1,30 @@
+"""The ``ResponseParser`` of Cohere's chat API: complete responses and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from locus.core.response import ModelResponse
+from locus.wire.cohere_chat.complete_response import parse_response
+from locus.wire.cohere_chat.stream import CohereChatDecoder
+from locus.wire.stream_decoder import StreamDecoder
+
+
+@attrs.frozen
+class CohereChatParser:
+    """The ``ResponseParser`` of Cohere's chat API."""
+
+    def parse(self, response: bytes | str | Mapping[str, Any]) -> ModelResponse:
+        """Parse the body of a complete response.
+
+        :raises APIStatusError: if the body is an error object, or a response that reports an error.
+        :raises ResponseParseError: if the body does not match the format.
+        """
+        return parse_response(response)
+
+    def make_decoder(self) -> StreamDecoder:
+        """Make a new decoder for one streamed response."""
+        return CohereChatDecoder()
