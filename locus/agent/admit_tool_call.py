@@ -7,8 +7,13 @@ from typing import Any
 
 import attrs
 
+from locus.agent.approvals import is_approval_required_in_steps, make_denial
 from locus.agent.effects import EffectGenerator
-from locus.agent.idempotent_calls import IdempotencyKey, make_idempotency_key
+from locus.agent.idempotent_calls import (
+    IdempotencyKey,
+    find_earlier_execution,
+    make_idempotency_key,
+)
 from locus.agent.run_context import RunContext
 from locus.core.frozendict import EMPTY
 from locus.core.messages import ToolCall
@@ -26,6 +31,7 @@ class PreparedCall:
     :ivar tool: the tool; None if there is none of that name.
     :ivar rejection_reason: why the call is not run, as the model reads it; None if it is run.
     :ivar idempotency_key: identifies equal calls of an idempotent tool; None for other tools.
+    :ivar is_waiting: whether a person has to approve the call first.
     :ivar execution: what was recorded for the call, as soon as it has run.
     """
 
@@ -34,6 +40,7 @@ class PreparedCall:
     tool: FunctionTool[..., Any] | None
     rejection_reason: str | None = None
     idempotency_key: IdempotencyKey | None = None
+    is_waiting: bool = False
     execution: ToolExecution | None = None
 
 
@@ -71,9 +78,33 @@ def prepare_tool_call_in_steps(
     prepared = PreparedCall(call, position, run.settings.find_tool(call.name), rejection_reason)
     if rejection_reason is None:
         prepared.rejection_reason = _find_rejection_reason(run, prepared, cut_off=cut_off)
-    if prepared.rejection_reason is None and prepared.tool is not None and prepared.tool.idempotent:
-        prepared.idempotency_key = make_idempotency_key(call)
+    if prepared.rejection_reason is None and prepared.tool is not None:
+        if prepared.tool.idempotent:
+            prepared.idempotency_key = make_idempotency_key(call)
+        yield from _ask_for_approval_in_steps(run, prepared, prepared.tool)
     return prepared
+
+
+def _ask_for_approval_in_steps(
+    run: RunContext, prepared: PreparedCall, tool: FunctionTool[..., Any]
+) -> EffectGenerator[None]:
+    """Let a call wait for approval, or reject it if it was not approved.
+
+    A repeated idempotent call does not run, so it needs no approval.
+    """
+    decision = run.approvals.get(prepared.call.id)
+    if decision is not None:
+        if decision is not True:
+            prepared.rejection_reason = make_denial(decision)
+        return
+    key = prepared.idempotency_key
+    executions = run.state.tool_executions
+    if key is not None and find_earlier_execution(executions, prepared.call, key) is not None:
+        return
+    if tool.requires_approval is not False:
+        prepared.is_waiting = yield from is_approval_required_in_steps(
+            tool, prepared.call, run.make_tool_context(prepared.call)
+        )
 
 
 def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: bool) -> str | None:

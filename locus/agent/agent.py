@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from locus.agent.approvals import Approvals, normalize_approvals
 from locus.agent.merge_prompt import normalize_prompt
 from locus.agent.run_context import RunContext
 from locus.agent.run_lifecycle import run_agent_in_steps
@@ -95,25 +96,36 @@ class Agent(AgentSettings):
         return self._make_blocking_run(run)
 
     def resume_sync(
-        self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
+        self,
+        *,
+        thread_id: str,
+        approvals: Approvals | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> AgentResult:
         """Continue a thread that was interrupted, to the end, blocking.
 
         Nothing is done twice: tool calls that have a result keep it, the others of that round are
         run. A thread that had ended gives its last answer.
 
-        :raises ConfigurationError: if there is no such thread, or no checkpointer.
+        :param approvals: what was decided about the calls that wait for approval, by their ``id``:
+            True, or the reason why the call is not run, which the model reads. Calls without a
+            decision go on waiting.
+        :raises ConfigurationError: if there is no such thread, no such call, or no checkpointer.
         :raises ThreadBusyError: if another run is working on it.
         """
-        run = self._make_context_for_resume(thread_id, metadata, streamed=False)
+        run = self._make_context_for_resume(thread_id, approvals, metadata, streamed=False)
         return self._make_blocking_run(run).run_to_end()
 
     def resume_stream_sync(
-        self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
+        self,
+        *,
+        thread_id: str,
+        approvals: Approvals | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> BlockingRun:
         """Do the same as :meth:`resume_sync`, and return the events."""
         return self._make_blocking_run(
-            self._make_context_for_resume(thread_id, metadata, streamed=self.stream)
+            self._make_context_for_resume(thread_id, approvals, metadata, streamed=self.stream)
         )
 
     # Under asyncio and trio.
@@ -140,17 +152,27 @@ class Agent(AgentSettings):
         run = self._make_context_for_prompt(prompt, thread_id, metadata, streamed=False)
         return await self._make_async_run(run).run_to_end()
 
-    def resume(self, *, thread_id: str, metadata: Mapping[str, Any] | None = None) -> AsyncRun:
+    def resume(
+        self,
+        *,
+        thread_id: str,
+        approvals: Approvals | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AsyncRun:
         """Do the same as :meth:`resume_sync` under asyncio or trio, and return the events."""
         return self._make_async_run(
-            self._make_context_for_resume(thread_id, metadata, streamed=self.stream)
+            self._make_context_for_resume(thread_id, approvals, metadata, streamed=self.stream)
         )
 
     async def aresume(
-        self, *, thread_id: str, metadata: Mapping[str, Any] | None = None
+        self,
+        *,
+        thread_id: str,
+        approvals: Approvals | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> AgentResult:
         """Do the same as :meth:`resume_sync`, under asyncio or trio."""
-        run = self._make_context_for_resume(thread_id, metadata, streamed=False)
+        run = self._make_context_for_resume(thread_id, approvals, metadata, streamed=False)
         return await self._make_async_run(run).run_to_end()
 
     # Copies.
@@ -177,14 +199,25 @@ class Agent(AgentSettings):
         return self._make_run_context(thread_id, metadata, streamed=streamed, prompt=messages)
 
     def _make_context_for_resume(
-        self, thread_id: str, metadata: Mapping[str, Any] | None, *, streamed: bool
+        self,
+        thread_id: str,
+        approvals: Approvals | None,
+        metadata: Mapping[str, Any] | None,
+        *,
+        streamed: bool,
     ) -> RunContext:
         """Make the context of a run that continues a saved thread."""
         if thread_id is None:
             raise ConfigurationError("thread_id names the conversation to resume; it is not None")
         if self.checkpointer is None:
             raise ConfigurationError("there is nothing to resume from: pass checkpointer=")
-        return self._make_run_context(thread_id, metadata, streamed=streamed, is_resumed=True)
+        return self._make_run_context(
+            thread_id,
+            metadata,
+            streamed=streamed,
+            is_resumed=True,
+            approvals=normalize_approvals(approvals),
+        )
 
     def _make_run_context(
         self, thread_id: str | None, metadata: Mapping[str, Any] | None, **fields: Any

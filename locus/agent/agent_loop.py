@@ -12,6 +12,7 @@ agent's settings ask for it.
 
 from __future__ import annotations
 
+from locus.agent.approvals import APPROVAL_REQUIRED
 from locus.agent.check_model_response import call_model_in_steps
 from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
 from locus.agent.normalize_response import normalize_response_message
@@ -29,6 +30,7 @@ from locus.agent.turn_end import find_end_reason, is_turn_paused, was_refused
 from locus.core.errors import StructuredOutputError
 from locus.core.events import ThinkEvent
 from locus.core.messages import Message
+from locus.core.response import ModelResponse
 from locus.core.termination import MaxIterations
 from locus.hooks.events import AfterModelCallEvent, BeforeModelCallEvent
 
@@ -52,6 +54,9 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
         run.response_message = message
         if message.tool_calls:
             yield from run_tool_round_in_steps(run)
+            if run.pending_calls:
+                run.note_missing_answer(APPROVAL_REQUIRED)
+                return APPROVAL_REQUIRED
             if settings.reflexion is not None:
                 from locus.agent.reflect_on_step import reflect_on_step_in_steps
 
@@ -72,9 +77,8 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
         if stop_reason is None and not is_final:
             stop_reason = iteration_limit.check(run.make_snapshot(run.started_at))
         if stop_reason is not None or is_final:
-            if goes_on and run.output_schema is not None:
-                run.parsed = None
-                run.parse_error = run.output_schema.make_missing_answer_error(stop_reason)
+            if goes_on:
+                run.note_missing_answer(stop_reason)
             return stop_reason or find_end_reason(run.state, message)
         if review_message is not None:
             run.output_retry_count = 0  # another answer has retries of its own
@@ -126,8 +130,21 @@ def _request_response_in_steps(run: RunContext) -> EffectGenerator[Message]:
     if run.has_hooks("on_after_model_call"):
         event = AfterModelCallEvent(**event_fields, response=response)
         yield from run.call_hooks_in_steps("on_after_model_call", event)
-    message = normalize_response_message(response)
+    message = normalize_response_message(response, _find_taken_call_ids(run, response))
     run.state = make_state_with_response(run, response, message)
     yield from run.save_state_in_steps()
     yield EmitEvent(ThinkEvent(iteration, response.reasoning, message.tool_calls))
     return message
+
+
+def _find_taken_call_ids(run: RunContext, response: ModelResponse) -> frozenset[str]:
+    """Return the ids that the calls of a response must not have.
+
+    Some providers count the calls of each response from 0. A call that a person may have to approve
+    gets an id of its own in the conversation, or a repeated decision about an earlier one would
+    count for it.
+    """
+    tools = (run.settings.find_tool(call.name) for call in response.tool_calls)
+    if not any(tool is not None and tool.requires_approval is not False for tool in tools):
+        return frozenset()
+    return frozenset(call.id for message in run.state.messages for call in message.tool_calls)

@@ -15,7 +15,6 @@ from locus.agent.record_executions import RoundExecutions
 from locus.agent.run_context import RunContext
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
-from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError
 from locus.tools.result_renderer import render_result
 
@@ -111,14 +110,7 @@ def _run_tool_function_in_steps(
     """Run the tool's function; return result, error (as the model reads them) and milliseconds."""
     tool, call = prepared.tool, prepared.call
     assert tool is not None  # else the call would have been rejected
-    context = ToolContext(
-        tool_call_id=call.id,
-        tool_name=call.name,
-        thread_id=run.thread_id,
-        iteration=run.state.iteration,
-        state=run.state,
-        metadata=run.metadata,
-    )
+    context = run.make_tool_context(call)
     try:
         arguments = tool.bind_call(call, context)
     except ToolArgumentsError as exc:

@@ -6,7 +6,7 @@ refused response are left out: they must not be run, and no provider accepts the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import attrs
 
@@ -15,14 +15,20 @@ from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
 
 
-def normalize_response_message(response: ModelResponse) -> Message:
-    """Return the message of a response, with tool calls that the state can store."""
+def normalize_response_message(
+    response: ModelResponse, taken_ids: Set[str] = frozenset()
+) -> Message:
+    """Return the message of a response, with tool calls that the state can store.
+
+    :param taken_ids: ids that none of its calls may have.
+    """
     message, calls = response.message, response.tool_calls
     if calls and response.finish_reason == "content_filter":
         return attrs.evolve(message, tool_calls=())
     normalized = tuple(_limit_argument_depth(call) for call in calls)
-    if len({call.id for call in calls}) < len(calls):
-        normalized = _make_call_ids_unique(normalized)
+    ids = {call.id for call in calls}
+    if len(ids) < len(calls) or not ids.isdisjoint(taken_ids):
+        normalized = _make_call_ids_unique(normalized, taken_ids)
     if any(new is not old for new, old in zip(normalized, calls, strict=True)):
         message = attrs.evolve(message, tool_calls=normalized)
     return message
@@ -39,9 +45,9 @@ def _limit_argument_depth(call: ToolCall) -> ToolCall:
     return attrs.evolve(call, arguments=EMPTY, malformed_arguments=text)
 
 
-def _make_call_ids_unique(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+def _make_call_ids_unique(calls: Sequence[ToolCall], taken_ids: Set[str]) -> tuple[ToolCall, ...]:
     """Return the calls with unique ids: some providers give parallel calls the same one."""
-    used_ids: set[str] = set()
+    used_ids = set(taken_ids)
     unique_calls = []
     for call in calls:
         unique_id, number = call.id, 1

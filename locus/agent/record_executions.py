@@ -67,7 +67,7 @@ class RoundExecutions:
         self.record_execution(prepared, execution)
         self.run.tool_call_count += 1
         self.unfinished_call_count -= 1
-        if self.unfinished_call_count:
+        if self.unfinished_call_count or self.run.pending_calls:
             yield from self.run.save_state_in_steps()
 
 

@@ -9,6 +9,7 @@ import attrs
 
 from locus.core.errors import StructuredOutputError
 from locus.core.frozendict import EMPTY
+from locus.core.messages import ToolCall
 from locus.core.state import AgentState
 
 if TYPE_CHECKING:
@@ -30,10 +31,13 @@ class AgentResult:
     :ivar iterations: how many model calls this run made.
     :ivar tool_calls: how many tool calls were answered in this run.
     :ivar stop_reason: ``"complete"`` if the model gave its final answer; ``"length"`` if that was
-        cut off, ``"content_filter"`` if it was held back, ``"refusal"`` if the model refused; else
+        cut off, ``"content_filter"`` if it was held back, ``"refusal"`` if the model refused;
+        ``"approval_required"`` if tool calls wait for approval (``pending``); else
         the condition that stopped the run, such as ``"MaxIterations(20)"``.
     :ivar finish_reason: why the model's last response ended, in the words of
         ``ModelResponse.finish_reason``; None if there is none.
+    :ivar pending: the tool calls that wait for approval;
+        :meth:`~locus.agent.Agent.resume` with ``approvals`` continues the run.
     :ivar parsed: the answer as a value of ``output_schema``; None if there is none.
     :ivar parse_error: the error that explains this, or None.
     :ivar duration: how long the run took, in seconds.
@@ -55,6 +59,7 @@ class AgentResult:
     duration: float = 0.0
     thread_id: str | None = None
     finish_reason: str | None = None
+    pending: tuple[ToolCall, ...] = ()
     grounding_report: GroundingReport | None = None
     gsar: GSARResult | None = None
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from locus.agent.approvals import Approvals
 from locus.agent.effects import CallHook, EffectGenerator, UseStorage
 from locus.agent.output_schema import OutputSchema
 from locus.agent.settings import AgentSettings
 from locus.core.errors import StructuredOutputError
 from locus.core.frozendict import EMPTY
-from locus.core.messages import Message
+from locus.core.messages import Message, ToolCall
 from locus.core.state import AgentState
 from locus.core.termination import RunSnapshot
+from locus.tools.context import ToolContext
 
 if TYPE_CHECKING:
     from locus.reasoning.grounding_evaluator import GroundingReport
@@ -42,6 +44,8 @@ class RunContext:
         which is not worth saving.
     :ivar system_message: the system message of each request, if any.
     :ivar response_message: the message of the model's last response.
+    :ivar approvals: what was decided about the tool calls that are open when a thread is resumed.
+    :ivar pending_calls: the tool calls that wait for approval, as the hooks have changed them.
     :ivar tool_call_count: how many tool calls were answered in this run.
     :ivar started_at: the clock at the beginning of the run, in seconds.
     :ivar ended_at: the clock at its end, in seconds.
@@ -69,6 +73,8 @@ class RunContext:
     saved_state: AgentState = attrs.field(init=False)
     system_message: Message | None = None
     response_message: Message | None = None
+    approvals: Approvals = EMPTY
+    pending_calls: tuple[ToolCall, ...] = ()
     tool_call_count: int = 0
     started_at: float = 0.0
     ended_at: float = 0.0
@@ -120,6 +126,15 @@ class RunContext:
         self.parsed, self.parse_error = output.parsed, output.error
         return output.error
 
+    def note_missing_answer(self, reason: str | None) -> None:
+        """Record that the run ends without a final answer of the type that the caller requires.
+
+        :param reason: why it ends.
+        """
+        if self.output_schema is not None:
+            self.parsed = None
+            self.parse_error = self.output_schema.make_missing_answer_error(reason)
+
     def has_hooks(self, method_name: str) -> bool:
         """Whether any hook has the method ``method_name``."""
         return bool(self.settings.hook_methods[method_name])
@@ -136,6 +151,17 @@ class RunContext:
             return
         yield UseStorage(partial(checkpointer.save, self.thread_id, state))
         self.saved_state = state
+
+    def make_tool_context(self, call: ToolCall) -> ToolContext:
+        """Make the context that a tool gets with a call."""
+        return ToolContext(
+            tool_call_id=call.id,
+            tool_name=call.name,
+            thread_id=self.thread_id,
+            iteration=self.state.iteration,
+            state=self.state,
+            metadata=self.metadata,
+        )
 
     def make_snapshot(self, now: float) -> RunSnapshot:
         """Make the view of the run that termination conditions check.

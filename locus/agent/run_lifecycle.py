@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from locus.agent.agent_loop import run_agent_loop_in_steps
+from locus.agent.approvals import select_open_approvals
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import (
     CallHook,
@@ -90,6 +91,7 @@ def _run_lifecycle_in_steps(run: RunContext) -> EffectGenerator[AgentResult]:
         duration=run.ended_at - run.started_at,
         thread_id=run.thread_id,
         finish_reason=run.finish_reason,
+        pending=run.pending_calls,
         grounding_report=run.grounding_report,
         gsar=run.gsar,
     )
@@ -148,6 +150,7 @@ def _lock_and_load_thread_in_steps(
         raise ConfigurationError(
             f"there is no thread {thread_id!r} to resume; run(..., thread_id=) begins one"
         )
+    run.approvals = select_open_approvals(run.approvals, run.state)
 
 
 # The end.

@@ -4,6 +4,9 @@ The hooks see the calls first, in their order, and may change or cancel them. Th
 concurrently, and each is recorded and saved when it finishes. The results enter the conversation in
 the order of the calls. The result of a call that is rejected or fails is an error that the model
 can read.
+
+A call that waits for approval gets no result. What the other calls of its round gave is recorded,
+and enters the conversation when the thread is resumed and the round is complete.
 """
 
 from __future__ import annotations
@@ -18,12 +21,18 @@ from locus.agent.idempotent_calls import IdempotencyKey
 from locus.agent.record_executions import RoundExecutions, find_recorded_executions
 from locus.agent.run_context import RunContext
 from locus.core.events import ToolCompleteEvent, ToolStartEvent
+from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.state import ToolExecution
 
 
 def run_tool_round_in_steps(run: RunContext) -> EffectGenerator[None]:
-    """Run the calls of the model's last response that have no result yet, and add the results."""
+    """Run the calls of the model's last response that have no result yet, and add the results.
+
+    ``run.pending_calls`` are those that wait for approval. If calls run one after another, none
+    runs after one that waits.
+    """
+    run.pending_calls = ()
     calls = run.state.pending_calls()
     executions_by_position = find_recorded_executions(run.state, calls)
     first_calls: dict[IdempotencyKey, PreparedCall] = {}
@@ -34,11 +43,19 @@ def run_tool_round_in_steps(run: RunContext) -> EffectGenerator[None]:
         prepared_calls = []
         for position, call in batch:
             if position not in executions_by_position:
-                prepared_calls.append((yield from prepare_tool_call_in_steps(run, call, position)))
+                prepared = yield from prepare_tool_call_in_steps(run, call, position)
+                if prepared.is_waiting:
+                    run.pending_calls += (prepared.call,)
+                else:
+                    prepared_calls.append(prepared)
         if prepared_calls:
             yield from _run_call_batch_in_steps(
                 run, prepared_calls, executions_by_position, first_calls
             )
+        if run.pending_calls:  # the results stay with their executions until the round is complete
+            for prepared in prepared_calls:
+                yield EmitEvent(_make_complete_event(executions_by_position[prepared.position]))
+            return
         messages = (
             _make_result_message(call, executions_by_position[position]) for position, call in batch
         )
@@ -46,6 +63,7 @@ def run_tool_round_in_steps(run: RunContext) -> EffectGenerator[None]:
         yield from run.save_state_in_steps()
         for prepared in prepared_calls:
             yield EmitEvent(_make_complete_event(executions_by_position[prepared.position]))
+    run.approvals = EMPTY  # a later call may have the same id
 
 
 def _run_call_batch_in_steps(

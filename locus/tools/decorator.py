@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
 from locus.core.errors import ConfigurationError
+from locus.tools.approval_rule import ApprovalRule
 from locus.tools.function_tool import FunctionTool
 
 P = ParamSpec("P")
@@ -22,6 +23,7 @@ def tool(
     idempotent: bool = False,
     timeout: float | None = None,
     strict: bool = False,
+    requires_approval: bool | ApprovalRule = False,
 ) -> FunctionTool[P, R]: ...
 @overload
 def tool(
@@ -31,6 +33,7 @@ def tool(
     idempotent: bool = False,
     timeout: float | None = None,
     strict: bool = False,
+    requires_approval: bool | ApprovalRule = False,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -41,6 +44,7 @@ def tool(
     idempotent: bool = False,
     timeout: float | None = None,
     strict: bool = False,
+    requires_approval: bool | ApprovalRule = False,
 ) -> Any:
     """Turn a function into a tool: ``@tool``, ``@tool(…)`` or ``tool(function, …)``.
 
@@ -56,6 +60,10 @@ def tool(
     :param timeout: how long a call may take, in seconds.
     :param strict: let the provider enforce the schema, if it can (OpenAI's strict mode). The model
         then passes every argument, also one that has a default.
+    :param requires_approval: whether a person has to approve a call before an agent runs it: the
+        run ends with ``stop_reason="approval_required"``, and ``resume(approvals=…)`` continues it.
+        A function decides for each call: it gets the arguments as the model wrote them (a mapping)
+        and, if it has two parameters, the :class:`ToolContext` of the call. It may be async.
     :raises ConfigurationError: if a model could not call the function; the error names the
         parameter and the reason.
     :raises TypeError: if ``function`` is not a function.
@@ -64,7 +72,9 @@ def tool(
     def decorate(function: Callable[..., Any]) -> FunctionTool[..., Any]:
         function = _normalize_function(function)
         tool_name = _get_function_name(function) if name is None else name
-        return FunctionTool(function, tool_name, description, idempotent, timeout, strict)
+        return FunctionTool(
+            function, tool_name, description, idempotent, timeout, strict, requires_approval
+        )
 
     return decorate if function is None else decorate(function)
 

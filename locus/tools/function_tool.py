@@ -19,6 +19,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, FrozenDict
 from locus.core.messages import ToolCall
 from locus.core.structured.describe_invalid_values import describe_value
+from locus.tools.approval_rule import ApprovalRule, takes_context
 from locus.tools.argument_validation import ArgumentsValidator
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError
@@ -37,7 +38,14 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
-_SETTINGS: Final = ("name", "description", "idempotent", "timeout", "strict")
+_SETTINGS: Final = (
+    "name",
+    "description",
+    "idempotent",
+    "timeout",
+    "strict",
+    "requires_approval",
+)
 
 
 def _check_name(_: Any, __: Any, name: str) -> None:
@@ -54,6 +62,16 @@ def _check_timeout(tool: FunctionTool[..., Any], _: Any, timeout: float | None) 
         raise ConfigurationError(
             f"tool {tool.name!r}: timeout must be a number of seconds above 0, not {timeout!r}"
         )
+
+
+def _check_approval(tool: FunctionTool[..., Any], _: Any, value: Any) -> None:
+    if not isinstance(value, bool) and not callable(value):
+        raise ConfigurationError(
+            f"tool {tool.name!r}: requires_approval is True, False, or a function of the arguments "
+            f"that says so, not {value!r}"
+        )
+    if not isinstance(value, bool):
+        takes_context(value)  # an error now, not in the run
 
 
 def _accept_missing_description(description: str | None) -> str:
@@ -74,6 +92,8 @@ class FunctionTool(Generic[P, R]):
     :param idempotent: in one thread of an agent, a call with the same arguments runs only once.
     :param timeout: how long a call may take, in seconds; None for no limit.
     :param strict: the provider enforces the schema (OpenAI's strict mode).
+    :param requires_approval: whether a person has to approve a call before an agent runs it, or a
+        function that decides this, as :func:`~locus.tools.tool` describes it.
     :ivar parameters: the JSON Schema of the arguments.
     :ivar is_async: the function is an ``async def``.
     :raises ConfigurationError: if a model could not call the function; the error says why.
@@ -85,6 +105,7 @@ class FunctionTool(Generic[P, R]):
     idempotent: bool = attrs.field(default=False, validator=validate_bool)
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
     strict: bool = attrs.field(default=False, validator=validate_bool)
+    requires_approval: bool | ApprovalRule = attrs.field(default=False, validator=_check_approval)
     parameters: Mapping[str, Any] = attrs.field(init=False, eq=False)
     is_async: bool = attrs.field(init=False, eq=False)
     _signature: ToolSignature = attrs.field(init=False, eq=False)
