@@ -142,7 +142,7 @@ def _find_message(member: Mapping[str, Any]) -> str:
             continue
         if name in ("detail", "message") and isinstance(value, list):  # FastAPI's
             return _to_message(value) if value else ""
-        if value and isinstance(value, (str, Mapping)):
+        if value and (isinstance(value, str) or (name == "detail" and isinstance(value, Mapping))):
             return _to_message(value)
     return ""
 

@@ -15,6 +15,7 @@ import msgspec
 
 from locus.core.error_body import ErrorBody
 from locus.core.errors import ConfigurationError, ResponseParseError
+from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.wire.lenient_conversion import convert_leniently
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class StructDecoder(Generic[T]):
 
         :raises ResponseParseError: if ``body`` is not JSON, or does not match the type; the
             message names the position.
+        :raises APIStatusError: if it does not match the type, but is an error object.
         """
         try:
             if isinstance(body, (bytes, str)):
@@ -69,6 +71,10 @@ class StructDecoder(Generic[T]):
             return convert_leniently(value, self._type)
         except (ValueError, msgspec.DecodeError, RecursionError):
             pass  # msgspec's error is clearer
+        if isinstance(value, Mapping):
+            error = find_error_in_response(value, needs_certainty="type" in value)
+            if error is not None:
+                raise make_status_error(convert_body_to_text(body), error_object=error)
         raise make_parse_error(f"the response cannot be read: {strict_error}", body)
 
 

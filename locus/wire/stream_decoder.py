@@ -26,11 +26,11 @@ T = TypeVar("T")
 class StreamDecoder(ABC):
     """Decodes one streamed response. Use each decoder for one stream, in one thread at a time."""
 
-    __slots__ = ("_framing", "_has_frames", "_raw_frames", "done", "failure", "transform_response")
+    __slots__ = ("_framing", "_last_frames", "_raw_frames", "done", "failure", "transform_response")
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
-        self._has_frames = False
+        self._last_frames: list[bytes] = []
         self._raw_frames: list[bytes] = []
         self.done = False
         """Whether the response is complete."""
@@ -49,7 +49,7 @@ class StreamDecoder(ABC):
         if not self.done and self.failure is None:
             frames = self._framing.feed(data)
             if frames:
-                self._has_frames = True
+                self._last_frames = frames
                 self._read_frames(frames, events)
             if self._framing.error_frame is not None and not self.done and self.failure is None:
                 self._read_error_frame(self._framing.error_frame, events)
@@ -70,13 +70,21 @@ class StreamDecoder(ABC):
         elif isinstance(
             self.failure, ResponseParseError
         ):  # half a frame: the stream was interrupted there
-            self.failure = self.make_interruption_error("in the middle of a chunk")
+            detail = "in the middle of a chunk"
+            if not self.failure.body.lstrip().startswith(("{", "[")):
+                detail += f"; the server sent: {shorten_body(self.failure.body)}"
+            self.failure = self.make_interruption_error(detail)
         elif not self.done and self.failure is None:
-            if not self._has_frames and unframed.lstrip()[:1] in (b"{", b"[", b"<"):
+            if not (self._last_frames or frames) and unframed.lstrip()[:1] in (b"{", b"[", b"<"):
                 self._parse_unframed_body(unframed, events)
-            elif (error := find_error_in_response(unframed)) is not None:
-                self._set_failure(make_status_error(convert_body_to_text(unframed), 200, {}, error))
             elif unframed.strip() or not self.is_complete_without_end_marker:
+                for body in (unframed, *reversed(frames), *reversed(self._last_frames)):
+                    is_frame = body is not unframed
+                    error = find_error_in_response(body, needs_certainty=is_frame)
+                    if error is not None:  # in a form that is not this format's own
+                        text = convert_body_to_text(body)
+                        self._set_failure(make_status_error(text, error_object=error))
+                        return events
                 detail = "before the end of the response"
                 if unframed.strip():
                     detail += f"; the server sent: {shorten_body(unframed)}"

@@ -21,6 +21,7 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
 )
 from locus.wire.anthropic_messages.declined_blocks import remove_declined_blocks
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.usage_and_tool_calls import (
     add_token_counts,
     build_usage,
@@ -77,10 +78,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     if message.error:
         raise make_status_error(convert_body_to_text(body), error_object=message.error)
     if message.content is None:
-        text = convert_body_to_text(body)
-        if '"message"' in text:  # the only member by which errors of Amazon's gateways are known
-            raise make_status_error(text)
-        raise ResponseParseError("the response has no content", body=text)
+        raise make_incomplete_response_error("the response has no content", body)
     accumulator = ResponseAccumulator()
     accumulator.add_message_start(message)
     accumulator.add_stop_info(message)

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.core.errors import ResponseParseError
+from locus.core.errors import APIError
 from locus.core.make_status_error import make_status_error
 from locus.wire import provider_json
 from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 from locus.wire.provider_json import convert_body_to_text, to_json_builtins
+from locus.wire.response_errors import make_incomplete_response_error
 
 ENDPOINT_OCID_PREFIX: Final = "ocid1.generativeaiendpoint."
 """The beginning of the OCID of an endpoint: a model on a dedicated AI cluster."""
@@ -113,8 +114,10 @@ def raise_for_error_members(
         raise make_status_error(convert_body_to_text(body), error_words=ORACLE_ERROR_WORDS)
 
 
-def make_missing_member_error(
-    member: str, body: bytes | str | Mapping[str, Any]
-) -> ResponseParseError:
-    """Make the error for a response without ``member``; it quotes the body."""
-    return ResponseParseError(f"the response has no {member}", body=convert_body_to_text(body))
+def make_missing_member_error(member: str, body: bytes | str | Mapping[str, Any]) -> APIError:
+    """Make the error for a response without ``member``: the provider's, or one about the body."""
+
+    def make_oracle_error(text: str, error_object: Any) -> APIError:
+        return make_status_error(text, error_object=error_object, error_words=ORACLE_ERROR_WORDS)
+
+    return make_incomplete_response_error(f"the response has no {member}", body, make_oracle_error)

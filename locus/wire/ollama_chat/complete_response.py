@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from locus.core.errors import ResponseParseError, StreamInterruptedError
+from locus.core.errors import StreamInterruptedError
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
@@ -19,6 +19,7 @@ from locus.core.model_family import get_model_family
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.usage_and_tool_calls import (
     UNNAMED_TOOL_NAME,
     build_usage,
@@ -91,7 +92,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     raise_for_error(chat_response, body)
     if chat_response.message is None:
         raise_for_oddly_named_error(body)
-        raise ResponseParseError("the response has no message", body=convert_body_to_text(body))
+        raise make_incomplete_response_error("the response has no message", body)
     accumulator = ResponseAccumulator()
     accumulator.add_chunk(chat_response)
     if chat_response.done is False:

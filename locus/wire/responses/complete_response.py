@@ -11,6 +11,7 @@ from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, RefusalPart, Role, TextPart
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.responses.output_items import (
     NATIVE_STATE_RULE,
     Item,
@@ -93,10 +94,7 @@ def parse_response(
     response = response_decoder.decode(body)
     raise_for_error(response, body, error_factory)
     if response.output is None:
-        text = convert_body_to_text(body)
-        if '"message"' in text:  # some gateways send an error object with no other known member
-            raise error_factory(text)
-        raise ResponseParseError("the response has no output", body=text)
+        raise make_incomplete_response_error("the response has no output", body, error_factory)
     try:
         output = parse_items(response.output)
         return build_model_response(response, output, response.output, store).with_source(body)

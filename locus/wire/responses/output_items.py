@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -21,8 +21,10 @@ from locus.core.errors import ResponseParseError
 from locus.core.messages import Message, ToolCall
 from locus.core.model_family import strip_model_snapshot
 from locus.core.native_state_routing import NativeStateRule, remove_native_state
+from locus.wire.lenient_conversion import convert_leniently
 from locus.wire.outgoing_tool_call_ids import with_issued_id
 from locus.wire.provider_json import ResponseStruct, convert_body_to_text
+from locus.wire.usage_and_tool_calls import make_tool_call
 
 Item: TypeAlias = dict[str, Any]
 
@@ -34,6 +36,8 @@ REASONING_SEPARATOR: Final = "\n\n"
 class ContentPart(ResponseStruct):
     """A part of a message or of reasoning."""
 
+    needed_members: ClassVar = frozenset({"text"})
+
     type: str | None = None
     text: str | None = None
     refusal: str | None = None
@@ -42,6 +46,8 @@ class ContentPart(ResponseStruct):
 
 
 class MessageItem(ResponseStruct):
+    needed_members: ClassVar = frozenset({"content"})
+
     content: list[ContentPart] | str | None = None
 
     @property
@@ -60,11 +66,13 @@ class ReasoningItem(ResponseStruct):
 class ToolCallItem(ResponseStruct):
     """A call of a function (with ``arguments``) or of a free-text tool (with ``input``)."""
 
+    needed_members: ClassVar = frozenset({"name", "input"})
+
     type: str
     call_id: str | None = None
     id: str | None = None
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: Any = None
     input: str | None = None
 
 
@@ -89,6 +97,10 @@ def parse_item_if_known(item: Item) -> ParsedItem | None:
         return None
     try:
         return msgspec.convert(item, struct)
+    except (msgspec.ValidationError, RecursionError):
+        pass
+    try:
+        return convert_leniently(item, struct)
     except (msgspec.ValidationError, RecursionError) as exc:
         raise ResponseParseError(
             f"an output item cannot be read: {exc}", body=convert_body_to_text(item)
@@ -147,12 +159,10 @@ def _build_tool_call(position: int, call: ToolCallItem) -> ToolCall:
         # The id depends on the call only, so a complete response and a streamed one give the same.
         seed = f"{position}\0{call.name}\0{arguments}".encode(errors="replace")
         call_id = f"call_{hashlib.sha256(seed).hexdigest()[:24]}"
-    if isinstance(arguments, dict):  # some servers send the object itself
-        tool_call = ToolCall(call_id, call.name, arguments)
-    elif call.type == "custom_tool_call":
+    if call.type == "custom_tool_call":
         tool_call = ToolCall(call_id, call.name, malformed_arguments=arguments or "")
     else:
-        tool_call = ToolCall.from_json(call_id, call.name, arguments or "")
+        tool_call = make_tool_call(call_id, call.name, arguments)  # some send the object itself
     return with_issued_id(tool_call, call.call_id or call.id, NATIVE_STATE_RULE)
 
 
@@ -287,8 +297,8 @@ def _to_request_item(item: Item) -> Item:
     if item_type == "message":
         request_item.setdefault("role", "assistant")
         content = request_item.get("content") or []
-        if isinstance(content, str):
-            content = [{"type": "output_text", "text": content}]
+        if not isinstance(content, list):
+            content = [{"type": "output_text", "text": str(content)}]
         parts = [_strip_null_members(part) for part in content]
         for part in parts:
             part.pop("logprobs", None)

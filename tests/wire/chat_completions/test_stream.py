@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
+    APIStatusError,
     ResponseParseError,
     StreamInterruptedError,
 )
@@ -346,3 +347,92 @@ def test_many_token_probabilities_are_read_in_linear_time() -> None:
     logprobs = decoder.build_response().logprobs
     assert logprobs is not None
     assert len(logprobs["content"]) == 60_000
+
+
+# Calls and messages in other forms.
+
+
+def _make_call_delta(
+    arguments: Any = None, name: str | None = None, index: int = 0, **members: Any
+) -> dict[str, Any]:
+    function = {} if name is None else {"name": name}
+    if arguments is not None:
+        function["arguments"] = arguments
+    return {"index": index, "function": function, **members}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "calls"),
+    [
+        (  # the complete arguments once more, without and with the id
+            [("", "f", {"id": "c"}), ('{"a":',), ("1}",), ('{"a": 1}',)],
+            [("f", {"a": 1})],
+        ),
+        (
+            [("", "f", {"id": "c"}), ('{"a":1}',), ('{"a":1}', "f", {"id": "c"})],
+            [("f", {"a": 1})],
+        ),
+        # an empty object first, and then the arguments
+        ([({}, "f", {"id": "c"}), ('{"a":',), ("1}",)], [("f", {"a": 1})]),
+        ([("{}", "f", {"id": "c"}), ('{"a":1}',)], [("f", {"a": 1})]),
+        # two calls of the index 0 without ids
+        (
+            [("", "f", {"type": "function"}), ("", "g", {"type": "function"})],
+            [("f", {}), ("g", {})],
+        ),
+        ([("{}", "f"), ("{}", "g")], [("f", {}), ("g", {})]),
+        # a name in two parts
+        ([("", "get_", {"id": "c"}), ("", "x"), ('{"a":1}',)], [("get_x", {"a": 1})]),
+        # members that the server only filled
+        ([('{"a":1}', "f", {"id": "c"}), ("", "", {"index": 1, "id": ""})], [("f", {"a": 1})]),
+        ([("null", "f", {"id": "c"})], [("f", {})]),
+        ([([], "f", {"id": "c"})], [("f", {})]),
+    ],
+)
+def test_calls_in_the_deltas_of_unusual_servers(
+    deltas: list[tuple[Any, ...]], calls: list[tuple[str, dict[str, Any]]]
+) -> None:
+    chunks = []
+    for arguments, *rest in deltas:
+        name = rest[0] if rest else None
+        members = rest[1] if len(rest) > 1 else {}
+        chunks.append(
+            make_delta_chunk({"tool_calls": [_make_call_delta(arguments, name, **members)]})
+        )
+    response = decode_response(encode_sse(*chunks, make_delta_chunk({}, "tool_calls")))
+    assert [(call.name, call.arguments) for call in response.tool_calls] == calls
+    assert all(call.malformed_arguments is None for call in response.tool_calls)
+
+
+def test_two_different_objects_in_a_row_stay_as_they_came() -> None:
+    text = '{"a": 1}{"a": 2}'
+    delta = {"tool_calls": [_make_call_delta(text, "f", id="c")]}
+    (call,) = decode_response(encode_sse(make_delta_chunk(delta, "tool_calls"))).tool_calls
+    assert call.malformed_arguments == text
+
+
+def test_a_message_in_place_of_a_delta_is_read() -> None:
+    chunks = [
+        {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": reason}]}
+        for text, reason in (("Hel", None), ("Hello", None), ("Hello", "stop"))
+    ]
+    assert decode_response(encode_sse(*chunks)).content == "Hello"
+
+
+def test_an_error_in_a_choice_is_raised_with_what_had_arrived() -> None:
+    broken = make_delta_chunk({}, "error")
+    broken["choices"][0]["error"] = {"code": 502, "message": "the upstream broke off"}
+    error = decode_failure(encode_sse(make_delta_chunk({"content": "half"}), broken))
+    assert isinstance(error, APIStatusError)
+    assert error.status_code == 502
+    assert error.partial is not None
+    assert error.partial.content == "half"
+
+
+def test_raw_of_a_stream_has_what_is_beside_the_deltas() -> None:
+    first = {**make_delta_chunk({"content": "x"}), "id": "c", "system_fingerprint": "fp"}
+    last = {"id": "c", "choices": [], "usage": {"prompt_tokens": 1, "cost": 0.5}}
+    raw = decode_response(encode_sse(first, make_delta_chunk({}, "stop"), last)).raw
+    assert (raw["system_fingerprint"], raw["usage"]["cost"]) == ("fp", 0.5)
+    assert raw["choices"][0]["finish_reason"] == "stop"
+    assert "delta" not in raw["choices"][0]

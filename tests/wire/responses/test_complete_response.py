@@ -211,9 +211,8 @@ def test_a_failure_is_its_error(body: dict[str, Any], error_type: type[APIStatus
         '{"output": null}',
         '{"output": 5}',
         '{"output": [5]}',
-        '{"output": [{"type": "message", "content": 5}]}',
+        '{"output": [{"type": "message", "content": {"a": 1}}]}',
         '{"output": [{"type": "function_call", "arguments": "{}"}]}',
-        '{"output": [{"type": "reasoning", "summary": "x"}]}',
     ],
 )
 def test_what_is_not_of_the_format_is_a_parse_error_that_quotes_it(body: str) -> None:

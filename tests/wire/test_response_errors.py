@@ -1,0 +1,110 @@
+"""Errors inside responses with a success status, in every form that servers give them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from locus.core.errors import (
+    APIError,
+    APIStatusError,
+    RateLimitError,
+    ResponseParseError,
+    StreamInterruptedError,
+)
+from tests.support.formats import FORMATS, WireFormat
+
+ERROR_OBJECTS: list[Any] = [
+    {"error": "slow down"},
+    {"error": {"message": "slow down"}},
+    {"error": {"error": {"message": "slow down"}}},
+    {"errors": [{"message": "slow down"}]},
+    {"detail": "slow down"},
+    {"detail": [{"msg": "slow down", "loc": ["body"]}]},
+    {"message": "slow down"},
+    {"code": "Busy", "message": "slow down"},
+    {"code": 500, "msg": "slow down", "success": False},
+    {"error_code": 18, "error_msg": "slow down"},
+    {"base_resp": {"status_code": 1002, "status_msg": "slow down"}},
+    [{"error": {"code": 429, "message": "slow down"}}],
+]
+TEXTS = ["slow down", "<html><head><title>x</title></head><h1>slow&nbsp;down</h1></html>"]
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+@pytest.mark.parametrize("error_object", ERROR_OBJECTS, ids=json.dumps)
+def test_an_error_object_is_raised_with_its_words(wire: WireFormat, error_object: Any) -> None:
+    text = json.dumps(error_object)
+    with pytest.raises(APIStatusError, match="slow down"):
+        wire.parser.parse(text)
+    decoder = wire.parser.make_decoder()
+    events = [*decoder.feed(wire.encode_frames(text)), *decoder.close()]
+    assert events == []
+    assert isinstance(decoder.failure, APIStatusError), decoder.failure
+    assert "slow down" in str(decoder.failure)
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+@pytest.mark.parametrize("text", TEXTS)
+def test_other_text_is_shown_in_the_error(wire: WireFormat, text: str) -> None:
+    with pytest.raises(ResponseParseError) as caught:
+        wire.parser.parse(text)
+    decoder = wire.parser.make_decoder()
+    decoder.feed(text.encode())
+    decoder.close()
+    for error in (caught.value, decoder.failure):
+        shown = str(error).replace("\xa0", " ")
+        assert "slow down" in shown
+        assert "<h1>" not in shown
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+def test_an_empty_body_is_an_error(wire: WireFormat) -> None:
+    with pytest.raises(ResponseParseError, match="empty"):
+        wire.parser.parse("")
+    decoder = wire.parser.make_decoder()
+    assert decoder.close() == []
+    assert isinstance(decoder.failure, StreamInterruptedError)
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    ["upstream connect error", '{"detail": "upstream connect error"}', '"upstream connect error"'],
+)
+def test_an_event_named_error_ends_the_stream_with_its_words(wire: WireFormat, data: str) -> None:
+    if wire.encode_frames({})[:1] == b"{":
+        pytest.skip("the format has no named events")
+    decoder = wire.parser.make_decoder()
+    stream = wire.encode_frames(*wire.build_text_frames("Hel", "lo"))
+    events = decoder.feed(stream + f"event: error\ndata: {data}\n\n".encode())
+    assert "".join(event.content or "" for event in events) == "Hello"
+    assert isinstance(decoder.failure, APIError)
+    assert "upstream connect error" in str(decoder.failure)
+    assert decoder.failure.partial is not None
+    assert decoder.failure.partial.content == "Hello"
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+@pytest.mark.parametrize("keep_alive", [": keepalive", "[HEARTBEAT]", "ping", "null"])
+def test_what_only_keeps_the_connection_alive_is_skipped(wire: WireFormat, keep_alive: str) -> None:
+    decoder = wire.parser.make_decoder()
+    events = decoder.feed(
+        wire.encode_frames(
+            keep_alive, *wire.build_text_frames("Hel"), keep_alive, *wire.build_text_frames("lo")
+        )
+    )
+    assert decoder.failure is None
+    assert "".join(event.content or "" for event in events) == "Hello"
+
+
+def test_google_wraps_a_rate_limit_in_a_list() -> None:
+    wire = next(
+        wire for wire in FORMATS if "chat_completions" in repr(wire) or wire.name == "openai"
+    )
+    error = {"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED"}}
+    with pytest.raises(RateLimitError) as caught:
+        wire.parser.parse(json.dumps([error]))
+    assert (caught.value.code, caught.value.status_code) == ("RESOURCE_EXHAUSTED", 429)
