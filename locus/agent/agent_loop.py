@@ -26,11 +26,11 @@ from locus.agent.resume_point import (
 )
 from locus.agent.run_context import RunContext
 from locus.agent.tool_round import run_tool_round_in_steps
-from locus.agent.turn_end import find_end_reason, is_turn_paused, was_refused
+from locus.agent.turn_end import find_end_reason, was_refused
 from locus.core.errors import StructuredOutputError
 from locus.core.events import ThinkEvent
 from locus.core.messages import Message
-from locus.core.response import ModelResponse
+from locus.core.response import ModelResponse, is_turn_paused
 from locus.core.termination import MaxIterations
 from locus.hooks.events import AfterModelCallEvent, BeforeModelCallEvent
 

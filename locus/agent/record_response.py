@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from locus.agent.run_context import RunContext
-from locus.agent.turn_end import is_turn_paused
 from locus.agent.unsent_messages import make_server_knowledge
 from locus.core.messages import Message
-from locus.core.response import ModelResponse
+from locus.core.response import ModelResponse, is_turn_paused
 from locus.core.state import AgentState, OutputRetries
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from locus.agent.turn_end import is_turn_paused
 from locus.core.messages import Message, Role
+from locus.core.response import is_turn_paused
 from locus.core.state import AgentState
 
 _CUT_OFF: Final = "cut_off"

@@ -1,4 +1,4 @@
-"""Determines how a model's turn ended: whether it goes on, and why the run ends with it."""
+"""Determines how a model's turn ended, and so why the run ends with it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ from locus.core.state import AgentState
 
 COMPLETE: Final = "complete"
 """The stop reason of a run in which the model gave its final answer."""
-_PAUSED_STOP_REASONS: Final = frozenset({"pause_turn", "compaction"})
-"""Anthropic's stop reasons of a turn that is not over: what it said so far is sent back, and
-the model goes on (https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons)."""
-
-
-def is_turn_paused(stop_reason: str | None) -> bool:
-    """Return whether the model goes on when its response is sent back.
-
-    :param stop_reason: the provider's own word.
-    """
-    return stop_reason in _PAUSED_STOP_REASONS
 
 
 def was_refused(state: AgentState, message: Message) -> bool:

@@ -68,6 +68,19 @@ def _compute_finish_reason(stop_reason: str | None, message: Message) -> FinishR
     return "stop" if finish_reason == "tool_calls" else finish_reason
 
 
+_PAUSED_STOP_REASONS: Final = frozenset({"pause_turn", "compaction"})
+"""Anthropic's stop reasons of a turn that is not over: what it said so far is sent back, and
+the model goes on (https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons)."""
+
+
+def is_turn_paused(stop_reason: str | None) -> bool:
+    """Return whether the model goes on when its response is sent back.
+
+    :param stop_reason: the provider's own word.
+    """
+    return stop_reason in _PAUSED_STOP_REASONS
+
+
 @attrs.frozen
 class Candidate:
     """One of several responses to the same request (OpenAI's ``n``)."""

@@ -11,6 +11,7 @@ from locus import Agent, tool
 from locus.core.events import TerminateEvent
 from locus.core.messages import Message, RefusalPart
 from locus.core.response import ModelResponse
+from locus.core.termination import NoToolCalls
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, text, tool_call
 
@@ -68,6 +69,12 @@ def test_a_paused_turn_is_sent_back_and_goes_on() -> None:
     result = Agent(model).run_sync("?")
     assert (result.message, result.stop_reason, result.iterations) == ("Five.", "complete", 3)
     assert [len(call.messages) for call in model.calls] == [1, 2, 3]
+
+
+def test_a_pause_is_not_the_end_for_a_condition() -> None:
+    model = ScriptedModel(make_paused(), "Five.")
+    result = Agent(model, termination=NoToolCalls()).run_sync("?")
+    assert (result.message, result.stop_reason) == ("Five.", "NoToolCalls()")
 
 
 def test_a_turn_that_pauses_for_ever_ends_at_the_limit() -> None:

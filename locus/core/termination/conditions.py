@@ -10,6 +10,7 @@ import attrs
 
 from locus.core.attrs_validators import validate_bool
 from locus.core.errors import ConfigurationError
+from locus.core.response import is_turn_paused
 from locus.core.termination.base import TerminationCondition
 from locus.core.termination.run_snapshot import RunSnapshot
 
@@ -111,11 +112,12 @@ class TimeLimit(TerminationCondition):
 
 @attrs.frozen
 class NoToolCalls(TerminationCondition):
-    """Stops when the model's last message has no tool calls."""
+    """Stops when the model's last message has no tool calls, unless its turn only paused."""
 
     def check(self, snapshot: RunSnapshot) -> str | None:
         """Return the reason when there is a message and it has no tool calls, or None."""
         met = snapshot.message is not None and not snapshot.message.tool_calls
+        met = met and not is_turn_paused(snapshot.state.stop_reason)
         return repr(self) if met else None
 
 

@@ -66,6 +66,21 @@ def convert_output_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     return converted
 
 
+def fit_strict_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool whose input schema is one that the API accepts if the tool is ``strict``.
+
+    A schema that cannot be expressed makes the tool one that is not strict. A tool with a ``type``
+    is in the API's own form, and unchanged.
+    """
+    schema = tool.get("input_schema")
+    if "type" in tool or not tool.get("strict") or not isinstance(schema, Mapping):
+        return tool
+    converted = convert_output_schema(schema)
+    if converted is None:
+        return {name: value for name, value in tool.items() if name != "strict"}
+    return {**tool, "input_schema": converted}
+
+
 def _close_objects(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy in which objects with known keys accept no others; ``oneOf`` is ``anyOf``."""
     schema = {name: value for name, value in schema.items() if name not in _DROPPED}

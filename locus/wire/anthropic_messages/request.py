@@ -54,7 +54,7 @@ from locus.wire.anthropic_messages.model_capabilities import (
     supports_output_config,
     supports_sampling,
 )
-from locus.wire.anthropic_messages.output_schemas import convert_output_schema
+from locus.wire.anthropic_messages.output_schemas import convert_output_schema, fit_strict_tool
 from locus.wire.anthropic_messages.structured_output import (
     JSON_ONLY_INSTRUCTION,
     RESPOND_TOOL_NAME,
@@ -158,7 +158,7 @@ class AnthropicMessagesBuilder:
         available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
         self.option_rules.remove_refused(options, has_tools=bool(available_tools))
         tool_choice = _build_tool_choice(call_options, available_tools)
-        max_tokens = _require_max_tokens(call_options.max_tokens)
+        max_tokens = _require_max_tokens(extra_body.get("max_tokens", call_options.max_tokens))
         if "thinking" not in extra_body:
             check_thinking(
                 self.thinking,
@@ -217,7 +217,7 @@ class AnthropicMessagesBuilder:
         if system:
             body["system"] = system
         if available_tools:
-            body["tools"] = available_tools
+            body["tools"] = [fit_strict_tool(tool) for tool in available_tools]
         elif "tools" not in extra_body:
             called_tools = _declare_called_tools(body["messages"])
             if called_tools:

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 import msgspec
 
-from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, RefusalPart, Role, TextPart, ToolCall
 from locus.core.response import Candidate
@@ -28,8 +27,11 @@ from locus.wire.chat_completions.native_accumulator import (
     collect_call_members,
 )
 from locus.wire.chat_completions.native_members import make_call_state
-from locus.wire.provider_json import convert_body_to_text
-from locus.wire.usage_and_tool_calls import make_tool_call_id, remove_repeated_objects
+from locus.wire.usage_and_tool_calls import (
+    UNNAMED_TOOL_NAME,
+    make_tool_call_id,
+    remove_repeated_objects,
+)
 
 
 class ToolCallAccumulator:
@@ -86,25 +88,17 @@ class ToolCallAccumulator:
         """Build the finished call.
 
         :param response_id: goes into the id that is made where the server sent none.
-        :raises ResponseParseError: if the call has no name.
         """
-        arguments = self.arguments
-        if not self.name:
-            raise ResponseParseError(
-                f"tool call {position} has no name",
-                body=convert_body_to_text({"arguments": arguments}),
-            )
+        arguments, name = self.arguments, self.name or UNNAMED_TOOL_NAME
         if isinstance(arguments, dict):
-            call_id = self.id or make_tool_call_id(
-                response_id, position, self.name, repr(arguments)
-            )
-            return self._with_native_state(ToolCall(call_id, self.name, arguments))
+            call_id = self.id or make_tool_call_id(response_id, position, name, repr(arguments))
+            return self._with_native_state(ToolCall(call_id, name, arguments))
         text = "".join(arguments)
-        call_id = self.id or make_tool_call_id(response_id, position, self.name, text)
+        call_id = self.id or make_tool_call_id(response_id, position, name, text)
         if self.custom:
-            return self._with_native_state(ToolCall(call_id, self.name, malformed_arguments=text))
+            return self._with_native_state(ToolCall(call_id, name, malformed_arguments=text))
         text = remove_repeated_objects(text)
-        return self._with_native_state(ToolCall.from_json(call_id, self.name, text))
+        return self._with_native_state(ToolCall.from_json(call_id, name, text))
 
     def _with_native_state(self, call: ToolCall) -> ToolCall:
         state = make_call_state(self.id, self.native_members, is_custom=self.custom)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from locus.core.error_words import COMMON_ERROR_WORDS
 from locus.core.errors import StreamInterruptedError
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
@@ -108,10 +109,14 @@ def raise_for_error(chunk: ChatResponse, body: bytes | str | Mapping[str, Any]) 
     """Raise an ``APIStatusError`` if a response, or a chunk of a stream, is an error object.
 
     An error without a ``status`` is a 500: outside of a stream the server sends it with that one.
+    A conversation that is too long is a 400, whatever the server calls it.
     """
     if chunk.error:
         status = chunk.status if isinstance(chunk.status, int) and chunk.status >= 400 else 500
         error = chunk.error
+        text = error if isinstance(error, str) else ""
+        if COMMON_ERROR_WORDS.find_special_class((), text, 400) is not None:
+            status = 400
         if not isinstance(error, Mapping):
             error = {"message": error, "code": status}
         raise make_status_error(convert_body_to_text(body), error_object=error)

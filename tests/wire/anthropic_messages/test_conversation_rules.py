@@ -107,3 +107,14 @@ def test_error_of_a_tool_without_text_has_some() -> None:
     messages = [Message.user("a"), Message.assistant("b", [ToolCall("1", "f")]), failed]
     result = MODEL.request(messages)["messages"][2]["content"][0]
     assert (result["content"], result["is_error"]) == ("Error: boom", True)
+
+
+def test_tools_of_the_history_are_declared_if_the_request_has_none() -> None:
+    call = Message.assistant(None, [ToolCall("1", "look")])
+    messages = [Message.user("a"), call, Message.tool(ToolResult("1", "look", "y"))]
+    body = MODEL.request(messages)
+    assert [tool["name"] for tool in body["tools"]] == ["look"]
+    assert body["tool_choice"] == {"type": "none"}
+    other = {"name": "other", "input_schema": {"type": "object"}}
+    assert [tool["name"] for tool in MODEL.request(messages, [other])["tools"]] == ["other"]
+    assert "tools" not in MODEL.request("a")

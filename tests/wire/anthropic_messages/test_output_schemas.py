@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from locus.models.native.anthropic import AnthropicModel
+from locus.wire.anthropic_messages.output_schemas import fit_strict_tool
 
 NATIVE_MODEL = "claude-opus-5-5"
 
@@ -122,3 +123,19 @@ def test_model_that_can_be_forced_gets_the_tool() -> None:
     body = build_request({"type": "object"}, "claude-sonnet-4-6")
     assert body["tool_choice"]["name"] == "respond_with_schema"
     assert "system" not in body
+
+
+def test_strict_tool_has_a_schema_that_the_api_accepts() -> None:
+    tool = {"name": "f", "strict": True, "input_schema": make_object({"enum": [1], "minimum": 1})}
+    fitted = fit_strict_tool(tool)
+    assert fitted["strict"] is True
+    assert fitted["input_schema"]["properties"]["p"] == {
+        "enum": [1],
+        "description": "(minimum: 1)",
+    }
+    assert fit_strict_tool({**tool, "input_schema": {"type": "object"}}) == {
+        "name": "f",
+        "input_schema": {"type": "object"},
+    }
+    own = {"type": "custom", **tool}
+    assert fit_strict_tool(own) is own

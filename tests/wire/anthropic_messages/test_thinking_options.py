@@ -103,3 +103,8 @@ def test_beginning_of_the_response_that_the_model_rejects_is_reported(
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "smollm2", "claude"])
 def test_other_models_continue_the_beginning(model: str) -> None:
     assert build_request(model, PREFILL)["messages"][-1] == {"role": "assistant", "content": "{"}
+
+
+def test_max_tokens_of_extra_body_count() -> None:
+    options: dict[str, Any] = {"thinking": 5000, "extra_body": {"max_tokens": 9000}}
+    assert build_request("claude-sonnet-4-5", **options)["max_tokens"] == 9000

@@ -172,7 +172,6 @@ def test_an_empty_error_is_no_error(error: Any) -> None:
             '{"choices": [{"message": {"content": {"a": 1}}}]}',
             r"\$\.choices\[0\]\.message\.content",
         ),
-        ('{"choices": [{"message": {"tool_calls": [{"id": "1"}]}}]}', "tool call 0 has no name"),
     ],
 )
 def test_what_does_not_follow_the_format_is_a_parse_error_that_quotes_it(

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from locus.core.errors import (
     APIStatusError,
-    ResponseParseError,
     StreamInterruptedError,
 )
 from locus.core.messages import Message, ToolCall
 from locus.wire.chat_completions import ChatCompletionsParser
+from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
 from tests.support.strategies import byte_splits, response_contents
 from tests.support.timing import assert_linear
 from tests.support.wire_json.chat_json import (
@@ -244,21 +244,11 @@ def test_a_call_sent_in_both_forms_is_one_call() -> None:
     assert PARSER.parse({"choices": [{"message": message}]}).tool_calls == calls
 
 
-def test_a_call_without_a_name_is_a_parse_error() -> None:
-    stream = encode_sse(
-        make_delta_chunk(
-            {
-                "content": "x",
-                "tool_calls": [{"index": 0, "id": "1", "function": {"arguments": '{"a": 1}'}}],
-            },
-            "tool_calls",
-        )
-    )
-    error = decode_failure(stream)
-    assert isinstance(error, ResponseParseError)
-    assert "tool call 0 has no name" in str(error)
-    assert error.partial is not None
-    assert error.partial.message == Message.assistant("x")
+def test_a_call_without_a_name_has_one_that_no_tool_has() -> None:
+    call = {"index": 0, "id": "1", "function": {"arguments": '{"a": 1}'}}
+    chunk = make_delta_chunk({"content": "x", "tool_calls": [call]}, "tool_calls")
+    response = decode_response(encode_sse(chunk))
+    assert response.tool_calls == (ToolCall("1", UNNAMED_TOOL_NAME, {"a": 1}),)
 
 
 def test_a_legacy_call_without_a_name_is_dropped() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
+    ContextWindowExceededError,
     InternalServerError,
     StreamInterruptedError,
 )
@@ -87,6 +88,11 @@ def test_call_without_a_name_is_not_part_of_a_partial_response() -> None:
     error = decode_failure(encode_ndjson(chunk))
     assert error.partial is not None
     assert error.partial.message == Message.assistant("x", [ToolCall("1", "f")])
+
+
+def test_conversation_that_is_too_long_is_known_by_its_words() -> None:
+    line = {"error": "the request exceeds the available context size, try increasing it"}
+    assert isinstance(decode_failure(encode_ndjson(line)), ContextWindowExceededError)
 
 
 def test_error_under_another_name_is_an_error() -> None:
