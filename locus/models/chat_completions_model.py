@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import attrs
 
-from locus.core.errors import APIStatusError
 from locus.models.capabilities import ModelCapabilities
-from locus.models.config import SamplingConfig
+from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 
 
 @attrs.frozen
-class ChatCompletionsConfig(SamplingConfig):
-    """The options of these models besides those of :class:`~locus.models.config.SamplingConfig`.
+class ChatCompletionsConfig(ModelConfig):
+    """The options of these models besides those of :class:`~locus.models.config.ModelConfig`.
 
     :param stream_usage: request token counts at the end of a stream. If a server rejects
         ``stream_options``, the request is sent again without it; False saves that first request.
@@ -38,16 +36,3 @@ class ChatCompletionsModel(HttpModel[C]):
     base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
         structured_output="always", thinking=True
     )
-
-    def find_fallback_options(
-        self, error: APIStatusError, options: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
-        """Return the options without token counts if the server rejected ``stream_options``."""
-        has_stream_options = options["stream"] and options["stream_usage"]
-        if (
-            has_stream_options
-            and error.status_code in (400, 422)
-            and "stream_options" in error.body
-        ):
-            return {**options, "stream_usage": False}
-        return None

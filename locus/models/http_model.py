@@ -9,38 +9,54 @@ from __future__ import annotations
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
-from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
+from locus.core.call_options import (
+    CALL_KEYWORDS,
+    STOP_ALIAS,
+    normalize_call_keywords,
+    rename_stop_alias,
+)
 from locus.core.conversation import Messages
 from locus.core.error_context import BodyHint, ErrorContext
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
+from locus.core.extra_members import merge_members
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message
 from locus.core.native_state_routing import NativeStateRule
-from locus.core.option_rules import OptionRules
+from locus.core.option_rules import OptionRule, OptionRules
 from locus.core.redaction import find_secrets_in_headers
+from locus.core.refused_parameters import (
+    NO_REFUSALS,
+    Refusals,
+    find_chosen_parameters,
+    find_refusals,
+    read_named_parameters,
+)
 from locus.core.response import ModelResponse
+from locus.core.unknown_keywords import make_unknown_keyword_error
 from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.connections import Connections
 from locus.models.native_state_binding import NativeStateBinding
 from locus.models.protocols import RequestBuilder, ResponseParser
+from locus.models.refusal_memory import RefusalMemory
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
 from locus.transport.async_pool import AsyncSender
 from locus.transport.blocking_driver import BlockingStream
 from locus.transport.blocking_pool import BlockingSender
 from locus.transport.custom_client import CustomClient, wrap_http_client
-from locus.transport.http_request import HttpRequest, check_headers
+from locus.transport.http_request import HttpRequest, check_extra_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.transport.signer import Signer
@@ -79,6 +95,7 @@ class HttpModel(Model, Generic[C]):
     :ivar http_client: the caller's own httpx client, or a pair of them.
     :ivar sdk_client: the caller's own client of the provider's SDK.
     :ivar connections: the connections that Locus opens itself.
+    :ivar refusals: what the server has refused of what nobody chose; no longer sent.
     """
 
     prefix: ClassVar[str]
@@ -104,6 +121,7 @@ class HttpModel(Model, Generic[C]):
     http_client: Any = attrs.field(default=None, repr=False)
     sdk_client: Any = attrs.field(default=None, repr=False)
     connections: Connections = attrs.field(factory=Connections, eq=False, repr=False)
+    refusals: RefusalMemory = attrs.field(factory=RefusalMemory, eq=False, repr=False)
     _custom_client: CustomClient | None = attrs.field(
         init=False, default=None, eq=False, repr=False
     )
@@ -119,6 +137,8 @@ class HttpModel(Model, Generic[C]):
                 raise ConfigurationError(f"{self.prefix} models take no sdk_client=")
             custom_client = self.sdk_adapter.make_custom_client(self.sdk_client)
         object.__setattr__(self, "_custom_client", custom_client)
+        if self.options or self._has_own_config_values():
+            self._remove_refused_options(self._merge_options({}), {}, bool(self.tools))
 
     @classmethod
     def _pop_model_arguments(
@@ -129,10 +149,14 @@ class HttpModel(Model, Generic[C]):
         :raises TypeError: if a keyword is neither the model's nor its config's.
         """
         arguments = {name: kw.pop(name) for name in _INIT_FIELDS if name in kw}
+        if "stop" in kw:
+            renamed = rename_stop_alias(kw, STOP_ALIAS)
+            kw.clear()
+            kw.update(renamed)
         config_fields = {field.name for field in attrs.fields(config_class)}
         for name in kw:
             if name not in config_fields:
-                known_names = config_fields.union(_INIT_FIELDS)
+                known_names = config_fields.union(_INIT_FIELDS, {"stop"}) - _PRIVATE_ARGUMENTS
                 raise make_unknown_keyword_error(name, known_names, cls.__name__)
         if kw and "config" in arguments:
             raise TypeError(f"{cls.__name__}: {', '.join(kw)} would be ignored beside config=")
@@ -276,10 +300,8 @@ class HttpModel(Model, Generic[C]):
         stream: bool,
     ) -> HttpCall:
         """Build the HTTP call. Every error that can be found before sending is raised here."""
-        for name in call_options:
-            if name not in CALL_KEYWORDS:
-                owner = f"a call of {type(self).__name__}"
-                raise make_unknown_keyword_error(name, CALL_KEYWORDS, owner)
+        owner = f"a call of {type(self).__name__}"
+        call_options = self._normalize_call_keywords(call_options, owner)
         options = {**self._merge_options(call_options), "stream": stream}
         # Iterators become tuples, because a fallback reads messages and tools once more.
         if isinstance(messages, Iterable) and not isinstance(messages, (str, Message)):
@@ -297,41 +319,174 @@ class HttpModel(Model, Generic[C]):
         ):
             del options["timeout"]
         requested_options = self._remove_refused_options(options, call_options, bool(tools))
-        return self._build_http_call_with_options(messages, tools, requested_options)
+        config_members = self._build_config_members()
+        if config_members:
+            requested_options = {**requested_options, "config_members": config_members}
+        droppable = self._find_default_options(call_options)
+        return self._build_adaptable_http_call(
+            messages, tools, requested_options, droppable, self.refusals.get()
+        )
+
+    def _normalize_call_keywords(self, keywords: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        """Check the keywords of a call or of ``bind_tools``; return them under their main names."""
+        try:
+            keywords = normalize_call_keywords(keywords, owner)
+        except TypeError:
+            config_fields = {field.name for field in attrs.fields(type(self.config))}
+            elsewhere = {_COPY_ADVICE: config_fields | {"http_client", "sdk_client"}}
+            keywords = normalize_call_keywords(keywords, owner, elsewhere)
+        if keywords.get("extra_headers"):
+            extra_headers = keywords["extra_headers"]
+            if not isinstance(extra_headers, Mapping):
+                raise ConfigurationError(
+                    f"extra_headers takes a mapping, not {type(extra_headers).__name__}"
+                )
+            check_extra_headers(extra_headers)
+        return keywords
 
     def _merge_options(self, call_options: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge the options of the config, the bound ones, and those of a call; the last win."""
-        return {**_get_config_options(self.config), **self.options, **call_options}
+        """Merge the options of the config, the bound ones, and those of a call; the last win.
+
+        The members of ``extra_body`` and ``extra_headers`` are merged singly. None takes back all
+        that the layers below have of them.
+        """
+        merged = _get_config_options(self.config)
+        self._add_layer(merged, self.options)
+        self._add_layer(merged, call_options)
+        return merged
+
+    def _add_layer(self, merged: dict[str, Any], layer: Mapping[str, Any]) -> None:
+        """Add the options of ``layer`` to ``merged``, over those that are there."""
+        for name, value in layer.items():
+            below = merged.get(name)
+            if name == "extra_body" and isinstance(value, Mapping) and below:
+                groups = getattr(self.request_builder, "member_groups", ())
+                merged[name] = merge_members(below, value, groups)
+            elif name == "extra_headers" and isinstance(value, Mapping) and below:
+                merged[name] = _lower_names(below) | _lower_names(value)
+            else:
+                merged[name] = value
+
+    def _build_config_members(self) -> Mapping[str, Any]:
+        """Build the members of the JSON body that only the config knows: the lowest layer."""
+        return self.config.build_members()
+
+    def _get_option_rules(self, options: Mapping[str, Any]) -> OptionRules | None:
+        """Return what the wire format, and the model where its name tells, do with each option.
+
+        None if the request builder declares nothing: then it gets all options.
+        """
+        get_rules = getattr(self.request_builder, "get_option_rules", None)
+        if get_rules is not None:
+            rules: OptionRules = get_rules(options)
+            return rules
+        return getattr(self.request_builder, "option_rules", None)
+
+    def _has_own_config_values(self) -> bool:
+        """Return whether the config has an option that is not the default of its class."""
+        options = _get_config_options(self.config)
+        defaults = _get_config_defaults(self.config)
+        return any(options[name] != defaults.get(name) for name in options if name != "model")
+
+    def _find_default_options(self, call_options: Mapping[str, Any]) -> set[str]:
+        """Return the options that nobody chose: their value is the config's default."""
+        config_options = _get_config_options(self.config)
+        defaults = _get_config_defaults(self.config)
+        return {
+            name
+            for name in config_options.keys() - self.options.keys() - call_options.keys()
+            if name in defaults and config_options[name] == defaults[name]
+        }
 
     def _remove_refused_options(
         self, options: Mapping[str, Any], call_options: Mapping[str, Any], has_tools: bool
     ) -> Mapping[str, Any]:
-        """Return the options without those that the wire format refuses, by its ``option_rules``.
-
-        A request builder without such rules gets all options.
+        """Return the options without those that the wire format or the model refuses.
 
         :raises ConfigurationError: if the call, :meth:`bind_tools` or the config asks for a refused
             option. A value that is the config's default asks for nothing.
         """
-        rules: OptionRules | None = getattr(self.request_builder, "option_rules", None)
+        rules = self._get_option_rules(options)
         if rules is None or options.keys() <= rules.accepted:
             return options
-        config_options = _get_config_options(self.config)
-        defaults = _get_config_defaults(type(self.config))
-        others = config_options.keys() - self.options.keys() - call_options.keys()
+        configured = (
+            _get_config_options(self.config).keys() - self.options.keys() - call_options.keys()
+        )
         return rules.remove_refused(
             options,
             has_tools=has_tools,
-            defaults={
-                name: defaults[name]
-                for name in others
-                if name in defaults and config_options[name] == defaults[name]
-            },
+            defaults=self._find_default_options(call_options),
+            configured=configured,
             sources={
-                **dict.fromkeys(others, "of the model's config"),
+                **dict.fromkeys(configured, "of the model's config"),
                 **dict.fromkeys(self.options.keys() - call_options.keys(), "bound to the model"),
             },
         )
+
+    def _build_adaptable_http_call(
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike],
+        options: Mapping[str, Any],
+        droppable: Collection[str],
+        refusals: Refusals,
+    ) -> HttpCall:
+        """Build the HTTP call, with a fallback that does without what the server refuses by name.
+
+        The fallback is remembered by the model once the server has accepted it.
+
+        :param options: all options that are requested.
+        :param droppable: the options that nobody chose.
+        :param refusals: what the server is known to refuse.
+        """
+        model = self
+        if refusals.builder_changes:
+            builder: Any = self.request_builder
+            model = self._evolve(request_builder=attrs.evolve(builder, **refusals.builder_changes))
+        applied = refusals.apply(options, droppable)
+        http_call = model._build_http_call_with_options(messages, tools, applied)
+
+        def make_fallback_call(error: APIStatusError) -> HttpCall | None:
+            other_call = http_call.find_fallback_call(error)
+            if other_call is not None:
+                return other_call
+            found = model._find_refusals(error, applied, droppable)
+            if found is None:
+                return None
+            merged = refusals.merge(found)
+            other_call = self._build_adaptable_http_call(
+                messages, tools, options, droppable, merged
+            )
+            if other_call.request.content == http_call.request.content:
+                return None
+            lasting = getattr(self.request_builder, "lasting_changes", ())
+            return self.refusals.remember_on_success(merged.select_lasting(lasting), other_call)
+
+        return attrs.evolve(http_call, make_fallback_call=make_fallback_call)
+
+    def _find_refusals(
+        self, error: APIStatusError, options: Mapping[str, Any], droppable: Collection[str]
+    ) -> Refusals | None:
+        """Return what to do without after a status error; None if there is nothing.
+
+        If the server names an option that the caller chose, the error gets a hint.
+        """
+        adapt = getattr(self.request_builder, "find_changes_after_error", None)
+        changes: Mapping[str, Any] = EMPTY if adapt is None else adapt(error)
+        named = read_named_parameters(error)
+        if named is None:
+            return Refusals(builder_changes=changes) if changes else None
+        rules: Mapping[str, OptionRule] = self._get_option_rules(options) or EMPTY
+        found = attrs.evolve(
+            find_refusals(named, rules, options, droppable), builder_changes=changes
+        )
+        if found != NO_REFUSALS:
+            return found
+        chosen = find_chosen_parameters(named, rules, options, droppable)
+        if chosen:
+            names = " and ".join(f"{name}=" for name in chosen)
+            error.args = (f"{error.args[0]} ({names} was set for this call: leave it out)",)
+        return None
 
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
@@ -365,6 +520,7 @@ class HttpModel(Model, Generic[C]):
             max_retries=0 if self._sdk_retries_requests else self.config.max_retries,
             make_fallback_call=make_fallback_call,
             signer=signer,
+            deadline=_check_deadline(options.get("deadline")),
         )
 
     def make_parser(self, messages: Messages) -> ResponseParser:
@@ -400,8 +556,7 @@ class HttpModel(Model, Generic[C]):
                 **self.build_provider_headers(),
             }
         if extra_headers:
-            check_headers(extra_headers)
-            headers.update({name.lower(): value for name, value in extra_headers.items()})
+            headers.update(_lower_names(extra_headers))
         return headers
 
     def _build_error_context(
@@ -435,15 +590,20 @@ class HttpModel(Model, Generic[C]):
     # Copies.
 
     def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
-        """Return a copy with ``tools`` and call options as defaults for its calls."""
-        for name in kwargs:
-            if name not in CALL_KEYWORDS:
-                owner = f"{type(self).__name__}.bind_tools"
-                raise make_unknown_keyword_error(name, CALL_KEYWORDS, owner)
-        return self._evolve(tools=tools, options={**self.options, **kwargs})
+        """Return a copy with ``tools`` and call options as defaults for its calls.
+
+        :raises TypeError: if a keyword is unknown.
+        :raises ConfigurationError: if the model has no such option.
+        """
+        keywords = self._normalize_call_keywords(kwargs, f"{type(self).__name__}.bind_tools")
+        bound = dict(self.options)
+        self._add_layer(bound, keywords)
+        return self._evolve(tools=tools, options=bound)
 
     def copy(self, **changes: Any) -> Self:
         """Return a copy with other constructor arguments, such as ``model.copy(temperature=0)``."""
+        if "stop" in changes:
+            changes = rename_stop_alias(changes, STOP_ALIAS)
         if "config" not in changes:
             config_fields = {field.name for field in attrs.fields(type(self.config))}
             config_changes = {name: changes.pop(name) for name in config_fields & changes.keys()}
@@ -457,11 +617,19 @@ class HttpModel(Model, Generic[C]):
 
     def _evolve(self, **changes: Any) -> Self:
         """Return a copy with other attributes. A subclass keeps dependent attributes consistent."""
+        config = changes.get("config")
+        if config is not None and not self._sends_to_same_model(config):
+            changes.setdefault("refusals", RefusalMemory())
         new = object.__new__(type(self))
         for name in _INIT_FIELDS:
             changes.setdefault(name, getattr(self, name))
         new.__attrs_init__(**changes)
         return new
+
+    def _sends_to_same_model(self, config: ModelConfig) -> bool:
+        """Return whether what the server has refused holds for another config, too."""
+        names = ("model", "base_url", "service_endpoint")
+        return all(getattr(config, n, None) == getattr(self.config, n, None) for n in names)
 
     def __copy__(self) -> Self:
         return self
@@ -475,7 +643,9 @@ class HttpModel(Model, Generic[C]):
                 f"this {type(self).__name__} cannot be pickled: the client that was passed to it "
                 "cannot leave this process; build the model where it is used"
             )
-        return {name: getattr(self, name) for name in _INIT_FIELDS if name != "connections"}
+        return {
+            name: getattr(self, name) for name in _INIT_FIELDS if name not in _PRIVATE_ARGUMENTS
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__attrs_init__(**state)
@@ -515,6 +685,13 @@ def _format_options(options: Mapping[str, Any]) -> str:
 
 
 _INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(HttpModel) if field.init)
+_PRIVATE_ARGUMENTS: Final = frozenset({"connections", "refusals"})
+"""The attributes that belong to this process: no pickle holds them."""
+_COPY_ADVICE: Final = "it belongs to the model: pass it to the constructor, or to model.copy(…)"
+
+
+def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _to_timeout_seconds(timeout: Any) -> float:
@@ -530,24 +707,53 @@ def _to_timeout_seconds(timeout: Any) -> float:
     return float(timeout)
 
 
+def _check_deadline(deadline: Any) -> float | None:
+    """Return the deadline in seconds, or None for no limit.
+
+    :raises ConfigurationError: if it is not a number above 0.
+    """
+    if deadline is None:
+        return None
+    is_number = isinstance(deadline, (int, float)) and not isinstance(deadline, bool)
+    if not is_number or not deadline > 0:  # also false for NaN
+        raise ConfigurationError(f"deadline must be more than 0, or None; not {deadline!r}")
+    return float(deadline)
+
+
 def _get_config_options(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields of a config that are call options, by the names of :class:`CallOptions`."""
-    names = _OPTION_NAMES.get(type(config))
-    if names is None:
-        option_names = {field.name for field in attrs.fields(CallOptions)}
-        names = tuple(f.name for f in attrs.fields(type(config)) if f.name in option_names)
-        _OPTION_NAMES[type(config)] = names
-    options = {name: getattr(config, name) for name in names}
+    """Return the fields of a config that are call options, by the names of :class:`CallOptions`.
+
+    A field that is None, or empty, and is so by default, is not there.
+    """
+    config_class: Any = type(config)
+    optional, always = _get_option_fields(config_class)
+    options = {name: getattr(config, name) for name in always}
+    for name in optional:
+        value = getattr(config, name)
+        if value is not None and value != ():
+            options[name] = value
     options["stop"] = config.stop_sequences
     return options
 
 
-_OPTION_NAMES: Final[dict[type[ModelConfig], tuple[str, ...]]] = {}
+@cache
+def _get_option_fields(config_class: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the call options of a config: those with no value by default, and the others."""
+    names = CALL_KEYWORDS | {"model", "stream_usage"}
+    fields = [field for field in attrs.fields(config_class) if field.name in names]
+    optional = tuple(field.name for field in fields if field.default in (None, ()))
+    return optional, tuple(field.name for field in fields if field.name not in optional)
 
 
-def _get_config_defaults(config_class: type[ModelConfig]) -> dict[str, Any]:
+def _get_config_defaults(config: ModelConfig) -> Mapping[str, Any]:
     """Return the default values of a config, by the names of :class:`CallOptions`."""
+    config_class: Any = type(config)
+    return _get_class_defaults(config_class)
+
+
+@cache
+def _get_class_defaults(config_class: Any) -> Mapping[str, Any]:
     return {
-        "stop" if field.name == "stop_sequences" else field.name: field.default
+        "stop" if field.name == STOP_ALIAS else field.name: field.default
         for field in attrs.fields(config_class)
     }

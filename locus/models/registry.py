@@ -33,14 +33,18 @@ _BUILT_IN_FACTORIES: Final = {
 _registered_factories: dict[str, Factory] = {}
 
 
-def get_model(name: str, **kwargs: Any) -> Any:
+def get_model(name: str | None = None, *, model_string: str | None = None, **kwargs: Any) -> Any:
     """Make the model with this name.
 
     :param name: ``"provider:model"``, split at the first colon.
+    :param model_string: the same, under the name that it had first.
     :param kwargs: the keyword arguments of the provider's model class.
     :raises ConfigurationError: (a ``ValueError``) if there is no colon or no such provider, or if a
         package that the provider needs is not installed.
     """
+    if name is not None and model_string is not None:
+        raise TypeError("name= and model_string= are two names for one argument: pass one")
+    name = model_string if name is None else name
     if not isinstance(name, str):
         raise TypeError(f"a model's name is a string, not {type(name).__name__}")
     prefix, colon, model = name.partition(":")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
-from locus.core.errors import APIStatusError
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
@@ -68,46 +67,14 @@ class ResponsesModel(HttpModel[C]):
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
-        """Build the HTTP call, with a fallback that leaves out encrypted reasoning.
-
-        The fallback is for a server that cannot read the reasoning of another server, or for a
-        model that does not reason.
-        """
-        extra_body = options.get("extra_body") or {}
+        """Build the HTTP call of a model that knows whether the server stores this response."""
+        store, extra_body = options.get("store"), options.get("extra_body")
         if isinstance(extra_body, Mapping) and isinstance(extra_body.get("store"), bool):
-            # The builder and the parser depend on `store`, so they must know this call's value.
-            other_fields = {name: value for name, value in extra_body.items() if name != "store"}
-            options = {**options, "extra_body": other_fields}
-            if extra_body["store"] is not self.config.store:
-                config = attrs.evolve(self.config, store=extra_body["store"])
-                model = self._evolve(config=config)
-                return model._build_http_call_with_options(messages, tools, options)
-        http_call = super()._build_http_call_with_options(messages, tools, options)
-        builder = self.request_builder
-        if not isinstance(builder, ResponsesBuilder) or not builder.encrypted_reasoning:
-            return http_call
-
-        def make_fallback_call(error: APIStatusError) -> HttpCall | None:
-            body = error.body.lower()
-            if error.status_code not in (400, 404, 422) or not any(
-                phrase in body for phrase in _REASONING_ERROR_PHRASES
-            ):
-                return None
-            other_builder = attrs.evolve(builder, encrypted_reasoning=False)
-            model = self._evolve(request_builder=other_builder)
-            other_call = model._build_http_call_with_options(messages, tools, options)
-            return other_call if other_call.request.content != http_call.request.content else None
-
-        return attrs.evolve(http_call, make_fallback_call=make_fallback_call)
-
-
-_REASONING_ERROR_PHRASES: Final = (
-    "encrypted",
-    "reasoning item",
-    "reasoning input item",
-    "type 'reasoning'",
-)
-"""Parts of the error messages, in lower case, for reasoning of another server or another model."""
+            store = extra_body["store"]
+        model = self
+        if store is not None and store is not self.config.store:
+            model = self._evolve(config=attrs.evolve(self.config, store=store))
+        return super(ResponsesModel, model)._build_http_call_with_options(messages, tools, options)
 
 
 def _set_store_from_config(arguments: dict[str, Any]) -> dict[str, Any]:

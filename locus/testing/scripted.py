@@ -21,7 +21,7 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
-from locus.core.call_options import CALL_KEYWORDS, CallOptions, make_unknown_keyword_error
+from locus.core.call_options import CallOptions, normalize_call_keywords
 from locus.core.conversation import Messages, validate_messages
 from locus.core.errors import APIError, ConfigurationError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
@@ -227,7 +227,7 @@ class FunctionModel(Model):
         streamed: bool,
     ) -> RecordedCall:
         """Build the record of a call; raise if a provider's model would reject the call."""
-        _check_call_keywords(keywords, f"a call of {type(self).__name__}")
+        keywords = normalize_call_keywords(keywords, f"a call of {type(self).__name__}")
         options = FrozenDict({**self.options, **keywords})
         CallOptions(model="scripted", **options)
         return RecordedCall(
@@ -303,7 +303,7 @@ class FunctionModel(Model):
 
     def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
         """Return a copy with the tools and keywords bound."""
-        _check_call_keywords(kwargs, f"{type(self).__name__}.bind_tools")
+        kwargs = normalize_call_keywords(kwargs, f"{type(self).__name__}.bind_tools")
         new = object.__new__(type(self))
         new.__attrs_init__(self.function, tools, {**self.options, **kwargs}, self.calls)
         return new
@@ -313,12 +313,6 @@ class FunctionModel(Model):
 
     async def aclose(self) -> None:
         """Do nothing: there are no connections."""
-
-
-def _check_call_keywords(keywords: Iterable[str], callee: str) -> None:
-    for name in keywords:
-        if name not in CALL_KEYWORDS:
-            raise make_unknown_keyword_error(name, CALL_KEYWORDS, callee)
 
 
 class _ScriptedEventSource:

@@ -12,7 +12,13 @@ from locus.core.errors import ConfigurationError
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, 5.5, without obs-text
-
+_CONNECTION_HEADERS: Final = frozenset(
+    {
+        *("connection", "content-encoding", "content-length", "expect", "http2-settings"),
+        *("keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
 
 MAX_CONNECT_SECONDS: Final = 10.0
 """The longest that connecting to a server may take."""
@@ -36,6 +42,24 @@ def check_headers(headers: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"the header {name} holds a line break, outer white space, or a character beyond "
                 "ASCII; if it contains a key, check both ends of the key"
+            )
+
+
+def check_extra_headers(headers: Mapping[str, Any]) -> None:
+    """Check the headers that a caller adds: they must not concern the connection or the framing.
+
+    A wrong ``content-length``, or a second framing, makes a server read a part of the body as
+    another request (RFC 9112, 6.3); the others belong to one connection, which Locus and the HTTP
+    library manage (RFC 9110, 7.6.1).
+
+    :raises ConfigurationError: if one does, or if it cannot be sent; the message names it.
+    """
+    check_headers(headers)
+    for name in headers:
+        if name.lower() in _CONNECTION_HEADERS:
+            raise ConfigurationError(
+                f"extra_headers: {name} belongs to the connection, or to the framing of the body; "
+                "leave it out"
             )
 
 

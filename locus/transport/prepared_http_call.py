@@ -36,6 +36,8 @@ class HttpCall:
     :param signer: signs the request just before it is sent, or None.
     :param empty_response_delays: how many seconds to wait before the request is sent again, after
         a response with neither text nor tool calls: one number for each repetition.
+    :param deadline: how many seconds the whole call may take, from its first request to the end of
+        its response, with all attempts and the pauses between them; None is no limit.
     """
 
     request: HttpRequest
@@ -47,6 +49,7 @@ class HttpCall:
     make_fallback_call: Callable[[APIStatusError], HttpCall | None] | None = None
     signer: Signer | None = None
     empty_response_delays: tuple[float, ...] = ()
+    deadline: float | None = None
 
     def build_request_to_send(self) -> HttpRequest:
         """Return the request to send: a signed copy if there is a signer, else ``request``."""

@@ -134,23 +134,26 @@ def test_a_default_of_the_config_is_left_out() -> None:
         ({"seed": 0}, {}, {}, "seed=0 (of the model's config): the strict API"),
         ({"stop_sequences": "A"}, {}, {}, "stop=('A',) (of the model's config): the strict API"),
         ({}, {"top_p": 0.9}, {}, "top_p=0.9 (bound to the model): the strict API"),
-        ({"top_p": 0.5}, {"top_p": 0.4}, {}, "top_p=0.4 (bound to the model): the strict API"),
+        ({}, {"seed": 1}, {"seed": None}, "seed=1 (bound to the model): the strict API"),
         ({}, {}, {"top_p": 0.9}, "top_p=0.9: the strict API"),
-        ({}, {"seed": 1}, {"seed": 2}, "seed=2: the strict API has no such parameter"),
+        ({}, {}, {"seed": 2}, "seed=2: the strict API has no such parameter"),
         ({}, {}, {"temperature": 0.7}, "temperature=0.7: the strict API"),
     ],
 )
 def test_what_was_asked_for_is_refused(config: Any, bound: Any, call: Any, message: str) -> None:
-    model = make_strict_model(**config).bind_tools([], **bound)
     with pytest.raises(ConfigurationError) as exc_info:
-        model.request("x", **call)
+        make_strict_model(**config).bind_tools([], **bound).request("x", **call)
     assert str(exc_info.value).startswith(message)
     assert str(exc_info.value).endswith("leave it out")
 
 
-def test_a_call_takes_back_what_the_config_asks_for() -> None:
-    model = make_strict_model(seed=1).bind_tools([], top_p=0.5)
-    assert model.request("x", seed=None, top_p=None) == make_strict_model().request("x")
+@pytest.mark.parametrize("change", [{"seed": 1}, {"stop": "A"}, {"stop_sequences": ["A"]}])
+def test_a_copy_is_refused_like_a_new_model(change: Any) -> None:
+    model = make_strict_model()
+    with pytest.raises(ConfigurationError, match=r"of the model's config.*the strict API"):
+        model.copy(**change)
+    with pytest.raises(ConfigurationError, match=r"of the model's config.*the strict API"):
+        make_strict_model(**change)
 
 
 def test_the_choice_between_sampling_options_asks_for_neither() -> None:
@@ -161,7 +164,7 @@ def test_the_choice_between_sampling_options_asks_for_neither() -> None:
         with pytest.raises(ConfigurationError, match="the strict API has no such parameter"):
             model.request("x", **option)
         with pytest.raises(ConfigurationError, match="bound to the model"):
-            model.bind_tools([], **option).request("x")
+            model.bind_tools([], **option)
 
 
 def test_a_builder_without_rules_gets_every_option() -> None:

@@ -7,7 +7,7 @@ Vertex and Microsoft Foundry.
 
 from __future__ import annotations
 
-import re
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
@@ -16,7 +16,8 @@ import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
-from locus.core.errors import APIStatusError, ConfigurationError
+from locus.core.errors import ConfigurationError
+from locus.core.option_rules import OptionRules
 from locus.models.base_url import normalize_base_url
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
@@ -136,6 +137,10 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
         prompt_cache: bool | CacheLife = False,
         **kw: Any,
     ) -> None:
+        if kw.get("sdk_client") is None and "config" not in kw:  # an SDK client reads them itself
+            headers = {**_read_custom_headers(), **(kw.get("extra_headers") or {})}
+            if headers:
+                kw["extra_headers"] = headers
         arguments = self._build_init_arguments(
             kw,
             model=model,
@@ -186,33 +191,25 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
         sampling = _choose_sampling_options(self.config, self.options, call_options)
         return {**super()._merge_options(call_options), **sampling}
 
+    def _get_option_rules(self, options: Mapping[str, Any]) -> OptionRules | None:
+        return super(AnthropicModel, self._adapt_to_api_version(options))._get_option_rules(options)
+
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
-        """Build the HTTP call, with a fallback that leaves out what the model does not support."""
+        model = self._adapt_to_api_version(options)
+        return super(AnthropicModel, model)._build_http_call_with_options(messages, tools, options)
+
+    def _adapt_to_api_version(self, options: Mapping[str, Any]) -> Self:
+        """Return the model, or a copy whose builder knows that the API version has no sampling."""
         builder = self.request_builder
         if (
             isinstance(builder, AnthropicMessagesBuilder)
             and builder.sampling is None
             and self._get_api_version(options) >= NO_SAMPLING_API_VERSION
         ):
-            model = self._evolve(request_builder=attrs.evolve(builder, sampling=False))
-            return model._build_http_call_with_options(messages, tools, options)
-        http_call = super()._build_http_call_with_options(messages, tools, options)
-
-        def make_fallback_call(error: APIStatusError) -> HttpCall | None:
-            if error.status_code not in (400, 422) or not isinstance(
-                builder, AnthropicMessagesBuilder
-            ):
-                return None
-            other_builder = _find_fallback_builder(builder, error.body.lower())
-            if other_builder is None:
-                return None
-            model = self._evolve(request_builder=other_builder)
-            other_call = model._build_http_call_with_options(messages, tools, options)
-            return other_call if other_call.request.content != http_call.request.content else None
-
-        return attrs.evolve(http_call, make_fallback_call=make_fallback_call)
+            return self._evolve(request_builder=attrs.evolve(builder, sampling=False))
+        return self
 
     def _get_api_version(self, options: Mapping[str, Any]) -> str:
         """Return the version of the API that a call uses; an SDK client has one of its own."""
@@ -244,6 +241,13 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
             timeout=config.timeout,
             max_retries=config.max_retries,
         )
+
+
+def _read_custom_headers() -> dict[str, str]:
+    """Return the headers in ``ANTHROPIC_CUSTOM_HEADERS``, one in each line, as the SDK does."""
+    lines = os.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
 _BUILDER_FIELDS: Final = ("prompt_cache", "thinking")
@@ -295,43 +299,3 @@ def _choose_sampling_options(
             chosen = dict.fromkeys(_SAMPLING_DEFAULTS)
         chosen.update(values)
     return chosen
-
-
-_UNSUPPORTED_PHRASES: Final = (
-    "deprecated",
-    "not support",
-    "unsupported",
-    "not permitted",
-    "not allowed",
-    "removed",
-    "both be specified",
-    "only be set",
-)
-
-
-_REJECTED_THINKING: Final = re.compile(
-    r"invalid `?\\?\"?signature`?.{0,40}thinking|thinking.{0,20}signature: field required"
-)
-"""Errors for thinking of another model or conversation, or without a signature, in lower case."""
-
-
-def _find_fallback_builder(
-    builder: AnthropicMessagesBuilder, error_body: str
-) -> AnthropicMessagesBuilder | None:
-    """Return a builder that leaves out what the error body complains about, or None.
-
-    :param error_body: the body of the error response, in lower case.
-    """
-    if builder.sends_thinking and _REJECTED_THINKING.search(error_body):
-        return attrs.evolve(builder, sends_thinking=False)
-    if ("temperature" in error_body or "top_p" in error_body) and any(
-        phrase in error_body for phrase in _UNSUPPORTED_PHRASES
-    ):
-        return attrs.evolve(builder, sampling=False)
-    if "output_config" in error_body or "output_format" in error_body:
-        return attrs.evolve(builder, forced_tool_choice=False, output_config=False)
-    if "tool_choice" in error_body:
-        return attrs.evolve(builder, forced_tool_choice=False)
-    if "role" in error_body and "system" in error_body:
-        return attrs.evolve(builder, inline_system_messages=False)
-    return None

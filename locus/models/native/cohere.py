@@ -7,22 +7,18 @@ The API is documented under "Chat" in Cohere's API reference (docs.cohere.com/re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Final
 
 import attrs
 
-from locus.core.build_tool_schemas import ToolLike
-from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.models.base_url import normalize_base_url
 from locus.models.capabilities import ModelCapabilities
-from locus.models.config import SamplingConfig
 from locus.models.keyed_model import KeyedConfig, KeyedModel
 from locus.models.protocols import RequestBuilder, ResponseParser
-from locus.transport.prepared_http_call import HttpCall
 from locus.wire.cohere_chat import CohereChatBuilder, CohereChatParser
 
 DEFAULT_BASE_URL: Final = "https://api.cohere.com"
@@ -59,9 +55,9 @@ def _remove_api_version(base_url: str) -> str:
 
 
 @attrs.frozen
-class CohereConfig(KeyedConfig, SamplingConfig):
+class CohereConfig(KeyedConfig):
     """The options of a Cohere model besides those of
-    :class:`~locus.models.config.SamplingConfig`.
+    :class:`~locus.models.config.ModelConfig`.
 
     :param api_key: sent as a bearer token. Never shown.
     :param base_url: the API's root; ``/v2/chat`` is added to it.
@@ -77,7 +73,7 @@ class CohereConfig(KeyedConfig, SamplingConfig):
     )
     top_k: int | None = attrs.field(default=None, validator=_validate_top_k)
 
-    def build_own_members(self) -> dict[str, Any]:
+    def build_members(self) -> Mapping[str, Any]:
         """Build the members of a request for which calls have no keyword."""
         members = {"thinking": self.thinking, "k": self.top_k}
         return {name: value for name, value in members.items() if value is not None}
@@ -128,14 +124,6 @@ class CohereModel(KeyedModel[CohereConfig]):
         **kw: Any,
     ) -> None:
         super().__init__(model, api_key, base_url, max_tokens, temperature, **kw)
-
-    def _build_http_call_with_options(
-        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
-    ) -> HttpCall:
-        members = self.config.build_own_members()
-        if members:
-            options = {**options, "extra_body": {**members, **(options.get("extra_body") or {})}}
-        return super()._build_http_call_with_options(messages, tools, options)
 
     def _make_sdk_client(self) -> Any:
         try:

@@ -6,24 +6,21 @@ The API is documented as ``docs/api.md`` in Ollama's repository, under "Generate
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
-from locus.core.build_tool_schemas import ToolLike
 from locus.core.errors import APIConnectionError, APIError, ConfigurationError, NotFoundError
 from locus.core.frozendict import EMPTY, to_frozen_dict
 from locus.models.capabilities import ModelCapabilities
-from locus.models.config import SamplingConfig
 from locus.models.keyed_model import KeyedConfig, KeyedModel
 from locus.models.native.ollama_host import normalize_server_url
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport.custom_client import CustomClient
-from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
-from locus.wire.ollama_chat.request import RUNTIME_OPTIONS, merge_extra_body
+from locus.wire.ollama_chat.request import RUNTIME_OPTIONS
 
 
 class _DefaultURL(str):
@@ -63,8 +60,8 @@ def _validate_think(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 
 @attrs.frozen
-class OllamaConfig(KeyedConfig, SamplingConfig):
-    """The options of an Ollama model besides those of :class:`~locus.models.config.SamplingConfig`.
+class OllamaConfig(KeyedConfig):
+    """The options of an Ollama model besides those of :class:`~locus.models.config.ModelConfig`.
 
     :param base_url: the server, in any form that ``OLLAMA_HOST`` may have.
     :param api_key: sent as a bearer token; for ollama.com. Never shown.
@@ -82,7 +79,7 @@ class OllamaConfig(KeyedConfig, SamplingConfig):
     )
     think: Think | None = attrs.field(default=None, validator=_validate_think)
 
-    def build_request_fields(self) -> dict[str, Any]:
+    def build_members(self) -> Mapping[str, Any]:
         """Build the members of every request body that only Ollama has."""
         fields = {
             "keep_alive": self.keep_alive,
@@ -170,14 +167,6 @@ class OllamaModel(KeyedModel[OllamaConfig]):
             NotFoundError: f"if the server does not have the model, type `ollama pull "
             f"{config.model}`; else check base_url, which is the server's root",
         }
-
-    def _build_http_call_with_options(
-        self, messages: Any, tools: Sequence[ToolLike], options: Mapping[str, Any]
-    ) -> HttpCall:
-        request_fields = self.config.build_request_fields()
-        extra_body = merge_extra_body(request_fields, options.get("extra_body"))
-        options = {**options, "extra_body": extra_body}
-        return super()._build_http_call_with_options(messages, tools, options)
 
     def make_sdk_client(self) -> Any:
         try:

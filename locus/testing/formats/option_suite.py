@@ -33,7 +33,7 @@ from locus.testing.server import LoopbackServer
 KEYWORDS: Final = [field.name for field in attrs.fields(CallOptions) if field.name in CALL_KEYWORDS]
 """The keywords, in the order of ``CallOptions``."""
 
-HANDLED_BY_LOCUS: Final = ("timeout", "extra_headers", "extra_body")
+HANDLED_BY_LOCUS: Final = ("timeout", "deadline", "extra_headers", "extra_body")
 """The keywords that no provider's documentation has."""
 
 each_keyword = each_case("keyword", lambda wire: KEYWORDS)
@@ -125,7 +125,7 @@ def check_handled_option(
 ) -> None:
     """Check what Locus does with an option; the models' part is tested below."""
     match keyword:
-        case "timeout" | "extra_headers":
+        case "timeout" | "deadline" | "extra_headers":
             assert after == before
         case "extra_body":
             assert find_changes(before, after) == {f"{wire.extra_body_path}.zq.deep".lstrip(".")}
@@ -206,14 +206,17 @@ def test_the_model_keeps_to_the_rules_of_its_format(
 ) -> None:
     model = wire.make_model(server)
     rules, value = get_rules(wire), wire.get_sample(keyword)
-    bound = model.bind_tools([LOOK_TOOL], **{keyword: value})
     if isinstance(rules[keyword], Refused):
-        for asking, options in ((model, {keyword: value}), (bound, {})):
+        for ask in (
+            lambda: model.request("x", [LOOK_TOOL], **{keyword: value}),
+            lambda: model.bind_tools([LOOK_TOOL], **{keyword: value}),
+        ):
             with pytest.raises(ConfigurationError, match=f"^{keyword}=") as exc_info:
-                asking.request("x", [LOOK_TOOL], **options)
+                ask()
             assert rules.api in str(exc_info.value)
         assert model.request("x", **{keyword: None})
         return
+    bound = model.bind_tools([LOOK_TOOL], **{keyword: value})
     body = model.request("x", [LOOK_TOOL], **{keyword: value})
     rule = rules[keyword]
     if isinstance(rule, Carried):

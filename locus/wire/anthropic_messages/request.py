@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -14,18 +16,19 @@ from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
-from locus.core.errors import ConfigurationError
+from locus.core.errors import APIStatusError, ConfigurationError
+from locus.core.extra_members import add_extra_members
+from locus.core.frozendict import EMPTY
 from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
-    EXTRA_BODY_RULE,
-    EXTRA_HEADERS_RULE,
+    ABSENT_OPTION_RULES,
+    COMMON_RULES,
     NO_PENALTIES,
-    NO_STORED_CONVERSATION,
     NO_SUCH_PARAMETER,
-    TIMEOUT_RULE,
     Carried,
     OptionRules,
+    Refused,
     Translated,
 )
 from locus.wire.anthropic_messages.assistant_content_blocks import (
@@ -110,7 +113,7 @@ class AnthropicMessagesBuilder:
 
     option_rules: ClassVar[OptionRules] = OptionRules(
         "Anthropic's API",
-        max_tokens=Carried("max_tokens", "required"),
+        max_tokens=Carried("max_tokens", "required", required=True),
         temperature=Carried("temperature", "not to Claude 4.7 or later, nor with thinking"),
         top_p=Carried("top_p", "not beside `temperature`, nor where that is not sent"),
         stop=Carried("stop_sequences", "a blank one raises"),
@@ -126,11 +129,21 @@ class AnthropicMessagesBuilder:
         parallel_tool_calls=Translated(
             "`False`: `tool_choice.disable_parallel_tool_use`", ("tool_choice",)
         ),
-        timeout=TIMEOUT_RULE,
-        extra_headers=EXTRA_HEADERS_RULE,
-        extra_body=EXTRA_BODY_RULE,
-        provider_state=NO_STORED_CONVERSATION,
+        **{
+            **ABSENT_OPTION_RULES,
+            **COMMON_RULES,
+            "reasoning_effort": Carried("output_config.effort"),
+            "service_tier": Carried("service_tier"),
+            "metadata": Carried("metadata"),
+            "user": Carried("metadata.user_id"),
+        },
     )
+    member_groups: ClassVar[frozenset[str]] = frozenset({"output_config", "metadata"})
+    """The members of ``extra_body`` whose own members are merged."""
+    lasting_changes: ClassVar[frozenset[str]] = frozenset(
+        {"forced_tool_choice", "inline_system_messages", "output_config"}
+    )
+    """The fields that a model remembers if an error has changed them."""
 
     prompt_cache: bool | CacheLife = attrs.field(default=False, validator=_validate_prompt_cache)
     thinking: ThinkingConfig = attrs.field(default=None, converter=normalize_thinking, hash=False)
@@ -240,9 +253,18 @@ class AnthropicMessagesBuilder:
         container = _find_container(conversation)
         if container is not None:
             body["container"] = container
+        if call_options.reasoning_effort is not None:
+            body.setdefault("output_config", {})["effort"] = call_options.reasoning_effort
+        if call_options.service_tier is not None:
+            body["service_tier"] = call_options.service_tier
+        if call_options.metadata is not None or call_options.user is not None:
+            user = {} if call_options.user is None else {"user_id": call_options.user}
+            body["metadata"] = {**(call_options.metadata or {}), **user}
         if call_options.stream:
             body["stream"] = True
-        merged: dict[str, Any] = to_json_builtins(_merge_extra_body(body, extra_body))
+        merged: dict[str, Any] = to_json_builtins(
+            add_extra_members(body, call_options.config_members, extra_body, self.member_groups)
+        )
         if "messages" not in extra_body:
             if message_list.bound_responses and checks_thinking_history(call_options.model):
                 merged["messages"] = remove_thinking_of_other_histories(
@@ -276,6 +298,37 @@ class AnthropicMessagesBuilder:
         if self.output_config is None and self.forced_tool_choice is False:
             return True  # a newer model under a name that does not tell
         return _is_feature_supported(self.output_config, supports_output_config, model)
+
+    def get_option_rules(self, options: Mapping[str, Any]) -> OptionRules:
+        """Return ``option_rules``, with those options refused that the model does not accept."""
+        extra_body, model = options.get("extra_body"), options.get("model")
+        thinking = self.thinking
+        if isinstance(extra_body, Mapping):
+            thinking = extra_body.get("thinking", thinking)
+        if not isinstance(model, str) or not _is_feature_supported(
+            self.sampling, supports_sampling, model
+        ):
+            return _get_rules_without_sampling(self.option_rules, _NO_SAMPLING)
+        if is_thinking_enabled(thinking):
+            return _get_rules_without_sampling(self.option_rules, _NO_SAMPLING_WHILE_THINKING)
+        if options.get("temperature") is not None and options.get("top_p") is not None:
+            return self.option_rules.evolve(top_p=_ONE_OF_TWO)
+        return self.option_rules
+
+    def find_changes_after_error(self, error: APIStatusError) -> Mapping[str, Any]:
+        """Return the fields of the builder to change after an error, to send the request again."""
+        body = error.body.lower()
+        if error.status_code not in (400, 422):
+            return EMPTY
+        if self.sends_thinking and _REJECTED_THINKING.search(body):
+            return {"sends_thinking": False}
+        if "output_config" in body or "output_format" in body:
+            return {"forced_tool_choice": False, "output_config": False}
+        if "tool_choice" in body and self.forced_tool_choice is not False:
+            return {"forced_tool_choice": False}
+        if "role" in body and "system" in body and self.inline_system_messages is not False:
+            return {"inline_system_messages": False}
+        return EMPTY
 
     def _can_force_tool(self, model: str) -> bool:
         return _is_feature_supported(self.forced_tool_choice, supports_forced_tool_choice, model)
@@ -322,16 +375,25 @@ def _is_thinking_interleaved(call_options: CallOptions, tools: Sequence[Mapping[
     )
 
 
-def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with the caller's members.
+_REJECTED_THINKING: Final = re.compile(
+    r"invalid `?\\?\"?signature`?.{0,40}thinking|thinking.{0,20}signature: field required"
+)
+"""Errors for thinking of another model or conversation, or without a signature, in lower case."""
+_SEND_IT_ANYWAY: Final = "leave it out, or pass it in extra_body to send it all the same"
+_NO_SAMPLING: Final = Refused(
+    "accepts it for Claude models before 4.7 only", (), _SEND_IT_ANYWAY, by_model=True
+)
+_NO_SAMPLING_WHILE_THINKING: Final = Refused(
+    "accepts none while the model thinks", (1,), _SEND_IT_ANYWAY, by_model=True
+)
+_ONE_OF_TWO: Final = Refused(
+    "accepts either temperature or top_p", (), "pass one of the two", by_model=True
+)
 
-    The members of ``output_config`` are merged singly.
-    """
-    ours, theirs = body.get("output_config"), extra_body.get("output_config")
-    body.update(extra_body)
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        body["output_config"] = {**ours, **theirs}
-    return body
+
+@lru_cache(maxsize=16)
+def _get_rules_without_sampling(rules: OptionRules, refusal: Refused) -> OptionRules:
+    return rules.evolve(temperature=refusal, top_p=refusal)
 
 
 def _require_max_tokens(max_tokens: int | None) -> int:

@@ -22,6 +22,7 @@ from locus.core.conversation import (
 )
 from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
+from locus.core.extra_members import add_extra_members
 from locus.core.messages import (
     Content,
     ImagePart,
@@ -35,10 +36,8 @@ from locus.core.messages import (
 )
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
-    EXTRA_BODY_RULE,
-    EXTRA_HEADERS_RULE,
+    COMMON_RULES,
     NO_STORED_CONVERSATION,
-    TIMEOUT_RULE,
     Carried,
     OptionRules,
     Translated,
@@ -52,14 +51,14 @@ from locus.wire.chat_completions.native_members import (
     has_native_content,
 )
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.openai_model_families import (
+    adapt_rules_to_model,
+    find_unsupported_options,
+    is_reasoning_model,
+)
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.thinking_and_arguments import build_arguments_object, make_tool_choice_error
-
-_REASONING_MODELS: Final = re.compile(
-    r"(?:ft:)?(?:openai[./])?(?:o[1-9]\d*|gpt-(?:[5-9]|[12]\d)(?!\d))(?![a-z\d])"
-)
-"""OpenAI's reasoning families: o1, o3, o4, gpt-5 and their successors."""
 
 _OPENAI_ID_RULE: Final = ToolCallIdRule(
     re.compile(r".{1,40}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"
@@ -69,7 +68,7 @@ _MISTRAL_ID_RULE: Final = ToolCallIdRule(
     re.compile(r"[a-zA-Z0-9]{9}"), lambda call: compute_digest(call)[:9], accepts_issued=False
 )
 """Mistral rejects ids that are not exactly nine letters and digits, on every server."""
-_MISTRAL_MODELS: Final = re.compile(r"(?:mi|mini|code|dev|magi|math|pix|vox)stral|mixtral")
+_MISTRAL_MODELS: Final = re.compile(r"(?:mi|mini|code|dev|magi|math)stral|(?:mix|pix|vox)tral")
 _ACKNOWLEDGEMENT: Final = "OK."
 """What a Mistral model is made to say between a tool's result and a message of the user. It rejects
 a conversation without it: "Unexpected role 'user' after role 'tool'", ``type``
@@ -133,6 +132,20 @@ class _Request(_RequestStruct):
     seed: int | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: Mapping[str, float] | None = None
+    modalities: tuple[str, ...] = ()
+    prediction: Mapping[str, Any] | None = None
+    service_tier: str | None = None
+    store: bool | None = None
+    metadata: Mapping[str, Any] | None = None
+    user: str | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
     response_format: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: str | Mapping[str, Any] | None = None
@@ -141,9 +154,13 @@ class _Request(_RequestStruct):
     stream_options: _StreamOptions | None = None
 
 
-def is_reasoning_model(model: str) -> bool:
-    """Return whether ``model`` belongs to a family that accepts no sampling parameters."""
-    return _REASONING_MODELS.match(model) is not None
+_UNCHANGED_OPTIONS: Final = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed"),
+    *("reasoning_effort", "verbosity", "n", "logprobs", "top_logprobs", "logit_bias"),
+    *("modalities", "prediction", "service_tier", "store", "metadata", "user"),
+    *("prompt_cache_key", "safety_identifier", "response_format"),
+)
+"""The options that are members of the same name."""
 
 
 @attrs.frozen
@@ -152,21 +169,37 @@ class ChatCompletionsBuilder:
 
     option_rules: ClassVar[OptionRules] = OptionRules(
         "the chat completions API",
-        max_tokens=Carried("max_tokens", "reasoning models: `max_completion_tokens`"),
+        max_tokens=Carried(
+            "max_tokens", "reasoning models: `max_completion_tokens`", "max_completion_tokens"
+        ),
         temperature=Carried("temperature", "not to reasoning models"),
         top_p=Carried("top_p", "not to reasoning models"),
-        stop=Carried("stop"),
+        stop=Carried("stop", "not to reasoning models but o1"),
         seed=Carried("seed"),
         frequency_penalty=Carried("frequency_penalty", "not 0, nor to reasoning models"),
         presence_penalty=Carried("presence_penalty", "not 0, nor to reasoning models"),
+        reasoning_effort=Carried("reasoning_effort"),
+        verbosity=Carried("verbosity"),
+        n=Carried("n"),
+        logprobs=Carried("logprobs"),
+        top_logprobs=Carried("top_logprobs"),
+        logit_bias=Carried("logit_bias"),
+        modalities=Carried("modalities"),
+        prediction=Carried("prediction"),
+        service_tier=Carried("service_tier"),
+        store=Carried("store"),
+        metadata=Carried("metadata"),
+        user=Carried("user"),
+        prompt_cache_key=Carried("prompt_cache_key"),
+        safety_identifier=Carried("safety_identifier"),
         response_format=Carried("response_format"),
         tool_choice=Translated("`tool_choice`; a tool's name as a mapping", ("tool_choice",)),
         parallel_tool_calls=Carried("parallel_tool_calls"),
-        timeout=TIMEOUT_RULE,
-        extra_headers=EXTRA_HEADERS_RULE,
-        extra_body=EXTRA_BODY_RULE,
         provider_state=NO_STORED_CONVERSATION,
+        **COMMON_RULES,
     )
+    member_groups: ClassVar[frozenset[str]] = frozenset({"stream_options"})
+    """The members of ``extra_body`` whose own members are merged."""
 
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
@@ -192,7 +225,16 @@ class ChatCompletionsBuilder:
         call_options = CallOptions(**options)
         schemas = build_tool_schemas(tools)
         self.option_rules.remove_refused(options, has_tools=bool(schemas))
-        reasoning = is_reasoning_model(call_options.model)
+        model = call_options.model
+        unsupported = find_unsupported_options(model, options)
+        supported = {
+            name: getattr(call_options, name)
+            for name in _UNCHANGED_OPTIONS
+            if name not in unsupported
+        }
+        wants_completion_limit = is_reasoning_model(model) is not (
+            "max_tokens" in call_options.renamed_options
+        )
         usage = call_options.stream and call_options.stream_usage
         conversation = select_native_state(
             validate_messages(messages, has_native_content, accepted_parts=self.accepted_parts),
@@ -203,16 +245,12 @@ class ChatCompletionsBuilder:
             _Request(
                 model=call_options.model,
                 messages=_build_messages(order_tool_results(conversation), call_options.model),
-                max_tokens=None if reasoning else call_options.max_tokens,
-                max_completion_tokens=call_options.max_tokens if reasoning else None,
-                temperature=None if reasoning else call_options.temperature,
-                top_p=None if reasoning else call_options.top_p,
-                stop=call_options.stop,
-                seed=call_options.seed,
+                max_tokens=None if wants_completion_limit else call_options.max_tokens,
+                max_completion_tokens=call_options.max_tokens if wants_completion_limit else None,
                 # Some providers reject a penalty of any value; 0 has no effect and is not sent.
-                frequency_penalty=None if reasoning else call_options.frequency_penalty or None,
-                presence_penalty=None if reasoning else call_options.presence_penalty or None,
-                response_format=call_options.response_format,
+                frequency_penalty=supported.pop("frequency_penalty", None) or None,
+                presence_penalty=supported.pop("presence_penalty", None) or None,
+                **supported,
                 tools=schemas,
                 tool_choice=build_tool_choice(call_options.tool_choice, schemas)
                 if schemas
@@ -222,9 +260,13 @@ class ChatCompletionsBuilder:
                 stream_options=_StreamOptions(include_usage=True) if usage else None,
             ),
         )
-        if call_options.extra_body:
-            body.update(call_options.extra_body)
-        return body
+        return add_extra_members(
+            body, call_options.config_members, call_options.extra_body, self.member_groups
+        )
+
+    def get_option_rules(self, options: Mapping[str, Any]) -> OptionRules:
+        """Return ``option_rules``, with those options refused that the model does not accept."""
+        return adapt_rules_to_model(self.option_rules, options)
 
 
 def select_call_id_rule(model: str) -> ToolCallIdRule:

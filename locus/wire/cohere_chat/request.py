@@ -12,14 +12,13 @@ from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.extra_members import add_extra_members
 from locus.core.json_schema.references import inline_references
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
-    EXTRA_BODY_RULE,
-    EXTRA_HEADERS_RULE,
-    NO_STORED_CONVERSATION,
-    TIMEOUT_RULE,
+    ABSENT_OPTION_RULES,
+    COMMON_RULES,
     Carried,
     OptionRules,
     Refused,
@@ -58,6 +57,7 @@ class _Request(msgspec.Struct, omit_defaults=True):
     seed: int | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    logprobs: bool | None = None
     stream: bool = False
 
 
@@ -92,10 +92,7 @@ class CohereChatBuilder:
             ("tool_choice", "tools"),
         ),
         parallel_tool_calls=Refused("cannot disable calling several tools at once", (True,)),
-        timeout=TIMEOUT_RULE,
-        extra_headers=EXTRA_HEADERS_RULE,
-        extra_body=EXTRA_BODY_RULE,
-        provider_state=NO_STORED_CONVERSATION,
+        **{**ABSENT_OPTION_RULES, **COMMON_RULES, "logprobs": Carried("logprobs")},
     )
 
     def build(
@@ -138,10 +135,11 @@ class CohereChatBuilder:
                 # 0 is the same as none, and newer models reject the two together.
                 frequency_penalty=call_options.frequency_penalty or None,
                 presence_penalty=call_options.presence_penalty or None,
+                logprobs=call_options.logprobs,
                 stream=call_options.stream,
             )
         )
-        return {**body, **(call_options.extra_body or {})}
+        return add_extra_members(body, call_options.config_members, call_options.extra_body)
 
 
 def _build_tool(function: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,8 @@ from locus.core.call_options import CallOptions
 from locus.core.json_schema.references import inline_references
 from locus.core.make_status_error import make_status_error
 from locus.core.option_rules import (
-    EXTRA_BODY_RULE,
-    EXTRA_HEADERS_RULE,
-    NO_STORED_CONVERSATION,
-    TIMEOUT_RULE,
+    ABSENT_OPTION_RULES,
+    COMMON_RULES,
     Carried,
     OptionRules,
     Refused,
@@ -41,10 +39,8 @@ COHERE_V1_OPTION_RULES: Final = OptionRules(
     ),
     tool_choice=Translated("`none`: no tools; others than `auto` raise", ("chatRequest.tools",)),
     parallel_tool_calls=Refused("cannot disable calling several tools at once", (True,)),
-    timeout=TIMEOUT_RULE,
-    extra_headers=EXTRA_HEADERS_RULE,
-    extra_body=EXTRA_BODY_RULE,
-    provider_state=NO_STORED_CONVERSATION,
+    **ABSENT_OPTION_RULES,
+    **COMMON_RULES,
 )
 COHERE_V2_OPTION_RULES: Final = COHERE_V1_OPTION_RULES.evolve(
     "Cohere's second request format",
@@ -52,6 +48,7 @@ COHERE_V2_OPTION_RULES: Final = COHERE_V1_OPTION_RULES.evolve(
         "`chatRequest.toolsChoice`; for a tool's name, that tool only, and `REQUIRED`",
         ("chatRequest.toolsChoice", "chatRequest.tools"),
     ),
+    logprobs=Carried("chatRequest.isLogProbsEnabled"),
 )
 
 

@@ -30,7 +30,7 @@ from locus.wire.oci_chat.cohere_v1_messages import (
     split_conversation,
 )
 from locus.wire.oci_chat.cohere_v1_tools import CohereTool, convert_tools
-from locus.wire.oci_chat.envelope import build_chat_details
+from locus.wire.oci_chat.envelope import CHAT_MEMBER_GROUPS, build_chat_details
 
 
 class _CohereChatRequest(CohereChatRequestBase):
@@ -67,6 +67,9 @@ class CohereV1ChatBuilder:
 
     option_rules: ClassVar[OptionRules] = COHERE_V1_OPTION_RULES
 
+    member_groups: ClassVar[frozenset[str]] = CHAT_MEMBER_GROUPS
+    """The members of ``extra_body`` whose own members are merged."""
+
     compartment_id: str | None = None
 
     def build(
@@ -94,9 +97,7 @@ class CohereV1ChatBuilder:
             tools=convert_tools(tool_schemas) or None,
             **build_common_request_members(call_options),
         )
-        return build_chat_details(
-            call_options.model, request, self.compartment_id, call_options.extra_body
-        )
+        return build_chat_details(call_options, request, self.compartment_id)
 
 
 def _select_tool_schemas(

@@ -33,7 +33,7 @@ from locus.wire.oci_chat.cohere_common import (
     build_common_request_members,
 )
 from locus.wire.oci_chat.cohere_v2_complete_response import NATIVE_STATE_RULE
-from locus.wire.oci_chat.envelope import RequestStruct, build_chat_details
+from locus.wire.oci_chat.envelope import CHAT_MEMBER_GROUPS, RequestStruct, build_chat_details
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 
 
@@ -54,6 +54,7 @@ class _CohereChatRequest(CohereChatRequestBase):
     tools: list[_Tool] | None = None
     tools_choice: str | None = None
     is_strict_tools_enabled: bool | None = None
+    is_log_probs_enabled: bool | None = None
 
 
 @attrs.frozen
@@ -77,6 +78,9 @@ class CohereV2ChatBuilder:
     )
 
     option_rules: ClassVar[OptionRules] = COHERE_V2_OPTION_RULES
+
+    member_groups: ClassVar[frozenset[str]] = CHAT_MEMBER_GROUPS
+    """The members of ``extra_body`` whose own members are merged."""
 
     compartment_id: str | None = None
 
@@ -114,11 +118,10 @@ class CohereV2ChatBuilder:
             tools=[_build_tool(function) for function in functions] or None,
             tools_choice=tools_choice,
             is_strict_tools_enabled=True if are_strict(functions) else None,
+            is_log_probs_enabled=call_options.logprobs,
             **build_common_request_members(call_options),
         )
-        return build_chat_details(
-            call_options.model, request, self.compartment_id, call_options.extra_body
-        )
+        return build_chat_details(call_options, request, self.compartment_id)
 
 
 # Tools.

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from locus.core.call_options import CallOptions
 from locus.core.errors import APIError
+from locus.core.extra_members import merge_members
 from locus.core.make_status_error import make_status_error
 from locus.wire import provider_json
 from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
@@ -22,6 +24,8 @@ from locus.wire.response_errors import make_incomplete_response_error
 ENDPOINT_OCID_PREFIX: Final = "ocid1.generativeaiendpoint."
 """The beginning of the OCID of an endpoint: a model on a dedicated AI cluster."""
 
+CHAT_MEMBER_GROUPS: Final = frozenset({"chatRequest", "streamOptions"})
+"""The members of ``extra_body`` whose own members are merged."""
 _CHAT_DETAILS_MEMBERS: Final = ("compartmentId", "servingMode", "chatRequest")
 
 
@@ -60,31 +64,45 @@ def build_serving_mode(model: str) -> dict[str, str]:
 
 
 def build_chat_details(
-    model: str,
-    chat_request: RequestStruct,
-    compartment_id: str | None = None,
-    extra_body: Mapping[str, Any] | None = None,
+    call_options: CallOptions, chat_request: RequestStruct, compartment_id: str | None = None
 ) -> dict[str, Any]:
     """Build the JSON body, made of builtin dictionaries and lists.
 
+    ``config_members`` and ``extra_body`` hold further members of the ``chatRequest``, below and
+    above those in it. ``compartmentId`` and ``servingMode`` in them are members of the body, and
+    the members of a ``chatRequest`` in them count like the others.
+
     :param compartment_id: the compartment that is billed. Without it, whoever sends the body has to
         add it.
-    :param extra_body: further members of the ``chatRequest``, which replace those in it.
-        ``compartmentId`` and ``servingMode`` replace those of the body, and the members of a
-        ``chatRequest`` in it count like the others.
     :raises ConfigurationError: if a value cannot be written as JSON.
     """
-    request: dict[str, Any] = to_json_builtins(chat_request)
-    body: dict[str, Any] = {} if compartment_id is None else {"compartmentId": compartment_id}
-    body |= {"servingMode": build_serving_mode(model), "chatRequest": request}
-    for name, value in (extra_body or {}).items():
+    own_body: dict[str, Any] = {} if compartment_id is None else {"compartmentId": compartment_id}
+    own_body["servingMode"] = build_serving_mode(call_options.model)
+    body: dict[str, Any] = {}
+    request: dict[str, Any] = {}
+    for members in (
+        call_options.config_members,
+        own_body | to_json_builtins(chat_request),
+        call_options.extra_body or {},
+    ):
+        body_members, request_members = _split_members(members)
+        body = merge_members(body, body_members)
+        request = merge_members(request, request_members, CHAT_MEMBER_GROUPS)
+    return {**body, "chatRequest": request} if "chatRequest" not in body else body
+
+
+def _split_members(members: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the members of the body, and those of its ``chatRequest``."""
+    body: dict[str, Any] = {}
+    request: dict[str, Any] = {}
+    for name, value in members.items():
         if name == "chatRequest" and isinstance(value, Mapping):
-            request |= value
+            request.update(value)
         elif name in _CHAT_DETAILS_MEMBERS:
             body[name] = value
         else:
             request[name] = value
-    return body
+    return body, request
 
 
 def raise_for_error(result: ChatResult, body: bytes | str | Mapping[str, Any]) -> None:

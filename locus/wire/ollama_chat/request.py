@@ -26,13 +26,12 @@ from locus.core.conversation import (
     validate_messages,
 )
 from locus.core.errors import ConfigurationError
+from locus.core.extra_members import add_extra_members
 from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
-    EXTRA_BODY_RULE,
-    EXTRA_HEADERS_RULE,
-    NO_STORED_CONVERSATION,
-    TIMEOUT_RULE,
+    ABSENT_OPTION_RULES,
+    COMMON_RULES,
     Carried,
     OptionRules,
     Refused,
@@ -90,6 +89,9 @@ class _Request(_RequestStruct):
     tools: Sequence[Mapping[str, Any]] = ()
     format: str | Mapping[str, Any] | None = None
     options: Mapping[str, Any] | None = None
+    think: bool | str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
 
 
 @attrs.frozen
@@ -110,11 +112,16 @@ class OllamaChatBuilder:
         response_format=Translated("`format`: the schema, or `json`", ("format",)),
         tool_choice=Translated("`none`: no tools; others than `auto` raise", ("tools",)),
         parallel_tool_calls=Refused("cannot disable calling several tools at once", (True,)),
-        timeout=TIMEOUT_RULE,
-        extra_headers=EXTRA_HEADERS_RULE,
-        extra_body=EXTRA_BODY_RULE,
-        provider_state=NO_STORED_CONVERSATION,
+        **{
+            **ABSENT_OPTION_RULES,
+            **COMMON_RULES,
+            "reasoning_effort": Translated("`think`; `none`: `false`", ("think",)),
+            "logprobs": Carried("logprobs"),
+            "top_logprobs": Carried("top_logprobs"),
+        },
     )
+    member_groups: ClassVar[frozenset[str]] = frozenset({"options"})
+    """The members of ``extra_body`` whose own members are merged."""
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "Ollama",
@@ -140,6 +147,7 @@ class OllamaChatBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
+        effort = call_options.reasoning_effort
         tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
         self.option_rules.remove_refused(options, has_tools=bool(tool_schemas))
         conversation = select_native_state(
@@ -155,20 +163,14 @@ class OllamaChatBuilder:
                 tools=tuple(map(convert_tool, tool_schemas)),
                 format=_build_format(call_options.response_format),
                 options=_build_runtime_options(call_options) or None,
+                think=False if effort == "none" else effort,
+                logprobs=call_options.logprobs,
+                top_logprobs=call_options.top_logprobs,
             ),
         )
-        return merge_extra_body(body, call_options.extra_body)
-
-
-def merge_extra_body(
-    body: Mapping[str, Any], extra_body: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Return ``body`` with the members of ``extra_body``, those of ``options`` merged singly."""
-    merged = {**body, **(extra_body or {})}
-    ours, theirs = body.get("options"), (extra_body or {}).get("options")
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        merged["options"] = {**ours, **theirs}
-    return merged
+        return add_extra_members(
+            body, call_options.config_members, call_options.extra_body, self.member_groups
+        )
 
 
 # Options.

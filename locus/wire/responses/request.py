@@ -16,22 +16,27 @@ from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
-from locus.core.errors import ConfigurationError
+from locus.core.errors import APIStatusError, ConfigurationError
+from locus.core.extra_members import add_extra_members
 from locus.core.frozendict import EMPTY
 from locus.core.messages import ImagePart, Message, RefusalPart, Role, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
-    EXTRA_BODY_RULE,
-    EXTRA_HEADERS_RULE,
+    COMMON_RULES,
     NO_PENALTIES,
     NO_SUCH_PARAMETER,
-    TIMEOUT_RULE,
+    ONE_RESPONSE,
+    TEXT_ONLY,
     Carried,
     OptionRules,
     Refused,
     Translated,
 )
-from locus.wire.chat_completions.request import is_reasoning_model
+from locus.wire.openai_model_families import (
+    adapt_rules_to_model,
+    find_unsupported_options,
+    is_reasoning_model,
+)
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.response_format import parse_response_format
 from locus.wire.responses.complete_response import STATE_KEY
@@ -43,8 +48,24 @@ ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 """The value of ``include`` that asks for encrypted reasoning, which no server has to store."""
 
 
-class _Text(msgspec.Struct):
-    format: Mapping[str, Any]
+LOGPROBS: Final = "message.output_text.logprobs"
+"""The value of ``include`` that asks for the log probabilities of the response's tokens."""
+_REASONING_ERROR_PHRASES: Final = (
+    "encrypted",
+    "reasoning item",
+    "reasoning input item",
+    "type 'reasoning'",
+)
+"""Parts of the error messages, in lower case, for reasoning of another server or another model."""
+
+
+class _Text(msgspec.Struct, omit_defaults=True):
+    format: Mapping[str, Any] | None = None
+    verbosity: str | None = None
+
+
+class _Reasoning(msgspec.Struct):
+    effort: str
 
 
 class _Request(msgspec.Struct, omit_defaults=True):
@@ -56,6 +77,13 @@ class _Request(msgspec.Struct, omit_defaults=True):
     temperature: float | None = None
     top_p: float | None = None
     text: _Text | None = None
+    reasoning: _Reasoning | None = None
+    top_logprobs: int | None = None
+    service_tier: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    user: str | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -98,20 +126,34 @@ class ResponsesBuilder:
         seed=NO_SUCH_PARAMETER,
         frequency_penalty=NO_PENALTIES,
         presence_penalty=NO_PENALTIES,
+        reasoning_effort=Carried("reasoning.effort"),
+        verbosity=Carried("text.verbosity"),
+        n=ONE_RESPONSE,
+        logprobs=Translated("`include`: `message.output_text.logprobs`", ("include",)),
+        top_logprobs=Carried("top_logprobs"),
+        logit_bias=NO_SUCH_PARAMETER,
+        modalities=TEXT_ONLY,
+        prediction=NO_SUCH_PARAMETER,
+        service_tier=Carried("service_tier"),
+        store=Carried("store", required=True),
+        metadata=Carried("metadata"),
+        user=Carried("user"),
+        prompt_cache_key=Carried("prompt_cache_key"),
+        safety_identifier=Carried("safety_identifier"),
         response_format=Translated("`text.format`, not nested", ("text.format",)),
         tool_choice=Translated(
             "`tool_choice`; a tool's name as a mapping, not nested", ("tool_choice",)
         ),
         parallel_tool_calls=Carried("parallel_tool_calls"),
-        timeout=TIMEOUT_RULE,
-        extra_headers=EXTRA_HEADERS_RULE,
-        extra_body=EXTRA_BODY_RULE,
         provider_state=Translated(
             "`previous_response_id`, and the new messages only; with `store=False`, the complete "
             "conversation",
             ("previous_response_id", "input"),
         ),
+        **COMMON_RULES,
     )
+    member_groups: ClassVar[frozenset[str]] = frozenset({"text", "reasoning", "stream_options"})
+    """The members of ``extra_body`` whose own members are merged."""
 
     store: bool = True
     encrypted_reasoning: bool = True
@@ -129,7 +171,8 @@ class ResponsesBuilder:
         """
         call_options = CallOptions(**options)
         extra_body = call_options.extra_body or {}
-        store = bool(extra_body.get("store", self.store))
+        configured_store = self.store if call_options.store is None else call_options.store
+        store = bool(extra_body.get("store", configured_store))
         if extra_body.get(STATE_KEY) and not store:
             raise ConfigurationError(
                 f"extra_body[{STATE_KEY!r}] names a response that the server stores, and with "
@@ -151,7 +194,10 @@ class ResponsesBuilder:
         flat_tools = tuple(_flatten_tool(schema) for schema in build_tool_schemas(tools))
         self.option_rules.remove_refused(options, has_tools=bool(flat_tools))
         reasoning = is_reasoning_model(call_options.model)
-        response_format = call_options.response_format
+        unsupported = find_unsupported_options(call_options.model, options)
+        include = (LOGPROBS,) if call_options.logprobs else ()
+        if reasoning and self.encrypted_reasoning and not store:
+            include = (ENCRYPTED_REASONING, *include)
         body: dict[str, Any] = to_json_builtins(
             _Request(
                 model=call_options.model,
@@ -164,34 +210,48 @@ class ResponsesBuilder:
                 # The API takes one of the two: a conversation contains the previous response.
                 previous_response_id=None if extra_body.get("conversation") else previous_id,
                 max_output_tokens=call_options.max_tokens,
-                temperature=None if reasoning else call_options.temperature,
-                top_p=None if reasoning else call_options.top_p,
-                text=None
-                if response_format is None
-                else _Text(_build_text_format(response_format)),
+                temperature=None if "temperature" in unsupported else call_options.temperature,
+                top_p=None if "top_p" in unsupported else call_options.top_p,
+                text=_build_text(call_options),
+                reasoning=None
+                if call_options.reasoning_effort is None
+                else _Reasoning(call_options.reasoning_effort),
+                top_logprobs=call_options.top_logprobs,
+                service_tier=call_options.service_tier,
+                metadata=call_options.metadata,
+                user=call_options.user,
+                prompt_cache_key=call_options.prompt_cache_key,
+                safety_identifier=call_options.safety_identifier,
                 tools=flat_tools,
                 tool_choice=_build_tool_choice(call_options.tool_choice, flat_tools)
                 if flat_tools
                 else None,
                 parallel_tool_calls=call_options.parallel_tool_calls if flat_tools else None,
-                include=(ENCRYPTED_REASONING,)
-                if reasoning and self.encrypted_reasoning and not store
-                else (),
+                include=include,
                 stream=True if call_options.stream else None,
             ),
         )
-        return _merge_extra_body(body, extra_body)
+        merged = add_extra_members(
+            body, call_options.config_members, extra_body, self.member_groups
+        )
+        if "include" in body and isinstance(extra_body.get("include"), (list, tuple)):
+            merged["include"] = list(dict.fromkeys([*body["include"], *extra_body["include"]]))
+        return merged
 
+    def get_option_rules(self, options: Mapping[str, Any]) -> OptionRules:
+        """Return ``option_rules``, with those options refused that the model does not accept."""
+        return adapt_rules_to_model(self.option_rules, options)
 
-def _merge_extra_body(body: dict[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with the caller's members; ``text`` and ``include`` are merged."""
-    merged = {**body, **extra_body}
-    body_text, extra_text = body.get("text"), extra_body.get("text")
-    if isinstance(body_text, Mapping) and isinstance(extra_text, Mapping):
-        merged["text"] = {**body_text, **extra_text}
-    if "include" in body and isinstance(extra_body.get("include"), (list, tuple)):
-        merged["include"] = list(dict.fromkeys([*body["include"], *extra_body["include"]]))
-    return merged
+    def find_changes_after_error(self, error: APIStatusError) -> Mapping[str, Any]:
+        """Return the fields of the builder to change after an error, to send the request again.
+
+        The server may be unable to read the reasoning of another server, or the model not reason.
+        """
+        body = error.body.lower()
+        if not self.encrypted_reasoning or error.status_code not in (400, 404, 422):
+            return EMPTY
+        is_known = any(phrase in body for phrase in _REASONING_ERROR_PHRASES)
+        return {"encrypted_reasoning": False} if is_known else EMPTY
 
 
 # The conversation that the server stores.
@@ -280,6 +340,16 @@ def _flatten_tool_reference(tool: Any) -> Any:
     tool_type = tool.get("type") if isinstance(tool, Mapping) else None
     inner = tool.get(tool_type) if isinstance(tool_type, str) else None
     return {"type": tool_type, **inner} if isinstance(inner, Mapping) else tool
+
+
+def _build_text(call_options: CallOptions) -> _Text | None:
+    """Build the member ``text``: the format of the response, and how long it is."""
+    response_format, verbosity = call_options.response_format, call_options.verbosity
+    if response_format is None and verbosity is None:
+        return None
+    return _Text(
+        None if response_format is None else _build_text_format(response_format), verbosity
+    )
 
 
 def _build_text_format(response_format: Mapping[str, Any]) -> Mapping[str, Any]:

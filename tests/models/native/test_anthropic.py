@@ -88,7 +88,7 @@ def test_the_environment_is_read_as_the_sdk_reads_it(clean_environment: pytest.M
     ("kw", "error_class", "message"),
     [
         ({"api_kee": "x"}, TypeError, "did you mean 'api_key'"),
-        ({"seed": 1}, TypeError, "unknown keyword 'seed'"),
+        ({"seed": 1}, ConfigurationError, "seed=1 .*Anthropic's API has no such"),
         ({"api_key": "x", "auth_token": "y"}, ConfigurationError, "exclude each other"),
         ({"api_key": "x\n"}, ConfigurationError, "the header x-api-key"),
         ({"base_url": "api.anthropic.com"}, ConfigurationError, "base_url must be an http"),
@@ -340,7 +340,6 @@ def test_keywords_of_a_call_override_the_config(server: LoopbackServer, runtime:
         ({}, {"top_p": 0.5}, {"temperature": 0.2}, {"temperature": 0.2}),
         ({"top_p": 0.5}, {"temperature": 0.1}, {}, {"temperature": 0.1}),
         ({}, {}, {"temperature": None}, {}),
-        ({}, {}, {"temperature": 0.2, "top_p": 0.5}, {"temperature": 0.2}),
     ],
 )
 def test_of_temperature_and_top_p_the_one_that_was_set_is_sent(
@@ -350,6 +349,13 @@ def test_of_temperature_and_top_p_the_one_that_was_set_is_sent(
     make_model(server, **config).bind_tools([], **bound).complete_sync("hello", **options)
     body = server.requests[-1].json()
     assert {name: body[name] for name in ("temperature", "top_p") if name in body} == sent
+
+
+def test_both_temperature_and_top_p_are_refused() -> None:
+    model = AnthropicModel("claude-sonnet-4-5", "key")
+    for ask in (model.request, lambda _, **both: model.bind_tools([], **both)):
+        with pytest.raises(ConfigurationError, match="either temperature or top_p"):
+            ask("hello", temperature=0.2, top_p=0.5)
 
 
 # -- fallbacks after an error ------------------------------------------------------------------

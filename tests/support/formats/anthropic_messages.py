@@ -107,6 +107,10 @@ class AnthropicMessages(WireFormat):
         },
         "tool_choice": {"tool_choice": {"type": "none"}},
         "parallel_tool_calls": {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+        "reasoning_effort": "output_config.effort",
+        "service_tier": "service_tier",
+        "metadata": "metadata",
+        "user": "metadata.user_id",
     }
     # "String should match pattern '^[a-zA-Z0-9_-]+$'"
     id_pattern = re.compile(r"[a-zA-Z0-9_-]+")

@@ -84,6 +84,9 @@ class ChatCompletions(WireFormat):
             for name in (
                 *("max_tokens", "temperature", "top_p", "stop", "seed", "response_format"),
                 *("frequency_penalty", "presence_penalty", "tool_choice", "parallel_tool_calls"),
+                *("reasoning_effort", "verbosity", "n", "logprobs", "top_logprobs", "logit_bias"),
+                *("modalities", "prediction", "service_tier", "store", "metadata", "user"),
+                *("prompt_cache_key", "safety_identifier"),
             )
         }
     }

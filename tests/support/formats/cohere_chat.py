@@ -81,6 +81,7 @@ class CohereChat(WireFormat):
             }
         },
         "tool_choice": {"tool_choice": "NONE"},
+        "logprobs": "logprobs",
     }
     id_pattern = re.compile(r".+", re.DOTALL)
     refusal_form = "part"

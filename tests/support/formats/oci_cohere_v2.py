@@ -66,6 +66,7 @@ class OCICohereV2(OCIFormat):
             }
         },
         "tool_choice": {"chatRequest.toolsChoice": "NONE"},
+        "logprobs": "chatRequest.isLogProbsEnabled",
     }
     id_pattern = re.compile(r".+", re.DOTALL)
     refusal_form = "part"

@@ -76,6 +76,20 @@ class OCIGeneric(OCIFormat):
         },
         "tool_choice": {"chatRequest.toolChoice": {"type": "NONE"}},
         "parallel_tool_calls": "chatRequest.isParallelToolCalls",
+        "reasoning_effort": {"chatRequest.reasoningEffort": "LOW"},
+        "verbosity": {"chatRequest.verbosity": "LOW"},
+        "n": "chatRequest.numGenerations",
+        "logprobs": {"chatRequest.logProbs": 1},
+        "top_logprobs": "chatRequest.logProbs",
+        "logit_bias": "chatRequest.logitBias",
+        "prediction": {
+            "chatRequest.prediction": {
+                "type": "CONTENT",
+                "content": [{"type": "TEXT", "text": "zq"}],
+            }
+        },
+        "service_tier": {"chatRequest.serviceTier": "FLEX"},
+        "metadata": "chatRequest.metadata",
     }
     # The models behind it are those of OpenAI, too.
     id_pattern = re.compile(r".{1,40}", re.DOTALL)

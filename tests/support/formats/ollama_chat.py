@@ -81,6 +81,9 @@ class OllamaChat(WireFormat):
         },
         "response_format": {"format": {"type": "object", "title": "zq"}},
         "tool_choice": {"tools": None},
+        "reasoning_effort": "think",
+        "logprobs": "logprobs",
+        "top_logprobs": "top_logprobs",
     }
     id_pattern = re.compile(r".+", re.DOTALL)
     keeps_part_order = False

@@ -102,7 +102,18 @@ class Responses(WireFormat):
         "tool_choice": "tool_choice",
         "parallel_tool_calls": "parallel_tool_calls",
         "provider_state": {"previous_response_id": "resp_zq"},
+        "reasoning_effort": "reasoning.effort",
+        "verbosity": "text.verbosity",
+        "logprobs": {"include": ["message.output_text.logprobs"]},
+        **{
+            name: name
+            for name in (
+                *("top_logprobs", "service_tier", "store", "metadata", "user"),
+                *("prompt_cache_key", "safety_identifier"),
+            )
+        },
     }
+    option_samples: ClassVar = {"store": False}
     # "string too long. Expected a string with maximum length 64"
     id_pattern = re.compile(r".{1,64}", re.DOTALL)
     merged_roles = ("assistant",)

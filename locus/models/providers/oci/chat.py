@@ -18,9 +18,11 @@ from locus.core.conversation import Messages
 from locus.core.error_context import BodyHint
 from locus.core.error_words import ErrorWords
 from locus.core.errors import APIStatusError
+from locus.core.shown_defaults import with_shown_defaults
 from locus.models.capabilities import ModelCapabilities
 from locus.models.http_model import HttpModel
 from locus.models.protocols import RequestBuilder, ResponseParser
+from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
 from locus.models.providers.oci._signer_cache import get_signer
 from locus.models.providers.oci.authentication import KEY_HINT, OCIAuthType
 from locus.models.providers.oci.chat_config import (
@@ -113,6 +115,9 @@ class OCIModel(HttpModel[OCIConfig]):
     body_hints: ClassVar[tuple[BodyHint, ...]] = (POLICY_HINT,)
     sdk_adapter: ClassVar[SdkAdapter | None] = _InferenceSdkAdapter()
 
+    @with_shown_defaults(
+        model_id=DEFAULT_MODEL, profile_name=DEFAULT_PROFILE, config_file=DEFAULT_CONFIG_FILE
+    )
     def __init__(
         self,
         model_id: str | None = None,
@@ -185,6 +190,9 @@ class OCIModel(HttpModel[OCIConfig]):
                 return tenancy
         return resolve_compartment(self.config.compartment_id, self.config.resolve_auth())
 
+    def _build_config_members(self) -> Mapping[str, Any]:
+        return {"compartmentId": self._resolve_compartment()}
+
     def get_maker_address(self) -> str | None:
         return super().get_maker_address() or self.config.service_endpoint
 
@@ -194,11 +202,7 @@ class OCIModel(HttpModel[OCIConfig]):
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
-        extra_body = options.get("extra_body") or {}
-        extra_body = {"compartmentId": self._resolve_compartment(), **extra_body}
-        http_call = super()._build_http_call_with_options(
-            messages, tools, {**options, "extra_body": extra_body}
-        )
+        http_call = super()._build_http_call_with_options(messages, tools, options)
         return attrs.evolve(
             http_call,
             empty_response_delays=EMPTY_RESPONSE_DELAYS if self.config.max_retries else (),
@@ -215,8 +219,6 @@ class OCIModel(HttpModel[OCIConfig]):
     ) -> dict[str, Any] | None:
         if not options["stream"]:
             return None
-        if "streamoptions" in error.body.lower() and options["stream_usage"]:
-            return {**options, "stream_usage": False}
         return {**options, "stream": False} if _STREAMING_UNSUPPORTED.search(error.body) else None
 
     def copy(self, **changes: Any) -> Self:

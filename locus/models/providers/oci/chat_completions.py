@@ -7,12 +7,17 @@ format, streaming included, is that of all other chat completions models of Locu
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
 
-from locus.models.chat_completions_model import ChatCompletionsModel
-from locus.models.native.openai import OpenAIConfig
+from locus.core.frozendict import EMPTY
+from locus.core.shown_defaults import with_shown_defaults
+from locus.models.keyed_model import KeyedConfig
+from locus.models.native.openai import OpenAIConfig, OpenAIModel
+from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
+from locus.models.providers.oci.endpoints import DEFAULT_OCI_GENAI_REGION
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
     check_config_values,
@@ -36,10 +41,11 @@ class OCIChatCompletionsConfig(OpenAICompatibleConfig, OpenAIConfig):
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class OCIChatCompletionsModel(
-    OpenAICompatibleModel, ChatCompletionsModel[OCIChatCompletionsConfig]
-):
+class OCIChatCompletionsModel(OpenAICompatibleModel, OpenAIModel):
     """A model of OCI's Generative AI service, through its OpenAI-compatible endpoint.
+
+    It is an :class:`~locus.models.native.openai.OpenAIModel` with other credentials, and reads none
+    of OpenAI's environment variables.
 
     Pass exactly one of ``profile``, ``auth_type`` and ``api_key``.
 
@@ -60,8 +66,12 @@ class OCIChatCompletionsModel(
         authenticate.
     """
 
+    title: ClassVar[str] = "OCI"
+    config_class: ClassVar[type[KeyedConfig]] = OCIChatCompletionsConfig
+    environment: ClassVar[Mapping[str, str]] = EMPTY
     sdk_adapter: ClassVar[RawResponseAdapter | None] = CHAT_SDK_ADAPTER
 
+    @with_shown_defaults(region=DEFAULT_OCI_GENAI_REGION, config_file=DEFAULT_CONFIG_FILE)
     def __init__(
         self,
         model: str | None = None,
@@ -76,7 +86,7 @@ class OCIChatCompletionsModel(
         temperature: float | None = 0.7,
         **kw: Any,
     ) -> None:
-        fields = self._build_init_arguments(
+        fields = self._build_oci_init_arguments(
             OCIChatCompletionsConfig,
             kw,
             model=model,
@@ -90,9 +100,6 @@ class OCIChatCompletionsModel(
             temperature=temperature,
         )
         self._init_with_defaults(fields)
-
-    def build_url(self, *, stream: bool = False) -> str:
-        return f"{self.config.base_url}/chat/completions"
 
 
 OCIOpenAIModel = OCIChatCompletionsModel

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.models.config import SamplingConfig
+from locus.models.config import ModelConfig
 from locus.models.providers.oci._config_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
 from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType, resolve_auth
@@ -65,8 +65,8 @@ def _validate_api_format(_: Any, field: attrs.Attribute[Any], value: Any) -> Non
 
 
 @attrs.frozen
-class OCIConfig(SamplingConfig):
-    """The options of this model besides those of :class:`~locus.models.config.SamplingConfig`.
+class OCIConfig(ModelConfig):
+    """The options of this model besides those of :class:`~locus.models.config.ModelConfig`.
 
     :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
         ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.

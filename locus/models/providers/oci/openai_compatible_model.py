@@ -41,7 +41,6 @@ from locus.models.providers.oci.openai_compatible_config import (
     check_auth_arguments,
     find_signing_auth,
 )
-from locus.transport.http_request import check_headers
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.transport.signer import Signer
@@ -63,7 +62,7 @@ class OpenAICompatibleModel(HttpModel[Any]):
     )
 
     @classmethod
-    def _build_init_arguments(
+    def _build_oci_init_arguments(
         cls, config_class: type[OpenAICompatibleConfig], kw: dict[str, Any], **named_arguments: Any
     ) -> dict[str, Any]:
         """Build the model's attributes, ``config`` included, from the constructor's arguments.
@@ -100,7 +99,6 @@ class OpenAICompatibleModel(HttpModel[Any]):
 
     def _build_headers(self, extra_headers: Mapping[str, str] | None) -> Mapping[str, str]:
         if self.sdk_client is not None:  # it has headers of its own: add only the explicit ones
-            check_headers(extra_headers or {})
             allowed = {
                 name: value
                 for name, value in (extra_headers or {}).items()

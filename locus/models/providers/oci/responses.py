@@ -17,6 +17,9 @@ from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
 from locus.core.error_context import BodyHint
 from locus.core.errors import APIError, ConfigurationError
+from locus.core.shown_defaults import with_shown_defaults
+from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
+from locus.models.providers.oci.endpoints import DEFAULT_OCI_GENAI_REGION
 from locus.models.providers.oci.error_hints import (
     CHAT_ONLY_HINT,
     NATIVE_API_ONLY_HINT,
@@ -104,6 +107,9 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
         NATIVE_API_ONLY_HINT,
     )
 
+    @with_shown_defaults(
+        region=DEFAULT_OCI_GENAI_REGION, config_file=DEFAULT_CONFIG_FILE, store=True
+    )
     def __init__(
         self,
         model: str | None = None,
@@ -122,7 +128,7 @@ class OCIResponsesModel(OpenAICompatibleModel, ResponsesModel[OCIResponsesConfig
     ) -> None:
         if project_ocid is not None:
             kw["project_ocid"] = project_ocid
-        fields = self._build_init_arguments(
+        fields = self._build_oci_init_arguments(
             OCIResponsesConfig,
             kw,
             model=model,
