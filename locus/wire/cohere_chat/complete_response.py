@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from locus.core.errors import APIStatusError, ResponseParseError
+from locus.core.errors import APIStatusError
 from locus.core.make_status_error import make_status_error
 from locus.core.model_family import get_model_family
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.cohere_chat.response_accumulator import CallDelta, Content, ResponseAccumulator
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
+from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.usage_and_tool_calls import build_usage
 
 NATIVE_STATE_RULE: Final = NativeStateRule("cohere_chat", get_model_family)
@@ -93,7 +94,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     if response.error or isinstance(message, str):
         raise make_error(response.error, body)
     if message is None:
-        raise ResponseParseError("the response has no message", body=convert_body_to_text(body))
+        raise make_incomplete_response_error("the response has no message", body)
     accumulator = ResponseAccumulator(NATIVE_STATE_RULE)
     content = message.content or []
     accumulator.add_pieces(

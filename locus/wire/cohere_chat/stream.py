@@ -25,7 +25,7 @@ from locus.wire.cohere_chat.complete_response import (
 )
 from locus.wire.cohere_chat.response_accumulator import ResponseAccumulator
 from locus.wire.provider_json import DECODING_ERRORS, ResponseStruct, StructDecoder
-from locus.wire.stream_decoder import StreamDecoder, is_done_marker
+from locus.wire.stream_decoder import StreamDecoder, is_done_marker, is_keep_alive
 from locus.wire.stream_framing import SSEFraming
 
 
@@ -97,7 +97,8 @@ class CohereChatDecoder(StreamDecoder):
         try:
             event = _decode(frame)
         except DECODING_ERRORS:
-            if is_done_marker(frame):  # some gateways end the stream like chat completions
+            # Some gateways end the stream like chat completions.
+            if is_done_marker(frame) or is_keep_alive(frame):
                 return
             try:
                 event = _event_decoder.decode(frame)
