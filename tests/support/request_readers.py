@@ -53,6 +53,7 @@ def read_chat_completions(body: bytes) -> list[ReadMessage]:
         if role == "assistant":
             refusal = message.pop("refusal", None)
             calls = [_read_chat_call(call) for call in message.pop("tool_calls", ())]
+            message.pop("reasoning_content", None)  # the server's own, which it wants back
             assert content or refusal or calls
         elif role == "tool":
             tool_call_id = message.pop("tool_call_id")

@@ -20,6 +20,7 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
+from locus.core.native_state_routing import NativeStateRule
 from locus.testing.formats.read_messages import ReadCall, ReadImage, ReadMessage, ReadThinking
 from locus.testing.formats.wire_format import WireFormat
 
@@ -125,7 +126,7 @@ def _build_expected_message(message: Message, wire: WireFormat) -> ReadMessage:
         str(message.role),
         _build_expected_parts(message, parts, wire),
         tuple(_build_expected_call(call, wire) for call in message.tool_calls),
-        _build_expected_thinking(parts, wire),
+        _build_expected_thinking(parts, wire) if _is_for(wire, message) else (),
         refusal if wire.refusal_form == "apart" else None,
         _normalize_name(message.name)
         if wire.keeps_names and message.role is not Role.TOOL
@@ -193,6 +194,18 @@ def _build_expected_call(call: ToolCall, wire: WireFormat) -> ReadCall:
     if text is None:
         return ReadCall(call.name, call.name, dict(call.arguments))
     return ReadCall(call.name, call.name, {"malformed_arguments": text})
+
+
+def _is_for(wire: WireFormat, message: Message) -> bool:
+    """Return whether a format may be sent what the maker of a message wants to see again."""
+    state = message.native_state
+    return state is None or state.maker.wire_format == get_native_format(wire)
+
+
+def get_native_format(wire: WireFormat) -> str | None:
+    """Return the name under which a format's native state is made; None if it has none."""
+    rule: NativeStateRule | None = getattr(wire.builder, "native_state_rule", None)
+    return None if rule is None else rule.wire_format
 
 
 def _build_expected_thinking(parts: Sequence[Part], wire: WireFormat) -> tuple[ReadThinking, ...]:

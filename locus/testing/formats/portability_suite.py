@@ -21,6 +21,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, RefusalPart, Role, ToolCall, ToolResult
 from locus.testing.formats.expected_messages import (
     build_expected_messages,
+    get_native_format,
     get_unsupported_images,
     replace_call_ids_by_names,
     replace_unsupported_images,
@@ -98,13 +99,25 @@ def check_request(wire: WireFormat, messages: list[Message]) -> list[Message]:
     assert messages == previous
     read_messages = wire.read_request(body)
     if wire.id_pattern is not None:
+        issued_ids = _find_issued_ids(wire, messages)
         assert all(
-            wire.id_pattern.fullmatch(call.id)
+            wire.id_pattern.fullmatch(call.id) or call.id in issued_ids
             for read_message in read_messages
             for call in read_message.calls
         )
     assert replace_call_ids_by_names(read_messages) == build_expected_messages(messages, wire)
     return messages
+
+
+def _find_issued_ids(wire: WireFormat, messages: Sequence[Message]) -> set[str]:
+    """Return the unusual ids of calls that the format's own server has issued."""
+    native_format = get_native_format(wire)
+    return {
+        call.id
+        for message in messages
+        for call in message.tool_calls
+        if call.native_state is not None and call.native_state.maker.wire_format == native_format
+    }
 
 
 def _may_be_native(message: Message) -> bool:
