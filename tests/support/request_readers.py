@@ -469,7 +469,9 @@ def read_responses(body: bytes) -> list[ReadMessage]:
                 output_types[call.id] = "function_call_output"
                 _append_assistant_message(messages, ReadMessage("assistant", calls=(call,)))
             case "custom_tool_call":
-                call = ReadCall(item["call_id"], item["name"], None, item["input"])
+                # Free text goes back as it is; elsewhere it is arguments that are no object.
+                free_text = {"malformed_arguments": item["input"]}
+                call = ReadCall(item["call_id"], item["name"], free_text)
                 output_types[call.id] = "custom_tool_call_output"
                 _append_assistant_message(messages, ReadMessage("assistant", calls=(call,)))
             case "function_call_output" | "custom_tool_call_output" as item_type:

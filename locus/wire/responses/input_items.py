@@ -194,11 +194,6 @@ class _InputItemsBuilder:
                         self._custom_calls.add(call_position)
                     else:
                         call = indexed_message.message.tool_calls[call_position[1]]
-                        if call.malformed_arguments is not None:  # servers parse them
-                            path = f"messages[{position}].tool_calls[{call_position[1]}]"
-                            item["arguments"] = encode_arguments(path, call)
-                    else:
-                        call = indexed_message.message.tool_calls[call_position[1]]
                         if call.malformed_arguments is not None or not call.arguments:
                             item["arguments"] = encode_arguments(f"messages[{position}]", call)
                 case "message":
