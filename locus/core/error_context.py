@@ -153,6 +153,8 @@ def _select_hint(error: APIError, key_hint: str) -> str:
             return "send a shorter conversation, or ask for fewer tokens"
         case RateLimitError():
             return "wait and try again, raise max_retries, or check the quota"
+        case APITimeoutError(deadline_exceeded=True):
+            return "raise deadline= if answers take that long"
         case APITimeoutError():
             return "raise timeout= if answers take that long"
         case StreamInterruptedError():

@@ -121,12 +121,14 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """The server sent nothing for longer than ``timeout`` allows.
+    """The server sent nothing for longer than ``timeout``, or the call exceeded its ``deadline``.
 
     :ivar response_started: whether some of the response had arrived; such a request is not retried.
+    :ivar deadline_exceeded: whether it was the ``deadline`` of the whole call.
     """
 
     response_started: bool = False
+    deadline_exceeded: bool = False
 
 
 class StreamInterruptedError(APIConnectionError):

@@ -20,6 +20,7 @@ from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
 from locus.transport.async_pool import AsyncSender
+from locus.transport.deadline import Deadline, has_time_for
 from locus.transport.httpx_common import (
     MAX_DRAIN_SECONDS,
     MAX_ERROR_BODY_BYTES,
@@ -113,7 +114,17 @@ class AsyncStream(AsyncCloseable, AsyncIterator[ModelChunkEvent]):
 
 async def fetch_response(sender: AsyncSender, http_call: HttpCall) -> ModelResponse:
     """Send the call, with retries, and parse its response."""
+    deadline = Deadline.start(http_call.deadline)
+    if deadline is None:
+        return await _fetch_response(sender, http_call, None)
+    with anyio.move_on_after(deadline.remaining):
+        return await _fetch_response(sender, http_call, deadline)
+    raise http_call.error_context.add_context(deadline.make_error())
 
+
+async def _fetch_response(
+    sender: AsyncSender, http_call: HttpCall, deadline: Deadline | None
+) -> ModelResponse:
     async def send_once(http_call: HttpCall) -> ModelResponse:
         """Send the request one time, and parse the body of its response."""
         http_response = await _open_successful_response(sender, http_call, stream=False)
@@ -131,12 +142,12 @@ async def fetch_response(sender: AsyncSender, http_call: HttpCall) -> ModelRespo
             http_call.error_context.add_sent_headers(get_sent_headers(http_response))
             raise
 
-    response = await _send_with_retries(http_call, send_once)
+    response = await _send_with_retries(http_call, send_once, deadline)
     for delay in http_call.empty_response_delays:
-        if not is_empty_response(response):
+        if not is_empty_response(response) or not has_time_for(deadline, delay):
             break
         await anyio.sleep(delay)
-        response = await _send_with_retries(http_call, send_once)
+        response = await _send_with_retries(http_call, send_once, deadline)
     return response
 
 
@@ -150,7 +161,7 @@ def stream_response(
 class _HttpCallEventSource:
     """Sends a call, with retries, and returns the events of its response."""
 
-    __slots__ = ("_get_sender", "_http_call", "_stream")
+    __slots__ = ("_deadline", "_get_sender", "_http_call", "_stream")
 
     def __init__(
         self, get_sender: Callable[[HttpCall], Awaitable[AsyncSender]], http_call: HttpCall
@@ -158,10 +169,25 @@ class _HttpCallEventSource:
         self._get_sender = get_sender
         self._http_call = http_call
         self._stream: _OpenStream | None = None
+        self._deadline: Deadline | None = None
 
     async def read_next_events(self) -> list[ModelChunkEvent]:
         """Return the next events; the first call sends the request."""
-        http_call = self._http_call
+        if self._http_call.deadline is None:
+            return await self._read_next_events()
+        if self._deadline is None:
+            self._deadline = Deadline.start(self._http_call.deadline)
+            assert self._deadline is not None
+        deadline = self._deadline
+        with anyio.move_on_after(deadline.remaining):
+            return await self._read_next_events()
+        error: APIError = deadline.make_error()
+        if self._stream is not None:
+            error = self._stream.add_partial_response(error)
+        raise self._http_call.error_context.add_context(error)
+
+    async def _read_next_events(self) -> list[ModelChunkEvent]:
+        http_call, deadline = self._http_call, self._deadline
         if self._stream is not None:
             try:
                 return await self._stream.read_next_events()
@@ -182,13 +208,13 @@ class _HttpCallEventSource:
                 await stream.close()
                 raise
 
-        stream, events = await _send_with_retries(http_call, open_stream_once)
+        stream, events = await _send_with_retries(http_call, open_stream_once, deadline)
         for delay in http_call.empty_response_delays:
-            if not starts_with_empty_response(events):
+            if not starts_with_empty_response(events) or not has_time_for(deadline, delay):
                 break
             await stream.close()
             await anyio.sleep(delay)
-            stream, events = await _send_with_retries(http_call, open_stream_once)
+            stream, events = await _send_with_retries(http_call, open_stream_once, deadline)
         self._stream = stream
         return events
 
@@ -249,6 +275,10 @@ class _OpenStream:
             decoder.failure.add_response_headers(self._response.headers)
             raise decoder.failure
         return events
+
+    def add_partial_response(self, error: APIError) -> APIError:
+        """Add what has arrived so far to an error that ends the stream."""
+        return make_stream_error(error, self._decoder)
 
     async def _drain_body(self) -> None:
         """Read the body to its end, so that the connection can be used again.
@@ -358,7 +388,9 @@ async def _close_response(
 
 
 async def _send_with_retries(
-    http_call: HttpCall, send_once: Callable[[HttpCall], Awaitable[T]]
+    http_call: HttpCall,
+    send_once: Callable[[HttpCall], Awaitable[T]],
+    deadline: Deadline | None,
 ) -> T:
     """Call ``send_once`` until it succeeds, or the retry policy ends the attempts."""
     try:
@@ -367,7 +399,7 @@ async def _send_with_retries(
         if not http_call.max_retries or not is_retryable(exc):
             raise
         first_error: APIError | None = exc
-    async for attempt in iter_attempts(http_call.max_retries):
+    async for attempt in iter_attempts(http_call.max_retries, deadline):
         with attempt:
             if first_error is not None:
                 try:

@@ -6,15 +6,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from locus.core.closeable import Closeable
 from locus.core.decoder_protocol import Decoder
-from locus.core.errors import APIError
+from locus.core.errors import APIError, APITimeoutError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.transport.blocking_deadline import limit_blocking_calls
 from locus.transport.blocking_pool import BlockingSender
+from locus.transport.deadline import Deadline, has_time_for
 from locus.transport.httpx_common import (
     MAX_DRAIN_SECONDS,
     MAX_ERROR_BODY_BYTES,
@@ -60,7 +62,16 @@ class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
 
 def fetch_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse:
     """Send the call, with retries, and parse its response."""
+    deadline = Deadline.start(http_call.deadline)
+    if deadline is None:
+        return _fetch_response(sender, http_call, None)
+    with _keep_deadline(http_call, deadline):
+        return _fetch_response(sender, http_call, deadline)
 
+
+def _fetch_response(
+    sender: BlockingSender, http_call: HttpCall, deadline: Deadline | None
+) -> ModelResponse:
     def send_once(http_call: HttpCall) -> ModelResponse:
         """Send the request one time, and parse the body of its response."""
         http_response = _open_successful_response(sender, http_call, stream=False)
@@ -76,13 +87,30 @@ def fetch_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse
             http_call.error_context.add_sent_headers(get_sent_headers(http_response))
             raise
 
-    response = _send_with_retries(http_call, send_once)
+    response = _send_with_retries(http_call, send_once, deadline)
     for delay in http_call.empty_response_delays:
-        if not is_empty_response(response):
+        if not is_empty_response(response) or not has_time_for(deadline, delay):
             break
         time.sleep(delay)
-        response = _send_with_retries(http_call, send_once)
+        response = _send_with_retries(http_call, send_once, deadline)
     return response
+
+
+@contextmanager
+def _keep_deadline(http_call: HttpCall, deadline: Deadline) -> Iterator[None]:
+    """Limit what is sent and read in this block to the deadline of the call.
+
+    :raises APITimeoutError: if a timeout ends the block after the deadline.
+    """
+    try:
+        with limit_blocking_calls(deadline):
+            yield
+    except APITimeoutError as exc:
+        if not deadline.is_over or exc.deadline_exceeded:
+            raise
+        error = deadline.make_error()
+        error.partial = exc.partial
+        raise http_call.error_context.add_context(error) from exc
 
 
 def stream_response(
@@ -97,28 +125,42 @@ def _iter_events(
 ) -> Generator[ModelChunkEvent, None, None]:
     """Send the call, with retries, and yield the events of its response."""
     sender = get_sender(http_call)
+    deadline = Deadline.start(http_call.deadline)
 
     def open_stream_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
         """Send the request one time, and read the first events of its response."""
         http_response = _open_successful_response(sender, http_call, stream=True)
-        stream = _OpenStream(sender, http_response, http_call.make_decoder())
+        stream = _OpenStream(sender, http_response, http_call.make_decoder(), deadline)
         try:
             return stream, stream.read_next_events()
         except BaseException:
             stream.close()
             raise
 
-    stream, events = _send_with_retries(http_call, open_stream_once)
-    for delay in http_call.empty_response_delays:
-        if not starts_with_empty_response(events):
-            break
-        stream.close()
-        time.sleep(delay)
-        stream, events = _send_with_retries(http_call, open_stream_once)
+    def open_stream() -> tuple[_OpenStream, list[ModelChunkEvent]]:
+        """Open the stream, and again where it is empty; return it with its first events."""
+        stream, events = _send_with_retries(http_call, open_stream_once, deadline)
+        for delay in http_call.empty_response_delays:
+            if not starts_with_empty_response(events) or not has_time_for(deadline, delay):
+                break
+            stream.close()
+            time.sleep(delay)
+            stream, events = _send_with_retries(http_call, open_stream_once, deadline)
+        return stream, events
+
+    if deadline is None:
+        stream, events = open_stream()
+    else:
+        with _keep_deadline(http_call, deadline):
+            stream, events = open_stream()
     try:
         while events:
             yield from events
-            events = stream.read_next_events()
+            if deadline is None:
+                events = stream.read_next_events()
+            else:
+                with _keep_deadline(http_call, deadline):
+                    events = stream.read_next_events()
     except APIError as exc:
         http_call.error_context.add_context(exc)
         raise
@@ -129,10 +171,17 @@ def _iter_events(
 class _OpenStream:
     """A response that is being streamed, and the decoder of its body."""
 
-    __slots__ = ("_chunks", "_decoder", "_response", "_sender")
+    __slots__ = ("_chunks", "_deadline", "_decoder", "_response", "_sender")
 
-    def __init__(self, sender: BlockingSender, response: httpx.Response, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        sender: BlockingSender,
+        response: httpx.Response,
+        decoder: Decoder,
+        deadline: Deadline | None,
+    ) -> None:
         self._sender = sender
+        self._deadline = deadline
         self._response = response
         self._decoder = decoder
         # Raw bytes save two generators at each read. A test transport may have read the body.
@@ -144,7 +193,7 @@ class _OpenStream:
 
         :raises APIError: if the connection failed, or the stream is incomplete or holds an error.
         """
-        decoder = self._decoder
+        decoder, deadline = self._decoder, self._deadline
         events: list[ModelChunkEvent] = []
         if decoder.failure is None and not decoder.done:
             try:
@@ -152,6 +201,8 @@ class _OpenStream:
                     events = decoder.feed(chunk)
                     if events or decoder.failure is not None:
                         break
+                    if deadline is not None and deadline.is_over:  # of a caller's own client
+                        raise make_stream_error(deadline.make_error(), decoder)
                 else:
                     events = decoder.close()
             except self._sender.transport_errors as exc:
@@ -239,32 +290,40 @@ def _open_successful_response(
     raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 
-def _send_with_retries(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
+def _send_with_retries(
+    http_call: HttpCall, send_once: Callable[[HttpCall], T], deadline: Deadline | None
+) -> T:
     """Call ``send_once`` until it succeeds, or the retry policy ends the attempts."""
     try:
-        return _send_with_fallback(http_call, send_once)
+        return _send_with_fallback(http_call, send_once, deadline)
     except APIError as exc:
         if not http_call.max_retries or not is_retryable(exc):
             raise
         first_error: APIError | None = exc
-    for attempt in iter_attempts(http_call.max_retries):
+    for attempt in iter_attempts(http_call.max_retries, deadline):
         with attempt:
             if first_error is not None:
                 try:
                     raise first_error
                 finally:
                     first_error = None
-            return _send_with_fallback(http_call, send_once)
+            return _send_with_fallback(http_call, send_once, deadline)
     raise AssertionError("stamina ends by returning or raising")
 
 
-def _send_with_fallback(http_call: HttpCall, send_once: Callable[[HttpCall], T]) -> T:
+def _send_with_fallback(
+    http_call: HttpCall, send_once: Callable[[HttpCall], T], deadline: Deadline | None
+) -> T:
     """Call ``send_once``; after an error that has a fallback, call it with the fallback."""
     try:
-        return send_once(http_call)
+        if deadline is None:
+            return send_once(http_call)
+        if deadline.is_over:
+            raise deadline.make_error()
+        return send_once(http_call.limit_timeout(deadline.remaining))
     except APIError as exc:
         http_call.error_context.add_context(exc)
         fallback = http_call.find_fallback_call(exc)
         if fallback is None:
             raise
-    return _send_with_fallback(fallback, send_once)
+    return _send_with_fallback(fallback, send_once, deadline)

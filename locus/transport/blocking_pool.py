@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from locus.core.errors import APIError, ConfigurationError
+from locus.transport.blocking_deadline import install_deadlines
 from locus.transport.http_request import HttpRequest
 from locus.transport.httpx_common import (
     HttpxSenderBase,
@@ -118,6 +119,7 @@ class BlockingPool:
                 options = build_transport_options(request.url)
                 if can_connect_directly(request.url):
                     transport = httpx.HTTPTransport(**options)
+                    install_deadlines(transport)
                     self._senders.append(BlockingTransportSender(transport, httpx))
                 else:
                     self._senders.append(BlockingHttpxSender(httpx.Client(**options), httpx))

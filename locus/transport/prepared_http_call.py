@@ -51,6 +51,12 @@ class HttpCall:
     empty_response_delays: tuple[float, ...] = ()
     deadline: float | None = None
 
+    def limit_timeout(self, seconds: float) -> HttpCall:
+        """Return a copy whose request waits no longer than so many seconds for the server."""
+        timeout = self.request.timeout
+        limited = seconds if timeout is None else min(timeout, seconds)
+        return attrs.evolve(self, request=attrs.evolve(self.request, timeout=limited))
+
     def build_request_to_send(self) -> HttpRequest:
         """Return the request to send: a signed copy if there is a signer, else ``request``."""
         return self.request if self.signer is None else self.signer.make_signed_copy(self.request)

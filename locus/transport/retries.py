@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 
 from locus.core.errors import APIConnectionError, APIStatusError, APITimeoutError
+from locus.transport.deadline import Deadline, has_time_for
 
 _RETRYABLE_STATUSES: Final = frozenset({408, 409, 429})
 INITIAL_RETRY_DELAY: Final = 0.5
@@ -46,8 +47,12 @@ def is_retryable(error: BaseException) -> bool:
 
 @attrs.define
 class RetryPolicy:
-    """The retry policy of one call: the back-off hook of ``stamina.retry_context``."""
+    """The retry policy of one call: the back-off hook of ``stamina.retry_context``.
 
+    :ivar deadline: the end of the call, or None. No pause outlasts it.
+    """
+
+    deadline: Deadline | None = None
     failures: int = 0
 
     def __call__(self, error: BaseException) -> bool | float:
@@ -56,17 +61,20 @@ class RetryPolicy:
             return False
         self.failures += 1
         if isinstance(error, APIStatusError) and error.retry_after is not None:
-            return error.retry_after
-        # Full jitter: clients that failed at the same time do not retry at the same time.
-        return random.uniform(
-            0, min(MAX_RETRY_DELAY, INITIAL_RETRY_DELAY * 2 ** (self.failures - 1))
-        )
+            delay = error.retry_after
+        else:
+            longest = min(MAX_RETRY_DELAY, INITIAL_RETRY_DELAY * 2 ** (self.failures - 1))
+            if self.deadline is not None:  # leave time for the attempt itself
+                longest = min(longest, self.deadline.remaining / 2)
+            # Full jitter: clients that failed at the same time do not retry at the same time.
+            delay = random.uniform(0, longest)
+        return delay if has_time_for(self.deadline, delay) else False
 
 
-def iter_attempts(max_retries: int) -> Any:
+def iter_attempts(max_retries: int, deadline: Deadline | None = None) -> Any:
     """Return stamina's attempts. The first is the one already made: raise its error inside it."""
     import stamina
 
     # stamina logs each retry as a warning, which would be printed where logging is not set up.
     logging.getLogger("stamina").addHandler(_NULL_HANDLER)
-    return stamina.retry_context(on=RetryPolicy(), attempts=1 + max_retries, timeout=None)
+    return stamina.retry_context(on=RetryPolicy(deadline), attempts=1 + max_retries, timeout=None)
