@@ -66,8 +66,12 @@ def _get_backend_class() -> Any:
 
         def __init__(self, stream: Any) -> None:
             self._stream = stream
-            self.close = stream.close
-            self.get_extra_info = stream.get_extra_info
+
+        def close(self) -> None:
+            self._stream.close()
+
+        def get_extra_info(self, info: str) -> Any:
+            return self._stream.get_extra_info(info)
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             timeout = _limit_timeout(timeout, httpcore.ReadTimeout)
@@ -89,7 +93,9 @@ def _get_backend_class() -> Any:
 
         def __init__(self, backend: Any) -> None:
             self._backend = backend
-            self.sleep = backend.sleep
+
+        def sleep(self, seconds: float) -> None:
+            self._backend.sleep(seconds)
 
         def connect_tcp(
             self,
