@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from locus.models.base import Model
     from locus.models.capabilities import ModelCapabilities
     from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
-    from locus.models.config import ModelConfig, SamplingConfig
+    from locus.models.config import ModelConfig
     from locus.models.http_model import HttpModel
     from locus.models.keyed_chat_completions_model import (
         KeyedChatCompletionsConfig,
@@ -37,7 +37,7 @@ _LAZY_MODULES: Final = {
     "ModelCapabilities": "locus.models.capabilities",
     "HttpModel": "locus.models.http_model",
     "Model": "locus.models.base",
-    **dict.fromkeys(("ModelConfig", "SamplingConfig"), "locus.models.config"),
+    "ModelConfig": "locus.models.config",
     **dict.fromkeys(
         ("ChatCompletionsConfig", "ChatCompletionsModel"), "locus.models.chat_completions_model"
     ),
@@ -83,7 +83,6 @@ __all__ = [
     "OpenAIModel",
     "RequestBuilder",
     "ResponseParser",
-    "SamplingConfig",
     "get_model",
     "list_providers",
     "register_provider",
