@@ -119,7 +119,8 @@ def _find_last_markable(messages: list[dict[str, Any]]) -> Block | None:
         content = message.get("content")
         if isinstance(content, str) and content:
             content = message["content"] = [{"type": "text", "text": content}]
-        for block in reversed(content if isinstance(content, list) else ()):
+        blocks: list[Any] = content if isinstance(content, list) else []
+        for block in reversed(blocks):
             if isinstance(block, dict) and block.get("type") not in _UNMARKABLE_TYPES:
                 return block
     return None
