@@ -125,7 +125,7 @@ class CohereModel(KeyedModel[CohereConfig]):
     ) -> None:
         super().__init__(model, api_key, base_url, max_tokens, temperature, **kw)
 
-    def _make_sdk_client(self) -> Any:
+    def make_sdk_client(self) -> Any:
         try:
             cohere: Any = import_module("cohere")  # no dependency of the type checks
         except ImportError:
