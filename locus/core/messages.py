@@ -7,6 +7,7 @@ assistant's message; each result is a message of the role ``tool``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final, TypeAlias, get_args
@@ -17,6 +18,7 @@ import msgspec
 from locus.core.attrs_validators import validate_optional_string, validate_string
 from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.native_state import NativeState
+from locus.core.surrogate_halves import repair_json
 
 
 class Role(StrEnum):
@@ -219,6 +221,9 @@ class ToolCall:
         try:
             arguments = _decode_object(arguments_text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
+            repaired = _decode_object_with_halves(arguments_text)
+            if repaired is not None:
+                return cls(id, name, FrozenDict(repaired))
             is_blank = arguments_text.strip() in ("", "null")
             return cls(id, name, EMPTY, None if is_blank else arguments_text)
         return cls(id, name, FrozenDict(arguments))
@@ -231,6 +236,21 @@ class ToolCall:
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _decode_object_with_halves(text: str) -> dict[str, Any] | None:
+    """Decode a JSON object in which half of a surrogate pair is escaped; None for other text."""
+    if "\\u" not in text:
+        return None
+    try:
+        value = repair_json(json.loads(text, parse_constant=_reject_constant))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 @attrs.frozen

@@ -16,6 +16,7 @@ import attrs
 import msgspec
 
 from locus.core.structured.describe_invalid_values import describe_exception
+from locus.core.surrogate_halves import repair_text
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -38,7 +39,7 @@ def render_result(result: Any) -> str:
             text = str.__str__(result)
         else:
             text = _encode_json(_convert_class_instances(result))
-        return text if text.isascii() else _repair_surrogates(text)
+        return text if text.isascii() else repair_text(text)
     except RecursionError:
         reason = "it is nested too deeply, or contains itself"
         cause: Exception | None = None
@@ -62,21 +63,12 @@ def _encode_json(value: Any) -> str:
 def _repair_all_surrogates(value: Any) -> Any:
     """Repair every string in a value that consists of JSON's own types."""
     if isinstance(value, str):
-        return _repair_surrogates(value)
+        return repair_text(value)
     if isinstance(value, dict):
         return _build_unique_dict(
-            (_repair_surrogates(key), _repair_all_surrogates(item)) for key, item in value.items()
+            (repair_text(key), _repair_all_surrogates(item)) for key, item in value.items()
         )
     return [_repair_all_surrogates(item) for item in value] if isinstance(value, list) else value
-
-
-def _repair_surrogates(text: str) -> str:
-    """Make a string that UTF-8 can encode: join surrogate pairs, replace unpaired surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def _convert_class_instances(value: Any) -> Any:

@@ -16,6 +16,7 @@ import msgspec
 from locus.core.error_body import ErrorBody
 from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.make_status_error import find_error_in_response, make_status_error
+from locus.core.surrogate_halves import repair_json
 from locus.wire.lenient_conversion import convert_leniently
 
 T = TypeVar("T")
@@ -60,12 +61,14 @@ class StructDecoder(Generic[T]):
     ) -> T:
         """Decode with the standard library, which accepts lone surrogates, NaN and a BOM.
 
+        Half a surrogate pair becomes U+FFFD.
+
         Members of an unfit type are converted or left out, as ``lenient_conversion`` says.
         """
         value: Any = body
         try:
             if isinstance(body, (bytes, str)):
-                value = json.loads(body)
+                value = repair_json(json.loads(body))
             if isinstance(value, list) and len(value) == 1:  # Google's endpoint sends errors so
                 value = value[0]
             return convert_leniently(value, self._type)

@@ -18,6 +18,7 @@ from locus.core.make_status_error import find_error_in_response, make_status_err
 from locus.core.response import ModelResponse
 from locus.core.response_source import merge_json_chunks
 from locus.wire.provider_json import StructDecoder, convert_body_to_text, shorten_body
+from locus.wire.split_characters import SplitCharacterJoiner
 from locus.wire.stream_framing import Framing
 
 T = TypeVar("T")
@@ -26,10 +27,19 @@ T = TypeVar("T")
 class StreamDecoder(ABC):
     """Decodes one streamed response. Use each decoder for one stream, in one thread at a time."""
 
-    __slots__ = ("_framing", "_last_frames", "_raw_frames", "done", "failure", "transform_response")
+    __slots__ = (
+        "_character_joiner",
+        "_framing",
+        "_last_frames",
+        "_raw_frames",
+        "done",
+        "failure",
+        "transform_response",
+    )
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
+        self._character_joiner = SplitCharacterJoiner()
         self._last_frames: list[bytes] = []
         self._raw_frames: list[bytes] = []
         self.done = False
@@ -65,6 +75,8 @@ class StreamDecoder(ABC):
             return events
         frames, unframed = self._framing.close()
         self._read_frames(frames, events)
+        if not self.done and self.failure is None:
+            self._read_frames(self._character_joiner.flush(), events)
         if self._framing.error_frame is not None and not self.done and self.failure is None:
             self._read_error_frame(self._framing.error_frame, events)
         elif isinstance(
@@ -170,9 +182,16 @@ class StreamDecoder(ABC):
 
     def _read_frames(self, frames: list[bytes], events: list[ModelChunkEvent]) -> None:
         """Decode frames, and append their events; stop at the end of the response or an error."""
-        read_frame = self.read_frame
+        read_frame, joiner = self.read_frame, self._character_joiner
+        halves = joiner.halves
         try:
             for frame in frames:
+                if halves or b"\\u" in frame:  # half of a character may be escaped in it
+                    for joined_frame in joiner.join(frame):
+                        read_frame(joined_frame, events)
+                        if self.done:
+                            return
+                    continue
                 read_frame(frame, events)
                 if self.done:
                     return
