@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from locus.tools.context import ToolContext
     from locus.tools.decorator import tool
     from locus.tools.errors import ToolArgumentsError
+    from locus.tools.schema_tool import SchemaTool
 
 # The names of each module.
 _NAMES: Final = {
@@ -197,6 +198,7 @@ _NAMES: Final = {
     "locus.tools.context": ("ToolContext",),
     "locus.tools.decorator": ("tool",),
     "locus.tools.errors": ("ToolArgumentsError",),
+    "locus.tools.schema_tool": ("SchemaTool",),
 }
 _LAZY_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -254,6 +256,7 @@ __all__ = [
     "Role",
     "SQLiteCheckpointer",
     "SQLiteStore",
+    "SchemaTool",
     "SlidingWindowManager",
     "StateFormatError",
     "StreamInterruptedError",

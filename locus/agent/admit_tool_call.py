@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
 
 import attrs
 
@@ -15,11 +14,11 @@ from locus.agent.idempotent_calls import (
     make_idempotency_key,
 )
 from locus.agent.run_context import RunContext
+from locus.agent.settings import RunnableTool
 from locus.core.frozendict import EMPTY
 from locus.core.messages import ToolCall
 from locus.core.state import ToolExecution
 from locus.hooks.events import BeforeToolCallEvent
-from locus.tools.function_tool import FunctionTool
 
 
 @attrs.define(eq=False)
@@ -37,7 +36,7 @@ class PreparedCall:
 
     call: ToolCall
     position: int
-    tool: FunctionTool[..., Any] | None
+    tool: RunnableTool | None
     rejection_reason: str | None = None
     idempotency_key: IdempotencyKey | None = None
     is_waiting: bool = False
@@ -75,7 +74,7 @@ def prepare_tool_call_in_steps(
         if event.cancel:
             reason = event.cancel if isinstance(event.cancel, str) else "no reason was given"
             rejection_reason = f"the call was cancelled: {reason}"
-    prepared = PreparedCall(call, position, run.settings.find_tool(call.name), rejection_reason)
+    prepared = PreparedCall(call, position, run.find_tool(call.name), rejection_reason)
     if rejection_reason is None:
         prepared.rejection_reason = _find_rejection_reason(run, prepared, cut_off=cut_off)
     if prepared.rejection_reason is None and prepared.tool is not None:
@@ -86,7 +85,7 @@ def prepare_tool_call_in_steps(
 
 
 def _ask_for_approval_in_steps(
-    run: RunContext, prepared: PreparedCall, tool: FunctionTool[..., Any]
+    run: RunContext, prepared: PreparedCall, tool: RunnableTool
 ) -> EffectGenerator[None]:
     """Let a call wait for approval, or reject it if it was not approved.
 
@@ -113,7 +112,7 @@ def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: 
     A call is rejected if there is no such tool, or if it was cut off.
     """
     if prepared.tool is None:
-        name, names = prepared.call.name, [tool.name for tool in run.settings.tools]
+        name, names = prepared.call.name, [tool.name for tool in run.runnable_tools]
         close_names = get_close_matches(name, names, n=1)
         hint = f" Did you mean {close_names[0]!r}?" if close_names else ""
         all_tools = f"The tools are: {', '.join(names)}" if names else "There are no tools"

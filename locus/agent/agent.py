@@ -31,7 +31,10 @@ class Agent(AgentSettings):
     :param model: a model, or a registry string such as ``"openai:gpt-4o"``, which is looked up at
         the first run. Any :class:`~locus.models.ModelProtocol` will do; one without blocking
         methods is called in a background event loop in blocking use.
-    :param tools: what the model may call: ``@tool`` objects, or plain functions.
+    :param tools: what the model may call: ``@tool`` objects, plain functions, ``SchemaTool``, and
+        objects of other libraries that have ``to_openai_schema()`` and can be called. A mapping is
+        a tool of the provider's own server, which is sent as it is and runs there. Without any,
+        the tools that are bound to the model are called.
     :param system_prompt: comes first in each request; no part of the state.
     :param max_iterations: the most model calls in one run.
     :param hooks: objects with any of the methods of :class:`~locus.hooks.HookProvider`.
@@ -56,6 +59,10 @@ class Agent(AgentSettings):
         ``"sequential"`` one after another.
     :param max_concurrency: the most tools of a run at the same time.
     :param tool_timeout: seconds for a tool that has no ``timeout`` of its own; None means no limit.
+    :param on_tool_error: ``"report"`` answers the call of a tool that failed with its error, which
+        the model reads. ``"raise"`` ends the run with the tool's exception, after the other calls
+        of the round; a resumed run calls the tool again. Invalid arguments, and ``ModelRetry``, are
+        for the model in any case.
     :param stream: whether :meth:`run` and :meth:`stream_sync` give responses while they arrive.
     :param model_options: keywords of every model call, such as ``{"temperature": 0}``.
     :raises ConfigurationError: if a value cannot work; the message names the argument.

@@ -144,7 +144,7 @@ def _find_taken_call_ids(run: RunContext, response: ModelResponse) -> frozenset[
     gets an id of its own in the conversation, or a repeated decision about an earlier one would
     count for it.
     """
-    tools = (run.settings.find_tool(call.name) for call in response.tool_calls)
+    tools = (run.find_tool(call.name) for call in response.tool_calls)
     if not any(tool is not None and tool.requires_approval is not False for tool in tools):
         return frozenset()
     return frozenset(call.id for message in run.state.messages for call in message.tool_calls)

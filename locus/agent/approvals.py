@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from locus.agent.effects import CallFunction, EffectGenerator
+from locus.agent.settings import RunnableTool
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict, to_frozen_dict
 from locus.core.messages import ToolCall
@@ -18,7 +19,6 @@ from locus.core.state import AgentState
 from locus.tools.approval_rule import make_rule_arguments
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError
-from locus.tools.function_tool import FunctionTool
 
 APPROVAL_REQUIRED: Final = "approval_required"
 """The stop reason of a run that ended with tool calls that wait for approval."""
@@ -67,7 +67,7 @@ def select_open_approvals(approvals: Approvals, state: AgentState) -> Approvals:
 
 
 def is_approval_required_in_steps(
-    tool: FunctionTool[..., Any], call: ToolCall, context: ToolContext
+    tool: RunnableTool, call: ToolCall, context: ToolContext
 ) -> EffectGenerator[bool]:
     """Return whether a person has to approve a call that nobody has decided about.
 

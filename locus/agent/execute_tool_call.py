@@ -9,14 +9,14 @@ import attrs
 
 from locus.agent.admit_tool_call import PreparedCall
 from locus.agent.describe_error import describe_error
-from locus.agent.effects import EffectGenerator, RunTool, ToolOutcome
+from locus.agent.effects import CallFunction, EffectGenerator, RunTool, ToolOutcome
 from locus.agent.idempotent_calls import find_earlier_execution
 from locus.agent.record_executions import RoundExecutions
 from locus.agent.run_context import RunContext
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
-from locus.tools.errors import ToolArgumentsError
-from locus.tools.result_renderer import render_result
+from locus.tools.errors import ModelRetry, ToolArgumentsError
+from locus.tools.result_renderer import is_slow_to_render, render_result
 
 MAX_RETRIES: Final = 3
 """How often hooks may have one call run again."""
@@ -115,15 +115,26 @@ def _run_tool_function_in_steps(
         arguments = tool.bind_call(call, context)
     except ToolArgumentsError as exc:
         return None, str(exc), None
+    except ModelRetry as exc:
+        return None, str(exc) or "try again", None
     except Exception as exc:  # constructors of the argument classes may raise anything
         _logger.info("tool %s: its arguments", tool.name, exc_info=exc)
         return None, describe_error(exc), None
     timeout = tool.timeout if tool.timeout is not None else run.settings.tool_timeout
     outcome: ToolOutcome = yield RunTool(tool.function, arguments, tool.is_async, timeout)
+    if isinstance(outcome.error, ModelRetry):
+        return None, str(outcome.error) or "try again", outcome.duration_ms
     if outcome.error is not None:
+        if run.settings.on_tool_error == "raise":
+            raise outcome.error
         _logger.info("tool %s failed", tool.name, exc_info=outcome.error)
         return None, describe_error(outcome.error), outcome.duration_ms
-    return *_render_result_or_error(outcome.value, f"tool {tool.name}"), outcome.duration_ms
+    source = f"tool {tool.name}"
+    if is_slow_to_render(outcome.value):  # not in the event loop
+        rendered = yield CallFunction(_render_result_or_error, (outcome.value, source))
+    else:
+        rendered = _render_result_or_error(outcome.value, source)
+    return *rendered, outcome.duration_ms
 
 
 def _render_result_or_error(value: Any, source: str) -> tuple[str | None, str | None]:

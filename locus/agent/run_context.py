@@ -16,7 +16,8 @@ import attrs
 from locus.agent.approvals import Approvals
 from locus.agent.effects import CallHook, EffectGenerator, UseStorage
 from locus.agent.output_schema import OutputSchema
-from locus.agent.settings import AgentSettings
+from locus.agent.settings import AgentSettings, RunnableTool
+from locus.core.build_tool_schemas import ToolSchema
 from locus.core.errors import StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, ToolCall
@@ -134,6 +135,25 @@ class RunContext:
         if self.output_schema is not None:
             self.parsed = None
             self.parse_error = self.output_schema.make_missing_answer_error(reason)
+
+    @property
+    def runnable_tools(self) -> tuple[RunnableTool, ...]:
+        """The tools that this run can execute: the agent's, or those that are bound to its model.
+
+        A model uses the bound tools only if it is passed no others.
+        """
+        if self.settings.tools:
+            return self.settings.runnable_tools
+        bound_schemas = getattr(self.model, "tools", None)
+        if not isinstance(bound_schemas, tuple):
+            return ()
+        return tuple(schema.tool for schema in bound_schemas if isinstance(schema, ToolSchema))
+
+    def find_tool(self, name: str) -> RunnableTool | None:
+        """Return the tool of that name that this run can execute, or None."""
+        if self.settings.tools:
+            return self.settings.find_tool(name)
+        return next((tool for tool in self.runnable_tools if tool.name == name), None)
 
     def has_hooks(self, method_name: str) -> bool:
         """Whether any hook has the method ``method_name``."""

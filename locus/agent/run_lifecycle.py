@@ -107,7 +107,7 @@ def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
     settings = run.settings
     if settings.output_schema is not None:  # an error if no schema can be made of that type
         run.output_schema = OutputSchema.choose_for_model(
-            settings.output_schema, run.model, has_tools=bool(settings.tools)
+            settings.output_schema, run.model, has_tools=bool(settings.tools or run.runnable_tools)
         )
     if settings.checkpointer is not None and run.thread_id is not None:
         yield from _lock_and_load_thread_in_steps(run, settings.checkpointer, run.thread_id)

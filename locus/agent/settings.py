@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from locus.agent import settings_validators
+from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.frozendict import EMPTY
 from locus.core.termination import TerminationCondition
 from locus.hooks.method_table import HookMethodTable, normalize_hooks
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from locus.reasoning.gsar_evaluator import GSAREvaluator
     from locus.reasoning.reflector import Reflector
     from locus.tools.function_tool import FunctionTool
+    from locus.tools.schema_tool import SchemaTool
 
+RunnableTool: TypeAlias = "FunctionTool[..., Any] | SchemaTool"
 ToolExecutionMode: TypeAlias = Literal["concurrent", "sequential"]
+ToolErrorPolicy: TypeAlias = Literal["report", "raise"]
 
 
 class _ModelCache:
@@ -50,8 +54,8 @@ class AgentSettings:
     model: ModelProtocol | str = attrs.field(
         validator=settings_validators.validate_model, hash=False
     )
-    tools: tuple[FunctionTool[..., Any], ...] = attrs.field(
-        default=(), converter=settings_validators.to_function_tools
+    tools: tuple[RunnableTool | Mapping[str, Any], ...] = attrs.field(
+        default=(), converter=settings_validators.to_agent_tools
     )
     system_prompt: str | None = attrs.field(
         default=None, validator=settings_validators.validate_optional_text
@@ -132,6 +136,9 @@ class AgentSettings:
     tool_timeout: float | None = attrs.field(
         default=None, validator=settings_validators.validate_optional_seconds, kw_only=True
     )
+    on_tool_error: ToolErrorPolicy = attrs.field(
+        default="report", validator=settings_validators.validate_tool_error_policy, kw_only=True
+    )
     stream: bool = attrs.field(
         default=True, validator=settings_validators.validate_bool, kw_only=True
     )
@@ -143,19 +150,22 @@ class AgentSettings:
     )
     tool_schemas: tuple[Mapping[str, Any], ...] = attrs.field(init=False, eq=False, repr=False)
     hook_methods: HookMethodTable = attrs.field(init=False, eq=False, repr=False)
-    _tools_by_name: Mapping[str, FunctionTool[..., Any]] = attrs.field(
-        init=False, eq=False, repr=False
-    )
+    _tools_by_name: Mapping[str, RunnableTool] = attrs.field(init=False, eq=False, repr=False)
     _model_cache: _ModelCache = attrs.field(init=False, eq=False, repr=False, factory=_ModelCache)
 
     def __attrs_post_init__(self) -> None:
         set_field = object.__setattr__  # the class is frozen
-        set_field(self, "tool_schemas", tuple(tool.to_openai_schema() for tool in self.tools))
+        set_field(self, "tool_schemas", build_tool_schemas(self.tools))
         set_field(self, "hook_methods", HookMethodTable.collect_from_hooks(self.hooks))
-        set_field(self, "_tools_by_name", {tool.name: tool for tool in self.tools})
+        set_field(self, "_tools_by_name", {tool.name: tool for tool in self.runnable_tools})
         settings_validators.check_tool_choice(self.tool_choice, self._tools_by_name)
 
-    def find_tool(self, name: str) -> FunctionTool[..., Any] | None:
+    @property
+    def runnable_tools(self) -> tuple[RunnableTool, ...]:
+        """The tools that the agent runs; those of the provider's server are left out."""
+        return tuple(tool for tool in self.tools if not isinstance(tool, Mapping))
+
+    def find_tool(self, name: str) -> RunnableTool | None:
         """Return the tool of that name, or None."""
         return self._tools_by_name.get(name)
 

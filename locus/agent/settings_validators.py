@@ -18,7 +18,7 @@ from locus.models.protocols import ModelProtocol
 from locus.tools.decorator import convert_to_tool
 
 if TYPE_CHECKING:
-    from locus.tools.function_tool import FunctionTool
+    pass
 
 
 def validate_model(_: Any, __: Any, value: Any) -> None:
@@ -33,8 +33,11 @@ def validate_model(_: Any, __: Any, value: Any) -> None:
         raise TypeError(f"model is a model or a registry string, not {name}")
 
 
-def to_function_tools(value: Iterable[Any] | None) -> tuple[FunctionTool[..., Any], ...]:
+def to_agent_tools(value: Iterable[Any] | None) -> tuple[Any, ...]:
     """Convert ``tools``, which may contain functions, to a tuple of tools.
+
+    A mapping that is not a function's schema is a tool of the provider's server, such as
+    ``{"type": "web_search_20250305", "name": "web_search"}``: it stays a mapping.
 
     :raises ConfigurationError: if two of them have the same name.
     """
@@ -42,13 +45,22 @@ def to_function_tools(value: Iterable[Any] | None) -> tuple[FunctionTool[..., An
         return ()
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"tools is a sequence of tools, not {type(value).__name__}")
-    tools = tuple(convert_to_tool(tool_like) for tool_like in value)
+    tools = tuple(_to_agent_tool(tool_like) for tool_like in value)
     names: set[str] = set()
     for tool in tools:
+        if isinstance(tool, Mapping):
+            continue
         if tool.name in names:
             raise ConfigurationError(f"two tools are called {tool.name!r}; @tool(name=...) helps")
         names.add(tool.name)
     return tools
+
+
+def _to_agent_tool(tool_like: Any) -> Any:
+    """Convert a function to a tool, and freeze the schema of a server's tool."""
+    if isinstance(tool_like, Mapping) and tool_like.get("type", "function") != "function":
+        return to_frozen_dict(tool_like, "tools")
+    return convert_to_tool(tool_like)
 
 
 def make_minimum_integer_validator(minimum: int) -> Any:
@@ -104,6 +116,12 @@ def validate_tool_execution(_: Any, __: Any, value: Any) -> None:
     """Check that ``tool_execution`` is ``"concurrent"`` or ``"sequential"``."""
     if value not in ("concurrent", "sequential"):
         raise ConfigurationError(f"tool_execution is 'concurrent' or 'sequential', not {value!r}")
+
+
+def validate_tool_error_policy(_: Any, __: Any, value: Any) -> None:
+    """Check that ``on_tool_error`` is ``"report"`` or ``"raise"``."""
+    if value not in ("report", "raise"):
+        raise ConfigurationError(f"on_tool_error is 'report' or 'raise', not {value!r}")
 
 
 def make_required_methods_validator(description: str, *method_names: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from locus.core.errors import ConfigurationError
+from locus.core.frozendict import FrozenDict
 
 
 @runtime_checkable
@@ -15,6 +16,23 @@ class SupportsOpenAISchema(Protocol):
     def to_openai_schema(self) -> Mapping[str, Any]:
         """Return ``{"type": "function", "function": {"name": …, "parameters": …}}``."""
         ...
+
+
+class ToolSchema(FrozenDict[str, Any]):
+    """The schema of a tool that can be run, in OpenAI's format.
+
+    It is equal to any mapping with the same contents. A pickled copy does not know the tool.
+
+    :ivar tool: the tool.
+    """
+
+    __slots__ = ("tool",)
+
+    tool: Any
+
+    def __init__(self, function_schema: Mapping[str, Any], tool: Any) -> None:
+        super().__init__(type="function", function=FrozenDict(function_schema))
+        self.tool = tool
 
 
 ToolLike: TypeAlias = SupportsOpenAISchema | Mapping[str, Any]

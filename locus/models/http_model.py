@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike, ToolSchema, build_tool_schemas
 from locus.core.call_options import (
     CALL_KEYWORDS,
     STOP_ALIAS,
@@ -68,7 +68,10 @@ _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
 
 
 def _to_frozen_tool_schemas(tools: Sequence[ToolLike]) -> tuple[Mapping[str, Any], ...]:
-    return tuple(make_frozen_copy(schema) for schema in build_tool_schemas(tools))
+    return tuple(
+        schema if isinstance(schema, ToolSchema) else make_frozen_copy(schema)
+        for schema in build_tool_schemas(tools)
+    )
 
 
 def _to_frozen_options(options: Mapping[str, Any]) -> FrozenDict[str, Any]:

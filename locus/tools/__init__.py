@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from locus.tools.context import ToolContext
 from locus.tools.decorator import convert_to_tool, tool
-from locus.tools.errors import ToolArgumentsError
+from locus.tools.errors import ModelRetry, ToolArgumentsError
 from locus.tools.function_tool import FunctionTool
 from locus.tools.result_renderer import render_result
+from locus.tools.schema_tool import SchemaTool
 
 __all__ = [
     "FunctionTool",
+    "ModelRetry",
+    "SchemaTool",
     "ToolArgumentsError",
     "ToolContext",
     "convert_to_tool",

@@ -17,6 +17,8 @@ import attrs
 import msgspec
 
 from locus.core.errors import ConfigurationError
+from locus.core.json_schema.array_items import add_array_items
+from locus.core.json_schema.references import inline_references
 from locus.core.structured.describe_invalid_values import describe_unknown_name
 from locus.core.structured.object_nodes import ObjectField
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
@@ -77,6 +79,8 @@ class ArgumentsValidator:
     def build_schema(self, strict: bool) -> Schema:
         """Build the JSON Schema of the object that holds the arguments.
 
+        Each type is written where it is used; only one that contains itself is a reference.
+
         :param strict: build it in the strict subset that OpenAI enforces.
         :raises ConfigurationError: if the subset cannot express one of the arguments.
         """
@@ -97,6 +101,8 @@ class ArgumentsValidator:
         }
         if definitions := defs.collect_used_definitions(root):
             root["$defs"] = definitions
+        # Models and servers that do not follow references are many: Ollama, Gemini, OCI.
+        root = inline_references(add_array_items(root))
         return convert_to_strict_schema(root, self.tool_name) if strict else root
 
     def validate(self, raw_arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +120,12 @@ class ArgumentsValidator:
             RecursionError,
         ):
             return self._validate_with_type_tree(raw_arguments)
+
+    def find_invalid_paths(self, raw_arguments: Mapping[str, Any]) -> list[str]:
+        """Return the paths of the values that are wrong."""
+        ctx = ValidationContext(lossless=True)
+        self._collect_values(raw_arguments, ctx)
+        return [issue.path for issue in ctx.issues]
 
     def _validate_with_msgspec(self, raw_arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Validate the arguments by one fast call of msgspec, which stops at the first issue."""
@@ -138,6 +150,15 @@ class ArgumentsValidator:
                 [f"the arguments have to be an object, not {type(raw_arguments).__name__}"],
             )
         ctx = ValidationContext(lossless=True)
+        values = self._collect_values(raw_arguments, ctx)
+        if ctx.issues:
+            raise ToolArgumentsError.from_issues(self.tool_name, map(str, ctx.issues))
+        return values
+
+    def _collect_values(
+        self, raw_arguments: Mapping[Any, Any], ctx: ValidationContext
+    ) -> dict[str, Any]:
+        """Validate each argument by the type tree; issues are recorded in ``ctx``."""
         values = {}
         for field in self.fields:
             if field.name in raw_arguments:
@@ -156,8 +177,6 @@ class ArgumentsValidator:
                 ctx.add_issue(path, describe_unknown_name(str(name), known_names, "argument"))
             else:
                 values[name] = _validate_argument(self.extra_node, raw_arguments[name], path, ctx)
-        if ctx.issues:
-            raise ToolArgumentsError.from_issues(self.tool_name, map(str, ctx.issues))
         return values
 
 

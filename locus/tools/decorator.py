@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
+from locus.core.build_tool_schemas import SupportsOpenAISchema
 from locus.core.errors import ConfigurationError
 from locus.tools.approval_rule import ApprovalRule
+from locus.tools.context import ToolContext
+from locus.tools.errors import ModelRetry
 from locus.tools.function_tool import FunctionTool
+from locus.tools.schema_tool import SchemaTool
+
+__all__ = ["ModelRetry", "SchemaTool", "ToolContext", "convert_to_tool", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +30,7 @@ def tool(
     timeout: float | None = None,
     strict: bool = False,
     requires_approval: bool | ApprovalRule = False,
+    lenient: bool = False,
 ) -> FunctionTool[P, R]: ...
 @overload
 def tool(
@@ -34,6 +41,7 @@ def tool(
     timeout: float | None = None,
     strict: bool = False,
     requires_approval: bool | ApprovalRule = False,
+    lenient: bool = False,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -45,6 +53,7 @@ def tool(
     timeout: float | None = None,
     strict: bool = False,
     requires_approval: bool | ApprovalRule = False,
+    lenient: bool = False,
 ) -> Any:
     """Turn a function into a tool: ``@tool``, ``@tool(…)`` or ``tool(function, …)``.
 
@@ -64,6 +73,8 @@ def tool(
         run ends with ``stop_reason="approval_required"``, and ``resume(approvals=…)`` continues it.
         A function decides for each call: it gets the arguments as the model wrote them (a mapping)
         and, if it has two parameters, the :class:`ToolContext` of the call. It may be async.
+    :param lenient: read values of the wrong type once more: numbers, lists and objects that the
+        model wrote as text (``"3"``, ``"[1, 2]"``), and text that it wrote as a number.
     :raises ConfigurationError: if a model could not call the function; the error names the
         parameter and the reason.
     :raises TypeError: if ``function`` is not a function.
@@ -73,30 +84,58 @@ def tool(
         function = _normalize_function(function)
         tool_name = _get_function_name(function) if name is None else name
         return FunctionTool(
-            function, tool_name, description, idempotent, timeout, strict, requires_approval
+            function,
+            tool_name,
+            description,
+            idempotent,
+            timeout,
+            strict,
+            requires_approval,
+            lenient,
         )
 
     return decorate if function is None else decorate(function)
 
 
-def convert_to_tool(tool_like: Any) -> FunctionTool[..., Any]:
-    """Convert a function to a tool; a tool is returned as it is.
+def convert_to_tool(tool_like: Any) -> FunctionTool[..., Any] | SchemaTool:
+    """Convert a function, or a tool of another library, to a tool; a tool is returned as it is.
 
-    :raises TypeError: if ``tool_like`` is neither.
+    An object that can be called and has ``to_openai_schema()`` keeps its schema.
+
+    :raises TypeError: if it cannot be run.
     :raises ConfigurationError: if a model could not call the function.
     """
     if isinstance(tool_like, Mapping):
         raise TypeError(
-            "a schema describes a tool, but cannot be run; pass the function, not "
-            f"{repr(tool_like)[:80]}"
+            "a schema describes a tool, but cannot be run; pass the function, or "
+            f"SchemaTool.from_openai_schema(schema, function), not {repr(tool_like)[:80]}"
         )
     if tool_like is None:
         raise TypeError("a tool is made of a function, not of None")
+    if isinstance(tool_like, SchemaTool):
+        return tool_like
     if not isinstance(tool_like, FunctionTool):
+        if isinstance(tool_like, SupportsOpenAISchema) and not isinstance(tool_like, type):
+            return _convert_foreign_tool(tool_like)
         return tool(tool_like)
     if tool_like._signature.is_unbound_method:
         raise TypeError(f"tool {tool_like.name!r} is a method; take it from an object of its class")
     return tool_like
+
+
+def _convert_foreign_tool(tool_like: SupportsOpenAISchema) -> SchemaTool:
+    """Convert an object with ``to_openai_schema()`` to a tool with that schema."""
+    if not callable(tool_like):
+        raise TypeError(
+            f"{type(tool_like).__name__} describes a tool, but cannot be called; pass "
+            "SchemaTool.from_openai_schema(schema, function)"
+        )
+    settings = {
+        name: value
+        for name, kind in (("idempotent", bool), ("timeout", (int, float)))
+        if isinstance(value := getattr(tool_like, name, None), kind)
+    }
+    return SchemaTool.from_openai_schema(tool_like.to_openai_schema(), tool_like, **settings)
 
 
 def _normalize_function(function: Any) -> Callable[..., Any]:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import math
 import pickle
-import re
 import sys
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
 import attrs
-import msgspec
 
 from locus.core.attrs_validators import validate_bool
-from locus.core.errors import ConfigurationError
-from locus.core.frozendict import MAX_DEPTH, FrozenDict
+from locus.core.build_tool_schemas import ToolSchema
 from locus.core.messages import ToolCall
-from locus.core.structured.describe_invalid_values import describe_value
-from locus.tools.approval_rule import ApprovalRule, takes_context
+from locus.tools.approval_rule import ApprovalRule
 from locus.tools.argument_validation import ArgumentsValidator
 from locus.tools.context import ToolContext
-from locus.tools.errors import ToolArgumentsError
+from locus.tools.description import cut_description, shorten_docstring
+from locus.tools.errors import ToolArgumentsError, make_malformed_arguments_error
 from locus.tools.frozen_schema import freeze_schema
+from locus.tools.lenient_arguments import unquote_arguments
+from locus.tools.settings import check_approval, check_timeout, check_tool_name
 from locus.tools.signature import (
     ToolSignature,
     get_documented_object,
@@ -37,7 +35,6 @@ Q = ParamSpec("Q")
 S = TypeVar("S")
 T = TypeVar("T")
 
-_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 _SETTINGS: Final = (
     "name",
     "description",
@@ -45,33 +42,8 @@ _SETTINGS: Final = (
     "timeout",
     "strict",
     "requires_approval",
+    "lenient",
 )
-
-
-def _check_name(_: Any, __: Any, name: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"{name!r} cannot be the name of a tool: providers accept up to 64 of a-z, A-Z, 0-9, _ "
-            "and -, beginning with a letter or _; pass name="
-        )
-
-
-def _check_timeout(tool: FunctionTool[..., Any], _: Any, timeout: float | None) -> None:
-    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if timeout is not None and not (is_number and 0 < timeout < math.inf):
-        raise ConfigurationError(
-            f"tool {tool.name!r}: timeout must be a number of seconds above 0, not {timeout!r}"
-        )
-
-
-def _check_approval(tool: FunctionTool[..., Any], _: Any, value: Any) -> None:
-    if not isinstance(value, bool) and not callable(value):
-        raise ConfigurationError(
-            f"tool {tool.name!r}: requires_approval is True, False, or a function of the arguments "
-            f"that says so, not {value!r}"
-        )
-    if not isinstance(value, bool):
-        takes_context(value)  # an error now, not in the run
 
 
 def _accept_missing_description(description: str | None) -> str:
@@ -94,18 +66,21 @@ class FunctionTool(Generic[P, R]):
     :param strict: the provider enforces the schema (OpenAI's strict mode).
     :param requires_approval: whether a person has to approve a call before an agent runs it, or a
         function that decides this, as :func:`~locus.tools.tool` describes it.
+    :param lenient: values of the wrong type are read once more: numbers, lists and objects that the
+        model wrote as text, and text that it wrote as a number.
     :ivar parameters: the JSON Schema of the arguments.
     :ivar is_async: the function is an ``async def``.
     :raises ConfigurationError: if a model could not call the function; the error says why.
     """
 
     function: Callable[P, R]
-    name: str = attrs.field(validator=_check_name)
+    name: str = attrs.field(validator=check_tool_name)
     description: str = attrs.field(default=None, converter=_accept_missing_description)
     idempotent: bool = attrs.field(default=False, validator=validate_bool)
-    timeout: float | None = attrs.field(default=None, validator=_check_timeout)
+    timeout: float | None = attrs.field(default=None, validator=check_timeout)
     strict: bool = attrs.field(default=False, validator=validate_bool)
-    requires_approval: bool | ApprovalRule = attrs.field(default=False, validator=_check_approval)
+    requires_approval: bool | ApprovalRule = attrs.field(default=False, validator=check_approval)
+    lenient: bool = attrs.field(default=False, validator=validate_bool)
     parameters: Mapping[str, Any] = attrs.field(init=False, eq=False)
     is_async: bool = attrs.field(init=False, eq=False)
     _signature: ToolSignature = attrs.field(init=False, eq=False)
@@ -120,11 +95,12 @@ class FunctionTool(Generic[P, R]):
         parameters = freeze_schema(validator.build_schema(self.strict))
         description: Any = self.description
         if description is None:
-            description = signature.description
+            description = shorten_docstring(signature.docstring, self.name)
         if not isinstance(description, str):
             raise TypeError(
                 f"tool {self.name!r}: description must be a string, not {description!r}"
             )
+        description = cut_description(description, self.name)
         function_schema = {
             "name": self.name,
             "description": description,
@@ -138,7 +114,7 @@ class FunctionTool(Generic[P, R]):
             is_async=is_coroutine_function(self.function),
             _signature=signature,
             _validator=validator,
-            _schema=FrozenDict(type="function", function=FrozenDict(function_schema)),
+            _schema=ToolSchema(function_schema, self),
         )
         self._copy_function_metadata(self.function)
 
@@ -172,7 +148,13 @@ class FunctionTool(Generic[P, R]):
             model.
         :raises TypeError: if the function requires a context, or is a method without its object.
         """
-        keyword_arguments = self._validator.validate(arguments)
+        try:
+            keyword_arguments = self._validator.validate(arguments)
+        except ToolArgumentsError:
+            if not self.lenient or not isinstance(arguments, Mapping):
+                raise
+            unquoted = unquote_arguments(arguments, self._validator.find_invalid_paths)
+            keyword_arguments = self._validator.validate(unquoted)
         if self._signature.context_parameters:
             if context is not None:
                 keyword_arguments |= dict.fromkeys(self._signature.context_parameters, context)
@@ -194,7 +176,7 @@ class FunctionTool(Generic[P, R]):
         :raises ToolArgumentsError: if arguments are wrong, or are not a JSON object.
         """
         if call.malformed_arguments and not call.malformed_arguments.isspace():
-            raise _make_malformed_arguments_error(self.name, call.malformed_arguments)
+            raise make_malformed_arguments_error(self.name, call.malformed_arguments)
         if context is None and self._signature.context_parameters:
             context = ToolContext(call.id, call.name)
         return self.bind(call.arguments, context)
@@ -213,6 +195,7 @@ class FunctionTool(Generic[P, R]):
         method = MethodType(self.function, instance)
         signature = attrs.evolve(self._signature, is_unbound_method=False)
         bound.__dict__.update(self.__dict__, function=method, _signature=signature)
+        bound.__dict__["_schema"] = ToolSchema(self._schema["function"], bound)
         bound._copy_function_metadata(method)
         return bound
 
@@ -240,27 +223,6 @@ class FunctionTool(Generic[P, R]):
         except (TypeError, ValueError):
             signature = "(...)"
         return f"<tool {self.name}{signature}>"
-
-
-def _make_malformed_arguments_error(tool_name: str, text: str) -> ToolArgumentsError:
-    """Make the error for arguments that are not a JSON object, or that are nested too deeply."""
-    problem = "not a JSON object"
-    try:
-        value = msgspec.json.decode(text)
-        reason = f"but {describe_value(value)}"
-        is_too_deep = isinstance(value, dict)
-    except (msgspec.DecodeError, UnicodeError) as exc:
-        reason, is_too_deep = str(exc), False
-    except RecursionError:
-        is_too_deep = True
-    if is_too_deep:
-        problem, reason = "nested too deeply", f"more than {MAX_DEPTH} levels"
-    excerpt = text if len(text) <= 200 else f"{text[:200]}…"
-    return ToolArgumentsError(
-        f"{tool_name} was not run, because its arguments are {problem} ({reason}): {excerpt}",
-        tool_name=tool_name,
-        issues=(reason,),
-    )
 
 
 # Pickling. If the function was decorated, its name in the module refers to the tool.

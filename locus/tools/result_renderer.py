@@ -6,9 +6,13 @@ A value that cannot be represented in JSON is an error; its ``repr`` is never us
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from io import IOBase
+from itertools import islice
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -17,6 +21,12 @@ import msgspec
 
 from locus.core.structured.describe_invalid_values import describe_exception
 from locus.core.surrogate_halves import repair_text
+
+_MAX_ITERATOR_LENGTH: Final = 1_000_000
+"""Items: an iterator with more of them is taken for one that does not end."""
+
+_LARGE: Final = 500
+"""Values, or thousands of characters: rendering so many takes a millisecond or more."""
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -27,7 +37,8 @@ def render_result(result: Any) -> str:
     A string stays as it is. JSON is written for numbers, ``None``, lists, tuples, sets, mappings,
     attrs classes, dataclasses, ``TypedDict``, msgspec structs, pydantic models, enums (their
     values), dates and times (RFC 3339), ``timedelta`` (ISO 8601), ``Decimal``, ``UUID`` and paths
-    (strings), ``bytes`` (base64), and for objects with ``tolist()``, such as numpy's arrays. NaN
+    (strings), ``bytes`` (base64), iterators and generators (a list of what they give), and for
+    objects with ``tolist()``, such as numpy's arrays. NaN
     and infinity become null. An unpaired surrogate, which UTF-8 cannot encode, becomes U+FFFD. Keys
     become strings, ``None`` and ``True`` as in ``json.dumps``: ``null`` and ``true``.
 
@@ -49,6 +60,30 @@ def render_result(result: Any) -> str:
         f"a tool's result of type {type(result).__name__} cannot be written as JSON: {reason}; "
         "return a string, or a value that can be represented in JSON"
     ) from cause
+
+
+def is_slow_to_render(result: Any) -> bool:
+    """Return whether rendering a result may take so long that an event loop should not wait for it.
+
+    It is so for a large value, and for an iterator, whose own code runs meanwhile.
+    """
+    pending, count = [result], 0
+    while pending:
+        value = pending.pop()
+        if type(value) in _SCALARS:
+            count += len(value) // 1000 if type(value) is str else 0
+        elif isinstance(value, Mapping):
+            pending += islice(value.values(), _LARGE + 1)
+        elif isinstance(value, (list, tuple, AbstractSet, deque)):
+            pending += islice(value, _LARGE + 1)
+        elif isinstance(value, (Iterator, ValuesView)) or hasattr(value, "tolist"):
+            return True
+        elif hasattr(value, "__dict__"):
+            pending += islice(vars(value).values(), _LARGE + 1)
+        count += 1
+        if count + len(pending) > _LARGE:
+            return True
+    return False
 
 
 def _encode_json(value: Any) -> str:
@@ -97,6 +132,35 @@ def _convert_class_instances(value: Any) -> Any:
     return value
 
 
+def _convert_time_of_subclass(value: Any) -> Any:
+    """Convert a date or time of a subclass, such as pandas' and pendulum's, to one of the class.
+
+    A moment that is none, such as pandas' ``NaT``, is not equal to itself, and becomes None.
+    """
+    if value != value:
+        return None
+    if isinstance(value, datetime.timedelta):
+        return datetime.timedelta(value.days, value.seconds, value.microseconds)
+    if isinstance(value, datetime.time):
+        clock = (value.hour, value.minute, value.second, value.microsecond, value.tzinfo)
+        return datetime.time(*clock, fold=value.fold)
+    if not isinstance(value, datetime.datetime):
+        return datetime.date(value.year, value.month, value.day)
+    return datetime.datetime.combine(
+        datetime.date(value.year, value.month, value.day),
+        datetime.time(value.hour, value.minute, value.second, value.microsecond, fold=value.fold),
+        value.tzinfo,
+    )
+
+
+def _read_iterator(iterator: Iterator[Any]) -> list[Any]:
+    """Read an iterator to its end."""
+    items = list(islice(iterator, _MAX_ITERATOR_LENGTH + 1))
+    if len(items) > _MAX_ITERATOR_LENGTH:
+        raise TypeError(f"it has more than {_MAX_ITERATOR_LENGTH:,} items")
+    return items
+
+
 def _convert_key_to_text(key: Any) -> str:
     """Convert a key to a string; ``None``, ``True`` and ``False`` as ``json.dumps`` does."""
     if isinstance(key, str):
@@ -129,17 +193,26 @@ def _convert_fields_to_dict(value: Any, fields: Iterable[Any]) -> dict[str, Any]
 
 def _convert_unknown_type(value: Any) -> Any:
     """Convert a value of a type that msgspec does not know to one that it knows."""
-    for cls in (str, int, float):  # a value of a subclass, such as numpy's float64
+    for cls in (str, int, float, Decimal):  # a value of a subclass, such as numpy's float64
         if isinstance(value, cls):
             return cls(value)
+    if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
+        return _convert_time_of_subclass(value)
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
         return _convert_class_instances(dict(value))
-    if isinstance(value, (AbstractSet, deque, range)):
+    if isinstance(value, (AbstractSet, ValuesView, deque, range)):
         return _convert_class_instances(list(value))
+    if isinstance(value, Iterator) and not isinstance(value, IOBase):
+        return _convert_class_instances(_read_iterator(value))
     if hasattr(type(value), "__pydantic_serializer__"):
         return type(value).__pydantic_serializer__.to_python(value, mode="json")
     if not isinstance(value, type) and callable(to_list := getattr(value, "tolist", None)):
-        return to_list()
+        # numpy has no dates that are exact to the nanosecond: it would write large numbers.
+        unit = getattr(getattr(value, "dtype", None), "name", "")
+        is_exact_time = unit.startswith(("datetime64[", "timedelta64[")) and unit.endswith(
+            ("[ns]", "[ps]", "[fs]", "[as]")
+        )
+        return value.astype(f"{unit[:-4]}[us]").tolist() if is_exact_time else to_list()
     raise TypeError(f"{type(value).__name__} is not supported")

@@ -41,7 +41,7 @@ class ToolSignature:
     :ivar context_parameters: the parameters that get the :class:`ToolContext`.
     :ivar requires_context: one of these has no default.
     :ivar is_unbound_method: the function is a method that still needs its object.
-    :ivar description: the docstring without the arguments.
+    :ivar docstring: the docstring in parts.
     """
 
     fields: tuple[ObjectField, ...]
@@ -50,7 +50,7 @@ class ToolSignature:
     context_parameters: tuple[str, ...]
     requires_context: bool
     is_unbound_method: bool
-    description: str
+    docstring: ParsedDocstring
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
@@ -78,7 +78,14 @@ def inspect_signature(function: Callable[..., Any], tool_name: str) -> ToolSigna
     nodes = _build_argument_nodes(
         {p.name: _add_none_to_hint(p, hints[p.name]) for p in arguments}, tool_name
     )
-    docstring = parse_docstring(inspect.getdoc(get_documented_object(function)), nodes.keys())
+    reserved_names = (
+        _get_parameter_names(function)
+        | _get_parameter_names(inspect.unwrap(body))
+        | partial_keywords
+    )
+    docstring = parse_docstring(
+        inspect.getdoc(get_documented_object(function)), nodes.keys(), reserved_names
+    )
     return ToolSignature(
         fields=tuple(
             _build_argument_field(p, nodes[p.name], docstring)
@@ -86,15 +93,11 @@ def inspect_signature(function: Callable[..., Any], tool_name: str) -> ToolSigna
             if p.kind != p.VAR_KEYWORD
         ),
         extra_node=next((nodes[p.name] for p in arguments if p.kind == p.VAR_KEYWORD), None),
-        reserved_names=(
-            _get_parameter_names(function)
-            | _get_parameter_names(inspect.unwrap(body))
-            | partial_keywords
-        ),
+        reserved_names=reserved_names,
         context_parameters=tuple(p.name for p in contexts),
         requires_context=any(p.default is p.empty for p in contexts),
         is_unbound_method=is_unbound_method,
-        description=docstring.description,
+        docstring=docstring,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from asyncio import CancelledError
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
@@ -17,8 +18,9 @@ from locus.core.response import ModelResponse
 from locus.core.state import AgentState
 from locus.core.termination import TextMention
 from locus.memory import MemoryCheckpointer
+from locus.models import OpenAIModel
 from locus.testing import ScriptedModel, tool_call
-from locus.tools import tool
+from locus.tools import ModelRetry, SchemaTool, tool
 from tests.agent.recorded_runs import record_run, run_to_end
 
 
@@ -267,3 +269,116 @@ def test_an_empty_thread_can_be_resumed(runtime_name: str) -> None:
     checkpointer.save("t", AgentState())
     agent = Agent(ScriptedModel("Hello."), (), "Be brief.", checkpointer=checkpointer)
     assert run_to_end(runtime_name, agent, resume=True, thread_id="t").message == "Hello."
+
+
+# -- tools of any making -----------------------------------------------------------------------
+
+
+def test_a_tool_asks_the_model_to_try_again(runtime_name: str) -> None:
+    @tool
+    def find(name: str) -> str:
+        """Find a person."""
+        if " " not in name:
+            raise ModelRetry("give the first name as well")
+        return f"found {name}"
+
+    model = ScriptedModel(tool_call("find", name="Ada"), tool_call("find", name="Ada L."), "Yes.")
+    result = run_to_end(runtime_name, Agent(model, [find], on_tool_error="raise"), "Go.")
+    results = [message.text for message in result.state.messages if message.role is Role.TOOL]
+    assert results == ["Error: give the first name as well", "found Ada L."]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_error_of_a_tool_may_end_the_run(runtime_name: str, is_async: bool) -> None:
+    def fail() -> None:
+        raise LookupError("no such table")
+
+    async def fail_async() -> None:
+        raise LookupError("no such table")
+
+    @tool
+    def works(n: int) -> int:
+        """Work."""
+        return n
+
+    failing = tool(fail_async if is_async else fail, name="fail")
+    calls = [tool_call("fail"), tool_call("works", n=1), tool_call("works", n="x")]
+    checkpointer = MemoryCheckpointer()
+    agent = Agent(
+        ScriptedModel(calls, "Yes."),
+        [failing, works],
+        on_tool_error="raise",
+        checkpointer=checkpointer,
+    )
+    with pytest.raises(LookupError, match="no such table"):
+        run_to_end(runtime_name, agent, "Go.", "t")
+    state = checkpointer.load("t")
+    assert state is not None
+    assert [e.tool_name for e in state.tool_executions] == ["works", "works"]
+    other = agent.copy(on_tool_error="report", model=ScriptedModel("Yes."))
+    result = run_to_end(runtime_name, other, resume=True, thread_id="t")
+    assert result.message == "Yes."
+    errors = [execution.error for execution in result.state.tool_executions]
+    assert errors[0] == "LookupError: no such table"
+    assert (errors[1], "n: " in str(errors[2])) == (None, True)
+
+
+def test_an_unknown_policy_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="on_tool_error is 'report' or 'raise'"):
+        Agent(ScriptedModel("x"), on_tool_error="ignore")  # type: ignore[arg-type]
+
+
+class RemoteTool:
+    """A tool of another library: a schema, and a call."""
+
+    schema: ClassVar[Any] = {
+        "type": "function",
+        "function": {"name": "search", "parameters": {"type": "object", "required": ["q"]}},
+    }
+
+    def to_openai_schema(self) -> Any:
+        return self.schema
+
+    def __call__(self, **arguments: Any) -> str:
+        return f"searched {arguments['q']}"
+
+
+def test_tools_of_any_making_are_run_and_those_of_the_server_are_sent(runtime_name: str) -> None:
+    @tool
+    def look(q: str) -> str:
+        """Look."""
+        return f"looked {q}"
+
+    async def read(**arguments: Any) -> Any:
+        return arguments
+
+    reader = SchemaTool("read_file", "Read.", {"type": "object"}, read)
+    server_tool = {"type": "web_search_20250305", "name": "web_search"}
+    calls = [
+        tool_call("search", q="x"),
+        tool_call("look", q="y"),
+        tool_call("read_file", **{"a-b": 1}),
+    ]
+    model = ScriptedModel([*calls, tool_call("web_search")], "Yes.")
+    agent = Agent(model, [RemoteTool(), look, reader, server_tool])
+    result = run_to_end(runtime_name, agent, "Go.")
+    results = [message.text for message in result.state.messages if message.role is Role.TOOL]
+    assert results[:3] == ["searched x", "looked y", '{"a-b":1}']
+    assert "there is no tool 'web_search'" in results[3]
+    sent = model.calls[0].tools
+    assert sent[0] == RemoteTool.schema
+    assert sent[3] == server_tool
+
+
+def test_tools_that_are_bound_to_the_model_are_run(runtime_name: str) -> None:
+    @tool
+    def look(q: str) -> str:
+        """Look."""
+        return f"looked {q}"
+
+    model = ScriptedModel(tool_call("look", q="x"), "Yes.").bind_tools([look, {"type": "other"}])
+    result = run_to_end(runtime_name, Agent(model), "Go.")
+    assert [execution.result for execution in result.state.tool_executions] == ["looked x"]
+    bound = OpenAIModel("m", api_key="k").bind_tools([look])
+    assert bound.tools[0].tool is look  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(bound)) == bound

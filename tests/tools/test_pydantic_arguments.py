@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pytest
 
 from locus.core.structured import parse_structured
+from locus.tools import ToolArgumentsError, tool
 from tests.tools.test_argument_validation import get_only_issue, validate_argument
 
 pydantic = pytest.importorskip("pydantic")
@@ -119,3 +120,27 @@ def test_numbers_beyond_64_bits_and_unpaired_surrogates_do_not_raise() -> None:
     assert validate_argument(Inner, {"x": 10**30}).x == 10**30
     assert "4300 digits" in get_only_issue(Inner, {"x": 10**5000})
     assert "surrogates not allowed" in get_only_issue(Inner, {"x": "\ud800"})
+
+
+def test_pydantics_own_types_are_left_to_pydantic() -> None:
+    def function(
+        url: pydantic.HttpUrl,
+        rows: pydantic.Json[list[int]],
+        secret: pydantic.SecretStr | None = None,
+        size: Any = None,
+    ) -> None: ...
+
+    function.__annotations__["size"] = pydantic.ByteSize
+    made = tool(function)
+    properties = made.parameters["properties"]
+    assert (properties["url"]["type"], properties["url"]["format"]) == ("string", "uri")
+    assert properties["rows"]["type"] == "string"
+    assert "$ref" not in str(made.parameters)
+    arguments = {"url": "https://example.com/a", "rows": "[1, 2]", "secret": "x", "size": 3}
+    bound = made.bind(arguments)
+    assert isinstance(bound["url"], pydantic.HttpUrl)
+    assert bound["rows"] == [1, 2]
+    assert bound["secret"].get_secret_value() == "x"
+    for name, value in {"url": "no address", "rows": '["x"]', "secret": 1}.items():
+        with pytest.raises(ToolArgumentsError, match=name):
+            made.bind(arguments | {name: value})

@@ -10,8 +10,9 @@ import enum
 import json
 import uuid
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.tools import render_result
+from locus.tools.result_renderer import is_slow_to_render
 from tests.support.strategies import json_values
 from tests.support.structured_types import TypeCase, type_cases
 
@@ -121,7 +123,7 @@ def test_pydantic_models_are_serialized_by_their_own_rules() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [object(), {"a": [object()]}, (x for x in "a"), complex(1), int, {(1, 2): 3}, ValueError("x")],
+    [object(), {"a": [object()]}, count(), complex(1), int, {(1, 2): 3}, ValueError("x")],
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_that_json_has_no_form_for_is_an_error_and_never_a_repr(value: Any) -> None:
@@ -187,3 +189,85 @@ def test_keys_become_the_strings_of_json_dumps() -> None:
     value = {None: 1, True: 2, False: 3, 7: 4, 1.5: 5}
     assert render_result(value) == json.dumps(value, separators=(",", ":"))
     assert render_result({_DAY: 1, Colour.RED: 2}) == '{"2024-01-01":1,"red":2}'
+
+
+class Moment(datetime.datetime):
+    """As those of pandas, pendulum and freezegun are."""
+
+
+class Day(datetime.date):
+    pass
+
+
+class Clock(datetime.time):
+    pass
+
+
+class Span(datetime.timedelta):
+    pass
+
+
+class Amount(Decimal):
+    pass
+
+
+class NotATime(datetime.datetime):
+    """As pandas' ``NaT``."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+PARIS = datetime.timezone(datetime.timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Moment(2024, 1, 2, 3, 4, 5, 6), '"2024-01-02T03:04:05.000006"'),
+        (Moment(2024, 1, 2, tzinfo=PARIS), '"2024-01-02T00:00:00+01:00"'),
+        (Day(2024, 1, 2), '"2024-01-02"'),
+        (Clock(3, 4, tzinfo=PARIS), '"03:04:00+01:00"'),
+        (Span(1, 2), '"P1DT2S"'),
+        (NotATime(2024, 1, 1), "null"),
+        (Amount("1.50"), '"1.50"'),
+        ({"a": 1, "b": [2]}.values(), "[1,[2]]"),
+        ({"a": 1}.items(), '[["a",1]]'),
+        (map(str, [1, 2]), '["1","2"]'),
+        ({"rows": (n * n for n in range(3))}, '{"rows":[0,1,4]}'),
+        (zip("ab", (1, 2), strict=True), '[["a",1],["b",2]]'),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_subclasses_and_iterators_are_written_as_what_they_are(value: Any, text: str) -> None:
+    assert render_result([value]) == f"[{text}]"
+
+
+def test_an_open_file_is_not_read(tmp_path: Any) -> None:
+    path = tmp_path / "file"
+    path.write_text("line")
+    with path.open() as file, pytest.raises(TypeError, match="TextIOWrapper is not supported"):
+        render_result(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_slow"),
+    [
+        ("short", False),
+        ([1] * 100, False),
+        ({"a": [1, 2]}, False),
+        ([1] * 1000, True),
+        ([[1] * 30] * 30, True),
+        ("x" * 10**6, True),
+        (iter([1]), True),
+        (SimpleNamespace(rows=[1] * 1000), True),
+    ],
+    ids=[*"abcdefgh"],
+)
+def test_what_takes_long_is_known_before(value: Any, is_slow: bool) -> None:
+    assert is_slow_to_render(value) is is_slow

@@ -40,28 +40,33 @@ def build_properties(function: Any, **settings: Any) -> Any:
 # Types.
 
 
-def test_a_class_in_several_arguments_is_defined_once() -> None:
+def test_a_class_is_described_where_it_is_used() -> None:
+    """Ollama, Gemini and OCI do not follow references (ollama issue 10091)."""
+
     def order(first: Item, others: list[Item], unit: Unit = Unit.CELSIUS) -> None: ...
 
+    item = {
+        "description": "Something to buy.",
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "description": "as in the catalogue"},
+            "count": {"type": "integer", "default": 1},
+        },
+        "required": ["name"],
+        "additionalProperties": False,
+    }
     schema = tool(order).parameters
     assert schema["properties"] == {
-        "first": {"$ref": "#/$defs/Item"},
-        "others": {"type": "array", "items": {"$ref": "#/$defs/Item"}},
-        "unit": {"$ref": "#/$defs/Unit", "default": "celsius"},
-    }
-    assert schema["$defs"] == {
-        "Item": {
-            "description": "Something to buy.",
-            "type": "object",
-            "properties": {
-                "name": {"type": "string", "description": "as in the catalogue"},
-                "count": {"type": "integer", "default": 1},
-            },
-            "required": ["name"],
-            "additionalProperties": False,
+        "first": item,
+        "others": {"type": "array", "items": item},
+        "unit": {
+            "description": "A scale.",
+            "type": "string",
+            "enum": ["celsius"],
+            "default": "celsius",
         },
-        "Unit": {"description": "A scale.", "type": "string", "enum": ["celsius"]},
     }
+    assert "$defs" not in schema
     assert schema["required"] == ["first", "others"]
 
 
@@ -246,7 +251,8 @@ def test_the_common_styles_are_parsed(text: str) -> None:
         "Look up the weather.\n\nWorks for cities only: not for countries."
     )
     assert "The forecast." in docstring.description
-    for omitted in ("The city", "no such", "rtype", ":type", "\n\n\n"):
+    assert ("There is no such argument." in docstring.description) == (text is GOOGLE)
+    for omitted in ("The city", "no such city", "rtype", ":type", "\n\n\n"):
         assert omitted not in docstring.description
     assert ("Ask once a day." in docstring.description) == (text is GOOGLE)
 
@@ -262,7 +268,7 @@ def test_the_common_styles_are_parsed(text: str) -> None:
         ("Do.\n\nArgs:\n    x: this\nMore.", "Do.\n\nMore.", {"x": "this"}),
         ("Args:\n    x (dict(str, (int))): a: b", "", {"x": "a: b"}),
         ("Args:\n    x:\n        below", "", {"x": "below"}),
-        ("Args:\n    x: see\n    http://a.b", "", {"x": "see"}),
+        ("Args:\n    x: see\n    http://a.b", "", {"x": "see http://a.b"}),
         ("Do.\nIn short:\n    x: no argument", "Do.\nIn short:\n    x: no argument", {}),
         ("The args: none", "The args: none", {}),
         ("Do.\n\nParameters\n----------\nx\n    this", "Do.", {"x": "this"}),
@@ -271,11 +277,23 @@ def test_the_common_styles_are_parsed(text: str) -> None:
         (":param x: a:b\n:param y:\n:param x: c", "", {"x": "a:b c"}),
         ("See :func:`x`.\n:class:`y` too.", "See :func:`x`.\n:class:`y` too.", {}),
         ("Parameters\n----------", "", {}),
+        ("Do.\n\nArgs:\n    - x (int): this\n    * y: that", "Do.", {"x": "this", "y": "that"}),
+        ("Args:\n    `x`: this\n    **y**: that", "", {"x": "this", "y": "that"}),
+        ("Args:\n    x - this\n    y (a, b) \u2013 that", "", {"x": "this", "y": "that"}),
+        ("Args:\n    x: up\n    to - but not with - 3", "", {"x": "up to - but not with - 3"}),
+        ("Args:\n    x, y: both", "", {"x": "both", "y": "both"}),
+        ("Args:\n    In cents.\n    x: this", "In cents.", {"x": "this"}),
+        ("Args:\n    z: this\n      too\n    x: that", "z: this\n  too", {"x": "that"}),
+        ("Args:\n    hidden: this\n    x: that", "", {"x": "that"}),
+        ("Parameters\n----------\n- x : int\n    this\nz\n    that", "z\n    that", {"x": "this"}),
+        ("Parameters\n----------\nx: this", "", {"x": "this"}),
+        (":param x, y: both\n:param z: this", "z: this", {"x": "both", "y": "both"}),
+        (":param hidden: this", "", {}),
         ("Args:", "", {}),
     ],
 )
 def test_unusual_docstrings_are_parsed(text: str, description: str, arguments: Any) -> None:
-    docstring = parse_docstring(text, {"x", "y"})
+    docstring = parse_docstring(text, {"x", "y"}, {"hidden"})
     assert (docstring.description, docstring.arguments) == (description, arguments)
 
 
@@ -307,7 +325,7 @@ def test_pydantics_fields_add_descriptions_and_bounds() -> None:
     assert tool_.parameters["properties"] == {
         "a": {"type": "integer", "minimum": 0, "description": "how many", "examples": [1]},
         "b": {"type": "string", "pattern": "^x", "maxLength": 3},
-        "c": {"$ref": "#/$defs/int"},
+        "c": {"type": "integer"},
     }
     assert tool_.bind({"a": 1, "b": "x", "c": 1}) == {"a": 1, "b": "x", "c": 2}
     with pytest.raises(ValueError, match=r"a: expected an integer.*; b: expected str matching"):
@@ -425,3 +443,55 @@ def test_an_unpacked_typed_dict_is_an_error_that_says_what_to_write() -> None:
 
     with pytest.raises(ConfigurationError, match=r"parameter 'others': .*write the members"):
         tool(function)
+
+
+# -- long descriptions -------------------------------------------------------------------------
+
+
+def make_tool_with_docstring(docstring: str) -> Any:
+    def search(x: int) -> None: ...
+
+    search.__doc__ = docstring
+    return tool(search)
+
+
+LONG_SECTIONS = {
+    "examples": "Examples:\n" + "    >>> search(1)  # an example\n" * 60,
+    "a doctest": ">>> search(1)\n" * 120,
+    "what it returns": "Returns:\n    A record.\n" + "        With a field more.\n" * 60,
+    "numpydoc's returns": "Returns\n-------\n" + "a field more\n" * 120,
+    "notes": "Note:\n" + "    A note more.\n" * 90,
+}
+
+
+@pytest.mark.parametrize("section", LONG_SECTIONS.values(), ids=LONG_SECTIONS)
+def test_a_long_section_is_left_out_of_the_description(section: str) -> None:
+    """OpenAI refuses a description of more than 1024 characters."""
+    made = make_tool_with_docstring(f"Search.\n\nArgs:\n    x: A number.\n\n{section}\n\nOften.")
+    assert made.description.startswith("Search.")
+    assert len(made.description) < 100
+    assert made.parameters["properties"]["x"]["description"] == "A number."
+
+
+def test_short_examples_stay_in_the_description() -> None:
+    made = make_tool_with_docstring("Search.\n\nExamples:\n    >>> search(1)\n")
+    assert made.description == "Search.\n\nExamples:\n    >>> search(1)"
+
+
+@pytest.mark.parametrize("sentence", ["It searches very well. ", "word", "ä. "])
+@pytest.mark.parametrize("is_docstring", [True, False])
+def test_a_description_that_is_too_long_is_cut_with_a_warning(
+    sentence: str, is_docstring: bool
+) -> None:
+    text = "Search. " + sentence * 400
+
+    def make_tool() -> Any:
+        if is_docstring:
+            return make_tool_with_docstring(text)
+        return tool(lambda: None, name="search", description=text)
+
+    with pytest.warns(UserWarning, match=r"tool 'search'.* accepts 1024: .*description="):
+        description = make_tool().description
+    assert 900 < len(description) <= 1024
+    assert description.endswith("…")
+    assert text.startswith(description[:-1])

@@ -52,6 +52,8 @@ class AnnotatedMetadata:
     def add_item(self, item: Any) -> None:
         """Parse one item of the metadata."""
         package = type(item).__module__.partition(".")[0]
+        if isinstance(item, type) and hasattr(item, "__get_pydantic_core_schema__"):
+            package = item.__module__.partition(".")[0]  # pydantic.Json[...] has the class itself
         if isinstance(item, str):
             self.schema_metadata["description"] = item
         elif isinstance(item, msgspec.Meta):
@@ -91,7 +93,7 @@ class AnnotatedMetadata:
             self.needs_pydantic |= item.discriminator is not None
             for member in item.metadata:
                 self.add_item(member)
-        elif getattr(item, "__dict__", {"?": None}).keys() <= {*_BOUNDS, "strict"}:
+        elif (members := getattr(item, "__dict__", {})) and members.keys() <= {*_BOUNDS, "strict"}:
             self._add_bounds(item)  # the class in which a Field stores its pattern
         else:
             self.needs_pydantic = True

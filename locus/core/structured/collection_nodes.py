@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from locus.core.json_schema.array_items import add_array_items
 from locus.core.structured.describe_invalid_values import JSON_TYPE_LABELS
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
@@ -81,9 +82,14 @@ class TupleNode:
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
         items = [item.build_schema(defs) for item in self.item_nodes]
-        all_same = bool(items) and items.count(items[0]) == len(items)
-        keywords = {"items": items[0]} if all_same else {"prefixItems": items, "items": False}
-        return {"type": "array", **keywords, "minItems": len(items), "maxItems": len(items)}
+        return add_array_items(
+            {
+                "type": "array",
+                "prefixItems": items,
+                "minItems": len(items),
+                "maxItems": len(items),
+            }
+        )
 
     def validate(self, raw: Any, path: str, ctx: ValidationContext) -> Any:
         if not isinstance(raw, list):

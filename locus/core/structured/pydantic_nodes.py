@@ -14,7 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from locus.core.errors import ConfigurationError
-from locus.core.structured.describe_invalid_values import describe_exception, describe_value
+from locus.core.structured.describe_invalid_values import (
+    JSON_TYPE_LABELS,
+    describe_exception,
+    describe_value,
+)
 from locus.core.structured.pydantic_ignored_fields import report_ignored_members
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value
@@ -23,14 +27,15 @@ from locus.core.structured.validation import ValidationContext, is_invalid_value
 
 @attrs.frozen(eq=False)
 class PydanticNode:
-    """A pydantic model, or a union of several."""
+    """A pydantic model, a union of several, or one of pydantic's own types (``HttpUrl``)."""
 
     name: str
     adapter: TypeAdapter[Any]
 
     @property
     def expected(self) -> str:
-        return f"an object ({self.name})"
+        type_ = self.adapter.json_schema().get("type", "object")
+        return f"{JSON_TYPE_LABELS.get(str(type_), 'a value')} ({self.name})"
 
     def build_schema(self, defs: SchemaDefinitions) -> Schema:
         schema = self.adapter.json_schema()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from locus.core.json_schema.array_items import add_array_items
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.strict_schema import convert_to_strict_schema
 from locus.core.structured.type_hints import format_type_name
@@ -49,6 +50,7 @@ def build_root_schema_and_name(type: Any, strict: bool) -> tuple[Schema, str]:
         }
     if definitions := defs.collect_used_definitions(root):
         root = {**root, "$defs": definitions}
+    root = add_array_items(root)
     return (convert_to_strict_schema(root, type_name) if strict else root), type_name
 
 

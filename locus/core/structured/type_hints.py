@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ def resolve_field_hints(hint: Any, cls: type) -> dict[str, Any]:
     :raises ConfigurationError: if a name in an annotation is not defined in the class's module.
     """
     try:
-        hints = typing.get_type_hints(cls, include_extras=True)
+        hints = _get_class_hints(cls)
     except NameError as exc:
         raise ConfigurationError(
             f"{cls.__name__}: {exc}; the type has to be visible in the module of the class"
@@ -34,6 +35,27 @@ def resolve_field_hints(hint: Any, cls: type) -> dict[str, Any]:
     for name, field_hint in hints.items():
         owner = next((c for c in cls.__mro__ if name in inspect.get_annotations(c)), cls)
         hints[name] = substitute_type_variables(field_hint, variables_by_class.get(owner, {}))
+    return hints
+
+
+def _get_class_hints(cls: type) -> dict[str, Any]:
+    """Return the hints of a class, as ``typing.get_type_hints`` does, also of ``class Box[T]``.
+
+    Before Python 3.13, that function does not know the type parameters (:pep:`695`) of a class
+    whose annotations are text (cpython, issue 114053).
+    """
+    bases = [base for base in reversed(cls.__mro__) if inspect.get_annotations(base)]
+    if not any(getattr(base, "__type_params__", ()) for base in bases):
+        return typing.get_type_hints(cls, include_extras=True)
+    hints: dict[str, Any] = {}
+    for base in bases:
+        members = {"__annotations__": inspect.get_annotations(base), "__module__": base.__module__}
+        names = dict(vars(sys.modules[base.__module__])) if base.__module__ in sys.modules else {}
+        names |= {param.__name__: param for param in getattr(base, "__type_params__", ())}
+        # Names of the module take precedence over those of the class, as in typing itself.
+        hints |= typing.get_type_hints(
+            type(base.__name__, (), members), dict(vars(base)), names, include_extras=True
+        )
     return hints
 
 

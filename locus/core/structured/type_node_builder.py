@@ -89,6 +89,7 @@ class _TypeNodeBuilder:
 
     object_nodes: dict[Any, ObjectNode] = attrs.Factory(dict)
     alias_nodes: dict[Any, AliasNode] = attrs.Factory(dict)
+    enum_nodes: dict[type[Enum], ChoiceNode] = attrs.Factory(dict)
 
     def build(self, hint: Any, path: str) -> TypeNode:
         """Build the type tree of a hint. ``path`` is the position of the hint, for errors."""
@@ -114,12 +115,14 @@ class _TypeNodeBuilder:
             return TupleNode([self.build(arg, f"{path}[{i}]") for i, arg in enumerate(args)])
         if not isinstance(type_, type):
             return _build_msgspec_node(hint, path)
-        if hasattr(type_, "__pydantic_validator__"):
+        if hasattr(type_, "__pydantic_validator__") or _is_pydantic_type(type_):
             from locus.core.structured.pydantic_nodes import build_pydantic_node
 
             return build_pydantic_node(hint, format_type_name(hint), path)
         if issubclass(type_, Enum):
-            return _build_enum_node(type_, path)
+            if type_ not in self.enum_nodes:
+                self.enum_nodes[type_] = _build_enum_node(type_, path)
+            return self.enum_nodes[type_]
         if issubclass(type_, PurePath):
             return PathNode(type_)
         if has_fields(type_):
@@ -241,6 +244,15 @@ class _TypeNodeBuilder:
             )
 
 
+def _is_pydantic_type(cls: type) -> bool:
+    """Return whether a class is one of pydantic's own types: ``HttpUrl``, ``SecretStr``, ``Json``.
+
+    A class of the user's that only knows how pydantic treats it is taken as what it is.
+    """
+    is_own = cls.__module__.partition(".")[0].startswith("pydantic")
+    return is_own and hasattr(cls, "__get_pydantic_core_schema__")
+
+
 def _build_msgspec_node(hint: Any, path: str) -> TypeNode:
     node = MsgspecNode(hint)
     try:
@@ -281,7 +293,7 @@ def _convert_to_key_node(node: TypeNode, path: str) -> TypeNode:
     )
 
 
-def _build_enum_node(cls: type[Enum], path: str) -> TypeNode:
+def _build_enum_node(cls: type[Enum], path: str) -> ChoiceNode:
     choices = [(_convert_choice_to_json(member, path), member) for member in cls]
     if not choices:
         raise ConfigurationError(f"{path}: the enum {cls.__name__} has no members to choose from")

@@ -27,13 +27,14 @@ from locus.memory.checkpointers.filesystem import (
     make_thread_file_name,
     remove_file_if_exists,
     sync_directory,
-    to_absolute_path,
 )
 from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
+from locus.memory.paths import to_absolute_path
 
 _VERSION: Final = 1
 _FILE_NAME_PATTERN: Final = re.compile(r"(.*-)?[0-9a-f]{32}\.json")
+_TEMPORARY_NAME_PATTERN: Final = re.compile(r"(.*-)?[0-9a-f]{32}\.[0-9a-f]{32}\.tmp")
 _STALE_SECONDS: Final = 3600.0
 """The age of a temporary file after which its process must have been killed."""
 
@@ -45,7 +46,11 @@ class FileCheckpointer(BaseCheckpointer):
     step; :class:`~locus.memory.SQLiteCheckpointer` writes only the new items. It can be pickled:
     the copy uses the same directory.
 
-    :param directory: the directory of the files; the first save creates it.
+    Only the user who saves may read the files.
+
+    :param directory: the directory of the files; the first save creates it. ``~`` is the home
+        directory.
+    :raises ConfigurationError: if it cannot be the path of a directory.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -138,6 +143,8 @@ class FileCheckpointer(BaseCheckpointer):
             return
         self._stale_files_removed = True
         for path in self.directory.glob("*.tmp"):
+            if not _TEMPORARY_NAME_PATTERN.fullmatch(path.name):
+                continue  # a file of somebody else's
             with suppress(OSError):  # removed by another process, or not permitted
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     path.unlink()
@@ -153,7 +160,8 @@ def _write_file_atomically(content: bytes, path: Path) -> None:
     """Write a file and sync it; a reader gets the old content or the new one."""
     temporary_path = path.with_suffix(f".{uuid4().hex}.tmp")
     try:
-        with temporary_path.open("xb") as file:
+        descriptor = os.open(temporary_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -8,19 +8,6 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from locus.core.errors import ConfigurationError
-
-
-def to_absolute_path(path: str | os.PathLike[str]) -> Path:
-    """Convert ``path`` to an absolute path.
-
-    :raises ConfigurationError: (a ``ValueError``) if it contains a null character.
-    """
-    absolute = os.path.abspath(path)
-    if "\0" in absolute:
-        raise ConfigurationError(f"a path cannot hold a null character: {absolute!r}")
-    return Path(absolute)
-
 
 def make_thread_file_name(thread_id: str) -> str:
     """Make a unique file name for a thread, valid on every file system, without suffix.
@@ -34,11 +21,14 @@ def make_thread_file_name(thread_id: str) -> str:
 
 
 def make_durable_directory(path: Path) -> None:
-    """Create the directory and its parents, so that they survive a power failure."""
+    """Create the directory and its parents, so that they survive a power failure.
+
+    Only this user may enter a directory that is created.
+    """
     if path.is_dir():
         return
     make_durable_directory(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     sync_directory(path.parent)
 
 

@@ -28,7 +28,6 @@ from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, va
 from locus.memory.checkpointers.filesystem import (
     make_durable_directory,
     make_thread_file_name,
-    to_absolute_path,
 )
 from locus.memory.checkpointers.item_digests import (
     DIGEST_SIZE,
@@ -40,6 +39,7 @@ from locus.memory.checkpointers.sqlite_pool import ConnectionPool
 from locus.memory.checkpointers.sqlite_schema import connect_and_migrate_schema, is_schema_current
 from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
+from locus.memory.paths import create_private_file, to_absolute_path
 
 _MESSAGES: Final = 0  # a value of the column `kind`
 _EXECUTIONS: Final = 1
@@ -74,7 +74,8 @@ class SQLiteCheckpointer(BaseCheckpointer):
     copy opens its own connections. The database may have other tables. It has to be on a local
     disk: the locks of network file systems are not reliable.
 
-    :param path: the database file; the first use creates it. Lock files are in a directory next to
+    :param path: the database file; the first use creates it, for this user alone. ``~`` is the home
+        directory. Lock files are in a directory next to
         it, whose name ends in ``-locks``.
     :param timeout: seconds to wait for other writers.
     :raises ConfigurationError: if the path is invalid, or the timeout is not a number from 0.
@@ -244,6 +245,7 @@ def _open_database(path: Path, timeout: float) -> sqlite3.Connection:
     """Open a connection to the database; create its directory and its tables."""
     _check_not_directory(path)
     make_durable_directory(path.parent)
+    create_private_file(path)
     return connect_and_migrate_schema(str(path), timeout)
 
 

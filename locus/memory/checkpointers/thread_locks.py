@@ -69,6 +69,9 @@ class ThreadLock:
     file: int
 
 
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+"""A lock file is truncated: a symbolic link in its place could lead to any file."""
+
 _locks: dict[str, ThreadLock] = {}
 _registry_lock = threading.RLock()  # reentrant: the garbage collector may release a lock here
 
@@ -146,7 +149,7 @@ def lock_file(path: Path, thread_id: str) -> Iterator[None]:
 def _try_open_and_lock_file(path: Path) -> int | None:
     """Open and lock the lock file, and return its descriptor; None if it is locked already."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
         try:
             if not _try_lock_file(file):
                 os.close(file)

@@ -8,6 +8,7 @@ other's. A store is blocking, and thread-safe; async code calls it with
 
 from __future__ import annotations
 
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
@@ -103,13 +104,14 @@ class MemoryStore(Closeable):
         """Return the facts that contain every word of ``query``, the latest first.
 
         :param query: words, separated by spaces. Each may be anywhere in the key, or in the text
-            or JSON of the value; the comparison ignores case. None or no words: every fact.
+            or JSON of the value; the comparison ignores case, and how accents are
+            written. None or no words: every fact.
         :param limit: the maximum number of facts.
         """
         _validate_limit(limit)
         if query is not None and not isinstance(query, str):
             raise TypeError(f"query is a string, not {type(query).__name__}")
-        words = (query or "").casefold().split()
+        words = _normalize_text(query or "").split()
         matches = (
             item
             for item in self.items(namespace, latest_first=True)
@@ -152,10 +154,19 @@ def _format_fact_line(item: MemoryItem) -> str:
     return f"- {escape_line_breaks(key)}: {escape_line_breaks(value)}"
 
 
+def _normalize_text(text: str) -> str:
+    """Make texts that look alike equal: in any case, with composed or decomposed accents.
+
+    This is Unicode's "compatibility caseless match" (section 3.13 of the standard).
+    """
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", text).casefold())
+    return unicodedata.normalize("NFKC", folded.casefold())
+
+
 def _has_all_words(item: MemoryItem, words: list[str]) -> bool:
     """Whether the key or the value of a fact contains each of the words, in any case."""
     value = item.value if isinstance(item.value, str) else encode_json(item.value)
-    key, text = item.key.casefold(), value.casefold()
+    key, text = _normalize_text(item.key), _normalize_text(value)
     return all(word in key or word in text for word in words)
 
 

@@ -22,6 +22,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.memory.errors import MemoryStoreError
+from locus.memory.paths import create_private_file, to_absolute_path
 from locus.memory.sqlite_readonly_fallback import open_database_with_readonly_fallback
 from locus.memory.stores.base import MemoryItem, MemoryStore, Namespace, normalize_namespace_and_key
 from locus.memory.stores.validation import decode_json, encode_json, normalize_namespace
@@ -62,9 +63,7 @@ def _to_absolute_path(value: str | os.PathLike[str]) -> Path:
             f"SQLiteStore takes the path of a file, not {value!r}; to keep facts in memory alone, "
             "use InMemoryStore()"
         )
-    if "\0" in text:
-        raise ConfigurationError(f"a path cannot hold a null character: {text!r}")
-    return Path(text).absolute()
+    return to_absolute_path(text)
 
 
 @attrs.frozen
@@ -74,7 +73,8 @@ class SQLiteStore(MemoryStore):
     Many threads and processes may use the file at the same time, each with its own store object or
     with a common one, before and after a fork. The file may have other tables.
 
-    :param path: the file. Its directory has to exist.
+    :param path: the file, which only this user may read if the store creates it. Its directory has
+        to exist. ``~`` is the home directory.
     :raises ConfigurationError: at the first use, if the file cannot be opened or is not a database.
     :raises MemoryStoreError: at any use, if the file is damaged or locked by others, or the disk
         reports an error.
@@ -174,6 +174,8 @@ class SQLiteStore(MemoryStore):
     def _connect_to_address(self, address: str) -> sqlite3.Connection:
         """Connect to a path or a URI, and create the table."""
         uri = address.startswith("file:")  # a path is absolute, so it never begins like this
+        if not uri:
+            create_private_file(self.path)
         try:
             connection = sqlite3.connect(
                 address, timeout=BUSY_SECONDS, isolation_level=None, uri=uri

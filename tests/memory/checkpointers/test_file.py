@@ -108,7 +108,8 @@ def test_after_an_error_of_the_disk_the_previous_checkpoint_is_left(
 
 
 def test_old_temporary_files_are_removed_and_new_ones_are_not(tmp_path: Path) -> None:
-    old, new = tmp_path / "a-1.tmp", tmp_path / "a-2.tmp"
+    names = (f"a-{digit * 32}.{digit * 32}.tmp" for digit in "12")
+    old, new = (tmp_path / name for name in names)
     old.write_text("x")
     new.write_text("x")
     hours_ago = time.time() - 7200

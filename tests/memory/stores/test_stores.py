@@ -537,3 +537,22 @@ def test_an_incomplete_transaction_is_an_error_for_a_process_that_cannot_write()
             path.chmod(0o644)
         assert completed.stdout.startswith("unreadable\n")
         assert store.get("ada", "0") == "x" * 3000  # a process that may write rolls it back
+
+
+@pytest.mark.parametrize(
+    ("stored", "query"),
+    [
+        ("café", "cafe\u0301"),
+        ("cafe\u0301", "CAFÉ"),
+        ("\u110e\u116e\u11ab\u110e\u1165\u11ab", "\ucd98\ucc9c"),
+        ("Straße", "STRASSE"),
+        ("ﬁle", "file"),
+        ("①", "1"),
+    ],
+)
+def test_a_search_finds_a_word_however_it_is_written(stored: str, query: str) -> None:
+    store = InMemoryStore()
+    store.put("ada", "place", {"name": stored})
+    store.put("ada", stored, 1)
+    store.put("ada", "other", "x")
+    assert {item.key for item in store.search("ada", query)} == {"place", stored}
