@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
-from locus.core.build_tool_schemas import SupportsOpenAISchema
+from locus.core.build_tool_schemas import SupportsOpenAISchema, build_tool_schemas
 from locus.core.errors import ConfigurationError
 from locus.tools.approval_rule import ApprovalRule
 from locus.tools.context import ToolContext
@@ -135,7 +135,8 @@ def _convert_foreign_tool(tool_like: SupportsOpenAISchema) -> SchemaTool:
         for name, kind in (("idempotent", bool), ("timeout", (int, float)))
         if isinstance(value := getattr(tool_like, name, None), kind)
     }
-    return SchemaTool.from_openai_schema(tool_like.to_openai_schema(), tool_like, **settings)
+    (schema,) = build_tool_schemas([tool_like])  # it may have the form of another API
+    return SchemaTool.from_openai_schema(schema, tool_like, **settings)
 
 
 def _normalize_function(function: Any) -> Callable[..., Any]:
