@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from locus.agent.agent import Agent
     from locus.agent.async_driver import AsyncRun
     from locus.agent.blocking_driver import BlockingRun
+    from locus.agent.prompt_context import PromptContext
     from locus.agent.result import AgentResult
     from locus.core.state import AgentState
 
@@ -19,9 +20,10 @@ _LAZY_MODULES: Final = {
     "AgentState": "locus.core.state",
     "AsyncRun": "locus.agent.async_driver",
     "BlockingRun": "locus.agent.blocking_driver",
+    "PromptContext": "locus.agent.prompt_context",
 }
 
-__all__ = ["Agent", "AgentResult", "AgentState", "AsyncRun", "BlockingRun"]
+__all__ = ["Agent", "AgentResult", "AgentState", "AsyncRun", "BlockingRun", "PromptContext"]
 
 if not TYPE_CHECKING:  # to type checkers a module with __getattr__ has every name there is
     __getattr__, __dir__ = make_lazy_getattr_and_dir(__name__, _LAZY_MODULES)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from locus.agent.async_driver import AsyncRun
     from locus.agent.blocking_driver import BlockingRun
     from locus.agent.result import AgentResult
+    from locus.tools.context import ToolContext
+    from locus.tools.function_tool import FunctionTool
 
 
 @attrs.frozen
@@ -35,8 +37,12 @@ class Agent(AgentSettings):
         objects of other libraries that have ``to_openai_schema()`` and can be called. A mapping is
         a tool of the provider's own server, which is sent as it is and runs there. Without any,
         the tools that are bound to the model are called.
-    :param system_prompt: comes first in each request; no part of the state.
+    :param system_prompt: comes first in each request; no part of the state. It is text, or a
+        function, blocking or async, that returns the text for a run: it is called once at its
+        beginning, with a :class:`~locus.agent.PromptContext`.
     :param max_iterations: the most model calls in one run.
+    :param final_answer: a run that ends at ``max_iterations`` while the model still calls tools
+        asks it once more, without tools, for an answer from what it has.
     :param hooks: objects with any of the methods of :class:`~locus.hooks.HookProvider`.
     :param termination: a further condition to stop, checked when the tool calls of a response have
         their results.
@@ -181,6 +187,25 @@ class Agent(AgentSettings):
         """Do the same as :meth:`resume_sync`, under asyncio or trio."""
         run = self._make_context_for_resume(thread_id, approvals, metadata, streamed=False)
         return await self._make_async_run(run).run_to_end()
+
+    # Other agents.
+
+    def as_tool(self, *, name: str, description: str) -> FunctionTool[..., Any]:
+        """Make a tool for another agent: it runs this one with a prompt, and gives its answer.
+
+        Each call is a conversation of its own, with the metadata of the calling run. Its tokens
+        count among those of the calling run.
+
+        :param name: the name of the tool, for the model that calls it.
+        :param description: what that model reads about it: what to ask this agent for.
+        """
+        from locus.agent.agent_tool import make_agent_tool
+
+        def start_run(prompt: str, context: ToolContext) -> AsyncRun:
+            run = self._make_context_for_prompt(prompt, None, context.metadata, streamed=False)
+            return self._make_async_run(run)
+
+        return make_agent_tool(start_run, name, description)
 
     # Copies.
 

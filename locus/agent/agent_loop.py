@@ -12,6 +12,8 @@ agent's settings ask for it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from locus.agent.approvals import APPROVAL_REQUIRED
 from locus.agent.check_model_response import call_model_in_steps
 from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
@@ -27,12 +29,18 @@ from locus.agent.resume_point import (
 from locus.agent.run_context import RunContext
 from locus.agent.tool_round import run_tool_round_in_steps
 from locus.agent.turn_end import find_end_reason, was_refused
-from locus.core.errors import StructuredOutputError
+from locus.core.errors import APIStatusError, ContextWindowExceededError, StructuredOutputError
 from locus.core.events import ThinkEvent
+from locus.core.loop_message import make_loop_message
 from locus.core.messages import Message
 from locus.core.response import ModelResponse, is_turn_paused
 from locus.core.termination import MaxIterations
 from locus.hooks.events import AfterModelCallEvent, BeforeModelCallEvent
+
+_LAST_ANSWER: Final = (
+    "No more steps are possible. Give your final answer now, from what you have found out so far, "
+    "without calling tools. Say what is missing."
+)
 
 
 def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
@@ -74,9 +82,13 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
 
             review_message = yield from review_answer_in_steps(run)
             is_final = review_message is None
-        if stop_reason is None and not is_final:
+        is_at_limit = stop_reason is None and not is_final
+        if is_at_limit:
             stop_reason = iteration_limit.check(run.make_snapshot(run.started_at))
         if stop_reason is not None or is_final:
+            if goes_on and is_at_limit and stop_reason is not None and settings.final_answer:
+                yield from _request_last_answer_in_steps(run)
+                return stop_reason
             if goes_on:
                 run.note_missing_answer(stop_reason)
             return stop_reason or find_end_reason(run.state, message)
@@ -94,6 +106,15 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
         message = None
 
 
+def _request_last_answer_in_steps(run: RunContext) -> EffectGenerator[None]:
+    """Ask the model for an answer from what it has, without tools: the run may not go on."""
+    run.is_last_answer = True
+    run.state = run.state.with_messages(make_loop_message(_LAST_ANSWER, "final_answer"))
+    yield from run.save_state_in_steps()
+    run.response_message = yield from _request_response_in_steps(run)
+    run.parse_final_answer(run.response_message)
+
+
 def _can_retry_final_answer(
     run: RunContext, message: Message, error: StructuredOutputError | None
 ) -> bool:
@@ -107,34 +128,67 @@ def _can_retry_final_answer(
 
 
 def _request_response_in_steps(run: RunContext) -> EffectGenerator[Message]:
-    """Call the model once, record its response in the state, and return its message."""
+    """Call the model once, record its response in the state, and return its message.
+
+    If the conversation is too long for the model, the model is called once more with less of it.
+    """
+    try:
+        response = yield from _call_model_with_hooks_in_steps(run)
+    except ContextWindowExceededError:
+        if not run.reduce_token_budget():
+            raise
+        response = yield from _call_model_with_hooks_in_steps(run)
+    message = normalize_response_message(
+        response, _find_taken_call_ids(run, response), has_calls=not run.is_last_answer
+    )
+    run.state = make_state_with_response(run, response, message)
+    yield from run.save_state_in_steps()
+    yield EmitEvent(ThinkEvent(run.state.iteration, response.reasoning, message.tool_calls))
+    return message
+
+
+def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelResponse]:
+    """Build a request, call the hooks and the model, and return the response."""
     messages = yield from build_request_messages_in_steps(run)
     tools, options = select_tool_schemas(run), build_request_options(run)
-    iteration = run.state.iteration + 1
     event_fields = {
         "thread_id": run.thread_id,
         "metadata": run.metadata,
         "model": run.model,
-        "messages": messages,
-        "tools": tools or (),
-        "options": options,
-        "iteration": iteration,
+        "iteration": run.state.iteration + 1,
         "streamed": run.streamed,
-        "tools_are_explicit": tools is not None,
     }
     if run.has_hooks("on_before_model_call"):
-        yield from run.call_hooks_in_steps(
-            "on_before_model_call", BeforeModelCallEvent(**event_fields)
+        offered = tools or ()
+        before = BeforeModelCallEvent(
+            **event_fields,
+            messages=messages,
+            tools=offered,
+            options=options,
+            tools_are_explicit=tools is not None,
         )
-    response = yield from call_model_in_steps(run.model, messages, tools, options)
+        yield from run.call_hooks_in_steps("on_before_model_call", before)
+        messages, options = before.messages, before.options
+        if before.tools is not offered:
+            tools = before.tools
+    run.sent_messages = messages
+    try:
+        response = yield from call_model_in_steps(run.model, messages, tools, options)
+    except APIStatusError as exc:
+        run.note_refused_request(exc)
+        raise
+    run.is_prompt_refused = False
     if run.has_hooks("on_after_model_call"):
-        event = AfterModelCallEvent(**event_fields, response=response)
-        yield from run.call_hooks_in_steps("on_after_model_call", event)
-    message = normalize_response_message(response, _find_taken_call_ids(run, response))
-    run.state = make_state_with_response(run, response, message)
-    yield from run.save_state_in_steps()
-    yield EmitEvent(ThinkEvent(iteration, response.reasoning, message.tool_calls))
-    return message
+        after = AfterModelCallEvent(
+            **event_fields,
+            messages=messages,
+            tools=tools or (),
+            options=options,
+            tools_are_explicit=tools is not None,
+            response=response,
+        )
+        yield from run.call_hooks_in_steps("on_after_model_call", after)
+    return response
 
 
 def _find_taken_call_ids(run: RunContext, response: ModelResponse) -> frozenset[str]:

@@ -16,6 +16,7 @@ from locus.agent.run_context import RunContext
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
 from locus.tools.errors import ModelRetry, ToolArgumentsError
+from locus.tools.metered_result import MeteredResult
 from locus.tools.result_renderer import is_slow_to_render, render_result
 
 MAX_RETRIES: Final = 3
@@ -122,6 +123,10 @@ def _run_tool_function_in_steps(
         return None, describe_error(exc), None
     timeout = tool.timeout if tool.timeout is not None else run.settings.tool_timeout
     outcome: ToolOutcome = yield RunTool(tool.function, arguments, tool.is_async, timeout)
+    if isinstance(outcome.value, MeteredResult):
+        metered = outcome.value
+        run.state = run.state.with_usage(metered.usage)
+        outcome = attrs.evolve(outcome, value=metered.value, error=metered.error)
     if isinstance(outcome.error, ModelRetry):
         return None, str(outcome.error) or "try again", outcome.duration_ms
     if outcome.error is not None:

@@ -16,14 +16,15 @@ from locus.core.response import ModelResponse
 
 
 def normalize_response_message(
-    response: ModelResponse, taken_ids: Set[str] = frozenset()
+    response: ModelResponse, taken_ids: Set[str] = frozenset(), *, has_calls: bool = True
 ) -> Message:
     """Return the message of a response, with tool calls that the state can store.
 
     :param taken_ids: ids that none of its calls may have.
+    :param has_calls: False leaves all calls out: the model had no tools to call.
     """
     message, calls = response.message, response.tool_calls
-    if calls and response.finish_reason == "content_filter":
+    if calls and (response.finish_reason == "content_filter" or not has_calls):
         return attrs.evolve(message, tool_calls=())
     normalized = tuple(_limit_argument_depth(call) for call in calls)
     ids = {call.id for call in calls}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from locus.agent.effects import EffectGenerator
+from locus.agent.fit_into_budget import fit_into_budget
 from locus.agent.run_context import RunContext
 from locus.agent.shorten_conversation import shorten_conversation_in_steps
 from locus.agent.unsent_messages import find_unsent_messages
@@ -16,7 +17,7 @@ def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Me
     A server that stores the conversation is sent only what is new to it, as long as it can
     continue from what it has. Otherwise the messages are the system message and the whole
     conversation, as the conversation manager shortens it. A manager is not used where the server
-    stores the conversation.
+    stores the conversation. If a request was too long all the same, the next ones have less.
     """
     state, model = run.state, run.model
     is_stored_by_server = get_capabilities(model).server_state
@@ -28,5 +29,8 @@ def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Me
         return unsent
     manager = run.settings.conversation_manager
     if manager is not None and not is_stored_by_server:
-        return (yield from shorten_conversation_in_steps(run, manager))
+        messages = yield from shorten_conversation_in_steps(run, manager)
+        if run.token_budget is not None:
+            messages = fit_into_budget(messages, run.token_budget)
+        return messages
     return state.messages if run.system_message is None else (run.system_message, *state.messages)

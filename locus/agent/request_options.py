@@ -16,6 +16,8 @@ def select_tool_schemas(run: RunContext) -> tuple[Mapping[str, Any], ...] | None
 
     None means the tools that are bound to the model, if any; empty means no tools at all.
     """
+    if run.is_last_answer:
+        return ()
     schema = run.output_schema
     if schema is not None and not schema.allows_tools and run.output_retry_count:
         return ()  # the provider rejects them beside a schema
@@ -26,7 +28,9 @@ def build_request_options(run: RunContext) -> Mapping[str, Any]:
     """Build the keyword options of the model call."""
     settings, state, schema = run.settings, run.state, run.output_schema
     options = dict(settings.model_options)
-    if settings.tool_choice is not None and not run.output_retry_count:
+    if run.is_last_answer:  # the model has no tools that it could have to call
+        options.pop("tool_choice", None)
+    elif settings.tool_choice is not None and not run.output_retry_count:
         last = state.last_message
         # Not after a tool result, or what the loop says about it or about an answer: the model
         # could never give a final answer.

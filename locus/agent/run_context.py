@@ -9,25 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from locus.agent.approvals import Approvals
 from locus.agent.effects import CallHook, EffectGenerator, UseStorage
+from locus.agent.fit_into_budget import count_tokens, fit_into_budget
 from locus.agent.output_schema import OutputSchema
 from locus.agent.settings import AgentSettings, RunnableTool
 from locus.core.build_tool_schemas import ToolSchema
-from locus.core.errors import StructuredOutputError
+from locus.core.errors import APIStatusError, StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, ToolCall
 from locus.core.state import AgentState
 from locus.core.termination import RunSnapshot
+from locus.models.capabilities import get_capabilities
 from locus.tools.context import ToolContext
 
 if TYPE_CHECKING:
     from locus.reasoning.grounding_evaluator import GroundingReport
     from locus.reasoning.gsar_evaluator import GSARResult
+
+
+_REFUSED_STATUSES: Final = frozenset({400, 413, 422})
+"""The statuses by which providers say that a request itself is at fault."""
 
 
 @attrs.define(eq=False)
@@ -47,6 +53,11 @@ class RunContext:
     :ivar response_message: the message of the model's last response.
     :ivar approvals: what was decided about the tool calls that are open when a thread is resumed.
     :ivar pending_calls: the tool calls that wait for approval, as the hooks have changed them.
+    :ivar is_last_answer: the run is at its limit, and the model is asked for what it has.
+    :ivar sent_messages: the messages of the last model request.
+    :ivar token_budget: how many tokens a request may have, by estimate, because the provider has
+        refused a longer one; None if it has not.
+    :ivar is_prompt_refused: the provider has refused the first request with the prompt.
     :ivar tool_call_count: how many tool calls were answered in this run.
     :ivar started_at: the clock at the beginning of the run, in seconds.
     :ivar ended_at: the clock at its end, in seconds.
@@ -76,6 +87,10 @@ class RunContext:
     response_message: Message | None = None
     approvals: Approvals = EMPTY
     pending_calls: tuple[ToolCall, ...] = ()
+    is_last_answer: bool = False
+    sent_messages: tuple[Message, ...] = ()
+    token_budget: int | None = None
+    is_prompt_refused: bool = False
     tool_call_count: int = 0
     started_at: float = 0.0
     ended_at: float = 0.0
@@ -126,6 +141,33 @@ class RunContext:
         output = self.output_schema.parse_final_message(message)
         self.parsed, self.parse_error = output.parsed, output.error
         return output.error
+
+    def reduce_token_budget(self) -> bool:
+        """Limit the next requests to half of the last one; return whether that shortens anything.
+
+        Nothing is left out of a conversation that no manager was asked to keep short.
+        """
+        if self.settings.conversation_manager is None or get_capabilities(self.model).server_state:
+            return False
+        self.token_budget = count_tokens(self.sent_messages) // 2
+        return fit_into_budget(self.sent_messages, self.token_budget) != self.sent_messages
+
+    def note_refused_request(self, error: APIStatusError) -> None:
+        """Drop the prompt if the provider refuses the first request that has it.
+
+        Every later run of the thread would send it again, and fail as well. What tools have done
+        since the prompt is kept, and so is a prompt that only met a broken server.
+        """
+        if not self.prompt or self.iterations or error.status_code not in _REFUSED_STATUSES:
+            return
+        self.is_prompt_refused = True
+
+    def drop_refused_prompt(self) -> None:
+        """Return to the state before the prompt, but with the tokens that were used since."""
+        state = self.initial_state
+        if self.state.usage != state.usage:
+            state = state.evolve(usage=self.state.usage)
+        self.state = state
 
     def note_missing_answer(self, reason: str | None) -> None:
         """Record that the run ends without a final answer of the type that the caller requires.

@@ -27,7 +27,7 @@ from locus.agent.output_schema import OutputSchema
 from locus.agent.result import AgentResult
 from locus.agent.run_context import RunContext
 from locus.agent.system_message import build_system_message_in_steps
-from locus.core.errors import ConfigurationError
+from locus.core.errors import APIStatusError, ConfigurationError
 from locus.core.events import TerminateEvent
 from locus.core.frozendict import FrozenDict
 from locus.core.state import AgentState
@@ -159,9 +159,20 @@ def _lock_and_load_thread_in_steps(
 def _save_state_after_error_in_steps(
     run: RunContext, reason: str, error: BaseException | None
 ) -> EffectGenerator[None]:
-    """Save the last state of a run that has failed after its beginning."""
-    if error is not None and run.is_started:
-        yield from run.save_state_in_steps()
+    """Save the last state of a run that has failed after its beginning.
+
+    A prompt that the provider has refused is taken out of it first; a thread that began with that
+    prompt is deleted.
+    """
+    if error is None or not run.is_started:
+        return
+    if run.is_prompt_refused and isinstance(error, APIStatusError):
+        run.drop_refused_prompt()
+        delete = getattr(run.settings.checkpointer, "delete", None)
+        if not run.state.messages and run.thread_id is not None and delete is not None:
+            yield UseStorage(partial(delete, run.thread_id))
+            run.saved_state = run.state
+    yield from run.save_state_in_steps()
 
 
 def _unlock_thread_in_steps(

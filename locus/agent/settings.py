@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from locus.agent import settings_validators
+from locus.agent.prompt_context import PromptFunction
 from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.frozendict import EMPTY
 from locus.core.termination import TerminationCondition
@@ -57,8 +58,8 @@ class AgentSettings:
     tools: tuple[RunnableTool | Mapping[str, Any], ...] = attrs.field(
         default=(), converter=settings_validators.to_agent_tools
     )
-    system_prompt: str | None = attrs.field(
-        default=None, validator=settings_validators.validate_optional_text
+    system_prompt: str | PromptFunction | None = attrs.field(
+        default=None, validator=settings_validators.validate_system_prompt, hash=False
     )
     max_iterations: int = attrs.field(
         default=20, validator=settings_validators.make_minimum_integer_validator(1)
@@ -129,6 +130,9 @@ class AgentSettings:
     )
     tool_execution: ToolExecutionMode = attrs.field(
         default="concurrent", validator=settings_validators.validate_tool_execution, kw_only=True
+    )
+    final_answer: bool = attrs.field(
+        default=False, validator=settings_validators.validate_bool, kw_only=True
     )
     max_concurrency: int = attrs.field(
         default=10, validator=settings_validators.make_minimum_integer_validator(1), kw_only=True

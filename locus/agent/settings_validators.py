@@ -94,6 +94,15 @@ def validate_optional_text(_: Any, attribute: attrs.Attribute[Any], value: Any) 
         raise TypeError(f"{attribute.name} is text or None, not {type(value).__name__}")
 
 
+def validate_system_prompt(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check that a value is a string, a function, or None."""
+    if value is not None and not isinstance(value, str) and not callable(value):
+        raise TypeError(
+            f"{attribute.name} is text or None, or a function of the run that returns it, "
+            f"not {type(value).__name__}"
+        )
+
+
 def validate_bool(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Check that a value is True or False; other values do not count as such."""
     if not isinstance(value, bool):

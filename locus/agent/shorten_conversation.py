@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from locus.agent.check_model_response import call_model_in_steps
@@ -9,6 +11,7 @@ from locus.agent.effects import EffectGenerator
 from locus.agent.run_context import RunContext
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message
+from locus.core.state import AgentState, ToolExecution
 
 if TYPE_CHECKING:
     from locus.memory.managers.base import ConversationManager
@@ -19,7 +22,8 @@ def shorten_conversation_in_steps(
 ) -> EffectGenerator[tuple[Message, ...]]:
     """Return the system message and the conversation, as the manager shortens them.
 
-    If the manager replaces the history, the shortened conversation becomes that of the state.
+    If the manager replaces the history, the shortened conversation becomes that of the state, and
+    the executions of calls that are no longer in it are dropped.
     """
     system = () if run.system_message is None else (run.system_message,)
     messages = (*system, *run.state.messages)
@@ -39,9 +43,27 @@ def shorten_conversation_in_steps(
         # No server has these messages, and the records refer to positions among the old ones.
         run.state = run.state.evolve(
             messages=shortened[len(system) :],
+            tool_executions=_select_needed_executions(run.state, shortened),
             provider_state=None,
             server_knowledge=None,
             empty_response_after=None,
             output_retries=None,
         )
     return shortened
+
+
+def _select_needed_executions(
+    state: AgentState, messages: Sequence[Message]
+) -> tuple[ToolExecution, ...]:
+    """Return the executions of the calls in the messages, and those that calls may repeat.
+
+    A later call of an idempotent tool gets the first result, however long ago that was.
+    """
+    counts = Counter(call.id for message in messages for call in message.tool_calls)
+    needed = []
+    for execution in reversed(state.tool_executions):
+        is_in_messages = counts[execution.tool_call_id] > 0  # the newest, if an id was used again
+        counts[execution.tool_call_id] -= 1
+        if is_in_messages or (execution.idempotent and execution.error is None):
+            needed.append(execution)
+    return tuple(reversed(needed))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from locus.agent.effects import EffectGenerator, UseStorage
+from locus.agent.effects import CallFunction, EffectGenerator, UseStorage
+from locus.agent.prompt_context import PromptContext
 from locus.agent.run_context import RunContext
 from locus.core.messages import Message
 
@@ -15,7 +17,15 @@ def build_system_message_in_steps(run: RunContext) -> EffectGenerator[Message | 
     Returns None if there is none of them. The message is no part of the state.
     """
     settings = run.settings
-    texts = [settings.system_prompt] if settings.system_prompt else []
+    prompt: Any = settings.system_prompt
+    if callable(prompt):
+        context = PromptContext(run.thread_id, run.metadata, run.state)
+        prompt = yield CallFunction(prompt, (context,))
+        if prompt is not None and not isinstance(prompt, str):
+            raise TypeError(
+                f"system_prompt returned {type(prompt).__name__}; a system prompt is text or None"
+            )
+    texts = [prompt] if prompt else []
     if settings.memory is not None:
         facts = yield UseStorage(partial(settings.memory.render, settings.memory_namespace))
         if facts:

@@ -6,7 +6,7 @@ caller passed to the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -61,24 +61,72 @@ class AfterInvocationEvent(_RunEvent):
         return self.error is None
 
 
+def _to_request_messages(value: Any) -> tuple[Message, ...]:
+    """Convert messages to a tuple.
+
+    :raises TypeError: if the value is no sequence of messages.
+    """
+    if isinstance(value, (str, Message, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"messages is a sequence of Message, not {type(value).__name__}")
+    messages = tuple(value)
+    for position, message in enumerate(messages):
+        if not isinstance(message, Message):
+            raise TypeError(f"messages[{position}] is {type(message).__name__}, not Message")
+    return messages
+
+
+def _to_request_tools(value: Any) -> tuple[Any, ...]:
+    """Convert the schemas of tools, or tools, to a tuple.
+
+    :raises TypeError: if the value is no sequence.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"tools is a sequence of schemas, not {type(value).__name__}")
+    return tuple(value)
+
+
+def _to_request_options(value: Any) -> FrozenDict[str, Any]:
+    """Convert the keywords of a model call to an immutable mapping.
+
+    :raises ConfigurationError: if one of them is a field of its own.
+    """
+    options: FrozenDict[str, Any] = to_frozen_dict(value, "BeforeModelCallEvent.options")
+    for name in ("messages", "tools"):
+        if name in options:
+            raise ConfigurationError(f"options cannot have {name!r}: assign event.{name}")
+    return options
+
+
 @attrs.define(on_setattr=_FROZEN, kw_only=True)
 class BeforeModelCallEvent(_RunEvent):
     """The model is about to be called.
 
+    What a hook assigns is for this call. The conversation and the agent do not change.
+
     :ivar model: the model.
-    :ivar messages: the messages of the request: with the system prompt, as the conversation manager
-        shortened them; only the new ones if the server stores the conversation.
-    :ivar tools: the schemas of the tools.
-    :ivar options: the keywords of the call; ``provider_state`` among them if the server stores the
+    :ivar messages: *writable*: the messages of the request: with the system prompt, as the
+        conversation manager shortened them; only the new ones if the server stores the
         conversation.
+    :ivar tools: *writable*: the schemas of the tools that the model is offered. An empty sequence
+        offers none.
+    :ivar options: *writable*: the keywords of the call; ``provider_state`` among them if the server
+        stores the conversation.
     :ivar iteration: the number of this model call in the conversation, counted from 1.
     :ivar streamed: whether the response is streamed.
     """
 
     model: Any
-    messages: tuple[Message, ...]
-    tools: tuple[Mapping[str, Any], ...] = ()
-    options: Mapping[str, Any] = EMPTY
+    messages: tuple[Message, ...] = attrs.field(
+        converter=_to_request_messages, on_setattr=_CONVERT_AND_VALIDATE
+    )
+    tools: tuple[Mapping[str, Any], ...] = attrs.field(
+        default=(), converter=_to_request_tools, on_setattr=_CONVERT_AND_VALIDATE
+    )
+    options: Mapping[str, Any] = attrs.field(
+        default=EMPTY, converter=_to_request_options, on_setattr=_CONVERT_AND_VALIDATE
+    )
     iteration: int = 0
     streamed: bool = False
     # Whether empty ``tools`` mean no tools at all, or those that are bound to the model.
@@ -100,11 +148,15 @@ class BeforeModelCallEvent(_RunEvent):
 
 @attrs.define(on_setattr=_FROZEN, kw_only=True)
 class AfterModelCallEvent(BeforeModelCallEvent):
-    """The model has answered.
+    """The model has answered. No field can be assigned.
 
+    :ivar messages: the messages of the request, as it was sent; so are ``tools`` and ``options``.
     :ivar response: the complete response, with its ``provider_state``, ``response_id`` and usage.
     """
 
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    options: Mapping[str, Any] = EMPTY
     response: ModelResponse
 
 

@@ -1,0 +1,53 @@
+"""Makes a tool of an agent: another agent asks it a question and reads its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from locus.core.events import TerminateEvent
+from locus.tools.context import ToolContext
+from locus.tools.decorator import tool
+from locus.tools.function_tool import FunctionTool
+from locus.tools.metered_result import MeteredResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from locus.agent.async_driver import AsyncRun
+
+
+class AgentEndedError(RuntimeError):
+    """An agent that another one had asked ended without an answer."""
+
+
+def make_agent_tool(
+    start_run: Callable[[str, ToolContext], AsyncRun], name: str, description: str
+) -> FunctionTool[..., Any]:
+    """Make a tool that runs an agent.
+
+    :param start_run: returns the events of a run of the agent with a prompt.
+    """
+
+    async def ask_agent(prompt: str, context: ToolContext) -> Any:
+        """Ask the agent.
+
+        :param prompt: The task, with everything that is needed to understand it.
+        """
+        usage = {}
+        error: Exception | None = None
+        try:
+            async with start_run(prompt, context) as run:
+                async for event in run:
+                    if isinstance(event, TerminateEvent):
+                        usage = dict(event.usage)
+        except Exception as exc:  # noqa: BLE001 - the tool's error, with the tokens that it cost
+            error = exc
+        if error is not None:
+            return MeteredResult(usage=usage, error=error)
+        result = run.result
+        if not result.message and result.stop_reason != "complete":
+            error = AgentEndedError(f"it ended without an answer: {result.stop_reason}")
+        return MeteredResult(result.message, usage=usage, error=error)
+
+    return tool(ask_agent, name=name, description=description)

@@ -1,0 +1,75 @@
+"""Agents that are tools of other agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from locus.agent import Agent
+from locus.core.errors import ConfigurationError
+from locus.testing import FunctionModel, ScriptedModel, text, tool_call
+from locus.tools import ToolContext, tool
+from tests.agent.recorded_runs import RUNTIMES, run_to_end
+
+SEEN: list[Any] = []
+
+
+@tool
+def fail(ctx: ToolContext) -> str:
+    """Fail."""
+    SEEN.append(dict(ctx.metadata))
+    raise LookupError("no such table")
+
+
+def ask(expert: Agent, runtime: str = "blocking", **kw: Any) -> Any:
+    helper = expert.as_tool(name="ask_expert", description="Ask the expert.")
+    script = ScriptedModel(
+        [tool_call("ask_expert", prompt="What?"), tool_call("ask_expert", prompt="And why?")],
+        text("So it is.", usage={"prompt_tokens": 10}),
+    )
+    return run_to_end(runtime, Agent(script, [helper]), "?", **kw)
+
+
+def get_results(result: Any) -> list[str]:
+    return [message.text for message in result.state.messages if message.role == "tool"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_agent_answers_another_and_its_tokens_are_counted(runtime: str) -> None:
+    model = ScriptedModel(text("42", usage={"prompt_tokens": 900}), cycle=True)
+    result = ask(Agent(model), runtime)
+    assert get_results(result) == ["42", "42"]
+    assert dict(result.usage) == {"prompt_tokens": 1810}
+    assert sorted(call.messages[-1].text for call in model.calls) == ["And why?", "What?"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_tokens_of_an_agent_that_failed_are_counted(runtime: str) -> None:
+    def answer(messages: Any, tools: Any) -> Any:
+        if messages[-1].role == "tool":
+            raise LookupError("the model is gone")
+        return attrs.evolve(tool_call("fail"), usage={"prompt_tokens": 5})
+
+    model = FunctionModel(answer)
+    SEEN.clear()
+    result = ask(Agent(model, [fail]), runtime, metadata={"user": "ada"})
+    assert all("LookupError: the model is gone" in text for text in get_results(result))
+    assert SEEN == [{"user": "ada"}] * 2
+    assert dict(result.usage) == {"prompt_tokens": 20}
+
+
+def test_an_agent_that_ends_without_an_answer_has_failed() -> None:
+    model = ScriptedModel(text("", stop_reason="length", usage={"prompt_tokens": 7}), cycle=True)
+    result = ask(Agent(model))
+    assert all("without an answer: length" in text for text in get_results(result))
+    assert dict(result.usage) == {"prompt_tokens": 24}
+
+
+def test_the_schema_asks_for_a_prompt() -> None:
+    schema = Agent(ScriptedModel("x")).as_tool(name="ask", description="Ask.").to_openai_schema()
+    assert schema["function"]["parameters"]["required"] == ["prompt"]
+    assert schema["function"]["description"] == "Ask."
+    with pytest.raises(ConfigurationError):
+        Agent(ScriptedModel("x")).as_tool(name="not a name", description="")
