@@ -9,6 +9,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
 from locus.models.keyed_model import KeyedConfig, KeyedModel
+from locus.transport.key_signer import make_sdk_key
 from locus.transport.sdk_senders import RawResponseAdapter
 
 
@@ -54,7 +55,7 @@ class KeyedChatCompletionsModel(KeyedModel[H], ChatCompletionsModel[H]):
         """Build the arguments of the SDK's client."""
         config = self.config
         return {
-            "api_key": config.api_key or "none",
+            "api_key": make_sdk_key(config.api_key) if config.api_key else "none",
             "base_url": config.base_url,
             "timeout": config.timeout,
             "max_retries": config.max_retries,

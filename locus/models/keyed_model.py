@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
@@ -23,6 +23,11 @@ from locus.models.base_url import normalize_base_url
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.transport.http_request import check_headers
+from locus.transport.key_signer import KeyFunction, KeySigner
+from locus.transport.signer import Signer
+
+ApiKey: TypeAlias = str | KeyFunction
+"""A key, or a function that returns one and is asked for each request."""
 
 
 @attrs.frozen(slots=False)  # only one base of a class can have slots: its wire format's config
@@ -31,20 +36,41 @@ class KeyedConfig(ModelConfig):
 
     In a list of bases it comes before the config of the wire format.
 
-    :param api_key: the key. Never shown.
+    :param api_key: the key, or a function that returns it, blocking or async, and is asked for each
+        request. Never shown.
     :param base_url: the API's root.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False)
+    api_key: ApiKey | None = attrs.field(default=None, repr=False)
     base_url: str = attrs.field(kw_only=True, converter=normalize_base_url)
 
     def __attrs_post_init__(self) -> None:
         key = self.api_key
-        if key is not None and not isinstance(key, str):
-            raise ConfigurationError(f"api_key must be a string, not {type(key).__name__}")
+        if key is not None and not isinstance(key, str) and not callable(key):
+            raise ConfigurationError(
+                f"api_key must be a string, or a function that returns one; not "
+                f"{type(key).__name__}"
+            )
         check_headers(self.build_credential_headers())
-        if key and key != key.strip():
+        if isinstance(key, str) and key != key.strip():
             raise ConfigurationError("api_key has white space at its ends")
+
+    @property
+    def known_api_key(self) -> str | None:
+        """The key, if it is known without asking a function."""
+        return self.api_key if isinstance(self.api_key, str) and self.api_key else None
+
+    def get_sdk_api_key(self, package: str) -> str:
+        """Return the key for an SDK client that takes strings only; ``"none"`` if there is none.
+
+        :raises ConfigurationError: if a function returns the key.
+        """
+        if callable(self.api_key):
+            raise ConfigurationError(
+                f"model.client: a client of {package} takes no function as its api_key; make the "
+                "client yourself, with a key"
+            )
+        return self.api_key or "none"
 
     @property
     def has_credentials(self) -> bool:
@@ -52,8 +78,12 @@ class KeyedConfig(ModelConfig):
         return bool(self.api_key)
 
     def build_credential_headers(self) -> dict[str, str]:
-        """Build the headers that hold the credentials; by default a bearer token."""
-        return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        """Build the headers that hold the credentials; by default a bearer token.
+
+        A key that a function returns is not among them: it is added to each request.
+        """
+        key = self.known_api_key
+        return {"authorization": f"Bearer {key}"} if key else {}
 
 
 K = TypeVar("K", bound=KeyedConfig)
@@ -92,7 +122,7 @@ class KeyedModel(HttpModel[K]):
     def __init__(
         self,
         model: str,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         base_url: str | None = None,
         max_tokens: int | None = 4096,
         temperature: float | None = 0.7,
@@ -137,6 +167,15 @@ class KeyedModel(HttpModel[K]):
 
     def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.base_url}{self.url_path}"
+
+    def get_signer(self) -> Signer | None:
+        """Return what adds the key of a function to each request; None if the key is known."""
+        config, get_key = self.config, self.config.api_key
+        if get_key is None or isinstance(get_key, str):
+            return None
+        return KeySigner(
+            get_key, lambda key: attrs.evolve(config, api_key=key).build_credential_headers()
+        )
 
     def build_provider_headers(self) -> dict[str, str]:
         """Build the headers with the credentials.

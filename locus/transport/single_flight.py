@@ -21,6 +21,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from locus.core.errors import LocusError
+from locus.transport.key_signer import KeySigner
 from locus.transport.signer import Signer
 
 T = TypeVar("T")
@@ -31,7 +32,11 @@ async def ensure_signer_ready(signer: Signer) -> None:
 
     :raises Exception: whatever that call raises.
     """
-    if not signer.is_ready():
+    if signer.is_ready():
+        return
+    if isinstance(signer, KeySigner):
+        await signer.ensure_ready_async(lambda: _run_in_shared_thread(signer, signer.ensure_ready))
+    else:
         await _run_in_shared_thread(signer, signer.ensure_ready)
 
 

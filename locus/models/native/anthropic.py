@@ -21,7 +21,7 @@ from locus.core.option_rules import OptionRules
 from locus.models.base_url import normalize_base_url
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
-from locus.models.keyed_model import KeyedConfig, KeyedModel
+from locus.models.keyed_model import ApiKey, KeyedConfig, KeyedModel
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
@@ -77,7 +77,7 @@ class AnthropicConfig(KeyedConfig):
     def build_credential_headers(self) -> dict[str, str]:
         """Build the headers that hold the credentials."""
         if self.api_key:
-            return {"x-api-key": self.api_key}
+            return {"x-api-key": self.known_api_key} if self.known_api_key else {}
         return {"authorization": f"Bearer {self.auth_token}"} if self.auth_token else {}
 
 
@@ -130,7 +130,7 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
     def __init__(
         self,
         model: str = DEFAULT_MODEL,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         base_url: str | None = None,
         max_tokens: int | None = 4096,
         temperature: float | None = 0.7,
@@ -235,7 +235,7 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
             ) from None
         config = self.config
         return anthropic.AsyncAnthropic(
-            api_key=config.api_key or (None if config.auth_token else "none"),
+            api_key=None if config.auth_token else config.get_sdk_api_key("anthropic"),
             auth_token=config.auth_token,
             base_url=config.base_url,
             timeout=config.timeout,

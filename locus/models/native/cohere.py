@@ -17,7 +17,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.models.base_url import normalize_base_url
 from locus.models.capabilities import ModelCapabilities
-from locus.models.keyed_model import KeyedConfig, KeyedModel
+from locus.models.keyed_model import ApiKey, KeyedConfig, KeyedModel
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.wire.cohere_chat import CohereChatBuilder, CohereChatParser
 
@@ -117,7 +117,7 @@ class CohereModel(KeyedModel[CohereConfig]):
     def __init__(
         self,
         model: str = "command-a-03-2025",
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         base_url: str | None = None,
         max_tokens: int | None = 4096,
         temperature: float | None = 0.7,
@@ -134,5 +134,7 @@ class CohereModel(KeyedModel[CohereConfig]):
             ) from None
         config = self.config
         return cohere.AsyncClientV2(
-            api_key=config.api_key or "none", base_url=config.base_url, timeout=config.timeout
+            api_key=config.get_sdk_api_key("cohere"),
+            base_url=config.base_url,
+            timeout=config.timeout,
         )

@@ -176,6 +176,7 @@ class OllamaModel(KeyedModel[OllamaConfig]):
                 'model.client is the ollama package\'s: pip install "locus-llm[ollama]"'
             ) from None
         config = self.config
+        config.get_sdk_api_key("ollama")  # raises if a function returns the key
         return ollama.AsyncClient(
             host=config.base_url, timeout=config.timeout, headers=config.build_credential_headers()
         )

@@ -16,7 +16,7 @@ from locus.models.keyed_chat_completions_model import (
     KeyedChatCompletionsConfig,
     KeyedChatCompletionsModel,
 )
-from locus.models.keyed_model import KeyedConfig
+from locus.models.keyed_model import ApiKey, KeyedConfig
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -78,7 +78,7 @@ class OpenAIModel(KeyedChatCompletionsModel[OpenAIConfig]):
     def __init__(
         self,
         model: str = "gpt-4o",
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         base_url: str | None = None,
         max_tokens: int | None = 4096,
         temperature: float | None = 0.7,

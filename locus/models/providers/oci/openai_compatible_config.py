@@ -14,6 +14,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.models.config import ModelConfig
+from locus.models.keyed_model import ApiKey
 from locus.models.providers.oci._config_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
 from locus.models.providers.oci._tokens import clean_token
@@ -50,7 +51,8 @@ class OpenAICompatibleConfig(ModelConfig):
     :param profile: a section of ``config_file``: an API key, or a session token.
     :param auth_type: a principal: ``"instance_principal"``, ``"resource_principal"``,
         ``"security_token"``, ``"delegation_token"`` or ``"oke_workload_identity"``.
-    :param api_key: a key of the Generative AI service, sent as a bearer token. Never shown.
+    :param api_key: a key of the Generative AI service, sent as a bearer token, or a function that
+        returns one, blocking or async, and is asked for each request. Never shown.
     :param compartment_id: the OCID of the compartment; else ``OCI_COMPARTMENT``, else
         ``OCI_COMPARTMENT_ID``, else the profile's tenancy, all at the time of a request.
     :param region: the region of the service, or its short code; else ``OCI_REGION``, else
@@ -70,7 +72,7 @@ class OpenAICompatibleConfig(ModelConfig):
     auth_type: str | None = None
     compartment_id: str | None = None
     config_file: str = attrs.field(default=DEFAULT_CONFIG_FILE, converter=to_config_path)
-    api_key: str | None = attrs.field(default=None, repr=False)
+    api_key: ApiKey | None = attrs.field(default=None, repr=False)
     delegation_token: str | None = attrs.field(default=None, repr=False)
     base_url: str = attrs.field(
         default=attrs.Factory(build_regional_base_url, takes_self=True),
@@ -151,7 +153,7 @@ def check_config_values(config: OpenAICompatibleConfig) -> None:
     """
     check_stripped_strings(
         profile=config.profile,
-        api_key=config.api_key,
+        api_key=None if callable(config.api_key) else config.api_key,
         compartment_id=config.compartment_id,
         delegation_token=config.delegation_token,
         project=config.project,
@@ -159,7 +161,7 @@ def check_config_values(config: OpenAICompatibleConfig) -> None:
     )
     check_headers(config.build_project_headers())
     for name in ("api_key", "delegation_token"):
-        if getattr(config, name):
+        if getattr(config, name) and not callable(getattr(config, name)):
             clean_token(getattr(config, name), name)
     if config.compartment_id:
         check_headers({COMPARTMENT_HEADER: config.compartment_id})

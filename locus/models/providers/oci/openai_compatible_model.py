@@ -19,6 +19,7 @@ from locus.core.errors import ConfigurationError
 from locus.models.http_model import HttpModel
 from locus.models.providers.oci._bearer_signer import BearerSigner
 from locus.models.providers.oci._signer_cache import get_signer
+from locus.models.providers.oci._tokens import clean_token
 from locus.models.providers.oci.authentication import KEY_HINT
 from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
 from locus.models.providers.oci.credentials_region import warn_of_other_region
@@ -41,7 +42,9 @@ from locus.models.providers.oci.openai_compatible_config import (
     check_auth_arguments,
     find_signing_auth,
 )
+from locus.transport.http_request import check_headers
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
+from locus.transport.key_signer import KeySigner
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.transport.signer import Signer
 from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
@@ -115,8 +118,12 @@ class OpenAICompatibleModel(HttpModel[Any]):
         return headers
 
     def get_signer(self) -> Signer:
-        auth = find_signing_auth(self.config)
-        return BearerSigner(self.config.api_key) if auth is None else get_signer(auth)
+        auth, api_key = find_signing_auth(self.config), self.config.api_key
+        if auth is not None:
+            return get_signer(auth)
+        if callable(api_key):
+            return KeySigner(api_key, _build_bearer_headers, keeps_other_credentials=False)
+        return BearerSigner(api_key)
 
     def make_sdk_client(self) -> Any:
         try:
@@ -131,7 +138,7 @@ class OpenAICompatibleModel(HttpModel[Any]):
         library = _get_httpx_library(openai.DefaultAsyncHttpxClient)
         auth = build_signing_auth(self.get_signer(), library)
         client = openai.AsyncOpenAI(
-            api_key=config.api_key or "signed",
+            api_key=config.api_key if isinstance(config.api_key, str) else "signed",
             base_url=config.base_url,
             timeout=config.timeout,
             max_retries=config.max_retries,
@@ -180,6 +187,16 @@ def _uses_default_region(config: OpenAICompatibleConfig) -> bool:
     return find_environment_region() is None and config.base_url == build_oci_openai_base_url(
         DEFAULT_OCI_GENAI_REGION
     )
+
+
+def _build_bearer_headers(key: str) -> dict[str, str]:
+    """Build the header with a key that a function has returned.
+
+    :raises ConfigurationError: if it cannot be sent.
+    """
+    headers = {"authorization": f"Bearer {clean_token(key, 'api_key')}"}
+    check_headers(headers)
+    return headers
 
 
 def _resolve_model_name(model: str | None) -> str:
