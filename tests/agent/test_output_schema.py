@@ -366,7 +366,7 @@ def test_a_subclass_under_another_prefix_enforces_the_schema(
 
     schema_reply = make_anthropic_replies()[2]
     server.enqueue(schema_reply)
-    model = GatewayModel(api_key="k", base_url=server.url)
+    model = GatewayModel("claude-sonnet-4-5", api_key="k", base_url=server.url)
     result = run_and_close(runtime_name, Agent(model, output_schema=City))
     assert (result.parsed, result.iterations) == (City("Oslo", 700000), 1)
     assert server.requests[0].json()["tool_choice"]["name"] == "respond_with_schema"
