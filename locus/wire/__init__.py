@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Refused,
         Translated,
     )
-    from locus.wire.data_urls import parse_if_data_url
+    from locus.wire.data_urls import normalize_media_type, parse_if_data_url
     from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
     from locus.wire.provider_json import (
         ResponseStruct,
@@ -87,7 +87,7 @@ _LAZY_MODULES: Final = {
         ),
         "locus.core.option_rules",
     ),
-    "parse_if_data_url": "locus.wire.data_urls",
+    **dict.fromkeys(("normalize_media_type", "parse_if_data_url"), "locus.wire.data_urls"),
     **dict.fromkeys(
         (
             "ANY_ID_RULE",
@@ -176,6 +176,7 @@ __all__ = [
     "make_tool_call",
     "make_tool_call_id",
     "make_tool_choice_error",
+    "normalize_media_type",
     "order_tool_results",
     "parse_if_data_url",
     "parse_response_format",

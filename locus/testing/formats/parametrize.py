@@ -7,7 +7,7 @@ from itertools import cycle, product
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from locus.testing.formats.runtimes import RUNTIME_NAMES
 from locus.testing.formats.wire_format import WireFormat
@@ -58,12 +58,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("wire", values, scope="session")
 
 
+def without_deadline(test: F) -> F:
+    """Let a test of random examples take its time: on a busy machine, drawing them is slow."""
+    return _make_settings()(test)
+
+
+def with_many_examples(test: F) -> F:
+    """Like :func:`without_deadline`; where the profile is thorough, with 1,000 examples."""
+    return _make_settings(**({"max_examples": 1000} if is_thorough() else {}))(test)
+
+
+def _make_settings(**changes: Any) -> settings:
+    return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], **changes)
+
+
+def is_thorough() -> bool:
+    """Return whether the hypothesis profile has more than 100 examples, which is the default."""
+    return settings().max_examples > 100
+
+
 def spread_over_runtimes(values: Iterable[Any]) -> Iterable[tuple[Any, str]]:
     """Pair each value with one of the runtimes, in turn.
 
     With all of them where the hypothesis profile has more than 100 examples.
     """
-    if settings().max_examples > 100:
+    if is_thorough():
         return product(values, RUNTIME_NAMES)
     return zip(values, cycle(RUNTIME_NAMES), strict=False)
 

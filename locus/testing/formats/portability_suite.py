@@ -27,6 +27,7 @@ from locus.testing.formats.expected_messages import (
     replace_unsupported_images,
 )
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
+from locus.testing.formats.parametrize import without_deadline
 from locus.testing.formats.read_messages import ReadMessage
 from locus.testing.formats.spoken_format import ODD_IDS
 from locus.testing.formats.strategies.basic_values import arguments, malformed_arguments, texts
@@ -131,6 +132,7 @@ def _parse_error_position(error: ConfigurationError) -> int:
     return int(position[1])
 
 
+@without_deadline
 @given(st.data())
 def test_a_conversation_goes_on_from_any_provider_and_back(
     wire: WireFormat, data: st.DataObject
@@ -142,6 +144,7 @@ def test_a_conversation_goes_on_from_any_provider_and_back(
         messages = check_request(wire, messages)
 
 
+@without_deadline
 @given(st.data())
 def test_a_response_of_the_format_can_be_sent_to_any_other_provider(
     wire: WireFormat, data: st.DataObject
@@ -189,6 +192,7 @@ def test_the_error_of_a_failed_tool_is_sent(wire: WireFormat) -> None:
         assert (b"zq-content" in body) == bool(result)
 
 
+@without_deadline
 @given(st.data())
 def test_ids_are_accepted_by_the_provider_different_and_unchanged_where_possible(
     wire: WireFormat, data: st.DataObject

@@ -19,6 +19,7 @@ from locus.core.frozendict import FrozenDict
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
 from locus.testing.formats.json_mutation import modify_everywhere
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
+from locus.testing.formats.parametrize import without_deadline
 from locus.testing.formats.strategies.basic_values import texts_with_lone_surrogates
 from locus.testing.formats.strategies.conversations import conversations
 from locus.testing.formats.strategies.tools import options, tools
@@ -43,6 +44,7 @@ def make_round(call: ToolCall, result: str = "y") -> list[Message]:
     return [USER, Message.assistant(None, [call]), Message.tool(tool_result)]
 
 
+@without_deadline
 @given(conversations(), st.data())
 def test_build_is_deterministic_and_does_not_modify_its_arguments(
     wire: WireFormat, messages: tuple[Message, ...], data: st.DataObject
@@ -100,6 +102,7 @@ def test_values_that_are_not_json_are_errors(wire: WireFormat) -> None:
             wire.encode_request("x", **call_options)
 
 
+@without_deadline
 @given(texts_with_lone_surrogates())
 def test_half_a_surrogate_pair_is_an_error_anywhere(wire: WireFormat, half: str) -> None:
     for messages, tool_list in (

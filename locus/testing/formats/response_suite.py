@@ -12,9 +12,11 @@ from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
+from locus.testing.formats.parametrize import without_deadline
 from locus.testing.formats.wire_format import WireFormat
 
 
+@without_deadline
 @given(st.data())
 def test_a_body_is_parsed_alike_as_text_as_bytes_and_as_an_object_and_is_not_modified(
     wire: WireFormat, data: st.DataObject
@@ -28,6 +30,7 @@ def test_a_body_is_parsed_alike_as_text_as_bytes_and_as_an_object_and_is_not_mod
     assert example.body == json.loads(text)
 
 
+@without_deadline
 @given(st.data())
 def test_a_response_can_be_serialized_and_is_valid_in_a_conversation(
     wire: WireFormat, data: st.DataObject

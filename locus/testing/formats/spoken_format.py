@@ -6,6 +6,7 @@ parsed by Locus: what comes out has to be what was drawn.
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -376,7 +377,7 @@ def _corrupt(draw: st.DrawFn, value: Any) -> Any:
         while parent:
             key = draw(st.sampled_from(sorted(parent) if isinstance(parent, dict) else [0]))
             if not isinstance(parent[key], dict | list) or not parent[key] or draw(st.booleans()):
-                parent[key] = draw(_WRONG_VALUES)
+                parent[key] = copy.deepcopy(draw(_WRONG_VALUES))  # a later round may change it
                 break
             parent = parent[key]
     return value

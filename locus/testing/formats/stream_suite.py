@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from locus.core.errors import APIStatusError, ResponseParseError, StreamInterruptedError
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.formats.parametrize import each_case
+from locus.testing.formats.parametrize import each_case, with_many_examples, without_deadline
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.runtimes import Runtime
 from locus.testing.formats.spoken_format import ERROR_TEXT, TEXT, TEXT_CHUNKS, Frame
@@ -70,6 +70,7 @@ def test_every_response_has_the_json_and_the_headers_of_the_server(
     assert last.response.raw, "a stream has the members beside its deltas"
 
 
+@without_deadline
 @given(st.data())
 def test_a_stream_is_the_complete_response(wire: WireFormat, data: st.DataObject) -> None:
     example = data.draw(wire.examples())
@@ -78,6 +79,7 @@ def test_a_stream_is_the_complete_response(wire: WireFormat, data: st.DataObject
     assert streamed == wire.parser.parse(json.dumps(example.body))
 
 
+@with_many_examples
 @given(st.data())
 def test_any_split_gives_the_same_events(wire: WireFormat, data: st.DataObject) -> None:
     stream = data.draw(wire.examples()).stream
@@ -87,6 +89,7 @@ def test_any_split_gives_the_same_events(wire: WireFormat, data: st.DataObject) 
     )
 
 
+@without_deadline
 @given(st.data())
 def test_a_complete_response_to_a_request_for_a_stream_is_read(
     wire: WireFormat, data: st.DataObject
@@ -99,6 +102,7 @@ def test_a_complete_response_to_a_request_for_a_stream_is_read(
 
 
 @example(text="".join(UNUSUAL_CHARACTERS))
+@without_deadline
 @given(text=texts(min_size=1))
 def test_text_is_kept_unchanged_in_single_bytes(wire: WireFormat, text: str) -> None:
     stream = wire.encode_frames(*encode_unescaped(*wire.build_text_frames(text), *wire.end_frames))
@@ -137,6 +141,7 @@ def test_unknown_members_change_nothing(wire: WireFormat) -> None:
 # -- streams that are cut ------------------------------------------------------------------------
 
 
+@without_deadline
 @given(st.data())
 def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
     wire: WireFormat, data: st.DataObject
@@ -165,6 +170,7 @@ def test_a_stream_that_is_cut_never_looks_complete_and_keeps_what_had_arrived(
         wire.check_partial(partial, example)
 
 
+@without_deadline
 @given(st.data())
 def test_a_stream_cut_by_the_connection_keeps_what_had_arrived(
     wire: WireFormat, data: st.DataObject
@@ -242,6 +248,7 @@ def test_a_stream_that_has_failed_stays_failed(wire: WireFormat, cause: str) -> 
 
 
 @each_case("error, error_type, status", lambda wire: wire.error_frames)
+@without_deadline
 @given(st.data())
 def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
     wire: WireFormat,
@@ -265,6 +272,7 @@ def test_an_error_in_the_stream_is_raised_after_the_events_before_it(
 
 @each_case("indent", lambda wire: wire.body_indents)
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"], ids=["none", "lf", "crlf", "two"])
+@without_deadline
 @given(st.data())
 def test_an_error_body_in_place_of_a_stream_is_parsed(
     wire: WireFormat, indent: int | None, end: bytes, data: st.DataObject
@@ -300,6 +308,7 @@ def test_what_is_not_of_the_format_is_a_parse_error(wire: WireFormat, frame: str
 # -- junk ----------------------------------------------------------------------------------------
 
 
+@with_many_examples
 @given(st.data())
 def test_nothing_in_a_stream_makes_the_decoder_raise(wire: WireFormat, data: st.DataObject) -> None:
     frames = data.draw(st.lists(wire.invalid_frames(), max_size=6))
@@ -313,6 +322,7 @@ def test_nothing_in_a_stream_makes_the_decoder_raise(wire: WireFormat, data: st.
         assert decoder.failure.partial.content == join_text(events)
 
 
+@without_deadline
 @given(st.data())
 def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
     wire: WireFormat, data: st.DataObject
@@ -324,6 +334,7 @@ def test_nothing_in_a_complete_response_makes_the_parser_raise_anything_else(
         getattr(error, "body", "").encode(errors="replace")
 
 
+@with_many_examples
 @given(noise=st.binary(max_size=80), data=st.data())
 def test_no_bytes_make_the_decoder_raise(
     wire: WireFormat, noise: bytes, data: st.DataObject
