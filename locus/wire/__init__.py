@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from locus.core.events import make_chunk_event
     from locus.core.make_status_error import make_status_error
     from locus.core.option_rules import (
+        ABSENT_OPTION_RULES,
+        COMMON_RULES,
         EXTRA_BODY_RULE,
         EXTRA_HEADERS_RULE,
         NO_PENALTIES,
@@ -73,6 +75,8 @@ _LAZY_MODULES: Final = {
     "make_status_error": "locus.core.make_status_error",
     **dict.fromkeys(
         (
+            "ABSENT_OPTION_RULES",
+            "COMMON_RULES",
             "EXTRA_BODY_RULE",
             "EXTRA_HEADERS_RULE",
             "NO_PENALTIES",
@@ -140,7 +144,9 @@ _LAZY_MODULES: Final = {
 }
 
 __all__ = [
+    "ABSENT_OPTION_RULES",
     "ANY_ID_RULE",
+    "COMMON_RULES",
     "EXTRA_BODY_RULE",
     "EXTRA_HEADERS_RULE",
     "NO_PENALTIES",

@@ -76,7 +76,10 @@ class SplitCharacterJoiner:
         if isinstance(value, str):
             return self._repair_text(value, place, parents, may_wait)
         if isinstance(value, dict):
-            numbers = tuple(value.get(name) for name in _PLACE_MEMBERS)
+            numbers = tuple(
+                number if isinstance(number := value.get(name), (int, str)) else None
+                for name in _PLACE_MEMBERS
+            )
             return {
                 repair_text(name): self._repair(
                     member, (*place, numbers, name), [*parents, (value, name)], may_wait

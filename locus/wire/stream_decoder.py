@@ -137,11 +137,17 @@ class StreamDecoder(ABC):
 
         :raises APIError: if the response is invalid.
         """
+        # Half of a character that waited for the other half: none comes after the end.
+        late_events: list[ModelChunkEvent] = []
+        for frame in self._character_joiner.flush():
+            self.read_frame(frame, late_events)
         response = self._transform(
             self.build_response().with_source(*self._raw_frames, merge=self.merge_raw)
         )
         self.done = True
-        return make_final_event(response)
+        content = "".join(event.content or "" for event in late_events)
+        reasoning = "".join(event.reasoning or "" for event in late_events)
+        return make_final_event(response, content or None, reasoning or None)
 
     def keep_raw(self, frame: bytes) -> None:
         """Keep a frame for the ``raw`` of the response: one that holds more than deltas."""
