@@ -183,8 +183,9 @@ class AsyncToolRunner:
                 value, error = None, None
                 with anyio.move_on_after(effect.timeout) as scope:
                     value, error = await _call_tool_function(effect)
-                if scope.cancelled_caught:
-                    error = make_tool_timeout_error(effect.timeout)
+                # What a tool makes of its cancellation comes too late, on every runtime.
+                if scope.cancelled_caught or perf_counter() - started_at >= effect.timeout:
+                    value, error = None, make_tool_timeout_error(effect.timeout)
         except get_cancelled_exc_class() as exc:
             value, error = None, try_convert_to_tool_error(exc)  # if the tool cancelled itself
             if error is None or _is_cancellation_of_task(exc):

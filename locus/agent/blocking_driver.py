@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -38,6 +39,7 @@ from locus.agent.stream_accumulator import (
 )
 from locus.core.closeable import Closeable
 from locus.core.events import ModelChunkEvent
+from locus.core.interruption import Interruption, allow_interruption
 from locus.core.response import ModelResponse
 
 
@@ -48,6 +50,8 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
     caller asks for events. Leaving the context, or dropping the run, ends it: the state is saved,
     the hooks are called, connections are closed.
 
+    Any thread may call :meth:`cancel`.
+
     :ivar result: the :class:`~locus.agent.AgentResult`, after the last event.
     """
 
@@ -57,6 +61,9 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         super().__init__(generator, streamed=streamed)
         self._response_stream: _ResponseStream | None = None
         self._portal = RunPortal()
+        self._tool_runner: BlockingToolRunner | None = None
+        self._interruption = Interruption()
+        self._is_cancelled = self._runs_to_end = False
 
     def __iter__(self) -> Self:
         return self
@@ -66,11 +73,30 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         self._is_waiting = True
         try:
             event = self._read_next_event()
+        except RunClosed:
+            raise CancelledError("the run was cancelled") from None
         finally:
             self._is_waiting = False
         if event is None:
             raise StopIteration
         return event
+
+    def cancel(self) -> None:
+        """End the run where it is; any thread may call this, and does not wait for the end.
+
+        The thread that asks for the next event gets a :class:`concurrent.futures.CancelledError`
+        when the state is saved and the hooks are called. A request to the model is interrupted
+        (through an ``http_client=`` or an SDK, when the server sends something), async tools are
+        cancelled, and a blocking tool is left behind if it does not end soon. After the last event
+        this does nothing.
+        """
+        if self._generator is None and not self._is_waiting:
+            return
+        self._interruption.request()
+        self._portal.cancel_tasks()
+        runner = self._tool_runner
+        if runner is not None:
+            runner.cancel()
 
     def close(self) -> None:
         """End the run where it is. Calling this twice is fine."""
@@ -88,6 +114,7 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
 
     def run_to_end(self) -> AgentResult:
         """Run to the end and return the result."""
+        self._runs_to_end = True  # nobody has it, and could cancel it
         while self._read_next_event() is not None:
             pass
         return self.result
@@ -102,6 +129,9 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         self._is_started = True
         result: Any = None
         while self._generator is not None:
+            if self._interruption.is_requested and not self._is_cancelled:
+                self._is_cancelled = True  # from now on, only the cleanup
+                error = RunClosed()
             if self._response_stream is not None:
                 event, result, error = self._read_event_or_response(self._response_stream, error)
                 if event is not None:
@@ -117,8 +147,15 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
                 elif effect is not None:
                     result = self._perform_effect(effect)
             except BaseException as exc:  # noqa: BLE001 - the loop raises it
-                error = exc
+                error = self._replace_by_cancellation(exc)
         return None
+
+    def _replace_by_cancellation(self, error: BaseException) -> BaseException:
+        """Return the cancellation of the run instead of an error that it has led to."""
+        if not self._interruption.is_requested or self._is_cancelled:
+            return error
+        self._is_cancelled = True
+        return RunClosed()
 
     def _advance_generator(self, result: Any, error: BaseException | None) -> Effect | None:
         """Send the loop the result or the error of its last effect, and return the next effect."""
@@ -138,12 +175,13 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         response = None
         try:
             if error is None:
-                event = stream.read_next_event()
+                with allow_interruption(self._interruption):
+                    event = stream.read_next_event()
                 if event is not None:
                     return event, None, None
                 response = stream.build_response()
         except BaseException as exc:  # noqa: BLE001 - the loop raises it
-            error = exc
+            error = self._replace_by_cancellation(exc)
         self._response_stream = None
         try:
             stream.close()
@@ -158,7 +196,8 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         match effect:
             case CallModel(model, messages, tools, options):
                 if hasattr(model, "complete_sync"):
-                    return model.complete_sync(messages, tools, **options)
+                    with allow_interruption(self._interruption):
+                        return model.complete_sync(messages, tools, **options)
                 return self._portal.run_async_function(
                     partial(model.complete, messages, tools, **options)
                 )
@@ -176,12 +215,19 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
 
     def _run_generators_concurrently(self, effect: RunConcurrently) -> list[Any]:
         """Drive the generators of an effect at the same time; stop their tools if that fails."""
-        runner = BlockingToolRunner(effect, self._portal, self._perform_effect)
+        runner = BlockingToolRunner(
+            effect, self._portal, self._perform_effect, may_use_caller=self._runs_to_end
+        )
+        self._tool_runner = runner
+        if self._interruption.is_requested:
+            runner.cancel()
         try:
             return runner.run_generators_concurrently()
         except BaseException:
             runner.interrupt_tools()
             raise
+        finally:
+            self._tool_runner = None
 
 
 class _ResponseStream:

@@ -100,6 +100,13 @@ class RunPortal:
         """Iterate over a model's async stream, which the background loop reads."""
         return _StreamIterator(stream, self)
 
+    def cancel_tasks(self) -> None:
+        """Cancel what runs in the loop now; any thread may call this."""
+        with self._lock:
+            tasks = list(self._tasks)
+        for future, _ in tasks:
+            future.cancel()
+
     def close(self) -> None:
         """Cancel what the run left in the loop, and wait a limited time for its end."""
         tasks, self._tasks = self._tasks, []

@@ -2,7 +2,7 @@
 
 The thread of the run drives the generators that the tool calls belong to. Only the tools themselves
 run elsewhere: in worker threads, or in the background event loop. A single blocking tool without a
-timeout runs in the thread of the run.
+timeout runs in the thread of the run, unless an event loop runs there or the run can be cancelled.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from locus.agent.effects import (
     GRACE_SECONDS,
     Effect,
     EffectGenerator,
+    RunClosed,
     RunConcurrently,
     RunTool,
     ToolOutcome,
     make_tool_timeout_error,
 )
-from locus.agent.worker_threads import start_in_thread, try_convert_to_tool_error
+from locus.agent.worker_threads import is_in_event_loop, start_in_thread, try_convert_to_tool_error
 
 _MAX_WAIT: Final = 86400.0
 """The longest single wait, in seconds, since Python limits it. A longer wait is repeated."""
+
+_CANCEL_GRACE_SECONDS: Final = 0.5
+"""How long blocking tools may take to end when another thread has cancelled the run."""
 
 _logger = logging.getLogger("locus.agent")
 
@@ -57,19 +61,30 @@ class BlockingToolRunner:
 
     :param portal: runs async tools.
     :param perform_effect: performs every effect other than running a tool.
+    :param may_use_caller: whether a single blocking tool without a timeout may run in the thread of
+        the run. That thread cannot stop waiting for it.
     """
 
     def __init__(
-        self, effect: RunConcurrently, portal: RunPortal, perform_effect: Callable[[Effect], Any]
+        self,
+        effect: RunConcurrently,
+        portal: RunPortal,
+        perform_effect: Callable[[Effect], Any],
+        *,
+        may_use_caller: bool = True,
     ) -> None:
         self._results: list[Any] = [None] * len(effect.generators)
         self._waiting = deque(_ToolCallJob(*indexed) for indexed in enumerate(effect.generators))
         self._limit = effect.limit
-        self._is_single = len(effect.generators) == 1
+        # In an event loop a tool could not run one of its own.
+        self._uses_caller = (
+            may_use_caller and len(effect.generators) == 1 and not is_in_event_loop()
+        )
+        self._grace = GRACE_SECONDS
         self._portal = portal
         self._perform_effect = perform_effect
         self._running: dict[Future[Any], _ToolCallJob] = {}
-        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._done: SimpleQueue[Future[Any] | None] = SimpleQueue()
 
     def run_generators_concurrently(self) -> list[Any]:
         """Drive all generators to their end and return the result or error of each."""
@@ -83,6 +98,14 @@ class BlockingToolRunner:
                 )
         return self._results
 
+    def cancel(self) -> None:
+        """Stop waiting for tools; any thread may call this.
+
+        Tools have less time to end than after an error, because somebody waits for the end.
+        """
+        self._grace = min(GRACE_SECONDS, _CANCEL_GRACE_SECONDS)
+        self._done.put(None)
+
     def interrupt_tools(self) -> None:
         """Start nothing more, cancel async tools, and give blocking tools a short time to end."""
         self._waiting.clear()
@@ -90,10 +113,12 @@ class BlockingToolRunner:
             # A tool that has ended meanwhile cannot be cancelled, and its result is recorded.
             if job.tool is not None and job.tool.is_async and future.cancel():
                 del self._running[future]
-        deadline = monotonic() + GRACE_SECONDS
+        deadline = monotonic() + self._grace
         while self._running and (remaining := deadline - monotonic()) > 0:
             with suppress(Empty):
-                self._record_late_result(self._done.get(timeout=remaining))
+                done = self._done.get(timeout=remaining)
+                if done is not None:
+                    self._record_late_result(done)
 
     def _record_late_result(self, future: Future[Any]) -> None:
         """Record the result of a tool of an interrupted run.
@@ -119,7 +144,7 @@ class BlockingToolRunner:
                 effect = generator.send(result) if error is None else generator.throw(error)
                 result = error = None
                 if isinstance(effect, RunTool):
-                    if not self._is_single or effect.is_async or effect.timeout is not None:
+                    if not self._uses_caller or effect.is_async or effect.timeout is not None:
                         self._start_tool(job, effect)
                         return
                     result = self._call_tool_function(effect)
@@ -169,6 +194,8 @@ class BlockingToolRunner:
         except Empty:
             self._time_out_overdue_tools()
             return
+        if future is None:
+            raise RunClosed
         job = self._running.pop(future, None)
         if job is not None:  # else it had run out of time before
             self._advance_generator(job, _get_tool_outcome(future))

@@ -19,7 +19,11 @@ from typing import Any, Final
 
 import anyio
 from anyio.lowlevel import current_token
-from sniffio import current_async_library_cvar
+from sniffio import (
+    AsyncLibraryNotFoundError,
+    current_async_library,
+    current_async_library_cvar,
+)
 
 
 def start_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -80,6 +84,15 @@ _IDLE_SECONDS: Final = 2.0
 _idle_workers: deque[_Worker] = deque()  # no lock: its methods are atomic
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle_workers.clear)  # its threads exist only in the parent
+
+
+def is_in_event_loop() -> bool:
+    """Return whether an event loop runs in this thread."""
+    try:
+        current_async_library()
+    except AsyncLibraryNotFoundError:
+        return False
+    return True
 
 
 async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -2,17 +2,20 @@
 
 A timeout of httpx limits one read of a socket. A server that sends a byte from time to time would
 never exceed it. So the sockets of Locus's own blocking connections know the deadline of the call
-that uses them, and wait no longer than that.
+that uses them, and wait no longer than that. What they read can be interrupted, too
+(:mod:`locus.core.interruption`).
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from locus.core.interruption import current_interruption
 from locus.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -75,8 +78,22 @@ def _get_backend_class() -> Any:
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             timeout = _limit_timeout(timeout, httpcore.ReadTimeout)
-            data: bytes = self._stream.read(max_bytes, timeout)
+            interruption = current_interruption.get()
+            data: bytes
+            if interruption is None:
+                data = self._stream.read(max_bytes, timeout)
+            else:
+                data = interruption.run(
+                    partial(self._stream.read, max_bytes, timeout), self._shut_down
+                )
             return data
+
+        def _shut_down(self) -> None:
+            """End what another thread reads."""
+            connection = self._stream.get_extra_info("socket")
+            if connection is not None:
+                with suppress(OSError):  # closed already
+                    connection.shutdown(socket.SHUT_RDWR)
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             self._stream.write(buffer, _limit_timeout(timeout, httpcore.WriteTimeout))
