@@ -21,7 +21,8 @@ from locus.core.errors import (
 from locus.core.frozendict import EMPTY, FrozenDict
 
 _PHRASE_STATUSES: Final = (400, 413, 422)
-"""The statuses of requests that a provider does not accept. Only there do phrases mean anything."""
+"""The statuses of requests that a provider does not accept. Only there do phrases mean anything,
+and in an error inside a successful response, if nothing in it says what status it stands for."""
 _CONTENT_FILTER_STATUSES: Final = (*_PHRASE_STATUSES, 403)
 _RATE_LIMIT_STATUSES: Final = (400, 403, 413)
 """The statuses with which servers report a rate limit, beside 429."""
@@ -107,7 +108,8 @@ class ErrorWords:
         ):
             if lowered_codes & known_codes:
                 return cls
-            if status_code in statuses and any(_has_phrase(lowered_message, p) for p in phrases):
+            is_about_request = status_code in statuses or status_code < 300
+            if is_about_request and any(_has_phrase(lowered_message, p) for p in phrases):
                 return cls
         return None
 
@@ -215,6 +217,8 @@ COMMON_ERROR_WORDS: Final = ErrorWords(
         "too many tokens: total number of tokens",
         "too many tokens: size limit exceeded",
         "reduce the length of the messages",  # Groq's
+        "input tokens exceed the configured limit",  # OpenAI's
+        "length of all messages is too long",  # Perplexity's
         "maximum model length",  # vLLM's
         "input token count*exceeds the maximum number of tokens",  # Google's
         "prompt token count*exceeds the limit",

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from locus.core.frozendict import EMPTY
 from locus.core.response_source import find_request_id, to_frozen_headers
+from locus.core.retry_delay import find_retry_delay
 
 if TYPE_CHECKING:
     from locus.core.response import ModelResponse
@@ -178,39 +179,9 @@ class APIStatusError(APIError):
     def retry_after(self) -> float | None:
         """Seconds to wait before a retry; None if the provider names no time.
 
-        ``retry-after-ms`` (milliseconds, OpenAI) is more exact, and so overrides ``Retry-After``
-        (RFC 9110, 10.2.3). A date in ``Retry-After`` is compared with the response's own ``Date``
-        header, so that the two clocks need not agree; without that header it is ignored.
+        :func:`~locus.core.retry_delay.find_retry_delay` says where the time is looked for.
         """
-        for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-            try:
-                seconds = float(self.headers[name]) / unit
-            except (KeyError, ValueError):
-                continue
-            if 0 <= seconds < float("inf"):
-                return seconds
-        if "retry-after" in self.headers and "date" in self.headers:
-            return _compute_seconds_between(self.headers["date"], self.headers["retry-after"])
-        return None
-
-
-def _compute_seconds_between(earlier_date: str, later_date: str) -> float | None:
-    """Compute the seconds from one HTTP date to another.
-
-    Returns 0 if the second is earlier than the first, and None if one of them is not a date.
-    """
-    from datetime import UTC  # imported here: slow to import, and seldom needed
-    from email.utils import parsedate_to_datetime
-
-    try:
-        # An HTTP date is in GMT (RFC 9110, 5.6.7); its oldest form does not name the zone.
-        start, end = (
-            date if date.tzinfo else date.replace(tzinfo=UTC)
-            for date in map(parsedate_to_datetime, (earlier_date, later_date))
-        )
-        return max(0.0, (end - start).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
+        return find_retry_delay(self.headers, self.body, self.status_code)
 
 
 class BadRequestError(APIStatusError):

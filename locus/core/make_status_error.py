@@ -7,6 +7,7 @@ them mean is in :mod:`locus.core.error_words`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from locus.core.frozendict import EMPTY
 
 MAX_SHOWN_CHARACTERS: Final = 300
 """How many characters of a provider's response an error message shows."""
+
+_STATUS_IN_WORDS: Final = re.compile(r"\bError code: ([45]\d\d)\b")
 
 
 def make_status_error(
@@ -47,7 +50,12 @@ def make_status_error(
     in_success_response = status_code < 300
     if in_success_response:
         known_status = COMMON_ERROR_WORDS.find_status(error_body.codes)
-        status_code = error_body.status_code or known_status or status_code
+        status_code = (
+            error_body.status_code
+            or known_status
+            or _find_status_in_words(error_body.message)
+            or status_code
+        )
     message = error_body.message
     if not message and error_object and status_code not in range(300, 400):
         message = to_loggable_text(error_object)
@@ -71,6 +79,15 @@ def make_status_error(
     error.body_request_id = error_body.request_id
     error_words.reclassify(error)
     return error
+
+
+def _find_status_in_words(message: str) -> int | None:
+    """Return the status of an error that a gateway passes on as the words of a client library.
+
+    Those of OpenAI and Anthropic begin with ``Error code: 400 -``.
+    """
+    match = _STATUS_IN_WORDS.search(message)
+    return int(match[1]) if match else None
 
 
 def _find_location(headers: Mapping[str, str]) -> str | None:

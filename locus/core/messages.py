@@ -8,6 +8,7 @@ assistant's message; each result is a message of the role ``tool``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final, TypeAlias, get_args
@@ -217,11 +218,12 @@ class ToolCall:
         """Make a call from its arguments as JSON text, malformed or not.
 
         Blank text and ``null`` are no arguments: some servers send them for a call without any.
+        Line breaks inside strings need not be escaped.
         """
         try:
             arguments = _decode_object(arguments_text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            repaired = _decode_object_with_halves(arguments_text)
+            repaired = _decode_object_leniently(arguments_text)
             if repaired is not None:
                 return cls(id, name, FrozenDict(repaired))
             is_blank = arguments_text.strip() in ("", "null")
@@ -236,14 +238,20 @@ class ToolCall:
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_LENIENT_MARK: Final = re.compile(r"\\u|[\x00-\x1f]")
+"""What text has that only :func:`_decode_object_leniently` reads."""
 
 
-def _decode_object_with_halves(text: str) -> dict[str, Any] | None:
-    """Decode a JSON object in which half of a surrogate pair is escaped; None for other text."""
-    if "\\u" not in text:
+def _decode_object_leniently(text: str) -> dict[str, Any] | None:
+    """Decode a JSON object that msgspec rejects; None for text that is none.
+
+    Half of a surrogate pair may be escaped in it, and control characters in strings need not be:
+    models forget to escape the line breaks of long texts, such as code.
+    """
+    if not _LENIENT_MARK.search(text):
         return None
     try:
-        value = repair_json(json.loads(text, parse_constant=_reject_constant))
+        value = repair_json(json.loads(text, strict=False, parse_constant=_reject_constant))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

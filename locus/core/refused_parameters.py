@@ -26,7 +26,8 @@ _REFUSAL_PHRASES: Final = re.compile(
     r"|un(?:recogni[sz]ed|known|expected)|extra (?:inputs|fields|parameters?|arguments?)"
     r"|additional propert|cannot find field|both|only (?:be|one|the default|support)|instead"
     r"|(?:invalid|illegal|bad) (?:parameter|argument|field|property|option|input)"
-    r"|does not exist|not a valid|cannot be (?:used|set|specified)|can ?not use",
+    r"|does not exist|not a valid|cannot be (?:used|set|specified)|can ?not use"
+    r"|only \S+ (?:is|are) (?:allowed|supported|permitted|accepted)",
     re.I,
 )
 """Words of an error that says that a parameter, or its value, is not accepted."""

@@ -56,6 +56,30 @@ def make_error(http_status: int, words: ErrorWords = TOY_WORDS, /, **error: Any)
         (429, {"message": "too many words in a minute"}, RateLimitError, 429),
         (400, {"type": "e-naughty"}, ContentFilterError, 400),
         (400, {"code": "context_length_exceeded"}, ContextWindowExceededError, 400),
+        # Inside a successful response, where nothing says what status the error stands for.
+        (200, {"message": "far too many words, sorry"}, ContextWindowExceededError, 200),
+        (200, {"message": "far too many words", "code": 500}, InternalServerError, 500),
+        # What a gateway passes on as the words of a client library.
+        (200, {"message": "Error code: 429 - {'error': 'slow'}"}, RateLimitError, 429),
+        (
+            200,
+            {"message": "Error code: 400 - {'e': 'too many words'}"},
+            ContextWindowExceededError,
+            400,
+        ),
+        (200, {"message": "Error code: 200"}, APIStatusError, 200),
+        (
+            400,
+            {"message": "Input tokens exceed the configured limit of 272000 tokens."},
+            ContextWindowExceededError,
+            400,
+        ),
+        (
+            400,
+            {"message": "The total length of all messages is too long."},
+            ContextWindowExceededError,
+            400,
+        ),
     ],
 )
 def test_own_words_decide_beside_the_common_ones(

@@ -164,6 +164,14 @@ def test_blank_text_and_null_are_no_arguments(text: str) -> None:
     assert call.arguments_json() == "{}"
 
 
+def test_control_characters_in_strings_need_no_escape() -> None:
+    call = ToolCall.from_json("1", "f", '{"code":\n"a = 1\n\tb = 2", "n": 1}')
+    assert call == ToolCall("1", "f", {"code": "a = 1\n\tb = 2", "n": 1})
+    assert json.loads(call.arguments_json()) == call.arguments
+    for text in ('{"a": "b\n', '"a\nb"', '{"a": NaN,\n"b": "\n"}', '{"a": 1}\n{"b": "\n"}'):
+        assert ToolCall.from_json("1", "f", text).malformed_arguments == text
+
+
 def test_blank_malformed_arguments_are_none() -> None:
     assert ToolCall("1", "f", malformed_arguments=" ") == ToolCall("1", "f")
 

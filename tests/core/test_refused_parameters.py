@@ -52,6 +52,11 @@ def build_openai_error(message: str, **members: Any) -> dict[str, Any]:
         (build_openai_error("no", param="temperature"), {"temperature"}),
         (build_openai_error("Unrecognized request argument supplied: top_p"), {"top_p"}),
         (build_openai_error("`temperature` is deprecated for this model."), {"temperature"}),
+        # Moonshot
+        (
+            build_openai_error("invalid temperature: only 1 is allowed for this model"),
+            {"temperature"},
+        ),
         # xAI
         (
             {"code": "Client specified an invalid argument", "error": "Argument not supported on "

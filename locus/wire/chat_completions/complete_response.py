@@ -50,7 +50,7 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
         accumulator = accumulators[-1]
         if message is not None:
             accumulator.add_message(message, is_complete=True)
-        accumulator.stop_reason = choice.finish_reason or accumulator.stop_reason
+        accumulator.stop_reason = find_stop_reason(choice) or accumulator.stop_reason
         if choice.logprobs is not None:
             accumulator.add_logprobs(choice.logprobs)
     return build_response_from_candidates(
@@ -86,10 +86,20 @@ def raise_for_choice_error(choice: Choice, body: bytes | str | Mapping[str, Any]
     """Raise an ``APIStatusError`` if a choice holds an error, or ended with one."""
     error: dict[str, Any] = {"error": choice.error}
     if not choice.error or ErrorBody.parse(error).is_empty:
-        if choice.finish_reason != "error":
+        if "error" not in (choice.finish_reason, choice.native_finish_reason):
             return
         error = {"message": "the model failed (its finish_reason is error)", "status": 500}
     raise make_status_error(convert_body_to_text(body), error_object=error)
+
+
+def find_stop_reason(choice: Choice) -> str | None:
+    """Return the word for how a choice ended.
+
+    OpenRouter says ``stop`` for a response that the provider behind it broke off.
+    """
+    if choice.native_finish_reason == "network_error":
+        return "network_error"
+    return choice.finish_reason
 
 
 def find_usage(completion: Completion) -> Usage | None:

@@ -146,6 +146,8 @@ class Choice(ResponseStruct):
     """Moonshot's streams count the tokens here, in the last chunk."""
     error: Any = None
     """OpenRouter's place for the failure of the provider behind it."""
+    native_finish_reason: Any = None
+    """The word of the provider behind OpenRouter."""
 
 
 class Completion(ResponseStruct):

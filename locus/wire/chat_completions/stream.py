@@ -16,6 +16,7 @@ from locus.core.response_source import merge_json_chunks
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,
+    find_stop_reason,
     find_usage,
     parse_response,
     raise_for_choice_error,
@@ -91,7 +92,7 @@ class ChatCompletionsDecoder(StreamDecoder):
                 else self._accumulators.setdefault(index, CandidateAccumulator())
             )
             if choice.finish_reason:  # some servers send "" until the end
-                accumulator.stop_reason = choice.finish_reason
+                accumulator.stop_reason = find_stop_reason(choice)
                 self._usage = choice.usage or self._usage
                 self.keep_raw(frame)
                 raise_for_choice_error(choice, frame)

@@ -122,6 +122,18 @@ def test_no_finish_reason_is_none(reason: str | None) -> None:
     assert parse_message({"content": "x"}, finish_reason=reason).stop_reason is None
 
 
+def test_a_response_that_the_provider_behind_openrouter_broke_off_has_not_stopped() -> None:
+    broken_off = parse_message(
+        {"content": "half"}, finish_reason="stop", native_finish_reason="network_error"
+    )
+    assert (broken_off.stop_reason, broken_off.content) == ("network_error", "half")
+    assert broken_off.finish_reason != "stop"
+    usual = parse_message({"content": "x"}, finish_reason="stop", native_finish_reason="STOP")
+    assert usual.stop_reason == "stop"
+    with pytest.raises(InternalServerError):
+        parse_message({"content": ""}, finish_reason="stop", native_finish_reason="error")
+
+
 @pytest.mark.parametrize(
     ("body", "error_type"),
     [

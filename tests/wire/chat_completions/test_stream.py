@@ -84,6 +84,16 @@ def test_every_candidate_needs_its_finish_reason() -> None:
     )
 
 
+def test_a_stream_that_the_provider_behind_openrouter_broke_off_has_not_stopped() -> None:
+    end = make_delta_chunk({}, "stop")
+    end["choices"][0]["native_finish_reason"] = "network_error"
+    response = decode_response([encode_sse(make_delta_chunk({"content": "half"}), end)])
+    assert (response.content, response.stop_reason) == ("half", "network_error")
+    end["choices"][0]["native_finish_reason"] = "error"
+    failure = decode_failure(encode_sse(make_delta_chunk({"content": "half"}), end))
+    assert isinstance(failure, APIStatusError)
+
+
 def test_an_empty_finish_reason_is_none() -> None:
     stream = encode_sse(make_delta_chunk({"content": "x"}, ""))
     assert isinstance(decode_failure(stream), StreamInterruptedError)
