@@ -64,7 +64,6 @@ from locus.wire.anthropic_messages.structured_output import (
     build_respond_tool,
     build_schema_instruction,
     find_output_schema_and_description,
-    with_default_object_type,
 )
 from locus.wire.anthropic_messages.thinking_history import remove_thinking_of_other_histories
 from locus.wire.anthropic_messages.thinking_options import (
@@ -73,8 +72,8 @@ from locus.wire.anthropic_messages.thinking_options import (
     is_thinking_enabled,
     normalize_thinking,
 )
+from locus.wire.anthropic_messages.tools import build_tool, build_tool_choice
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 
 def _validate_prompt_cache(_: Any, __: Any, value: Any) -> None:
@@ -168,9 +167,12 @@ class AnthropicMessagesBuilder:
         extra_body = call_options.extra_body or {}
         thinking = extra_body.get("thinking", self.thinking)
         thinks = is_thinking_enabled(thinking)
-        available_tools = [_build_tool(schema) for schema in build_tool_schemas(tools)]
+        takes_strict = self._has_output_config(call_options.model)
+        available_tools = [
+            build_tool(schema, takes_strict=takes_strict) for schema in build_tool_schemas(tools)
+        ]
         self.option_rules.remove_refused(options, has_tools=bool(available_tools))
-        tool_choice = _build_tool_choice(call_options, available_tools)
+        tool_choice = build_tool_choice(call_options, available_tools)
         max_tokens = _require_max_tokens(extra_body.get("max_tokens", call_options.max_tokens))
         if "thinking" not in extra_body:
             check_thinking(
@@ -413,62 +415,3 @@ def _check_stop_sequences(sequences: tuple[str, ...]) -> None:
                 f"stop={sequence!r}: Anthropic's API accepts no stop sequence without a visible "
                 "character"
             )
-
-
-_COPIED_TOOL_MEMBERS: Final = ("description", "cache_control")
-
-
-def _build_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert a tool to the API's format.
-
-    A tool that is not in OpenAI's format is sent unchanged.
-    """
-    function = schema.get("function")
-    if schema.get("type", "function") != "function" or not isinstance(function, Mapping):
-        tool = dict(schema)
-    else:
-        tool = {"name": function["name"]}
-        for name in _COPIED_TOOL_MEMBERS:
-            value = function.get(name, schema.get(name))
-            if value is not None:
-                tool[name] = value
-        tool["input_schema"] = with_default_object_type(
-            function.get("parameters") or {"properties": {}}
-        )
-    if tool.get("name") == RESPOND_TOOL_NAME:
-        raise ConfigurationError(
-            f"no tool may be named {RESPOND_TOOL_NAME!r}: Locus uses that name for structured "
-            "output"
-        )
-    return tool
-
-
-def _build_tool_choice(
-    call_options: CallOptions, tools: Sequence[Mapping[str, Any]]
-) -> dict[str, Any] | None:
-    """Convert OpenAI's ``tool_choice`` and ``parallel_tool_calls`` to the API's ``tool_choice``."""
-    choice = call_options.tool_choice
-    single_call = call_options.parallel_tool_calls is False
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        if choice.get("type") == "function" and isinstance(function, Mapping):
-            choice = function.get("name")  # OpenAI's format for one tool
-        else:
-            single_call = single_call and choice.get("type") != "none"  # has no such member
-            return {**choice, "disable_parallel_tool_use": True} if single_call else {**choice}
-    if choice in (None, "auto"):
-        tool_choice = {"type": "auto"} if tools and (choice or single_call) else None
-    elif choice == "none":
-        return {"type": "none"} if tools else None
-    elif choice == "required":
-        if not tools:
-            raise ConfigurationError("tool_choice='required', and there are no tools in this call")
-        tool_choice = {"type": "any"}
-    else:
-        names = [str(tool.get("name")) for tool in tools]
-        if choice not in names:
-            raise make_tool_choice_error(choice, names)
-        tool_choice = {"type": "tool", "name": choice}
-    if tool_choice and single_call:
-        return {**tool_choice, "disable_parallel_tool_use": True}
-    return tool_choice

@@ -661,6 +661,34 @@ def test_tools_are_converted_to_the_apis_format() -> None:
     ]
 
 
+def test_members_beside_the_function_are_the_apis_own() -> None:
+    """https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool"""
+    members = {"defer_loading": True, "allowed_callers": ["code_execution_20260120"]}
+    flat = {"name": "g", "input_schema": SCHEMA, "eager_input_streaming": True}
+    mcp = {"name": "h", "inputSchema": SCHEMA, "title": "H", "annotations": {"readOnlyHint": True}}
+    assert build_body("x", [{**TOOL, **members}, flat, mcp])["tools"] == [
+        {"name": "f", "description": "d", "input_schema": SCHEMA, **members},
+        flat,
+        {"name": "h", "input_schema": SCHEMA},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "is_sent"),
+    [
+        ("claude-3-7-sonnet-latest", False),
+        ("claude-sonnet-4-20250514", False),
+        ("claude-sonnet-4-5", True),
+        ("anthropic.claude-opus-4-6-v1:0", True),
+    ],
+)
+def test_strict_tools_are_sent_to_the_models_that_accept_them(model: str, is_sent: bool) -> None:
+    """Strict tools came with Claude 4.5; older models reject the member."""
+    function = {"name": "f", "parameters": SCHEMA, "strict": True}
+    body = build_body("x", [{"type": "function", "function": function}], model=model)
+    assert ("strict" in body["tools"][0]) is is_sent
+
+
 @pytest.mark.parametrize(
     ("call_options", "expected"),
     [
