@@ -6,7 +6,6 @@ from difflib import get_close_matches
 
 import attrs
 
-from locus.agent.approvals import is_approval_required_in_steps, make_denial
 from locus.agent.effects import EffectGenerator
 from locus.agent.idempotent_calls import (
     IdempotencyKey,
@@ -15,6 +14,7 @@ from locus.agent.idempotent_calls import (
 )
 from locus.agent.run_context import RunContext
 from locus.agent.settings import RunnableTool
+from locus.agent.tool_call_approval import is_approval_required_in_steps, make_denial
 from locus.core.frozendict import EMPTY
 from locus.core.messages import ToolCall
 from locus.core.state import ToolExecution

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from locus.agent.approvals import Approvals, normalize_approvals
 from locus.agent.merge_prompt import normalize_prompt
 from locus.agent.run_context import RunContext
 from locus.agent.run_lifecycle import run_agent_in_steps
 from locus.agent.settings import AgentSettings
+from locus.agent.tool_call_approval import Approvals, normalize_approvals
 from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict

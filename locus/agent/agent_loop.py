@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from locus.agent.approvals import APPROVAL_REQUIRED
-from locus.agent.check_model_response import call_model_in_steps
+from locus.agent.call_model import call_model_in_steps
 from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
 from locus.agent.normalize_response import normalize_response_message
 from locus.agent.record_response import make_state_with_output_retry, make_state_with_response
@@ -27,11 +26,12 @@ from locus.agent.resume_point import (
     restore_cut_off_call_id,
 )
 from locus.agent.run_context import RunContext
+from locus.agent.run_stop_reason import find_run_stop_reason, was_refused
+from locus.agent.tool_call_approval import APPROVAL_REQUIRED
 from locus.agent.tool_round import run_tool_round_in_steps
-from locus.agent.turn_end import find_end_reason, was_refused
+from locus.core.agent_added_message import make_agent_added_message
 from locus.core.errors import APIStatusError, ContextWindowExceededError, StructuredOutputError
 from locus.core.events import ThinkEvent
-from locus.core.loop_message import make_loop_message
 from locus.core.messages import Message
 from locus.core.response import ModelResponse, is_turn_paused
 from locus.core.termination import MaxIterations
@@ -91,7 +91,7 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
                 return stop_reason
             if goes_on:
                 run.note_missing_answer(stop_reason)
-            return stop_reason or find_end_reason(run.state, message)
+            return stop_reason or find_run_stop_reason(run.state, message)
         if review_message is not None:
             run.output_retry_count = 0  # another answer has retries of its own
             run.state = run.state.with_messages(review_message)
@@ -109,7 +109,7 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
 def _request_last_answer_in_steps(run: RunContext) -> EffectGenerator[None]:
     """Ask the model for an answer from what it has, without tools: the run may not go on."""
     run.is_last_answer = True
-    run.state = run.state.with_messages(make_loop_message(_LAST_ANSWER, "final_answer"))
+    run.state = run.state.with_messages(make_agent_added_message(_LAST_ANSWER, "final_answer"))
     yield from run.save_state_in_steps()
     run.response_message = yield from _request_response_in_steps(run)
     run.parse_final_answer(run.response_message)

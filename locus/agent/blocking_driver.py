@@ -39,8 +39,8 @@ from locus.agent.stream_accumulator import (
 )
 from locus.core.closeable import Closeable
 from locus.core.events import ModelChunkEvent
-from locus.core.interruption import Interruption, allow_interruption
 from locus.core.response import ModelResponse
+from locus.transport.interruption import Interruption, allow_interruption
 
 
 class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):

@@ -16,9 +16,9 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.agent_added_message import make_agent_added_message
 from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.core.frozendict import EMPTY, FrozenDict
-from locus.core.loop_message import make_loop_message
 from locus.core.messages import Message
 from locus.core.structured import StructuredOutput, build_response_format, parse_structured
 from locus.models.capabilities import get_capabilities
@@ -96,7 +96,7 @@ class OutputSchema:
         :param is_cut_off: whether the answer ended at the limit of its tokens.
         """
         text = (_RETRY_SHORTER if is_cut_off else _RETRY).format(error=error)
-        return make_loop_message(text, "output_schema")
+        return make_agent_added_message(text, "output_schema")
 
 
 def _build_strictest_response_format(type: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from locus.agent.check_model_response import call_model_in_steps
+from locus.agent.call_model import call_model_in_steps
 from locus.agent.effects import CallFunction, EffectGenerator
 from locus.agent.run_context import RunContext
 from locus.reasoning.reasoning_requests import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from locus.agent.run_context import RunContext
-from locus.agent.unsent_messages import make_server_knowledge
+from locus.agent.server_stored_conversation import make_server_knowledge
 from locus.core.messages import Message
 from locus.core.response import ModelResponse, is_turn_paused
 from locus.core.state import AgentState, OutputRetries

@@ -7,8 +7,8 @@ import attrs
 from locus.agent.effects import EffectGenerator, EmitEvent
 from locus.agent.perform_reasoning import perform_reasoning_in_steps
 from locus.agent.run_context import RunContext
+from locus.core.agent_added_message import is_agent_added_message, make_agent_added_message
 from locus.core.events import ReflectEvent
-from locus.core.loop_message import is_loop_message, make_loop_message
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.reasoning_record import ReasoningRecord
 from locus.core.state import AgentState, ToolExecution
@@ -32,7 +32,7 @@ def reflect_on_step_in_steps(run: RunContext) -> EffectGenerator[None]:
     state = state.evolve(confidence=reflection.confidence, reasoning=record)
     guidance = format_guidance(reflection)
     if guidance is not None:
-        state = state.with_messages(make_loop_message(guidance, "reflexion"))
+        state = state.with_messages(make_agent_added_message(guidance, "reflexion"))
     run.state = state
     yield from run.save_state_in_steps()
     yield EmitEvent(
@@ -74,7 +74,7 @@ def _find_task_and_rounds(
     rounds: list[tuple[ToolCall, ...]] = []
     task = ""
     for message in reversed(messages):
-        if message.role is Role.USER and not is_loop_message(message):
+        if message.role is Role.USER and not is_agent_added_message(message):
             task = message.text
             break
         if message.tool_calls:

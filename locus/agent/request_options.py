@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from locus.agent.run_context import RunContext
+from locus.core.agent_added_message import is_agent_added_message
 from locus.core.frozendict import FrozenDict
-from locus.core.loop_message import is_loop_message
 from locus.core.messages import Role
 
 
@@ -34,7 +34,7 @@ def build_request_options(run: RunContext) -> Mapping[str, Any]:
         last = state.last_message
         # Not after a tool result, or what the loop says about it or about an answer: the model
         # could never give a final answer.
-        if last is None or not (last.role is Role.TOOL or is_loop_message(last)):
+        if last is None or not (last.role is Role.TOOL or is_agent_added_message(last)):
             options["tool_choice"] = settings.tool_choice
     if run.is_incremental and state.provider_state is not None:
         options["provider_state"] = state.provider_state

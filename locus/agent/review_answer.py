@@ -14,12 +14,12 @@ import attrs
 from locus.agent.effects import EffectGenerator, EmitEvent
 from locus.agent.perform_reasoning import perform_reasoning_in_steps
 from locus.agent.run_context import RunContext
+from locus.core.agent_added_message import is_agent_added_message, make_agent_added_message
 from locus.core.errors import StructuredOutputError
 from locus.core.events import GroundingEvent
-from locus.core.loop_message import is_loop_message, make_loop_message
 from locus.core.messages import Message, Role
 from locus.core.reasoning_record import ReasoningRecord
-from locus.reasoning.claims import Claim
+from locus.reasoning.claim_partition import Claim
 from locus.reasoning.grounding_evaluator import GroundingEvaluator, GroundingReport
 from locus.reasoning.gsar_evaluator import GSAREvaluator, GSARLook, GSARResult
 from locus.reasoning.gsar_judge import StructuredOutputGSARJudge
@@ -94,7 +94,7 @@ def _can_retry_grounding(evaluator: GroundingEvaluator, report: GroundingReport)
 
 def _make_grounding_message(report: GroundingReport) -> Message:
     """Make the message that asks for an answer without the ungrounded claims."""
-    return make_loop_message(
+    return make_agent_added_message(
         f"{_HEAD}These statements of your answer are not supported by the results of your tools:\n"
         f"{_format_list(report.ungrounded)}\n"
         "Answer again: correct or leave out what the results do not support, or call tools that "
@@ -106,7 +106,7 @@ def _make_grounding_message(report: GroundingReport) -> Message:
 def _find_question(messages: Sequence[Message]) -> str:
     """Find the last words of the user; empty if there are none."""
     for message in reversed(messages):
-        if message.role is Role.USER and not is_loop_message(message):
+        if message.role is Role.USER and not is_agent_added_message(message):
             return message.text
     return ""
 
@@ -226,7 +226,7 @@ def _make_gsar_message(look: GSARLook) -> Message:
             "Find the evidence that is missing, with your tools if you have any, and then answer "
             "again. Say what you could not find out."
         )
-    return make_loop_message("\n".join(parts), "gsar")
+    return make_agent_added_message("\n".join(parts), "gsar")
 
 
 # Both.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from locus.agent.approvals import Approvals
 from locus.agent.effects import CallHook, EffectGenerator, UseStorage
 from locus.agent.fit_into_budget import count_tokens, fit_into_budget
 from locus.agent.output_schema import OutputSchema
 from locus.agent.settings import AgentSettings, RunnableTool
+from locus.agent.tool_call_approval import Approvals
 from locus.core.build_tool_schemas import ToolSchema
 from locus.core.errors import APIStatusError, StructuredOutputError
 from locus.core.frozendict import EMPTY

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from locus.agent.agent_loop import run_agent_loop_in_steps
-from locus.agent.approvals import select_open_approvals
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import (
     CallHook,
@@ -26,7 +25,8 @@ from locus.agent.merge_prompt import merge_prompt_into_state
 from locus.agent.output_schema import OutputSchema
 from locus.agent.result import AgentResult
 from locus.agent.run_context import RunContext
-from locus.agent.system_message import build_system_message_in_steps
+from locus.agent.system_message import build_system_message_with_memory_in_steps
+from locus.agent.tool_call_approval import select_open_approvals
 from locus.core.errors import APIStatusError, ConfigurationError
 from locus.core.events import TerminateEvent
 from locus.core.frozendict import FrozenDict
@@ -121,7 +121,7 @@ def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
     yield from run.call_hooks_in_steps("on_before_invocation", event)
     run.state = state
     yield from run.save_state_in_steps()
-    run.system_message = yield from build_system_message_in_steps(run)
+    run.system_message = yield from build_system_message_with_memory_in_steps(run)
 
 
 def _forget_reasoning(run: RunContext, state: AgentState) -> AgentState:

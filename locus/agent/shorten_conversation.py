@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from locus.agent.check_model_response import call_model_in_steps
+from locus.agent.call_model import call_model_in_steps
 from locus.agent.effects import EffectGenerator
 from locus.agent.run_context import RunContext
 from locus.core.frozendict import EMPTY

@@ -11,7 +11,7 @@ from locus.agent.run_context import RunContext
 from locus.core.messages import Message
 
 
-def build_system_message_in_steps(run: RunContext) -> EffectGenerator[Message | None]:
+def build_system_message_with_memory_in_steps(run: RunContext) -> EffectGenerator[Message | None]:
     """Join the system prompt, the facts of the memory store and the output instructions.
 
     Returns None if there is none of them. The message is no part of the state.

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from locus.core.frozendict import EMPTY
-from locus.core.response_source import find_request_id, to_frozen_headers
+from locus.core.raw_response import find_request_id, to_frozen_headers
 from locus.core.retry_delay import find_retry_delay
 
 if TYPE_CHECKING:

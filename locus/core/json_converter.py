@@ -34,9 +34,9 @@ from locus.core import surrogate_pair_separators
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
 from locus.core.messages import PART_TYPES, BasePart, Content, Message, Part, ToolCall
-from locus.core.response_source import ResponseSource
+from locus.core.raw_response import RawResponse
 from locus.core.state_upgrade import (
-    add_current_native_state_mark,
+    mark_message_as_current_format,
     move_native_state_out_of_metadata,
 )
 
@@ -77,8 +77,8 @@ def build_json_converter(*, strict: bool = True) -> MsgspecJsonConverter:
     converter.register_unstructure_hook_func(
         lambda type_: type_ in (Part, Content), lambda value: converter.unstructure(value)
     )
-    converter.register_unstructure_hook(ResponseSource, _unstructure_response_source)
-    converter.register_structure_hook(ResponseSource, _structure_response_source)
+    converter.register_unstructure_hook(RawResponse, _unstructure_response_source)
+    converter.register_structure_hook(RawResponse, _structure_response_source)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     return converter
 
@@ -241,7 +241,7 @@ def _make_object_unstructure_hook(cls: Any, converter: Any) -> UnstructureHook:
     )
     tag = _find_part_tag(cls)
     if cls is Message:
-        return lambda value: add_current_native_state_mark(unstructure_fields(value))
+        return lambda value: mark_message_as_current_format(unstructure_fields(value))
     if tag is None:
         return unstructure_fields
     return lambda value: {"type": tag, **unstructure_fields(value)}
@@ -260,18 +260,18 @@ def _find_part_tag(cls: type) -> str | None:
     return cls.tag
 
 
-def _unstructure_response_source(source: ResponseSource) -> dict[str, Any]:
+def _unstructure_response_source(source: RawResponse) -> dict[str, Any]:
     members = {"raw": source.raw, "headers": source.headers}
     return {name: copy_json_value(value) for name, value in members.items() if value}
 
 
-def _structure_response_source(value: Any, _: Any) -> ResponseSource:
+def _structure_response_source(value: Any, _: Any) -> RawResponse:
     if not isinstance(value, dict):
         raise ValueError(f"a response source is an object, not {type(value).__name__}")
     raw, headers = value.get("raw", {}), value.get("headers", {})
     if not isinstance(raw, dict) or not isinstance(headers, dict):
         raise ValueError("the raw JSON and the headers of a response are objects")
-    return ResponseSource(raw, headers=headers)
+    return RawResponse(raw, headers=headers)
 
 
 def _make_part_structure_hook(converter: Converter) -> StructureHook:

@@ -9,7 +9,7 @@ import attrs
 
 from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.messages import Message, ToolCall
-from locus.core.response_source import NO_SOURCE, JSONSource, ResponseSource, find_request_id
+from locus.core.raw_response import NO_SOURCE, JSONSource, RawResponse, find_request_id
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
@@ -131,7 +131,7 @@ class ModelResponse:
     response_id: str | None = None
     logprobs: Mapping[str, Any] | None = None
     candidates: tuple[Candidate, ...] = ()
-    source: ResponseSource = attrs.field(default=NO_SOURCE, eq=False, repr=False)
+    source: RawResponse = attrs.field(default=NO_SOURCE, eq=False, repr=False)
 
     @property
     def raw(self) -> Mapping[str, Any]:
@@ -153,17 +153,17 @@ class ModelResponse:
         return find_request_id(self.source.headers)
 
     def with_source(self, *chunks: JSONSource, **options: Any) -> Self:
-        """Return a copy with another :class:`~locus.core.response_source.ResponseSource`.
+        """Return a copy with another :class:`~locus.core.raw_response.RawResponse`.
 
         The parameters are those of that class.
         """
-        return self._replace_source(ResponseSource(*chunks, **options))
+        return self._replace_source(RawResponse(*chunks, **options))
 
     def with_headers(self, headers: Mapping[str, str]) -> Self:
         """Return a copy with the headers of the HTTP response."""
         return self._replace_source(self.source.with_headers(headers))
 
-    def _replace_source(self, source: ResponseSource) -> Self:
+    def _replace_source(self, source: RawResponse) -> Self:
         new = object.__new__(type(self))  # a quarter of the time of `attrs.evolve`
         for name in _FIELD_NAMES:
             _set(new, name, getattr(self, name))

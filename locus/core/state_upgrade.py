@@ -88,7 +88,7 @@ def _is_integer(value: Any) -> bool:
     return type(value) is int
 
 
-def add_current_native_state_mark(document: dict[str, Any]) -> dict[str, Any]:
+def mark_message_as_current_format(document: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON of a message, marked as current if its metadata have an old name.
 
     :param document: the message, as it is about to be saved.

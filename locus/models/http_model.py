@@ -27,9 +27,9 @@ from locus.core.conversation import Messages
 from locus.core.error_context import BodyHint, ErrorContext
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
-from locus.core.extra_members import merge_members
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.make_status_error import make_status_error
+from locus.core.merge_extra_body import merge_members
 from locus.core.messages import Message
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRule, OptionRules

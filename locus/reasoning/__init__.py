@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
-    from locus.reasoning.claims import Claim, EvidenceType, Partition
+    from locus.reasoning.claim_partition import Claim, EvidenceType, Partition
     from locus.reasoning.grounding_evaluator import GroundingEvaluator, GroundingReport
     from locus.reasoning.gsar_evaluator import GSAREvaluator, GSARLook, GSARResult
     from locus.reasoning.gsar_judge import GSARJudge, StructuredOutputGSARJudge
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 _LAZY_MODULES: Final = {
-    **dict.fromkeys(("Claim", "EvidenceType", "Partition"), "locus.reasoning.claims"),
+    **dict.fromkeys(("Claim", "EvidenceType", "Partition"), "locus.reasoning.claim_partition"),
     **dict.fromkeys(
         ("GroundingEvaluator", "GroundingReport"), "locus.reasoning.grounding_evaluator"
     ),

@@ -11,12 +11,6 @@ from locus.core.errors import StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.models.protocols import ModelProtocol
 from locus.reasoning.ask_judge_model import DEFAULT_RETRIES, ask_judge_model_in_steps
-from locus.reasoning.claim_rules import (
-    collect_member_names,
-    is_claim_supported,
-    split_into_claims,
-)
-from locus.reasoning.evidence import NO_EVIDENCE, format_evidence
 from locus.reasoning.field_checks import (
     make_minimum_validator,
     to_model_options,
@@ -24,7 +18,13 @@ from locus.reasoning.field_checks import (
     validate_fraction,
     validate_instructions,
 )
+from locus.reasoning.format_evidence import NO_EVIDENCE, format_evidence
 from locus.reasoning.gsar_judge import format_report_and_evidence
+from locus.reasoning.lexical_grounding import (
+    collect_member_names,
+    is_claim_supported,
+    split_into_claims,
+)
 from locus.reasoning.reasoning_requests import (
     ReasoningGenerator,
     perform_requests,

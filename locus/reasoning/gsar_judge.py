@@ -10,13 +10,13 @@ import attrs
 from locus.core.frozendict import EMPTY
 from locus.models.protocols import ModelProtocol
 from locus.reasoning.ask_judge_model import DEFAULT_RETRIES, ask_judge_model_in_steps
-from locus.reasoning.evidence import format_as_json, format_evidence
 from locus.reasoning.field_checks import (
     make_minimum_validator,
     to_judge_model,
     to_model_options,
     validate_instructions,
 )
+from locus.reasoning.format_evidence import format_as_json, format_evidence
 from locus.reasoning.judge_output import JudgeOutput
 from locus.reasoning.reasoning_requests import (
     ReasoningGenerator,

@@ -12,7 +12,7 @@ from locus.core.json_converter import (
     build_json_converter,
     format_conversion_error,
 )
-from locus.reasoning.claims import EvidenceType
+from locus.reasoning.claim_partition import EvidenceType
 from locus.reasoning.grounding_evaluator import GroundingReport
 from locus.reasoning.gsar_evaluator import GSARLook
 from locus.reasoning.judge_output import JudgeOutput

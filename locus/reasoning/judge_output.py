@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from locus.core.attrs_validators import validate_optional_string
-from locus.reasoning.claims import Claim, Partition, to_claim_tuple
+from locus.reasoning.claim_partition import Claim, Partition, to_claim_tuple
 
 
 @attrs.frozen

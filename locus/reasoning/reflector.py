@@ -18,7 +18,6 @@ from locus.core.messages import ToolCall
 from locus.core.state import ToolExecution
 from locus.models.protocols import ModelProtocol
 from locus.reasoning.ask_judge_model import DEFAULT_RETRIES, ask_judge_model_in_steps
-from locus.reasoning.evidence import format_evidence
 from locus.reasoning.field_checks import (
     make_minimum_validator,
     to_model_options,
@@ -26,6 +25,7 @@ from locus.reasoning.field_checks import (
     validate_fraction,
     validate_instructions,
 )
+from locus.reasoning.format_evidence import format_evidence
 from locus.reasoning.loop_detection import find_cycle_length, make_round_key
 from locus.reasoning.reasoning_requests import (
     ReasoningGenerator,

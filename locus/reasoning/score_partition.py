@@ -19,7 +19,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
-from locus.reasoning.claims import Claim, EvidenceType, Partition, parse_evidence_type
+from locus.reasoning.claim_partition import Claim, EvidenceType, Partition, parse_evidence_type
 from locus.reasoning.field_checks import is_finite_number, is_fraction_of_one, validate_fraction
 
 Weights: TypeAlias = Mapping[EvidenceType, float]

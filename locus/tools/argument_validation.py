@@ -24,7 +24,7 @@ from locus.core.structured.object_nodes import ObjectField
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.strict_schema import convert_to_strict_schema
 from locus.core.structured.type_node import TypeNode
-from locus.core.structured.validation import ValidationContext, join_path
+from locus.core.structured.validation_context import ValidationContext, join_path
 from locus.tools.errors import ToolArgumentsError
 from locus.tools.msgspec_type_hint import build_msgspec_hint
 

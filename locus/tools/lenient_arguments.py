@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from locus.core.structured.validation import ValidationContext, join_path
+from locus.core.structured.validation_context import ValidationContext, join_path
 from locus.tools.argument_validation import copy_json_value
 
 _MAX_DEPTH: Final = 10

@@ -13,7 +13,7 @@ from locus.core.build_tool_schemas import ToolSchema
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.messages import ToolCall
-from locus.core.structured.validation import ValidationContext
+from locus.core.structured.validation_context import ValidationContext
 from locus.tools.approval_rule import ApprovalRule
 from locus.tools.argument_validation import copy_json_value
 from locus.tools.context import ToolContext

@@ -3,7 +3,7 @@
 A timeout of httpx limits one read of a socket. A server that sends a byte from time to time would
 never exceed it. So the sockets of Locus's own blocking connections know the deadline of the call
 that uses them, and wait no longer than that. What they read can be interrupted, too
-(:mod:`locus.core.interruption`).
+(:mod:`locus.transport.interruption`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from locus.core.interruption import current_interruption
 from locus.transport.deadline import Deadline
+from locus.transport.interruption import current_interruption
 
 if TYPE_CHECKING:
     import httpx

@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 from locus.core.errors import APIError, ResponseParseError, StreamInterruptedError
 from locus.core.events import ModelChunkEvent
 from locus.core.make_status_error import find_error_in_response, make_status_error
+from locus.core.raw_response import merge_json_chunks
 from locus.core.response import ModelResponse
-from locus.core.response_source import merge_json_chunks
 from locus.wire.provider_json import StructDecoder, convert_body_to_text, shorten_body
 from locus.wire.split_characters import SplitCharacterJoiner
 from locus.wire.stream_framing import Framing

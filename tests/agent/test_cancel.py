@@ -13,10 +13,10 @@ import pytest
 from locus import OpenAIModel
 from locus.agent import Agent, blocking_tool_runner
 from locus.core.events import ToolCompleteEvent
-from locus.core.interruption import Interrupted, Interruption
 from locus.memory import MemoryCheckpointer
 from locus.testing import FunctionModel, LoopbackServer, Reply, ScriptedModel, tool_call
 from locus.tools import tool
+from locus.transport.interruption import Interrupted, Interruption
 from tests.agent.recorded_runs import RUNTIMES, record_run
 from tests.support.timing import HANG_SECONDS
 

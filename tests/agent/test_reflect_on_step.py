@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from locus.agent import Agent, AgentState
+from locus.core.agent_added_message import is_agent_added_message
 from locus.core.errors import ConfigurationError, RateLimitError
 from locus.core.events import ReflectEvent, TerminateEvent, ThinkEvent, ToolCompleteEvent
-from locus.core.loop_message import is_loop_message
 from locus.core.messages import Role
 from locus.core.termination import ConfidenceMet
 from locus.memory import MemoryCheckpointer, SlidingWindowManager
@@ -41,7 +41,7 @@ def call(city: str) -> Any:
 
 
 def select_notes(messages: Any) -> list[Any]:
-    return [message for message in messages if is_loop_message(message)]
+    return [message for message in messages if is_agent_added_message(message)]
 
 
 def test_every_runtime_has_the_same_events_and_guidance_enters_the_next_turn() -> None:
@@ -234,7 +234,7 @@ def test_a_window_keeps_the_question_and_the_guidance(runtime_name: str) -> None
     run_to_end(runtime_name, agent, "How is it?")
     shown = model.calls[2].messages
     assert shown[0].text == "How is it?"
-    assert is_loop_message(shown[-1])
+    assert is_agent_added_message(shown[-1])
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -11,9 +11,9 @@ import attrs
 import pytest
 
 from locus.agent import Agent, AgentResult, AgentState
+from locus.core.agent_added_message import is_agent_added_message
 from locus.core.errors import ConfigurationError
 from locus.core.events import GroundingEvent, ModelChunkEvent, TerminateEvent
-from locus.core.loop_message import is_loop_message
 from locus.core.messages import Message, RefusalPart, Role
 from locus.core.response import ModelResponse
 from locus.core.termination import NoToolCalls
@@ -37,7 +37,7 @@ from locus.testing import FunctionModel, ScriptedModel, text, tool_call
 from locus.testing.server import LoopbackServer
 from locus.tools import tool
 from tests.agent.recorded_runs import record_on_all_runtimes, record_run, run_to_end
-from tests.agent.test_unsent_messages import enqueue_texts, get_input_texts
+from tests.agent.test_server_stored_conversation import enqueue_texts, get_input_texts
 from tests.support.runtimes import run_async
 from tests.support.servers import responses_server
 
@@ -83,7 +83,7 @@ REPLAN = JudgeOutput((GOOD,), (), (BAD,) * 3)
 
 
 def count_notes(result: AgentResult) -> int:
-    return sum(map(is_loop_message, result.state.messages))
+    return sum(map(is_agent_added_message, result.state.messages))
 
 
 # -- grounding -----------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def test_ungrounded_claims_go_back_to_the_model_on_every_runtime() -> None:
         assert result.gsar is None
     for model in models:
         note = model.calls[2].messages[-1]
-        assert is_loop_message(note)
+        assert is_agent_added_message(note)
         assert WRONG in note.text
 
 
@@ -481,7 +481,7 @@ class FailingCheckpointer(MemoryCheckpointer):
 
 def answer_by_history(messages: Any, *_: Any, **__: Any) -> ModelResponse:
     """Call a tool, answer wrong twice and then right, whatever was interrupted in between."""
-    notes = sum(map(is_loop_message, messages))
+    notes = sum(map(is_agent_added_message, messages))
     if messages[-1].role is Role.USER and not notes:
         return CALL
     return text(("one", "two", "three")[notes], usage={"completion_tokens": 1})

@@ -16,7 +16,7 @@ from types import FrameType
 
 import pytest
 
-from locus.testing.formats.waiting import FOREVER, HANG_SECONDS, HangGuard, retry_slower
+from locus.testing.formats.hang_guard import FOREVER, HANG_SECONDS, HangGuard, retry_slower
 
 __all__ = [
     "FOREVER",

@@ -13,8 +13,8 @@ from locus.wire.anthropic_messages import AnthropicMessagesBuilder
 from locus.wire.chat_completions import ChatCompletionsBuilder
 from locus.wire.oci_chat import CohereV1ChatBuilder, CohereV2ChatBuilder, GenericChatBuilder
 from locus.wire.ollama_chat import OllamaChatBuilder
+from locus.wire.parse_response_format import JsonOutput, parse_response_format
 from locus.wire.provider_json import StructDecoder, convert_mapping_to_dict, to_json_builtins
-from locus.wire.response_format import JsonOutput, parse_response_format
 from locus.wire.responses import ResponsesBuilder
 from locus.wire.stream_decoder import is_done_marker
 from locus.wire.thinking_and_arguments import make_tool_choice_error

@@ -11,7 +11,7 @@ from locus.core.json_schema.array_items import add_array_items
 from locus.core.structured.describe_invalid_values import JSON_TYPE_LABELS
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
-from locus.core.structured.validation import ValidationContext, construct_value, join_path
+from locus.core.structured.validation_context import ValidationContext, construct_value, join_path
 
 
 @attrs.frozen(eq=False)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.json_syntax import MIN_TOKENS, JsonSyntaxChecker
+from locus.core.structured.json_syntax_checker import MIN_TOKENS, JsonSyntaxChecker
 
 _FENCE: Final = re.compile(r"^[ \t]*(?:(`{3,})[^`\n]*|(~{3,}).*)$", re.MULTILINE)
 _BRACKET: Final = re.compile(r"[{}\[\]]")

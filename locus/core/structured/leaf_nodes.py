@@ -23,7 +23,7 @@ from locus.core.structured.describe_invalid_values import (
 )
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value
-from locus.core.structured.validation import ValidationContext, is_invalid_value_error
+from locus.core.structured.validation_context import ValidationContext, is_invalid_value_error
 
 
 @attrs.frozen(eq=False)

@@ -12,7 +12,7 @@ from locus.core.structured.describe_invalid_values import describe_unknown_name
 from locus.core.structured.leaf_nodes import ChoiceNode
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
-from locus.core.structured.validation import ValidationContext, construct_value, join_path
+from locus.core.structured.validation_context import ValidationContext, construct_value, join_path
 
 _MAX_LISTED_NAMES: Final = 5
 

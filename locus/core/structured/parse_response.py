@@ -13,7 +13,7 @@ from locus.core.structured.response_format import WRAPPER_KEY, needs_wrapper
 from locus.core.structured.type_hints import format_type_name
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
 from locus.core.structured.type_node_builder import build_type_node
-from locus.core.structured.validation import ValidationContext, ValidationIssue
+from locus.core.structured.validation_context import ValidationContext, ValidationIssue
 
 T = TypeVar("T")
 

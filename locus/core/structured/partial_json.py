@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.core.structured.json_syntax import MIN_TOKENS, WHITESPACE, JsonSyntaxChecker
+from locus.core.structured.json_syntax_checker import MIN_TOKENS, WHITESPACE, JsonSyntaxChecker
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 
 NO_VALUE: Final = object()

@@ -19,10 +19,14 @@ from locus.core.structured.describe_invalid_values import (
     describe_exception,
     describe_value,
 )
-from locus.core.structured.pydantic_ignored_fields import report_ignored_members
+from locus.core.structured.pydantic_extra_members import report_extra_members
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value
-from locus.core.structured.validation import ValidationContext, is_invalid_value_error, join_path
+from locus.core.structured.validation_context import (
+    ValidationContext,
+    is_invalid_value_error,
+    join_path,
+)
 
 
 @attrs.frozen(eq=False)
@@ -49,7 +53,7 @@ class PydanticNode:
         try:
             value = self.adapter.validate_json(_encode_json(raw))
             if ctx.lossless:
-                report_ignored_members(value, raw, path, ctx)
+                report_extra_members(value, raw, path, ctx)
             return value
         except ValidationError as exc:
             for error in exc.errors(include_url=False):

@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.core.json_schema.keywords import add_keywords_to_description
+from locus.core.json_schema.move_unsupported_keywords import add_keywords_to_description
 from locus.core.structured.describe_invalid_values import get_json_type
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema
 

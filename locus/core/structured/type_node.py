@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
-from locus.core.structured.validation import ValidationContext
+from locus.core.structured.validation_context import ValidationContext
 
 MAX_DISTANCE: Final = 1000
 """The distance of a value whose JSON type is wrong."""

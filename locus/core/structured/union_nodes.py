@@ -11,7 +11,7 @@ from locus.core.structured.leaf_nodes import ChoiceNode
 from locus.core.structured.object_nodes import ObjectNode
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, TypeNode
-from locus.core.structured.validation import ValidationContext, ValidationIssue, join_path
+from locus.core.structured.validation_context import ValidationContext, ValidationIssue, join_path
 from locus.core.structured.wrapper_nodes import AnnotatedNode
 
 

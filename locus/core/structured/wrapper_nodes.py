@@ -10,7 +10,7 @@ import attrs
 from locus.core.structured.describe_invalid_values import describe_exception
 from locus.core.structured.schema_definitions import Schema, SchemaDefinitions
 from locus.core.structured.type_node import TypeNode
-from locus.core.structured.validation import ValidationContext
+from locus.core.structured.validation_context import ValidationContext
 
 
 @attrs.frozen(eq=False)

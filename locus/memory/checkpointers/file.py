@@ -22,7 +22,7 @@ from uuid import uuid4
 from locus.core.errors import StateFormatError
 from locus.core.state import AgentState
 from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
-from locus.memory.checkpointers.filesystem import (
+from locus.memory.checkpointers.file_names_and_directories import (
     make_durable_directory,
     make_thread_file_name,
     remove_file_if_exists,

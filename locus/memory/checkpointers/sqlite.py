@@ -25,7 +25,7 @@ from locus.core.errors import ConfigurationError, StateFormatError
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
-from locus.memory.checkpointers.filesystem import (
+from locus.memory.checkpointers.file_names_and_directories import (
     make_durable_directory,
     make_thread_file_name,
 )

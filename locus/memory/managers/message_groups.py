@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
+from locus.core.agent_added_message import is_agent_added_message
 from locus.core.errors import ConfigurationError
-from locus.core.loop_message import is_loop_message
 from locus.core.messages import Message, Role
 
 SUMMARY_OF: Final = "summary_of"
@@ -107,7 +107,7 @@ def find_required_groups(messages: Sequence[Message], start: int) -> list[Messag
                 if position is not None:
                     required.append((position,))
             break
-        if group is last and is_loop_message(message):
+        if group is last and is_agent_added_message(message):
             required.append(group)
         elif not has_user_message and is_user_message(message):
             required.append(group)
@@ -120,7 +120,11 @@ def is_user_message(message: Message) -> bool:
 
     A summary and the messages of the agent's loop have the user's role, too.
     """
-    return message.role is Role.USER and not is_summary(message) and not is_loop_message(message)
+    return (
+        message.role is Role.USER
+        and not is_summary(message)
+        and not is_agent_added_message(message)
+    )
 
 
 def select_required_and_newest_groups(

@@ -186,7 +186,7 @@ class SQLiteStore(MemoryStore):
                 "be written?"
             ) from exc
         try:
-            _create_missing_table(connection)
+            _initialize_database(connection)
         except BaseException as exc:
             connection.close()
             if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
@@ -197,7 +197,7 @@ class SQLiteStore(MemoryStore):
         return connection
 
 
-def _create_missing_table(connection: sqlite3.Connection) -> None:
+def _initialize_database(connection: sqlite3.Connection) -> None:
     """Create the table if there is none, and switch the file to write-ahead logging.
 
     SQLite's timeout does not apply to the change of the journal mode: if several processes create

@@ -28,7 +28,7 @@ from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
 from locus.wire.anthropic_messages.cache_marks import CacheLife, normalize_prompt_cache
-from locus.wire.anthropic_messages.thinking_options import ThinkingConfig, normalize_thinking
+from locus.wire.anthropic_messages.check_thinking import ThinkingConfig, normalize_thinking
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 """The model if none is named. One that Anthropic's page "Model deprecations" calls active."""

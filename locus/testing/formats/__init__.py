@@ -27,6 +27,7 @@ except ImportError as exc:
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
 from locus.testing.formats.framing import interleave
+from locus.testing.formats.hang_guard import FOREVER
 from locus.testing.formats.option_samples import SAMPLE_VALUES
 from locus.testing.formats.read_messages import (
     ReadCall,
@@ -45,7 +46,6 @@ from locus.testing.formats.strategies.response_contents import (
     CandidateContent,
     ResponseContent,
 )
-from locus.testing.formats.waiting import FOREVER
 from locus.testing.formats.wire_format import WireFormat
 
 __all__ = [

@@ -155,7 +155,7 @@ def _build_expected_parts(
         elif isinstance(part, TextPart) and (wire.accepts_blank_text or part.text.strip()):
             read_messages.append(part.text)
     if wire.refusal_form != "apart":
-        read_messages += _build_expected_refusals(parts, wire)
+        read_messages += _build_expected_refusal_texts(parts, wire)
     is_image_allowed = message.role is Role.TOOL and message.role in wire.image_roles
     if wire.keeps_part_order and (message.role is Role.USER or is_image_allowed):
         return tuple(read_messages)
@@ -165,7 +165,7 @@ def _build_expected_parts(
     return (*([text] if text or always_text else []), *images)
 
 
-def _build_expected_refusals(parts: Sequence[Part], wire: WireFormat) -> list[str]:
+def _build_expected_refusal_texts(parts: Sequence[Part], wire: WireFormat) -> list[str]:
     """Refusals as text, in separate parts or in a separate paragraph."""
     refusals = [part.text for part in parts if isinstance(part, RefusalPart) and part.text]
     if wire.refusal_form == "part":

@@ -21,12 +21,12 @@ from locus.core.errors import (
 )
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.testing.formats.hang_guard import FOREVER, HangGuard, retry_slower
 from locus.testing.formats.parametrize import each_case, spread_over_runtimes
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.runtimes import Runtime
 from locus.testing.formats.spoken_format import TEXT
 from locus.testing.formats.stream_reader import check_streaming_law, join_text
-from locus.testing.formats.waiting import FOREVER, HangGuard, retry_slower
 from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import FAULTS, Fault, LoopbackServer, Reply
 

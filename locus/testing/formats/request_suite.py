@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResult
-from locus.testing.formats.json_mutation import modify_everywhere
+from locus.testing.formats.modify_in_place import modify_nested_containers
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.parametrize import without_deadline
 from locus.testing.formats.strategies.basic_values import texts_with_lone_surrogates
 from locus.testing.formats.strategies.conversations import conversations
-from locus.testing.formats.strategies.tools import options, tools
+from locus.testing.formats.strategies.tools_and_options import options, tools
 from locus.testing.formats.wire_format import WireFormat
 
 USER = Message.user("x")
@@ -63,7 +63,7 @@ def test_build_is_deterministic_and_does_not_modify_its_arguments(
     assert build() == body
     assert (messages, tool_list, call_options) == before
     expected = copy.deepcopy(body)
-    modify_everywhere(body)
+    modify_nested_containers(body)
     assert (messages, tool_list, call_options) == before
     assert build() == expected
 
@@ -72,8 +72,8 @@ def test_body_shares_no_objects_with_the_arguments(wire: WireFormat) -> None:
     tool = copy.deepcopy(TOOL)
     call = ToolCall("1", "look", {"a": {"b": [1]}})
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": copy.deepcopy(SCHEMA)}}
-    modify_everywhere(build_body(wire, make_round(call), [tool]))
-    modify_everywhere(build_body(wire, "x", response_format=schema))
+    modify_nested_containers(build_body(wire, make_round(call), [tool]))
+    modify_nested_containers(build_body(wire, "x", response_format=schema))
     assert tool == TOOL
     assert call.arguments == {"a": {"b": [1]}}
     assert schema == {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}

@@ -19,7 +19,7 @@ from anyio.from_thread import BlockingPortal
 from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.formats.waiting import HANG_SECONDS
+from locus.testing.formats.hang_guard import HANG_SECONDS
 
 RUNTIME_NAMES = ("blocking", "asyncio", "trio")
 ASYNC_BACKENDS = ("asyncio", "trio")

@@ -32,7 +32,7 @@ from locus.wire.anthropic_messages.structured_output import (
     RESPOND_TOOL_NAME,
     canonicalize_tool_input,
 )
-from locus.wire.anthropic_messages.thinking_history import THINKING_TYPES, compute_history
+from locus.wire.anthropic_messages.thinking_history_digest import THINKING_TYPES, compute_history
 from locus.wire.outgoing_tool_call_ids import with_issued_id
 from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
 

@@ -32,7 +32,7 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     build_assistant_blocks,
     is_blank,
 )
-from locus.wire.anthropic_messages.thinking_history import THINKING_TYPES, ResponseBlocks
+from locus.wire.anthropic_messages.thinking_history_digest import THINKING_TYPES, ResponseBlocks
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
 from locus.wire.provider_json import to_json_builtins

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from locus.core.json_schema.keywords import move_unsupported_keywords
+from locus.core.json_schema.move_unsupported_keywords import move_unsupported_keywords
 from locus.core.json_schema.references import has_reference, inline_references
 from locus.core.json_schema.subschemas import iter_subschemas, map_subschemas
 

@@ -17,8 +17,8 @@ from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.extra_members import add_extra_members
 from locus.core.frozendict import EMPTY
+from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
@@ -41,10 +41,11 @@ from locus.wire.anthropic_messages.cache_marks import (
     add_cache_marks,
     normalize_prompt_cache,
 )
-from locus.wire.anthropic_messages.conversation_rules import (
-    check_last_message,
-    complete_calls,
-    replace_tool_names,
+from locus.wire.anthropic_messages.check_thinking import (
+    ThinkingConfig,
+    check_thinking,
+    is_thinking_enabled,
+    normalize_thinking,
 )
 from locus.wire.anthropic_messages.messages import MessageListBuilder
 from locus.wire.anthropic_messages.model_capabilities import (
@@ -58,6 +59,11 @@ from locus.wire.anthropic_messages.model_capabilities import (
     supports_sampling,
 )
 from locus.wire.anthropic_messages.output_schemas import convert_output_schema, fit_strict_tool
+from locus.wire.anthropic_messages.repair_tool_calls import (
+    check_last_message,
+    complete_calls,
+    replace_tool_names,
+)
 from locus.wire.anthropic_messages.structured_output import (
     JSON_ONLY_INSTRUCTION,
     RESPOND_TOOL_NAME,
@@ -65,13 +71,7 @@ from locus.wire.anthropic_messages.structured_output import (
     build_schema_instruction,
     find_output_schema_and_description,
 )
-from locus.wire.anthropic_messages.thinking_history import remove_thinking_of_other_histories
-from locus.wire.anthropic_messages.thinking_options import (
-    ThinkingConfig,
-    check_thinking,
-    is_thinking_enabled,
-    normalize_thinking,
-)
+from locus.wire.anthropic_messages.thinking_history_digest import remove_thinking_of_other_histories
 from locus.wire.anthropic_messages.tools import build_tool, build_tool_choice
 from locus.wire.provider_json import to_json_builtins
 

@@ -15,8 +15,8 @@ import msgspec
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import make_status_error
+from locus.core.raw_response import merge_json_chunks
 from locus.core.response import ModelResponse
-from locus.core.response_source import merge_json_chunks
 from locus.wire.anthropic_messages.assistant_content_blocks import Block, get_text_member
 from locus.wire.anthropic_messages.bedrock_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.complete_response import (

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from locus.wire.parse_response_format import parse_response_format
 from locus.wire.provider_json import convert_mapping_to_dict
-from locus.wire.response_format import parse_response_format
 
 RESPOND_TOOL_NAME: Final = "respond_with_schema"
 """The name of the synthetic tool. No other tool may have it."""

@@ -16,7 +16,6 @@ import msgspec
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, RefusalPart, Role, TextPart, ToolCall
 from locus.core.response import Candidate
-from locus.wire.chat_completions.content_parts import split_content_parts
 from locus.wire.chat_completions.json_types import (
     ChoiceMessage,
     FunctionCall,
@@ -27,6 +26,7 @@ from locus.wire.chat_completions.native_accumulator import (
     collect_call_members,
 )
 from locus.wire.chat_completions.native_members import make_call_state
+from locus.wire.chat_completions.parse_content_parts import parse_content_parts
 from locus.wire.usage_and_tool_calls import (
     UNNAMED_TOOL_NAME,
     make_tool_call_id,
@@ -170,7 +170,7 @@ class CandidateAccumulator:
         reasoning = self.native.add_message(message, is_complete=is_complete)
         if isinstance(content, list):
             self.native.add_content_parts(content, self.text_chunks)
-            content, thinking = split_content_parts(content)
+            content, thinking = parse_content_parts(content)
             reasoning += thinking
         if content:
             content, thought = self.native.split_thought(content, message.extra_content)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from locus.core.native_state import NativeState
-from locus.wire.chat_completions.content_parts import is_other_than_text, split_content_parts
 from locus.wire.chat_completions.json_types import ChoiceMessage, ToolCallDelta
 from locus.wire.chat_completions.marked_thoughts import ThoughtSeparator, is_marked_as_thought
 from locus.wire.chat_completions.native_members import (
@@ -18,6 +17,7 @@ from locus.wire.chat_completions.native_members import (
     make_message_state,
     remove_thought_marks,
 )
+from locus.wire.chat_completions.parse_content_parts import is_other_than_text, parse_content_parts
 from locus.wire.merge_pieces import copy_mutable, merge_lists, merge_members
 
 
@@ -89,7 +89,7 @@ class NativeAccumulator:
         if self._content_parts or any(map(is_other_than_text, parts)):
             self._add_text_chunks(text_chunks)
             merge_lists(self._content_parts, parts)
-            self._seen_text_chunks += 1 if split_content_parts(parts)[0] else 0
+            self._seen_text_chunks += 1 if parse_content_parts(parts)[0] else 0
 
     def _add_text_chunks(self, text_chunks: list[str]) -> None:
         """Add the chunks of text since the last time."""

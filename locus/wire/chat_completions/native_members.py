@@ -27,7 +27,7 @@ from locus.core.messages import Message, ToolCall
 from locus.core.model_family import get_model_family, strip_model_snapshot
 from locus.core.native_state import NativeState
 from locus.core.native_state_routing import NativeStateRule, remove_native_state
-from locus.wire.chat_completions.content_parts import split_content_parts
+from locus.wire.chat_completions.parse_content_parts import parse_content_parts
 from locus.wire.outgoing_tool_call_ids import get_unusual_id_member
 
 WIRE_FORMAT: Final = "chat_completions"
@@ -138,7 +138,7 @@ def build_message_members(message: Message, *, with_plain_reasoning: bool) -> di
     }
     if members.pop("images", None):
         members["images"] = message.metadata.get("attachments") or []
-    if "content" in members and split_content_parts(members["content"])[0] != message.text:
+    if "content" in members and parse_content_parts(members["content"])[0] != message.text:
         del members["content"]  # the text was changed since
     return members
 

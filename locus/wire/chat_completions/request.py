@@ -22,7 +22,7 @@ from locus.core.conversation import (
 )
 from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
-from locus.core.extra_members import add_extra_members
+from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import (
     Content,
     ImagePart,

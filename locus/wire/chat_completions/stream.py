@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
+from locus.core.raw_response import merge_json_chunks
 from locus.core.response import ModelResponse
-from locus.core.response_source import merge_json_chunks
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,

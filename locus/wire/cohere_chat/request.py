@@ -12,8 +12,8 @@ from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
-from locus.core.extra_members import add_extra_members
 from locus.core.json_schema.references import inline_references
+from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
@@ -32,8 +32,8 @@ from locus.wire.cohere_chat.tools_and_messages import (
     select_tool_choice_and_functions,
 )
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.parse_response_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.response_format import parse_response_format
 
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 

@@ -14,8 +14,8 @@ import msgspec
 
 from locus.core.call_options import CallOptions
 from locus.core.errors import APIError
-from locus.core.extra_members import merge_members
 from locus.core.make_status_error import make_status_error
+from locus.core.merge_extra_body import merge_members
 from locus.wire import provider_json
 from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 from locus.wire.provider_json import convert_body_to_text, to_json_builtins

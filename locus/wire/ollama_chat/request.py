@@ -26,7 +26,7 @@ from locus.core.conversation import (
     validate_messages,
 )
 from locus.core.errors import ConfigurationError
-from locus.core.extra_members import add_extra_members
+from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import ImagePart, Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
@@ -41,8 +41,8 @@ from locus.wire.data_urls import parse_if_data_url
 from locus.wire.ollama_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.parse_response_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.response_format import parse_response_format
 from locus.wire.thinking_and_arguments import build_arguments_object, join_unsigned_thinking
 
 RUNTIME_OPTIONS: Final[Mapping[str, str]] = {

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from locus.core.json_schema.keywords import move_unsupported_keywords
+from locus.core.json_schema.move_unsupported_keywords import move_unsupported_keywords
 from locus.core.json_schema.references import inline_references
 
 _PLAIN_PATTERN: Final = re.compile(r"\^[^\\(^$]*\$")

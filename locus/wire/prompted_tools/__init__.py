@@ -13,7 +13,7 @@ The grammar is one of `llguidance <https://github.com/guidance-ai/llguidance>`_,
 uses for a ``grammar`` that begins with ``%llguidance``.
 """
 
-from locus.wire.prompted_tools.complete_response import (
+from locus.wire.prompted_tools.parse_tool_calls import (
     PromptedToolsDecoder,
     make_response_with_tool_calls,
 )

@@ -17,8 +17,8 @@ from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import APIStatusError, ConfigurationError
-from locus.core.extra_members import add_extra_members
 from locus.core.frozendict import EMPTY
+from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import ImagePart, Message, RefusalPart, Role, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule, select_native_state
 from locus.core.option_rules import (
@@ -37,8 +37,8 @@ from locus.wire.openai_model_families import (
     find_unsupported_options,
     is_reasoning_model,
 )
+from locus.wire.parse_response_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.response_format import parse_response_format
 from locus.wire.responses.complete_response import STATE_KEY
 from locus.wire.responses.input_items import build_input_items
 from locus.wire.responses.output_items import NATIVE_STATE_RULE, has_sendable_native_items

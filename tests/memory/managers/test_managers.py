@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from locus.core.agent_added_message import make_agent_added_message
 from locus.core.errors import ConfigurationError
-from locus.core.loop_message import make_loop_message
 from locus.core.messages import (
     ImagePart,
     Message,
@@ -431,7 +431,7 @@ ROUND = (
     Message.assistant(None, [ToolCall("c", "f")]),
     Message.tool(ToolResult("c", "f", "result")),
 )
-NOTE = make_loop_message("note", "reflexion")
+NOTE = make_agent_added_message("note", "reflexion")
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ NOTE = make_loop_message("note", "reflexion")
     [
         (LONG_QUESTION, Message.assistant("wrong"), NOTE),
         (LONG_QUESTION, *ROUND, NOTE),
-        (LONG_QUESTION, *ROUND, make_loop_message("old note", "reflexion"), *ROUND, NOTE),
+        (LONG_QUESTION, *ROUND, make_agent_added_message("old note", "reflexion"), *ROUND, NOTE),
         (LONG_QUESTION, *ROUND, NOTE, Message.assistant("wrong"), NOTE),
     ],
 )

@@ -33,7 +33,7 @@ from locus.testing.formats.strategies.response_contents import (
     response_contents,
 )
 from locus.testing.formats.strategies.splits import byte_splits, text_splits
-from locus.testing.formats.strategies.tools import options, schemas, tools
+from locus.testing.formats.strategies.tools_and_options import options, schemas, tools
 from tests.support.strategies.locus_values import events, messages, responses
 
 __all__ = [

@@ -26,7 +26,7 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
-from locus.testing.formats.json_mutation import modify_everywhere
+from locus.testing.formats.modify_in_place import modify_nested_containers
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder
 from locus.wire.provider_json import encode_json
 from tests.support.native_state import make_state
@@ -203,7 +203,7 @@ def test_marks_for_the_cache_do_not_modify_the_arguments(
     builder = AnthropicMessagesBuilder(prompt_cache=True)
     body = builder.build(messages, tool_list, model=OLD_MODEL, **call_options)
     assert (tool_list, call_options) == before
-    modify_everywhere(body)
+    modify_nested_containers(body)
     assert (tool_list, call_options) == before
     assert builder.build(messages, tool_list, model=OLD_MODEL, **call_options) != body
 
@@ -220,7 +220,7 @@ def test_body_shares_no_objects_with_its_own_arguments() -> None:
         Message.tool(ToolResult("1", "f", "y")),
     ]
     thinking = {"type": "enabled", "budget_tokens": 2000}
-    modify_everywhere(
+    modify_nested_containers(
         AnthropicMessagesBuilder(thinking=thinking).build(
             messages, model=OLD_MODEL, max_tokens=3000
         )

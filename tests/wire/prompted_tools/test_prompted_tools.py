@@ -20,8 +20,8 @@ from locus.wire.prompted_tools import (
     build_prompted_request,
     make_response_with_tool_calls,
 )
-from locus.wire.prompted_tools.complete_response import parse_leading_tool_calls
 from locus.wire.prompted_tools.llguidance_grammar import simplify_schema
+from locus.wire.prompted_tools.parse_tool_calls import parse_leading_tool_calls
 from tests.support.strategies import (
     byte_splits,
     conversations,

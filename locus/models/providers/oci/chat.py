@@ -15,10 +15,10 @@ import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
+from locus.core.defaults_in_signature import with_shown_defaults
 from locus.core.error_context import BodyHint
 from locus.core.error_words import ErrorWords
 from locus.core.errors import APIStatusError
-from locus.core.shown_defaults import with_shown_defaults
 from locus.models.capabilities import ModelCapabilities
 from locus.models.http_model import HttpModel
 from locus.models.protocols import RequestBuilder, ResponseParser

@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 
 import attrs
 
+from locus.core.defaults_in_signature import with_shown_defaults
 from locus.core.frozendict import EMPTY
-from locus.core.shown_defaults import with_shown_defaults
 from locus.models.keyed_model import KeyedConfig
 from locus.models.native.openai import OpenAIConfig, OpenAIModel
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
 from locus.models.providers.oci.endpoints import DEFAULT_OCI_GENAI_REGION
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
-    check_config_values,
+    check_strings_and_headers,
 )
 from locus.models.providers.oci.openai_compatible_model import (
     CHAT_SDK_ADAPTER,
@@ -37,7 +37,7 @@ class OCIChatCompletionsConfig(OpenAICompatibleConfig, OpenAIConfig):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        check_config_values(self)
+        check_strings_and_headers(self)
 
 
 @attrs.frozen(init=False, getstate_setstate=False)

@@ -15,7 +15,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.models.config import ModelConfig
 from locus.models.keyed_model import ApiKey
-from locus.models.providers.oci._config_arguments import check_stripped_strings, to_config_path
+from locus.models.providers.oci._argument_validators import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
 from locus.models.providers.oci._tokens import clean_token
 from locus.models.providers.oci.authentication import AUTH_TYPES, OCIAuth, resolve_auth
@@ -146,7 +146,7 @@ def find_signing_auth(config: OpenAICompatibleConfig) -> OCIAuth | None:
     )
 
 
-def check_config_values(config: OpenAICompatibleConfig) -> None:
+def check_strings_and_headers(config: OpenAICompatibleConfig) -> None:
     """Check the values that have to be correct however the model authenticates.
 
     :raises ConfigurationError: if a value is not valid; the message names it.

@@ -15,9 +15,9 @@ import attrs
 
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.conversation import Messages
+from locus.core.defaults_in_signature import with_shown_defaults
 from locus.core.error_context import BodyHint
 from locus.core.errors import APIError, ConfigurationError
-from locus.core.shown_defaults import with_shown_defaults
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
 from locus.models.providers.oci.endpoints import DEFAULT_OCI_GENAI_REGION
 from locus.models.providers.oci.error_hints import (
@@ -28,7 +28,7 @@ from locus.models.providers.oci.error_hints import (
 )
 from locus.models.providers.oci.openai_compatible_config import (
     OpenAICompatibleConfig,
-    check_config_values,
+    check_strings_and_headers,
 )
 from locus.models.providers.oci.openai_compatible_model import (
     RESPONSES_SDK_ADAPTER,
@@ -76,7 +76,7 @@ class OCIResponsesConfig(OpenAICompatibleConfig, ResponsesConfig):
     store: bool = attrs.field(default=None, converter=_resolve_store)
 
     def __attrs_post_init__(self) -> None:
-        check_config_values(self)
+        check_strings_and_headers(self)
 
 
 @attrs.frozen(init=False, getstate_setstate=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from locus.core.frozendict import FrozenDict
-from locus.core.json_schema.keywords import move_unsupported_keywords
+from locus.core.json_schema.move_unsupported_keywords import move_unsupported_keywords
 
 
 def reject_bounds(keyword: str, value: Any, schema: Any) -> bool:

@@ -10,12 +10,12 @@ import pytest
 from locus.core.errors import APIError, APIStatusError
 from locus.core.json_converter import dumps, loads
 from locus.core.messages import Message
-from locus.core.response import ModelResponse
-from locus.core.response_source import (
-    ResponseSource,
+from locus.core.raw_response import (
+    RawResponse,
     find_request_id,
     merge_json_chunks,
 )
+from locus.core.response import ModelResponse
 
 RESPONSE = ModelResponse(Message.assistant("hi"))
 HEADERS = {"X-Request-ID": "req_1", "x-ratelimit-remaining-tokens": "7"}
@@ -99,5 +99,5 @@ def test_later_chunks_replace_members_and_null_replaces_none() -> None:
         "b": 3,
         "c": None,
     }
-    source = ResponseSource(b'{"a": 1}', b'{"b": 2}')
+    source = RawResponse(b'{"a": 1}', b'{"b": 2}')
     assert source.raw == {"a": 1, "b": 2}

@@ -14,28 +14,28 @@ from typing import Any, Final
 from pydantic import AliasChoices, AliasPath
 
 from locus.core.structured.describe_invalid_values import describe_unknown_name
-from locus.core.structured.validation import ValidationContext, join_path
+from locus.core.structured.validation_context import ValidationContext, join_path
 
 _EARLY_MODES: Final = ("before", "wrap", "plain")
 _EARLY_VALIDATORS: Final = ("BeforeValidator", "WrapValidator", "PlainValidator")
 
 
-def report_ignored_members(value: Any, raw: Any, path: str, ctx: ValidationContext) -> None:
+def report_extra_members(value: Any, raw: Any, path: str, ctx: ValidationContext) -> None:
     """Record an issue for each member of ``raw`` that is not a field of ``value``, its model."""
     fields = getattr(type(value), "__pydantic_fields__", None)
     if getattr(type(value), "__pydantic_root_model__", False):
-        report_ignored_members(value.root, raw, path, ctx)
+        report_extra_members(value.root, raw, path, ctx)
     elif fields is not None and isinstance(raw, dict):
-        _report_ignored_model_members(value, fields, raw, path, ctx)
+        _report_extra_model_members(value, fields, raw, path, ctx)
     elif isinstance(value, (list, tuple)) and isinstance(raw, list) and len(value) == len(raw):
         for i, (item, raw_item) in enumerate(zip(value, raw, strict=True)):
-            report_ignored_members(item, raw_item, f"{path}[{i}]", ctx)
+            report_extra_members(item, raw_item, f"{path}[{i}]", ctx)
     elif isinstance(value, dict) and isinstance(raw, dict):
         for name in value.keys() & raw.keys():
-            report_ignored_members(value[name], raw[name], join_path(path, name), ctx)
+            report_extra_members(value[name], raw[name], join_path(path, name), ctx)
 
 
-def _report_ignored_model_members(
+def _report_extra_model_members(
     value: Any, fields: Mapping[str, Any], raw: dict[str, Any], path: str, ctx: ValidationContext
 ) -> None:
     """Record an issue for each member that a model ignored, and check the values of its fields."""
@@ -68,7 +68,7 @@ def _report_ignored_model_members(
         if alias is None or is_annotated_early or validated_early & {name, "*"}:
             continue
         field_value = getattr(value, name, None)
-        report_ignored_members(field_value, raw[alias], join_path(path, alias), ctx)
+        report_extra_members(field_value, raw[alias], join_path(path, alias), ctx)
 
 
 def _iter_accepted_names(name: str, field: Any, config: Mapping[str, Any]) -> Iterator[str]:

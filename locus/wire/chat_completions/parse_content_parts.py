@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def split_content_parts(parts: Sequence[Any]) -> tuple[str, str]:
+def parse_content_parts(parts: Sequence[Any]) -> tuple[str, str]:
     """Return the text and the thinking in a list of parts.
 
     Mistral's thinking is a part of the type ``thinking`` that holds parts
@@ -19,7 +19,7 @@ def split_content_parts(parts: Sequence[Any]) -> tuple[str, str]:
             continue
         thought = part.get("thinking") or part.get("summary")
         if isinstance(thought, (list, tuple)):
-            thinking += split_content_parts(thought)[0]
+            thinking += parse_content_parts(thought)[0]
         elif isinstance(thought, str):
             thinking += thought
         elif isinstance(part.get("text"), str):

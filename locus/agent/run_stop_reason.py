@@ -16,7 +16,7 @@ def was_refused(state: AgentState, message: Message) -> bool:
     return message.refusal is not None or state.finish_reason == "content_filter"
 
 
-def find_end_reason(state: AgentState, message: Message) -> str:
+def find_run_stop_reason(state: AgentState, message: Message) -> str:
     """Return the stop reason of a run that ends with the last response, with this message.
 
     It is ``"complete"`` unless the model refused, was cut off, or its provider held the answer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from locus.agent import Agent, AgentResult
-from locus.agent.approvals import APPROVAL_REQUIRED
+from locus.agent.tool_call_approval import APPROVAL_REQUIRED
 from locus.core.errors import ConfigurationError
 from locus.core.events import TerminateEvent, ToolCompleteEvent, ToolStartEvent
 from locus.core.messages import Message, ToolCall

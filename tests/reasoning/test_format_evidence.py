@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from locus.core.state import ToolExecution
-from locus.reasoning.evidence import NO_EVIDENCE, format_evidence
+from locus.reasoning.format_evidence import NO_EVIDENCE, format_evidence
 
 GOOD = ToolExecution("weather", "call_1", {"city": "Rome"}, "sunny")
 GOOD_TEXT = '[call_1] weather({"city":"Rome"}): sunny'

@@ -15,7 +15,7 @@ ADDED_BY: Final = "locus_added_by"
 """The metadata key of such a message: the part of the agent that added it."""
 
 
-def make_loop_message(text: str, added_by: str) -> Message:
+def make_agent_added_message(text: str, added_by: str) -> Message:
     """Make a message of the loop.
 
     :param added_by: the part of the agent that adds it, such as ``"reflexion"``.
@@ -23,6 +23,6 @@ def make_loop_message(text: str, added_by: str) -> Message:
     return Message.user(text, metadata={ADDED_BY: added_by})
 
 
-def is_loop_message(message: Message) -> bool:
+def is_agent_added_message(message: Message) -> bool:
     """Whether the loop added the message, and not the user."""
     return message.role is Role.USER and ADDED_BY in message.metadata

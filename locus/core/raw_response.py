@@ -1,4 +1,4 @@
-"""``ResponseSource``: the JSON and the HTTP headers that a response was made from."""
+"""``RawResponse``: the JSON and the HTTP headers that a response was made from."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def merge_json_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-class ResponseSource:
+class RawResponse:
     """What a response was made from. The JSON and the headers are converted when first read.
 
     Most callers never read them, and decoding a response twice would take longer than all other
@@ -89,16 +89,16 @@ class ResponseSource:
             self._headers = to_frozen_headers(self._headers)
         return self._headers
 
-    def with_headers(self, headers: Mapping[str, str]) -> ResponseSource:
+    def with_headers(self, headers: Mapping[str, str]) -> RawResponse:
         """Return a copy with other headers."""
-        return ResponseSource(*self._chunks, headers=headers, merge=self._merge)
+        return RawResponse(*self._chunks, headers=headers, merge=self._merge)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_source, (self._chunks, dict(self.headers), self._merge)
 
 
-def _rebuild_source(chunks: tuple[JSONSource, ...], headers: Any, merge: Any) -> ResponseSource:
-    return ResponseSource(*chunks, headers=headers, merge=merge)
+def _rebuild_source(chunks: tuple[JSONSource, ...], headers: Any, merge: Any) -> RawResponse:
+    return RawResponse(*chunks, headers=headers, merge=merge)
 
 
 def _decode_object(source: JSONSource) -> Mapping[str, Any]:
@@ -116,5 +116,5 @@ def _decode_object(source: JSONSource) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-NO_SOURCE: Final = ResponseSource()
+NO_SOURCE: Final = RawResponse()
 """The source of a response that no server sent."""
