@@ -1,0 +1,77 @@
+"""Makes one object of the alternatives at the root of a schema, which Anthropic refuses there.
+
+"input_schema does not support oneOf, allOf, or anyOf at the top level"
+(https://github.com/anthropics/claude-code/issues/40075); a single tool with such a schema, as MCP
+servers often have, makes every request fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from locus.core.json_schema.references import inline_references
+
+_ROOT_KEYWORDS: Final = ("allOf", "anyOf", "oneOf")
+
+
+def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema of one object that accepts all that ``schema`` accepts, and perhaps more.
+
+    It has the properties of every alternative; those that each alternative requires, or one member
+    of ``allOf``, are required. What the merged schema cannot express is in its description, as
+    JSON. A schema without alternatives at its root is returned unchanged.
+    """
+    if not schema.keys() & set(_ROOT_KEYWORDS):
+        return schema
+    schema = inline_references(schema)
+    merged = {name: value for name, value in schema.items() if name not in _ROOT_KEYWORDS}
+    found: dict[str, list[Any]] = {}
+    required = dict.fromkeys(schema.get("required") or ())
+    for keyword in _ROOT_KEYWORDS:
+        members = _list_objects(schema.get(keyword))
+        for member in members:
+            for name, value in (member.get("properties") or {}).items():
+                values = found.setdefault(name, [])
+                if value not in values:
+                    values.append(value)
+        names = [dict.fromkeys(member.get("required") or ()) for member in members]
+        if keyword == "allOf":
+            required.update((name, None) for member_names in names for name in member_names)
+        elif names:
+            required.update((n, None) for n in names[0] if all(n in other for other in names))
+    properties = {
+        name: values[0] if len(values) == 1 else {"anyOf": values} for name, values in found.items()
+    }
+    merged["properties"] = {**properties, **(schema.get("properties") or {})}
+    merged.pop("required", None)
+    if required:
+        merged["required"] = list(required)
+    merged.pop("additionalProperties", None)  # it would be about the properties of the root alone
+    rules = {keyword: schema[keyword] for keyword in _ROOT_KEYWORDS if keyword in schema}
+    text = json.dumps(rules, ensure_ascii=False, separators=(",", ":"), default=_to_plain)
+    description = schema.get("description")
+    prefix = f"{description}\n" if isinstance(description, str) and description else ""
+    merged["description"] = f"{prefix}The object must also fit this JSON Schema: {text}"
+    return merged
+
+
+def _list_objects(members: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the members of a keyword that are schemas of objects, with their own merged."""
+    if not isinstance(members, (list, tuple)):
+        return ()
+    return [
+        merge_root_alternatives(member)
+        for member in members
+        if isinstance(member, Mapping) and "object" in _list_types(member)
+    ]
+
+
+def _list_types(schema: Mapping[str, Any]) -> Sequence[Any]:
+    type_ = schema.get("type", "object")
+    return type_ if isinstance(type_, (list, tuple)) else (type_,)
+
+
+def _to_plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else list(value)
