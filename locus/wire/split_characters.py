@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.core.surrogate_halves import REPLACEMENT, repair_text
+from locus.core.surrogate_halves import REPLACEMENT, repair_json, repair_text
 
 _find_surrogate: Final = re.compile(rb"\\u[dD][89a-fA-F]").search
 _PLACE_MEMBERS: Final = ("index", "output_index", "content_index", "summary_index")
@@ -61,7 +61,7 @@ class SplitCharacterJoiner:
         """Return frames that have U+FFFD for each half that waits; no other half will come."""
         if not self.halves:
             return []
-        frames = [msgspec.json.encode(rest) for _, rest in self.halves.values()]
+        frames = [msgspec.json.encode(repair_json(rest)) for _, rest in self.halves.values()]
         self.halves.clear()
         return frames
 
