@@ -21,6 +21,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import GenericChatBuilder, GenericChatParser
+from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.native_state import make_state
 from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import ResponseContent, texts_with_lone_surrogates
@@ -202,7 +203,7 @@ def test_half_a_surrogate_pair_is_parsed(text: str) -> None:
     body = json.dumps(
         {"chatResponse": {"choices": [{"message": {"content": [make_text_content(text)]}}]}}
     )
-    assert PARSER.parse(body).content == json.loads(json.dumps(text))
+    assert PARSER.parse(body).content == replace_lone_surrogates(text)
 
 
 @pytest.mark.parametrize(
@@ -239,10 +240,6 @@ def test_error_object_with_status_200_is_raised(body: dict[str, Any], error_type
         ('{"chatResponse": {"apiFormat": "COHERE", "text": "x"}}', "no choices"),
         ('{"chatResponse": {"choices": [{}]}}', "no message"),
         ('{"chatResponse": {"choices": [{"message": {"content": {"a": 1}}}]}}', "content"),
-        (
-            '{"chatResponse": {"choices": [{"message": {"toolCalls": [{"id": "1"}]}}]}}',
-            "tool call 0 has no name",
-        ),
     ],
 )
 def test_invalid_body_is_a_parse_error(body: str, pattern: str) -> None:

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import (
-    ResponseParseError,
     StreamInterruptedError,
 )
-from locus.core.messages import Message
+from locus.core.messages import ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import GenericChatParser
 from tests.support.formats.oci import OCIFormat
@@ -122,17 +121,15 @@ def test_every_choice_needs_its_finish_reason() -> None:
 # Errors.
 
 
-def test_call_without_a_name_is_a_parse_error() -> None:
-    error = decode_failure(
+def test_a_call_without_a_name_is_one_that_the_agent_can_answer() -> None:
+    response = decode_response(
         encode_sse(
             make_chunk("x", toolCalls=[{"id": "1", "arguments": '{"a": 1}'}]),
             make_chunk(None, "tool_calls"),
         )
     )
-    assert isinstance(error, ResponseParseError)
-    assert "tool call 0 has no name" in str(error)
-    assert error.partial is not None
-    assert error.partial.message == Message.assistant("x")
+    assert response.content == "x"
+    assert response.tool_calls == (ToolCall("1", "unnamed_tool", {"a": 1}),)
 
 
 # Other members.
