@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.cohere import CohereModel
+    from locus.models.native.gemini import GeminiModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.providers.oci.chat import OCIModel
@@ -175,6 +176,7 @@ _NAMES: Final = {
     "locus.models.local": ("LocalModel",),
     "locus.models.native.anthropic": ("AnthropicModel",),
     "locus.models.native.cohere": ("CohereModel",),
+    "locus.models.native.gemini": ("GeminiModel",),
     "locus.models.native.ollama": ("OllamaModel",),
     "locus.models.native.openai": ("OpenAIModel",),
     "locus.models.providers.oci.chat": ("OCIModel",),
@@ -224,6 +226,7 @@ __all__ = [
     "ConversationManager",
     "FileCheckpointer",
     "GSAREvaluator",
+    "GeminiModel",
     "GroundingEvaluator",
     "GroundingEvent",
     "ImagePart",

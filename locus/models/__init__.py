@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from locus.models.local import LocalModel
     from locus.models.native.anthropic import AnthropicModel
     from locus.models.native.cohere import CohereModel
+    from locus.models.native.gemini import GeminiModel
     from locus.models.native.ollama import OllamaModel
     from locus.models.native.openai import OpenAIModel
     from locus.models.protocols import ModelProtocol, RequestBuilder, ResponseParser
@@ -54,6 +55,7 @@ _LAZY_MODULES: Final = {
     "AnthropicModel": "locus.models.native.anthropic",
     "LocalModel": "locus.models.local",
     "CohereModel": "locus.models.native.cohere",
+    "GeminiModel": "locus.models.native.gemini",
     "OllamaModel": "locus.models.native.ollama",
     "OpenAIModel": "locus.models.native.openai",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "ChatCompletionsConfig",
     "ChatCompletionsModel",
     "CohereModel",
+    "GeminiModel",
     "HttpModel",
     "KeyedChatCompletionsConfig",
     "KeyedChatCompletionsModel",

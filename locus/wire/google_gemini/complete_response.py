@@ -1,0 +1,218 @@
+"""Parses Gemini's responses: a chunk of a stream is a response with a part of the content.
+
+The JSON is a ``GenerateContentResponse`` (https://ai.google.dev/api/generate-content). A prompt
+that was blocked has no candidate, but a ``promptFeedback``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from locus.core.errors import ResponseParseError
+from locus.core.make_status_error import make_status_error
+from locus.core.messages import Message, ToolCall
+from locus.core.response import ModelResponse
+from locus.wire.google_gemini.native_parts import SIGNATURE, make_call_state, make_message_state
+from locus.wire.provider_json import ResponseStruct, StructDecoder
+from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
+
+
+class FunctionCall(ResponseStruct):
+    """A complete call: Gemini does not split its arguments."""
+
+    id: str | None = None
+    name: str | None = None
+    args: Any = None
+
+
+class Part(ResponseStruct, rename="camel"):
+    """A text, a thought, or a call. Parts of other kinds are in ``raw`` only."""
+
+    text: str | None = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: FunctionCall | None = None
+
+
+class Content(ResponseStruct):
+    """A message of the model. A response that was blocked may have no parts."""
+
+    parts: list[Part] | None = None
+
+
+class Candidate(ResponseStruct, rename="camel"):
+    """One of the responses; Locus asks for one only."""
+
+    content: Content | None = None
+    finish_reason: str | None = None
+
+
+class PromptFeedback(ResponseStruct, rename="camel"):
+    """Why a prompt was blocked, if it was."""
+
+    block_reason: str | None = None
+
+
+class Chunk(ResponseStruct, rename="camel"):
+    """A complete response, a chunk of a stream, or an error."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: dict[str, Any] | None = None
+    model_version: str | None = None
+    response_id: str | None = None
+    error: Any = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of the first candidate."""
+        content = self.candidates[0].content if self.candidates else None
+        return (content.parts if content else None) or []
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the response ends here; None if it goes on.
+
+        For a prompt that was blocked, the word of Google's OpenAI-compatible endpoint.
+        """
+        if self.candidates:
+            return self.candidates[0].finish_reason
+        reason = self.prompt_feedback and self.prompt_feedback.block_reason
+        return f"content_filter: {reason}" if reason else None
+
+
+_chunk_decoder = StructDecoder(Chunk)
+
+
+def decode_chunk(body: bytes | str | Mapping[str, Any]) -> Chunk:
+    """Decode a response or a chunk.
+
+    :raises APIStatusError: if it is an error object.
+    """
+    chunk = _chunk_decoder.decode(body)
+    if chunk.error is not None:
+        raise make_status_error(_to_text(body), error_object={"error": chunk.error})
+    return chunk
+
+
+def _to_text(body: bytes | str | Mapping[str, Any]) -> str:
+    return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+
+
+class Accumulator:
+    """Collects the chunks of a response."""
+
+    def __init__(self) -> None:
+        self.stop_reason: str | None = None
+        self._parts: list[tuple[list[str], bool, str | None]] = []
+        self._calls: list[tuple[FunctionCall, str | None]] = []
+        self._counts: dict[str, Any] = {}
+        self._model: str | None = None
+        self._response_id: str | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Add a chunk; each has the token counts and the names of the response again."""
+        for part in chunk.parts:
+            if part.function_call is not None:
+                self._calls.append((part.function_call, part.thought_signature))
+            elif part.text or part.thought_signature:
+                self._add_text(part.text or "", bool(part.thought), part.thought_signature or None)
+        self._counts |= chunk.usage_metadata or {}
+        self._model = chunk.model_version or self._model
+        self._response_id = self._response_id or chunk.response_id
+        self.stop_reason = chunk.stop_reason or self.stop_reason
+
+    def _add_text(self, text: str, is_thought: bool, signature: str | None) -> None:
+        """Add a text to the last one, unless either has a signature."""
+        if self._parts and signature is None:
+            texts, is_last_thought, last_signature = self._parts[-1]
+            if last_signature is None and is_last_thought == is_thought:
+                texts.append(text)
+                return
+        self._parts.append(([text], is_thought, signature))
+
+    def build(self) -> ModelResponse:
+        """Build the response.
+
+        :raises ResponseParseError: if a call has no name.
+        """
+        texts = [("".join(texts), thought, signed) for texts, thought, signed in self._parts]
+        native_parts = [
+            {
+                "text": text,
+                **({"thought": True} if is_thought else {}),
+                **({SIGNATURE: signature} if signature else {}),
+            }
+            for text, is_thought, signature in texts
+        ]
+        return ModelResponse(
+            Message.assistant(
+                "".join(text for text, is_thought, _ in texts if not is_thought),
+                [self._build_call(index) for index in range(len(self._calls))],
+                native_state=make_message_state(native_parts),
+            ),
+            self._build_usage(),
+            self.stop_reason,
+            reasoning="".join(text for text, is_thought, _ in texts if is_thought) or None,
+            model=self._model,
+            response_id=self._response_id,
+        )
+
+    def build_partial(self) -> ModelResponse:
+        """Build what has come of the response."""
+        self._calls = [pair for pair in self._calls if pair[0].name]
+        return self.build()
+
+    def _build_call(self, index: int) -> ToolCall:
+        call, signature = self._calls[index]
+        arguments = {} if call.args is None else call.args
+        text = msgspec.json.encode(arguments, order="sorted").decode()
+        if not call.name:
+            raise ResponseParseError(f"tool call {index} has no name", body=text)
+        call_id = call.id or make_tool_call_id(self._response_id, index, call.name, text)
+        made = make_tool_call(call_id, call.name, arguments)
+        return ToolCall(
+            made.id,
+            made.name,
+            made.arguments,
+            made.malformed_arguments,
+            make_call_state(signature),
+        )
+
+    def _build_usage(self) -> Any:
+        """Build the usage. ``candidatesTokenCount`` does not have the thoughts in it."""
+        counts = self._counts
+        thoughts = counts.get("thoughtsTokenCount")
+        return build_usage(
+            prompt_tokens=_add_counts(
+                counts.get("promptTokenCount"), counts.get("toolUsePromptTokenCount")
+            ),
+            completion_tokens=_add_counts(counts.get("candidatesTokenCount"), thoughts),
+            total_tokens=counts.get("totalTokenCount"),
+            cached_tokens=counts.get("cachedContentTokenCount"),
+            reasoning_tokens=thoughts,
+        )
+
+
+def _add_counts(*counts: Any) -> int | None:
+    """Add the counts that are numbers; None if none is."""
+    numbers = [count for count in counts if isinstance(count, int)]
+    return sum(numbers) if numbers else None
+
+
+def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
+    """Parse a complete response.
+
+    :raises APIError: if it is an error, or is not complete.
+    """
+    chunk = decode_chunk(body)
+    if chunk.stop_reason is None:
+        raise ResponseParseError(
+            "the response has neither a finishReason nor a blockReason", body=_to_text(body)
+        )
+    accumulator = Accumulator()
+    accumulator.add(chunk)
+    return accumulator.build().with_source(body)

@@ -1,0 +1,46 @@
+"""Decodes Gemini's streams: the server-sent events of ``streamGenerateContent?alt=sse``."""
+
+from __future__ import annotations
+
+from locus.core.events import ModelChunkEvent, make_chunk_event
+from locus.core.response import ModelResponse
+from locus.wire.google_gemini.complete_response import Accumulator, decode_chunk, parse_response
+from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_framing import SSEFraming
+
+
+class GeminiDecoder(StreamDecoder):
+    """The ``StreamDecoder`` of Gemini's streams.
+
+    The chunk with the ``finishReason`` is the last one, and has the final token counts. Gemini 1,
+    which Google no longer runs, sent the reason in each chunk
+    (https://github.com/BerriAI/litellm/issues/2195).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(SSEFraming())
+        self._accumulator = Accumulator()
+
+    @property
+    def is_complete_without_end_marker(self) -> bool:
+        return False
+
+    def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        chunk = decode_chunk(frame)
+        self._accumulator.add(chunk)
+        text = "".join(part.text or "" for part in chunk.parts if not part.thought)
+        thoughts = "".join(part.text or "" for part in chunk.parts if part.thought)
+        if text or thoughts:
+            events.append(make_chunk_event(text, thoughts))
+        self.keep_raw(frame)
+        if chunk.stop_reason is not None:
+            events.append(self.finish_response())
+
+    def parse_body(self, body: bytes) -> ModelResponse:
+        return parse_response(body)
+
+    def build_response(self) -> ModelResponse:
+        return self._accumulator.build()
+
+    def build_partial_response(self) -> ModelResponse:
+        return self._accumulator.build_partial()
