@@ -128,7 +128,7 @@ class SpokenFormat(ABC):
     """The frames that end a stream after some text."""
     ignored_frames: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Frames without content, also of types that do not exist yet. They change nothing."""
-    malformed_frames: ClassVar[tuple[str, ...]] = ("{", "[]", "hello")
+    malformed_frames: ClassVar[tuple[str, ...]] = ("{", "[3]", "hello")
     """Frames that do not follow the format."""
     error_frames: ClassVar[tuple[tuple[dict[str, Any], type[APIStatusError], int], ...]]
     """Frames that report the error "boom", with the type of the exception and its status."""

@@ -136,7 +136,7 @@ class AnthropicMessages(WireFormat):
     parser = AnthropicMessagesParser()
     end_frames = (anthropic_json.make_block_stop(), *anthropic_json.make_last_chunks())
     ignored_frames = anthropic_json.NOISE
-    malformed_frames = ("{", "[]", '{"type": 5}', "hello", '{"type": "ping", "delta": 3}')
+    malformed_frames = ("{", "[3]", "hello", '{"type": "ping", "delta": 3}')
     error_frames = (
         (_anthropic_error("overloaded_error"), OverloadedError, 529),
         (_anthropic_error("rate_limit_error"), RateLimitError, 429),

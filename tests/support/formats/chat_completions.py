@@ -108,7 +108,7 @@ class ChatCompletions(WireFormat):
     parser = ChatCompletionsParser()
     end_frames = (chat_json.make_delta_chunk({}, "stop"), "[DONE]")
     ignored_frames = chat_json.NOISE
-    malformed_frames = ("{", "[]", '{"choices": {}}', "hello", '{"choices": [null]}')
+    malformed_frames = ("{", "[3]", "hello", '{"choices": [null]}')
     error_frames = (
         ({"error": {"message": "boom", "code": 429}}, RateLimitError, 429),
         ({"error": {"message": "boom", "type": "server_error"}}, InternalServerError, 500),

@@ -89,7 +89,7 @@ class OCICohere(OCIFormat):
     parser = CohereV1ChatParser()
     end_frames = (make_v1_last_chunk(), "[DONE]")
     ignored_frames = oci_cohere_json.V1_NOISE
-    malformed_frames = ("{", "[]", '{"text": []}', "hello", '{"toolCalls": [null]}', "3")
+    malformed_frames = ("{", "[3]", "hello", '{"toolCalls": [null]}', "3")
     error_frames = (
         *OCIFormat.error_frames,
         (

@@ -84,7 +84,7 @@ class OCICohereV2(OCIFormat):
     parser = CohereV2ChatParser()
     end_frames = (make_v2_last_chunk(), "[DONE]")
     ignored_frames = oci_cohere_json.V2_NOISE
-    malformed_frames = ("{", "[]", '{"message": 3}', "hello", '{"message": {"content": [3]}}')
+    malformed_frames = ("{", "[3]", "hello", '{"message": {"content": [3]}}')
     error_frames = (
         *OCIFormat.error_frames,
         (make_v2_last_chunk(finishReason="ERROR", errorMessage="boom"), InternalServerError, 500),

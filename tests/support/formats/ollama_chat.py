@@ -104,8 +104,7 @@ class OllamaChat(WireFormat):
     ignored_frames = ollama_json.NOISE
     malformed_frames = (
         "{",
-        "[]",
-        '{"message": []}',
+        "[3]",
         "hello",
         '{"message": {"tool_calls": [null]}}',
         "3",
