@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from locus.wire.data_urls import normalize_media_type, parse_if_data_url
     from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
-    from locus.wire.parse_response_format import JsonOutput, parse_response_format
+    from locus.wire.parse_output_format import JsonOutput, parse_response_format
     from locus.wire.provider_json import (
         ResponseStruct,
         StructDecoder,
@@ -114,7 +114,7 @@ _LAZY_MODULES: Final = {
             "JsonOutput",
             "parse_response_format",
         ),
-        "locus.wire.parse_response_format",
+        "locus.wire.parse_output_format",
     ),
     "StreamDecoder": "locus.wire.stream_decoder",
     **dict.fromkeys(

@@ -6,6 +6,7 @@ import ast
 import sys
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -143,6 +144,13 @@ def test_every_name_is_defined_in_its_listed_module(module: Any) -> None:
         assert value is getattr(import_module(home_module), name)
         if hasattr(value, "__qualname__"):  # no constant
             assert value.__module__ == home_module, f"{name} is not defined in {home_module}"
+
+
+@pytest.mark.parametrize("module", LAZY_PACKAGES, ids=lambda module: module.__name__)
+def test_no_module_hides_a_public_name(module: Any) -> None:
+    """Importing a submodule sets its name on the package, in place of what the table promises."""
+    submodules = {found.name for found in iter_modules(module.__path__)}
+    assert not submodules & set(module.__all__)
 
 
 @pytest.mark.parametrize("module", [module.__name__ for module in LAZY_PACKAGES])

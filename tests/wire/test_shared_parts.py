@@ -13,7 +13,7 @@ from locus.wire.anthropic_messages import AnthropicMessagesBuilder
 from locus.wire.chat_completions import ChatCompletionsBuilder
 from locus.wire.oci_chat import CohereV1ChatBuilder, CohereV2ChatBuilder, GenericChatBuilder
 from locus.wire.ollama_chat import OllamaChatBuilder
-from locus.wire.parse_response_format import JsonOutput, parse_response_format
+from locus.wire.parse_output_format import JsonOutput, parse_response_format
 from locus.wire.provider_json import StructDecoder, convert_mapping_to_dict, to_json_builtins
 from locus.wire.responses import ResponsesBuilder
 from locus.wire.stream_decoder import is_done_marker

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import convert_mapping_to_dict
 
 RESPOND_TOOL_NAME: Final = "respond_with_schema"

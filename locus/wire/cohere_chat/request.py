@@ -32,7 +32,7 @@ from locus.wire.cohere_chat.tools_and_messages import (
     select_tool_choice_and_functions,
 )
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}

@@ -20,7 +20,7 @@ from locus.wire.chat_completions import complete_response as openai
 from locus.wire.oci_chat.envelope import RequestStruct, StreamOptions
 from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS
 from locus.wire.oci_chat.generic_complete_response import Usage, convert_usage_to_openai
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import convert_body_to_text
 
 # Requests.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from locus.core.errors import ConfigurationError
 from locus.core.json_schema.references import inline_references
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 

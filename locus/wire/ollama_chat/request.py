@@ -41,7 +41,7 @@ from locus.wire.data_urls import parse_if_data_url
 from locus.wire.ollama_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.thinking_and_arguments import build_arguments_object, join_unsigned_thinking
 

@@ -37,7 +37,7 @@ from locus.wire.openai_model_families import (
     find_unsupported_options,
     is_reasoning_model,
 )
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.responses.complete_response import STATE_KEY
 from locus.wire.responses.input_items import build_input_items
