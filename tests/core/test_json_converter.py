@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.lone_surrogates import replace_lone_surrogates
 
 from locus.core.errors import ConfigurationError, ResponseParseError
 from locus.core.frozendict import FrozenDict
@@ -26,6 +25,7 @@ from locus.core.messages import (
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.json_types import completion_decoder
 from locus.wire.provider_json import encode_json
+from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.strategies import (
     conversations,
     events,

@@ -27,7 +27,7 @@ from locus.core.option_rules import (
 from locus.wire.google_gemini.contents import build_contents
 from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
-from locus.wire.parse_response_format import parse_response_format
+from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.thinking_and_arguments import make_tool_choice_error
 

@@ -11,7 +11,6 @@ import attrs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.support.lone_surrogates import replace_lone_surrogates
 
 from locus.core.conversation import validate_messages
 from locus.core.errors import (
@@ -44,6 +43,7 @@ from tests.support.anthropic_responses import (
     remove_metadata,
     structured_responses,
 )
+from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.native_state import get_data, make_state, strip_native_state
 from tests.support.strategies import byte_splits, texts_with_lone_surrogates
 from tests.support.wire_json.anthropic_json import (

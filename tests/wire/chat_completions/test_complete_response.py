@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.lone_surrogates import replace_lone_surrogates
 
 from locus.core.errors import (
     APIStatusError,
@@ -21,6 +20,7 @@ from locus.core.errors import (
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions import ChatCompletionsParser
+from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.strategies import response_contents, texts_with_lone_surrogates
 from tests.support.wire_json.chat_json import build_body, build_expected_response
 

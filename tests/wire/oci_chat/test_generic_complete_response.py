@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.lone_surrogates import replace_lone_surrogates
 
 from locus.core.conversation import validate_messages
 from locus.core.errors import (
@@ -22,6 +21,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, RefusalPart, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.oci_chat import GenericChatBuilder, GenericChatParser
+from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.native_state import make_state
 from tests.support.oci.sdk_classes import check_round_trip
 from tests.support.strategies import ResponseContent, texts_with_lone_surrogates

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.lone_surrogates import replace_lone_surrogates
 
 from locus.core.errors import (
     APIStatusError,
@@ -22,6 +21,7 @@ from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
 from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
+from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.native_state import make_state
 from tests.support.strategies import texts_with_lone_surrogates
 from tests.support.wire_json.ollama_json import (
