@@ -130,7 +130,6 @@ def test_none_and_an_empty_list_are_no_tools() -> None:
         ([5], r"tools\[0\] is int"),
         ([{"type": "function"}], r"tools\[0\].*format"),
         ([{"type": "function", "function": {}}], r"tools\[0\].*format"),
-        ([{"name": "f", "parameters": {}}], r"tools\[0\].*format"),
         ([{"type": "custom", "custom": {"name": "f"}}, len], r"tools\[1\]"),
         ([ToolWithSchema(5)], r"tools\[0\] is int"),
     ],

@@ -71,7 +71,7 @@ def read_chat_completions(body: bytes) -> list[ReadMessage]:
 
 
 def _read_chat_call(call: dict[str, Any]) -> ReadCall:
-    assert call.keys() == {"id", "type", "function"}
+    assert call.keys() - {"extra_content"} == {"id", "type", "function"}  # Google's, on a call
     assert call["type"] == "function"
     function = call["function"]
     assert function.keys() == {"name", "arguments"}

@@ -17,6 +17,7 @@ from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.google_gemini.native_parts import SIGNATURE, make_call_state, make_message_state
 from locus.wire.provider_json import ResponseStruct, StructDecoder
+from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
 
 
@@ -210,8 +211,8 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """
     chunk = decode_chunk(body)
     if chunk.stop_reason is None:
-        raise ResponseParseError(
-            "the response has neither a finishReason nor a blockReason", body=_to_text(body)
+        raise make_incomplete_response_error(
+            "the response has neither a finishReason nor a blockReason", body
         )
     accumulator = Accumulator()
     accumulator.add(chunk)

@@ -364,7 +364,7 @@ def test_every_candidate_is_parsed() -> None:
 def test_partial_response_of_an_incomplete_stream() -> None:
     for end in ("orderly", "torn"):
         decoder = PromptedToolsDecoder(ChatCompletionsParser().make_decoder())
-        assert decoder.feed(encode_sse(make_delta_chunk({"content": CALL[:40]}))) == []
+        assert decoder.feed(encode_sse(make_delta_chunk({"content": CALL[:45]}))) == []
         assert decoder.failure is None
         if end == "orderly":
             assert decoder.close() == []

@@ -277,6 +277,7 @@ def _reorder_and_renumber(data: st.DataObject, chunks: list[Any]) -> list[Any]:
     ]
 
 
+@pytest.mark.skipif(MAJOR < 3, reason="older versions of the SDK take an index for a position")
 @given(st.data())
 def test_in_any_order_the_sdk_accepts_the_response_is_the_same(data: st.DataObject) -> None:
     sample = data.draw(sample_responses(valid_arguments=False))
