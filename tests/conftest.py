@@ -19,10 +19,10 @@ from tests.support.formats import FORMATS, WireFormat
 __all__ = ["no_leaks", "runtime", "runtime_name"]
 
 settings.register_profile(
-    "ci", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "ci", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=5)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=300)
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=80)
 settings.load_profile(PROFILE)
 
 
