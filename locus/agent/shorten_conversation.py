@@ -11,7 +11,7 @@ from locus.agent.effects import EffectGenerator
 from locus.agent.run_context import RunContext
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message
-from locus.core.state import AgentState, ToolExecution
+from locus.core.state import ToolExecution
 
 if TYPE_CHECKING:
     from locus.memory.managers.base import ConversationManager
@@ -43,7 +43,7 @@ def shorten_conversation_in_steps(
         # No server has these messages, and the records refer to positions among the old ones.
         run.state = run.state.evolve(
             messages=shortened[len(system) :],
-            tool_executions=_select_needed_executions(run.state, shortened),
+            tool_executions=_select_needed_executions(run, shortened),
             provider_state=None,
             server_knowledge=None,
             empty_response_after=None,
@@ -53,17 +53,22 @@ def shorten_conversation_in_steps(
 
 
 def _select_needed_executions(
-    state: AgentState, messages: Sequence[Message]
+    run: RunContext, messages: Sequence[Message]
 ) -> tuple[ToolExecution, ...]:
-    """Return the executions of the calls in the messages, and those that calls may repeat.
+    """Return the executions of the calls in the messages, and those that are needed without them.
 
-    A later call of an idempotent tool gets the first result, however long ago that was.
+    A later call of an idempotent tool gets the first result, however long ago that was. The results
+    of the run itself are the evidence that grounding and GSAR compare its answer with.
     """
     counts = Counter(call.id for message in messages for call in message.tool_calls)
+    is_reviewed = run.settings.grounding is not None or run.settings.gsar is not None
+    earlier = {id(execution) for execution in run.initial_state.tool_executions}
     needed = []
-    for execution in reversed(state.tool_executions):
+    for execution in reversed(run.state.tool_executions):
         is_in_messages = counts[execution.tool_call_id] > 0  # the newest, if an id was used again
         counts[execution.tool_call_id] -= 1
-        if is_in_messages or (execution.idempotent and execution.error is None):
+        is_repeatable = execution.idempotent and execution.error is None
+        is_evidence = is_reviewed and id(execution) not in earlier
+        if is_in_messages or is_repeatable or is_evidence:
             needed.append(execution)
     return tuple(reversed(needed))

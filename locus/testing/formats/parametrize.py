@@ -64,8 +64,8 @@ def without_deadline(test: F) -> F:
 
 
 def with_many_examples(test: F) -> F:
-    """Like :func:`without_deadline`; where the profile is thorough, with 300 examples."""
-    return _make_settings(**({"max_examples": 300} if is_thorough() else {}))(test)
+    """Like :func:`without_deadline`; where the profile is thorough, with 200 examples."""
+    return _make_settings(**({"max_examples": 200} if is_thorough() else {}))(test)
 
 
 def _make_settings(**changes: Any) -> settings:

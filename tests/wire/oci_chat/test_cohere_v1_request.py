@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError
+from locus.core.json_schema.references import inline_references
 from locus.core.messages import (
     ImagePart,
     Message,
@@ -489,7 +490,7 @@ def test_every_option_is_sent_under_its_own_name(data: st.DataObject) -> None:
     if response_format["type"] == "text":
         assert "responseFormat" not in body
     else:
-        schema = response_format.get("json_schema", {}).get("schema")
+        schema = inline_references(response_format.get("json_schema", {}).get("schema") or {})
         request_format = body.pop("responseFormat")
         assert request_format == {"type": "JSON_OBJECT"} | ({"schema": schema} if schema else {})
     for penalty in ("frequency_penalty", "presence_penalty"):
