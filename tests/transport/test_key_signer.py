@@ -149,6 +149,7 @@ def test_the_sdk_client_asks_the_function(server: LoopbackServer, function: str)
     assert get_sent_keys(server) == ["zq-key-1", "zq-key-2"]
 
 
+@pytest.mark.sdk
 @pytest.mark.parametrize("make", [AnthropicModel, OllamaModel])
 def test_an_sdk_client_without_functions_says_so(make: Callable[..., Any]) -> None:
     with pytest.raises(ConfigurationError, match="takes no function as its api_key"):
