@@ -22,7 +22,7 @@ settings.register_profile(
     "ci", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=5)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=120)
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=50)
 settings.load_profile(PROFILE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, product
 from typing import Any, TypeVar
@@ -64,8 +65,8 @@ def without_deadline(test: F) -> F:
 
 
 def with_many_examples(test: F) -> F:
-    """Like :func:`without_deadline`; where the profile is thorough, with 200 examples."""
-    return _make_settings(**({"max_examples": 200} if is_thorough() else {}))(test)
+    """Like :func:`without_deadline`; where the profile is thorough, with 120 examples."""
+    return _make_settings(**({"max_examples": 120} if is_thorough() else {}))(test)
 
 
 def _make_settings(**changes: Any) -> settings:
@@ -73,14 +74,17 @@ def _make_settings(**changes: Any) -> settings:
 
 
 def is_thorough() -> bool:
-    """Return whether the hypothesis profile has more than 100 examples, which is the default."""
-    return settings().max_examples > 100
+    """Return whether hypothesis' profile is named ``thorough``, or has more than 100 examples.
+
+    A hundred is the default. The variable ``HYPOTHESIS_PROFILE`` names the profile.
+    """
+    return os.environ.get("HYPOTHESIS_PROFILE") == "thorough" or settings().max_examples > 100
 
 
 def spread_over_runtimes(values: Iterable[Any]) -> Iterable[tuple[Any, str]]:
     """Pair each value with one of the runtimes, in turn.
 
-    With all of them where the hypothesis profile has more than 100 examples.
+    With all of them where the tests are thorough.
     """
     if is_thorough():
         return product(values, RUNTIME_NAMES)
