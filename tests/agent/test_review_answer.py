@@ -39,6 +39,7 @@ from locus.tools import tool
 from tests.agent.recorded_runs import record_on_all_runtimes, record_run, run_to_end
 from tests.agent.test_server_stored_conversation import enqueue_texts, get_input_texts
 from tests.support.runtimes import run_async
+from tests.support.scripted_judges import AsyncScriptedJudge, ScriptedJudge
 from tests.support.servers import responses_server
 
 WRONG, RIGHT = "It is 35 degrees in Rome.", "It is 21 degrees in Rome."
@@ -51,29 +52,6 @@ def weather(city: str) -> str:
 
 
 CALL = tool_call("weather", "call_1", city="Rome")
-
-
-class ScriptedJudge:
-    """Returns verdicts in order, the last one again and again; records what it was asked."""
-
-    def __init__(self, *verdicts: Any) -> None:
-        self.verdicts = list(verdicts)
-        self.calls: list[tuple[str, Any]] = []
-
-    def judge(self, report: str, evidence: Any) -> Any:
-        self.calls.append((report, evidence))
-        verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
-        if isinstance(verdict, BaseException):
-            raise verdict
-        return verdict
-
-
-class AsyncScriptedJudge(ScriptedJudge):
-    """The same, async."""
-
-    async def judge(self, report: str, evidence: Any) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return super().judge(report, evidence)
 
 
 GOOD, BAD = (Claim(word, EvidenceType.TOOL_MATCH) for word in ("good", "bad"))

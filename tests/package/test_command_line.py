@@ -360,7 +360,9 @@ def test_token_counts_are_written_to_standard_error(
 ) -> None:
     status, out, err = cli("--usage", "?")
     assert (status, out) == (0, f"{TEXT}\n")
-    assert parse_message(err).startswith("loop-1-0613: 9 prompt tokens, 5 completion tokens")
+    assert parse_message(err) == (
+        "loop-1-0613: 9 prompt tokens, 5 completion tokens, 14 total tokens"
+    )
     model_server.always(Reply.sse(build_chunks()[:-1]))
     assert parse_message(cli("--usage", "?")[2]) == "loop-1-0613: no token counts"
 

@@ -26,35 +26,13 @@ from locus.reasoning import (
 )
 from tests.reasoning.runtime_calls import call_on_runtime
 from tests.support.runtimes import run_async
+from tests.support.scripted_judges import AsyncScriptedJudge, ScriptedJudge
 
 GOOD, BAD = Claim("good", EvidenceType.TOOL_MATCH), Claim("bad", EvidenceType.TOOL_MATCH)
 PROCEED = JudgeOutput((GOOD,))
 REGENERATE = JudgeOutput((GOOD,) * 7, (BAD,) * 3)
 REPLAN = JudgeOutput((GOOD,), (BAD,))
 VERDICTS = {"proceed": PROCEED, "regenerate": REGENERATE, "replan": REPLAN}
-
-
-class ScriptedJudge:
-    """A judge that returns verdicts in order, the last one again and again; records its calls."""
-
-    def __init__(self, *verdicts: Any) -> None:
-        self.verdicts = list(verdicts)
-        self.calls: list[tuple[Any, Any]] = []
-
-    def judge(self, report: Any, evidence: Any) -> Any:
-        self.calls.append((report, evidence))
-        verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
-        if isinstance(verdict, BaseException):
-            raise verdict
-        return verdict
-
-
-class AsyncScriptedJudge(ScriptedJudge):
-    """The same, async."""
-
-    async def judge(self, report: Any, evidence: Any) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return super().judge(report, evidence)
 
 
 def regenerate(report: str, verdict: JudgeOutput) -> str:

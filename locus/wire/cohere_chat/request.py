@@ -11,11 +11,11 @@ import msgspec
 from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.conversation import Messages
 from locus.core.json_schema.references import inline_references
 from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
-from locus.core.native_state_routing import NativeStateRule, select_native_state
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import (
     ABSENT_OPTION_RULES,
     COMMON_RULES,
@@ -24,6 +24,7 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
+from locus.core.prepare_conversation import prepare_conversation
 from locus.wire.cohere_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.cohere_chat.messages import build_chat_messages
 from locus.wire.cohere_chat.tools_and_messages import (
@@ -106,12 +107,8 @@ class CohereChatBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        conversation = order_tool_results(
-            select_native_state(
-                validate_messages(messages, accepted_parts=self.accepted_parts),
-                self.native_state_rule.make_maker(call_options.model),
-                self.native_state_rule,
-            )
+        conversation = prepare_conversation(
+            messages, self.accepted_parts, self.native_state_rule, call_options.model
         )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
         functions = extract_functions(build_tool_schemas(tools))

@@ -16,7 +16,7 @@ from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.google_gemini.native_parts import SIGNATURE, make_call_state, make_message_state
-from locus.wire.provider_json import ResponseStruct, StructDecoder
+from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
 
@@ -95,12 +95,8 @@ def decode_chunk(body: bytes | str | Mapping[str, Any]) -> Chunk:
     """
     chunk = _chunk_decoder.decode(body)
     if chunk.error is not None:
-        raise make_status_error(_to_text(body), error_object={"error": chunk.error})
+        raise make_status_error(convert_body_to_text(body), error_object={"error": chunk.error})
     return chunk
-
-
-def _to_text(body: bytes | str | Mapping[str, Any]) -> str:
-    return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
 
 
 class Accumulator:

@@ -10,12 +10,12 @@ import attrs
 from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
 from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import ImagePart, RefusalPart, Role, TextPart, ThinkingPart
 from locus.core.model_family import strip_model_snapshot
-from locus.core.native_state_routing import NativeStateRule, select_native_state
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import (
     ABSENT_OPTION_RULES,
     COMMON_RULES,
@@ -24,6 +24,7 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
+from locus.core.prepare_conversation import prepare_conversation
 from locus.wire.google_gemini.contents import build_contents
 from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
@@ -103,12 +104,8 @@ class GeminiBuilder:
         call_options = CallOptions(**options)
         functions = [schema["function"] for schema in build_tool_schemas(tools)]
         self.option_rules.remove_refused(options, has_tools=bool(functions))
-        conversation = order_tool_results(
-            select_native_state(
-                validate_messages(messages, accepted_parts=self.accepted_parts),
-                self.native_state_rule.make_maker(call_options.model),
-                self.native_state_rule,
-            )
+        conversation = prepare_conversation(
+            messages, self.accepted_parts, self.native_state_rule, call_options.model
         )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
         systems = [one.message.text for one in conversation if one.message.role is Role.SYSTEM]

@@ -7,6 +7,7 @@ from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.core.response import ModelResponse
 from locus.wire.google_gemini.complete_response import Accumulator, decode_chunk, parse_response
+from locus.wire.provider_json import convert_body_to_text
 from locus.wire.stream_decoder import StreamDecoder, is_keep_alive
 from locus.wire.stream_framing import SSEFraming
 
@@ -38,7 +39,7 @@ class GeminiDecoder(StreamDecoder):
         if not chunk.candidates and chunk.usage_metadata is None and chunk.stop_reason is None:
             error_object = find_error_in_response(frame)
             if error_object is not None:
-                raise make_status_error(frame.decode(errors="replace"), error_object=error_object)
+                raise make_status_error(convert_body_to_text(frame), error_object=error_object)
         self._accumulator.add(chunk)
         text = "".join(part.text or "" for part in chunk.parts if not part.thought)
         thoughts = "".join(part.text or "" for part in chunk.parts if part.thought)

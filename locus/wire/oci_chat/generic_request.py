@@ -10,9 +10,9 @@ import attrs
 from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
 from locus.core.call_options import CallOptions
-from locus.core.conversation import Messages, order_tool_results, validate_messages
+from locus.core.conversation import Messages
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
-from locus.core.native_state_routing import NativeStateRule, select_native_state
+from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import (
     ABSENT_OPTION_RULES,
     COMMON_RULES,
@@ -20,6 +20,7 @@ from locus.core.option_rules import (
     OptionRules,
     Translated,
 )
+from locus.core.prepare_conversation import prepare_conversation
 from locus.wire.chat_completions.request import select_call_id_rule
 from locus.wire.oci_chat.envelope import (
     CHAT_MEMBER_GROUPS,
@@ -151,12 +152,8 @@ class GenericChatBuilder:
         """
         call_options = CallOptions(**options)
         model = call_options.model
-        conversation = order_tool_results(
-            select_native_state(
-                validate_messages(messages, accepted_parts=self.accepted_parts),
-                self.native_state_rule.make_maker(model),
-                self.native_state_rule,
-            )
+        conversation = prepare_conversation(
+            messages, self.accepted_parts, self.native_state_rule, model
         )
         call_ids = compute_call_ids(conversation, select_call_id_rule(model), WIRE_FORMAT)
         definitions = convert_tools(build_tool_schemas(tools))
