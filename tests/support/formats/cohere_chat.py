@@ -39,7 +39,7 @@ def _build_usage(content: ResponseContent) -> dict[str, Any] | None:
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     tokens = {names[name]: count for name, count in content.usage.items() if name in names}
     usage = {"tokens": tokens, "cached_tokens": content.cached_tokens}
-    return {name: value for name, value in usage.items() if value} or None
+    return {name: value for name, value in usage.items() if value not in (None, {})} or None
 
 
 def _build_call(call: Any, arguments: str) -> dict[str, Any]:
