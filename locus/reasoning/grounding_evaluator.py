@@ -23,6 +23,7 @@ from locus.reasoning.gsar_judge import format_report_and_evidence
 from locus.reasoning.lexical_grounding import (
     collect_member_names,
     is_claim_supported,
+    resolve_json_escapes,
     split_into_claims,
 )
 from locus.reasoning.reasoning_requests import (
@@ -157,6 +158,7 @@ class GroundingEvaluator:
                 return self._make_report(verdict.grounded, verdict.ungrounded)
         claims = split_into_claims(answer)
         context = f"{context} {collect_member_names(answer)}"
+        evidence_text = resolve_json_escapes(evidence_text)
         grounded: list[str] = []
         ungrounded: list[str] = []
         for claim in claims:

@@ -8,6 +8,7 @@ English, and compare the words of any language that puts spaces between them.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?…])[\"')\]*]*\s+(?![a-z0-9])|(?<=[
 _LIST_MARK: Final = re.compile(r"^\s*(?:[-*+•#>|]+|\(?\d{1,3}[.)])\s+")
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_JSON_ESCAPES: Final = re.compile(r"(?:\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))+")
+_MAX_NESTED_ENCODINGS: Final = 3
 _MIN_WORD_LENGTH: Final = 3
 _STEM_LENGTH: Final = 5
 _FUNCTION_WORDS: Final = frozenset(
@@ -64,6 +67,22 @@ def is_claim_supported(claim: str, evidence: str, context: str, min_overlap: flo
     if not words and not numbers:
         words = all_words
     return len(words & evidence_words) >= min_overlap * len(words)
+
+
+def resolve_json_escapes(evidence: str) -> str:
+    """Add the evidence without the escapes of JSON, such as ``\\n``, to the evidence as it is.
+
+    The results of tools are JSON, or hold JSON, or JSON in JSON: without this, the word after an
+    escaped line break would begin with an ``n``. The text as it is stays, because a backslash need
+    not be an escape, as in a path of Windows.
+    """
+    texts = [evidence]
+    for _ in range(_MAX_NESTED_ENCODINGS):
+        resolved = _JSON_ESCAPES.sub(lambda match: json.loads(f'"{match[0]}"'), texts[-1])
+        if resolved == texts[-1]:
+            break
+        texts.append(resolved)
+    return "\n".join(texts)
 
 
 def collect_member_names(answer: str) -> str:

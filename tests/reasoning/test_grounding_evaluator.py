@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError, RateLimitError
@@ -162,7 +162,22 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        json.dumps({"report": "Visitors:\nParis leads.\tRome follows"}),
+        r'{"report": "Visitors:\nP\u0061ris leads.\tRome follows"}',
+        json.dumps(json.dumps({"report": "Visitors:\nParis leads.\tRome follows"})),
+        ToolExecution("visitors", "c1", {}, '{"report": "Visitors:\\nParis leads.\\tRome"}'),
+    ],
+)
+def test_escapes_of_json_are_no_letters_of_the_evidence(evidence: Any) -> None:
+    report = GroundingEvaluator(min_overlap=1).evaluate_sync("Paris, Rome.", [evidence])
+    assert report.ungrounded == ()
+
+
 @given(json_values)
+@example(["\x1f\xc6"])
 def test_every_json_answer_that_is_the_evidence_is_grounded(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False)
     assert GroundingEvaluator().evaluate_sync(text, [text]).ungrounded == ()
