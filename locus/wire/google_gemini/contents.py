@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from locus.core.conversation import IndexedMessage
 from locus.core.errors import ConfigurationError
-from locus.core.messages import ImagePart, RefusalPart, Role, TextPart
+from locus.core.messages import ImagePart, RefusalPart, Role, TextPart, ThinkingPart
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.google_gemini.native_parts import SIGNATURE, find_signatures, get_native_parts
 from locus.wire.thinking_and_arguments import build_arguments_object
@@ -96,8 +96,10 @@ def _build_parts(indexed: IndexedMessage) -> list[dict[str, Any]]:
                     parts.append({"text": part.text})
             case ImagePart():
                 parts.append({"inlineData": _build_image(indexed.position, part)})
+            case ThinkingPart():
+                pass  # of another provider: `accepted_parts` say so
             case _:
-                pass  # thinking of others: accepted_parts say so
+                assert_never(part)
     return parts
 
 
