@@ -78,9 +78,21 @@ def validate_optional_string(_: Any, field: attrs.Attribute[Any], value: Any) ->
 
 def validate_optional_seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Check that a value is a number of seconds above 0, or None."""
+    check_seconds(field.name, value)
+
+
+def check_seconds(name: str, value: Any) -> float | None:
+    """Return a number of seconds, or None for no limit.
+
+    :param name: the option's name, for the error.
+    :raises ConfigurationError: if it is not a number above 0.
+    """
+    if value is None:
+        return None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (is_number and value > 0):  # also false for NaN
-        raise ConfigurationError(f"{field.name} must be more than 0, or None; not {value!r}")
+    if not is_number or not value > 0:  # also false for NaN
+        raise ConfigurationError(f"{name} must be more than 0, or None; not {value!r}")
+    return float(value)
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 _SECRET_HEADER: Final = re.compile("auth|cookie|credential|key|passw|secret|signature|token", re.I)
-_MIN_SECRET_LENGTH: Final = 6
+MIN_SECRET_LENGTH: Final = 6
 """Shorter texts may be part of ordinary words."""
 
 
@@ -16,7 +16,7 @@ def find_secrets_in_headers(headers: Mapping[str, str]) -> Iterator[str]:
     for name, value in headers.items():
         if _SECRET_HEADER.search(name):
             for secret in (value, value.partition(" ")[2]):
-                if len(secret) >= _MIN_SECRET_LENGTH:
+                if len(secret) >= MIN_SECRET_LENGTH:
                     yield secret
 
 

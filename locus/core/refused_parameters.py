@@ -147,6 +147,37 @@ def _normalize(name: str) -> str:
     return name.replace("_", "").lower()
 
 
+def find_refusals_in_error(
+    error: APIStatusError,
+    rules: Mapping[str, OptionRule],
+    options: Mapping[str, Any],
+    droppable: Collection[str],
+    builder_changes: Mapping[str, Any],
+) -> Refusals | None:
+    """Return what to do without after a status error; None if there is nothing.
+
+    If the server names an option that the caller chose, the error gets a hint.
+
+    :param rules: what the wire format does with each option.
+    :param options: the options of the refused request.
+    :param droppable: the options that the caller did not choose.
+    :param builder_changes: what the request builder changes after this error.
+    """
+    named = read_named_parameters(error)
+    if named is None:
+        return Refusals(builder_changes=builder_changes) if builder_changes else None
+    found = attrs.evolve(
+        find_refusals(named, rules, options, droppable), builder_changes=builder_changes
+    )
+    if found != NO_REFUSALS:
+        return found
+    chosen = find_chosen_parameters(named, rules, options, droppable)
+    if chosen:
+        names = " and ".join(f"{name}=" for name in chosen)
+        error.args = (f"{error.args[0]} ({names} was set for this call: leave it out)",)
+    return None
+
+
 def find_refusals(
     named: NamedParameters,
     rules: Mapping[str, OptionRule],

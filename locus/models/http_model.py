@@ -10,37 +10,23 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, ToolSchema, build_tool_schemas
-from locus.core.call_options import (
-    CALL_KEYWORDS,
-    STOP_ALIAS,
-    normalize_call_keywords,
-    rename_stop_alias,
-)
+from locus.core.call_options import STOP_ALIAS, check_seconds, rename_stop_alias
 from locus.core.conversation import Messages
 from locus.core.error_context import BodyHint, ErrorContext
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
 from locus.core.make_status_error import make_status_error
-from locus.core.merge_extra_body import merge_members
 from locus.core.messages import Message
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRule, OptionRules
-from locus.core.redaction import find_secrets_in_headers
-from locus.core.refused_parameters import (
-    NO_REFUSALS,
-    Refusals,
-    find_chosen_parameters,
-    find_refusals,
-    read_named_parameters,
-)
+from locus.core.refused_parameters import Refusals, find_refusals_in_error
 from locus.core.response import ModelResponse
 from locus.core.unknown_keywords import make_unknown_keyword_error
 from locus.models.base import Model
@@ -48,15 +34,17 @@ from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.connections import Connections
 from locus.models.native_state_binding import NativeStateBinding
+from locus.models.option_layers import OptionLayers, add_layer, check_keywords, lower_names
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.refusal_memory import RefusalMemory
+from locus.models.request_secrets import find_request_secrets
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
 from locus.transport.async_pool import AsyncSender
 from locus.transport.blocking_driver import BlockingStream
 from locus.transport.blocking_pool import BlockingSender
 from locus.transport.custom_client import CustomClient, wrap_http_client
-from locus.transport.http_request import HttpRequest, check_extra_headers
+from locus.transport.http_request import HttpRequest
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
 from locus.transport.signer import Signer
@@ -140,8 +128,9 @@ class HttpModel(Model, Generic[C]):
                 raise ConfigurationError(f"{self.prefix} models take no sdk_client=")
             custom_client = self.sdk_adapter.make_custom_client(self.sdk_client)
         object.__setattr__(self, "_custom_client", custom_client)
-        if self.options or self._has_own_config_values():
-            self._remove_refused_options(self._merge_options({}), {}, bool(self.tools))
+        layers = self._make_option_layers()
+        if self.options or layers.has_own_config_values:
+            self._remove_refused_options(self._merge_options(layers), layers, bool(self.tools))
 
     @classmethod
     def _pop_model_arguments(
@@ -304,8 +293,8 @@ class HttpModel(Model, Generic[C]):
     ) -> HttpCall:
         """Build the HTTP call. Every error that can be found before sending is raised here."""
         owner = f"a call of {type(self).__name__}"
-        call_options = self._normalize_call_keywords(call_options, owner)
-        options = {**self._merge_options(call_options), "stream": stream}
+        layers = self._make_option_layers(check_keywords(call_options, owner, type(self.config)))
+        options = {**self._merge_options(layers), "stream": stream}
         # Iterators become tuples, because a fallback reads messages and tools once more.
         if isinstance(messages, Iterable) and not isinstance(messages, (str, Message)):
             messages = tuple(messages)
@@ -314,61 +303,29 @@ class HttpModel(Model, Generic[C]):
         elif not isinstance(tools, (str, Mapping)) and isinstance(tools, Iterable):
             tools = tuple(tools)
         # The caller's own client has a timeout of its own; only an explicit one replaces it.
-        is_explicit = "timeout" in call_options or "timeout" in self.options
         if (
             self._custom_client is not None
-            and not is_explicit
+            and not layers.has_chosen("timeout")
             and options["timeout"] == _DEFAULT_TIMEOUT
         ):
             del options["timeout"]
-        requested_options = self._remove_refused_options(options, call_options, bool(tools))
+        requested_options = self._remove_refused_options(options, layers, bool(tools))
         config_members = self._build_config_members()
         if config_members:
             requested_options = {**requested_options, "config_members": config_members}
-        droppable = self._find_default_options(call_options)
+        droppable = layers.find_default_options()
         return self._build_adaptable_http_call(
             messages, tools, requested_options, droppable, self.refusals.get()
         )
 
-    def _normalize_call_keywords(self, keywords: Mapping[str, Any], owner: str) -> dict[str, Any]:
-        """Check the keywords of a call or of ``bind_tools``; return them under their main names."""
-        try:
-            keywords = normalize_call_keywords(keywords, owner)
-        except TypeError:
-            config_fields = {field.name for field in attrs.fields(type(self.config))}
-            elsewhere = {_COPY_ADVICE: config_fields | {"http_client", "sdk_client"}}
-            keywords = normalize_call_keywords(keywords, owner, elsewhere)
-        if keywords.get("extra_headers"):
-            extra_headers = keywords["extra_headers"]
-            if not isinstance(extra_headers, Mapping):
-                raise ConfigurationError(
-                    f"extra_headers takes a mapping, not {type(extra_headers).__name__}"
-                )
-            check_extra_headers(extra_headers)
-        return keywords
+    def _make_option_layers(self, call_options: Mapping[str, Any] = EMPTY) -> OptionLayers:
+        """Make the layers of options: those of the config, the bound ones, and those of a call."""
+        groups = getattr(self.request_builder, "member_groups", ())
+        return OptionLayers(self.config, self.options, call_options, groups)
 
-    def _merge_options(self, call_options: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge the options of the config, the bound ones, and those of a call; the last win.
-
-        The members of ``extra_body`` and ``extra_headers`` are merged singly. None takes back all
-        that the layers below have of them.
-        """
-        merged = _get_config_options(self.config)
-        self._add_layer(merged, self.options)
-        self._add_layer(merged, call_options)
-        return merged
-
-    def _add_layer(self, merged: dict[str, Any], layer: Mapping[str, Any]) -> None:
-        """Add the options of ``layer`` to ``merged``, over those that are there."""
-        for name, value in layer.items():
-            below = merged.get(name)
-            if name == "extra_body" and isinstance(value, Mapping) and below:
-                groups = getattr(self.request_builder, "member_groups", ())
-                merged[name] = merge_members(below, value, groups)
-            elif name == "extra_headers" and isinstance(value, Mapping) and below:
-                merged[name] = _lower_names(below) | _lower_names(value)
-            else:
-                merged[name] = value
+    def _merge_options(self, layers: OptionLayers) -> dict[str, Any]:
+        """Merge the layers of options."""
+        return layers.merge()
 
     def _build_config_members(self) -> Mapping[str, Any]:
         """Build the members of the JSON body that only the config knows: the lowest layer."""
@@ -385,46 +342,15 @@ class HttpModel(Model, Generic[C]):
             return rules
         return getattr(self.request_builder, "option_rules", None)
 
-    def _has_own_config_values(self) -> bool:
-        """Return whether the config has an option that is not the default of its class."""
-        options = _get_config_options(self.config)
-        defaults = _get_config_defaults(self.config)
-        return any(options[name] != defaults.get(name) for name in options if name != "model")
-
-    def _find_default_options(self, call_options: Mapping[str, Any]) -> set[str]:
-        """Return the options that nobody chose: their value is the config's default."""
-        config_options = _get_config_options(self.config)
-        defaults = _get_config_defaults(self.config)
-        return {
-            name
-            for name in config_options.keys() - self.options.keys() - call_options.keys()
-            if name in defaults and config_options[name] == defaults[name]
-        }
-
     def _remove_refused_options(
-        self, options: Mapping[str, Any], call_options: Mapping[str, Any], has_tools: bool
+        self, options: Mapping[str, Any], layers: OptionLayers, has_tools: bool
     ) -> Mapping[str, Any]:
-        """Return the options without those that the wire format or the model refuses.
+        """Return the merged options without those that the wire format or the model refuses.
 
         :raises ConfigurationError: if the call, :meth:`bind_tools` or the config asks for a refused
-            option. A value that is the config's default asks for nothing.
+            option.
         """
-        rules = self._get_option_rules(options)
-        if rules is None or options.keys() <= rules.accepted:
-            return options
-        configured = (
-            _get_config_options(self.config).keys() - self.options.keys() - call_options.keys()
-        )
-        return rules.remove_refused(
-            options,
-            has_tools=has_tools,
-            defaults=self._find_default_options(call_options),
-            configured=configured,
-            sources={
-                **dict.fromkeys(configured, "of the model's config"),
-                **dict.fromkeys(self.options.keys() - call_options.keys(), "bound to the model"),
-            },
-        )
+        return layers.remove_refused(options, self._get_option_rules(options), has_tools=has_tools)
 
     def _build_adaptable_http_call(
         self,
@@ -476,26 +402,17 @@ class HttpModel(Model, Generic[C]):
         """
         adapt = getattr(self.request_builder, "find_changes_after_error", None)
         changes: Mapping[str, Any] = EMPTY if adapt is None else adapt(error)
-        named = read_named_parameters(error)
-        if named is None:
-            return Refusals(builder_changes=changes) if changes else None
         rules: Mapping[str, OptionRule] = self._get_option_rules(options) or EMPTY
-        found = attrs.evolve(
-            find_refusals(named, rules, options, droppable), builder_changes=changes
-        )
-        if found != NO_REFUSALS:
-            return found
-        chosen = find_chosen_parameters(named, rules, options, droppable)
-        if chosen:
-            names = " and ".join(f"{name}=" for name in chosen)
-            error.args = (f"{error.args[0]} ({names} was set for this call: leave it out)",)
-        return None
+        return find_refusals_in_error(error, rules, options, droppable, changes)
 
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
     ) -> HttpCall:
         """Build the HTTP call from all options: those of the config, the bound ones, the call's."""
-        timeout = _to_timeout_seconds(options["timeout"]) if "timeout" in options else None
+        timeout = None
+        if "timeout" in options:
+            seconds = check_seconds("timeout", options["timeout"])
+            timeout = math.inf if seconds is None else seconds
         binding = self._make_native_state_binding(options)
         if binding is not None:
             messages = binding.select(messages)
@@ -523,7 +440,7 @@ class HttpModel(Model, Generic[C]):
             max_retries=0 if self._sdk_retries_requests else self.config.max_retries,
             make_fallback_call=make_fallback_call,
             signer=signer,
-            deadline=_check_deadline(options.get("deadline")),
+            deadline=check_seconds("deadline", options.get("deadline")),
         )
 
     def make_parser(self, messages: Messages) -> ResponseParser:
@@ -559,23 +476,13 @@ class HttpModel(Model, Generic[C]):
                 **self.build_provider_headers(),
             }
         if extra_headers:
-            headers.update(_lower_names(extra_headers))
+            headers.update(lower_names(extra_headers))
         return headers
 
     def _build_error_context(
         self, url: str, headers: Mapping[str, str], signer: Signer | None
     ) -> ErrorContext:
         """Collect what error messages show of the request, and the secrets to hide in them."""
-        secrets: list[str] = []
-        http_clients = self.http_client
-        if not isinstance(http_clients, (tuple, list)):
-            http_clients = (http_clients,)
-        client_headers = (client.headers for client in http_clients if client is not None)
-        for sent_headers in (headers, *client_headers):
-            secrets += find_secrets_in_headers(sent_headers)
-        sdk_key = getattr(self.sdk_client, "api_key", None)
-        if isinstance(sdk_key, str):
-            secrets.append(sdk_key)
         base_url = str(getattr(self.sdk_client, "base_url", url))
         return ErrorContext(
             provider=self.prefix,
@@ -585,8 +492,7 @@ class HttpModel(Model, Generic[C]):
             hints=self.get_error_hints(),
             body_hints=self.body_hints,
             error_words=self.error_words,
-            # Longer ones first. Ones of up to five characters may be part of ordinary words.
-            secrets=tuple(sorted((s for s in secrets if len(s) > 5), key=len, reverse=True)),
+            secrets=find_request_secrets(headers, self.http_client, self.sdk_client),
             get_signing_secrets=tuple if signer is None else signer.get_secrets,
         )
 
@@ -598,10 +504,11 @@ class HttpModel(Model, Generic[C]):
         :raises TypeError: if a keyword is unknown.
         :raises ConfigurationError: if the model has no such option.
         """
-        keywords = self._normalize_call_keywords(kwargs, f"{type(self).__name__}.bind_tools")
-        bound = dict(self.options)
-        self._add_layer(bound, keywords)
-        return self._evolve(tools=tools, options=bound)
+        owner = f"{type(self).__name__}.bind_tools"
+        layers = self._make_option_layers(check_keywords(kwargs, owner, type(self.config)))
+        return self._evolve(
+            tools=tools, options=add_layer(layers.bound, layers.call, layers.member_groups)
+        )
 
     def copy(self, **changes: Any) -> Self:
         """Return a copy with other constructor arguments, such as ``model.copy(temperature=0)``."""
@@ -690,73 +597,3 @@ def _format_options(options: Mapping[str, Any]) -> str:
 _INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(HttpModel) if field.init)
 _PRIVATE_ARGUMENTS: Final = frozenset({"connections", "refusals"})
 """The attributes that belong to this process: no pickle holds them."""
-_COPY_ADVICE: Final = "it belongs to the model: pass it to the constructor, or to model.copy(…)"
-
-
-def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _to_timeout_seconds(timeout: Any) -> float:
-    """Return the timeout in seconds, with ``math.inf`` for None.
-
-    :raises ConfigurationError: if it is not a number above 0.
-    """
-    if timeout is None:
-        return math.inf
-    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not is_number or not timeout > 0:  # also false for NaN
-        raise ConfigurationError(f"timeout must be more than 0, or None; not {timeout!r}")
-    return float(timeout)
-
-
-def _check_deadline(deadline: Any) -> float | None:
-    """Return the deadline in seconds, or None for no limit.
-
-    :raises ConfigurationError: if it is not a number above 0.
-    """
-    if deadline is None:
-        return None
-    is_number = isinstance(deadline, (int, float)) and not isinstance(deadline, bool)
-    if not is_number or not deadline > 0:  # also false for NaN
-        raise ConfigurationError(f"deadline must be more than 0, or None; not {deadline!r}")
-    return float(deadline)
-
-
-def _get_config_options(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields of a config that are call options, by the names of :class:`CallOptions`.
-
-    A field that is None, or empty, and is so by default, is not there.
-    """
-    config_class: Any = type(config)
-    optional, always = _get_option_fields(config_class)
-    options = {name: getattr(config, name) for name in always}
-    for name in optional:
-        value = getattr(config, name)
-        if value is not None and value != ():
-            options[name] = value
-    options["stop"] = config.stop_sequences
-    return options
-
-
-@cache
-def _get_option_fields(config_class: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the call options of a config: those with no value by default, and the others."""
-    names = CALL_KEYWORDS | {"model", "stream_usage"}
-    fields = [field for field in attrs.fields(config_class) if field.name in names]
-    optional = tuple(field.name for field in fields if field.default in (None, ()))
-    return optional, tuple(field.name for field in fields if field.name not in optional)
-
-
-def _get_config_defaults(config: ModelConfig) -> Mapping[str, Any]:
-    """Return the default values of a config, by the names of :class:`CallOptions`."""
-    config_class: Any = type(config)
-    return _get_class_defaults(config_class)
-
-
-@cache
-def _get_class_defaults(config_class: Any) -> Mapping[str, Any]:
-    return {
-        "stop" if field.name == STOP_ALIAS else field.name: field.default
-        for field in attrs.fields(config_class)
-    }

@@ -22,6 +22,7 @@ from locus.models.base_url import normalize_base_url
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.keyed_model import ApiKey, KeyedConfig, KeyedModel
+from locus.models.option_layers import OptionLayers
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.transport.http_request import check_headers
 from locus.transport.prepared_http_call import HttpCall
@@ -186,10 +187,10 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
             )
         return super()._evolve(**changes)
 
-    def _merge_options(self, call_options: Mapping[str, Any]) -> dict[str, Any]:
+    def _merge_options(self, layers: OptionLayers) -> dict[str, Any]:
         """Merge the options, with ``temperature`` or ``top_p`` but not both."""
-        sampling = _choose_sampling_options(self.config, self.options, call_options)
-        return {**super()._merge_options(call_options), **sampling}
+        sampling = _choose_sampling_options(layers.config, layers.bound, layers.call)
+        return {**super()._merge_options(layers), **sampling}
 
     def _get_option_rules(self, options: Mapping[str, Any]) -> OptionRules | None:
         return super(AnthropicModel, self._adapt_to_api_version(options))._get_option_rules(options)
