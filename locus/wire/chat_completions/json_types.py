@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
+
+import msgspec
 
 from locus.wire.provider_json import ResponseStruct, StructDecoder
 
@@ -130,10 +132,6 @@ class ChoiceMessage(ResponseStruct):
     thought_signature: Any = None
 
 
-TEXT_ONLY: Final = ChoiceMessage()
-"""What a delta is without its text, if it has nothing else."""
-
-
 class Choice(ResponseStruct):
     needed_members: ClassVar = frozenset({"message", "delta"})
 
@@ -166,3 +164,44 @@ class Completion(ResponseStruct):
 
 
 completion_decoder: Final = StructDecoder(Completion)
+
+
+class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A delta that has nothing but text."""
+
+    content: str
+    role: Any = None
+    refusal: None = None
+    tool_calls: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+
+
+class PlainChoice(msgspec.Struct, gc=False):
+    """The first choice of a chunk, with nothing but text."""
+
+    delta: PlainDelta
+    index: Literal[0, None] = None
+    finish_reason: Literal["", None] = None
+    message: None = None
+    logprobs: None = None
+    usage: None = None
+    error: None = None
+
+
+class PlainChunk(msgspec.Struct, gc=False):
+    """A chunk of a stream that has nothing but text, as nearly all do.
+
+    It says nothing that :class:`Completion` would not say; its types are the checks that otherwise
+    follow the decoding one by one, and take as long.
+    """
+
+    choices: tuple[PlainChoice]
+    usage: None = None
+    x_groq: None = None
+    error: None = None
+    base_resp: None = None
+
+
+decode_plain_chunk: Final = msgspec.json.Decoder(PlainChunk).decode
+"""Decodes a :class:`PlainChunk`; any other chunk is one of ``DECODING_ERRORS``."""

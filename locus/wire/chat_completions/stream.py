@@ -22,12 +22,17 @@ from locus.wire.chat_completions.complete_response import (
     raise_for_choice_error,
     raise_for_error,
 )
-from locus.wire.chat_completions.json_types import TEXT_ONLY, Usage, completion_decoder
+from locus.wire.chat_completions.json_types import (
+    Usage,
+    completion_decoder,
+    decode_plain_chunk,
+)
 from locus.wire.provider_json import DECODING_ERRORS
 from locus.wire.stream_decoder import StreamDecoder
 from locus.wire.stream_framing import SSEFraming
 
 _decode: Final = completion_decoder.decode_strict
+_MAX_FRAMES_TO_SKIP: Final = 63
 
 
 def merge_chat_completion_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -46,7 +51,10 @@ def merge_chat_completion_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[st
 class ChatCompletionsDecoder(StreamDecoder):
     """The ``StreamDecoder`` of the chat completions format."""
 
-    __slots__ = ("_accumulators", "_first", "_id", "_model", "_usage")
+    __slots__ = (
+        *("_accumulators", "_first", "_id", "_model", "_usage"),
+        *("_frames_to_skip", "_last_skip"),
+    )
 
     def __init__(self) -> None:
         super().__init__(SSEFraming())
@@ -55,12 +63,34 @@ class ChatCompletionsDecoder(StreamDecoder):
         self._usage: Usage | None = None
         self._id: str | int | None = None
         self._model: str | None = None
+        # How many frames are not tried as plain chunks: the first two, which have the id and the
+        # model, and more after each failure in a row, because a try costs as much as it saves.
+        self._frames_to_skip, self._last_skip = 2, 0
 
     @property
     def is_complete_without_end_marker(self) -> bool:
         return all(a.stop_reason is not None for a in self._accumulators.values())
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        if self._frames_to_skip:
+            self._frames_to_skip -= 1
+        elif not self._first.is_in_thought:
+            try:
+                plain_chunk = decode_plain_chunk(frame)
+            except DECODING_ERRORS:
+                self._last_skip = min(2 * self._last_skip + 1, _MAX_FRAMES_TO_SKIP)
+                self._frames_to_skip = self._last_skip
+            else:
+                self._last_skip = 0
+                text = plain_chunk.choices[0].delta.content
+                if text:
+                    self._first.text_chunks.append(text)
+                    events.append(make_chunk_event(text))
+                return
+        self._read_any_frame(frame, events)
+
+    def _read_any_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
+        """Decode a frame that may be anything, not a plain chunk only."""
         try:
             chunk = _decode(frame)
         except DECODING_ERRORS:
@@ -104,14 +134,7 @@ class ChatCompletionsDecoder(StreamDecoder):
                 delta = accumulator.make_delta(choice.message)
                 if delta is None:
                     continue
-            text, reasoning = delta.content, ""
-            delta.content = None
-            if text.__class__ is str and delta == TEXT_ONLY and not accumulator.is_in_thought:
-                # Nearly always; does what `add_message` does with text alone, three times as fast.
-                accumulator.text_chunks.append(text)
-            else:
-                delta.content = text
-                text, reasoning = accumulator.add_message(delta)
+            text, reasoning = accumulator.add_message(delta)
             if (text or reasoning) and accumulator is self._first:
                 events.append(make_chunk_event(text, reasoning))
 

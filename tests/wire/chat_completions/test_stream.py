@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, ToolCall
 from locus.wire.chat_completions import ChatCompletionsParser
+from locus.wire.chat_completions import stream as stream_module
 from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
 from tests.support.strategies import byte_splits, response_contents
 from tests.support.timing import assert_linear
@@ -137,6 +139,39 @@ def test_what_comes_beside_text_is_read_as_well(member: dict[str, Any]) -> None:
     assert response == PARSER.parse(body)
     assert response.content == "x"
     assert response != decode_response(encode_sse(make_delta_chunk({"content": "x"}, "stop")))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"delta": {"reasoning_content": "hm"}},
+        {"delta": {"content": [{"type": "text", "text": "y"}]}},
+        {"delta": {"content": None, "refusal": "no"}},
+        {"delta": {"images": [{"image_url": {"url": "data:image/png;base64,AA=="}}]}},
+        {"delta": {"member_of_next_year": "?"}},
+        {"index": 1, "finish_reason": "stop"},
+        {"logprobs": {"content": [{"token": "y", "logprob": -0.5}]}},
+        {"usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+        {"delta": None, "message": {"role": "assistant", "content": "xxxxz"}},
+        {},
+    ],
+)
+def test_a_chunk_after_plain_text_is_read_as_the_first_would_be(
+    beside: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [make_delta_chunk({"content": "x"}) for _ in range(9)]
+    choice = chunks[4]["choices"][0]
+    choice |= beside | {"delta": beside.get("delta", {}) and choice["delta"] | beside["delta"]}
+    chunks[6]["usage"] = {"prompt_tokens": 1, "completion_tokens": 2}
+    stream = encode_sse(*chunks, make_delta_chunk({"content": "!"}, "stop"))
+    by_decoder = decode_response(stream)
+
+    def refuse_to_decode(frame: bytes) -> None:
+        raise msgspec.ValidationError
+
+    monkeypatch.setattr(stream_module, "decode_plain_chunk", refuse_to_decode)
+    assert decode_response(stream) == by_decoder
+    assert by_decoder.usage
 
 
 def test_chunks_of_thinking_are_reasoning() -> None:  # Mistral
