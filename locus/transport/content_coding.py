@@ -44,18 +44,18 @@ def make_content_decoder(content_encoding: str) -> ContentDecoder | None:
 class ContentDecoder:
     """Inflates one body. Feed it what arrives, and read the pieces."""
 
-    __slots__ = ("_coding", "_has_more", "_input", "_is_fed", "_state", "_wrote")
+    __slots__ = ("_coding", "_has_more", "_input", "_is_fed", "_state")
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._state = zlib.decompressobj(_WINDOW_BITS[coding])
         self._input = b""
-        self._has_more = self._is_fed = self._wrote = False
+        self._has_more = self._is_fed = False
 
     @property
     def is_complete(self) -> bool:
         """Whether the body may end here. A body of no bytes at all may, too."""
-        return self._state.eof or not self._is_fed
+        return self._state.eof or not (self._is_fed or self._input)
 
     def feed(self, data: bytes) -> None:
         """Add bytes of the body, in the order of their arrival."""
@@ -69,20 +69,21 @@ class ContentDecoder:
         while self._input or self._has_more:
             if self._state.eof and not self._begin_next_member():
                 break
+            if not self._is_fed and self._coding == "deflate":
+                if len(self._input) < 2:
+                    break
+                # Some servers mean the bare format of RFC 1951, without the frame of RFC 1950.
+                if self._input[0] & 15 != 8 or int.from_bytes(self._input[:2]) % 31:
+                    self._state = zlib.decompressobj(-zlib.MAX_WBITS)
             self._is_fed = True
             try:
                 piece = self._state.decompress(self._input, MAX_PIECE_BYTES)
             except zlib.error as exc:
-                if self._coding != "deflate" or self._wrote:
-                    raise DecodingError(f"the body is not {self._coding}: {exc}") from None
-                # Some servers mean the bare format of RFC 1951, without the frame of RFC 1950.
-                self._state, self._wrote = zlib.decompressobj(-zlib.MAX_WBITS), True
-                continue
+                raise DecodingError(f"the body is not {self._coding}: {exc}") from None
             self._input = self._state.unused_data or self._state.unconsumed_tail
             # Output may be left inside although all of the input was taken.
             self._has_more = len(piece) == MAX_PIECE_BYTES and not self._state.eof
             if piece:
-                self._wrote = True
                 return piece
         return b""
 
