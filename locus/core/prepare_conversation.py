@@ -13,15 +13,21 @@ from locus.core.native_state_routing import NativeStateRule, select_native_state
 
 
 def prepare_conversation(
-    messages: Messages, accepted_parts: AcceptedParts, rule: NativeStateRule, model: str
+    messages: Messages,
+    accepted_parts: AcceptedParts,
+    rule: NativeStateRule | None = None,
+    model: str = "",
 ) -> list[IndexedMessage]:
     """Return the messages of a request, with each tool result after the message with its call.
 
     :param accepted_parts: the parts that the wire format accepts.
-    :param rule: how the format treats native state; what belongs to other makers is left out.
-    :param model: the name of the model that the request is for.
+    :param rule: how the format treats native state; what belongs to other makers is left out. None
+        if the format has none.
+    :param model: the name of the model that the request is for; the rule may depend on it.
     :raises ConfigurationError: if no provider accepts the conversation, or the format does not
         accept a part of it; the message names the position.
     """
     conversation = validate_messages(messages, accepted_parts=accepted_parts)
-    return order_tool_results(select_native_state(conversation, rule.make_maker(model), rule))
+    if rule is not None:
+        conversation = select_native_state(conversation, rule.make_maker(model), rule)
+    return order_tool_results(conversation)

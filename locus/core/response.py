@@ -13,7 +13,8 @@ from locus.core.raw_response import NO_SOURCE, JSONSource, RawResponse, find_req
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
-# The providers' own stop reasons, in lower case.
+# The stop reasons of many servers, in lower case. A word of one provider's own is no reason to add
+# it here: its parser passes what it means (`stop_meaning`).
 _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "stop": "stop",
     "end_turn": "stop",
@@ -52,14 +53,16 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 }
 
 
-def _compute_finish_reason(stop_reason: str | None, message: Message) -> FinishReason:
+def _compute_finish_reason(
+    stop_reason: str | None, stop_meaning: FinishReason | None, message: Message
+) -> FinishReason:
     """Convert a provider's stop reason to the common vocabulary.
 
     Whether there are tool calls decides between ``stop`` and ``tool_calls``.
     """
     # Gemini's compatible endpoint adds its own word: "content_filter: PROHIBITED_CONTENT".
     word = (stop_reason or "").partition(":")[0].strip().lower().replace("-", "_")
-    finish_reason = _FINISH_REASONS.get(word, "other")
+    finish_reason = stop_meaning or _FINISH_REASONS.get(word, "other")
     # Several servers report "stop" although the response has tool calls. Anthropic reports
     # "tool_use" where a tool was called only to get structured output. What the caller
     # has to do next decides.
@@ -83,17 +86,21 @@ def is_turn_paused(stop_reason: str | None) -> bool:
 
 @attrs.frozen
 class Candidate:
-    """One of several responses to the same request (OpenAI's ``n``)."""
+    """One of several responses to the same request (OpenAI's ``n``).
+
+    Its fields are those of :class:`ModelResponse`.
+    """
 
     message: Message
     stop_reason: str | None = None
     reasoning: str | None = None
     logprobs: Mapping[str, Any] | None = None
+    stop_meaning: FinishReason | None = attrs.field(default=None, kw_only=True)
 
     @property
     def finish_reason(self) -> FinishReason:
         """The stop reason in one vocabulary for every provider."""
-        return _compute_finish_reason(self.stop_reason, self.message)
+        return _compute_finish_reason(self.stop_reason, self.stop_meaning, self.message)
 
 
 def _to_token_counts(value: Mapping[str, int] | None) -> FrozenDict[str, int]:
@@ -119,6 +126,8 @@ class ModelResponse:
     :param response_id: the provider's id of this response.
     :param logprobs: the provider's token probabilities, as sent.
     :param candidates: all responses, the first included, where more than one was requested.
+    :param stop_meaning: what ``stop_reason`` means, where the word is this provider's alone and its
+        parser knows; None looks it up among the words of many providers.
     :param source: what the response was made from; see :attr:`raw` and :attr:`headers`.
     """
 
@@ -131,6 +140,7 @@ class ModelResponse:
     response_id: str | None = None
     logprobs: Mapping[str, Any] | None = None
     candidates: tuple[Candidate, ...] = ()
+    stop_meaning: FinishReason | None = attrs.field(default=None, kw_only=True)
     source: RawResponse = attrs.field(default=NO_SOURCE, eq=False, repr=False)
 
     @property
@@ -162,6 +172,20 @@ class ModelResponse:
     def with_headers(self, headers: Mapping[str, str]) -> Self:
         """Return a copy with the headers of the HTTP response."""
         return self._replace_source(self.source.with_headers(headers))
+
+    def with_stop_meanings(self, meanings: Mapping[str, FinishReason]) -> Self:
+        """Return a copy that knows what its stop reason means, and each candidate's.
+
+        :param meanings: what a provider's words mean, in its own spelling.
+        """
+        if not meanings:
+            return self
+        candidates = tuple(
+            attrs.evolve(one, stop_meaning=meanings.get(one.stop_reason or ""))
+            for one in self.candidates
+        )
+        meaning = meanings.get(self.stop_reason or "")
+        return attrs.evolve(self, stop_meaning=meaning, candidates=candidates)
 
     def _replace_source(self, source: RawResponse) -> Self:
         new = object.__new__(type(self))  # a quarter of the time of `attrs.evolve`
@@ -203,7 +227,7 @@ class ModelResponse:
     @property
     def finish_reason(self) -> FinishReason:
         """The stop reason in one vocabulary for every provider."""
-        return _compute_finish_reason(self.stop_reason, self.message)
+        return _compute_finish_reason(self.stop_reason, self.stop_meaning, self.message)
 
 
 _FIELD_NAMES: Final = tuple(field.name for field in attrs.fields(ModelResponse))

@@ -99,8 +99,9 @@ class KeyedModel(HttpModel[K]):
     :cvar default_base_url: the API's root, if neither an argument nor the environment names one.
     :cvar url_path: what follows ``base_url`` in the URL of a request. If it depends on the model or
         on streaming, override :meth:`build_url`.
-    :cvar environment: the environment variable of a field of the config, by the field's name. A
-        variable is used where the constructor gets no value for the field.
+    :cvar environment: the environment variable of a field of the config, by the field's name; or
+        several, of which the first that is set counts. A variable is used where the constructor
+        gets no value for the field.
     :cvar requires_key: whether requests to the default base URL need a key.
     """
 
@@ -110,14 +111,14 @@ class KeyedModel(HttpModel[K]):
     config_class: ClassVar[type[KeyedConfig]]
     default_base_url: ClassVar[str]
     url_path: ClassVar[str]
-    environment: ClassVar[Mapping[str, str]] = EMPTY
+    environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = EMPTY
     requires_key: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kw: Any) -> None:
         super().__init_subclass__(**kw)
-        variable = cls.__dict__.get("environment", EMPTY).get("api_key")
-        if variable and "key_hint" not in cls.__dict__:
-            cls.key_hint = f"check api_key= or {variable}"
+        variables = cls._get_variables("api_key")
+        if "environment" in cls.__dict__ and variables and "key_hint" not in cls.__dict__:
+            cls.key_hint = f"check api_key= or {' or '.join(variables)}"
 
     def __init__(
         self,
@@ -137,6 +138,12 @@ class KeyedModel(HttpModel[K]):
             temperature=temperature,
         )
         self._init_with_defaults(arguments)
+
+    @classmethod
+    def _get_variables(cls, name: str) -> tuple[str, ...]:
+        """Return the environment variables of a field of the config."""
+        variables = cls.environment.get(name, ())
+        return (variables,) if isinstance(variables, str) else variables
 
     @classmethod
     def _build_init_arguments(cls, kw: dict[str, Any], **named_arguments: Any) -> dict[str, Any]:
@@ -159,9 +166,10 @@ class KeyedModel(HttpModel[K]):
         An empty key or base URL is the same as none. Any other field is left as it was passed.
         """
         filled = dict(config_arguments)
-        for name, variable in cls.environment.items():
+        for name in cls.environment:
             if name not in filled or (name in ("api_key", "base_url") and not filled[name]):
-                filled[name] = os.environ.get(variable) or None
+                values = map(os.environ.get, cls._get_variables(name))
+                filled[name] = next((value for value in values if value), None)
         filled["base_url"] = filled.get("base_url") or cls.default_base_url
         return filled
 
@@ -190,9 +198,9 @@ class KeyedModel(HttpModel[K]):
             and config.base_url == self.default_base_url
             and self._custom_client is None
         ):
-            variable = self.environment.get("api_key")
+            variables = " or ".join(self._get_variables("api_key"))
             raise ConfigurationError(
                 f"{self.title or self.prefix} needs an API key: pass api_key="
-                f"{f', or set {variable}' if variable else ''}; for another server pass base_url="
+                f"{f', or set {variables}' if variables else ''}; for another server pass base_url="
             )
         return config.build_credential_headers()

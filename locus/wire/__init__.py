@@ -13,12 +13,29 @@ from locus.lazy import make_lazy_getattr_and_dir
 
 if TYPE_CHECKING:
     from locus.core.accepted_parts import AcceptedParts, PartHandling
-    from locus.core.build_tool_schemas import build_tool_schemas
+    from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
     from locus.core.call_options import CallOptions
-    from locus.core.conversation import IndexedMessage, order_tool_results, validate_messages
+    from locus.core.conversation import (
+        IndexedMessage,
+        Messages,
+        ToolCallPosition,
+        order_tool_results,
+        validate_messages,
+    )
+    from locus.core.digest import compute_digest
     from locus.core.error_words import ErrorWords
     from locus.core.events import make_chunk_event
-    from locus.core.make_status_error import make_status_error
+    from locus.core.json_schema.references import inline_references
+    from locus.core.make_status_error import find_error_in_response, make_status_error
+    from locus.core.merge_extra_body import add_extra_members
+    from locus.core.messages import Part
+    from locus.core.model_family import get_model_family, strip_model_snapshot
+    from locus.core.native_state import NativeState
+    from locus.core.native_state_routing import (
+        NativeStateRule,
+        remove_native_state,
+        select_native_state,
+    )
     from locus.core.option_rules import (
         ABSENT_OPTION_RULES,
         COMMON_RULES,
@@ -34,16 +51,20 @@ if TYPE_CHECKING:
         Refused,
         Translated,
     )
+    from locus.core.prepare_conversation import prepare_conversation
+    from locus.core.response import FinishReason
     from locus.wire.data_urls import normalize_media_type, parse_if_data_url
     from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
     from locus.wire.parse_output_format import JsonOutput, parse_response_format
     from locus.wire.provider_json import (
         ResponseStruct,
         StructDecoder,
+        convert_body_to_text,
         encode_json,
         to_json_builtins,
     )
-    from locus.wire.stream_decoder import StreamDecoder
+    from locus.wire.response_errors import make_incomplete_response_error
+    from locus.wire.stream_decoder import StreamDecoder, is_done_marker, is_keep_alive
     from locus.wire.stream_framing import Framing, NDJSONFraming, SSEFraming
     from locus.wire.thinking_and_arguments import (
         build_arguments_object,
@@ -53,26 +74,34 @@ if TYPE_CHECKING:
     from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
 
 _LAZY_MODULES: Final = {
-    **dict.fromkeys(
-        (
-            "AcceptedParts",
-            "PartHandling",
-        ),
-        "locus.core.accepted_parts",
-    ),
-    "build_tool_schemas": "locus.core.build_tool_schemas",
+    **dict.fromkeys(("AcceptedParts", "PartHandling"), "locus.core.accepted_parts"),
+    **dict.fromkeys(("ToolLike", "build_tool_schemas"), "locus.core.build_tool_schemas"),
     "CallOptions": "locus.core.call_options",
     **dict.fromkeys(
         (
             "IndexedMessage",
+            "Messages",
+            "ToolCallPosition",
             "order_tool_results",
             "validate_messages",
         ),
         "locus.core.conversation",
     ),
+    "compute_digest": "locus.core.digest",
     "ErrorWords": "locus.core.error_words",
     "make_chunk_event": "locus.core.events",
-    "make_status_error": "locus.core.make_status_error",
+    "inline_references": "locus.core.json_schema.references",
+    **dict.fromkeys(
+        ("find_error_in_response", "make_status_error"), "locus.core.make_status_error"
+    ),
+    "add_extra_members": "locus.core.merge_extra_body",
+    "Part": "locus.core.messages",
+    **dict.fromkeys(("get_model_family", "strip_model_snapshot"), "locus.core.model_family"),
+    "NativeState": "locus.core.native_state",
+    **dict.fromkeys(
+        ("NativeStateRule", "remove_native_state", "select_native_state"),
+        "locus.core.native_state_routing",
+    ),
     **dict.fromkeys(
         (
             "ABSENT_OPTION_RULES",
@@ -91,55 +120,34 @@ _LAZY_MODULES: Final = {
         ),
         "locus.core.option_rules",
     ),
+    "prepare_conversation": "locus.core.prepare_conversation",
+    "FinishReason": "locus.core.response",
     **dict.fromkeys(("normalize_media_type", "parse_if_data_url"), "locus.wire.data_urls"),
     **dict.fromkeys(
-        (
-            "ANY_ID_RULE",
-            "ToolCallIdRule",
-            "compute_call_ids",
-        ),
-        "locus.wire.outgoing_tool_call_ids",
+        ("ANY_ID_RULE", "ToolCallIdRule", "compute_call_ids"), "locus.wire.outgoing_tool_call_ids"
     ),
+    **dict.fromkeys(("JsonOutput", "parse_response_format"), "locus.wire.parse_output_format"),
     **dict.fromkeys(
         (
             "ResponseStruct",
             "StructDecoder",
+            "convert_body_to_text",
             "encode_json",
             "to_json_builtins",
         ),
         "locus.wire.provider_json",
     ),
+    "make_incomplete_response_error": "locus.wire.response_errors",
     **dict.fromkeys(
-        (
-            "JsonOutput",
-            "parse_response_format",
-        ),
-        "locus.wire.parse_output_format",
+        ("StreamDecoder", "is_done_marker", "is_keep_alive"), "locus.wire.stream_decoder"
     ),
-    "StreamDecoder": "locus.wire.stream_decoder",
+    **dict.fromkeys(("Framing", "NDJSONFraming", "SSEFraming"), "locus.wire.stream_framing"),
     **dict.fromkeys(
-        (
-            "Framing",
-            "NDJSONFraming",
-            "SSEFraming",
-        ),
-        "locus.wire.stream_framing",
-    ),
-    **dict.fromkeys(
-        (
-            "build_arguments_object",
-            "join_unsigned_thinking",
-            "make_tool_choice_error",
-        ),
+        ("build_arguments_object", "join_unsigned_thinking", "make_tool_choice_error"),
         "locus.wire.thinking_and_arguments",
     ),
     **dict.fromkeys(
-        (
-            "build_usage",
-            "make_tool_call",
-            "make_tool_call_id",
-        ),
-        "locus.wire.usage_and_tool_calls",
+        ("build_usage", "make_tool_call", "make_tool_call_id"), "locus.wire.usage_and_tool_calls"
     ),
 }
 
@@ -157,12 +165,17 @@ __all__ = [
     "CallOptions",
     "Carried",
     "ErrorWords",
+    "FinishReason",
     "Framing",
     "HandledByLocus",
     "IndexedMessage",
     "JsonOutput",
+    "Messages",
     "NDJSONFraming",
+    "NativeState",
+    "NativeStateRule",
     "OptionRules",
+    "Part",
     "PartHandling",
     "Refused",
     "ResponseStruct",
@@ -170,14 +183,25 @@ __all__ = [
     "StreamDecoder",
     "StructDecoder",
     "ToolCallIdRule",
+    "ToolCallPosition",
+    "ToolLike",
     "Translated",
+    "add_extra_members",
     "build_arguments_object",
     "build_tool_schemas",
     "build_usage",
     "compute_call_ids",
+    "compute_digest",
+    "convert_body_to_text",
     "encode_json",
+    "find_error_in_response",
+    "get_model_family",
+    "inline_references",
+    "is_done_marker",
+    "is_keep_alive",
     "join_unsigned_thinking",
     "make_chunk_event",
+    "make_incomplete_response_error",
     "make_status_error",
     "make_tool_call",
     "make_tool_call_id",
@@ -186,6 +210,10 @@ __all__ = [
     "order_tool_results",
     "parse_if_data_url",
     "parse_response_format",
+    "prepare_conversation",
+    "remove_native_state",
+    "select_native_state",
+    "strip_model_snapshot",
     "to_json_builtins",
     "validate_messages",
 ]

@@ -377,6 +377,19 @@ def test_stop_reasons_are_mapped_to_finish_reasons(
     assert Candidate(message, stop_reason).finish_reason == expected
 
 
+def test_a_provider_says_what_its_own_stop_reasons_mean() -> None:
+    meanings: dict[str, Any] = {"LIMIT": "length", "DONE": "stop"}
+    message, call = Message.assistant("x"), Message.assistant("x", [ToolCall(name="f")])
+    candidates = (Candidate(message, "LIMIT"), Candidate(call, "DONE"), Candidate(message, "eos"))
+    response = ModelResponse(message, stop_reason="LIMIT", candidates=candidates)
+    found = response.with_stop_meanings(meanings)
+    assert (found.stop_reason, found.finish_reason) == ("LIMIT", "length")
+    finish_reasons = [one.finish_reason for one in found.candidates]
+    assert finish_reasons == ["length", "tool_calls", "stop"]
+    assert found.with_headers({"x": "y"}).finish_reason == "length"
+    assert response.finish_reason == "other"
+
+
 def test_token_counts_that_were_not_reported_are_zero() -> None:
     response = ModelResponse(Message.assistant("x"), {"prompt_tokens": 3})
     assert (response.prompt_tokens, response.completion_tokens, response.total_tokens) == (3, 0, 3)

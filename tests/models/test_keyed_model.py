@@ -11,6 +11,7 @@ import pytest
 
 from locus import AnthropicModel, get_model, register_provider
 from locus.core.errors import AuthenticationError, ConfigurationError
+from locus.core.response import FinishReason
 from locus.models import KeyedChatCompletionsModel, KeyedConfig, KeyedModel, registry
 from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Reply
@@ -102,6 +103,19 @@ def test_arguments_come_before_the_environment(toy_environment: pytest.MonkeyPat
     assert ToyModel("m").config.base_url == "http://toy.invalid/v1"
 
 
+def test_the_first_of_several_variables_counts(toy_environment: pytest.MonkeyPatch) -> None:
+    class RenamedModel(ToyModel):
+        environment = {"api_key": ("TOY_API_KEY", "OLD_TOY_KEY")}  # noqa: RUF012
+
+    with pytest.raises(ConfigurationError, match="or set TOY_API_KEY or OLD_TOY_KEY; for"):
+        RenamedModel("m").build_provider_headers()
+    for name, other in (("OLD_TOY_KEY", ""), ("TOY_API_KEY", KEY)):
+        toy_environment.setenv("TOY_API_KEY", other)
+        toy_environment.setenv(name, f"sk-{name}")
+        assert RenamedModel("m").config.api_key == f"sk-{name}"
+    assert RenamedModel.key_hint == "check api_key= or TOY_API_KEY or OLD_TOY_KEY"
+
+
 def test_such_a_model_is_a_value_like_every_other() -> None:
     model = ToyModel("m", KEY, temperature=0)
     assert model == ToyModel("m", KEY, temperature=0)
@@ -121,6 +135,26 @@ def test_it_is_registered_by_its_class(
     model = get_model("toy:toy-1:latest", api_key=KEY)
     assert isinstance(model, ToyModel)
     assert (model.config.model, model.provider) == ("toy-1:latest", "toy")
+
+
+def test_a_host_says_what_its_own_stop_reasons_mean(server: LoopbackServer) -> None:
+    class ToyParser(ChatCompletionsParser):
+        stop_meanings: ClassVar[Mapping[str, FinishReason]] = {"toy_limit": "length"}
+
+    class LimitedModel(ToyModel):
+        parser_class = ToyParser
+
+    choice = {"delta": {"content": "so"}, "finish_reason": "toy_limit"}
+    body = {"choices": [{"message": {"content": "so"}, "finish_reason": "toy_limit"}]}
+    model = LimitedModel("toy-1", base_url=f"{server.url}/v1", timeout=FOREVER, max_retries=0)
+    for reply in (Reply.sse([{"choices": [choice]}]), Reply.json(body)):
+        server.enqueue(reply)
+        *_, last = model.stream_sync("hello")
+        assert last.response is not None
+        assert (last.stop_reason, last.response.finish_reason) == ("toy_limit", "length")
+    server.enqueue(Reply.json(body))
+    assert model.complete_sync("hello").finish_reason == "length"
+    model.close_sync()
 
 
 @pytest.mark.sdk

@@ -5,9 +5,8 @@ The API is documented at https://ai.google.dev/api/generate-content.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
@@ -42,19 +41,14 @@ class GeminiModel(KeyedModel[GeminiConfig]):
     title: ClassVar[str] = "Google's Gemini API"
     config_class: ClassVar[type[KeyedConfig]] = GeminiConfig
     default_base_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"
-    environment: ClassVar[Mapping[str, str]] = {"api_key": "GEMINI_API_KEY"}
+    environment: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "api_key": ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    }
     builder_class: ClassVar[type[RequestBuilder]] = GeminiBuilder
     parser_class: ClassVar[type[ResponseParser]] = GeminiParser
     base_capabilities: ClassVar[ModelCapabilities] = ModelCapabilities(
         structured_output="without_tools", thinking=True
     )
-
-    @classmethod
-    def _fill_from_environment(cls, config_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the config's arguments, with the second variable where the first has no key."""
-        filled = super()._fill_from_environment(config_arguments)
-        filled["api_key"] = filled.get("api_key") or os.environ.get("GOOGLE_API_KEY") or None
-        return filled
 
     def build_url(self, *, stream: bool = False) -> str:
         """Build the URL, which names the model."""

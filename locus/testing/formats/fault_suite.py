@@ -159,7 +159,8 @@ def test_wherever_a_stream_is_cut_the_error_holds_the_events_so_far(
         if wire.is_complete_at(reply.content, cut):
             # The end of the response had arrived, and the server closed normally.
             assert error is None, f"cut at {cut}"
-            assert check_streaming_law(events).content == TEXT
+            content = check_streaming_law(events).content
+            assert content == TEXT if wire.has_end_marker else TEXT.startswith(content)
             continue
         assert isinstance(error, StreamInterruptedError), f"cut at {cut}"
         assert error.partial is not None

@@ -20,6 +20,15 @@ def encode_ndjson(*frames: dict[str, Any] | str) -> bytes:
     return "".join(f"{_to_text(frame)}\n" for frame in frames).encode(errors="replace")
 
 
+def are_complete_frames(stream: bytes) -> bool:
+    """Return whether bytes of either encoding hold a frame with JSON, and no half of one."""
+    lines = (line.removeprefix(b"data: ") for line in stream.split(b"\n") if line)
+    try:
+        return bool([json.loads(line) for line in lines])
+    except ValueError:
+        return False
+
+
 def interleave(*lists: Sequence[T]) -> list[T]:
     """Mix several lists: the first of each, then the second of each, and so on."""
     missing = object()

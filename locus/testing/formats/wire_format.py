@@ -47,9 +47,13 @@ class WireFormat(SpokenFormat):
     # -- its server ------------------------------------------------------------------------------
 
     path: ClassVar[str]
-    """Where requests of :meth:`make_model` arrive: the path of the URL, with its query."""
+    """Where requests of :meth:`make_model` arrive: the path of the URL, without its query."""
     stream_path: ClassVar[str | None] = None
     """Where those for a stream arrive, if it is elsewhere."""
+    query: ClassVar[str] = ""
+    """The query of the URL, without the question mark."""
+    stream_query: ClassVar[str | None] = None
+    """The query of the URL for a stream, if it is another."""
     credentials: ClassVar[Mapping[str, Pattern[str]]]
     """The headers with the credentials of :meth:`make_model`, and what their values match."""
     stream_members: ClassVar[Mapping[str, Any]]
@@ -66,8 +70,12 @@ class WireFormat(SpokenFormat):
 
     def check_received(self, received: Received, *, stream: bool) -> None:
         """Check that a request arrived at the right address, with the credentials."""
-        path = self.stream_path if stream and self.stream_path is not None else self.path
+        path, query = self.path, self.query
+        if stream:
+            path = path if self.stream_path is None else self.stream_path
+            query = query if self.stream_query is None else self.stream_query
         assert (received.method, received.path) == ("POST", path)
+        assert received.target.partition("?")[2] == query
         for header, pattern in self.credentials.items():
             assert pattern.fullmatch(received.headers.get(header, "")), f"no credentials: {header}"
 
@@ -75,7 +83,11 @@ class WireFormat(SpokenFormat):
 
     @abstractmethod
     def read_request(self, body: bytes) -> list[ReadMessage]:
-        """Read the messages of a request as the provider would, and check what it would check."""
+        """Read the messages of a request as the provider would, and check what it would check.
+
+        :return: the messages in their order, each result of a tool being one. Blank texts and
+            ``name`` are left out where the format does not send them: ``name`` of a result, too.
+        """
 
     @abstractmethod
     def read_tools(self, body: bytes) -> list[tuple[str, str | None, Any]]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from locus.core.events import ModelChunkEvent, make_chunk_event
+from locus.core.frozendict import EMPTY
 from locus.core.raw_response import merge_json_chunks
-from locus.core.response import ModelResponse
+from locus.core.response import FinishReason, ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,
@@ -49,15 +50,19 @@ def merge_chat_completion_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 class ChatCompletionsDecoder(StreamDecoder):
-    """The ``StreamDecoder`` of the chat completions format."""
+    """The ``StreamDecoder`` of the chat completions format.
+
+    :param stop_meanings: what the stop reasons of a host mean that only this host has.
+    """
 
     __slots__ = (
-        *("_accumulators", "_first", "_id", "_model", "_usage"),
+        *("_accumulators", "_first", "_id", "_model", "_stop_meanings", "_usage"),
         *("_frames_to_skip", "_last_skip"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, stop_meanings: Mapping[str, FinishReason] = EMPTY) -> None:
         super().__init__(SSEFraming())
+        self._stop_meanings = stop_meanings
         self._first = CandidateAccumulator()
         self._accumulators = {0: self._first}
         self._usage: Usage | None = None
@@ -141,11 +146,12 @@ class ChatCompletionsDecoder(StreamDecoder):
     merge_raw = staticmethod(merge_chat_completion_chunks)
 
     def parse_body(self, body: bytes) -> ModelResponse:
-        return parse_response(body)
+        return parse_response(body).with_stop_meanings(self._stop_meanings)
 
     def build_response(self) -> ModelResponse:
         accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
-        return build_response_from_candidates(accumulators, self._usage, self._id, self._model)
+        response = build_response_from_candidates(accumulators, self._usage, self._id, self._model)
+        return response.with_stop_meanings(self._stop_meanings)
 
     def build_partial_response(self) -> ModelResponse:
         for accumulator in self._accumulators.values():
