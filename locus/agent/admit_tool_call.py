@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import Context, copy_context
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -20,6 +22,9 @@ from locus.core.messages import ToolCall
 from locus.core.state import ToolExecution
 from locus.hooks.events import BeforeToolCallEvent
 
+if TYPE_CHECKING:
+    from locus.agent.run_variables import RunVariables
+
 
 @attrs.define(eq=False)
 class PreparedCall:
@@ -32,6 +37,7 @@ class PreparedCall:
     :ivar idempotency_key: identifies equal calls of an idempotent tool; None for other tools.
     :ivar is_waiting: whether a person has to approve the call first.
     :ivar execution: what was recorded for the call, as soon as it has run.
+    :ivar variables: the context variables that its hooks share; None if there are no hooks.
     """
 
     call: ToolCall
@@ -41,17 +47,26 @@ class PreparedCall:
     idempotency_key: IdempotencyKey | None = None
     is_waiting: bool = False
     execution: ToolExecution | None = None
+    variables: RunVariables | None = None
+
+    def make_function_context(self) -> Context:
+        """Return a context for one call of the tool, or of another function of the user's."""
+        return copy_context() if self.variables is None else self.variables.copy()
 
 
 def prepare_tool_call_in_steps(
-    run: RunContext, call: ToolCall, position: int
+    run: RunContext, call: ToolCall, position: int, *, is_alone: bool
 ) -> EffectGenerator[PreparedCall]:
     """Call the before-hooks for a tool call and decide whether it can run.
 
     :param position: the index of the call in its round.
+    :param is_alone: whether no other call runs at the same time.
     """
     cut_off = call.id == run.state.cut_off_call_id
     rejection_reason = None
+    variables = run.variables
+    if variables is not None and not is_alone:
+        variables = variables.fork()
     if call.malformed_arguments is not None and not call.malformed_arguments.strip():
         call = attrs.evolve(call, malformed_arguments=None)  # some models write no arguments so
     if run.has_hooks("on_before_tool_call"):
@@ -65,7 +80,7 @@ def prepare_tool_call_in_steps(
             malformed_arguments=call.malformed_arguments,
             cut_off=cut_off,
         )
-        yield from run.call_hooks_in_steps("on_before_tool_call", event)
+        yield from run.call_hooks_in_steps("on_before_tool_call", event, variables)
         malformed = event.malformed_arguments
         is_repaired = malformed is None and call.malformed_arguments is not None
         cut_off = event.cut_off and not is_repaired
@@ -74,7 +89,9 @@ def prepare_tool_call_in_steps(
         if event.cancel:
             reason = event.cancel if isinstance(event.cancel, str) else "no reason was given"
             rejection_reason = f"the call was cancelled: {reason}"
-    prepared = PreparedCall(call, position, run.find_tool(call.name), rejection_reason)
+    prepared = PreparedCall(
+        call, position, run.find_tool(call.name), rejection_reason, variables=variables
+    )
     if rejection_reason is None:
         prepared.rejection_reason = _find_rejection_reason(run, prepared, cut_off=cut_off)
     if prepared.rejection_reason is None and prepared.tool is not None:
@@ -102,7 +119,10 @@ def _ask_for_approval_in_steps(
         return
     if tool.requires_approval is not False:
         prepared.is_waiting = yield from is_approval_required_in_steps(
-            tool, prepared.call, run.make_tool_context(prepared.call)
+            tool,
+            prepared.call,
+            run.make_tool_context(prepared.call),
+            prepared.make_function_context(),
         )
 
 

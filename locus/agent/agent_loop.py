@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from locus.agent.call_model import call_model_in_steps
-from locus.agent.effects import EffectGenerator, EmitEvent, ReadClock
+from locus.agent.effects import CallFunction, EffectGenerator, EmitEvent, ReadClock
 from locus.agent.normalize_response import normalize_response_message
 from locus.agent.record_response import make_state_with_output_retry, make_state_with_response
 from locus.agent.request_messages import build_request_messages_in_steps
@@ -69,10 +69,14 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
                 from locus.agent.reflect_on_step import reflect_on_step_in_steps
 
                 yield from reflect_on_step_in_steps(run)
-        stop_reason = None
+        stop_reason: str | None = None
         if settings.termination is not None:
             now = yield ReadClock()
-            stop_reason = settings.termination.check(run.make_snapshot(now))
+            check, snapshot = settings.termination.check, run.make_snapshot(now)
+            if settings.termination.is_quick():
+                stop_reason = check(snapshot)
+            else:
+                stop_reason = yield CallFunction(check, (snapshot,), run.make_function_context())
         goes_on = bool(message.tool_calls) or is_turn_paused(run.state.stop_reason)
         output_error = None if goes_on else run.parse_final_answer(message)
         is_final = not goes_on and not _can_retry_final_answer(run, message, output_error)
@@ -173,7 +177,7 @@ def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelRes
             tools = before.tools
     run.sent_messages = messages
     try:
-        response = yield from call_model_in_steps(run.model, messages, tools, options)
+        response = yield from call_model_in_steps(run, run.model, messages, tools, options)
     except APIStatusError as exc:
         run.note_refused_request(exc)
         raise

@@ -7,19 +7,22 @@ between two events.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import Any, Self
 
 import anyio
-from anyio import CancelScope, get_cancelled_exc_class, to_thread
+from anyio import CancelScope, get_cancelled_exc_class
 
 from locus.agent.async_tool_runner import (
     AsyncToolRunner,
     call_user_function,
     unwrap_exception_group,
 )
+from locus.agent.await_in_context import call_in_context
 from locus.agent.driver_base import BaseRun
 from locus.agent.effects import (
     GRACE_SECONDS,
@@ -45,7 +48,6 @@ from locus.agent.stream_accumulator import (
 from locus.core.closeable import AsyncCloseable
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.tools.signature import is_coroutine_function
 
 
 class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
@@ -198,30 +200,33 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
         """Perform an effect and return its result."""
         match effect:
             case CallModel(model, messages, tools, options):
-                return await model.complete(messages, tools, **options)
+                return await call_in_context(
+                    effect.context, model.complete, messages, tools, **options
+                )
             case RunConcurrently():
                 return await self._tool_runner.run_generators_concurrently(
                     effect, self._perform_effect
                 )
-            case CallHook(method, event):
+            case CallHook(method, event, variables):
                 async with self._hook_lock:
-                    return await call_user_function(method, is_coroutine_function(method), event)
-            case UseStorage(action):
-                return await self._run_storage_action(action)
+                    with variables.use_for_hook() as context:
+                        return await call_user_function(context, method, event)
+            case UseStorage():
+                return await self._use_storage(effect)
             case ReadClock():
                 return monotonic()
-            case CallFunction(function, args):
-                return await call_user_function(function, is_coroutine_function(function), *args)
+            case CallFunction(function, args, context):
+                return await call_user_function(context, function, *args)
         raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
 
-    async def _run_storage_action(self, action: Callable[[], Any]) -> Any:
-        """Call a blocking storage function in a thread and return its result.
+    async def _use_storage(self, effect: UseStorage) -> Any:
+        """Call a storage function and return its result.
 
         If the run is cancelled meanwhile, the cancellation is raised after the call has ended.
         """
         if self._tool_runner.is_cancelled:  # then the caller of this method shields it for a time
             async with self._storage_lock:
-                return await to_thread.run_sync(action, abandon_on_cancel=True)
+                return await call_user_function(effect.context or copy_context(), effect.action)
         outcome: ToolOutcome | None = None
 
         async def run_action() -> None:
@@ -229,7 +234,11 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
             with CancelScope(shield=True):
                 async with self._storage_lock:
                     try:
-                        outcome = ToolOutcome(await to_thread.run_sync(action))
+                        outcome = ToolOutcome(
+                            await call_user_function(
+                                effect.context or copy_context(), effect.action
+                            )
+                        )
                     except Exception as exc:  # noqa: BLE001 - raised below
                         outcome = ToolOutcome(error=exc)
 
@@ -254,14 +263,18 @@ class _ResponseStream:
     """A model's response while it arrives."""
 
     def __init__(self, effect: CallModel) -> None:
-        model = effect.model
-        stream = model.stream(effect.messages, effect.tools, **effect.options)
+        model, self._context = effect.model, effect.context
+        start = partial(model.stream, effect.messages, effect.tools, **effect.options)
+        stream = start() if self._context is None else self._context.run(start)
         self._stream = ensure_async_iterator(stream, model)
         self._accumulator = ResponseAccumulator(model)
 
     async def read_next_event(self) -> ModelChunkEvent | None:
         """Return the next event, or None at the end."""
-        event = await anext(self._stream, None)
+        if self._context is None:  # the same, with one call less for each event
+            event = await anext(self._stream, None)
+        else:
+            event = await call_in_context(self._context, anext, self._stream, None)
         return None if event is None else self._accumulator.feed(event)
 
     def build_response(self) -> ModelResponse:
@@ -276,4 +289,4 @@ class _ResponseStream:
         """
         close = getattr(self._stream, "aclose", None)
         if close is not None:
-            await close()
+            await call_in_context(self._context, close)

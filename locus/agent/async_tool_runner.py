@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial
+from contextvars import Context
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class
 
+from locus.agent.await_in_context import AwaitInContext, call_in_context
+from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.effects import (
     GRACE_SECONDS,
     Effect,
@@ -27,7 +29,8 @@ from locus.agent.effects import (
     ToolOutcome,
     make_tool_timeout_error,
 )
-from locus.agent.worker_threads import run_in_thread, try_convert_to_tool_error
+from locus.agent.worker_threads import run_in_thread
+from locus.tools.signature import is_coroutine_function
 
 Perform: TypeAlias = Callable[[Effect], Awaitable[Any]]
 
@@ -203,9 +206,13 @@ async def _call_tool_function(effect: RunTool) -> tuple[Any, Exception | None]:
     """Call a tool's function, blocking or async, and return its value and its error."""
     try:
         if effect.is_async:
-            return await effect.function(**effect.arguments), None
-        value, error = await run_in_thread(_call_blocking_tool_function, effect)
-        return (await value if isawaitable(value) else value), error
+            return await call_in_context(effect.context, effect.function, **effect.arguments), None
+        value, error = await run_in_thread(
+            _call_blocking_tool_function, effect, context=effect.context
+        )
+        if isawaitable(value):
+            value = await AwaitInContext(effect.context, value)
+        return value, error
     except get_cancelled_exc_class():
         raise
     except BaseException as exc:
@@ -235,17 +242,17 @@ def _call_blocking_tool_function(effect: RunTool) -> tuple[Any, Exception | None
         return None, error
 
 
-async def call_user_function(
-    function: Callable[..., Any], is_async: bool, /, *args: Any, **kw: Any
-) -> Any:
+async def call_user_function(context: Context, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function of the user's: in the event loop if it is async, else in a thread.
 
     Returns its result, which is awaited if it is awaitable.
+
+    :param context: the context that it runs in.
     """
-    if is_async:
-        return await function(*args, **kw)
-    value = await run_in_thread(partial(function, *args, **kw))
-    return await value if isawaitable(value) else value
+    if is_coroutine_function(function):
+        return await call_in_context(context, function, *args)
+    value = await run_in_thread(function, *args, context=context)
+    return await AwaitInContext(context, value) if isawaitable(value) else value
 
 
 def unwrap_exception_group(error: BaseException) -> BaseException:

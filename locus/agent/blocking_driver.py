@@ -1,20 +1,24 @@
 """Drives a run from blocking code: performs the loop's effects in the caller's thread.
 
 ``async_driver`` mirrors this module. The loop, the model and the hooks run in the caller's thread.
-Tools that run at the same time have worker threads. Async functions run in a background event loop,
-which starts when the first of them is called. An event loop of the caller's is not touched.
+Tools that run at the same time have worker threads. If an event loop runs in the caller's thread,
+as in a notebook, hooks and the other functions of the user's have a worker thread, too: they may
+run a loop of their own. Async functions run in a background event loop, which starts when the first
+of them is called. An event loop of the caller's is not touched.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from locus.agent.await_in_context import call_in_context
 from locus.agent.blocking_portal import RunPortal
 from locus.agent.blocking_tool_runner import BlockingToolRunner
 from locus.agent.driver_base import BaseRun
@@ -37,10 +41,13 @@ from locus.agent.stream_accumulator import (
     ensure_async_iterator,
     select_more_severe_error,
 )
+from locus.agent.worker_threads import is_in_event_loop, start_in_thread
 from locus.core.closeable import Closeable
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.interruption import Interruption, allow_interruption
+
+T = TypeVar("T")
 
 
 class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
@@ -175,8 +182,9 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         response = None
         try:
             if error is None:
-                with allow_interruption(self._interruption):
-                    event = stream.read_next_event()
+                event = _run_in_context(
+                    stream.context, self._call_interruptibly, stream.read_next_event
+                )
                 if event is not None:
                     return event, None, None
                 response = stream.build_response()
@@ -196,22 +204,46 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
         match effect:
             case CallModel(model, messages, tools, options):
                 if hasattr(model, "complete_sync"):
-                    with allow_interruption(self._interruption):
-                        return model.complete_sync(messages, tools, **options)
+                    return _run_in_context(
+                        effect.context,
+                        self._call_interruptibly,
+                        partial(model.complete_sync, messages, tools, **options),
+                    )
                 return self._portal.run_async_function(
-                    partial(model.complete, messages, tools, **options)
+                    call_in_context,
+                    effect.context,
+                    partial(model.complete, messages, tools, **options),
                 )
             case RunConcurrently():
                 return self._run_generators_concurrently(effect)
-            case CallHook(method, event):
-                return self._portal.await_if_awaitable(method(event))
-            case UseStorage(action):
-                return action()
+            case CallHook(method, event, variables):
+                with variables.use_for_hook() as context:
+                    return self._call_user_function(context, method, event)
+            case UseStorage(action, context):
+                return self._call_user_function(context, action)
             case ReadClock():
                 return monotonic()
-            case CallFunction(function, args):
-                return self._portal.await_if_awaitable(function(*args))
+            case CallFunction(function, args, context):
+                return self._call_user_function(context, function, *args)
         raise AssertionError(f"{type(effect).__name__} is performed elsewhere")
+
+    def _call_user_function(
+        self, context: Context | None, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Call a function of the user's, blocking or async, and return its result.
+
+        :param context: the context that it runs in; None is that of the caller.
+        """
+        if is_in_event_loop():
+            value = start_in_thread(function, *args, context=context).result()
+        else:
+            value = _run_in_context(context, function, *args)
+        return self._portal.await_if_awaitable(value, context)
+
+    def _call_interruptibly(self, function: Callable[[], T]) -> T:
+        """Call a function that waits for a server, which ``cancel`` ends."""
+        with allow_interruption(self._interruption):
+            return function()
 
     def _run_generators_concurrently(self, effect: RunConcurrently) -> list[Any]:
         """Drive the generators of an effect at the same time; stop their tools if that fails."""
@@ -230,21 +262,36 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
             self._tool_runner = None
 
 
+def _run_in_context(
+    context: Context | None, function: Callable[..., Any], /, *args: Any, **kw: Any
+) -> Any:
+    """Call a function in a context; None is that of the caller."""
+    return function(*args, **kw) if context is None else context.run(function, *args, **kw)
+
+
 class _ResponseStream:
-    """A model's response while it arrives."""
+    """A model's response while it arrives.
+
+    :ivar context: the context that the model runs in; None is that of the caller.
+    """
 
     def __init__(self, effect: CallModel, portal: RunPortal) -> None:
         model, args = effect.model, (effect.messages, effect.tools)
+        self.context = effect.context
         self._stream: Any
         if hasattr(model, "stream_sync"):
-            self._stream = model.stream_sync(*args, **effect.options)
+            self._stream = _run_in_context(
+                self.context, model.stream_sync, *args, **effect.options
+            )
         else:
-            stream = ensure_async_iterator(model.stream(*args, **effect.options), model)
-            self._stream = portal.iter_stream_events(stream)
+            stream = _run_in_context(self.context, model.stream, *args, **effect.options)
+            self._stream = _run_in_context(
+                self.context, portal.iter_stream_events, ensure_async_iterator(stream, model)
+            )
         self._accumulator = ResponseAccumulator(model)
 
     def read_next_event(self) -> ModelChunkEvent | None:
-        """Return the next event, or None at the end."""
+        """Return the next event, or None at the end; called in the context of the response."""
         event = next(self._stream, None)
         return None if event is None else self._accumulator.feed(event)
 
@@ -256,4 +303,4 @@ class _ResponseStream:
         """Release the connection."""
         close = getattr(self._stream, "close", None)
         if close is not None:
-            close()
+            _run_in_context(self.context, close)

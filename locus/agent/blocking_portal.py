@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from inspect import isawaitable
 from queue import Empty, SimpleQueue
@@ -17,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from locus.agent.await_in_context import call_in_context
 from locus.agent.background_event_loop import BackgroundLoop, get_or_start_shared_loop
 from locus.agent.effects import GRACE_SECONDS
 from locus.core.events import ModelChunkEvent
@@ -90,9 +92,14 @@ class RunPortal:
             future.cancel()  # this thread may have been interrupted
             raise
 
-    def await_if_awaitable(self, value: Any) -> Any:
-        """Return a value; if it is awaitable, await it and return its result."""
-        return self.run_async_function(_await_value, value) if isawaitable(value) else value
+    def await_if_awaitable(self, value: Any, context: Context | None = None) -> Any:
+        """Return a value; if it is awaitable, await it and return its result.
+
+        :param context: the context that it is awaited in; None is a copy of that of this thread.
+        """
+        if not isawaitable(value):
+            return value
+        return self.run_async_function(call_in_context, context, partial(_return_value, value))
 
     def iter_stream_events(
         self, stream: AsyncIterator[ModelChunkEvent]
@@ -120,9 +127,9 @@ class RunPortal:
             own_loop.close()
 
 
-async def _await_value(value: Awaitable[Any]) -> Any:
-    """Await a value: a coroutine function that every awaitable can be passed to."""
-    return await value
+def _return_value(value: Any) -> Any:
+    """Return a value, as a function that gives an awaitable."""
+    return value
 
 
 class _StreamIterator(Iterator[ModelChunkEvent]):

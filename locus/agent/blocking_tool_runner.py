@@ -19,6 +19,7 @@ from typing import Any, Final
 import attrs
 
 from locus.agent.blocking_portal import AsyncOutcome, RunPortal
+from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.effects import (
     GRACE_SECONDS,
     Effect,
@@ -29,7 +30,7 @@ from locus.agent.effects import (
     ToolOutcome,
     make_tool_timeout_error,
 )
-from locus.agent.worker_threads import is_in_event_loop, start_in_thread, try_convert_to_tool_error
+from locus.agent.worker_threads import is_in_event_loop, start_in_thread
 
 _MAX_WAIT: Final = 86400.0
 """The longest single wait, in seconds, since Python limits it. A longer wait is repeated."""
@@ -147,7 +148,7 @@ class BlockingToolRunner:
                     if not self._uses_caller or effect.is_async or effect.timeout is not None:
                         self._start_tool(job, effect)
                         return
-                    result = self._call_tool_function(effect)
+                    result = effect.context.run(self._call_tool_function, effect)
                     continue
                 try:
                     result = self._perform_effect(effect)
@@ -162,11 +163,11 @@ class BlockingToolRunner:
         """Start a tool of a job in a worker thread, or in the background loop if it is async."""
         job.tool, job.started_at = effect, monotonic()
         if effect.is_async:
-            future: Future[Any] = self._portal.start_async_function(
-                _call_async_tool_function, effect
+            future: Future[Any] = effect.context.run(
+                self._portal.start_async_function, _call_async_tool_function, effect
             )
         else:
-            future = start_in_thread(self._call_tool_function, effect)
+            future = start_in_thread(self._call_tool_function, effect, context=effect.context)
         self._running[future] = job
         future.add_done_callback(self._done.put)
 

@@ -9,6 +9,7 @@ eight effects and nothing about agents.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -26,6 +27,7 @@ from locus.core.messages import Message
 
 if TYPE_CHECKING:
     from locus.agent.result import AgentResult
+    from locus.agent.run_variables import RunVariables
 
 AgentEvent: TypeAlias = (
     ModelChunkEvent
@@ -55,6 +57,7 @@ class CallModel:
     """Call a model. The result is its :class:`~locus.core.response.ModelResponse`.
 
     :param streamed: whether the caller of the run may receive the response while it arrives.
+    :param context: the context that the model runs in; None is that of the caller.
     """
 
     model: Any
@@ -62,6 +65,7 @@ class CallModel:
     tools: tuple[Mapping[str, Any], ...] | None
     options: Mapping[str, Any]
     streamed: bool = True
+    context: Context | None = None
 
 
 @attrs.frozen(eq=False)
@@ -70,12 +74,14 @@ class RunTool:
 
     Errors that the function raises are part of the outcome, and so is a timeout.
 
+    :param context: the context that the function runs in, which is for it alone.
     :param timeout: seconds, or None.
     """
 
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     is_async: bool
+    context: Context
     timeout: float | None = None
 
 
@@ -94,29 +100,40 @@ class ToolOutcome:
 
 @attrs.frozen(eq=False)
 class CallHook:
-    """Call a method of a hook with its event, blocking or async. No two run at the same time."""
+    """Call a method of a hook with its event, blocking or async. No two run at the same time.
+
+    :param variables: the context variables that it shares with other hooks.
+    """
 
     method: Callable[[Any], Any]
     event: Any
+    variables: RunVariables
 
 
 @attrs.frozen(eq=False)
 class CallFunction:
-    """Call a function of the user's, blocking or async. The result is what it returns."""
+    """Call a function of the user's, blocking or async. The result is what it returns.
+
+    :param context: the context that it runs in, which is for it alone.
+    """
 
     function: Callable[..., Any]
-    args: tuple[Any, ...] = ()
+    args: tuple[Any, ...]
+    context: Context
 
 
 @attrs.frozen(eq=False)
 class UseStorage:
-    """Call a blocking function that reads or writes storage. The result is what it returns.
+    """Call a function that reads or writes storage, blocking or async. The result is its own.
 
     Once it has started, the driver waits for it, even if the run is cancelled meanwhile: no save
     may take effect after a later one. No two run at the same time.
+
+    :param context: the context that it runs in; None is that of the caller.
     """
 
     action: Callable[[], Any]
+    context: Context | None = None
 
 
 @attrs.frozen(eq=False)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 
 from locus.agent.admit_tool_call import PreparedCall
+from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import CallFunction, EffectGenerator, RunTool, ToolOutcome
 from locus.agent.idempotent_calls import find_earlier_execution
@@ -92,7 +93,7 @@ def _execute_call_once_in_steps(
         duration_ms=duration,
     )
     try:
-        yield from run.call_hooks_in_steps("on_after_tool_call", event)
+        yield from run.call_hooks_in_steps("on_after_tool_call", event, prepared.variables)
     except Exception:
         # Save it: other calls may take long.
         yield from executions.finish_call_in_steps(prepared, execution)
@@ -100,7 +101,9 @@ def _execute_call_once_in_steps(
     if equal_execution is not None:  # its result stays as the hooks left it the first time
         return execution, False
     if event.result is not result:
-        result, error = _render_result_or_error(event.result, "a hook on_after_tool_call")
+        result, error = yield from _render_result_in_steps(
+            prepared, event.result, "a hook on_after_tool_call"
+        )
         execution = attrs.evolve(execution, result=result, error=error)
     return execution, event.retry and prepared.rejection_reason is None
 
@@ -118,11 +121,16 @@ def _run_tool_function_in_steps(
         return None, str(exc), None
     except ModelRetry as exc:
         return None, str(exc) or "try again", None
-    except Exception as exc:  # constructors of the argument classes may raise anything
+    except BaseException as exc:  # constructors of the argument classes may raise anything
+        error = try_convert_to_tool_error(exc)
+        if error is None:
+            raise
         _logger.info("tool %s: its arguments", tool.name, exc_info=exc)
-        return None, describe_error(exc), None
+        return None, describe_error(error), None
     timeout = tool.timeout if tool.timeout is not None else run.settings.tool_timeout
-    outcome: ToolOutcome = yield RunTool(tool.function, arguments, tool.is_async, timeout)
+    outcome: ToolOutcome = yield RunTool(
+        tool.function, arguments, tool.is_async, prepared.make_function_context(), timeout
+    )
     if isinstance(outcome.value, MeteredResult):
         metered = outcome.value
         run.state = run.state.with_usage(metered.usage)
@@ -134,12 +142,25 @@ def _run_tool_function_in_steps(
             raise outcome.error
         _logger.info("tool %s failed", tool.name, exc_info=outcome.error)
         return None, describe_error(outcome.error), outcome.duration_ms
-    source = f"tool {tool.name}"
-    if is_slow_to_render(outcome.value):  # not in the event loop
-        rendered = yield CallFunction(_render_result_or_error, (outcome.value, source))
-    else:
-        rendered = _render_result_or_error(outcome.value, source)
+    rendered = yield from _render_result_in_steps(prepared, outcome.value, f"tool {tool.name}")
     return *rendered, outcome.duration_ms
+
+
+def _render_result_in_steps(
+    prepared: PreparedCall, value: Any, source: str
+) -> EffectGenerator[tuple[str | None, str | None]]:
+    """Return a value as text for the model, or the error if it cannot be rendered.
+
+    What may take long does not happen in the event loop.
+
+    :param source: who gave the value, for the log.
+    """
+    if not is_slow_to_render(value):
+        return _render_result_or_error(value, source)
+    rendered: tuple[str | None, str | None] = yield CallFunction(
+        _render_result_or_error, (value, source), prepared.make_function_context()
+    )
+    return rendered
 
 
 def _render_result_or_error(value: Any, source: str) -> tuple[str | None, str | None]:
@@ -149,6 +170,9 @@ def _render_result_or_error(value: Any, source: str) -> tuple[str | None, str | 
     """
     try:
         return render_result(value), None
-    except Exception as exc:  # noqa: BLE001 - methods of a user's class may raise anything
-        _logger.warning("%s: %s", source, describe_error(exc))
-        return None, str(exc) if isinstance(exc, TypeError) else describe_error(exc)
+    except BaseException as exc:  # methods of a user's class may raise anything
+        error = try_convert_to_tool_error(exc)
+        if error is None:
+            raise
+        _logger.warning("%s: %s", source, describe_error(error))
+        return None, str(error) if isinstance(error, TypeError) else describe_error(error)

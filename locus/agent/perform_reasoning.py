@@ -45,9 +45,9 @@ def perform_reasoning_in_steps(
 def _perform_request_in_steps(run: RunContext, request: ReasoningRequest) -> EffectGenerator[Any]:
     """Perform one request, and return its result."""
     if isinstance(request, FunctionRequest):
-        return (yield CallFunction(request.function, request.args))
+        return (yield CallFunction(request.function, request.args, run.make_function_context()))
     response = yield from call_model_in_steps(
-        request.model, request.messages, (), request.options, streamed=False
+        run, request.model, request.messages, (), request.options, streamed=False
     )
     run.state = run.state.with_usage(response.usage)
     return response

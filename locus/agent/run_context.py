@@ -7,7 +7,7 @@ it needs no locks. Only ``state``, which is immutable, outlives the run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,8 @@ from locus.models.capabilities import get_capabilities
 from locus.tools.context import ToolContext
 
 if TYPE_CHECKING:
+    from locus.agent.run_variables import RunVariables
+    from locus.agent.thread_lock import ThreadLock
     from locus.reasoning.grounding_evaluator import GroundingReport
     from locus.reasoning.gsar_evaluator import GSARResult
 
@@ -71,6 +73,8 @@ class RunContext:
     :ivar is_incremental: the server has the conversation and is sent only what is new to it.
     :ivar is_started: the state is loaded, and ``on_before_invocation`` is or was called.
     :ivar thread_lock: the lock on the thread, while the run holds it.
+    :ivar variables: the context variables of the run, which its hooks share; None if there are no
+        hooks.
     """
 
     settings: AgentSettings
@@ -102,7 +106,8 @@ class RunContext:
     gsar: GSARResult | None = None
     is_incremental: bool = False
     is_started: bool = False
-    thread_lock: AbstractContextManager[None] | None = None
+    thread_lock: ThreadLock | None = None
+    variables: RunVariables | None = None
 
     def __attrs_post_init__(self) -> None:
         self.initial_state = self.saved_state = self.state
@@ -201,17 +206,32 @@ class RunContext:
         """Whether any hook has the method ``method_name``."""
         return bool(self.settings.hook_methods[method_name])
 
-    def call_hooks_in_steps(self, method_name: str, event: Any) -> EffectGenerator[None]:
-        """Call the method ``method_name`` of each hook that has it."""
+    def call_hooks_in_steps(
+        self, method_name: str, event: Any, variables: RunVariables | None = None
+    ) -> EffectGenerator[None]:
+        """Call the method ``method_name`` of each hook that has it.
+
+        :param variables: the context variables that the hooks share, if not those of the run.
+        """
         for method in self.settings.hook_methods[method_name]:
-            yield CallHook(method, event)
+            shared = variables or self.variables
+            assert shared is not None  # since there is a hook
+            yield CallHook(method, event, shared)
+
+    def copy_variables(self) -> Context | None:
+        """Return a context with the variables of the run; None if it has those of its caller."""
+        return None if self.variables is None else self.variables.copy()
+
+    def make_function_context(self) -> Context:
+        """Return a context for one call of a function of the user's."""
+        return self.copy_variables() or copy_context()
 
     def save_state_in_steps(self) -> EffectGenerator[None]:
         """Save the state, if there is a checkpointer and the state has changed."""
         checkpointer, state = self.settings.checkpointer, self.state
         if checkpointer is None or self.thread_id is None or state is self.saved_state:
             return
-        yield UseStorage(partial(checkpointer.save, self.thread_id, state))
+        yield UseStorage(partial(checkpointer.save, self.thread_id, state), self.copy_variables())
         self.saved_state = state
 
     def make_tool_context(self, call: ToolCall) -> ToolContext:

@@ -26,6 +26,7 @@ from locus.agent.output_schema import OutputSchema
 from locus.agent.result import AgentResult
 from locus.agent.run_context import RunContext
 from locus.agent.system_message import build_system_message_with_memory_in_steps
+from locus.agent.thread_lock import lock_thread_in_steps
 from locus.agent.tool_call_approval import select_open_approvals
 from locus.core.errors import APIStatusError, ConfigurationError
 from locus.core.events import TerminateEvent
@@ -105,6 +106,10 @@ def _run_lifecycle_in_steps(run: RunContext) -> EffectGenerator[AgentResult]:
 def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
     """Load the thread, call the hooks, add the prompt to the state, build the system message."""
     settings = run.settings
+    if settings.hooks:
+        from locus.agent.run_variables import RunVariables
+
+        run.variables = RunVariables.copy_from_caller()
     if settings.output_schema is not None:  # an error if no schema can be made of that type
         run.output_schema = OutputSchema.choose_for_model(
             settings.output_schema, run.model, has_tools=bool(settings.tools or run.runnable_tools)
@@ -140,11 +145,14 @@ def _lock_and_load_thread_in_steps(
 
     :raises ConfigurationError: if the run resumes a thread that was never saved.
     """
-    lock = checkpointer.claim(thread_id)
-    yield UseStorage(lock.__enter__)
-    run.thread_lock = lock
-    state = yield UseStorage(partial(checkpointer.load, thread_id))
+    run.thread_lock = yield from lock_thread_in_steps(checkpointer, thread_id)
+    state = yield UseStorage(partial(checkpointer.load, thread_id), run.copy_variables())
     if state is not None:
+        if not isinstance(state, AgentState):
+            raise TypeError(
+                f"{type(checkpointer).__name__}.load returned {type(state).__name__}, "
+                "not an AgentState or None"
+            )
         run.state = run.initial_state = run.saved_state = state
     elif run.is_resumed:
         raise ConfigurationError(
@@ -170,7 +178,7 @@ def _save_state_after_error_in_steps(
         run.drop_refused_prompt()
         delete = getattr(run.settings.checkpointer, "delete", None)
         if not run.state.messages and run.thread_id is not None and delete is not None:
-            yield UseStorage(partial(delete, run.thread_id))
+            yield UseStorage(partial(delete, run.thread_id), run.copy_variables())
             run.saved_state = run.state
     yield from run.save_state_in_steps()
 
@@ -180,7 +188,7 @@ def _unlock_thread_in_steps(
 ) -> EffectGenerator[None]:
     """Release the lock on the thread, if the run holds it."""
     if run.thread_lock is not None:
-        yield UseStorage(partial(run.thread_lock.__exit__, None, None, None))
+        yield from run.thread_lock.release_in_steps()
 
 
 def _call_end_hooks_in_steps(
@@ -202,7 +210,8 @@ def _call_end_hooks_in_steps(
     hook_errors: list[BaseException] = []
     for method in run.settings.hook_methods["on_after_invocation"]:
         try:
-            yield CallHook(method, event)
+            assert run.variables is not None  # since there is a hook
+            yield CallHook(method, event, run.variables)
         except GeneratorExit:
             raise
         except BaseException as exc:  # noqa: BLE001 - raised when all hooks have been called

@@ -1,4 +1,4 @@
-"""Runs an agent's conversation manager, and the model calls that it needs for a summary."""
+"""Shortens the conversation of a request by the agent's conversation manager."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from locus.agent.call_model import call_model_in_steps
 from locus.agent.effects import EffectGenerator
 from locus.agent.run_context import RunContext
-from locus.core.frozendict import EMPTY
+from locus.agent.run_manager import run_manager_in_steps
 from locus.core.messages import Message
 from locus.core.state import ToolExecution
 
@@ -27,19 +26,8 @@ def shorten_conversation_in_steps(
     """
     system = () if run.system_message is None else (run.system_message,)
     messages = (*system, *run.state.messages)
-    generator = manager.reduce(messages)  # it yields the model requests that it needs
-    try:
-        request = next(generator)
-        while True:
-            model = run.model if request.model is None else request.model
-            response = yield from call_model_in_steps(
-                model, request.messages, (), EMPTY, streamed=False
-            )
-            run.state = run.state.with_usage(response.usage)
-            request = generator.send(response.content)
-    except StopIteration as stop:
-        shortened: tuple[Message, ...] = stop.value
-    if manager.rewrites and shortened != messages:
+    shortened = yield from run_manager_in_steps(run, manager, messages)
+    if getattr(manager, "rewrites", False) and shortened != messages:
         # No server has these messages, and the records refer to positions among the old ones.
         run.state = run.state.evolve(
             messages=shortened[len(system) :],

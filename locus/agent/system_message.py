@@ -20,14 +20,20 @@ def build_system_message_with_memory_in_steps(run: RunContext) -> EffectGenerato
     prompt: Any = settings.system_prompt
     if callable(prompt):
         context = PromptContext(run.thread_id, run.metadata, run.state)
-        prompt = yield CallFunction(prompt, (context,))
+        prompt = yield CallFunction(prompt, (context,), run.make_function_context())
         if prompt is not None and not isinstance(prompt, str):
             raise TypeError(
                 f"system_prompt returned {type(prompt).__name__}; a system prompt is text or None"
             )
     texts = [prompt] if prompt else []
     if settings.memory is not None:
-        facts = yield UseStorage(partial(settings.memory.render, settings.memory_namespace))
+        facts = yield UseStorage(
+            partial(settings.memory.render, settings.memory_namespace), run.copy_variables()
+        )
+        if not isinstance(facts, str):
+            raise TypeError(
+                f"{type(settings.memory).__name__}.render returned {type(facts).__name__}, not text"
+            )
         if facts:
             texts.append(facts)
     if run.output_schema is not None and run.output_schema.instructions:

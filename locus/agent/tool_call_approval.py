@@ -8,6 +8,7 @@ is asked about again, even if the provider gives it the same id.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any, Final, TypeAlias
 
 from locus.agent.effects import CallFunction, EffectGenerator
@@ -67,12 +68,14 @@ def select_open_approvals(approvals: Approvals, state: AgentState) -> Approvals:
 
 
 def is_approval_required_in_steps(
-    tool: RunnableTool, call: ToolCall, context: ToolContext
+    tool: RunnableTool, call: ToolCall, context: ToolContext, variables: Context
 ) -> EffectGenerator[bool]:
     """Return whether a person has to approve a call that nobody has decided about.
 
     A call with arguments that the tool does not accept is not worth a question: the model reads
     its error.
+
+    :param variables: the context that the tool's rule runs in.
     """
     rule = tool.requires_approval
     if rule is False:
@@ -83,7 +86,7 @@ def is_approval_required_in_steps(
         return False
     if rule is True:
         return True
-    answer = yield CallFunction(rule, make_rule_arguments(rule, call.arguments, context))
+    answer = yield CallFunction(rule, make_rule_arguments(rule, call.arguments, context), variables)
     if not isinstance(answer, bool):
         raise TypeError(
             f"tool {tool.name!r}: requires_approval returned {type(answer).__name__}, not a bool"

@@ -43,7 +43,9 @@ def run_tool_round_in_steps(run: RunContext) -> EffectGenerator[None]:
         prepared_calls = []
         for position, call in batch:
             if position not in executions_by_position:
-                prepared = yield from prepare_tool_call_in_steps(run, call, position)
+                prepared = yield from prepare_tool_call_in_steps(
+                    run, call, position, is_alone=len(batch) == 1
+                )
                 if prepared.is_waiting:
                     run.pending_calls += (prepared.call,)
                 else:

@@ -11,9 +11,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -26,13 +26,16 @@ from sniffio import (
 )
 
 
-def start_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Start a function in another thread, with the context variables of this one.
+def start_in_thread(
+    function: Callable[..., Any], *args: Any, context: Context | None = None
+) -> Future[Any]:
+    """Start a function in another thread and return a future of its result.
 
-    Returns a future of its result.
+    :param context: the context that it runs in; None is a copy of that of this thread.
     """
     future: Future[Any] = Future()
-    context = copy_context()
+    if context is None:
+        context = copy_context()
     context.run(current_async_library_cvar.set, None)  # no event loop runs in that thread
 
     def run_function() -> None:
@@ -95,10 +98,14 @@ def is_in_event_loop() -> bool:
     return True
 
 
-async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+async def run_in_thread(
+    function: Callable[..., Any], *args: Any, context: Context | None = None
+) -> Any:
     """Call a function in another thread and return its result.
 
     If the caller is cancelled, the thread is left behind.
+
+    :param context: the context that it runs in; None is a copy of that of this thread.
     """
     done = anyio.Event()
     # The loop's own method to schedule a call from another thread, which does not block there.
@@ -110,34 +117,7 @@ async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
             call_soon(done.set)
 
     await anyio.lowlevel.checkpoint()  # a task that is cancelled starts nothing
-    future = start_in_thread(function, *args)
+    future = start_in_thread(function, *args, context=context)
     future.add_done_callback(notify_loop)
     await done.wait()
     return future.result()
-
-
-def try_convert_to_tool_error(error: BaseException) -> Exception | None:
-    """Convert what a tool raised to an error for the model; None if it has to end the program.
-
-    A cancellation becomes a ``RuntimeError``, since the caller knows that it is not that of the
-    run. So does a ``GeneratorExit``, which would close the generator of the run.
-    """
-    if _is_cancellation(error):
-        tool_error = RuntimeError("the tool was cancelled")
-    elif isinstance(error, GeneratorExit):
-        tool_error = RuntimeError("the tool raised GeneratorExit")
-    else:
-        return error if isinstance(error, Exception) else None
-    tool_error.__cause__ = error
-    return tool_error
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    """Whether an error is the cancellation of a future or of an asyncio task.
-
-    The name of asyncio's class is compared, so that asyncio need not be imported.
-    """
-    return isinstance(error, CancelledError) or any(
-        (cls.__module__, cls.__name__) == ("asyncio.exceptions", "CancelledError")
-        for cls in type(error).__mro__
-    )

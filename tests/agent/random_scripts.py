@@ -33,6 +33,7 @@ class CustomExit(BaseException):
 
 
 EXIT_ERRORS = (KeyboardInterrupt, SystemExit, CustomExit)
+TOOL_EXIT_ERRORS = (KeyboardInterrupt, CustomExit)  # a tool that calls sys.exit has only failed
 
 
 @attrs.frozen
@@ -106,7 +107,7 @@ class ToolBodies:
         with self._lock:
             first = self.started[name, n] == 1
         if first:
-            raise EXIT_ERRORS[n % len(EXIT_ERRORS)]("from a tool")
+            raise TOOL_EXIT_ERRORS[n % len(TOOL_EXIT_ERRORS)]("from a tool")
 
     def make_tools(self) -> list[FunctionTool[..., Any]]:
         @tool

@@ -21,6 +21,13 @@ class TerminationCondition(ABC):
     def check(self, snapshot: RunSnapshot) -> str | None:
         """Return the reason to stop the run, or None to continue."""
 
+    def is_quick(self) -> bool:
+        """Whether :meth:`check` takes so little time that an event loop may wait for it.
+
+        False unless a subclass says so: a check may be of the user's own.
+        """
+        return False
+
     def __or__(self, other: TerminationCondition) -> TerminationCondition:
         """Make a condition that is met when either of the two is met."""
         return _combine_conditions(AnyOf, self, other)
@@ -94,6 +101,10 @@ class AnyOf(TerminationCondition):
                 return reason
         return None
 
+    def is_quick(self) -> bool:
+        """Whether all of the conditions are quick."""
+        return all(condition.is_quick() for condition in self.conditions)
+
     def __repr__(self) -> str:
         return _format_conditions(self.conditions, " | ", AllOf)
 
@@ -113,6 +124,10 @@ class AllOf(TerminationCondition):
                 return None
             reasons.append(reason)
         return " and ".join(reasons)
+
+    def is_quick(self) -> bool:
+        """Whether all of the conditions are quick."""
+        return all(condition.is_quick() for condition in self.conditions)
 
     def __repr__(self) -> str:
         return _format_conditions(self.conditions, " & ", AnyOf)

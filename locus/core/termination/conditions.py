@@ -39,8 +39,18 @@ def _validate_nonempty_text(_: Any, field: attrs.Attribute[Any], value: Any) -> 
         raise ConfigurationError(f"{field.name} must be a string that is not empty; not {value!r}")
 
 
+class _QuickCondition(TerminationCondition):
+    """The base class of conditions that run no code of the user's."""
+
+    __slots__ = ()
+
+    def is_quick(self) -> bool:
+        """Return True."""
+        return True
+
+
 @attrs.frozen(repr=False)
-class MaxIterations(TerminationCondition):
+class MaxIterations(_QuickCondition):
     """Stops after this many model calls in this run."""
 
     limit: int = attrs.field(validator=_validate_positive_integer)
@@ -54,7 +64,7 @@ class MaxIterations(TerminationCondition):
 
 
 @attrs.frozen(repr=False)
-class TokenLimit(TerminationCondition):
+class TokenLimit(_QuickCondition):
     """Stops when the run has used this many tokens, as its provider counts them.
 
     The limit is checked after each step, so the last step may exceed it. With a provider that
@@ -97,7 +107,7 @@ class TokenLimit(TerminationCondition):
 
 
 @attrs.frozen(repr=False)
-class TimeLimit(TerminationCondition):
+class TimeLimit(_QuickCondition):
     """Stops when the run has taken this many seconds. A running step is not interrupted."""
 
     seconds: float = attrs.field(validator=_validate_positive_seconds)
@@ -111,7 +121,7 @@ class TimeLimit(TerminationCondition):
 
 
 @attrs.frozen
-class NoToolCalls(TerminationCondition):
+class NoToolCalls(_QuickCondition):
     """Stops when the model's last message has no tool calls, unless its turn only paused."""
 
     def check(self, snapshot: RunSnapshot) -> str | None:
@@ -122,7 +132,7 @@ class NoToolCalls(TerminationCondition):
 
 
 @attrs.frozen(repr=False)
-class ToolCalled(TerminationCondition):
+class ToolCalled(_QuickCondition):
     """Stops when the model has called a tool in this run, even if the call failed."""
 
     name: str = attrs.field(validator=_validate_nonempty_text)
@@ -136,7 +146,7 @@ class ToolCalled(TerminationCondition):
 
 
 @attrs.frozen(repr=False)
-class ConfidenceMet(TerminationCondition):
+class ConfidenceMet(_QuickCondition):
     """Stops when the state's confidence is ``threshold`` (from 0 to 1) or more.
 
     The confidence changes only if the run is assessed: ``reflexion=``.
@@ -153,7 +163,7 @@ class ConfidenceMet(TerminationCondition):
 
 
 @attrs.frozen(repr=False)
-class TextMention(TerminationCondition):
+class TextMention(_QuickCondition):
     """Stops when the text of the model's last message contains ``text``.
 
     :param text: an exact substring: not a pattern, not limited to whole words.

@@ -1,7 +1,9 @@
 """``BaseCheckpointer``, the base class of checkpointers: they save the state of each thread.
 
 The methods block, so that one implementation serves all runtimes: an async agent calls them in a
-worker thread. A *thread* here is a conversation with an id, not a thread of the operating system.
+worker thread. In a class of the user's they may be async instead; a blocking agent awaits them in
+the background event loop. A *thread* here is a conversation with an id, not a thread of the
+operating system.
 """
 
 from __future__ import annotations

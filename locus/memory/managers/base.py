@@ -10,8 +10,9 @@ sent the text of the model's response. The agent's loop runs the generator with 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Generator, Iterable, Sequence
+from inspect import isawaitable, iscoroutine
+from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
 
@@ -32,6 +33,9 @@ class SummaryRequest:
     model: ModelProtocol | None = None
 
 
+MAX_QUICK_MESSAGES: Final = 200
+"""How many messages Locus's own managers shorten in less than a millisecond or two."""
+
 ShorteningGenerator: TypeAlias = Generator[SummaryRequest, str, tuple[Message, ...]]
 """A generator that yields requests, is sent the responses' texts, and returns the messages."""
 
@@ -41,7 +45,7 @@ class ConversationManager(ABC):
 
     The result is a conversation that a provider accepts: no tool call is separated from its result,
     the order is unchanged, and the system messages at the beginning and the last message of the
-    user are kept.
+    user are kept. In an agent, ``apply`` may be async.
     """
 
     __slots__ = ()
@@ -66,6 +70,13 @@ class ConversationManager(ABC):
         yield from ()
         return self.apply(messages)
 
+    def is_quick(self, messages: Sequence[Message]) -> bool:
+        """Whether shortening takes so little time that an event loop may wait for it.
+
+        If not, an agent does it in a worker thread in async runs. False unless a subclass says so.
+        """
+        return False
+
     def apply_sync(
         self, messages: Iterable[Message], model: ModelProtocol | None = None
     ) -> tuple[Message, ...]:
@@ -84,7 +95,14 @@ class ConversationManager(ABC):
                 )
             response = chosen.complete_sync(request.messages)
             request, result = _advance_to_next_request(generator, response.content)
-        return result
+        if isawaitable(result):
+            if iscoroutine(result):
+                result.close()  # else Python warns that it was never awaited
+            raise ConfigurationError(
+                f"{type(self).__name__}.apply is async: use `await aapply(...)`"
+            )
+        shortened: tuple[Message, ...] = result
+        return shortened
 
     async def aapply(
         self, messages: Iterable[Message], model: ModelProtocol | None = None
@@ -99,12 +117,13 @@ class ConversationManager(ABC):
         while request is not None:
             response = await _choose_model(request, model).complete(request.messages)
             request, result = _advance_to_next_request(generator, response.content)
-        return result
+        shortened: tuple[Message, ...] = await result if isawaitable(result) else result
+        return shortened
 
 
 def _advance_to_next_request(
     generator: ShorteningGenerator, response_text: str | None
-) -> tuple[SummaryRequest | None, tuple[Message, ...]]:
+) -> tuple[SummaryRequest | None, Any]:
     """Run the generator to its next request, or else to its result.
 
     :param response_text: the response to the last request; None at the beginning.

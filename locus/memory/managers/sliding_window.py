@@ -9,7 +9,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role
-from locus.memory.managers.base import ConversationManager
+from locus.memory.managers.base import MAX_QUICK_MESSAGES, ConversationManager
 from locus.memory.managers.message_groups import (
     MessageGroup,
     count_leading_system_messages,
@@ -54,6 +54,10 @@ class SlidingWindowManager(ConversationManager):
     def __attrs_post_init__(self) -> None:
         if self.max_messages is None and self.max_tokens is None:
             raise ConfigurationError("SlidingWindowManager needs max_messages= or max_tokens=")
+
+    def is_quick(self, messages: Sequence[Message]) -> bool:
+        """Whether the conversation is short, and no function of the user's counts tokens."""
+        return self.counter is estimate_tokens and len(messages) <= MAX_QUICK_MESSAGES
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
         """Return the conversation within the budget; unchanged if it fits."""

@@ -14,7 +14,12 @@ import attrs
 
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.messages import ImagePart, Message, Part, ThinkingPart
-from locus.memory.managers.base import ConversationManager, ShorteningGenerator, SummaryRequest
+from locus.memory.managers.base import (
+    MAX_QUICK_MESSAGES,
+    ConversationManager,
+    ShorteningGenerator,
+    SummaryRequest,
+)
 from locus.memory.managers.message_groups import (
     SUMMARY_OF,
     MessageGroup,
@@ -116,6 +121,10 @@ class SummarizingManager(ConversationManager):
                 f"threshold must be more than keep_last ({self.keep_last}), or every message "
                 f"would be followed by a summary; not {self.threshold}"
             )
+
+    def is_quick(self, messages: Sequence[Message]) -> bool:
+        """Whether the conversation is short, and no function of the user's counts tokens."""
+        return self.counter is estimate_tokens and len(messages) <= MAX_QUICK_MESSAGES
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
         """Return the conversation unchanged if it need not be summarized yet.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Content, Message, Part, Role, TextPart
-from locus.memory.managers.base import ConversationManager
+from locus.memory.managers.base import MAX_QUICK_MESSAGES, ConversationManager
 from locus.memory.managers.message_groups import is_user_message, to_message_tuple
 
 MIN_LIMIT: Final = 100
@@ -47,6 +47,10 @@ class TruncatingManager(ConversationManager):
     @max_result_chars.default
     def _get_default_max_result_chars(self) -> int:
         return self.max_chars
+
+    def is_quick(self, messages: Sequence[Message]) -> bool:
+        """Whether the conversation is short."""
+        return len(messages) <= MAX_QUICK_MESSAGES
 
     def apply(self, messages: Iterable[Message]) -> tuple[Message, ...]:
         """Return the conversation with its long texts cut; short messages are unchanged."""
