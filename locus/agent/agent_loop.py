@@ -16,6 +16,7 @@ from typing import Final
 
 from locus.agent.call_model import call_model_in_steps
 from locus.agent.effects import CallFunction, EffectGenerator, EmitEvent, ReadClock
+from locus.agent.final_response_stop_reason import find_run_stop_reason, was_refused
 from locus.agent.normalize_response import normalize_response_message
 from locus.agent.record_response import make_state_with_output_retry, make_state_with_response
 from locus.agent.request_messages import build_request_messages_in_steps
@@ -26,7 +27,6 @@ from locus.agent.resume_point import (
     restore_cut_off_call_id,
 )
 from locus.agent.run_context import RunContext
-from locus.agent.run_stop_reason import find_run_stop_reason, was_refused
 from locus.agent.tool_call_approval import APPROVAL_REQUIRED
 from locus.agent.tool_round import run_tool_round_in_steps
 from locus.core.agent_added_message import make_agent_added_message

@@ -229,7 +229,7 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
                 return await call_user_function(effect.context or copy_context(), effect.action)
         outcome: ToolOutcome | None = None
 
-        async def run_action() -> None:
+        async def run_shielded_storage_action() -> None:
             nonlocal outcome
             with CancelScope(shield=True):
                 async with self._storage_lock:
@@ -243,11 +243,11 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
                         outcome = ToolOutcome(error=exc)
 
         if self._tool_runner.has_own_task:
-            await run_action()
+            await run_shielded_storage_action()
         else:
             try:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(run_action)
+                    group.start_soon(run_shielded_storage_action)
             except get_cancelled_exc_class() as exc:
                 if outcome is None or self._tool_runner.is_cancelled:
                     raise

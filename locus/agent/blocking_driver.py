@@ -280,9 +280,7 @@ class _ResponseStream:
         self.context = effect.context
         self._stream: Any
         if hasattr(model, "stream_sync"):
-            self._stream = _run_in_context(
-                self.context, model.stream_sync, *args, **effect.options
-            )
+            self._stream = _run_in_context(self.context, model.stream_sync, *args, **effect.options)
         else:
             stream = _run_in_context(self.context, model.stream, *args, **effect.options)
             self._stream = _run_in_context(

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import attrs
 
-from locus.agent.admit_tool_call import PreparedCall
 from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import CallFunction, EffectGenerator, RunTool, ToolOutcome
 from locus.agent.idempotent_calls import find_earlier_execution
+from locus.agent.prepare_tool_call import PreparedCall
 from locus.agent.record_executions import RoundExecutions
 from locus.agent.run_context import RunContext
 from locus.core.state import ToolExecution

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from locus.agent.admit_tool_call import PreparedCall
 from locus.agent.effects import EffectGenerator
+from locus.agent.prepare_tool_call import PreparedCall
 from locus.agent.run_context import RunContext
 from locus.core.messages import ToolCall
 from locus.core.state import AgentState, ToolExecution

@@ -5,8 +5,8 @@ from __future__ import annotations
 from locus.agent.effects import EffectGenerator
 from locus.agent.fit_into_budget import fit_into_budget
 from locus.agent.run_context import RunContext
+from locus.agent.run_conversation_manager import shorten_conversation_in_steps
 from locus.agent.server_stored_conversation import find_unsent_messages
-from locus.agent.shorten_conversation import shorten_conversation_in_steps
 from locus.core.messages import Message
 from locus.models.capabilities import get_capabilities
 

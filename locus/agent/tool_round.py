@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from locus.agent.admit_tool_call import PreparedCall, prepare_tool_call_in_steps
 from locus.agent.effects import EffectGenerator, EmitEvent, RunConcurrently
 from locus.agent.execute_tool_call import execute_tool_call_in_steps
 from locus.agent.guard_against_generator_exit import GeneratorExitConverter
 from locus.agent.idempotent_calls import IdempotencyKey
+from locus.agent.prepare_tool_call import PreparedCall, prepare_tool_call_in_steps
 from locus.agent.record_executions import RoundExecutions, find_recorded_executions
 from locus.agent.run_context import RunContext
 from locus.core.events import ToolCompleteEvent, ToolStartEvent

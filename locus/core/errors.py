@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from locus.core.frozendict import EMPTY
 from locus.core.raw_response import find_request_id, to_frozen_headers
-from locus.core.retry_delay import find_retry_delay
+from locus.core.retry_after import find_retry_delay
 
 if TYPE_CHECKING:
     from locus.core.response import ModelResponse
@@ -179,7 +179,7 @@ class APIStatusError(APIError):
     def retry_after(self) -> float | None:
         """Seconds to wait before a retry; None if the provider names no time.
 
-        :func:`~locus.core.retry_delay.find_retry_delay` says where the time is looked for.
+        :func:`~locus.core.retry_after.find_retry_delay` says where the time is looked for.
         """
         return find_retry_delay(self.headers, self.body, self.status_code)
 

@@ -30,7 +30,7 @@ from cattrs.gen import (
 )
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 
-from locus.core import surrogate_pair_separators
+from locus.core import split_surrogate_escaping
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
 from locus.core.messages import PART_TYPES, BasePart, Content, Message, Part, ToolCall
@@ -111,7 +111,7 @@ def encode_json(value: Any) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return json.dumps(
-            surrogate_pair_separators.insert_pair_separators(value, text), separators=(",", ":")
+            split_surrogate_escaping.insert_pair_separators(value, text), separators=(",", ":")
         ).encode()
 
 
@@ -134,7 +134,7 @@ def decode_json(data: bytes | str) -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError):
         # There may be half a surrogate pair, which msgspec does not accept.
-        return surrogate_pair_separators.remove_pair_separators(json.loads(data))
+        return split_surrogate_escaping.remove_pair_separators(json.loads(data))
 
 
 def format_conversion_error(exc: BaseException) -> str:

@@ -33,7 +33,7 @@ from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.connections import Connections
-from locus.models.native_state_binding import NativeStateBinding
+from locus.models.native_state_binder import NativeStateBinder
 from locus.models.option_layers import OptionLayers, add_layer, check_keywords, lower_names
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.refusal_memory import RefusalMemory
@@ -413,7 +413,7 @@ class HttpModel(Model, Generic[C]):
         if "timeout" in options:
             seconds = check_seconds("timeout", options["timeout"])
             timeout = math.inf if seconds is None else seconds
-        binding = self._make_native_state_binding(options)
+        binding = self._make_native_state_binder(options)
         if binding is not None:
             messages = binding.select(messages)
         body = self.request_builder.build(messages, tools, **options)
@@ -447,7 +447,7 @@ class HttpModel(Model, Generic[C]):
         """Return the parser of the response to these messages: :attr:`response_parser`."""
         return self.response_parser
 
-    def _make_native_state_binding(self, options: Mapping[str, Any]) -> NativeStateBinding | None:
+    def _make_native_state_binder(self, options: Mapping[str, Any]) -> NativeStateBinder | None:
         """Make what binds the native state of a call to this model's server.
 
         None if the request builder declares no ``native_state_rule``.
@@ -456,7 +456,7 @@ class HttpModel(Model, Generic[C]):
         if rule is None:
             return None
         maker = rule.make_maker(str(options["model"]), self.get_maker_address())
-        return NativeStateBinding(rule, maker)
+        return NativeStateBinder(rule, maker)
 
     def get_maker_address(self) -> str | None:
         """Return the server's address, as what native state is bound to; None if unknown."""

@@ -9,7 +9,7 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.models.chat_completions_model import ChatCompletionsConfig, ChatCompletionsModel
 from locus.models.keyed_model import KeyedConfig, KeyedModel
-from locus.transport.key_signer import make_sdk_key
+from locus.transport.key_function_signer import make_sdk_key
 from locus.transport.sdk_senders import RawResponseAdapter
 
 

@@ -23,7 +23,7 @@ from locus.models.base_url import normalize_base_url
 from locus.models.config import ModelConfig
 from locus.models.http_model import HttpModel
 from locus.transport.http_request import check_headers
-from locus.transport.key_signer import KeyFunction, KeySigner
+from locus.transport.key_function_signer import KeyFunction, KeySigner
 from locus.transport.signer import Signer
 
 ApiKey: TypeAlias = str | KeyFunction

@@ -28,9 +28,9 @@ from types import TracebackType
 
 import h11
 
-from locus.testing._loopback_connection import Connection, Received, shut_down_socket
 from locus.testing._loopback_faults import FAULTS, Fault, Outcome, Phase
 from locus.testing._loopback_reply import BodyChunk, Ending, Framing, Pause, Reply, ReplyPart
+from locus.testing._server_connection import Connection, Received, shut_down_socket
 
 __all__ = [
     "FAULTS",

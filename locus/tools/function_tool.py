@@ -17,11 +17,11 @@ from locus.core.messages import ToolCall
 from locus.tools.approval_rule import ApprovalRule
 from locus.tools.argument_validation import ArgumentsValidator
 from locus.tools.context import ToolContext
-from locus.tools.description import cut_description, shorten_docstring
 from locus.tools.errors import ToolArgumentsError, make_malformed_arguments_error
 from locus.tools.frozen_schema import freeze_schema
 from locus.tools.lenient_arguments import unquote_arguments
-from locus.tools.settings import check_approval, check_timeout, check_tool_name
+from locus.tools.settings_validators import check_approval, check_timeout, check_tool_name
+from locus.tools.shorten_description import cut_description, shorten_docstring
 from locus.tools.signature import (
     ToolSignature,
     get_documented_object,

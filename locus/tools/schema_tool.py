@@ -17,10 +17,10 @@ from locus.core.structured.validation_context import ValidationContext
 from locus.tools.approval_rule import ApprovalRule
 from locus.tools.argument_validation import copy_json_value
 from locus.tools.context import ToolContext
-from locus.tools.description import cut_description
 from locus.tools.errors import ToolArgumentsError, make_malformed_arguments_error
 from locus.tools.frozen_schema import freeze_schema
-from locus.tools.settings import check_approval, check_timeout, check_tool_name
+from locus.tools.settings_validators import check_approval, check_timeout, check_tool_name
+from locus.tools.shorten_description import cut_description
 from locus.tools.signature import is_coroutine_function
 
 _NO_PARAMETERS: Mapping[str, Any] = FrozenDict(type="object", properties=EMPTY)

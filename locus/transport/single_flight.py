@@ -21,7 +21,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from locus.core.errors import LocusError
-from locus.transport.key_signer import KeySigner
+from locus.transport.key_function_signer import KeySigner
 from locus.transport.signer import Signer
 
 T = TypeVar("T")

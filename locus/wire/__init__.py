@@ -63,15 +63,15 @@ if TYPE_CHECKING:
         encode_json,
         to_json_builtins,
     )
-    from locus.wire.response_errors import make_incomplete_response_error
-    from locus.wire.stream_decoder import StreamDecoder, is_done_marker, is_keep_alive
-    from locus.wire.stream_framing import Framing, NDJSONFraming, SSEFraming
-    from locus.wire.thinking_and_arguments import (
+    from locus.wire.request_parts import (
         build_arguments_object,
         join_unsigned_thinking,
         make_tool_choice_error,
     )
-    from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
+    from locus.wire.response_errors import make_incomplete_response_error
+    from locus.wire.response_parts import build_usage, make_tool_call, make_tool_call_id
+    from locus.wire.stream_decoder import StreamDecoder, is_done_marker, is_keep_alive
+    from locus.wire.stream_framing import Framing, NDJSONFraming, SSEFraming
 
 _LAZY_MODULES: Final = {
     **dict.fromkeys(("AcceptedParts", "PartHandling"), "locus.core.accepted_parts"),
@@ -144,10 +144,10 @@ _LAZY_MODULES: Final = {
     **dict.fromkeys(("Framing", "NDJSONFraming", "SSEFraming"), "locus.wire.stream_framing"),
     **dict.fromkeys(
         ("build_arguments_object", "join_unsigned_thinking", "make_tool_choice_error"),
-        "locus.wire.thinking_and_arguments",
+        "locus.wire.request_parts",
     ),
     **dict.fromkeys(
-        ("build_usage", "make_tool_call", "make_tool_call_id"), "locus.wire.usage_and_tool_calls"
+        ("build_usage", "make_tool_call", "make_tool_call_id"), "locus.wire.response_parts"
     ),
 }
 

@@ -18,7 +18,7 @@ import re
 from typing import Any
 
 from locus.core.messages import ToolCall
-from locus.testing.formats.read_messages import (
+from locus.testing.formats.decoded_messages import (
     ReadCall,
     ReadImage,
     ReadMessage,

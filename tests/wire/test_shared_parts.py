@@ -15,9 +15,9 @@ from locus.wire.oci_chat import CohereV1ChatBuilder, CohereV2ChatBuilder, Generi
 from locus.wire.ollama_chat import OllamaChatBuilder
 from locus.wire.parse_output_format import JsonOutput, parse_response_format
 from locus.wire.provider_json import StructDecoder, convert_mapping_to_dict, to_json_builtins
+from locus.wire.request_parts import make_tool_choice_error
 from locus.wire.responses import ResponsesBuilder
 from locus.wire.stream_decoder import is_done_marker
-from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}

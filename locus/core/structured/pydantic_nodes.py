@@ -19,7 +19,7 @@ from locus.core.structured.describe_invalid_values import (
     describe_exception,
     describe_value,
 )
-from locus.core.structured.pydantic_extra_members import report_extra_members
+from locus.core.structured.report_ignored_members import report_extra_members
 from locus.core.structured.schema_definitions import REF_PREFIX, Schema, SchemaDefinitions
 from locus.core.structured.type_node import MAX_DISTANCE, is_valid_value
 from locus.core.structured.validation_context import (

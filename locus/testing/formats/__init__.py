@@ -26,10 +26,7 @@ except ImportError as exc:
 # So that a failure shows the values, as in any other test.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
-from locus.testing.formats.framing import interleave
-from locus.testing.formats.hang_guard import FOREVER
-from locus.testing.formats.option_samples import SAMPLE_VALUES
-from locus.testing.formats.read_messages import (
+from locus.testing.formats.decoded_messages import (
     ReadCall,
     ReadImage,
     ReadMessage,
@@ -40,6 +37,9 @@ from locus.testing.formats.read_messages import (
     parse_json_object,
     read_image_url,
 )
+from locus.testing.formats.framing import interleave
+from locus.testing.formats.hang_guard import FOREVER
+from locus.testing.formats.option_samples import SAMPLE_VALUES
 from locus.testing.formats.spoken_format import ERROR_TEXT, TEXT, Example, Frame, Split
 from locus.testing.formats.strategies.response_contents import (
     CallContent,

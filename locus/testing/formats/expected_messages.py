@@ -21,7 +21,7 @@ from locus.core.messages import (
     ToolCall,
 )
 from locus.core.native_state_routing import NativeStateRule
-from locus.testing.formats.read_messages import ReadCall, ReadImage, ReadMessage, ReadThinking
+from locus.testing.formats.decoded_messages import ReadCall, ReadImage, ReadMessage, ReadThinking
 from locus.testing.formats.wire_format import WireFormat
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, Message, RefusalPart, Role, ToolCall, ToolResult
+from locus.testing.formats.decoded_messages import ReadMessage
 from locus.testing.formats.expected_messages import (
     build_expected_messages,
     get_native_format,
@@ -28,7 +29,6 @@ from locus.testing.formats.expected_messages import (
 )
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.parametrize import without_deadline
-from locus.testing.formats.read_messages import ReadMessage
 from locus.testing.formats.spoken_format import ODD_IDS
 from locus.testing.formats.strategies.basic_values import arguments, malformed_arguments, texts
 from locus.testing.formats.strategies.conversation_legs import conversation_legs

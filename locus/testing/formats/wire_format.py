@@ -19,8 +19,8 @@ from locus.core.accepted_parts import TEXT_PARTS_ONLY, AcceptedParts
 from locus.core.option_rules import OptionRules
 from locus.models.capabilities import StructuredOutputSupport
 from locus.models.protocols import RequestBuilder
+from locus.testing.formats.decoded_messages import ReadMessage
 from locus.testing.formats.option_samples import LOOK_TOOL, SAMPLE_VALUES
-from locus.testing.formats.read_messages import ReadMessage
 from locus.testing.formats.spoken_format import SpokenFormat
 from locus.testing.server import LoopbackServer, Received
 from locus.wire.provider_json import encode_json

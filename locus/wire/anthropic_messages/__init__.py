@@ -9,8 +9,8 @@ Locus's messages and Anthropic's content blocks. Anthropic documents the format 
 its API reference.
 """
 
+from locus.wire.anthropic_messages.parser_and_decoder import AnthropicMessagesParser
 from locus.wire.anthropic_messages.request import AnthropicMessagesBuilder
-from locus.wire.anthropic_messages.response_parser import AnthropicMessagesParser
 from locus.wire.anthropic_messages.stream import AnthropicMessagesDecoder
 
 __all__ = ["AnthropicMessagesBuilder", "AnthropicMessagesDecoder", "AnthropicMessagesParser"]

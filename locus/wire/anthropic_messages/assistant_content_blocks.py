@@ -34,7 +34,7 @@ from locus.wire.anthropic_messages.structured_output import (
 )
 from locus.wire.anthropic_messages.thinking_history_digest import THINKING_TYPES, compute_history
 from locus.wire.outgoing_tool_call_ids import with_issued_id
-from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
+from locus.wire.response_parts import UNNAMED_TOOL_NAME
 
 Block = dict[str, Any]
 

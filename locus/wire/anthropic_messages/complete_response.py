@@ -19,10 +19,10 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     parse_blocks,
     select_blocks_to_store,
 )
-from locus.wire.anthropic_messages.declined_blocks import remove_declined_blocks
+from locus.wire.anthropic_messages.refusals_and_fallback import remove_declined_blocks
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
-from locus.wire.usage_and_tool_calls import (
+from locus.wire.response_parts import (
     add_token_counts,
     build_usage,
     to_token_count,

@@ -59,7 +59,7 @@ from locus.wire.anthropic_messages.model_capabilities import (
     supports_sampling,
 )
 from locus.wire.anthropic_messages.output_schemas import convert_output_schema, fit_strict_tool
-from locus.wire.anthropic_messages.repair_tool_calls import (
+from locus.wire.anthropic_messages.repair_request_messages import (
     check_last_message,
     complete_calls,
     replace_tool_names,

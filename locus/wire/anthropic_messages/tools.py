@@ -15,7 +15,7 @@ from locus.wire.anthropic_messages.structured_output import (
     RESPOND_TOOL_NAME,
     with_default_object_type,
 )
-from locus.wire.thinking_and_arguments import make_tool_choice_error
+from locus.wire.request_parts import make_tool_choice_error
 
 _COPIED_TOOL_MEMBERS: Final = ("description", "cache_control")
 _MCP_TOOL_MEMBERS: Final = ("annotations", "execution", "icons", "_meta", "outputSchema", "title")

@@ -6,8 +6,8 @@ documents the format under "Chat" in its API reference. Where other servers of t
 differently, a comment beside the code that handles it says so.
 """
 
+from locus.wire.chat_completions.parser_and_decoder import ChatCompletionsParser
 from locus.wire.chat_completions.request import ChatCompletionsBuilder
-from locus.wire.chat_completions.response_parser import ChatCompletionsParser
 from locus.wire.chat_completions.stream import ChatCompletionsDecoder
 
 __all__ = ["ChatCompletionsBuilder", "ChatCompletionsDecoder", "ChatCompletionsParser"]

@@ -27,7 +27,7 @@ from locus.wire.chat_completions.native_accumulator import (
 )
 from locus.wire.chat_completions.native_members import make_call_state
 from locus.wire.chat_completions.parse_content_parts import parse_content_parts
-from locus.wire.usage_and_tool_calls import (
+from locus.wire.response_parts import (
     UNNAMED_TOOL_NAME,
     make_tool_call_id,
     remove_repeated_objects,

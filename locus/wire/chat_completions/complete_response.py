@@ -19,7 +19,7 @@ from locus.wire.chat_completions.json_types import (
     completion_decoder,
 )
 from locus.wire.provider_json import convert_body_to_text, make_parse_error
-from locus.wire.usage_and_tool_calls import build_usage, to_token_count
+from locus.wire.response_parts import build_usage, to_token_count
 
 
 def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from locus.core.native_state import NativeState
+from locus.wire.chat_completions.gemini_thoughts import ThoughtSeparator, is_marked_as_thought
 from locus.wire.chat_completions.json_types import ChoiceMessage, ToolCallDelta
-from locus.wire.chat_completions.marked_thoughts import ThoughtSeparator, is_marked_as_thought
 from locus.wire.chat_completions.native_members import (
     CALL_MEMBERS,
     LIST_MEMBERS,

@@ -58,7 +58,7 @@ from locus.wire.openai_model_families import (
 )
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.thinking_and_arguments import build_arguments_object, make_tool_choice_error
+from locus.wire.request_parts import build_arguments_object, make_tool_choice_error
 
 _OPENAI_ID_RULE: Final = ToolCallIdRule(
     re.compile(r".{1,40}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"

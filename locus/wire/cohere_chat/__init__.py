@@ -7,8 +7,8 @@ format in another spelling (``locus.wire.oci_chat``, ``cohere_v2``): ``messages`
 those of Cohere's API reference (docs.cohere.com/reference/chat) and of its SDK.
 """
 
+from locus.wire.cohere_chat.parser_and_decoder import CohereChatParser
 from locus.wire.cohere_chat.request import CohereChatBuilder
-from locus.wire.cohere_chat.response_parser import CohereChatParser
 from locus.wire.cohere_chat.stream import CohereChatDecoder
 
 __all__ = ["CohereChatBuilder", "CohereChatDecoder", "CohereChatParser"]

@@ -13,7 +13,7 @@ from locus.core.response import ModelResponse
 from locus.wire.cohere_chat.response_accumulator import CallDelta, Content, ResponseAccumulator
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
-from locus.wire.usage_and_tool_calls import build_usage
+from locus.wire.response_parts import build_usage
 
 NATIVE_STATE_RULE: Final = NativeStateRule("cohere_chat", get_model_family)
 """Thinking, and the plan before calls, are bound to the server and to the family of models."""

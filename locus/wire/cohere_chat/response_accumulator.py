@@ -18,7 +18,7 @@ from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.cohere_chat.tools_and_messages import make_call_ids_unique
 from locus.wire.provider_json import convert_body_to_text
-from locus.wire.usage_and_tool_calls import make_tool_call, make_tool_call_id
+from locus.wire.response_parts import make_tool_call, make_tool_call_id
 
 PLAN_KEY = "tool_plan"
 """The member of the native state for the plan: the model needs to see it again."""

@@ -17,7 +17,7 @@ from locus.core.messages import (
     ThinkingPart,
     ToolCall,
 )
-from locus.wire.thinking_and_arguments import make_tool_choice_error
+from locus.wire.request_parts import make_tool_choice_error
 
 
 def extract_functions(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -5,8 +5,8 @@ complete response, ``stream`` decodes a streamed one, and ``response_parser`` jo
 names are those of Google's reference (https://ai.google.dev/api/generate-content).
 """
 
+from locus.wire.google_gemini.parser_and_decoder import GeminiParser
 from locus.wire.google_gemini.request import GeminiBuilder
-from locus.wire.google_gemini.response_parser import GeminiParser
 from locus.wire.google_gemini.stream import GeminiDecoder
 
 __all__ = ["GeminiBuilder", "GeminiDecoder", "GeminiParser"]

@@ -18,7 +18,7 @@ from locus.core.response import ModelResponse
 from locus.wire.google_gemini.native_parts import SIGNATURE, make_call_state, make_message_state
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
-from locus.wire.usage_and_tool_calls import build_usage, make_tool_call, make_tool_call_id
+from locus.wire.response_parts import build_usage, make_tool_call, make_tool_call_id
 
 
 class FunctionCall(ResponseStruct):

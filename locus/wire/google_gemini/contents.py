@@ -11,7 +11,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, RefusalPart, Role, TextPart, ThinkingPart
 from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.google_gemini.native_parts import SIGNATURE, find_signatures, get_native_parts
-from locus.wire.thinking_and_arguments import build_arguments_object
+from locus.wire.request_parts import build_arguments_object
 
 
 def build_contents(

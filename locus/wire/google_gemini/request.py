@@ -30,7 +30,7 @@ from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.thinking_and_arguments import make_tool_choice_error
+from locus.wire.request_parts import make_tool_choice_error
 
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}

@@ -14,14 +14,14 @@ JSON members are from the model classes of the ``oci`` package
 (``oci.generative_ai_inference.models``).
 """
 
+from locus.wire.oci_chat.cohere_v1_parser_and_decoder import CohereV1ChatParser
 from locus.wire.oci_chat.cohere_v1_request import CohereV1ChatBuilder
-from locus.wire.oci_chat.cohere_v1_response_parser import CohereV1ChatParser
 from locus.wire.oci_chat.cohere_v1_stream import CohereV1ChatDecoder
+from locus.wire.oci_chat.cohere_v2_parser_and_decoder import CohereV2ChatParser
 from locus.wire.oci_chat.cohere_v2_request import CohereV2ChatBuilder
-from locus.wire.oci_chat.cohere_v2_response_parser import CohereV2ChatParser
 from locus.wire.oci_chat.cohere_v2_stream import CohereV2ChatDecoder
+from locus.wire.oci_chat.generic_parser_and_decoder import GenericChatParser
 from locus.wire.oci_chat.generic_request import GenericChatBuilder
-from locus.wire.oci_chat.generic_response_parser import GenericChatParser
 from locus.wire.oci_chat.generic_stream import GenericChatDecoder
 
 __all__ = [

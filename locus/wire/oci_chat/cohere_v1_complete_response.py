@@ -29,7 +29,7 @@ from locus.wire.oci_chat.envelope import (
 )
 from locus.wire.oci_chat.generic_complete_response import Usage
 from locus.wire.provider_json import StructDecoder, convert_body_to_text
-from locus.wire.usage_and_tool_calls import make_tool_call, make_tool_call_id
+from locus.wire.response_parts import make_tool_call, make_tool_call_id
 
 
 class CohereToolCall(OCIResponseStruct):

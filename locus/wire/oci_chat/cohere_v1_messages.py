@@ -30,7 +30,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import Role
 from locus.wire.cohere_chat.tools_and_messages import join_text_and_refusal
 from locus.wire.oci_chat.envelope import RequestStruct
-from locus.wire.thinking_and_arguments import build_arguments_object
+from locus.wire.request_parts import build_arguments_object
 
 BLANK_TEXT: Final = " "
 """The text in the history of a message without text."""

@@ -30,7 +30,7 @@ from locus.wire.chat_completions.request import (
 )
 from locus.wire.oci_chat.envelope import RequestStruct
 from locus.wire.oci_chat.generic_complete_response import WIRE_FORMAT
-from locus.wire.thinking_and_arguments import join_unsigned_thinking
+from locus.wire.request_parts import join_unsigned_thinking
 
 _GEMINI_PREFIX: Final = "google."
 _EMPTY_TEXT_PLACEHOLDER: Final = "."

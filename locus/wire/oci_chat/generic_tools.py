@@ -11,7 +11,7 @@ from typing import Any, Final
 from locus.core.errors import ConfigurationError
 from locus.core.json_schema.references import inline_references
 from locus.wire.parse_output_format import parse_response_format
-from locus.wire.thinking_and_arguments import make_tool_choice_error
+from locus.wire.request_parts import make_tool_choice_error
 
 
 def convert_tools(schemas: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -91,6 +91,4 @@ def convert_response_format(
     }
     if "schema" in converted:
         converted["schema"] = inline_references(converted["schema"])  # as Gemini needs it
-    if "schema" in converted:
-        converted["schema"] = inline_references(converted["schema"])
     return {"type": "JSON_SCHEMA", "jsonSchema": converted}

@@ -7,8 +7,8 @@ API reference (``docs/api.md``). What that leaves open is taken from the server'
 (``api/types.go``).
 """
 
+from locus.wire.ollama_chat.parser_and_decoder import OllamaChatParser
 from locus.wire.ollama_chat.request import OllamaChatBuilder
-from locus.wire.ollama_chat.response_parser import OllamaChatParser
 from locus.wire.ollama_chat.stream import OllamaChatDecoder
 
 __all__ = ["OllamaChatBuilder", "OllamaChatDecoder", "OllamaChatParser"]

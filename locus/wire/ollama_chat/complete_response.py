@@ -21,7 +21,7 @@ from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
-from locus.wire.usage_and_tool_calls import (
+from locus.wire.response_parts import (
     UNNAMED_TOOL_NAME,
     build_usage,
     make_tool_call,

@@ -43,7 +43,7 @@ from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.thinking_and_arguments import build_arguments_object, join_unsigned_thinking
+from locus.wire.request_parts import build_arguments_object, join_unsigned_thinking
 
 RUNTIME_OPTIONS: Final[Mapping[str, str]] = {
     "num_predict": "max_tokens",

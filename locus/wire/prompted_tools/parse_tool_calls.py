@@ -20,8 +20,8 @@ from locus.core.events import ModelChunkEvent
 from locus.core.messages import Message, ToolCall
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.prompted_tools.llguidance_grammar import CALL_END, CALL_START
+from locus.wire.response_parts import make_tool_call_id
 from locus.wire.stream_decoder import make_final_event
-from locus.wire.usage_and_tool_calls import make_tool_call_id
 
 _CALL_HEAD: Final = re.compile(
     r'<tool_call>\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*', re.DOTALL

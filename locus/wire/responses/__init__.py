@@ -7,8 +7,8 @@ that ``input_items`` can send them back unchanged. OpenAI documents the format u
 its API reference. All names follow the types of its SDK (``openai.types.responses``).
 """
 
+from locus.wire.responses.parser_and_decoder import ResponsesParser
 from locus.wire.responses.request import ResponsesBuilder
-from locus.wire.responses.response_parser import ResponsesParser
 from locus.wire.responses.stream import ResponsesDecoder
 
 __all__ = ["ResponsesBuilder", "ResponsesDecoder", "ResponsesParser"]

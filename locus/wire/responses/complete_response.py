@@ -12,6 +12,7 @@ from locus.core.messages import Message, RefusalPart, Role, TextPart
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
+from locus.wire.response_parts import build_usage
 from locus.wire.responses.output_items import (
     NATIVE_STATE_RULE,
     Item,
@@ -19,7 +20,6 @@ from locus.wire.responses.output_items import (
     parse_items,
     select_items_to_store,
 )
-from locus.wire.usage_and_tool_calls import build_usage
 
 STATE_KEY: Final = "previous_response_id"
 """The only member of ``provider_state``: the id of the previous response, stored by the server."""

@@ -24,7 +24,7 @@ from locus.core.native_state_routing import NativeStateRule, remove_native_state
 from locus.wire.lenient_conversion import convert_leniently
 from locus.wire.outgoing_tool_call_ids import with_issued_id
 from locus.wire.provider_json import ResponseStruct, convert_body_to_text
-from locus.wire.usage_and_tool_calls import make_tool_call
+from locus.wire.response_parts import make_tool_call
 
 Item: TypeAlias = dict[str, Any]
 

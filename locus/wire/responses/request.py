@@ -39,10 +39,10 @@ from locus.wire.openai_model_families import (
 )
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
+from locus.wire.request_parts import make_tool_choice_error
 from locus.wire.responses.complete_response import STATE_KEY
 from locus.wire.responses.input_items import build_input_items
 from locus.wire.responses.output_items import NATIVE_STATE_RULE, has_sendable_native_items
-from locus.wire.thinking_and_arguments import make_tool_choice_error
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 """The value of ``include`` that asks for encrypted reasoning, which no server has to store."""

@@ -16,7 +16,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.wire.anthropic_messages import AnthropicMessagesParser
-from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
+from locus.wire.response_parts import UNNAMED_TOOL_NAME
 from tests.support.anthropic_responses import (
     RESPOND_TOOL_NAME,
     build_expected_response,

@@ -22,7 +22,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, ToolCall
 from locus.wire.chat_completions import ChatCompletionsParser
 from locus.wire.chat_completions import stream as stream_module
-from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
+from locus.wire.response_parts import UNNAMED_TOOL_NAME
 from tests.support.strategies import byte_splits, response_contents
 from tests.support.timing import assert_linear
 from tests.support.wire_json.chat_json import (

@@ -20,7 +20,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, TextPart, ThinkingPart, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.ollama_chat import OllamaChatParser
-from locus.wire.usage_and_tool_calls import UNNAMED_TOOL_NAME
+from locus.wire.response_parts import UNNAMED_TOOL_NAME
 from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.native_state import make_state
 from tests.support.strategies import texts_with_lone_surrogates

@@ -251,7 +251,9 @@ class OCIModel(HttpModel[OCIConfig]):
         return super()._evolve(**changes)
 
     def make_sdk_client(self) -> Any:
-        from locus.models.providers.oci.sdk_client import make_inference_client  # imports httpx
+        from locus.models.providers.oci.make_inference_client import (
+            make_inference_client,  # imports httpx
+        )
 
         config = self.config
         return make_inference_client(

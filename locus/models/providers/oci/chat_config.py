@@ -9,8 +9,8 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.models.config import ModelConfig
-from locus.models.providers.oci._argument_validators import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE, DEFAULT_PROFILE
+from locus.models.providers.oci._string_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci.authentication import OCIAuth, OCIAuthType, resolve_auth
 from locus.models.providers.oci.compartment import COMPARTMENT_HEADER
 from locus.models.providers.oci.credentials_region import find_credentials_region

@@ -15,8 +15,8 @@ import attrs
 from locus.core.errors import ConfigurationError
 from locus.models.config import ModelConfig
 from locus.models.keyed_model import ApiKey
-from locus.models.providers.oci._argument_validators import check_stripped_strings, to_config_path
 from locus.models.providers.oci._config_profile import DEFAULT_CONFIG_FILE
+from locus.models.providers.oci._string_arguments import check_stripped_strings, to_config_path
 from locus.models.providers.oci._tokens import clean_token
 from locus.models.providers.oci.authentication import AUTH_TYPES, OCIAuth, resolve_auth
 from locus.models.providers.oci.compartment import (

@@ -44,7 +44,7 @@ from locus.models.providers.oci.openai_compatible_config import (
 )
 from locus.transport.http_request import check_headers
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
-from locus.transport.key_signer import KeySigner
+from locus.transport.key_function_signer import KeySigner
 from locus.transport.sdk_senders import RawResponseAdapter
 from locus.transport.signer import Signer
 from locus.wire.oci_chat.error_words import ORACLE_ERROR_WORDS

@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 
-from locus.core.retry_delay import find_retry_delay
+from locus.core.retry_after import find_retry_delay
 from tests.support.strategies import texts
 
 GOOGLE = {

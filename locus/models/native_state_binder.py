@@ -1,4 +1,4 @@
-"""``NativeStateBinding``: binds the native state of one call to the server that it is sent to.
+"""``NativeStateBinder``: binds the native state of one call to the server that it is sent to.
 
 See :mod:`locus.core.native_state_routing` for who receives what.
 """
@@ -57,7 +57,7 @@ class BoundParser:
 
 
 @attrs.frozen
-class NativeStateBinding:
+class NativeStateBinder:
     """Binds the native state of one call.
 
     :param rule: the rule of the wire format.

@@ -10,7 +10,7 @@ import pytest
 from locus.core.messages import ImagePart, Message, Role, ToolCall, ToolResult
 from locus.models.native.anthropic import AnthropicModel
 from locus.wire.anthropic_messages import AnthropicMessagesParser
-from locus.wire.anthropic_messages.repair_tool_calls import NO_RESULT, replace_tool_names
+from locus.wire.anthropic_messages.repair_request_messages import NO_RESULT, replace_tool_names
 
 MODEL = AnthropicModel("claude-opus-4-6", api_key="k")
 SEARCH = {"type": "server_tool_use", "id": "srv1", "name": "web_search", "input": {"query": "q"}}
