@@ -94,7 +94,7 @@ class AcceptedParts:
             the part, the role, the format, and what to do.
         """
         for position, message in enumerate(messages):
-            content = message.content
+            content = message.all_content
             if not isinstance(content, tuple):
                 continue
             handling = self.get_handling(message.role)

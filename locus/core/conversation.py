@@ -92,7 +92,7 @@ def validate_messages(
                     f"messages[{position}] is the result of tool call {message.tool_call_id!r}, "
                     "which no assistant message before it has made"
                 )
-        elif message.content is None or message.content == ():
+        elif message.all_content is None or message.all_content == ():
             raise ConfigurationError(f"messages[{position}], a {message.role} message, is empty")
     if accepted_parts is not None:
         accepted_parts.check_messages(conversation)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar, get_args, get_origin
@@ -137,12 +138,17 @@ def decode_json(data: bytes | str) -> Any:
         return split_surrogate_escaping.remove_pair_separators(json.loads(data))
 
 
+_PRIVATE_NAME: Final = re.compile(r"\._(?=content\b)")
+
+
 def format_conversion_error(exc: BaseException) -> str:
     """Format a conversion error as one line, with its JSON path.
 
     For example ``required, but missing @ $.tool_calls[0].name``.
     """
-    return "; ".join(transform_error(exc, format_exception=_format_single_error))
+    errors = transform_error(exc, format_exception=_format_single_error)
+    # The path has the names of attributes; in JSON a private one has the name of its parameter.
+    return "; ".join(_PRIVATE_NAME.sub(".", error) for error in errors)
 
 
 def _format_single_error(exc: BaseException, _: type | None) -> str:
@@ -208,7 +214,11 @@ def _make_object_structure_hook(cls: Any, converter: Any, *, strict: bool) -> St
     :param strict: whether an unknown member is an error.
     """
     structure_fields = make_dict_structure_fn(
-        cls, converter, _cattrs_forbid_extra_keys=strict, _cattrs_detailed_validation=True
+        cls,
+        converter,
+        _cattrs_forbid_extra_keys=strict,
+        _cattrs_detailed_validation=True,
+        _cattrs_use_alias=True,
     )
     tag = _find_part_tag(cls)
     required = ("id", "name") if cls is ToolCall else ()  # a default must not replace these
@@ -237,7 +247,7 @@ def _make_object_unstructure_hook(cls: Any, converter: Any) -> UnstructureHook:
     """Make a function that converts an object of an attrs class to a dictionary."""
     overrides: dict[str, Any] = {"id": override(omit_if_default=False)} if cls is ToolCall else {}
     unstructure_fields = make_dict_unstructure_fn(
-        cls, converter, _cattrs_omit_if_default=True, **overrides
+        cls, converter, _cattrs_omit_if_default=True, _cattrs_use_alias=True, **overrides
     )
     tag = _find_part_tag(cls)
     if cls is Message:

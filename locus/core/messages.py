@@ -155,6 +155,11 @@ PART_TYPES: Final[tuple[type[Part], ...]] = get_args(Part)
 Content: TypeAlias = str | tuple[Part, ...] | None
 
 
+def _is_shown(part: Part) -> bool:
+    """Return whether a part is what a message says or shows, and not something beside it."""
+    return not isinstance(part, (RefusalPart, ThinkingPart))
+
+
 def _validate_native_state(instance: Any, attribute: Any, value: Any) -> None:
     """Raise a ``TypeError`` unless the value is native state or None; a validator of fields."""
     if value is not None and not isinstance(value, NativeState):
@@ -355,12 +360,14 @@ def _to_role(value: Role | str) -> Role:
         raise ValueError(f"Message.role is one of {', '.join(Role)}, not {value!r}") from None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Message:
     """One message of a conversation.
 
     :param role: a :class:`Role` or its string.
-    :param content: text, parts, or None if an assistant only calls tools.
+    :param content: text, parts, or None if an assistant only calls tools. The attribute
+        ``content`` is None, too, where the parts are only a refusal or thinking: whoever reads it
+        as text needs no case for them. :attr:`all_content` has them.
     :param tool_calls: the assistant's tool calls; empty for the other roles.
     :param tool_call_id: the id of the call whose result a ``tool`` message is.
     :param name: the tool's name on a ``tool`` message; else the participant's name, where a
@@ -373,7 +380,7 @@ class Message:
     """
 
     role: Role = attrs.field(converter=_to_role)
-    content: Content = attrs.field(default=None, converter=_to_message_content)
+    _content: Content = attrs.field(default=None, converter=_to_message_content, alias="content")
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=to_tool_calls)
     tool_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
     name: str | None = attrs.field(default=None, validator=validate_optional_string)
@@ -390,8 +397,8 @@ class Message:
                 raise ValueError(
                     f"only an assistant message has native_state, not a {self.role} one"
                 )
-        if isinstance(self.content, tuple):
-            for part in self.content:
+        if isinstance(self._content, tuple):
+            for part in self._content:
                 if self.role not in part.roles:
                     raise ValueError(
                         f"only {' and '.join(part.roles)} messages hold {part.plural} "
@@ -402,6 +409,11 @@ class Message:
                 raise ValueError("a tool message needs tool_call_id, the call that it answers")
         elif self.tool_call_id is not None:
             raise ValueError(f"only a tool message has tool_call_id, not a {self.role} one")
+
+    def __repr__(self) -> str:
+        shown = (field for field in attrs.fields(Message) if field.repr)
+        members = (f"{field.alias}={getattr(self, field.name)!r}" for field in shown)
+        return f"{type(self).__name__}({', '.join(members)})"
 
     @classmethod
     def system(cls, text: str | Sequence[str | Part], **fields: Any) -> Message:
@@ -439,25 +451,38 @@ class Message:
         )
 
     @property
+    def content(self) -> Content:
+        """The text or the parts; None without text and images, also where there is a refusal."""
+        content = self._content
+        if isinstance(content, tuple) and content and not any(map(_is_shown, content)):
+            return None
+        return content
+
+    @property
+    def all_content(self) -> Content:
+        """The text or all parts, those included that are beside the text: refusals, thinking."""
+        return self._content
+
+    @property
     def text(self) -> str:
         """The text parts, joined; empty if there are none."""
-        if self.content is None:
+        if self._content is None:
             return ""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+        if isinstance(self._content, str):
+            return self._content
+        return "".join(part.text for part in self._content if isinstance(part, TextPart))
 
     @property
     def has_content(self) -> bool:
         """Whether there is any content: text that is not empty, an image, a refusal."""
-        if self.content is None or isinstance(self.content, str):
-            return bool(self.content)
-        return any(part.is_content for part in self.content)
+        if self._content is None or isinstance(self._content, str):
+            return bool(self._content)
+        return any(part.is_content for part in self._content)
 
     @property
     def refusal(self) -> str | None:
         """The text of the assistant's refusal, or None if it did not refuse."""
-        if self.content is None or isinstance(self.content, str):
+        if self._content is None or isinstance(self._content, str):
             return None
-        texts = [part.text for part in self.content if isinstance(part, RefusalPart)]
+        texts = [part.text for part in self._content if isinstance(part, RefusalPart)]
         return "".join(texts) if texts else None

@@ -26,7 +26,7 @@ from locus.core.response import ModelResponse
 
 def remove_native_state(message: Message) -> Message:
     """Return the message without native state, on itself and on its calls, and without thinking."""
-    content = message.content
+    content = message.all_content
     if isinstance(content, tuple) and any(isinstance(part, ThinkingPart) for part in content):
         parts = tuple(part for part in content if not isinstance(part, ThinkingPart))
         content = parts or None

@@ -156,7 +156,7 @@ def _merge_into_one_response(responses: Sequence[ModelResponse]) -> ModelRespons
     return attrs.evolve(
         last,
         message=Message.assistant(
-            _merge_message_contents([response.message.content for response in responses]), calls
+            _merge_message_contents([response.message.all_content for response in responses]), calls
         ),
         reasoning="".join(response.reasoning or "" for response in responses) or None,
         usage=FrozenDict({key: n for response in responses for key, n in response.usage.items()}),

@@ -17,11 +17,11 @@ def join_unsigned_thinking(message: Message) -> str | None:
 
     Signed thinking is for its provider only.
     """
-    if not isinstance(message.content, tuple):
+    if not isinstance(message.all_content, tuple):
         return None
     texts = [
         part.text
-        for part in message.content
+        for part in message.all_content
         if isinstance(part, ThinkingPart) and part.signature is None and part.redacted is None
     ]
     return "".join(texts) or None

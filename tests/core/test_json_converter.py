@@ -118,7 +118,7 @@ def test_a_subclass_of_a_part_is_not_saved_without_its_tag() -> None:
         pass
 
     message = Message.user([TextPart("x")])
-    object.__setattr__(message, "content", (Mine("x"),))
+    object.__setattr__(message, "_content", (Mine("x"),))
     for value in (Mine("x"), message):
         with pytest.raises(ConfigurationError, match="Mine is not one of the parts"):
             dumps(value)

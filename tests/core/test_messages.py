@@ -120,6 +120,20 @@ def test_a_refusal_is_not_part_of_the_text() -> None:
     assert (response.content, response.refusal) == ("Hm. ", "I can't.")
 
 
+@pytest.mark.parametrize("beside", [(RefusalPart("no"),), (ThinkingPart("hm"), RefusalPart("no"))])
+def test_the_content_of_a_message_without_text_is_none_also_where_it_is_a_refusal(
+    beside: tuple[Part, ...],
+) -> None:
+    message = Message.assistant(beside, metadata={"a": 1})
+    assert (message.content, message.all_content) == (None, beside)
+    assert message != Message.assistant(None, metadata={"a": 1})
+    assert attrs.evolve(message, metadata={}).all_content == beside
+    assert pickle.loads(pickle.dumps(message)).all_content == beside
+    assert "RefusalPart" in repr(message)
+    with_text = (*beside, TextPart("so"))
+    assert Message.assistant(with_text).content == with_text
+
+
 # Tool calls.
 
 

@@ -91,7 +91,7 @@ def test_nobody_but_its_maker_receives_state(sent: list[Message], recipient: Mak
             assert message is original
         else:
             assert get_states(message) == []
-            assert not any(isinstance(part, ThinkingPart) for part in message.content or ())
+            assert not any(isinstance(part, ThinkingPart) for part in message.all_content or ())
         assert message.text == original.text
         assert [call.id for call in message.tool_calls] == [call.id for call in original.tool_calls]
 

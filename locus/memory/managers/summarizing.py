@@ -234,8 +234,8 @@ def _build_summary_request_messages(
     lines: list[str] = []
     for message in messages:
         lines.append(_format_message_as_json_line(message))
-        if isinstance(message.content, tuple):
-            images = [part for part in message.content if isinstance(part, ImagePart)]
+        if isinstance(message.all_content, tuple):
+            images = [part for part in message.all_content if isinstance(part, ImagePart)]
             if images:
                 parts += ["\n".join(lines) + "\n", *images]
                 lines = []
@@ -250,14 +250,16 @@ def _format_message_as_json_line(message: Message) -> str:
     fields: dict[str, Any] = {"role": "summary" if is_summary(message) else str(message.role)}
     if message.name:
         fields["name"] = message.name
-    if isinstance(message.content, str):
-        fields["text"] = message.content
-    elif message.content is not None:
+    if isinstance(message.all_content, str):
+        fields["text"] = message.all_content
+    elif message.all_content is not None:
         texts = [
-            part.text for part in message.content if not isinstance(part, (ImagePart, ThinkingPart))
+            part.text
+            for part in message.all_content
+            if not isinstance(part, (ImagePart, ThinkingPart))
         ]
         fields["text"] = "".join(texts)
-        image_count = sum(isinstance(part, ImagePart) for part in message.content)
+        image_count = sum(isinstance(part, ImagePart) for part in message.all_content)
         if image_count:
             fields["images"] = f"{image_count}, next"
     if message.tool_calls:

@@ -73,7 +73,7 @@ class TruncatingManager(ConversationManager):
         limit = self.max_result_chars if message.role is Role.TOOL else self.max_chars
         text = message.text
         if len(text) > limit:
-            content = _cut_middle_of_content(message.content, text, limit)
+            content = _cut_middle_of_content(message.all_content, text, limit)
             message = attrs.evolve(message, content=content)
         error = message.metadata.get("error")  # some wire formats send it in a field of its own
         if message.role is Role.TOOL and isinstance(error, str) and len(error) > limit:

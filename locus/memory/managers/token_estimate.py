@@ -19,10 +19,10 @@ def estimate_tokens(message: Message) -> int:
     """
     tokens = TOKENS_PER_MESSAGE
     characters = 0
-    if isinstance(message.content, str):
-        characters = len(message.content)
-    elif message.content is not None:
-        for part in message.content:
+    if isinstance(message.all_content, str):
+        characters = len(message.all_content)
+    elif message.all_content is not None:
+        for part in message.all_content:
             if isinstance(part, ImagePart):
                 tokens += TOKENS_PER_IMAGE
             else:

@@ -137,7 +137,7 @@ def _build_expected_message(message: Message, wire: WireFormat) -> ReadMessage:
 
 
 def _get_parts(message: Message) -> Sequence[Part]:
-    content = message.content
+    content = message.all_content
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 

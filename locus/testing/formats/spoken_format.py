@@ -262,7 +262,7 @@ class SpokenFormat(ABC):
 
         By default that is what only the provider reads again, and ids that Locus made.
         """
-        content = response.message.content
+        content = response.message.all_content
         parts: Sequence[Any] = content if isinstance(content, tuple) else ()
         calls = tuple(
             ToolCall(

@@ -64,13 +64,13 @@ def build_assistant_blocks(message: Message, *, unsigned_thinking: bool = False)
     unsigned_thinking = unsigned_thinking and find_state(message) is not None
     if has_matching_native_blocks(message):
         # A refusal is the API's own statement about the response, and not one of its blocks.
-        refusals = [part for part in message.content or () if isinstance(part, RefusalPart)]
+        refusals = [part for part in message.all_content or () if isinstance(part, RefusalPart)]
         return [
             _to_request_block(block)
             for block in _find_native_blocks(message)
             if unsigned_thinking or not _is_unsigned_thinking(block)
         ] + _build_blocks(refusals, ())
-    return _build_blocks(message.content, message.tool_calls, unsigned_thinking)
+    return _build_blocks(message.all_content, message.tool_calls, unsigned_thinking)
 
 
 def find_state(message: Message) -> NativeState | None:
@@ -153,7 +153,7 @@ def _has_same_content(native_blocks: Any, message: Message) -> bool:
         return False
     if list(map(_to_comparable_call, calls)) != list(map(_to_comparable_call, message.tool_calls)):
         return False
-    return _build_comparable_content(parts) == _build_comparable_content(message.content)
+    return _build_comparable_content(parts) == _build_comparable_content(message.all_content)
 
 
 def _to_comparable_call(call: ToolCall) -> ToolCall:

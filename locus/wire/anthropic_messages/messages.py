@@ -196,7 +196,7 @@ class MessageListBuilder:
 
 
 def _get_content_parts(message: Message) -> tuple[Part, ...]:
-    content = message.content
+    content = message.all_content
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 

@@ -318,7 +318,7 @@ def _build_messages(
             built.append(
                 _Message(
                     role="user",
-                    content=_build_content(indexed.position, message.content),
+                    content=_build_content(indexed.position, message.all_content),
                     name=get_normalized_participant_name(message),
                 )
             )

@@ -116,7 +116,7 @@ def _build_result(message: Message) -> dict[str, Any]:
 
 
 def _build_contents(indexed_message: IndexedMessage) -> list[dict[str, Any]]:
-    content = indexed_message.message.content
+    content = indexed_message.message.all_content
     if content is None or isinstance(content, str):
         if content or not indexed_message.message.tool_calls:
             return [{"type": "text", "text": content or ""}]

@@ -74,10 +74,10 @@ def join_text_and_refusal(message: Message) -> str:
     The formats have no member for a refusal: it becomes part of the assistant's text. Thinking is
     left out. Images are refused before: the builder's ``accepted_parts`` do not list them.
     """
-    if not isinstance(message.content, tuple):
+    if not isinstance(message.all_content, tuple):
         return message.text
     text = refusal = ""
-    for part in message.content:
+    for part in message.all_content:
         match part:
             case TextPart():
                 text += part.text

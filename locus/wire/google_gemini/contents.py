@@ -87,7 +87,7 @@ def _build_result(
 
 
 def _build_parts(indexed: IndexedMessage) -> list[dict[str, Any]]:
-    content = indexed.message.content
+    content = indexed.message.all_content
     parts: list[dict[str, Any]] = []
     for part in (TextPart(content),) if isinstance(content, str) else content or ():
         match part:

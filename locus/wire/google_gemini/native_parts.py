@@ -49,7 +49,7 @@ def get_native_parts(message: Message) -> list[dict[str, Any]] | None:
     state = message.native_state
     if state is None or state.maker.wire_format != WIRE_FORMAT or _PARTS not in state.data:
         return None
-    content = message.content
+    content = message.all_content
     if isinstance(content, tuple) and any(isinstance(part, RefusalPart) for part in content):
         return None
     parts = [dict(part) for part in state.data[_PARTS]]

@@ -288,7 +288,7 @@ def _with_generic_state(message: Message, has_thinking: bool) -> Message:
 def _build_content_with_thinking(message: Message, reasoning: str) -> tuple[Part, ...]:
     """Return the content of a message with the reasoning as its first part."""
     # In the message too: models that think before a tool call need to see it again.
-    content = message.content
+    content = message.all_content
     if not isinstance(content, tuple):
         content = (TextPart(content),) if content else ()
     return (ThinkingPart(reasoning), *content)

@@ -166,9 +166,9 @@ def _build_message(
 
 
 def _build_contents(position: int, message: Message) -> list[ChatContent]:
-    if not isinstance(message.content, tuple):
-        return [_make_text_content(message.content or "")]
-    contents = (_build_content(position, part) for part in message.content)
+    if not isinstance(message.all_content, tuple):
+        return [_make_text_content(message.all_content or "")]
+    contents = (_build_content(position, part) for part in message.all_content)
     return [content for content in contents if content is not None]
 
 

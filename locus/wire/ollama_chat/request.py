@@ -266,10 +266,10 @@ def _build_tool_call(path: str, call: ToolCall, call_id: str) -> _ToolCall:
 
 
 def _encode_images(position: int, message: Message) -> list[str] | None:
-    if not isinstance(message.content, tuple):
+    if not isinstance(message.all_content, tuple):
         return None
     images: list[str] = []
-    for part in message.content:
+    for part in message.all_content:
         match part:
             case ImagePart():
                 images.append(base64.b64encode(_get_image_data(position, part)).decode())

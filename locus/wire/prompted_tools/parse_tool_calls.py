@@ -54,7 +54,7 @@ def _make_message_with_tool_calls(
 ) -> Message:
     """Return the message of a candidate with the calls in its text as ``tool_calls``."""
     message = candidate.message
-    text = message.content
+    text = message.all_content
     if not isinstance(text, str) or not text.startswith(CALL_START):
         return message
     calls, rest = parse_leading_tool_calls(text, response_key)

@@ -156,7 +156,7 @@ def _prepend_instructions(
     first, *others = messages
     if not system_role:
         if first.role is Role.USER:
-            content = _prepend_text(f"{instructions}\n\n", first.content)
+            content = _prepend_text(f"{instructions}\n\n", first.all_content)
             return [attrs.evolve(first, content=content), *others]
         return [Message.user(instructions), *messages]
     if first.role is Role.SYSTEM:
@@ -231,7 +231,7 @@ def _replace_tool_messages(messages: tuple[Message, ...], instruction: str) -> l
             results_text = "\n\n".join(results)
             results = []
             if message.role is Role.USER:
-                content = _prepend_text(f"{results_text}\n\n", message.content)
+                content = _prepend_text(f"{results_text}\n\n", message.all_content)
                 message = attrs.evolve(message, content=content)
             else:
                 prompt.append(Message.user(f"{results_text}\n\n{instruction}"))

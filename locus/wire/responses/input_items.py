@@ -147,7 +147,7 @@ class _InputItemsBuilder:
             call_id = self._call_ids[
                 call_position
             ]  # the server stores earlier calls by its own ids
-        content = message.content
+        content = message.all_content
         output = content if isinstance(content, str) else _build_content(path, message)
         if call_position in self._custom_calls:
             return CustomToolCallOutput(call_id, output)
@@ -208,7 +208,7 @@ def _make_message_id(position: int, content: Any) -> str:
 
 
 def _get_content_parts(message: Message) -> tuple[Part, ...]:
-    content = message.content
+    content = message.all_content
     return (TextPart(content),) if isinstance(content, str) else content or ()
 
 

@@ -236,8 +236,8 @@ def test_truncating_keeps_every_message_and_is_idempotent(
 ) -> None:
     factors = st.integers(1, 40)
     conversation = tuple(
-        attrs.evolve(message, content=message.content * data.draw(factors))
-        if message.content
+        attrs.evolve(message, content=message.all_content * data.draw(factors))
+        if message.all_content
         else message
         for message in conversation
     )
@@ -262,9 +262,9 @@ def test_truncating_keeps_every_message_and_is_idempotent(
 
 def get_other_parts(message: Message) -> list[Any]:
     """The parts other than text."""
-    if not isinstance(message.content, tuple):
+    if not isinstance(message.all_content, tuple):
         return []
-    return [part for part in message.content if not isinstance(part, TextPart)]
+    return [part for part in message.all_content if not isinstance(part, TextPart)]
 
 
 @given(texts(min_size=1, max_size=60).map(lambda text: text * 20), st.integers(100, 200))

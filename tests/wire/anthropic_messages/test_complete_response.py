@@ -331,7 +331,7 @@ def test_thinking_between_calls_keeps_its_position() -> None:
         {"type": "tool_use", "id": "b", "name": "f", "input": {}},
     ]
     message = parse_content_blocks(*blocks).message
-    assert message.content == (ThinkingPart("first", "1"), ThinkingPart("second", "2"))
+    assert message.all_content == (ThinkingPart("first", "1"), ThinkingPart("second", "2"))
     assert [call.id for call in message.tool_calls] == ["a", "b"]
     assert get_replayed_blocks(message) == blocks
 
@@ -411,7 +411,7 @@ def check_same_response(ours: ModelResponse, theirs: Any) -> None:
     assert [(call.id, call.name, call.arguments) for call in ours.tool_calls] == [
         (block.id, block.name, block.input) for block in calls
     ]
-    content = ours.message.content
+    content = ours.message.all_content
     parts = content if isinstance(content, tuple) else ()
     thinking_parts = [part for part in parts if isinstance(part, ThinkingPart)]
     assert [(part.text, part.signature) for part in thinking_parts if part.redacted is None] == [

@@ -40,4 +40,4 @@ def test_structured_answer_is_text_also_in_a_refused_response() -> None:
 def test_other_responses_are_unchanged() -> None:
     response = parse(THOUGHT, USE, stop_reason="tool_use")
     assert [call.id for call in response.tool_calls] == ["1"]
-    assert "seal" in response.message.content[0].signature
+    assert "seal" in response.message.all_content[0].signature

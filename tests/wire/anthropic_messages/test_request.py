@@ -93,7 +93,7 @@ def has_sendable_content(messages: tuple[Message, ...]) -> bool:
 def build_expected_blocks(message: Message) -> list[dict[str, Any]]:
     """Return the blocks that a request has to contain for a message."""
     blocks: list[dict[str, Any]] = []
-    content = message.content
+    content = message.all_content
     for part in (TextPart(content),) if isinstance(content, str) else content or ():
         match part:
             case ThinkingPart(redacted=str(data)):
@@ -592,7 +592,7 @@ def test_a_message_may_be_marked_for_the_cache() -> None:
     def mark_message(message: Message) -> Message:
         return Message(
             message.role,
-            message.content,
+            message.all_content,
             message.tool_calls,
             message.tool_call_id,
             metadata={"cache_control": cache_control, "mine": 1},

@@ -90,7 +90,7 @@ def _parse_part(part: dict[str, Any]) -> Any:
 
 def remove_unsupported(message: Message) -> Message:
     """Remove what the format cannot express: the metadata, and the name of a tool."""
-    content: Any = message.content
+    content: Any = message.all_content
     if message.role is not Role.USER:
         refusal = message.refusal
         content = message.text

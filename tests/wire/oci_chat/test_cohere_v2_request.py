@@ -104,13 +104,15 @@ def _parse_content(part: dict[str, Any]) -> Any:
 
 def build_expected_message(message: Message) -> tuple[Any, ...]:
     """Return the expected message of a request, in the same form."""
-    if isinstance(message.content, tuple):
-        parts = [_build_expected_content(part) for part in message.content]
+    if isinstance(message.all_content, tuple):
+        parts = [_build_expected_content(part) for part in message.all_content]
         content = [part for part in parts if part is not None]
         if message.role in (Role.SYSTEM, Role.TOOL):
             content = [message.text]
     else:
-        content = [message.content or ""] if message.content or not message.tool_calls else []
+        content = (
+            [message.all_content or ""] if message.all_content or not message.tool_calls else []
+        )
     return (
         str(message.role),
         content,

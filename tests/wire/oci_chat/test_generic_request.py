@@ -68,7 +68,9 @@ def conversations_with_thinking(draw: st.DrawFn) -> tuple[Message, ...]:
 def _add_thinking(draw: st.DrawFn, message: Message) -> Message:
     if message.role is not Role.ASSISTANT or draw(st.booleans()):
         return message
-    parts = message.content if isinstance(message.content, tuple) else (message.content,)
+    parts = (
+        message.all_content if isinstance(message.all_content, tuple) else (message.all_content,)
+    )
     thinking_part = ThinkingPart(draw(texts(min_size=1)))
     return attrs.evolve(message, content=[thinking_part, *(part for part in parts if part)])
 
@@ -130,7 +132,7 @@ def _parse_content(part: dict[str, Any]) -> Any:
 
 def build_expected_message(message: Message) -> Message:
     """Build the expected message: without metadata, signed thinking and a tool's name."""
-    parts = message.content if isinstance(message.content, tuple) else ()
+    parts = message.all_content if isinstance(message.all_content, tuple) else ()
     content: list[Any]
     if message.role is Role.USER:
         content = list(parts) or [TextPart(message.text)]
@@ -548,7 +550,7 @@ def test_gemini_gets_one_call_and_its_result_at_a_time(messages: tuple[Message, 
     ):
         if message.role is Role.ASSISTANT and not message.text:
             placeholder = TextPart(".")
-            parts = [part for part in message.content or () if not isinstance(part, str)]
+            parts = [part for part in message.all_content or () if not isinstance(part, str)]
             thinking_parts = [part for part in parts if isinstance(part, ThinkingPart)]
             others = [part for part in parts if not isinstance(part, ThinkingPart)]
             message = attrs.evolve(message, content=[*thinking_parts, placeholder, *others])
@@ -556,7 +558,7 @@ def test_gemini_gets_one_call_and_its_result_at_a_time(messages: tuple[Message, 
             expected += [message, *results]
             continue
         for index, call in enumerate(message.tool_calls):
-            content: Any = [TextPart("."), *()] if index else message.content
+            content: Any = [TextPart("."), *()] if index else message.all_content
             expected.append(attrs.evolve(message, content=content, tool_calls=[call]))
             expected += [result for result in results if result.tool_call_id == call.id]
     assert request_messages == expected

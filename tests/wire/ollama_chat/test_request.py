@@ -65,12 +65,12 @@ def expressible_conversations(draw: st.DrawFn) -> tuple[Message, ...]:
 
 
 def _make_expressible(draw: st.DrawFn, message: Message) -> Message:
-    if not isinstance(message.content, tuple):
+    if not isinstance(message.all_content, tuple):
         if message.role is Role.ASSISTANT and draw(st.booleans()):
-            text = [TextPart(message.content)] if message.content else []
+            text = [TextPart(message.all_content)] if message.all_content else []
             return attrs.evolve(message, content=[ThinkingPart(draw(texts())), *text])
         return message
-    return attrs.evolve(message, content=[_load_image(draw, part) for part in message.content])
+    return attrs.evolve(message, content=[_load_image(draw, part) for part in message.all_content])
 
 
 def _load_image(draw: st.DrawFn, part: Any) -> Any:
@@ -136,7 +136,7 @@ def _parse_message(message: dict[str, Any]) -> ParsedMessage:
 
 def build_expected_message(message: Message) -> ParsedMessage:
     """Return the expected message of a request."""
-    parts = message.content if isinstance(message.content, tuple) else ()
+    parts = message.all_content if isinstance(message.all_content, tuple) else ()
     return ParsedMessage(
         str(message.role),
         "\n\n".join(filter(None, [message.text, message.refusal])),

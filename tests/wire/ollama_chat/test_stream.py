@@ -170,8 +170,8 @@ def test_thinking_after_text_is_reasoning() -> None:
     )
     response = decode_response(stream)
     assert (response.reasoning, response.content) == ("ab", "xy")
-    assert response.message.content is not None
-    assert response.message.content[0] == ThinkingPart("ab")
+    assert response.message.all_content is not None
+    assert response.message.all_content[0] == ThinkingPart("ab")
 
 
 def test_token_probabilities_are_joined() -> None:

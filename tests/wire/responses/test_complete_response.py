@@ -119,9 +119,9 @@ def test_a_refusal_is_a_part_beside_the_text() -> None:
         {**make_message_item(), "content": [*make_message_item("so")["content"], refusal]}
     )
     assert response.message.content == (TextPart("so"), RefusalPart("no"))
-    assert parse_output_items({**make_message_item(), "content": [refusal]}).message.content == (
-        RefusalPart("no"),
-    )
+    assert parse_output_items(
+        {**make_message_item(), "content": [refusal]}
+    ).message.all_content == (RefusalPart("no"),)
 
 
 def test_text_in_other_forms_is_not_lost() -> None:
