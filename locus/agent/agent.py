@@ -52,6 +52,10 @@ class Agent(AgentSettings):
     :param output_schema: the type of the final answer, as
         :func:`~locus.core.structured.build_response_format` takes it.
     :param output_schema_retries: how often the model is asked again for an answer of that type.
+    :param output_mode: how the model is asked for it: ``"native"`` (the provider's own form, as
+        ``response_format`` is), ``"tool"`` (the arguments of a call are the answer), ``"prompted"``
+        (in words alone), or ``"auto"``: the native form as far as the model has it and its server
+        does not refuse it, else in words.
     :param reflexion: the agent assesses its last step after tool calls, and advises the model:
         True, or a :class:`~locus.reasoning.Reflector`.
     :param grounding: the claims of the final answer are checked against the results of tools:

@@ -27,6 +27,7 @@ from locus.agent.resume_point import (
     restore_cut_off_call_id,
 )
 from locus.agent.run_context import RunContext
+from locus.agent.schema_fallback import fall_back_from_schema, remember_refused_schema
 from locus.agent.tool_call_approval import APPROVAL_REQUIRED
 from locus.agent.tool_round import run_tool_round_in_steps
 from locus.core.agent_added_message import make_agent_added_message
@@ -77,18 +78,19 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
                 stop_reason = check(snapshot)
             else:
                 stop_reason = yield CallFunction(check, (snapshot,), run.make_function_context())
+        limit_reason = stop_reason or iteration_limit.check(run.make_snapshot(run.started_at))
         goes_on = bool(message.tool_calls) or is_turn_paused(run.state.stop_reason)
         output_error = None if goes_on else run.parse_final_answer(message)
         is_final = not goes_on and not _can_retry_final_answer(run, message, output_error)
         review_message = None
-        if is_final and (settings.grounding is not None or settings.gsar is not None):
-            from locus.agent.review_answer import review_answer_in_steps
-
-            review_message = yield from review_answer_in_steps(run)
+        if is_final:
+            review_message = yield from _review_answer_in_steps(
+                run, is_last=limit_reason is not None
+            )
             is_final = review_message is None
         is_at_limit = stop_reason is None and not is_final
         if is_at_limit:
-            stop_reason = iteration_limit.check(run.make_snapshot(run.started_at))
+            stop_reason = limit_reason
         if stop_reason is not None or is_final:
             if goes_on and is_at_limit and stop_reason is not None and settings.final_answer:
                 yield from _request_last_answer_in_steps(run)
@@ -111,12 +113,30 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
 
 
 def _request_last_answer_in_steps(run: RunContext) -> EffectGenerator[None]:
-    """Ask the model for an answer from what it has, without tools: the run may not go on."""
+    """Ask the model for an answer from what it has, without tools: the run may not go on.
+
+    The answer is reviewed as any other, but is the last one, whatever the review finds.
+    """
     run.is_last_answer = True
     run.state = run.state.with_messages(make_agent_added_message(_LAST_ANSWER, "final_answer"))
     yield from run.save_state_in_steps()
     run.response_message = yield from _request_response_in_steps(run)
     run.parse_final_answer(run.response_message)
+    yield from _review_answer_in_steps(run, is_last=True)
+
+
+def _review_answer_in_steps(run: RunContext, *, is_last: bool) -> EffectGenerator[Message | None]:
+    """Check the final answer, if the agent has grounding or GSAR.
+
+    :param is_last: whether the run ends with this answer, whatever the check finds.
+
+    Returns the message that asks for another answer; None if this one stands.
+    """
+    if run.settings.grounding is None and run.settings.gsar is None:
+        return None
+    from locus.agent.review_answer import review_answer_in_steps
+
+    return (yield from review_answer_in_steps(run, is_last=is_last))
 
 
 def _can_retry_final_answer(
@@ -132,16 +152,10 @@ def _can_retry_final_answer(
 
 
 def _request_response_in_steps(run: RunContext) -> EffectGenerator[Message]:
-    """Call the model once, record its response in the state, and return its message.
-
-    If the conversation is too long for the model, the model is called once more with less of it.
-    """
-    try:
-        response = yield from _call_model_with_hooks_in_steps(run)
-    except ContextWindowExceededError:
-        if not run.reduce_token_budget():
-            raise
-        response = yield from _call_model_with_hooks_in_steps(run)
+    """Call the model once, record its response in the state, and return its message."""
+    response = yield from _call_model_with_fallbacks_in_steps(run)
+    if run.output_schema is not None:
+        response = run.output_schema.convert_answer_call(response, is_last=run.is_last_answer)
     message = normalize_response_message(
         response, _find_taken_call_ids(run, response), has_calls=not run.is_last_answer
     )
@@ -149,6 +163,28 @@ def _request_response_in_steps(run: RunContext) -> EffectGenerator[Message]:
     yield from run.save_state_in_steps()
     yield EmitEvent(ThinkEvent(run.state.iteration, response.reasoning, message.tool_calls))
     return message
+
+
+def _call_model_with_fallbacks_in_steps(run: RunContext) -> EffectGenerator[ModelResponse]:
+    """Call the model, and once more if the first request cannot be answered as it is.
+
+    If the conversation is too long for the model, there is less of it in the second request. If the
+    server refuses the schema of the answer, the model is asked for it in words.
+    """
+    is_shortened = False
+    while True:
+        try:
+            response = yield from _call_model_with_hooks_in_steps(run)
+        except ContextWindowExceededError:
+            if is_shortened or not run.reduce_token_budget():
+                raise
+            is_shortened = True
+        except APIStatusError as exc:
+            if not fall_back_from_schema(run, exc):
+                raise
+        else:
+            remember_refused_schema(run)
+            return response
 
 
 def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelResponse]:
@@ -163,7 +199,7 @@ def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelRes
         "streamed": run.streamed,
     }
     if run.has_hooks("on_before_model_call"):
-        offered = tools or ()
+        offered = run.bound_tools if tools is None else tools
         before = BeforeModelCallEvent(
             **event_fields,
             messages=messages,
@@ -175,7 +211,8 @@ def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelRes
         messages, options = before.messages, before.options
         if before.tools is not offered:
             tools = before.tools
-    run.sent_messages = messages
+    run.sent_messages, run.sent_options = messages, options
+    run.sent_tools = run.bound_tools if tools is None else tools
     try:
         response = yield from call_model_in_steps(run, run.model, messages, tools, options)
     except APIStatusError as exc:
@@ -186,7 +223,7 @@ def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelRes
         after = AfterModelCallEvent(
             **event_fields,
             messages=messages,
-            tools=tools or (),
+            tools=run.sent_tools,
             options=options,
             tools_are_explicit=tools is not None,
             response=response,

@@ -132,6 +132,9 @@ def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: 
     A call is rejected if there is no such tool, or if it was cut off.
     """
     if prepared.tool is None:
+        schema = run.output_schema
+        if schema is not None and schema.is_answer(prepared.call):
+            return schema.make_rejection()
         name, names = prepared.call.name, [tool.name for tool in run.runnable_tools]
         close_names = get_close_matches(name, names, n=1)
         hint = f" Did you mean {close_names[0]!r}?" if close_names else ""

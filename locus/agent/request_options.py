@@ -16,11 +16,14 @@ def select_tool_schemas(run: RunContext) -> tuple[Mapping[str, Any], ...] | None
 
     None means the tools that are bound to the model, if any; empty means no tools at all.
     """
-    if run.is_last_answer:
-        return ()
     schema = run.output_schema
+    answer_tools = () if schema is None or schema.answer_tool is None else (schema.answer_tool,)
+    if run.is_last_answer:
+        return answer_tools
     if schema is not None and not schema.allows_tools and run.output_retry_count:
         return ()  # the provider rejects them beside a schema
+    if answer_tools:
+        return (*(run.settings.tool_schemas or run.bound_tools), *answer_tools)
     return run.settings.tool_schemas or None
 
 

@@ -35,8 +35,11 @@ _HEAD: Final = "[Note of the agent's own review, not of the user]\n"
 _MAX_LISTED_CLAIMS: Final = 20
 
 
-def review_answer_in_steps(run: RunContext) -> EffectGenerator[Message | None]:
+def review_answer_in_steps(run: RunContext, *, is_last: bool) -> EffectGenerator[Message | None]:
     """Check the final answer, and note the results in the run.
+
+    :param is_last: whether no other answer can follow: then each check is made, whatever the one
+        before it has found.
 
     Returns the message that asks the model for another answer; None if this answer stands, because
     it is accepted or nothing more can be done. An answer without text is not checked.
@@ -46,7 +49,7 @@ def review_answer_in_steps(run: RunContext) -> EffectGenerator[Message | None]:
         return None
     if run.settings.grounding is not None:
         feedback = yield from _check_grounding_in_steps(run, answer.text)
-        if feedback is not None:
+        if feedback is not None and not is_last:
             return feedback
     if run.settings.gsar is not None:
         return (yield from _check_gsar_in_steps(run, answer.text))

@@ -18,11 +18,13 @@ from locus.agent.fit_into_budget import count_tokens, fit_into_budget
 from locus.agent.output_schema import OutputSchema
 from locus.agent.settings import AgentSettings, RunnableTool
 from locus.agent.tool_call_approval import Approvals
-from locus.core.build_tool_schemas import ToolSchema
+from locus.core.build_tool_schemas import ToolSchema, get_tool_name
 from locus.core.errors import APIStatusError, StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, ToolCall
+from locus.core.refused_schema import SchemaRefusal
 from locus.core.state import AgentState
+from locus.core.structured_output_support import StructuredOutputSupport
 from locus.core.termination import RunSnapshot
 from locus.models.capabilities import get_capabilities
 from locus.tools.context import ToolContext
@@ -51,12 +53,14 @@ class RunContext:
     :ivar initial_state: the state that the run began with.
     :ivar saved_state: the state that the checkpointer has. In a new thread it is the empty state,
         which is not worth saving.
-    :ivar system_message: the system message of each request, if any.
+    :ivar system_texts: the system prompt and the facts of the memory store.
     :ivar response_message: the message of the model's last response.
     :ivar approvals: what was decided about the tool calls that are open when a thread is resumed.
     :ivar pending_calls: the tool calls that wait for approval, as the hooks have changed them.
     :ivar is_last_answer: the run is at its limit, and the model is asked for what it has.
     :ivar sent_messages: the messages of the last model request.
+    :ivar sent_tools: the schemas of the tools that it offered, those of the model included.
+    :ivar sent_options: its keywords.
     :ivar token_budget: how many tokens a request may have, by estimate, because the provider has
         refused a longer one; None if it has not.
     :ivar is_prompt_refused: the provider has refused the first request with the prompt.
@@ -65,6 +69,9 @@ class RunContext:
     :ivar ended_at: the clock at its end, in seconds.
     :ivar output_schema: how the final answer gets the type that the caller requires; None if any
         text will do.
+    :ivar structured_output_limit: the most that the model's server can be asked for in this run.
+    :ivar unconfirmed_refusal: what the server has refused in the last request, until it is known
+        whether that was the cause.
     :ivar output_retry_count: how often the model was asked again for an answer of that type.
     :ivar parsed: the final answer as a value of that type.
     :ivar parse_error: the error if there is no such value.
@@ -87,18 +94,22 @@ class RunContext:
     state: AgentState = attrs.field(factory=AgentState)
     initial_state: AgentState = attrs.field(init=False)
     saved_state: AgentState = attrs.field(init=False)
-    system_message: Message | None = None
+    system_texts: tuple[str, ...] = ()
     response_message: Message | None = None
     approvals: Approvals = EMPTY
     pending_calls: tuple[ToolCall, ...] = ()
     is_last_answer: bool = False
     sent_messages: tuple[Message, ...] = ()
+    sent_tools: tuple[Mapping[str, Any], ...] = ()
+    sent_options: Mapping[str, Any] = EMPTY
     token_budget: int | None = None
     is_prompt_refused: bool = False
     tool_call_count: int = 0
     started_at: float = 0.0
     ended_at: float = 0.0
     output_schema: OutputSchema | None = None
+    structured_output_limit: StructuredOutputSupport = "always"
+    unconfirmed_refusal: SchemaRefusal | None = None
     output_retry_count: int = 0
     parsed: Any = None
     parse_error: StructuredOutputError | None = None
@@ -122,6 +133,14 @@ class RunContext:
         """The tokens of this run."""
         before = self.initial_state.usage
         return {name: count - before.get(name, 0) for name, count in self.state.usage.items()}
+
+    @property
+    def system_message(self) -> Message | None:
+        """The system message of each request, if there is any; no part of the state."""
+        texts = self.system_texts
+        if self.output_schema is not None and self.output_schema.instructions:
+            texts = (*texts, self.output_schema.instructions)
+        return Message.system("\n\n".join(texts)) if texts else None
 
     @property
     def text(self) -> str | None:
@@ -191,10 +210,20 @@ class RunContext:
         """
         if self.settings.tools:
             return self.settings.runnable_tools
-        bound_schemas = getattr(self.model, "tools", None)
-        if not isinstance(bound_schemas, tuple):
-            return ()
-        return tuple(schema.tool for schema in bound_schemas if isinstance(schema, ToolSchema))
+        return tuple(schema.tool for schema in self.bound_tools if isinstance(schema, ToolSchema))
+
+    @property
+    def bound_tools(self) -> tuple[Mapping[str, Any], ...]:
+        """The schemas of the tools that are bound to the model."""
+        schemas = getattr(self.model, "tools", None)
+        return schemas if isinstance(schemas, tuple) else ()
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        """The names of all tools that the model may call, those of its server included."""
+        return frozenset(
+            get_tool_name(schema) for schema in self.settings.tool_schemas or self.bound_tools
+        )
 
     def find_tool(self, name: str) -> RunnableTool | None:
         """Return the tool of that name that this run can execute, or None."""

@@ -22,10 +22,10 @@ from locus.agent.effects import (
 )
 from locus.agent.guard_against_generator_exit import GeneratorExitConverter
 from locus.agent.merge_prompt import merge_prompt_into_state
-from locus.agent.output_schema import OutputSchema
 from locus.agent.result import AgentResult
 from locus.agent.run_context import RunContext
-from locus.agent.system_message import build_system_message_with_memory_in_steps
+from locus.agent.schema_fallback import choose_output_schema
+from locus.agent.system_message import build_system_texts_in_steps
 from locus.agent.thread_lock import lock_thread_in_steps
 from locus.agent.tool_call_approval import select_open_approvals
 from locus.core.errors import APIStatusError, ConfigurationError
@@ -110,10 +110,7 @@ def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
         from locus.agent.run_variables import RunVariables
 
         run.variables = RunVariables.copy_from_caller()
-    if settings.output_schema is not None:  # an error if no schema can be made of that type
-        run.output_schema = OutputSchema.choose_for_model(
-            settings.output_schema, run.model, has_tools=bool(settings.tools or run.runnable_tools)
-        )
+    choose_output_schema(run)
     if settings.checkpointer is not None and run.thread_id is not None:
         yield from _lock_and_load_thread_in_steps(run, settings.checkpointer, run.thread_id)
     state = run.state
@@ -126,7 +123,7 @@ def _begin_run_in_steps(run: RunContext) -> EffectGenerator[None]:
     yield from run.call_hooks_in_steps("on_before_invocation", event)
     run.state = state
     yield from run.save_state_in_steps()
-    run.system_message = yield from build_system_message_with_memory_in_steps(run)
+    run.system_texts = yield from build_system_texts_in_steps(run)
 
 
 def _forget_reasoning(run: RunContext, state: AgentState) -> AgentState:

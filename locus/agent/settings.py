@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from locus.agent import settings_validators
+from locus.agent.output_mode import OutputMode
 from locus.agent.prompt_context import PromptFunction
 from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.frozendict import EMPTY
@@ -106,6 +107,9 @@ class AgentSettings:
     )
     output_schema_retries: int = attrs.field(
         default=2, validator=settings_validators.make_minimum_integer_validator(0), kw_only=True
+    )
+    output_mode: OutputMode = attrs.field(
+        default="auto", validator=settings_validators.validate_output_mode, kw_only=True
     )
     reflexion: Reflector | bool | None = attrs.field(
         default=None,

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import Any, get_origin
 
 import attrs
 
+from locus.agent.output_mode import OUTPUT_MODES
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
 from locus.core.termination import TerminationCondition
 from locus.models.protocols import ModelProtocol
 from locus.tools.decorator import convert_to_tool
-
-if TYPE_CHECKING:
-    pass
 
 
 def validate_model(_: Any, __: Any, value: Any) -> None:
@@ -125,6 +123,13 @@ def validate_tool_execution(_: Any, __: Any, value: Any) -> None:
     """Check that ``tool_execution`` is ``"concurrent"`` or ``"sequential"``."""
     if value not in ("concurrent", "sequential"):
         raise ConfigurationError(f"tool_execution is 'concurrent' or 'sequential', not {value!r}")
+
+
+def validate_output_mode(_: Any, __: Any, value: Any) -> None:
+    """Check that ``output_mode`` is one of the mechanisms that there are."""
+    if value not in OUTPUT_MODES:
+        modes = ", ".join(map(repr, OUTPUT_MODES[:-1]))
+        raise ConfigurationError(f"output_mode is {modes} or {OUTPUT_MODES[-1]!r}, not {value!r}")
 
 
 def validate_tool_error_policy(_: Any, __: Any, value: Any) -> None:

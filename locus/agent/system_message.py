@@ -1,4 +1,4 @@
-"""Builds the system message that comes first in each request of a run."""
+"""Collects the texts of the system message that comes first in each request of a run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Any
 from locus.agent.effects import CallFunction, EffectGenerator, UseStorage
 from locus.agent.prompt_context import PromptContext
 from locus.agent.run_context import RunContext
-from locus.core.messages import Message
 
 
-def build_system_message_with_memory_in_steps(run: RunContext) -> EffectGenerator[Message | None]:
-    """Join the system prompt, the facts of the memory store and the output instructions.
-
-    Returns None if there is none of them. The message is no part of the state.
-    """
+def build_system_texts_in_steps(run: RunContext) -> EffectGenerator[tuple[str, ...]]:
+    """Return the system prompt and the facts of the memory store, as far as there are any."""
     settings = run.settings
     prompt: Any = settings.system_prompt
     if callable(prompt):
@@ -36,6 +32,4 @@ def build_system_message_with_memory_in_steps(run: RunContext) -> EffectGenerato
             )
         if facts:
             texts.append(facts)
-    if run.output_schema is not None and run.output_schema.instructions:
-        texts.append(run.output_schema.instructions)
-    return Message.system("\n\n".join(texts)) if texts else None
+    return tuple(texts)

@@ -84,6 +84,14 @@ def _build_tool_schema(position: int, tool: ToolLike) -> Mapping[str, Any]:
     return tool
 
 
+def get_tool_name(schema: Mapping[str, Any]) -> str:
+    """Return the name of a tool from its schema; the type of a server's tool that has no name."""
+    described = schema.get("function")
+    if not isinstance(described, Mapping):
+        described = schema
+    return str(described.get("name") or schema.get("type") or "")
+
+
 _SCHEMA_MEMBERS: Final = ("input_schema", "inputSchema", "parameters")
 """The names that APIs have for the JSON Schema of a tool's parameters."""
 _FUNCTION_MEMBERS: Final = ("name", "description", "strict")

@@ -18,6 +18,7 @@ import msgspec
 from locus.core.errors import APIStatusError
 from locus.core.frozendict import EMPTY
 from locus.core.option_rules import Carried, OptionRule
+from locus.core.structured_output_support import StructuredOutputSupport, get_lesser_support
 
 _REFUSAL_STATUSES: Final = frozenset({400, 422})
 _REFUSAL_PHRASES: Final = re.compile(
@@ -47,11 +48,13 @@ class Refusals:
     :param left_out: options that are not sent, unless the caller asks for them.
     :param renamed: options that are sent as their rule's ``other_member``.
     :param builder_changes: changed fields of the request builder.
+    :param structured_output: to what extent responses can still be made to fit a schema.
     """
 
     left_out: frozenset[str] = frozenset()
     renamed: frozenset[str] = frozenset()
     builder_changes: Mapping[str, Any] = EMPTY
+    structured_output: StructuredOutputSupport = "always"
 
     def merge(self, other: Refusals) -> Refusals:
         """Return the refusals of both."""
@@ -59,6 +62,7 @@ class Refusals:
             self.left_out | other.left_out,
             self.renamed | other.renamed,
             {**self.builder_changes, **other.builder_changes},
+            get_lesser_support(self.structured_output, other.structured_output),
         )
 
     def select_lasting(self, lasting_changes: Collection[str]) -> Refusals:
@@ -113,18 +117,23 @@ def read_named_parameters(error: APIStatusError) -> NamedParameters | None:
     """Return the parameters that an error names; None if it is no error about the request."""
     if error.status_code not in _REFUSAL_STATUSES:
         return None
-    try:
-        body = msgspec.json.decode(error.body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        body = None
     text = error.explanation or error.body
-    certain = {name for path in _iter_parameter_paths(body) for name in _WORD.findall(path)}
+    certain = {name for path in find_parameter_paths(error) for name in _WORD.findall(path)}
     certain.update(word for path in _QUOTED_WORD.findall(text) for word in path.split("."))
     return NamedParameters(
         certain=frozenset(map(_normalize, certain)),
         mentioned=frozenset(map(_normalize, _WORD.findall(text))),
         text=text,
     )
+
+
+def find_parameter_paths(error: APIStatusError) -> tuple[str, ...]:
+    """Return what the JSON of an error names as a parameter, such as ``text.format.schema``."""
+    try:
+        body = msgspec.json.decode(error.body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ()
+    return tuple(_iter_parameter_paths(body))
 
 
 def _iter_parameter_paths(body: Any) -> Iterator[str]:

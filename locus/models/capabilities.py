@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -11,11 +11,14 @@ from locus.core.accepted_parts import AcceptedParts, PartHandling
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import PART_TYPES, Part, Role
+from locus.core.refused_schema import SchemaRefusal
+from locus.core.structured_output_support import (
+    SUPPORT_LEVELS,
+    StructuredOutputSupport,
+    get_lesser_support,
+)
 
-StructuredOutputSupport: TypeAlias = Literal["never", "without_tools", "always"]
 PartsByRole: TypeAlias = Mapping[Role, frozenset[type[Part]]]
-
-_SUPPORT_LEVELS: Final = ("never", "without_tools", "always")
 
 
 def _freeze_parts(parts: Mapping[Role, Iterable[type[Part]]]) -> PartsByRole:
@@ -28,8 +31,8 @@ def _format_parts(parts: PartsByRole) -> str:
 
 
 def _validate_support(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if value not in _SUPPORT_LEVELS:
-        levels = ", ".join(map(repr, _SUPPORT_LEVELS))
+    if value not in SUPPORT_LEVELS:
+        levels = ", ".join(map(repr, SUPPORT_LEVELS))
         raise ConfigurationError(f"{field.name} is one of {levels}; not {value!r}")
 
 
@@ -83,6 +86,16 @@ class ModelCapabilities:
             parts[role] = classes & sent
         return attrs.evolve(self, parts=parts)
 
+    def limit_structured_output(self, limit: StructuredOutputSupport) -> ModelCapabilities:
+        """Return the capabilities with no more structured output than ``limit``.
+
+        Tools beside a schema that needs to have none are then refused as well.
+        """
+        if limit == "always":
+            return self
+        support = get_lesser_support(self.structured_output, limit)
+        return attrs.evolve(self, structured_output=support, schema_beside_tools=False)
+
     def adjust_to_properties(
         self, *, supports_structured_output: bool, server_stateful: bool
     ) -> ModelCapabilities:
@@ -111,6 +124,16 @@ def get_capabilities(model: Any) -> ModelCapabilities:
         supports_structured_output=bool(getattr(model, "supports_structured_output", False)),
         server_stateful=bool(getattr(model, "server_stateful", False)),
     )
+
+
+def remember_schema_refusal(model: Any, refusal: SchemaRefusal) -> None:
+    """Let a model remember that its server has refused to hold a response to a schema.
+
+    Only if that holds for its other schemas, too, and if the model can remember anything.
+    """
+    remember = getattr(model, "remember_refused_schema", None)
+    if refusal.is_lasting and remember is not None:
+        remember(refusal.support)
 
 
 _EVERY_PART: Final[PartsByRole] = FrozenDict(

@@ -28,6 +28,7 @@ from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRule, OptionRules
 from locus.core.refused_parameters import Refusals, find_refusals_in_error
 from locus.core.response import ModelResponse
+from locus.core.structured_output_support import StructuredOutputSupport
 from locus.core.unknown_keywords import make_unknown_keyword_error
 from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
@@ -180,11 +181,22 @@ class HttpModel(Model, Generic[C]):
 
     @property
     def capabilities(self) -> ModelCapabilities:
-        """What this model can do: structured output, tools, parts of messages, and so on."""
-        return self._limit_to_format(super().capabilities)
+        """What this model can do: structured output, tools, parts of messages, and so on.
 
-    def _limit_to_format(self, capabilities: ModelCapabilities) -> ModelCapabilities:
-        """Return the capabilities without the parts that the wire format refuses or leaves out."""
+        Structured output that its server has refused in an agent's run is not among it any more.
+        """
+        return self._limit_capabilities(super().capabilities)
+
+    def remember_refused_schema(self, left: StructuredOutputSupport) -> None:
+        """Note that the server does not hold its responses to a schema; see :attr:`capabilities`.
+
+        :param left: the structured output that it still has.
+        """
+        self.refusals.add(Refusals(structured_output=left))
+
+    def _limit_capabilities(self, capabilities: ModelCapabilities) -> ModelCapabilities:
+        """Return the capabilities without what the wire format or the server refuses."""
+        capabilities = capabilities.limit_structured_output(self.refusals.get().structured_output)
         accepted_parts = getattr(self.request_builder, "accepted_parts", None)
         if isinstance(accepted_parts, AcceptedParts):
             return capabilities.limit_parts(accepted_parts)

@@ -7,11 +7,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from locus.core.errors import ConfigurationError, StructuredOutputError
+from locus.core.errors import APIStatusError, ConfigurationError, StructuredOutputError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message
+from locus.core.refused_schema import read_schema_refusal
 from locus.core.structured import build_response_format, parse_structured
-from locus.models.capabilities import get_capabilities
+from locus.models.capabilities import get_capabilities, remember_schema_refusal
 from locus.models.protocols import ModelProtocol
 from locus.reasoning.reasoning_requests import ModelRequest, ReasoningGenerator
 
@@ -37,7 +38,7 @@ def ask_judge_model_in_steps(
     """Ask a model for a value of a type.
 
     The schema is in the instructions, and enforced by the provider if the model's capabilities say
-    that it can.
+    that it can, and its server does not refuse it.
 
     :param content: what the model has to judge.
     :param retries: how often the model is asked again if its answer does not fit.
@@ -53,7 +54,15 @@ def ask_judge_model_in_steps(
         options = {"response_format": _build_strictest_format(type, loose_format), **options}
     messages = question
     for attempt in range(retries + 1):
-        response = yield ModelRequest(model, messages, options)
+        try:
+            response = yield ModelRequest(model, messages, options)
+        except APIStatusError as exc:
+            refusal = read_schema_refusal(exc, has_tools=False)
+            if refusal is None or "response_format" not in options:
+                raise
+            options = {name: options[name] for name in options if name != "response_format"}
+            response = yield ModelRequest(model, messages, options)
+            remember_schema_refusal(model, refusal)
         if not response.content and response.refusal is not None:
             raise StructuredOutputError(f"the judge model refused: {response.refusal}")
         output = parse_structured(response.content, type)

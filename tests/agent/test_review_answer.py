@@ -108,6 +108,29 @@ def test_a_model_that_insists_is_asked_a_limited_number_of_times_and_the_result_
     assert result.grounding_report.retries == count_notes(result) == max_retries
 
 
+@pytest.mark.parametrize(("answer", "is_accepted"), [(WRONG, False), (RIGHT, True)])
+def test_the_answer_that_a_run_at_its_limit_is_asked_for_is_checked(
+    runtime_name: str, answer: str, is_accepted: bool
+) -> None:
+    judge = ScriptedJudge(PROCEED if is_accepted else REPLAN)
+    agent = Agent(
+        ScriptedModel(CALL, answer),
+        [weather],
+        max_iterations=1,
+        final_answer=True,
+        grounding=True,
+        gsar=GSAREvaluator(judge),
+    )
+    run = record_run(runtime_name, agent, "How is it?")
+    result = run.result
+    assert result is not None
+    assert (result.message, result.iterations) == (answer, 2)
+    assert result.grounding_report is not None
+    assert result.gsar is not None
+    assert (result.grounding_report.accepted, not result.gsar.degraded) == (is_accepted,) * 2
+    assert len(run.select_events_of_type(GroundingEvent)) == 2
+
+
 def test_a_judge_model_decides_and_its_tokens_count(runtime_name: str) -> None:
     bad = json.dumps({"grounded": [], "ungrounded": ["35 degrees"]})
     good = json.dumps({"grounded": ["21 degrees"], "ungrounded": []})

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from locus.core.errors import ConfigurationError, RateLimitError, StructuredOutputError
+from locus.core.errors import (
+    BadRequestError,
+    ConfigurationError,
+    RateLimitError,
+    StructuredOutputError,
+)
 from locus.core.messages import Message, RefusalPart, Role
 from locus.core.response import ModelResponse
 from locus.core.state import ToolExecution
@@ -105,6 +110,24 @@ def test_errors_of_the_model_are_raised(runtime_name: str) -> None:
     wrong = StructuredOutputGSARJudge(AsyncOnlyModel(42))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="the model AsyncOnlyModel gave int, not a ModelResponse"):
         call_on_runtime(runtime_name, wrong, "judge", "report", EVIDENCE)
+
+
+def test_a_server_that_refuses_the_schema_is_asked_in_words(
+    runtime_name: str, server: LoopbackServer
+) -> None:
+    message = {"role": "assistant", "content": ANSWER}
+    answer = Reply.json({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    server.enqueue(Reply.error(400, "response_format is not supported"), answer, answer)
+    with OpenAIModel("loop-1", base_url=server.url, api_key="k", max_retries=0) as model:
+        judge = StructuredOutputGSARJudge(model)
+        for _ in range(2):
+            verdict = call_on_runtime(runtime_name, judge, "judge", "report", EVIDENCE)
+            assert verdict == VERDICT
+        server.enqueue(Reply.error(400, "too long"))
+        with pytest.raises(BadRequestError):
+            call_on_runtime(runtime_name, judge, "judge", "report", EVIDENCE)
+    bodies = [request.json() for request in server.requests]
+    assert ["response_format" in body for body in bodies] == [True, False, False, False]
 
 
 def test_a_provider_that_can_enforces_the_schema(runtime_name: str, server: LoopbackServer) -> None:

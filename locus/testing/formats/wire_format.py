@@ -17,7 +17,7 @@ import pytest
 
 from locus.core.accepted_parts import TEXT_PARTS_ONLY, AcceptedParts
 from locus.core.option_rules import OptionRules
-from locus.models.capabilities import StructuredOutputSupport
+from locus.core.structured_output_support import StructuredOutputSupport
 from locus.models.protocols import RequestBuilder
 from locus.testing.formats.decoded_messages import ReadMessage
 from locus.testing.formats.option_samples import LOOK_TOOL, SAMPLE_VALUES

@@ -166,7 +166,7 @@ class OCIModel(HttpModel[OCIConfig]):
         capabilities = _CAPABILITIES[self.config.format]
         if self.config.model.startswith("google."):  # Gemini rejects a schema together with tools
             capabilities = attrs.evolve(capabilities, structured_output="without_tools")
-        return self._limit_to_format(capabilities)
+        return self._limit_capabilities(capabilities)
 
     def build_url(self, *, stream: bool = False) -> str:
         return f"{self.config.service_endpoint}/{API_VERSION}/actions/chat"
