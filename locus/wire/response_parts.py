@@ -13,6 +13,14 @@ from locus.core.messages import ToolCall
 UNNAMED_TOOL_NAME: Final = "unnamed_tool"
 """The name of a call that came without one. No tool has it, so the model is told that there is no
 such tool, and can try again: small models forget the name now and then."""
+_NO_ARGUMENTS: Final = ("", "{}", "null")
+
+
+def is_empty_call(name: str | None, arguments: Any) -> bool:
+    """Return whether a call has neither a name nor arguments: a server only filled a member."""
+    if name:
+        return False
+    return arguments.strip() in _NO_ARGUMENTS if isinstance(arguments, str) else not arguments
 
 
 def build_usage(

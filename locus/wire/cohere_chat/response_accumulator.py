@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCall
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import ModelResponse
 from locus.wire.cohere_chat.tools_and_messages import make_call_ids_unique
-from locus.wire.provider_json import convert_body_to_text
-from locus.wire.response_parts import make_tool_call, make_tool_call_id
+from locus.wire.response_parts import (
+    UNNAMED_TOOL_NAME,
+    is_empty_call,
+    make_tool_call,
+    make_tool_call_id,
+)
 
 PLAN_KEY = "tool_plan"
 """The member of the native state for the plan: the model needs to see it again."""
@@ -163,10 +166,7 @@ class ResponseAccumulator:
         self._calls = [call for call in self._calls if call.name]
 
     def build_response(self) -> ModelResponse:
-        """Build the response from what was added.
-
-        :raises ResponseParseError: if a tool call has no name.
-        """
+        """Build the response from what was added."""
         calls = self._build_tool_calls()
         plan = "".join(self._plan_chunks)
         content = self._build_content(bool(calls))
@@ -248,11 +248,11 @@ class ResponseAccumulator:
         tool_calls = []
         for index, call in enumerate(self._calls):
             arguments = call.arguments
-            if not call.name:
-                body = convert_body_to_text({"arguments": arguments})
-                raise ResponseParseError(f"tool call {index} has no name", body=body)
+            if is_empty_call(call.name, arguments):
+                continue
+            name = call.name or UNNAMED_TOOL_NAME
             call_id = call.id or make_tool_call_id(
-                self.response_id or "", index, call.name, repr(arguments)
+                self.response_id or "", index, name, repr(arguments)
             )
-            tool_calls.append(make_tool_call(call_id, call.name, arguments))
+            tool_calls.append(make_tool_call(call_id, name, arguments))
         return make_call_ids_unique(tool_calls)

@@ -11,14 +11,19 @@ from typing import Any
 
 import msgspec
 
-from locus.core.errors import ResponseParseError
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
 from locus.wire.google_gemini.native_parts import SIGNATURE, make_call_state, make_message_state
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
-from locus.wire.response_parts import build_usage, make_tool_call, make_tool_call_id
+from locus.wire.response_parts import (
+    UNNAMED_TOOL_NAME,
+    build_usage,
+    is_empty_call,
+    make_tool_call,
+    make_tool_call_id,
+)
 
 
 class FunctionCall(ResponseStruct):
@@ -132,10 +137,7 @@ class Accumulator:
         self._parts.append(([text], is_thought, signature))
 
     def build(self) -> ModelResponse:
-        """Build the response.
-
-        :raises ResponseParseError: if a call has no name.
-        """
+        """Build the response."""
         texts = [("".join(texts), thought, signed) for texts, thought, signed in self._parts]
         native_parts = [
             {
@@ -148,7 +150,11 @@ class Accumulator:
         return ModelResponse(
             Message.assistant(
                 "".join(text for text, is_thought, _ in texts if not is_thought),
-                [self._build_call(index) for index in range(len(self._calls))],
+                [
+                    self._build_call(index)
+                    for index, (call, _) in enumerate(self._calls)
+                    if not is_empty_call(call.name, call.args)
+                ],
                 native_state=make_message_state(native_parts),
             ),
             self._build_usage(),
@@ -167,10 +173,9 @@ class Accumulator:
         call, signature = self._calls[index]
         arguments = {} if call.args is None else call.args
         text = msgspec.json.encode(arguments, order="sorted").decode()
-        if not call.name:
-            raise ResponseParseError(f"tool call {index} has no name", body=text)
-        call_id = call.id or make_tool_call_id(self._response_id, index, call.name, text)
-        made = make_tool_call(call_id, call.name, arguments)
+        name = call.name or UNNAMED_TOOL_NAME
+        call_id = call.id or make_tool_call_id(self._response_id, index, name, text)
+        made = make_tool_call(call_id, name, arguments)
         return ToolCall(
             made.id,
             made.name,

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.response import ModelResponse
@@ -28,8 +27,13 @@ from locus.wire.oci_chat.envelope import (
     raise_for_error,
 )
 from locus.wire.oci_chat.generic_complete_response import Usage
-from locus.wire.provider_json import StructDecoder, convert_body_to_text
-from locus.wire.response_parts import make_tool_call, make_tool_call_id
+from locus.wire.provider_json import StructDecoder
+from locus.wire.response_parts import (
+    UNNAMED_TOOL_NAME,
+    is_empty_call,
+    make_tool_call,
+    make_tool_call_id,
+)
 
 
 class CohereToolCall(OCIResponseStruct):
@@ -151,10 +155,7 @@ class ResponseAccumulator:
         self._calls = [call for call in self._calls if call.name]
 
     def build_response(self) -> ModelResponse:
-        """Build the response from what was added.
-
-        :raises ResponseParseError: if a tool call has no name.
-        """
+        """Build the response from what was added."""
         text, calls = "".join(self._text_chunks), self._build_tool_calls()
         return ModelResponse(
             message=Message(
@@ -175,9 +176,9 @@ class ResponseAccumulator:
         response_key = f"{self._chat_history!r}\0{text}\0{usage!r}"
         tool_calls = []
         for index, call in enumerate(self._calls):
-            if not call.name:
-                body = convert_body_to_text({"parameters": call.parameters})
-                raise ResponseParseError(f"tool call {index} has no name", body=body)
-            call_id = make_tool_call_id(response_key, index, call.name, repr(call.parameters))
-            tool_calls.append(make_tool_call(call_id, call.name, call.parameters))
+            if is_empty_call(call.name, call.parameters):
+                continue
+            name = call.name or UNNAMED_TOOL_NAME
+            call_id = make_tool_call_id(response_key, index, name, repr(call.parameters))
+            tool_calls.append(make_tool_call(call_id, name, call.parameters))
         return make_call_ids_unique(tool_calls, self._used_call_ids)

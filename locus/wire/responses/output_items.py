@@ -24,7 +24,7 @@ from locus.core.native_state_routing import NativeStateRule, remove_native_state
 from locus.wire.lenient_conversion import convert_leniently
 from locus.wire.outgoing_tool_call_ids import with_issued_id
 from locus.wire.provider_json import ResponseStruct, convert_body_to_text
-from locus.wire.response_parts import make_tool_call
+from locus.wire.response_parts import UNNAMED_TOOL_NAME, is_empty_call, make_tool_call
 
 Item: TypeAlias = dict[str, Any]
 
@@ -123,7 +123,7 @@ def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> P
     """Parse output items.
 
     :param skip_unnamed_calls: ignore calls whose name has not arrived yet.
-    :raises ResponseParseError: if an item does not follow the format, or a call has no name.
+    :raises ResponseParseError: if an item does not follow the format.
     """
     output = ParsedOutput()
     texts: list[str] = []
@@ -131,6 +131,8 @@ def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> P
     refusals: list[str] = []
     calls: list[ToolCall] = []
     for position, item in enumerate(items):
+        if _is_empty_call(item):
+            continue
         match parse_item_if_known(item):
             case MessageItem() as message:
                 for part in message.parts:
@@ -151,18 +153,17 @@ def parse_items(items: Iterable[Item], *, skip_unnamed_calls: bool = False) -> P
 
 def _build_tool_call(position: int, call: ToolCallItem) -> ToolCall:
     """Build the call of an item; malformed arguments stay text."""
-    if not call.name:
-        raise ResponseParseError(f"output[{position}] is a tool call without a name")
+    name = call.name or UNNAMED_TOOL_NAME
     arguments = call.input if call.type == "custom_tool_call" else call.arguments
     call_id = call.call_id or call.id
     if not call_id:
         # The id depends on the call only, so a complete response and a streamed one give the same.
-        seed = f"{position}\0{call.name}\0{arguments}".encode(errors="replace")
+        seed = f"{position}\0{name}\0{arguments}".encode(errors="replace")
         call_id = f"call_{hashlib.sha256(seed).hexdigest()[:24]}"
     if call.type == "custom_tool_call":
-        tool_call = ToolCall(call_id, call.name, malformed_arguments=arguments or "")
+        tool_call = ToolCall(call_id, name, malformed_arguments=arguments or "")
     else:
-        tool_call = make_tool_call(call_id, call.name, arguments)  # some send the object itself
+        tool_call = make_tool_call(call_id, name, arguments)  # some send the object itself
     return with_issued_id(tool_call, call.call_id or call.id, NATIVE_STATE_RULE)
 
 
@@ -187,6 +188,8 @@ def select_items_to_store(items: Sequence[Item], output: ParsedOutput) -> list[I
     ids = (call.id for call in output.calls)
     request_items = []
     for item in items:
+        if _is_empty_call(item):
+            continue
         request_item = _to_request_item(item)
         if request_item.get("type") in _CALL_TYPES:
             request_item["call_id"] = next(ids)  # it may have had none, or the id of another call
@@ -266,6 +269,12 @@ def _is_unfinished(item: Item) -> bool:
     return not _is_known_item(item) and item.get("status") in _UNFINISHED
 
 
+def _is_empty_call(item: Item) -> bool:
+    """Return whether an item is a call with neither a name nor arguments."""
+    is_call = item.get("type") in _CALL_TYPES
+    return is_call and is_empty_call(item.get("name"), item.get("arguments") or item.get("input"))
+
+
 def _is_known_item(item: Item) -> bool:
     item_type = item.get("type")
     return isinstance(item_type, str) and item_type in _ITEM_STRUCTS
@@ -309,7 +318,9 @@ def _to_request_item(item: Item) -> Item:
         request_item.setdefault("summary", [])
         if not request_item.get("encrypted_content"):
             request_item.pop("encrypted_content", None)
-    elif item_type == "function_call":
+    elif item_type in _CALL_TYPES:
+        request_item["name"] = request_item.get("name") or UNNAMED_TOOL_NAME
+    if item_type == "function_call":
         arguments = request_item.setdefault("arguments", "")
         if isinstance(arguments, dict):
             request_item["arguments"] = json.dumps(arguments)

@@ -11,10 +11,8 @@ from locus.core.errors import (
     APIStatusError,
     ContentFilterError,
     ContextWindowExceededError,
-    ResponseParseError,
     StreamInterruptedError,
 )
-from locus.core.messages import ToolCall
 from locus.testing.formats.stream_reader import check_streaming_law
 from locus.wire.oci_chat import CohereV1ChatParser
 from tests.support.wire_json.chat_json import encode_sse
@@ -23,7 +21,6 @@ from tests.support.wire_json.oci_cohere_json import (
     make_v1_chunk,
     make_v1_last_chunk,
     v1_reader,
-    without_generated_ids,
 )
 
 PARSER = CohereV1ChatParser()
@@ -178,14 +175,3 @@ def test_error_body_instead_of_a_stream_is_parsed(body: dict[str, str]) -> None:
         )
         assert isinstance(failure, APIStatusError)
         assert "slow\u2028down" in str(failure)
-
-
-def test_call_without_a_name_is_a_parse_error() -> None:
-    stream = encode_sse(
-        make_v1_chunk("x"), make_v1_last_chunk("x", toolCalls=[{"parameters": {}}, CALL]), "[DONE]"
-    )
-    error = v1_reader.decode_failure(stream)
-    assert isinstance(error, ResponseParseError)
-    assert "tool call 0 has no name" in str(error)
-    assert error.partial is not None
-    assert without_generated_ids(error.partial).tool_calls == (ToolCall("call_0", "f", {"a": 1}),)

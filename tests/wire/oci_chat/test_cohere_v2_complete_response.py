@@ -123,12 +123,6 @@ def test_call_ids_are_unique() -> None:
     assert [tool_call.id for tool_call in parse_message(toolCalls=calls).tool_calls] == call_ids
 
 
-def test_call_without_a_name_is_a_parse_error() -> None:
-    for unnamed_call in ({"id": "1"}, {"id": "1", "function": {"arguments": "{}"}}):
-        with pytest.raises(ResponseParseError, match="tool call 1 has no name"):
-            parse_message(toolCalls=[make_call(id="0"), unnamed_call])
-
-
 @pytest.mark.parametrize(
     ("body", "error_type"),
     [

@@ -212,7 +212,6 @@ def test_a_failure_is_its_error(body: dict[str, Any], error_type: type[APIStatus
         '{"output": 5}',
         '{"output": [5]}',
         '{"output": [{"type": "message", "content": {"a": 1}}]}',
-        '{"output": [{"type": "function_call", "arguments": "{}"}]}',
     ],
 )
 def test_what_is_not_of_the_format_is_a_parse_error_that_quotes_it(body: str) -> None:
