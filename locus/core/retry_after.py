@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from locus.core.rate_limit_reset import find_seconds_until_reset
+
 _HEADER_UNITS: Final = (("retry-after-ms", 1e3), ("x-ms-retry-after-ms", 1e3), ("retry-after", 1.0))
 """The headers that name a number, the most exact first, and how many of it are a second."""
 _BODY_STATUSES: Final = frozenset({429, 503, 529})
 """The statuses of errors that pass. Only there does the body say when to come back."""
+_TOO_MANY_REQUESTS: Final = 429
 _MAX_SEARCHED_CHARACTERS: Final = 20_000
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto (RetryInfo)
 _RETRY_INFO: Final = re.compile(r'"retryDelay\\*"\s*:\s*\\*"(\d{1,9}(?:\.\d{1,9})?)s')
@@ -36,7 +39,8 @@ def find_retry_delay(headers: Mapping[str, str], body: str, status_code: int) ->
 
     Servers without such a header (Gemini's among them) name the time in the body of a 429, a 503 or
     a 529: as Google's ``RetryInfo``, or in words, "Please try again in 1m30.5s". Of several times
-    the longest counts.
+    the longest counts. If a 429 does not say it so either, the headers of the limits themselves
+    may: :func:`~locus.core.rate_limit_reset.find_seconds_until_reset`.
     """
     for name, unit in _HEADER_UNITS:
         try:
@@ -48,7 +52,10 @@ def find_retry_delay(headers: Mapping[str, str], body: str, status_code: int) ->
     if "retry-after" in headers and "date" in headers:
         return _compute_seconds_between(headers["date"], headers["retry-after"])
     if status_code in _BODY_STATUSES:
-        return max(_iter_body_delays(body[:_MAX_SEARCHED_CHARACTERS]), default=None)
+        delay = max(_iter_body_delays(body[:_MAX_SEARCHED_CHARACTERS]), default=None)
+        if delay is None and status_code == _TOO_MANY_REQUESTS:
+            return find_seconds_until_reset(headers)
+        return delay
     return None
 
 
