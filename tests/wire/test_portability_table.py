@@ -108,10 +108,22 @@ def _(name: str) -> str:
         for message in read_request(name, a, USER, b, b, Message.user("y"))
     ]
     if result[0] == ("system", ("a\n\nb\n\nb",)):
-        assert result[1:] == [("user", ("x", "y"))]
+        merged = "user" in FORMATS_BY_NAME[name].merged_roles
+        rest = [("user", ("x", "y"))] if merged else [("user", ("x",)), ("user", ("y",))]
+        assert result[1:] == rest
         return "moved"
     assert [role for role, _ in result] == ["system", "user", "system", "system", "user"]
     return "in place"
+
+
+@register_row("user messages that follow each other")
+def _(name: str) -> str:
+    result = [message.parts for message in read_request(name, USER, Message.user("y"))]
+    if "user" in FORMATS_BY_NAME[name].merged_roles:
+        assert result == [("x", "y")]
+        return "merged"
+    assert result == [("x",), ("y",)]
+    return "carried"
 
 
 @register_row("messages between a call and its result")

@@ -40,7 +40,14 @@ from locus.testing.formats.decoded_messages import (
 from locus.testing.formats.framing import interleave
 from locus.testing.formats.hang_guard import FOREVER
 from locus.testing.formats.option_samples import SAMPLE_VALUES
-from locus.testing.formats.spoken_format import ERROR_TEXT, TEXT, Example, Frame, Split
+from locus.testing.formats.spoken_format import (
+    ERROR_TEXT,
+    TEXT,
+    THOUGHT,
+    Example,
+    Frame,
+    Split,
+)
 from locus.testing.formats.strategies.response_contents import (
     CallContent,
     CandidateContent,
@@ -53,6 +60,7 @@ __all__ = [
     "FOREVER",
     "SAMPLE_VALUES",
     "TEXT",
+    "THOUGHT",
     "CallContent",
     "CandidateContent",
     "Example",

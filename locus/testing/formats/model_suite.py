@@ -16,6 +16,7 @@ from locus.core.response import ModelResponse
 from locus.testing.formats.parametrize import each_case
 from locus.testing.formats.parametrize import pytest_generate_tests as pytest_generate_tests
 from locus.testing.formats.runtimes import Runtime
+from locus.testing.formats.spoken_format import THOUGHT
 from locus.testing.formats.strategies.response_contents import CallContent, ResponseContent
 from locus.testing.formats.stream_reader import check_streaming_law
 from locus.testing.formats.wire_format import WireFormat
@@ -136,6 +137,25 @@ def test_token_counts_are_reported_by_both(wire: WireFormat) -> None:
     content = attrs.evolve(wire.make_content("so"), prompt_tokens=9, completion_tokens=5)
     for response in parse_both(wire, content):
         assert (response.prompt_tokens, response.completion_tokens) == (9, 5)
+
+
+@each_case("text", lambda wire: wire.wants_back)
+def test_what_the_provider_wants_back_is_sent_to_it_and_to_nobody_else(
+    wire: WireFormat, text: str, server: LoopbackServer
+) -> None:
+    content = wire.make_content("Look:", reasoning=THOUGHT, calls=CALLS[:1])
+    frames = wire.build_frames(content, lambda text: (text,))
+    server.enqueue(wire.make_body_reply(wire.build_body(content)), wire.make_stream_reply(*frames))
+    model = wire.make_model(server)
+    complete = model.complete_sync("hello")
+    *_, last = model.stream_sync("hello")
+    with LoopbackServer() as other_server:
+        other = wire.make_model(other_server)
+        for response in (complete, last.response):
+            messages = [Message.user("hello"), response.message]
+            messages += [Message.tool(ToolResult(c.id, c.name, "")) for c in response.tool_calls]
+            assert text in json.dumps(model.request(messages))
+            assert text not in json.dumps(other.request(messages))
 
 
 @pytest.mark.usefixtures("no_leaks")

@@ -40,6 +40,9 @@ TEXT_CHUNKS: Final = ("Zürich", " costs", " 10 €", " ✓", " today")
 TEXT: Final = "".join(TEXT_CHUNKS)
 """The text of the replies that a record builds by default, a word in each chunk of a stream."""
 
+THOUGHT: Final = "zq-thought"
+"""The reasoning in the response of the test of :attr:`~SpokenFormat.wants_back`."""
+
 ERROR_TEXT: Final = "slow\u2028down"
 """The text of an error, with a line separator that only Unicode knows."""
 
@@ -94,6 +97,10 @@ class SpokenFormat(ABC):
     """The token counts that the provider reports, under Locus's names."""
     thinks: ClassVar[bool] = True
     """Whether a response may have reasoning; a model's capabilities have to say so."""
+    wants_back: ClassVar[tuple[str, ...]] = ()
+    """What a response with the reasoning :data:`THOUGHT` and a call has that only this server reads
+    again: texts that the next request to it has to have, and that no other server may get. The
+    reasoning itself, a signature that :meth:`build_body` and :meth:`build_frames` give."""
     sends_call_ids: ClassVar[bool] = True
     """Whether the calls of a response have ids; else Locus makes some."""
     sends_argument_objects: ClassVar[bool] = False

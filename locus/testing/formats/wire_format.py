@@ -85,8 +85,9 @@ class WireFormat(SpokenFormat):
     def read_request(self, body: bytes) -> list[ReadMessage]:
         """Read the messages of a request as the provider would, and check what it would check.
 
-        :return: the messages in their order, each result of a tool being one. Blank texts and
-            ``name`` are left out where the format does not send them: ``name`` of a result, too.
+        :return: the messages in their order; each result of a tool is one. ``name`` is None unless
+            :attr:`keeps_names`, for results too: check the name of a result's tool here, where
+            the format has it.
         """
 
     @abstractmethod
@@ -115,7 +116,8 @@ class WireFormat(SpokenFormat):
     merged_roles: ClassVar[tuple[str, ...]] = ()
     """The roles whose consecutive messages are merged."""
     accepts_blank_text: ClassVar[bool] = True
-    """Whether text without a visible character is accepted."""
+    """Whether text without a visible character is accepted. If not, such texts are left out, and so
+    are messages that have nothing else, their native state included: it is nothing to be seen."""
     empty_text: ClassVar[str | None] = None
     """The text that is sent in place of an empty one, if the format requires text."""
     filler_text: ClassVar[str | None] = None

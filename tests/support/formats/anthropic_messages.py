@@ -18,7 +18,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.formats.spoken_format import ERROR_TEXT, Example, Frame, Split
+from locus.testing.formats.spoken_format import ERROR_TEXT, THOUGHT, Example, Frame, Split
 from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import Reply
 from locus.wire.anthropic_messages import AnthropicMessagesBuilder, AnthropicMessagesParser
@@ -134,6 +134,7 @@ class AnthropicMessages(WireFormat):
     environment_prefixes = ("ANTHROPIC_", "AWS_", "CLOUD_ML_")
     usage = anthropic_server.USAGE
     parser = AnthropicMessagesParser()
+    wants_back = (THOUGHT,)
     end_frames = (anthropic_json.make_block_stop(), *anthropic_json.make_last_chunks())
     ignored_frames = anthropic_json.NOISE
     malformed_frames = ("{", "[3]", "hello", '{"type": "ping", "delta": 3}')

@@ -18,7 +18,7 @@ from locus.core.errors import (
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.testing.formats.framing import interleave
-from locus.testing.formats.spoken_format import ERROR_TEXT, Example, Frame, Split
+from locus.testing.formats.spoken_format import ERROR_TEXT, THOUGHT, Example, Frame, Split
 from locus.testing.formats.wire_format import WireFormat
 from locus.wire.chat_completions import ChatCompletionsBuilder, ChatCompletionsParser
 from tests.support import chat_replies, junk, request_readers
@@ -106,6 +106,7 @@ class ChatCompletions(WireFormat):
     environment_prefixes = ("OPENAI_",)
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
     parser = ChatCompletionsParser()
+    wants_back = (THOUGHT,)
     end_frames = (chat_json.make_delta_chunk({}, "stop"), "[DONE]")
     ignored_frames = chat_json.NOISE
     malformed_frames = ("{", "[3]", "hello", '{"choices": [null]}')

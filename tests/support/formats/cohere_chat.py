@@ -13,7 +13,7 @@ from locus.core.errors import (
     RateLimitError,
 )
 from locus.models.native.cohere import CohereModel
-from locus.testing.formats.spoken_format import ERROR_TEXT, Frame, Split
+from locus.testing.formats.spoken_format import ERROR_TEXT, THOUGHT, Frame, Split
 from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import LoopbackServer
 from locus.wire.cohere_chat import CohereChatBuilder, CohereChatParser
@@ -98,6 +98,7 @@ class CohereChat(WireFormat):
     sends_model = False
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
     token_counts = ("prompt_tokens", "completion_tokens", "cached_tokens")
+    wants_back = (THOUGHT,)
     end_frames = (_end(),)
     ignored_frames = (
         {"type": "message-start", "id": "resp", "delta": {"message": {"role": "assistant"}}},

@@ -92,6 +92,7 @@ class GoogleGemini(WireFormat):
     call_stop_reason = "STOP"
     token_counts = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
     sends_argument_objects = True
+    wants_back = ("c2ln",)  # the signature of the call
     end_frames = ({"candidates": [{"finishReason": "STOP"}]},)
     ignored_frames = (
         {},

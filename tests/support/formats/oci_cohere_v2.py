@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from locus.core.errors import InternalServerError
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.formats.spoken_format import Example, Frame, Split
+from locus.testing.formats.spoken_format import THOUGHT, Example, Frame, Split
 from locus.wire.oci_chat import CohereV2ChatBuilder, CohereV2ChatParser
 from tests.support import junk, request_readers
 from tests.support.formats.oci import SAMPLING_MEMBERS, USAGE, OCIFormat
@@ -82,6 +82,7 @@ class OCICohereV2(OCIFormat):
     sends_response_id = False
     api_format = "COHEREV2"
     parser = CohereV2ChatParser()
+    wants_back = (THOUGHT,)
     end_frames = (make_v2_last_chunk(), "[DONE]")
     ignored_frames = oci_cohere_json.V2_NOISE
     malformed_frames = ("{", "[3]", "hello", '{"message": {"content": [3]}}')

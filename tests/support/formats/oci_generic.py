@@ -13,7 +13,7 @@ from locus.core.errors import APIStatusError
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
 from locus.testing.formats.framing import interleave
-from locus.testing.formats.spoken_format import Example, Frame, Split
+from locus.testing.formats.spoken_format import THOUGHT, Example, Frame, Split
 from locus.wire.oci_chat import GenericChatBuilder, GenericChatParser
 from tests.support import junk, request_readers
 from tests.support.formats.oci import SAMPLING_MEMBERS, USAGE, OCIFormat
@@ -107,6 +107,7 @@ class OCIGeneric(OCIFormat):
     sends_refusals = True
     api_format = "GENERIC"
     parser = GenericChatParser()
+    wants_back = (THOUGHT,)
     end_frames = (oci_generic_json.make_chunk(None, "stop"), "[DONE]")
     ignored_frames = oci_generic_json.NOISE
     malformed_frames = ("{", "[3]", "hello")

@@ -16,7 +16,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import Message
 from locus.core.response import ModelResponse
-from locus.testing.formats.spoken_format import ERROR_TEXT, Example, Frame, Split
+from locus.testing.formats.spoken_format import ERROR_TEXT, THOUGHT, Example, Frame, Split
 from locus.testing.formats.wire_format import WireFormat
 from locus.testing.server import LoopbackServer, Reply
 from locus.wire.ollama_chat import OllamaChatBuilder, OllamaChatParser
@@ -100,6 +100,7 @@ class OllamaChat(WireFormat):
     environment_prefixes = ("OLLAMA_",)
     usage: ClassVar = {"prompt_tokens": 9, "completion_tokens": 5}
     parser = OllamaChatParser()
+    wants_back = (THOUGHT,)
     end_frames = (ollama_json.make_last_chunk(),)
     ignored_frames = ollama_json.NOISE
     malformed_frames = (
