@@ -167,6 +167,25 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         '            "finished",\n',
         "test_a_stop_reason_means_what_the_provider_means",
     ),
+    "a stop reason of its own is not mapped": Mistake(
+        "response",
+        "            stop_meaning=STOP_MEANINGS.get(self.tail.end),\n",
+        "",
+        "test_a_stop_reason_means_what_the_provider_means",
+        "house_rules",
+    ),
+    "what the provider wants back is not sent": Mistake(
+        "request",
+        "seal=get_seal(message)",
+        "seal=None",
+        "test_what_the_provider_wants_back_is_sent_to_it_and_to_nobody_else",
+    ),
+    "what the provider wants back is sent to others": Mistake(
+        "request",
+        "    native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE\n",
+        "",
+        "test_what_the_provider_wants_back_is_sent_to_it_and_to_nobody_else",
+    ),
     "an error inside a stream is ignored": Mistake(
         "stream",
         "chunk = decode_chunk(frame)",
@@ -285,6 +304,21 @@ def test_the_provider_of_the_page_survives_every_fault(tmp_path: Path) -> None:
     write_provider(tmp_path, read_page())
     code, output = run_pytest(tmp_path, "-k", FAULTS)
     assert code == 0, output
+
+
+@pytest.mark.thorough
+def test_the_provider_of_the_page_is_typed(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    write_provider(tmp_path, read_page())
+    process = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "locus_acme"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_the_suite_catches_each_mistake(tmp_path: Path) -> None:
