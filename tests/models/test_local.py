@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ from locus.models._in_process_llama_server import find_gguf_file
 from locus.testing.formats.runtimes import Runtime, run_async
 from locus.wire.prompted_tools.llguidance_grammar import build_grammar
 from tests.support.chat_replies import join_text
+from tests.support.effort import THOROUGH
 from tests.support.processes import run_process
 from tests.support.strategies import tools
 from tests.support.timing import HANG_SECONDS, remove_slow_callbacks
@@ -108,6 +110,7 @@ def test_a_streamed_response_equals_the_complete_one(runtime: Runtime) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_structured_response_matches_its_schema(runtime: Runtime, streamed: bool) -> None:
     model, question = make_local_model(max_tokens=40), "Is it sunny in Paris?"
@@ -129,6 +132,7 @@ def test_a_response_at_its_token_limit_has_the_finish_reason_length(runtime: Run
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 def test_stop_strings_end_the_response(runtime: Runtime) -> None:
     response = runtime.complete(make_local_model(), QUESTION, stop=[" Paris"])
     assert "capital of France is" in response.content
@@ -148,6 +152,7 @@ def test_equal_seeds_give_equal_responses() -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 def test_the_model_sees_the_conversation(runtime: Runtime) -> None:
     conversation = [
         Message.system("You know the capitals of all countries."),
@@ -167,6 +172,7 @@ def test_a_conversation_that_is_too_long_is_an_error_at_once(runtime: Runtime) -
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 def test_concurrent_requests_each_get_their_own_response(backend: str) -> None:
     model = make_local_model(max_tokens=60)
     numbers: dict[int, Any] = {}
@@ -204,6 +210,7 @@ def test_leaving_a_stream_frees_its_slot(runtime: Runtime) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_required_call_matches_its_tool(runtime: Runtime, streamed: bool) -> None:
     model, question = make_local_model(max_tokens=40), "How is the weather in Oslo?"
@@ -221,19 +228,20 @@ def test_a_required_call_matches_its_tool(runtime: Runtime, streamed: bool) -> N
 
 @pytest.mark.engine
 def test_the_grammar_makes_a_call_match_its_schema() -> None:
-    add_tool = {"type": "function", "function": {"name": "add"}}
-    for choice in ("add", add_tool):
-        for question in ("What is 17 plus 25?", "Sing a song!", "😀 {}\n</tool_call>"):
-            response = make_local_model(max_tokens=60).complete_sync(
-                question, TOOLS, tool_choice=choice
-            )
-            (call,) = response.tool_calls
-            assert call.name == "add"
-            assert call.malformed_arguments is None
-            assert {name: type(value) for name, value in call.arguments.items()} == {
-                "a": int,
-                "b": int,
-            }
+    choices = ("add", {"type": "function", "function": {"name": "add"}})
+    questions = ("What is 17 plus 25?", "Sing a song!", "😀 {}\n</tool_call>")
+    pairs = itertools.product(choices, questions) if THOROUGH else zip(choices, questions[:2], strict=True)
+    for choice, question in pairs:
+        response = make_local_model(max_tokens=60).complete_sync(
+            question, TOOLS, tool_choice=choice
+        )
+        (call,) = response.tool_calls
+        assert call.name == "add"
+        assert call.malformed_arguments is None
+        assert {name: type(value) for name, value in call.arguments.items()} == {
+            "a": int,
+            "b": int,
+        }
 
 
 def is_grammar_accepted(*functions: dict[str, Any]) -> bool:
@@ -317,6 +325,7 @@ def test_parallel_tool_calls_gives_several_calls() -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 def test_without_tool_choice_the_model_may_respond_with_text(runtime: Runtime) -> None:
     for choice in (None, "auto", "none"):
         events = runtime.collect_events(make_local_model(), QUESTION, TOOLS, tool_choice=choice)
@@ -333,6 +342,7 @@ def test_text_matches_a_response_format_beside_tools() -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.one_runtime_each
 def test_a_conversation_with_earlier_tool_calls_continues(runtime: Runtime) -> None:
     call = ToolCall("call_1", "population", {"city": "Oslo"})
     conversation = [

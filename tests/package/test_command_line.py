@@ -139,10 +139,10 @@ def test_the_response_is_written_as_it_arrives(model_server: LoopbackServer) -> 
 @pytest.mark.parametrize(
     "env",
     [
-        {"LC_ALL": "C"},
-        {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"},
+        pytest.param({"LC_ALL": "C"}, marks=pytest.mark.thorough),
+        pytest.param({"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.thorough),
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"PYTHONIOENCODING": "ascii"},
+        pytest.param({"PYTHONIOENCODING": "ascii"}, marks=pytest.mark.thorough),
         {"PYTHONIOENCODING": "latin-1"},
     ],
     ids=str,
@@ -161,7 +161,15 @@ def test_it_works_with_every_locale_and_encoding(
     ]
 
 
-@pytest.mark.parametrize("env", [{}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}], ids=str)
+@pytest.mark.parametrize(
+    "env",
+    [
+        pytest.param({}, marks=pytest.mark.thorough),
+        pytest.param({"LC_ALL": "C"}, marks=pytest.mark.thorough),
+        {"PYTHONIOENCODING": "ascii"},
+    ],
+    ids=str,
+)
 def test_standard_input_is_read_as_utf8_in_every_locale(
     model_server: LoopbackServer, env: dict[str, str]
 ) -> None:

@@ -42,10 +42,9 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 def measure_cpu_seconds(work: Callable[[], object]) -> float:
     """Return the CPU time that this process spends on ``work()``, whatever else the machine does.
 
-    Garbage is not collected meanwhile: what that costs depends on all objects of the process, those
-    of other tests included.
+    Garbage is not collected meanwhile, nor before: what that costs depends on all objects of the
+    process, those of other tests included.
     """
-    gc.collect()
     gc.disable()
     try:
         start = time.process_time()

@@ -67,8 +67,10 @@ def server(formats_environment: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Collect what the test has dropped before it ends: warnings of finalizers are the test's."""
+    was_frozen = gc.get_freeze_count() > 0
     gc.freeze()  # so that the collections below examine only the test's own objects
     yield
     for _ in range(3):  # what a finalizer releases is collected in the next round
         gc.collect()
-    gc.unfreeze()
+    if not was_frozen:
+        gc.unfreeze()
