@@ -230,7 +230,11 @@ def test_a_required_call_matches_its_tool(runtime: Runtime, streamed: bool) -> N
 def test_the_grammar_makes_a_call_match_its_schema() -> None:
     choices = ("add", {"type": "function", "function": {"name": "add"}})
     questions = ("What is 17 plus 25?", "Sing a song!", "😀 {}\n</tool_call>")
-    pairs = itertools.product(choices, questions) if THOROUGH else zip(choices, questions[:2], strict=True)
+    pairs = (
+        itertools.product(choices, questions)
+        if THOROUGH
+        else zip(choices, questions[:2], strict=True)
+    )
     for choice, question in pairs:
         response = make_local_model(max_tokens=60).complete_sync(
             question, TOOLS, tool_choice=choice
