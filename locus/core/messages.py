@@ -223,17 +223,24 @@ class ToolCall:
         """Make a call from its arguments as JSON text, malformed or not.
 
         Blank text and ``null`` are no arguments: some servers send them for a call without any.
-        Line breaks inside strings need not be escaped.
+        Line breaks inside strings need not be escaped. A JSON string is what it holds, because some
+        models encode their arguments once more: ``"{}"`` is no arguments, either.
         """
-        try:
-            arguments = _decode_object(arguments_text)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            repaired = _decode_object_leniently(arguments_text)
-            if repaired is not None:
-                return cls(id, name, FrozenDict(repaired))
-            is_blank = arguments_text.strip() in ("", "null")
-            return cls(id, name, EMPTY, None if is_blank else arguments_text)
-        return cls(id, name, FrozenDict(arguments))
+        text = arguments_text
+        for _ in range(_MAX_ENCODINGS):
+            try:
+                arguments: dict[str, Any] | None = _decode_object(text)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                arguments = _decode_object_leniently(text)
+            if arguments is not None:
+                return cls(id, name, FrozenDict(arguments))
+            if text.strip() in ("", "null"):
+                return cls(id, name)
+            try:
+                text = _decode_string(text)
+            except (msgspec.DecodeError, UnicodeError):
+                break
+        return cls(id, name, EMPTY, arguments_text)
 
     def arguments_json(self) -> str:
         """Encode the arguments as JSON text, or return the unchanged malformed text."""
@@ -243,6 +250,9 @@ class ToolCall:
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_string = msgspec.json.Decoder(str).decode
+_MAX_ENCODINGS: Final = 4
+"""How often the arguments of a call may have been encoded as JSON."""
 _LENIENT_MARK: Final = re.compile(r"\\u|[\x00-\x1f]")
 """What text has that only :func:`_decode_object_leniently` reads."""
 

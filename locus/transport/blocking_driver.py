@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -23,13 +22,14 @@ from locus.transport.httpx_common import (
     get_sent_headers,
     make_stream_error,
 )
+from locus.transport.interruption import sleep_interruptibly
 from locus.transport.prepared_http_call import (
     HttpCall,
     add_headers_to_final_event,
     is_empty_response,
     starts_with_empty_response,
 )
-from locus.transport.retries import is_retryable, iter_attempts
+from locus.transport.retries import is_retryable, iter_attempts, pause_with
 
 if TYPE_CHECKING:
     import httpx
@@ -91,7 +91,7 @@ def _fetch_response(
     for delay in http_call.empty_response_delays:
         if not is_empty_response(response) or not has_time_for(deadline, delay):
             break
-        time.sleep(delay)
+        sleep_interruptibly(delay)
         response = _send_with_retries(http_call, send_once, deadline)
     return response
 
@@ -144,7 +144,7 @@ def _iter_events(
             if not starts_with_empty_response(events) or not has_time_for(deadline, delay):
                 break
             stream.close()
-            time.sleep(delay)
+            sleep_interruptibly(delay)
             stream, events = _send_with_retries(http_call, open_stream_once, deadline)
         return stream, events
 
@@ -301,6 +301,7 @@ def _send_with_retries(
             raise
         first_error: APIError | None = exc
     for attempt in iter_attempts(http_call.max_retries, deadline):
+        pause_with(attempt, sleep_interruptibly)
         with attempt:
             if first_error is not None:
                 try:

@@ -7,9 +7,11 @@ about to wait registers how its waiting is ended, and asks afterwards whether it
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -66,9 +68,22 @@ current_interruption: ContextVar[Interruption | None] = ContextVar(
 """The interruption that applies to what this thread waits for; None if nobody can interrupt it."""
 
 
+def sleep_interruptibly(seconds: float) -> None:
+    """Wait, unless the interruption that applies to this thread ends that.
+
+    :raises Interrupted: if it does.
+    """
+    interruption = current_interruption.get()
+    if interruption is None:
+        time.sleep(seconds)
+        return
+    is_over = threading.Event()
+    interruption.run(partial(is_over.wait, seconds), is_over.set)
+
+
 @contextmanager
 def allow_interruption(interruption: Interruption) -> Iterator[None]:
-    """Apply an interruption to everything in the block that waits for a socket."""
+    """Apply an interruption to everything in the block that waits for a socket, or for a retry."""
     token = current_interruption.set(interruption)
     try:
         yield

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -69,6 +70,18 @@ class RetryPolicy:
             # Full jitter: clients that failed at the same time do not retry at the same time.
             delay = random.uniform(0, longest)
         return delay if has_time_for(self.deadline, delay) else False
+
+
+def pause_with(attempt: Any, sleep: Callable[[float], None]) -> None:
+    """Let a function make the pause that may follow a blocking attempt.
+
+    stamina has no argument for it: this sets it where tenacity, which makes the pause, has it.
+    Elsewhere nothing is set, and the pause is that of ``time.sleep``.
+    """
+    retrying = getattr(getattr(attempt, "_t_attempt", None), "retry_state", None)
+    retrying = getattr(retrying, "retry_object", None)
+    if hasattr(retrying, "sleep"):
+        retrying.sleep = sleep
 
 
 def iter_attempts(max_retries: int, deadline: Deadline | None = None) -> Any:

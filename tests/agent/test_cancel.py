@@ -82,6 +82,30 @@ def test_a_run_is_cancelled_while_a_blocking_tool_works(count: int, short_grace:
     assert agent.resume_sync(thread_id="t").message == "end"  # the thread is free again
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [Reply.error(429, "slow down", headers={"retry-after": "50"}), Reply.error(503, "no")],
+)
+def test_a_run_is_cancelled_while_its_model_waits_for_a_retry(
+    reply: Reply, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("locus.transport.retries.random.uniform", lambda low, high: 50)
+    waiting = threading.Event()
+    wait = threading.Event.wait
+
+    def wait_and_tell(event: threading.Event, timeout: float | None = None) -> bool:
+        if timeout is not None and 40 < timeout <= 50:  # the pause itself has begun
+            waiting.set()
+        return wait(event, timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", wait_and_tell)
+    server.always(reply)
+    with OpenAIModel("loop-1", base_url=server.url, api_key="k") as model:
+        came = cancel_when(Agent(model).stream_sync("hello"), waiting)
+    assert isinstance(came[-1], CancelledError)
+    assert len(server.requests) == 1
+
+
 @pytest.mark.usefixtures("grace")
 def test_a_run_is_cancelled_while_async_code_works() -> None:
     waiting = threading.Event()

@@ -166,12 +166,16 @@ def test_arguments_text_that_is_no_object_is_kept_unchanged(text: str) -> None:
 def test_any_arguments_text_is_either_decoded_or_kept(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)
     if call.malformed_arguments is None:
+        while not text.lstrip().startswith("{") and text.strip() not in ("", "null"):
+            text = json.loads(text)
         assert call.arguments == (json.loads(text) if text.strip() not in ("", "null") else {})
     else:
         assert call.malformed_arguments == text
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t", "null", " null\n"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\t", "null", " null\n", '""', '" "', '"null"', '"{}"', '"{ }"', r'"\"{}\""']
+)
 def test_blank_text_and_null_are_no_arguments(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)
     assert (call.arguments, call.malformed_arguments) == ({}, None)
@@ -184,6 +188,18 @@ def test_control_characters_in_strings_need_no_escape() -> None:
     assert json.loads(call.arguments_json()) == call.arguments
     for text in ('{"a": "b\n', '"a\nb"', '{"a": NaN,\n"b": "\n"}', '{"a": 1}\n{"b": "\n"}'):
         assert ToolCall.from_json("1", "f", text).malformed_arguments == text
+
+
+@given(json_objects(), st.integers(1, 3))
+def test_an_object_that_was_encoded_once_more_is_that_object(
+    value: dict[str, Any], times: int
+) -> None:
+    text = json.dumps(value)
+    for _ in range(times):
+        text = json.dumps(text)
+    assert ToolCall.from_json("1", "f", text) == ToolCall("1", "f", json.loads(json.dumps(value)))
+    for other in (f"[{text}]", f"{text}{text}", text[:-1], json.dumps("[]"), '"x"', '"3"'):
+        assert ToolCall.from_json("1", "f", other).malformed_arguments == other
 
 
 def test_blank_malformed_arguments_are_none() -> None:

@@ -101,9 +101,10 @@ def _is_object_or_none(text: str) -> bool:
     if text.strip() in ("", "null"):
         return True
     try:
-        return isinstance(json.loads(text), dict)
+        value = json.loads(text)
     except ValueError:
         return False
+    return isinstance(value, dict) or (isinstance(value, str) and _is_object_or_none(value))
 
 
 @cache
