@@ -31,6 +31,7 @@ from locus.agent.schema_fallback import fall_back_from_schema, remember_refused_
 from locus.agent.tool_call_approval import APPROVAL_REQUIRED
 from locus.agent.tool_round import run_tool_round_in_steps
 from locus.core.agent_added_message import make_agent_added_message
+from locus.core.build_tool_schemas import build_tool_schemas, get_tool_name
 from locus.core.errors import APIStatusError, ContextWindowExceededError, StructuredOutputError
 from locus.core.events import ThinkEvent
 from locus.core.messages import Message
@@ -52,6 +53,7 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
     if run.is_resumed:
         run.state = restore_cut_off_call_id(run.state)
         run.output_retry_count = read_output_retry_count(run.state)
+        run.hidden_tools = frozenset(run.state.hidden_tools)
         message = find_unfinished_response(run.state)
         if settings.reflexion is not None:
             from locus.agent.reflect_on_step import reflect_after_resume_in_steps
@@ -198,6 +200,7 @@ def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelRes
         "iteration": run.state.iteration + 1,
         "streamed": run.streamed,
     }
+    run.hidden_tools = frozenset()
     if run.has_hooks("on_before_model_call"):
         offered = run.bound_tools if tools is None else tools
         before = BeforeModelCallEvent(
@@ -210,7 +213,9 @@ def _call_model_with_hooks_in_steps(run: RunContext) -> EffectGenerator[ModelRes
         yield from run.call_hooks_in_steps("on_before_model_call", before)
         messages, options = before.messages, before.options
         if before.tools is not offered:
-            tools = before.tools
+            tools = build_tool_schemas(before.tools)
+            names = frozenset(tool.name for tool in run.runnable_tools)
+            run.hidden_tools = names.difference(map(get_tool_name, tools))
     run.sent_messages, run.sent_options = messages, options
     run.sent_tools = run.bound_tools if tools is None else tools
     try:

@@ -135,7 +135,7 @@ def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: 
         schema = run.output_schema
         if schema is not None and schema.is_answer(prepared.call):
             return schema.make_rejection()
-        name, names = prepared.call.name, [tool.name for tool in run.runnable_tools]
+        name, names = prepared.call.name, run.list_visible_tool_names()
         close_names = get_close_matches(name, names, n=1)
         hint = f" Did you mean {close_names[0]!r}?" if close_names else ""
         all_tools = f"The tools are: {', '.join(names)}" if names else "There are no tools"

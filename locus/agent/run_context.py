@@ -61,6 +61,8 @@ class RunContext:
     :ivar sent_messages: the messages of the last model request.
     :ivar sent_tools: the schemas of the tools that it offered, those of the model included.
     :ivar sent_options: its keywords.
+    :ivar hidden_tools: the names of the tools that a hook has taken out of it; a call of one is a
+        call of a tool that does not exist.
     :ivar token_budget: how many tokens a request may have, by estimate, because the provider has
         refused a longer one; None if it has not.
     :ivar is_prompt_refused: the provider has refused the first request with the prompt.
@@ -102,6 +104,7 @@ class RunContext:
     sent_messages: tuple[Message, ...] = ()
     sent_tools: tuple[Mapping[str, Any], ...] = ()
     sent_options: Mapping[str, Any] = EMPTY
+    hidden_tools: frozenset[str] = frozenset()
     token_budget: int | None = None
     is_prompt_refused: bool = False
     tool_call_count: int = 0
@@ -227,9 +230,15 @@ class RunContext:
 
     def find_tool(self, name: str) -> RunnableTool | None:
         """Return the tool of that name that this run can execute, or None."""
+        if name in self.hidden_tools:
+            return None
         if self.settings.tools:
             return self.settings.find_tool(name)
         return next((tool for tool in self.runnable_tools if tool.name == name), None)
+
+    def list_visible_tool_names(self) -> list[str]:
+        """List the names of the tools that the model was offered and that this run can execute."""
+        return [tool.name for tool in self.runnable_tools if tool.name not in self.hidden_tools]
 
     def has_hooks(self, method_name: str) -> bool:
         """Whether any hook has the method ``method_name``."""

@@ -121,6 +121,10 @@ def _to_execution_tuple(value: Iterable[ToolExecution]) -> tuple[ToolExecution, 
     return _to_tuple_of(ToolExecution, value, "tool_executions")
 
 
+def _to_name_tuple(value: Iterable[str]) -> tuple[str, ...]:
+    return _to_tuple_of(str, value, "hidden_tools")
+
+
 def _to_tuple_of(cls: type[Any], value: Iterable[Any], name: str) -> tuple[Any, ...]:
     """Convert an iterable to a tuple, and check that its items are of a class.
 
@@ -208,6 +212,8 @@ class AgentState:
     :param output_retries: how often the model was asked again for an answer of the required type.
     :param cut_off_call_id: the ``id`` of the last response's last tool call, if that response
         ended at its token limit, so that the arguments of the call may be incomplete.
+    :param hidden_tools: the names of the tools that a hook had taken out of the last request: its
+        calls of them are not run.
     :param stop_reason: why the model's last response ended, in the provider's own words.
     :param finish_reason: the same, in the words of ``ModelResponse.finish_reason``.
     :param reasoning: what reflexion, grounding and GSAR have found since the last prompt.
@@ -234,6 +240,7 @@ class AgentState:
         default=None, validator=_validate_output_retries
     )
     cut_off_call_id: str | None = attrs.field(default=None, validator=validate_optional_string)
+    hidden_tools: tuple[str, ...] = attrs.field(default=(), converter=_to_name_tuple)
     stop_reason: str | None = attrs.field(default=None, validator=validate_optional_string)
     finish_reason: str | None = attrs.field(default=None, validator=validate_optional_string)
     reasoning: ReasoningRecord | None = attrs.field(default=None, validator=_validate_reasoning)

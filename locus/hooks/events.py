@@ -109,8 +109,9 @@ class BeforeModelCallEvent(_RunEvent):
     :ivar messages: *writable*: the messages of the request: with the system prompt, as the
         conversation manager shortened them; only the new ones if the server stores the
         conversation.
-    :ivar tools: *writable*: the schemas of the tools that the model is offered. An empty sequence
-        offers none.
+    :ivar tools: *writable*: the schemas of the tools that the model is offered, those bound to the
+        model included. An empty sequence offers none. A tool that is taken out is not run in this
+        step, even if the model calls it.
     :ivar options: *writable*: the keywords of the call; ``provider_state`` among them if the server
         stores the conversation.
     :ivar iteration: the number of this model call in the conversation, counted from 1.

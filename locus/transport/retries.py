@@ -78,9 +78,9 @@ def pause_with(attempt: Any, sleep: Callable[[float], None]) -> None:
     stamina has no argument for it: this sets it where tenacity, which makes the pause, has it.
     Elsewhere nothing is set, and the pause is that of ``time.sleep``.
     """
-    retrying = getattr(getattr(attempt, "_t_attempt", None), "retry_state", None)
-    retrying = getattr(retrying, "retry_object", None)
-    if hasattr(retrying, "sleep"):
+    state = getattr(getattr(attempt, "_t_attempt", None), "retry_state", None)
+    retrying: Any = getattr(state, "retry_object", None)
+    if retrying is not None:
         retrying.sleep = sleep
 
 

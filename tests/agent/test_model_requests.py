@@ -359,3 +359,47 @@ def test_a_request_that_cannot_be_sent_is_refused_where_it_is_assigned(
     with pytest.raises(error):
         Agent(model, hooks=[hook]).run_sync("?")
     assert not model.calls
+
+
+@tool
+def leak() -> str:
+    """What must not run."""
+    raise AssertionError
+
+
+def without_leak(event: Any) -> None:
+    event.tools = [one for one in event.tools if one["function"]["name"] != "leak"]
+
+
+@pytest.mark.parametrize("is_bound", [False, True])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_tool_that_a_hook_takes_out_is_not_run(runtime: str, is_bound: bool) -> None:
+    model = ScriptedModel([tool_call("leak"), tool_call("look", q="x")], "end")
+    agent = Agent(model, [look, leak], hooks=[BeforeCall(without_leak)], on_tool_error="raise")
+    if is_bound:
+        agent = agent.copy(model=model.bind_tools([look, leak]), tools=())
+    result = run_to_end(runtime, agent, "?")
+    refused, found = (message.text for message in result.state.messages if message.role == "tool")
+    assert refused == "Error: there is no tool 'leak'. The tools are: look."
+    assert found == "found x"
+    for call in model.calls:
+        assert [one["function"]["name"] for one in call.tools] == ["look"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_tool_that_was_taken_out_is_not_run_after_a_resume_either(runtime: str) -> None:
+    def fail(event: Any) -> None:
+        raise ConnectionError
+
+    interrupting = BeforeCall(without_leak)
+    interrupting.on_before_tool_call = fail  # type: ignore[attr-defined]
+    checkpointer = MemoryCheckpointer()
+    model = ScriptedModel(tool_call("leak"), tool_call("look", q="x"), "end")
+    agent = Agent(model, [look, leak], hooks=[interrupting], checkpointer=checkpointer)
+    with pytest.raises(ConnectionError):
+        run_to_end(runtime, agent, "?", "t")
+    agent = agent.copy(hooks=(), on_tool_error="raise")
+    result = run_to_end(runtime, agent, resume=True, thread_id="t")
+    assert "there is no tool 'leak'" in result.state.messages[2].text
+    assert len(model.calls[1].tools) == 2  # the hook is gone
+    assert result.state.hidden_tools == ()

@@ -174,7 +174,8 @@ def test_any_arguments_text_is_either_decoded_or_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "\n\t", "null", " null\n", '""', '" "', '"null"', '"{}"', '"{ }"', r'"\"{}\""']
+    "text",
+    ["", " ", "\n\t", "null", " null\n", '""', '" "', '"null"', '"{}"', '"{ }"', r'"\"{}\""'],
 )
 def test_blank_text_and_null_are_no_arguments(text: str) -> None:
     call = ToolCall.from_json("1", "f", text)

@@ -57,6 +57,7 @@ def states() -> st.SearchStrategy[AgentState]:
         empty_response_after=st.none() | st.integers(),
         output_retries=st.none() | st.builds(OutputRetries, st.integers(), st.integers()),
         cut_off_call_id=st.none() | call_ids(),
+        hidden_tools=st.lists(texts(), max_size=2),
     )
 
 
