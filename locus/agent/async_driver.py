@@ -200,6 +200,8 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
         """Perform an effect and return its result."""
         match effect:
             case CallModel(model, messages, tools, options):
+                if effect.context is None:
+                    return await model.complete(messages, tools, **options)
                 return await call_in_context(
                     effect.context, model.complete, messages, tools, **options
                 )

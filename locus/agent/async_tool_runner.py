@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class
 
-from locus.agent.await_in_context import AwaitInContext, call_in_context
+from locus.agent.await_in_context import await_in_context, call_in_context
 from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.effects import (
     GRACE_SECONDS,
@@ -206,12 +206,14 @@ async def _call_tool_function(effect: RunTool) -> tuple[Any, Exception | None]:
     """Call a tool's function, blocking or async, and return its value and its error."""
     try:
         if effect.is_async:
-            return await call_in_context(effect.context, effect.function, **effect.arguments), None
+            context = effect.context
+            coroutine = context.run(effect.function, **effect.arguments)
+            return await await_in_context(context, coroutine), None
         value, error = await run_in_thread(
             _call_blocking_tool_function, effect, context=effect.context
         )
         if isawaitable(value):
-            value = await AwaitInContext(effect.context, value)
+            value = await await_in_context(effect.context, value)
         return value, error
     except get_cancelled_exc_class():
         raise
@@ -252,7 +254,7 @@ async def call_user_function(context: Context, function: Callable[..., Any], *ar
     if is_coroutine_function(function):
         return await call_in_context(context, function, *args)
     value = await run_in_thread(function, *args, context=context)
-    return await AwaitInContext(context, value) if isawaitable(value) else value
+    return await await_in_context(context, value) if isawaitable(value) else value
 
 
 def unwrap_exception_group(error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ what the coroutine set there would be lost.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context
 from inspect import iscoroutine
@@ -21,39 +22,33 @@ async def call_in_context(
     """
     if context is None:
         return await function(*args, **kw)
-    return await AwaitInContext(context, context.run(function, *args, **kw))
+    return await await_in_context(context, context.run(function, *args, **kw))
 
 
-class AwaitInContext(Awaitable[Any]):
-    """Awaits something in a context, which is entered for each of its steps and left between them.
+@types.coroutine
+def await_in_context(context: Context, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+    """Await something in a context, which is entered for each step and left between the steps.
 
     :param context: no other code may enter it during a step.
     """
-
-    __slots__ = ("_context", "_coroutine")
-
-    def __init__(self, context: Context, awaitable: Awaitable[Any]) -> None:
-        self._context = context
-        self._coroutine: Any = awaitable if iscoroutine(awaitable) else _await_value(awaitable)
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        run, coroutine = self._context.run, self._coroutine
-        step, argument = coroutine.send, None
-        try:
-            while True:
-                try:
-                    yielded = run(step, argument)
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    step, argument = coroutine.send, (yield yielded)
-                except GeneratorExit:
-                    run(coroutine.close)
-                    raise
-                except BaseException as exc:  # noqa: BLE001 - the coroutine gets it
-                    step, argument = coroutine.throw, exc
-        finally:
-            argument = None  # the traceback of an error refers to this frame
+    run = context.run
+    coroutine: Any = awaitable if iscoroutine(awaitable) else _await_value(awaitable)
+    step, argument = coroutine.send, None
+    try:
+        while True:
+            try:
+                yielded = run(step, argument)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                step, argument = coroutine.send, (yield yielded)
+            except GeneratorExit:
+                run(coroutine.close)
+                raise
+            except BaseException as exc:  # noqa: BLE001 - the coroutine gets it
+                step, argument = coroutine.throw, exc
+    finally:
+        argument = None  # the traceback of an error refers to this frame
 
 
 async def _await_value(value: Awaitable[Any]) -> Any:

@@ -1,14 +1,12 @@
-"""A background event loop in a daemon thread, in which blocking runs call async functions.
+"""An event loop in a daemon thread, in which blocking runs call async functions.
 
-All runs of a process share one loop, so that something that an async tool keeps between its calls,
-such as a connection, still works in the next run. The loop starts when it is first needed and ends
-with the program. A run that finds it blocked gets a loop of its own, until the run ends.
+The loop starts when it is first needed and ends with the program. All runs of a process share it,
+so that something that an async tool keeps between its calls, such as a connection, still works in
+the next run. Which loop a call gets, if a tool blocks one, is decided in ``choose_event_loop``.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,9 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
-
-_RESPONSE_SECONDS: Final = 1.0
-"""A loop that takes longer to run a callback is blocked."""
 
 _SHUTDOWN_SECONDS: Final = 2.0
 """How long to wait for the thread of a loop to end."""
@@ -84,19 +79,13 @@ class BackgroundLoop:
         """Whether the caller is in the thread of the loop, which cannot wait for itself."""
         return threading.current_thread() is self._thread
 
-    def is_responsive(self) -> bool:
-        """Whether the loop runs a callback within a second: it does not while a tool blocks it.
-
-        Waits for that callback.
-        """
-        if self.is_current_thread or not self.is_alive:
-            return False
+    def start_probe(self) -> threading.Event:
+        """Have the loop set an event as soon as it runs callbacks: not while a tool blocks it."""
         responded = threading.Event()
-        try:
-            self._call_soon(responded.set)
-        except RuntimeError:  # the loop has ended
-            return False
-        return responded.wait(_RESPONSE_SECONDS)
+        if not self.is_current_thread and self.is_alive:
+            with suppress(RuntimeError):  # the loop has ended
+                self._call_soon(responded.set)
+        return responded
 
     def close(self) -> None:
         """Cancel what is still running in the loop, and end it."""
@@ -104,38 +93,3 @@ class BackgroundLoop:
             self._call_soon(self._stop)
         if not self.is_current_thread:
             self._thread.join(_SHUTDOWN_SECONDS)
-
-
-def get_or_start_shared_loop() -> BackgroundLoop | None:
-    """Return the loop of the process, and start it if there is none; None if it is blocked."""
-    global _shared_loop
-    with _lock:
-        if _shared_loop is None or not _shared_loop.is_alive:
-            _shared_loop = BackgroundLoop()
-        loop = _shared_loop
-    return loop if loop.is_responsive() else None
-
-
-_lock = threading.Lock()
-_shared_loop: BackgroundLoop | None = None
-
-
-@atexit.register
-def _close_shared_loop_at_exit() -> None:
-    """Close the loop of the process at the end of the program."""
-    if _shared_loop is not None:
-        _shared_loop.close()
-
-
-def _forget_shared_loop_after_fork() -> None:
-    """Forget the parent's loop in a forked child, which gets a new one when it needs it."""
-    global _lock, _shared_loop
-    if _shared_loop is not None:
-        _loops_of_parent.append(_shared_loop)  # never freed: its thread is only in the parent
-    _lock, _shared_loop = threading.Lock(), None
-
-
-_loops_of_parent: list[BackgroundLoop] = []
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_shared_loop_after_fork)

@@ -213,6 +213,7 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
                     call_in_context,
                     effect.context,
                     partial(model.complete, messages, tools, **options),
+                    owner=model.complete,
                 )
             case RunConcurrently():
                 return self._run_generators_concurrently(effect)
@@ -238,7 +239,7 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
             value = start_in_thread(function, *args, context=context).result()
         else:
             value = _run_in_context(context, function, *args)
-        return self._portal.await_if_awaitable(value, context)
+        return self._portal.await_if_awaitable(value, function, context)
 
     def _call_interruptibly(self, function: Callable[[], T]) -> T:
         """Call a function that waits for a server, which ``cancel`` ends."""
@@ -284,7 +285,10 @@ class _ResponseStream:
         else:
             stream = _run_in_context(self.context, model.stream, *args, **effect.options)
             self._stream = _run_in_context(
-                self.context, portal.iter_stream_events, ensure_async_iterator(stream, model)
+                self.context,
+                portal.iter_stream_events,
+                ensure_async_iterator(stream, model),
+                model.stream,
             )
         self._accumulator = ResponseAccumulator(model)
 

@@ -1,4 +1,4 @@
-"""Calls async functions from a blocking run, in the background event loop.
+"""Calls async functions from a blocking run, in a background event loop.
 
 When the run has ended, nothing of it is left in the loop, except a tool that ignores cancellation.
 """
@@ -19,7 +19,8 @@ from typing import Any
 import attrs
 
 from locus.agent.await_in_context import call_in_context
-from locus.agent.background_event_loop import BackgroundLoop, get_or_start_shared_loop
+from locus.agent.background_event_loop import BackgroundLoop
+from locus.agent.choose_event_loop import choose_event_loop
 from locus.agent.effects import GRACE_SECONDS
 from locus.core.events import ModelChunkEvent
 
@@ -62,54 +63,76 @@ class RunPortal:
     """The async calls of one blocking run."""
 
     def __init__(self) -> None:
-        self._own_loop: BackgroundLoop | None = None
+        self._loop: BackgroundLoop | None = None
+        self._cancel_count = 0
         self._tasks: list[tuple[Future[AsyncOutcome], threading.Event]] = []
         self._lock = threading.Lock()
 
     def start_async_function(
-        self, function: Callable[..., Awaitable[Any]], *args: Any
+        self,
+        function: Callable[..., Awaitable[Any]],
+        *args: Any,
+        owner: Callable[..., Any] | None = None,
     ) -> Future[AsyncOutcome]:
-        """Start an async function in the background loop and return a future of its outcome."""
+        """Start an async function in a background loop and return a future of its outcome.
+
+        :param owner: the user's function, whose loop it is; ``function`` if None.
+        """
         ended = threading.Event()
+        count = self._cancel_count
+        loop = self._loop = choose_event_loop(
+            owner or function, self._loop, lambda: self._cancel_count != count
+        )
         with self._lock:  # tools in worker threads may use it, too
-            if self._own_loop is None:
-                loop = get_or_start_shared_loop()
-                if loop is None:
-                    loop = self._own_loop = BackgroundLoop()
-            else:
-                loop = self._own_loop
             self._tasks = [task for task in self._tasks if not task[1].is_set()]
             future = loop.portal.start_task_soon(_call_and_capture_outcome, function, args, ended)
             self._tasks.append((future, ended))
         return future
 
-    def run_async_function(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """Call an async function in the background loop and return its result."""
-        future = self.start_async_function(function, *args)
+    def run_async_function(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        *args: Any,
+        owner: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Call an async function in a background loop and return its result.
+
+        :param owner: the user's function, whose loop it is; ``function`` if None.
+        """
+        future = self.start_async_function(function, *args, owner=owner)
         try:
             return future.result().unwrap()
         except BaseException:
             future.cancel()  # this thread may have been interrupted
             raise
 
-    def await_if_awaitable(self, value: Any, context: Context | None = None) -> Any:
+    def await_if_awaitable(
+        self, value: Any, owner: Callable[..., Any], context: Context | None = None
+    ) -> Any:
         """Return a value; if it is awaitable, await it and return its result.
 
+        :param owner: the user's function that gave the value.
         :param context: the context that it is awaited in; None is a copy of that of this thread.
         """
         if not isawaitable(value):
             return value
-        return self.run_async_function(call_in_context, context, partial(_return_value, value))
+        return self.run_async_function(
+            call_in_context, context, partial(_return_value, value), owner=owner
+        )
 
     def iter_stream_events(
-        self, stream: AsyncIterator[ModelChunkEvent]
+        self, stream: AsyncIterator[ModelChunkEvent], owner: Callable[..., Any]
     ) -> Iterator[ModelChunkEvent]:
-        """Iterate over a model's async stream, which the background loop reads."""
-        return _StreamIterator(stream, self)
+        """Iterate over a model's async stream, which a background loop reads.
+
+        :param owner: the model's method that gave the stream.
+        """
+        return _StreamIterator(stream, self, owner)
 
     def cancel_tasks(self) -> None:
         """Cancel what runs in the loop now; any thread may call this."""
         with self._lock:
+            self._cancel_count += 1
             tasks = list(self._tasks)
         for future, _ in tasks:
             future.cancel()
@@ -122,9 +145,6 @@ class RunPortal:
         deadline = monotonic() + GRACE_SECONDS
         for _, ended in tasks:
             ended.wait(max(0.0, deadline - monotonic()))
-        own_loop, self._own_loop = self._own_loop, None
-        if own_loop is not None:
-            own_loop.close()
 
 
 def _return_value(value: Any) -> Any:
@@ -135,9 +155,16 @@ def _return_value(value: Any) -> Any:
 class _StreamIterator(Iterator[ModelChunkEvent]):
     """An async stream. One task reads it all, because a stream may have a cancel scope open."""
 
-    def __init__(self, stream: AsyncIterator[ModelChunkEvent], portal: RunPortal) -> None:
+    def __init__(
+        self,
+        stream: AsyncIterator[ModelChunkEvent],
+        portal: RunPortal,
+        owner: Callable[..., Any],
+    ) -> None:
         self._events: SimpleQueue[ModelChunkEvent | None] = SimpleQueue()
-        self._reader = portal.start_async_function(partial(self._read_stream_into_queue, stream))
+        self._reader = portal.start_async_function(
+            self._read_stream_into_queue, stream, owner=owner
+        )
         self._ended = False
 
     async def _read_stream_into_queue(self, stream: AsyncIterator[ModelChunkEvent]) -> None:

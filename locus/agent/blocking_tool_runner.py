@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -161,13 +162,19 @@ class BlockingToolRunner:
 
     def _start_tool(self, job: _ToolCallJob, effect: RunTool) -> None:
         """Start a tool of a job in a worker thread, or in the background loop if it is async."""
-        job.tool, job.started_at = effect, monotonic()
+        job.tool = effect
         if effect.is_async:
             future: Future[Any] = effect.context.run(
-                self._portal.start_async_function, _call_async_tool_function, effect
+                partial(
+                    self._portal.start_async_function,
+                    _call_async_tool_function,
+                    effect,
+                    owner=effect.function,
+                )
             )
         else:
             future = start_in_thread(self._call_tool_function, effect, context=effect.context)
+        job.started_at = monotonic()  # not before: it may have waited for a loop that was blocked
         self._running[future] = job
         future.add_done_callback(self._done.put)
 
@@ -176,7 +183,9 @@ class BlockingToolRunner:
         started_at = perf_counter()
         try:
             value, error = (
-                self._portal.await_if_awaitable(effect.function(**effect.arguments)),
+                self._portal.await_if_awaitable(
+                    effect.function(**effect.arguments), effect.function
+                ),
                 None,
             )
         except BaseException as exc:

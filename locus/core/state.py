@@ -9,7 +9,8 @@ thousand messages as after the first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final, Self
 
 import attrs
@@ -283,9 +284,12 @@ class AgentState:
     def _replace_fields_without_check(self, **checked: Any) -> Self:
         """Return a copy with other values in some fields, which have been checked already."""
         new = object.__new__(type(self))
-        for name in _FIELDS:
-            value = checked[name] if name in checked else getattr(self, name)
-            object.__setattr__(new, name, value)  # not by the constructor: it checks every field
+        # Not by the constructor, which checks every field, and not by name: this is done five times
+        # in each step of an agent.
+        for set_field, value in zip(_FIELD_SETTERS.values(), _get_field_values(self), strict=True):
+            set_field(new, value)
+        for name, value in checked.items():
+            _FIELD_SETTERS[name](new, value)
         return new
 
     @property
@@ -337,4 +341,7 @@ class AgentState:
         return decode_state(data, AgentState)
 
 
-_FIELDS: Final = tuple(field.name for field in attrs.fields(AgentState))
+_FIELD_SETTERS: Final[Mapping[str, Callable[[AgentState, Any], None]]] = {
+    field.name: getattr(AgentState, field.name).__set__ for field in attrs.fields(AgentState)
+}
+_get_field_values: Final = attrgetter(*_FIELD_SETTERS)

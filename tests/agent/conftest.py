@@ -7,9 +7,9 @@ import pytest
 from locus.agent import (
     async_driver,
     async_tool_runner,
-    background_event_loop,
     blocking_portal,
     blocking_tool_runner,
+    choose_event_loop,
 )
 from tests.support.timing import HANG_SECONDS
 
@@ -21,7 +21,8 @@ def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a cancelled run waits for has as long as it needs to end, and so has the shared loop."""
     for module in GRACE:
         monkeypatch.setattr(module, "GRACE_SECONDS", HANG_SECONDS)
-    monkeypatch.setattr(background_event_loop, "_RESPONSE_SECONDS", HANG_SECONDS)
+    for name in ("_RESPONSE_SECONDS", "_HOME_SECONDS"):
+        monkeypatch.setattr(choose_event_loop, name, HANG_SECONDS)
 
 
 @pytest.fixture
@@ -29,4 +30,5 @@ def no_grace(grace: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what does not end: it is given up at once."""
     for module in GRACE:
         monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
-    monkeypatch.setattr(background_event_loop, "_RESPONSE_SECONDS", 0.05)
+    for name in ("_RESPONSE_SECONDS", "_HOME_SECONDS"):
+        monkeypatch.setattr(choose_event_loop, name, 0.05)

@@ -60,10 +60,12 @@ def test_an_async_tool_may_run_an_agent_in_blocking_code() -> None:
         """Block the event loop."""
         return run_tool(inner)
 
-    threads_before = threading.active_count()
     with HangGuard():
         assert run_tool(outer) == "inner"
-    assert threading.active_count() <= threads_before + 1
+        threads_before = threading.active_count()
+        for _ in range(3):
+            assert run_tool(outer) == "inner"
+    assert threading.active_count() <= threads_before
 
 
 @pytest.mark.usefixtures("no_grace")

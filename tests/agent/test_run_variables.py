@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from locus.agent import Agent
-from locus.agent.await_in_context import AwaitInContext
+from locus.agent.await_in_context import await_in_context
 from locus.memory import MemoryCheckpointer
 from locus.testing import FunctionModel, ScriptedModel, tool_call
 from locus.tools import tool
@@ -237,12 +237,9 @@ def test_awaiting_in_a_context_passes_on_values_errors_and_the_end(backend: str)
     async def main() -> None:
         context = contextvars.copy_context()
         with anyio.move_on_after(0.01):
-            await AwaitInContext(context, work())
-        assert await AwaitInContext(context, give()) == "inside"
+            await await_in_context(context, work())
+        assert await await_in_context(context, give()) == "inside"
         assert SPAN.get() == "none"
 
     run_async(backend, main)
     assert [name for _, name in log] == ["inside"]
-    coroutine = AwaitInContext(contextvars.copy_context(), work()).__await__()
-    with pytest.raises(Exception):  # noqa: B017, PT011 - no event loop
-        next(coroutine)
