@@ -21,10 +21,9 @@ from locus.models.local import LocalModel
 from locus.testing.server import LoopbackServer, Received, Reply
 from locus.tools import tool
 from tests.agent.recorded_runs import RUNTIMES
+from tests.support.formats import FORMATS, FORMATS_BY_NAME, WireFormat
 from tests.support.oci import inference, profiles, signed_models
 from tests.support.oci.inference import MODEL_FACTORIES, ScriptedReply
-from tests.support.servers import anthropic_server, ollama_server, responses_server
-from tests.support.servers.openai_server import make_model
 
 home, isolated_environment = profiles.home, signed_models.isolated_environment
 cloud, profile = inference.cloud, inference.profile
@@ -56,62 +55,19 @@ RESULT_TEXTS = ('"city":"Oslo","sky":"cold"', '"city":"Rome","sky":"warm"', "noo
 
 
 def build_completion(scripted: ScriptedReply, received: Received) -> Reply:
-    return scripted.build_chat_completion(bool(received.json().get("stream")))
+    return scripted.build("chat_completions", bool(received.json().get("stream")))
 
 
-def build_response(scripted: ScriptedReply, received: Received) -> Reply:
-    return scripted.build_response(bool(received.json().get("stream")))
-
-
-def build_anthropic_reply(scripted: ScriptedReply, received: Received) -> Reply:
-    calls = [(id, name, json.loads(arguments)) for id, name, arguments in scripted.number_calls()]
-    reason = "tool_use" if calls else "end_turn"
-    if not received.json().get("stream"):
-        blocks = [{"type": "tool_use", "id": i, "name": n, "input": a} for i, n, a in calls]
-        return anthropic_server.build_reply(
-            {"type": "text", "text": scripted.text}, *blocks, reason=reason
-        )
-    start, delta, stop = (
-        anthropic_server.make_block_start,
-        anthropic_server.make_block_delta,
-        anthropic_server.make_block_stop,
-    )
-    events = [start(type="text", text=""), delta(type="text_delta", text=scripted.text), stop()]
-    for index, (i, n, a) in enumerate(calls, 1):
-        events += [
-            {**start(type="tool_use", id=i, name=n, input={}), "index": index},
-            {**delta(type="input_json_delta", partial_json=json.dumps(a)), "index": index},
-            {**stop(), "index": index},
-        ]
-    return anthropic_server.build_stream_reply(*events, reason=reason)
-
-
-def build_ollama_reply(scripted: ScriptedReply, received: Received) -> Reply:
-    calls = [
-        {"function": {"name": name, "arguments": arguments}} for name, arguments in scripted.calls
-    ]
-    message = {
-        "role": "assistant",
-        "content": scripted.text,
-        **({"tool_calls": calls} if calls else {}),
-    }
-    common = {"model": "loop-1", "created_at": "2025-10-01T12:00:00Z"}
-    counts = {"prompt_eval_count": 9, "eval_count": 5}
-    last = {**common, "message": message, "done": True, "done_reason": "stop", **counts}
-    if not received.json().get("stream"):
-        return Reply.json(last)
-    end = {**last, "message": {"role": "assistant", "content": ""}}
-    return Reply.ndjson([{**common, "message": message, "done": False}, end])
+def make_unstored_model(server: LoopbackServer) -> Any:
+    return FORMATS_BY_NAME["responses"].make_model(server, store=False)
 
 
 ReplyBuilder = Callable[[ScriptedReply, Received], Reply]
-PROVIDERS: dict[str, tuple[Callable[..., Any], ReplyBuilder]] = {
-    "openai": (make_model, build_completion),
-    "anthropic": (anthropic_server.make_model, build_anthropic_reply),
-    "ollama": (ollama_server.make_model, build_ollama_reply),
-    "responses": (responses_server.make_model, build_response),
-    "responses-unstored": (partial(responses_server.make_model, store=False), build_response),
-}
+ModelFactory = Callable[[LoopbackServer], Any]
+MODELS: dict[str, tuple[WireFormat, ModelFactory]] = {
+    wire.name: (wire, wire.make_model) for wire in FORMATS if wire.provider != "oci"
+} | {"responses-unstored": (FORMATS_BY_NAME["responses"], make_unstored_model)}
+"""A model of each format, in the words of its record; those of OCI are below."""
 
 
 def run_and_close(
@@ -195,13 +151,13 @@ streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["compl
 
 @every_runtime
 @streamed_or_not
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("name", MODELS)
 def test_native_models_have_a_conversation_with_tools(
-    runtime: str, provider: str, streamed: bool, server: Any
+    runtime: str, name: str, streamed: bool, server: Any
 ) -> None:
-    make_model_of, build_reply = PROVIDERS[provider]
-    server.enqueue(partial(build_reply, CALLS_REPLY), partial(build_reply, FINAL_REPLY))
-    agent = Agent(make_model_of(server), [weather, clock], "Be brief.")
+    wire, make_model = MODELS[name]
+    server.enqueue(CALLS_REPLY.build(wire.name, streamed), FINAL_REPLY.build(wire.name, streamed))
+    agent = Agent(make_model(server), [weather, clock], "Be brief.")
     check_conversation(
         run_and_close(runtime, agent, streamed), [request.json() for request in server.requests]
     )
@@ -276,12 +232,12 @@ def test_a_real_model_has_a_conversation_with_tools(runtime: str, streamed: bool
 
 @every_runtime
 @streamed_or_not
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_hook_sees_the_body_that_is_sent(
-    runtime: str, provider: str, streamed: bool, server: Any
+    runtime: str, name: str, streamed: bool, server: Any
 ) -> None:
-    make_model_of, build_reply = PROVIDERS[provider]
-    server.always(partial(build_reply, FINAL_REPLY))
+    wire, make_model = MODELS[name]
+    server.always(FINAL_REPLY.build(wire.name, streamed))
     bodies: list[Any] = []
 
     class RecordBodies:
@@ -291,8 +247,8 @@ def test_a_hook_sees_the_body_that_is_sent(
             options = {"stream": streamed, **event.options}
             assert event.model.request(event.messages, event.tools or None, **options) == bodies[-1]
 
-    agent = Agent(make_model_of(server), [weather], "Be brief.", hooks=[RecordBodies()])
+    agent = Agent(make_model(server), [weather], "Be brief.", hooks=[RecordBodies()])
     run_and_close(runtime, agent.copy(model_options={"max_tokens": 7}), streamed)
     assert bodies == [request.json() for request in server.requests]
     with pytest.raises(TypeError, match="unknown keyword 'max_token'"):
-        make_model_of(server).request("Hello", max_token=3)
+        make_model(server).request("Hello", max_token=3)

@@ -611,7 +611,7 @@ def test_a_server_that_stores_the_conversation_is_sent_what_is_new(
     runtime_name: str, server: Any, tmp_path: Path
 ) -> None:
     def make_reply(scripted: ScriptedReply) -> Any:
-        return lambda received: scripted.build_response(bool(received.json().get("stream")))
+        return lambda received: scripted.build("responses", bool(received.json().get("stream")))
 
     server.enqueue(
         make_reply(ScriptedReply("", (("double", {"n": 1}), ("double", {"n": 2})))),
@@ -667,7 +667,7 @@ def test_a_server_that_stores_the_conversation_is_sent_what_is_new(
 
 def test_a_server_that_stores_nothing_is_sent_everything(runtime_name: str, server: Any) -> None:
     for scripted in (ScriptedReply("", (("double", {"n": 1}),)), ScriptedReply("Two.")):
-        server.enqueue(scripted.build_response(False))
+        server.enqueue(scripted.build("responses", False))
     agent = Agent(responses_server.make_model(server, store=False), [double], "Be brief.")
 
     async def main() -> Any:

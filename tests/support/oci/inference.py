@@ -17,21 +17,21 @@ import attrs
 import pytest
 
 from locus.models.providers.oci import OCIChatCompletionsModel, OCIModel, OCIResponsesModel
+from locus.testing.formats import CallContent
+from locus.testing.formats.spoken_format import split_into_chunks
 from locus.testing.server import Received, Reply
-from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_chunk
+from tests.support.chat_replies import TEXT
+from tests.support.formats import FORMATS_BY_NAME
 from tests.support.oci.cloud import CHAT_PATH, COMPARTMENT
 from tests.support.oci.credential_services import CredentialServices
 from tests.support.oci.signed_models import write_api_key_profile
-from tests.support.servers.responses_server import build_reply, build_stream_reply
 from tests.support.timing import FOREVER
 
 NATIVE_PATH = "/20231130/actions/chat"
 RESPONSES_PATH = "/openai/v1/responses"
 MODEL_ID = "meta.llama-3.3-70b-instruct"
-OCI_USAGE = {"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}
-OPENAI_USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
-EXPECTED_USAGE = OPENAI_USAGE
-"""The usage of a ``ModelResponse`` for both of them."""
+EXPECTED_USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+"""The usage of each response."""
 
 Calls = tuple[tuple[str, dict[str, Any]], ...]
 ReplySource = Reply | Callable[[Received], Reply]
@@ -49,137 +49,34 @@ class ScriptedReply:
     calls: Calls = ()
     first_call_number: int = 1
 
-    @property
-    def text_chunks(self) -> tuple[str, ...]:
-        return TEXT_CHUNKS if self.text == TEXT else (self.text,) if self.text else ()
-
-    def number_calls(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the id, the name and the arguments of each call."""
-        for number, (name, arguments) in enumerate(self.calls, self.first_call_number):
-            yield f"call_{number}", name, json.dumps(arguments)
-
     def __call__(self, received: Received) -> Reply:
         body = received.json()
         if received.path == CHAT_PATH:
-            return self.build_chat_completion(bool(body.get("stream")))
+            return self.build("chat_completions", bool(body.get("stream")))
         if received.path == RESPONSES_PATH:
-            return self.build_response(bool(body.get("stream")))
+            return self.build("responses", bool(body.get("stream")))
         request = body["chatRequest"]
-        builders = {
-            "GENERIC": self.build_generic,
-            "COHERE": self.build_cohere_v1,
-            "COHEREV2": self.build_cohere_v2,
-        }
-        return builders[request["apiFormat"]](bool(request.get("isStream")))
+        return self.build(_FORMATS[request["apiFormat"]], bool(request.get("isStream")))
 
-    # The formats.
-
-    def build_chat_completion(self, stream: bool) -> Reply:
-        head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL_ID}
-        calls = [
-            {
-                "index": index,
-                "id": call_id,
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
-            for index, (call_id, name, arguments) in enumerate(self.number_calls())
-        ]
-        tool_calls = {"tool_calls": calls} if calls else {}
-        finish_reason = "tool_calls" if calls else "stop"
+    def build(self, format_name: str, stream: bool) -> Reply:
+        """Build the reply as a server of the format sends it."""
+        wire = FORMATS_BY_NAME[format_name]
+        calls = tuple(
+            CallContent(f"call_{number}", name, json.dumps(arguments))
+            for number, (name, arguments) in enumerate(self.calls, self.first_call_number)
+        )
+        content = attrs.evolve(
+            wire.make_content(self.text, calls=calls),
+            id=f"resp_{next(_response_numbers)}",
+            model=MODEL_ID,
+        )
         if not stream:
-            message = {"role": "assistant", "content": self.text or None, **tool_calls}
-            choice = {"index": 0, "message": message, "finish_reason": finish_reason}
-            return Reply.json({**head, "choices": [choice], "usage": OPENAI_USAGE})
-        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-        deltas += [{"content": text} for text in self.text_chunks]
-        deltas += [tool_calls] if tool_calls else []
-        chunks = [build_chunk(delta) for delta in deltas] + [
-            build_chunk(finish_reason=finish_reason)
-        ]
-        chunks.append({**build_chunk(), "choices": [], "usage": OPENAI_USAGE})
-        return Reply.sse([{**chunk, "model": MODEL_ID} for chunk in chunks])
-
-    def build_response(self, stream: bool) -> Reply:
-        items: list[dict[str, Any]] = []
-        if self.text:
-            part = {"type": "output_text", "text": self.text, "annotations": []}
-            head = {"type": "message", "role": "assistant", "status": "completed"}
-            items.append({"id": "msg_0", "content": [part], **head})
-        for index, (call_id, name, arguments) in enumerate(self.number_calls()):
-            call = {"id": f"fc_{index}", "call_id": call_id, "name": name, "arguments": arguments}
-            items.append({"type": "function_call", "status": "completed", **call})
-        build = build_stream_reply if stream else build_reply
-        return build(*items, id=f"resp_{next(_response_numbers)}", model=MODEL_ID)
-
-    def build_generic(self, stream: bool) -> Reply:
-        calls = [
-            {"type": "FUNCTION", "id": call_id, "name": name, "arguments": arguments}
-            for call_id, name, arguments in self.number_calls()
-        ]
-        tool_calls = {"toolCalls": calls} if calls else {}
-        finish_reason = "tool_calls" if calls else "stop"
-        if not stream:
-            content = {"content": [_build_text_part(self.text)]} if self.text else {}
-            message = {"role": "ASSISTANT", **content, **tool_calls}
-            choice = {"index": 0, "message": message, "finishReason": finish_reason}
-            return _build_chat_result(
-                {"apiFormat": "GENERIC", "choices": [choice], "usage": OCI_USAGE}
-            )
-        deltas: list[dict[str, Any]] = [
-            {"content": [_build_text_part(text)]} for text in self.text_chunks
-        ]
-        deltas += [tool_calls] if tool_calls else []
-        chunks = [{"index": 0, "message": {"role": "ASSISTANT", **delta}} for delta in deltas]
-        chunks += [{"index": 0, "finishReason": finish_reason}, {"usage": OCI_USAGE}]
-        return Reply.sse(chunks)
-
-    def build_cohere_v1(self, stream: bool) -> Reply:
-        calls = [{"name": name, "parameters": arguments} for name, arguments in self.calls]
-        tool_calls = {"toolCalls": calls} if calls else {}
-        last_chunk = {
-            "apiFormat": "COHERE",
-            "text": self.text,
-            "finishReason": "COMPLETE",
-            **tool_calls,
-        }
-        if not stream:
-            return _build_chat_result({**last_chunk, "usage": OCI_USAGE})
-        chunks = [{"apiFormat": "COHERE", "text": text} for text in self.text_chunks]
-        return Reply.sse([*chunks, {**last_chunk, "usage": OCI_USAGE}], done=False)
-
-    def build_cohere_v2(self, stream: bool) -> Reply:
-        calls = [
-            {"id": call_id, "type": "FUNCTION", "function": {"name": name, "arguments": arguments}}
-            for call_id, name, arguments in self.number_calls()
-        ]
-        tool_calls = {"toolCalls": calls} if calls else {}
-        last_chunk = {
-            "apiFormat": "COHEREV2",
-            "id": "1",
-            "finishReason": "TOOL_CALL" if calls else "COMPLETE",
-            "usage": OCI_USAGE,
-        }
-        if not stream:
-            content = [_build_text_part(self.text)] if self.text else []
-            message = {"role": "ASSISTANT", "content": content, **tool_calls}
-            return _build_chat_result({**last_chunk, "message": message})
-        deltas: list[dict[str, Any]] = [
-            {"content": [_build_text_part(text)]} for text in self.text_chunks
-        ]
-        deltas += [tool_calls] if tool_calls else []
-        chunks = [
-            {"apiFormat": "COHEREV2", "message": {"role": "ASSISTANT", **delta}} for delta in deltas
-        ]
-        return Reply.sse([*chunks, last_chunk], done=False)
+            return wire.make_body_reply(wire.build_body(content))
+        return wire.make_stream_reply(*wire.build_frames(content, split_into_chunks))
 
 
-def _build_text_part(text: str) -> dict[str, Any]:
-    return {"type": "TEXT", "text": text}
-
-
-def _build_chat_result(chat_response: dict[str, Any]) -> Reply:
-    return Reply.json({"modelId": MODEL_ID, "modelVersion": "1.0", "chatResponse": chat_response})
+_FORMATS = {"GENERIC": "oci_generic", "COHERE": "oci_cohere", "COHEREV2": "oci_cohere_v2"}
+"""The records of Oracle's formats, by ``apiFormat``."""
 
 
 class _ThreadSafeCounter(Iterator[int]):

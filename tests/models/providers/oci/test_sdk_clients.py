@@ -356,7 +356,7 @@ def test_a_content_type_that_the_client_does_not_know_is_read_too(
     cloud.server.route("POST", NATIVE_PATH, cloud.reply_without_compartment)
 
     def build_reply(stream: bool, content_type: str) -> Any:
-        reply = ScriptedReply().build_generic(stream)
+        reply = ScriptedReply().build("oci_generic", stream)
         return Reply(200, {"content-type": content_type}, reply.content)
 
     cloud.queue_replies(
@@ -371,7 +371,7 @@ def test_a_content_type_that_the_client_does_not_know_is_read_too(
 def test_an_interrupted_stream_of_an_oci_client(cloud: InferenceCloud, oci_client: Any) -> None:
     cloud.server.route("POST", NATIVE_PATH, cloud.reply_without_compartment)
     model = OCIModel(MODEL_ID, COMPARTMENT, sdk_client=oci_client)
-    reply = ScriptedReply().build_generic(True)
+    reply = ScriptedReply().build("oci_generic", True)
     cloud.queue_replies(reply.truncate(150), reply.reset(150))
     for _ in range(2):
         with pytest.raises(StreamInterruptedError) as exc_info:
@@ -384,7 +384,7 @@ def test_leaving_a_stream_closes_the_connection_of_an_oci_client(
     cloud: InferenceCloud, oci_client: Any
 ) -> None:
     cloud.server.route("POST", NATIVE_PATH, cloud.reply_without_compartment)
-    cloud.set_default_reply(ScriptedReply().build_generic(True).stall(150))
+    cloud.set_default_reply(ScriptedReply().build("oci_generic", True).stall(-1))
     with OCIModel(MODEL_ID, COMPARTMENT, sdk_client=oci_client).stream_sync("hello") as stream:
         next(stream)
     cloud.server.wait_closed()
@@ -392,7 +392,7 @@ def test_leaving_a_stream_closes_the_connection_of_an_oci_client(
 
 def test_connection_errors_and_timeouts_of_an_oci_client(cloud: InferenceCloud) -> None:
     cloud.server.route("POST", NATIVE_PATH, cloud.reply_without_compartment)
-    cloud.set_default_reply(ScriptedReply().build_generic(False).stall(stop="head"))
+    cloud.set_default_reply(ScriptedReply().build("oci_generic", False).stall(stop="head"))
     for client, error in [
         (_make_oci_client(cloud, timeout=(1.0, 0.2)), APITimeoutError),
         (_make_oci_client(cloud, service_endpoint="http://127.0.0.1:9"), APIConnectionError),
