@@ -60,12 +60,12 @@ def compute_call_ids(
     """
     ids: dict[ToolCallPosition, str] = {}
     used_ids: set[str] = set()
+    attempts: dict[str, int] = {}  # for each repeated id: a conversation may have thousands of one
     for message in messages:
         for index, call in enumerate(message.message.tool_calls):
             call_id = call.id if rule.is_accepted(call, wire_format) else rule.make_id(call.id)
-            attempt = 1
             while call_id in used_ids:
-                attempt += 1
+                attempt = attempts[call.id] = attempts.get(call.id, 1) + 1
                 call_id = rule.make_id(f"{call.id} {attempt}")
             used_ids.add(call_id)
             ids[message.position, index] = call_id

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from locus.wire.merge_pieces import merge_lists
+from locus.wire.merge_pieces import ListMerger
 
 TEXT = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
 
@@ -51,7 +51,7 @@ TEXT = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
     ],
 )
 def test_pieces_are_joined(chunks: list[list[Any]], merged: list[Any]) -> None:
-    target: list[Any] = []
+    merger = ListMerger()
     for chunk in chunks:
-        merge_lists(target, chunk)
-    assert target == merged
+        merger.add(chunk)
+    assert merger.build() == merged

@@ -33,7 +33,9 @@ def parse_partial(
     """Parse a streamed response and yield its value again whenever it grows.
 
     Free text grows; a number, a date or a value of an enum is added once it is complete. A value
-    never changes after it was yielded. To stop early, leave the ``with`` block of the stream.
+    never changes after it was yielded. Following a stream takes time in proportion to its length:
+    a text of more than 32 KB, or a list of more than 2,000 members, is not yielded after each
+    chunk any more, but after every few. To stop early, leave the ``with`` block of the stream.
 
     :param chunks: a model's stream, or chunks of text; an async one gives an async iterator.
     :param type: the type that :func:`build_response_format` got.

@@ -1,8 +1,10 @@
 """An incremental parser for JSON that is still incomplete: it builds the value while text arrives.
 
-Each character is read once. To return a value, the parser copies the containers that are still open
-and shares those that are closed. So a value that was returned never changes, and returning one
-takes time in proportion to the members of the open containers.
+Each character is read once. To return a value, the parser copies the containers and the string that
+are still open, and shares those that are closed. So a value that was returned never changes. To
+return one after every chunk would take time with the square of the length of a long text or list.
+So each chunk pays for a certain amount of copying: a value that costs more than was saved up is
+returned after a later chunk.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ _ESCAPE: Final = re.compile(
 )
 _MAX_ESCAPE_LENGTH: Final = 12
 _MAX_SCALAR_LENGTH: Final = 400
+_COPYING_PER_CHUNK: Final = 1 << 15
+"""How much copying a chunk pays for at least, in bytes. A string or list of that size is returned
+after each chunk, and copying it takes no longer than reading the chunk."""
+_MEMBER_BYTES: Final = 16
+"""What copying a member of a container costs, in bytes of a string that take as long."""
 _RESTRICTING_KEYWORDS: Final = frozenset({"enum", "const", "format", "pattern", "contentEncoding"})
 
 
@@ -45,6 +52,11 @@ class _Container:
     value: Any
     schemas: list[Schema]
     key: str = ""
+
+    @property
+    def copying_bytes(self) -> int:
+        """What a copy costs."""
+        return (1 + len(self.value)) * _MEMBER_BYTES
 
     def add_member(self, member: Any) -> None:
         """Add a member to the value: to an object under ``key``, to an array at its end."""
@@ -82,6 +94,7 @@ class PartialJsonParser:
         self._opening = re.compile(f"[{re.escape(opening_brackets)}]")
         self._unparsed = ""  # text that cannot be parsed before more text arrives
         self._finished = False
+        self._saved_copying = 0  # in bytes; what the chunks so far have paid for, and was not used
         self._reset_state()
 
     def _reset_state(self) -> None:
@@ -90,6 +103,8 @@ class PartialJsonParser:
         self._containers: list[_Container] = []
         self._string_parts: list[str] | None = None  # the parts of the string that is open
         self._is_string_shown = False  # whether that string is part of the value already
+        self._string_length = 0
+        self._copying_bytes = 0  # what copying the open containers costs
         self._changed = False
 
     def feed(self, text: str) -> Any:
@@ -104,8 +119,15 @@ class PartialJsonParser:
                 break
             position = next_position
         self._unparsed = text[position:]
+        self._saved_copying += max(_COPYING_PER_CHUNK, len(text) * _MEMBER_BYTES)
         if self._finished or not self._changed or self._syntax_checker.token_count < MIN_TOKENS:
             return NO_VALUE
+        cost = self._copying_bytes
+        if self._string_parts is not None and self._is_string_shown:
+            cost += self._string_length
+        if cost > self._saved_copying:
+            return NO_VALUE  # the next value has what is new in this one
+        self._saved_copying -= cost
         self._changed = False
         return self._build_partial_value()
 
@@ -147,13 +169,15 @@ class PartialJsonParser:
         if mark in "{[":
             schemas = self._find_next_schemas()
             self._containers.append(_Container({} if mark == "{" else [], schemas))
+            self._copying_bytes += self._containers[-1].copying_bytes
             self._changed = True
         elif mark in "}]":
-            value = self._containers.pop().value
+            container = self._containers.pop()
+            self._copying_bytes -= container.copying_bytes
             if self._containers:
-                self._containers[-1].add_member(value)  # no change: the value was shown while open
+                self._add_member(container.value)  # no change: the value was shown while open
             else:
-                self._finished = bool(value)  # an empty one may be part of the prose
+                self._finished = bool(container.value)  # an empty one may be part of the prose
                 self._reset_state()
         return next_position
 
@@ -165,7 +189,7 @@ class PartialJsonParser:
             return self._discard_malformed_json(position)
         if not self._syntax_checker.accept_token("0"):
             return self._discard_malformed_json(position)
-        self._containers[-1].add_member(value)
+        self._add_member(value)
         self._changed = True
         return position + len(scalar)
 
@@ -173,7 +197,7 @@ class PartialJsonParser:
         """Begin a key or a string; return the position after its quotation mark."""
         if not self._syntax_checker.accept_token('"'):
             return self._discard_malformed_json(next_position - 1)
-        self._string_parts = []
+        self._string_parts, self._string_length = [], 0
         is_key = self._syntax_checker.expected == ":"
         self._is_string_shown = not is_key and any(
             map(_is_free_text_schema, self._find_next_schemas())
@@ -188,7 +212,7 @@ class PartialJsonParser:
             if self._syntax_checker.expected == ":":
                 self._containers[-1].key = "".join(parts)
             else:
-                self._containers[-1].add_member("".join(parts))
+                self._add_member("".join(parts))
                 self._changed |= not self._is_string_shown
             return position + 1
         if match := _PLAIN_CHARACTERS.match(text, position):
@@ -199,8 +223,16 @@ class PartialJsonParser:
             return _INCOMPLETE
         else:
             return self._discard_malformed_json(position)
+        self._string_length += len(parts[-1])
         self._changed |= self._is_string_shown
         return match.end()
+
+    def _add_member(self, member: Any) -> None:
+        """Add a member to the innermost open container."""
+        container = self._containers[-1]
+        self._copying_bytes -= container.copying_bytes
+        container.add_member(member)
+        self._copying_bytes += container.copying_bytes
 
     def _discard_malformed_json(self, position: int) -> int:
         """Discard the state, since the text is not JSON; return the position to go on at."""

@@ -9,7 +9,7 @@ conversations that were broken off, and in those that another provider began.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from locus.core.digest import compute_digest
@@ -106,6 +106,12 @@ def _is_user_input(message: Mapping[str, Any]) -> bool:
 
 def _add_missing_results(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
     """Add a result that says that there is none for each call without one."""
+    answered = {
+        block.get("tool_use_id")
+        for message in messages
+        for block in _get_blocks(message)
+        if block.get("type") == "tool_result"
+    }
     result: list[RequestMessage] = []
     missing: list[Block] = []
     for message in messages:
@@ -117,24 +123,16 @@ def _add_missing_results(messages: Sequence[RequestMessage]) -> list[RequestMess
             missing = []
         result.append(message)
         if message["role"] == "assistant":
-            missing = _make_missing_results(message, messages)
+            missing = _make_missing_results(message, answered)
     if missing:
         result.append({"role": "user", "content": missing})
     return result
 
 
-def _make_missing_results(
-    message: Mapping[str, Any], messages: Sequence[RequestMessage]
-) -> list[Block]:
-    """Make the results of the calls of a message that have none."""
+def _make_missing_results(message: Mapping[str, Any], answered_ids: Collection[Any]) -> list[Block]:
+    """Make the results of the calls of a message that are not among those with a result."""
     if not _has_block(message, frozenset({"tool_use"})):
         return []
-    answered = {
-        block.get("tool_use_id")
-        for other in messages
-        for block in _get_blocks(other)
-        if block.get("type") == "tool_result"
-    }
     return [
         {
             "type": "tool_result",
@@ -143,7 +141,7 @@ def _make_missing_results(
             "is_error": True,
         }
         for block in _get_blocks(message)
-        if block.get("type") == "tool_use" and block.get("id") not in answered
+        if block.get("type") == "tool_use" and block.get("id") not in answered_ids
     ]
 
 

@@ -18,7 +18,7 @@ from locus.wire.chat_completions.native_members import (
     remove_thought_marks,
 )
 from locus.wire.chat_completions.parse_content_parts import is_other_than_text, parse_content_parts
-from locus.wire.merge_pieces import copy_mutable, merge_lists, merge_members
+from locus.wire.merge_pieces import ListMerger, ObjectMerger
 
 
 class NativeAccumulator:
@@ -38,9 +38,9 @@ class NativeAccumulator:
         self.thoughts = ThoughtSeparator()
         self._reasoning_chunks: dict[str, list[str]] = {}
         self._texts: dict[str, str] = {}
-        self._lists: dict[str, list[Any]] = {}
-        self._objects: dict[str, dict[str, Any]] = {}
-        self._content_parts: list[Any] = []
+        self._lists: dict[str, ListMerger] = {}
+        self._objects: dict[str, ObjectMerger] = {}
+        self._content_parts = ListMerger()
         """The content, if it has typed parts that a message cannot express."""
         self._seen_text_chunks = 0
         """How many of the text chunks of the response are in them."""
@@ -64,9 +64,9 @@ class NativeAccumulator:
             items = getattr(message, name)
             if isinstance(items, list) and items:
                 if is_complete:
-                    self._lists[name] = copy_mutable(items)
+                    self._lists[name] = ListMerger(items)
                 else:
-                    merge_lists(self._lists.setdefault(name, []), items)
+                    self._lists.setdefault(name, ListMerger()).add(items)
                 reasoning = reasoning or "".join(map(_get_reasoning_text, items))
         for name in OBJECT_MEMBERS:
             members = getattr(message, name)
@@ -74,7 +74,7 @@ class NativeAccumulator:
                 if name == "extra_content":
                     members = remove_thought_marks(members)
                 if members:
-                    merge_members(self._objects.setdefault(name, {}), members)
+                    self._objects.setdefault(name, ObjectMerger()).add(members)
         return reasoning
 
     def split_thought(self, content: str, extra_content: object) -> tuple[str, str]:
@@ -88,7 +88,7 @@ class NativeAccumulator:
         """
         if self._content_parts or any(map(is_other_than_text, parts)):
             self._add_text_chunks(text_chunks)
-            merge_lists(self._content_parts, parts)
+            self._content_parts.add(parts)
             self._seen_text_chunks += 1 if parse_content_parts(parts)[0] else 0
 
     def _add_text_chunks(self, text_chunks: list[str]) -> None:
@@ -96,7 +96,7 @@ class NativeAccumulator:
         text = "".join(text_chunks[self._seen_text_chunks :])
         self._seen_text_chunks = len(text_chunks)
         if text:
-            merge_lists(self._content_parts, [{"type": "text", "text": text}])
+            self._content_parts.add([{"type": "text", "text": text}])
 
     def build_state(
         self, text_chunks: list[str], audio_id: object, *, has_images: bool
@@ -109,12 +109,12 @@ class NativeAccumulator:
         data: dict[str, Any] = {
             **{name: "".join(chunks) for name, chunks in self._reasoning_chunks.items()},
             **self._texts,
-            **self._lists,
-            **self._objects,
+            **{name: items.build() for name, items in self._lists.items()},
+            **{name: members.build() for name, members in self._objects.items()},
         }
         if self._content_parts:
             self._add_text_chunks(text_chunks)
-            data["content"] = self._content_parts
+            data["content"] = self._content_parts.build()
         if isinstance(audio_id, str):
             data["audio"] = {"id": audio_id}
         if has_images:
@@ -122,15 +122,15 @@ class NativeAccumulator:
         return make_message_state(data)
 
 
-def collect_call_members(members: dict[str, Any], delta: ToolCallDelta) -> None:
+def collect_call_members(members: ObjectMerger, delta: ToolCallDelta) -> None:
     """Add the native members of a call's delta to those so far."""
     for name in CALL_MEMBERS:
         value = getattr(delta, name)
         if value is not None:
-            merge_members(members, {name: value})
+            members.add({name: value})
         in_function = None if delta.function is None else getattr(delta.function, name)
         if in_function is not None:
-            merge_members(members, {"function": {name: in_function}})
+            members.add({"function": {name: in_function}})
 
 
 def _get_reasoning_text(item: Any) -> str:

@@ -34,6 +34,32 @@ class Content(NamedTuple):
     thinking: str | None = None
 
 
+class TextChunks:
+    """A text, in the chunks in which it has arrived."""
+
+    __slots__ = ("_chunks", "_length")
+
+    def __init__(self) -> None:
+        self._chunks: list[str] = []
+        self._length = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def append(self, chunk: str) -> None:
+        """Add a chunk at the end."""
+        self._chunks.append(chunk)
+        self._length += len(chunk)
+
+    def equal(self, text: str) -> bool:
+        """Return whether the chunks are this text. That takes no time if it is shorter."""
+        return len(text) == self._length and text == self.join()
+
+    def join(self) -> str:
+        """Return the text so far."""
+        return "".join(self._chunks)
+
+
 class CallDelta(NamedTuple):
     """A tool call, or a delta of one.
 
@@ -50,13 +76,15 @@ class CallDelta(NamedTuple):
 class _ToolCallAccumulator:
     """Collects the deltas of one tool call."""
 
-    __slots__ = ("argument_chunks", "id", "name", "other_arguments", "position")
+    __slots__ = ("_chunks", "id", "name", "number", "other_arguments", "position")
 
-    def __init__(self, position: int | None) -> None:
+    def __init__(self, position: int | None, number: int) -> None:
         self.id = ""
         self.name = ""
         self.position = position
-        self.argument_chunks: list[str] = []
+        self.number = number
+        """How many calls have begun before this one."""
+        self._chunks = TextChunks()
         self.other_arguments: Any = None
         """Arguments that are not text; they are not split into deltas."""
 
@@ -65,7 +93,7 @@ class _ToolCallAccumulator:
         self.id = self.id or delta.id or ""
         self.name = self.name or delta.name or ""
         if isinstance(delta.arguments, str):
-            self.argument_chunks.append(delta.arguments)
+            self._chunks.append(delta.arguments)
         elif delta.arguments is not None:
             self.other_arguments = delta.arguments
 
@@ -74,12 +102,15 @@ class _ToolCallAccumulator:
         """The arguments so far."""
         if self.other_arguments is not None:
             return self.other_arguments
-        return "".join(self.argument_chunks) if self.argument_chunks else None
+        return self._chunks.join() if self._chunks else None
 
     def is_repeated_by(self, call: CallDelta) -> bool:
         """Return whether ``call`` is this same call, complete."""
-        is_same = (call.id or "") == self.id and (call.name or "") == self.name
-        return is_same and call.arguments == self.arguments
+        if (call.id or "") != self.id or (call.name or "") != self.name:
+            return False
+        if self.other_arguments is None and isinstance(call.arguments, str) and self._chunks:
+            return self._chunks.equal(call.arguments)
+        return bool(call.arguments == self.arguments)
 
 
 class ResponseAccumulator:
@@ -93,10 +124,14 @@ class ResponseAccumulator:
     __slots__ = (
         "_calls",
         "_contents",
+        "_first_by_id",
+        "_latest_by_position",
         "_metadata",
         "_native_state_rule",
         "_plan_chunks",
         "_reasoning_chunks",
+        "_text_chunks",
+        "_thinking_chunks",
         "finish_reason",
         "logprobs",
         "model",
@@ -108,10 +143,14 @@ class ResponseAccumulator:
         self._native_state_rule = native_state_rule
         self._contents: list[tuple[bool, list[str]]] = []
         """For each content: whether it is thinking, and its chunks."""
-        self._plan_chunks: list[str] = []
+        self._text_chunks = TextChunks()
+        self._thinking_chunks = TextChunks()
+        self._plan_chunks = TextChunks()
         self._reasoning_chunks: list[str] = []
         """Thinking and plan, in the order in which they arrived."""
         self._calls: list[_ToolCallAccumulator] = []
+        self._first_by_id: dict[str, _ToolCallAccumulator] = {}
+        self._latest_by_position: dict[int, _ToolCallAccumulator] = {}
         self._metadata: dict[str, Any] = {}
         self.logprobs: list[Any] | None = None
         self.usage: Mapping[str, int] = EMPTY
@@ -149,17 +188,23 @@ class ResponseAccumulator:
             if content.text:
                 text += content.text
                 self._append_content(False, content.text)
-        if plan and not (may_repeat and plan == "".join(self._plan_chunks)):
+        if plan and not (may_repeat and self._plan_chunks.equal(plan)):
             self._plan_chunks.append(plan)
             reasoning += plan
         if reasoning:
             self._reasoning_chunks.append(reasoning)
         if not (may_repeat and self._is_repetition_of_calls(calls)):
             for call in calls:
-                self._find_or_start_call(call, is_complete).add_delta(call)
+                self._add_call(call, is_complete)
         if citations:
-            self._metadata["citations"] = [*self._metadata.get("citations", ()), *citations]
+            self._metadata.setdefault("citations", []).extend(citations)
         return text, reasoning
+
+    def add_logprobs(self, logprobs: Sequence[Any]) -> None:
+        """Add the probabilities of some tokens."""
+        if self.logprobs is None:
+            self.logprobs = []
+        self.logprobs += logprobs
 
     def drop_unnamed_calls(self) -> None:
         """Remove the tool calls that have no name."""
@@ -168,7 +213,7 @@ class ResponseAccumulator:
     def build_response(self) -> ModelResponse:
         """Build the response from what was added."""
         calls = self._build_tool_calls()
-        plan = "".join(self._plan_chunks)
+        plan = self._plan_chunks.join()
         content = self._build_content(bool(calls))
         state = None
         if plan:
@@ -195,8 +240,8 @@ class ResponseAccumulator:
         """Return the last contents, without text or thinking that repeats all that arrived."""
         text = "".join(content.text or "" for content in contents)
         thinking = "".join(content.thinking or "" for content in contents)
-        repeats_text = text == self._join_contents(False)
-        repeats_thinking = thinking == self._join_contents(True)
+        repeats_text = self._text_chunks.equal(text)
+        repeats_thinking = self._thinking_chunks.equal(thinking)
         return [
             Content(
                 None if repeats_text else content.text,
@@ -215,28 +260,37 @@ class ResponseAccumulator:
         if not self._contents or self._contents[-1][0] is not is_thinking:
             self._contents.append((is_thinking, []))
         self._contents[-1][1].append(chunk)
+        (self._thinking_chunks if is_thinking else self._text_chunks).append(chunk)
 
-    def _join_contents(self, is_thinking: bool) -> str:
-        return "".join("".join(chunks) for flag, chunks in self._contents if flag is is_thinking)
+    def _add_call(self, delta: CallDelta, is_complete: bool) -> None:
+        call = None if is_complete else self._find_call(delta)
+        if call is None:
+            call = _ToolCallAccumulator(delta.position, len(self._calls))
+            self._calls.append(call)
+            if delta.position is not None:
+                self._latest_by_position[delta.position] = call
+        call.add_delta(delta)
+        if delta.id and call.id == delta.id:
+            first = self._first_by_id.get(call.id)
+            if first is None or call.number < first.number:
+                self._first_by_id[call.id] = call
 
-    def _find_or_start_call(self, delta: CallDelta, is_complete: bool) -> _ToolCallAccumulator:
-        """Return the call that a delta belongs to, by id or position; or start one."""
-        if not is_complete and self._calls:
-            if delta.id:
-                for call in self._calls:
-                    if call.id == delta.id:
-                        return call
-            elif not delta.name:
-                for call in reversed(self._calls):
-                    if delta.position is None or call.position == delta.position:
-                        return call
-                return self._calls[-1]
-        self._calls.append(_ToolCallAccumulator(delta.position))
-        return self._calls[-1]
+    def _find_call(self, delta: CallDelta) -> _ToolCallAccumulator | None:
+        """Return the call that a delta belongs to, by id or position; None if it begins one."""
+        if delta.id:
+            return self._first_by_id.get(delta.id)
+        if delta.name or not self._calls:
+            return None
+        latest = self._calls[-1]
+        return (
+            latest
+            if delta.position is None
+            else self._latest_by_position.get(delta.position, latest)
+        )
 
     def _build_content(self, has_calls: bool) -> str | tuple[Part, ...] | None:
         if not any(is_thinking for is_thinking, _ in self._contents):
-            text = self._join_contents(False)
+            text = self._text_chunks.join()
             return text if text or not has_calls else None
         # Thinking is in the message too: the model needs to see it again.
         return tuple(

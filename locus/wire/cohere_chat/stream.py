@@ -116,7 +116,7 @@ class CohereChatDecoder(StreamDecoder):
             self._add_message(event, message, events)
         if event.logprobs is not None:
             accumulator = self._accumulator
-            accumulator.logprobs = [*(accumulator.logprobs or ()), event.logprobs]
+            accumulator.add_logprobs([event.logprobs])
         if event.type in ("message-start", "message-end"):
             self._accumulator.response_id = event.id or self._accumulator.response_id
         if event.type == "message-end":

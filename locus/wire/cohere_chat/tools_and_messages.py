@@ -96,10 +96,12 @@ def make_call_ids_unique(
     """Return the calls, each with an id that no other of them and none of ``used_call_ids`` has."""
     unique: list[ToolCall] = []
     seen = set(used_call_ids)
+    suffixes: dict[str, int] = {}
     for call in calls:
-        call_id, suffix = call.id, 1
+        call_id = call.id
         while call_id in seen:
-            call_id, suffix = f"{call.id}_{suffix}", suffix + 1
+            suffix = suffixes[call.id] = suffixes.get(call.id, 0) + 1
+            call_id = f"{call.id}_{suffix}"
         seen.add(call_id)
         unique.append(call if call_id == call.id else attrs.evolve(call, id=call_id))
     return tuple(unique)

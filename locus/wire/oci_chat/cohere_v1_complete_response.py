@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from locus.core.digest import compute_digest
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.response import ModelResponse
@@ -90,6 +91,7 @@ class ResponseAccumulator:
         "_metadata",
         "_model",
         "_text_chunks",
+        "_text_length",
         "_usage",
         "_used_call_ids",
         "finish_reason",
@@ -98,6 +100,7 @@ class ResponseAccumulator:
     def __init__(self, used_call_ids: frozenset[str]) -> None:
         self._used_call_ids = used_call_ids
         self._text_chunks: list[str] = []
+        self._text_length = 0
         self._calls: list[CohereToolCall] = []
         self._chat_history: Any = None
         self._metadata: dict[str, Any] = {}
@@ -124,6 +127,7 @@ class ResponseAccumulator:
         raise_for_finish_reason(chunk.finish_reason, chunk.error_message, is_empty, body)
         if text:
             self._text_chunks.append(text)
+            self._text_length += len(text)
         if chunk.tool_calls:
             self._add_calls(chunk.tool_calls, bool(chunk.finish_reason))
         if chunk.chat_history is not None:
@@ -139,6 +143,8 @@ class ResponseAccumulator:
 
     def _remove_received_text(self, complete_text: str) -> str:
         """Return the complete text without the text so far; "" if it begins differently."""
+        if len(complete_text) <= self._text_length:
+            return ""
         text = "".join(self._text_chunks)
         return complete_text[len(text) :] if complete_text.startswith(text) else ""
 
@@ -173,7 +179,7 @@ class ResponseAccumulator:
         if not self._calls:
             return ()
         text, usage = "".join(self._text_chunks), normalize_usage(self._usage)
-        response_key = f"{self._chat_history!r}\0{text}\0{usage!r}"
+        response_key = compute_digest(f"{self._chat_history!r}\0{text}\0{usage!r}")
         tool_calls = []
         for index, call in enumerate(self._calls):
             if is_empty_call(call.name, call.parameters):

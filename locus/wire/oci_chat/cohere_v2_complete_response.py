@@ -132,7 +132,7 @@ class OracleResponseAccumulator(ResponseAccumulator):
         if chunk.usage is not None:
             self.usage = normalize_usage(chunk.usage)
         if chunk.log_probabilities is not None:
-            self.logprobs = (self.logprobs or []) + chunk.log_probabilities
+            self.add_logprobs(chunk.log_probabilities)
         is_last = bool(chunk.finish_reason)
         if is_last:
             self.finish_reason = chunk.finish_reason

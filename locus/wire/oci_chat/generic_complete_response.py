@@ -236,7 +236,7 @@ class GenericCandidateAccumulator(CandidateAccumulator):
         Such deltas belong to the latest calls, one to each, in the same order. Deltas without any
         content are never returned.
         """
-        calls = self.calls[-len(deltas) :] if len(deltas) > 1 else []
+        calls = self.calls.get_latest_calls(len(deltas)) if len(deltas) > 1 else ()
         if len(calls) < len(deltas) or any(
             delta.index is not None or delta.id or delta.name for delta in deltas
         ):

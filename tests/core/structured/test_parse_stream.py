@@ -212,6 +212,32 @@ def test_parsing_takes_linear_time() -> None:
     assert_linear(prepare, 500)
 
 
+@pytest.mark.parametrize(
+    ("beginning", "chunk", "end"),
+    [
+        ('{"text": "', "word " * 8, '"}'),  # an open string
+        ('{"list": [', "1, " * 20, "1]}"),  # an open list
+    ],
+)
+def test_a_long_value_is_followed_in_linear_time(beginning: str, chunk: str, end: str) -> None:
+    def prepare(count: int) -> Callable[[], object]:
+        def parse() -> None:
+            values = parse_partial([beginning, *[chunk] * count, end], dict[str, Any])
+            for _ in values:
+                pass
+
+        return parse
+
+    assert_linear(prepare, 400)
+
+
+def test_every_chunk_of_a_value_of_the_usual_size_gives_a_value() -> None:
+    chunks = ['{"text": "', *["word "] * 2000, '"}']
+    values = collect_partial_values(chunks, dict[str, str])
+    assert len(values) == len(chunks)
+    assert len(collect_partial_values(['{"text": "', "x" * 10**6, '"}'], dict[str, str])) == 3
+
+
 @pytest.mark.parametrize("chunk", [None, b"{}", 3])
 def test_a_chunk_of_another_type_is_a_type_error(chunk: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(chunk).__name__}"):

@@ -22,6 +22,8 @@ from locus.core.errors import (
 from locus.core.messages import Message, ToolCall
 from locus.wire.chat_completions import ChatCompletionsParser
 from locus.wire.chat_completions import stream as stream_module
+from locus.wire.chat_completions.json_types import FunctionCall
+from locus.wire.chat_completions.tool_call_accumulator import ToolCallAccumulator
 from locus.wire.response_parts import UNNAMED_TOOL_NAME
 from tests.support.strategies import byte_splits, response_contents
 from tests.support.timing import assert_linear
@@ -365,6 +367,55 @@ def test_a_long_response_is_read_in_linear_time(message: dict[str, Any]) -> None
         return lambda: decode_response(stream)
 
     assert_linear(prepare, 500)
+
+
+def make_call_delta(name: str | None, arguments: str, **members: Any) -> dict[str, Any]:
+    return {"tool_calls": [{**members, "function": {"name": name, "arguments": arguments}}]}
+
+
+MANY_DELTAS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
+    "calls by id": lambda size: [make_call_delta("f", "{}", id=f"c{n}") for n in range(size)],
+    "fragments after many calls": lambda size: [
+        *(make_call_delta("f", "", index=n, id=f"c{n}") for n in range(size)),
+        *[make_call_delta(None, "x", index=0)] * size,
+    ],
+    "a repeated name": lambda size: [
+        make_call_delta("f", text, index=0) for text in ("[", *['{"a":', "1", "}", ","] * size)
+    ],
+    "a name in pieces": lambda size: [
+        make_call_delta("ab"[n % 2], "", index=0) for n in range(size)
+    ],
+    "pieces of reasoning": lambda size: [
+        {"reasoning_details": [{"type": "reasoning.text", "text": "x" * 300, "index": n % 2}]}
+        for n in range(size)
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", MANY_DELTAS)
+def test_many_deltas_of_one_message_are_read_in_linear_time(kind: str) -> None:
+    def prepare(size: int) -> Callable[[], object]:
+        deltas = map(make_delta_chunk, MANY_DELTAS[kind](size))
+        stream = encode_sse(*deltas, make_delta_chunk({}, "stop"))
+        return lambda: decode_response(stream)
+
+    assert_linear(prepare, 100)
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_complete"),
+    [
+        (['{"a": "}', "\\", '"}', '"}'], [False, False, False, True]),
+        (["{", '"a": {}', "}", " ", "{}"], [False, False, True, False, False]),
+        (["}{", "{}", "}"], [False, False, False]),
+        (['"}', "{}"], [False, False]),
+    ],
+)
+def test_a_call_is_complete_once_its_object_is(texts: list[str], is_complete: list[bool]) -> None:
+    call = ToolCallAccumulator(0)
+    for number, text in enumerate(texts):
+        call.add_function_delta(FunctionCall("f", text))
+        assert call.has_complete_arguments() is is_complete[number]
 
 
 def test_many_token_probabilities_are_read_in_linear_time() -> None:

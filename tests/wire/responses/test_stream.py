@@ -287,8 +287,37 @@ def test_a_failure_without_a_message_is_a_failure() -> None:
             ]
             * n
         ),
+        lambda n: [
+            event
+            for index in range(n)
+            for event in (
+                {**make_text_delta("x"), "content_index": index},
+                {
+                    "type": "response.output_text.done",
+                    "text": "x",
+                    "output_index": 0,
+                    "content_index": index,
+                },
+            )
+        ],
+        lambda n: [
+            *({**make_text_delta("x"), "output_index": index} for index in range(n)),
+            *(
+                {"type": "response.output_text.done", "text": "y", "output_index": n + index}
+                for index in range(n)
+            ),
+            *(
+                {
+                    "type": "response.output_item.added",
+                    "output_index": index,
+                    "item": {"type": "message", "id": f"m{index}"},
+                }
+                for index in range(n)
+            ),
+            *[{"type": "response.function_call_arguments.delta", "delta": "x"}] * n,
+        ],
     ],
-    ids=["one", "two", "many", "done", "call"],
+    ids=["one", "two", "many", "done", "call", "parts", "unfinished"],
 )
 def test_decoding_takes_linear_time(burst: Any) -> None:
     def prepare(count: int) -> Callable[[], object]:
