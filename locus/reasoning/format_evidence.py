@@ -1,10 +1,11 @@
-"""Formats evidence, such as the results of tools, as text for a judge model."""
+"""Formats evidence, such as the results of tools, as text for a judge model or for rules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import attrs
 import msgspec
 
 from locus.core.state import ToolExecution
@@ -12,33 +13,77 @@ from locus.core.state import ToolExecution
 NO_EVIDENCE: Final = "(There is no evidence.)"
 
 
-def format_evidence(evidence: Any) -> str:
-    """Format evidence as labelled items, one paragraph each.
+@attrs.frozen
+class EvidenceItem:
+    """One item of evidence.
 
-    The label of a tool execution is the id of its call, that of a member of a mapping its key,
-    and that of anything else its number, counted from 1. Text stays as it is.
+    :param text: the item as text.
+    :param label: the id of the call of a tool execution, the key of a member of a mapping, the
+        number of anything else; None if the evidence is one text, which is shown as it is.
+    :param is_label_evidence: whether the label says something, as a key does.
     """
-    if evidence is None:
-        return NO_EVIDENCE
+
+    text: str
+    label: str | None
+    is_label_evidence: bool = False
+
+
+def split_evidence(evidence: Any) -> tuple[EvidenceItem, ...]:
+    """Split evidence into items; none if there is no evidence.
+
+    Text stays as it is. The label of an item is the id of the tool call, the key in a mapping, or
+    otherwise its number, counted from 1.
+    """
+    if isinstance(evidence, (bytes, bytearray)):
+        evidence = _to_text(evidence)
+    if evidence is None or (isinstance(evidence, str) and not evidence.strip()):
+        return ()
     if isinstance(evidence, str):
-        return evidence or NO_EVIDENCE
+        return (EvidenceItem(evidence, None),)
     if isinstance(evidence, Mapping):
-        items = [_format_item(str(label), value) for label, value in evidence.items()]
-    elif isinstance(evidence, Iterable) and not isinstance(evidence, (bytes, ToolExecution)):
-        items = [_format_item(str(number), item) for number, item in enumerate(evidence, 1)]
+        pairs: Iterable[tuple[Any, Any]] = evidence.items()
+    elif isinstance(evidence, Iterable) and not isinstance(evidence, ToolExecution):
+        pairs = enumerate(evidence, 1)
     else:
-        items = [_format_item("1", evidence)]
-    return "\n\n".join(items) or NO_EVIDENCE
+        pairs = [(1, evidence)]
+    has_keys = isinstance(evidence, Mapping)
+    return tuple(_make_item(str(label), item, has_keys) for label, item in pairs)
 
 
-def _format_item(label: str, item: Any) -> str:
-    """Format one item of the evidence, after its label in brackets."""
+def _make_item(label: str, item: Any, is_key: bool) -> EvidenceItem:
+    """Make an item of a tool execution or of anything else."""
     if isinstance(item, ToolExecution):
         outcome = item.result if item.error is None else f"failed: {item.error}"
-        return (
-            f"[{item.tool_call_id}] {item.tool_name}({format_as_json(item.arguments)}): {outcome}"
-        )
-    return f"[{label}] {item if isinstance(item, str) else format_as_json(item)}"
+        text = f"{item.tool_name}({format_as_json(item.arguments)}): {outcome}"
+        return EvidenceItem(text, item.tool_call_id)
+    return EvidenceItem(_to_text(item), label, is_key)
+
+
+def format_evidence(evidence: Any) -> str:
+    """Format evidence as labelled items, one paragraph each."""
+    return format_items(split_evidence(evidence))
+
+
+def format_items(items: Iterable[EvidenceItem]) -> str:
+    """Format items, one paragraph each, after their labels in brackets."""
+    paragraphs = [
+        item.text if item.label is None else f"[{item.label}] {item.text}" for item in items
+    ]
+    return "\n\n".join(paragraphs) or NO_EVIDENCE
+
+
+def join_evidence(items: Iterable[EvidenceItem]) -> str:
+    """Join the texts of items, with the labels that are keys and without the others."""
+    return "\n\n".join(
+        f"{item.label}: {item.text}" if item.is_label_evidence else item.text for item in items
+    )
+
+
+def _to_text(value: Any) -> str:
+    """Convert a value to text: bytes as UTF-8, and anything else as JSON."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else format_as_json(value)
 
 
 def format_as_json(value: Any) -> str:

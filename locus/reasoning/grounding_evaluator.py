@@ -18,20 +18,19 @@ from locus.reasoning.field_checks import (
     validate_fraction,
     validate_instructions,
 )
-from locus.reasoning.format_evidence import NO_EVIDENCE, format_evidence
+from locus.reasoning.format_evidence import EvidenceItem, join_evidence, split_evidence
 from locus.reasoning.gsar_judge import format_report_and_evidence
-from locus.reasoning.lexical_grounding import (
-    collect_member_names,
-    is_claim_supported,
-    resolve_json_escapes,
-    split_into_claims,
-)
+from locus.reasoning.lexical_grounding import check_claims, index_evidence
 from locus.reasoning.reasoning_requests import (
+    FunctionRequest,
     ReasoningGenerator,
     perform_requests,
     perform_requests_sync,
 )
+from locus.reasoning.split_into_claims import split_into_claims
 
+_LARGE_LENGTH: Final = 100_000
+"""From this number of characters on, an event loop would notice how long the rules take."""
 GROUNDING_INSTRUCTIONS: Final = """\
 You check whether an answer is supported by evidence. Split the answer into its claims: single \
 statements that are true or false. Leave out questions, courtesies and headings. Put each claim \
@@ -137,17 +136,18 @@ class GroundingEvaluator:
         :param context: what a claim may repeat although it is no evidence, such as the question.
             The rules disregard its words; its numbers have to be in the evidence.
         """
-        evidence_text = format_evidence(evidence)
-        if evidence_text == NO_EVIDENCE:
-            claims = split_into_claims(answer)
-            return self._make_report((), claims, has_evidence=False)
+        if not isinstance(answer, str):
+            raise TypeError(f"the answer to check is text, not {type(answer).__name__}")
+        items = split_evidence(evidence)
+        if not items:
+            return self._make_report((), split_into_claims(answer), has_evidence=False)
         error = None
         if self.model is not None:
             try:
                 verdict = yield from ask_judge_model_in_steps(
                     self.model,
                     self.instructions,
-                    format_report_and_evidence(answer, evidence),
+                    format_report_and_evidence(answer, items),
                     GroundingVerdict,
                     retries=DEFAULT_RETRIES,
                     options=self.options,
@@ -155,15 +155,14 @@ class GroundingEvaluator:
             except StructuredOutputError as exc:
                 error = str(exc)
             else:
-                return self._make_report(verdict.grounded, verdict.ungrounded)
-        claims = split_into_claims(answer)
-        context = f"{context} {collect_member_names(answer)}"
-        evidence_text = resolve_json_escapes(evidence_text)
-        grounded: list[str] = []
-        ungrounded: list[str] = []
-        for claim in claims:
-            is_supported = is_claim_supported(claim, evidence_text, context, self.min_overlap)
-            (grounded if is_supported else ungrounded).append(claim)
+                if verdict.grounded or verdict.ungrounded or not split_into_claims(answer):
+                    return self._make_report(verdict.grounded, verdict.ungrounded)
+                error = "the judge model listed none of the answer's claims"
+        arguments = answer, items, context, self.min_overlap
+        if len(answer) + sum(len(item.text) for item in items) > _LARGE_LENGTH:
+            grounded, ungrounded = yield FunctionRequest(_check_by_rules, arguments)
+        else:
+            grounded, ungrounded = _check_by_rules(*arguments)
         return self._make_report(grounded, ungrounded, error=error)
 
     def _make_report(
@@ -182,3 +181,11 @@ class GroundingEvaluator:
         return GroundingReport(
             score, grounded, ungrounded, accepted, has_evidence=has_evidence, error=error
         )
+
+
+def _check_by_rules(
+    answer: str, items: tuple[EvidenceItem, ...], question: str, min_overlap: float
+) -> tuple[list[str], list[str]]:
+    """Return the claims of an answer that the evidence supports by the rules, and the others."""
+    labels = [item.label or "" for item in items] + [str(n) for n in range(1, len(items) + 1)]
+    return check_claims(answer, index_evidence(join_evidence(items), labels), question, min_overlap)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
@@ -16,7 +16,12 @@ from locus.reasoning.field_checks import (
     to_model_options,
     validate_instructions,
 )
-from locus.reasoning.format_evidence import format_as_json, format_evidence
+from locus.reasoning.format_evidence import (
+    EvidenceItem,
+    format_as_json,
+    format_items,
+    split_evidence,
+)
 from locus.reasoning.judge_output import JudgeOutput
 from locus.reasoning.reasoning_requests import (
     ReasoningGenerator,
@@ -63,10 +68,10 @@ class GSARJudge(Protocol):
         """Return the :class:`JudgeOutput` of a report, or an awaitable of it."""
 
 
-def format_report_and_evidence(report: Any, evidence: Any) -> str:
+def format_report_and_evidence(report: Any, items: Iterable[EvidenceItem]) -> str:
     """Format a report and its evidence as the question to a judge model."""
     text = report if isinstance(report, str) else format_as_json(report)
-    return f"<evidence>\n{format_evidence(evidence)}\n</evidence>\n\n<report>\n{text}\n</report>"
+    return f"<evidence>\n{format_items(items)}\n</evidence>\n\n<report>\n{text}\n</report>"
 
 
 @attrs.frozen
@@ -112,7 +117,7 @@ class StructuredOutputGSARJudge:
         return ask_judge_model_in_steps(
             self.model,
             self.instructions,
-            format_report_and_evidence(report, evidence),
+            format_report_and_evidence(report, split_evidence(evidence)),
             JudgeOutput,
             retries=self.retries,
             options=self.options,

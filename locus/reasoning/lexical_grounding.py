@@ -1,72 +1,182 @@
-"""Rules that find the claims of an answer and compare their words with the evidence: no model.
+"""Rules that compare the words and the figures of claims with the evidence: no model.
 
-A claim is a sentence, a line of a list, or a scalar of an answer in JSON. It is supported if every
-number in it is in the evidence, and enough of its other significant words. So the rules see a wrong
-figure or an invented name; they do not see a "not", nor a fact in other words. They are made for
-English, and compare the words of any language that puts spaces between them.
+A claim is supported if every figure in it is in the evidence, in whatever notation, and enough of
+its other significant words. So the rules see a wrong figure or an invented name; they do not see a
+"not", nor a fact in other words. They are made for English, and compare the words of any language
+that puts spaces between them, and the characters of Chinese.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from bisect import bisect_left
+from collections.abc import Iterable
+from decimal import Context, Decimal
+from functools import cached_property
+from typing import Final
 
-import msgspec
+import attrs
 
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?…])[\"')\]*]*\s+(?![a-z0-9])|(?<=[\u3002\uff01\uff1f])")
-_LIST_MARK: Final = re.compile(r"^\s*(?:[-*+•#>|]+|\(?\d{1,3}[.)])\s+")
-_NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
-_WORD: Final = re.compile(r"[^\W\d_]+")
+from locus.reasoning.find_figures import (
+    Absence,
+    Item,
+    Quantity,
+    iter_items,
+    split_figures,
+)
+from locus.reasoning.find_word_stems import (
+    find_words,
+    get_value,
+    has_negative_word,
+    is_negative_stem,
+    iter_related_stems,
+    select_stems,
+    select_values,
+)
+from locus.reasoning.normalize_text import normalize_text
+from locus.reasoning.split_into_claims import collect_member_names, split_into_claims
+
 _JSON_ESCAPES: Final = re.compile(r"(?:\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))+")
 _MAX_NESTED_ENCODINGS: Final = 3
-_MIN_WORD_LENGTH: Final = 3
-_STEM_LENGTH: Final = 5
-_FUNCTION_WORDS: Final = frozenset(
+_CITATION: Final = re.compile(r"\[([\w^.:-]{1,80}(?:, ?[\w^.:-]{1,80})*)\]|【[^】]{1,40}】")
+_CONTEXT: Final = Context(prec=60, Emax=10**9, Emin=-(10**9))
+_MAX_ROUNDED_DIGITS: Final = 30
+
+
+@attrs.frozen(eq=False, slots=False)
+class EvidenceIndex:
+    """The words and figures of evidence, read once and then looked up for each claim.
+
+    :param values: the numbers.
+    :param marks: dates, times, and names with digits.
+    :param stems: the stems of the significant words.
+    :param labels: the labels of the items, which an answer may cite in brackets.
+    :param is_negative: whether a word says that a number goes down, or below zero.
     """
-    a about above according after again all also although am an and answer any are around as at
-    back based be because been before being below between both but by can cannot come could
-    currently did do does doing done down during each either else even every few for found from
-    further get give given go going got had has have having he hello help hence her here hers him
-    his how however i if in indeed information into is it its just know let like made make may me
-    might more most much must my need new next no nor not now of off ok okay on once one only or
-    other our out over own per please provide provided question really result results said same
-    say says see seems shall she should show shown shows since so some still such sure than thank
-    thanks that the their them then there these they thing things this those though through thus
-    to today together too tool tools under until up upon us use used using very was we welcome
-    well were what when where whether which while who whom whose why will with within without
-    would yes yet you your
-    """.split()  # noqa: SIM905
-)
+
+    values: frozenset[Decimal]
+    marks: frozenset[str]
+    stems: frozenset[str]
+    labels: frozenset[str]
+    is_negative: bool
+
+    @cached_property
+    def _sorted_values(self) -> list[Decimal]:
+        return sorted(self.values)
+
+    @cached_property
+    def _has_negative_value(self) -> bool:
+        return any(map(Decimal.is_signed, self.values))
+
+    def has_item(self, item: Item, is_negative_claim: bool) -> bool:
+        """Whether an item of a claim's figure is in the evidence.
+
+        :param is_negative_claim: whether the words of the claim make its numbers negative.
+        """
+        if isinstance(item, Absence):
+            return item.mark not in self.marks
+        if isinstance(item, str):
+            return item in self.marks or item in self.stems
+        if self._has_value(item):
+            return True
+        is_negative = item.value.is_signed()
+        if not (self.is_negative if is_negative else is_negative_claim):
+            return False
+        return self._has_value(Quantity(item.value.copy_negate(), item.step))
+
+    def has_stem(self, stem: str) -> bool:
+        """Whether the stem of a word is in the evidence, or the number that it means."""
+        if not self.stems.isdisjoint(iter_related_stems(stem)) or get_value(stem) in self.values:
+            return True
+        return is_negative_stem(stem) and (
+            self.is_negative or any(map(Decimal.is_signed, self._sorted_values[:1]))
+        )
+
+    def _has_value(self, quantity: Quantity) -> bool:
+        """Whether a number is in the evidence, or one that is rounded to it."""
+        value, step = quantity.value, quantity.step
+        if value in self.values:
+            return True
+        if not value or not step or len(value.as_tuple().digits) > _MAX_ROUNDED_DIGITS:
+            return False
+        half = _CONTEXT.divide(step, Decimal(2))
+        position = bisect_left(self._sorted_values, _CONTEXT.subtract(value, half))
+        return position < len(self._sorted_values) and (
+            self._sorted_values[position] <= _CONTEXT.add(value, half)
+        )
 
 
-def split_into_claims(answer: str) -> tuple[str, ...]:
-    """Split an answer into its claims.
+def index_evidence(text: str, labels: Iterable[str]) -> EvidenceIndex:
+    """Read the words and figures of evidence.
 
-    Questions and sentences without a significant word, such as courtesies, are no claims.
+    :param labels: the labels of its items, which are no part of the text.
     """
-    document = _decode_json_document(answer)
-    candidates = _iter_sentences(answer) if document is None else _iter_scalars(document, "")
-    return tuple(claim for claim in candidates if _has_content(claim))
+    normalized = normalize_text(resolve_json_escapes(text))
+    words = find_words(normalized)
+    values: set[Decimal] = {Decimal(value) for value in select_values(words)}
+    marks: set[str] = set()
+    for item in iter_items(normalized):
+        if isinstance(item, Quantity):
+            values.add(item.value)
+        else:
+            marks.add(item.mark if isinstance(item, Absence) else item)
+    return EvidenceIndex(
+        frozenset(values),
+        frozenset(marks),
+        select_stems(words).union(mark for mark in marks if mark.isalpha()),
+        frozenset(normalize_text(label) for label in labels),
+        has_negative_word(words),
+    )
 
 
-def is_claim_supported(claim: str, evidence: str, context: str, min_overlap: float) -> bool:
-    """Whether the evidence has every number of a claim, and enough of its significant words.
+def check_claims(
+    answer: str, evidence: EvidenceIndex, question: str, min_overlap: float
+) -> tuple[list[str], list[str]]:
+    """Split an answer into its claims; return those that the evidence supports, and the others.
 
-    :param context: the question. Words that a claim repeats of it count neither for it nor against
-        it, unless the claim has nothing else.
-    :param min_overlap: the share of the words that have to be there, from 0 to 1.
+    :param question: its words count neither for a claim that repeats them nor against it, unless
+        the claim has nothing else.
+    :param min_overlap: the share of a claim's words that have to be there, from 0 to 1.
     """
-    numbers = _find_numbers(claim)
-    if not numbers <= _find_numbers(evidence):
-        return False
-    all_words, evidence_words = _find_word_stems(claim), _find_word_stems(evidence)
-    words = all_words - (_find_word_stems(context) - evidence_words)
-    if not words and not numbers:
-        words = all_words
-    return len(words & evidence_words) >= min_overlap * len(words)
+    context = normalize_text(f"{question} {collect_member_names(answer)}")
+    disregarded = select_stems(find_words(context)) - evidence.stems
+    grounded: list[str] = []
+    ungrounded: list[str] = []
+    for claim in split_into_claims(answer):
+        is_supported = _is_claim_supported(claim, evidence, disregarded, min_overlap)
+        (grounded if is_supported else ungrounded).append(claim)
+    return grounded, ungrounded
+
+
+def _is_claim_supported(
+    claim: str, evidence: EvidenceIndex, disregarded: frozenset[str], min_overlap: float
+) -> bool:
+    """Whether the evidence has every figure of a claim, and enough of its significant words."""
+    normalized = _remove_citations(normalize_text(claim), evidence.labels)
+    is_negative = has_negative_word(find_words(normalized))
+    figures, rest = split_figures(normalized)
+    for readings in figures:
+        if not any(
+            all(evidence.has_item(item, is_negative) for item in reading) for reading in readings
+        ):
+            return False
+    all_stems = select_stems(find_words(rest))
+    stems = all_stems - disregarded
+    if not stems and not figures:
+        stems = all_stems
+    return sum(map(evidence.has_stem, stems)) >= min_overlap * len(stems)
+
+
+def _remove_citations(normalized: str, labels: frozenset[str]) -> str:
+    """Remove the labels of evidence that a claim cites in brackets, and marks of footnotes."""
+
+    def remove(match: re.Match[str]) -> str:
+        cited = re.split(", ?", match[1] or "")
+        is_citation = all(label[:1] in ("", "^") or label in labels for label in cited)
+        return "[]" if is_citation else match[0]
+
+    return _CITATION.sub(remove, normalized)
 
 
 def resolve_json_escapes(evidence: str) -> str:
@@ -83,93 +193,3 @@ def resolve_json_escapes(evidence: str) -> str:
             break
         texts.append(resolved)
     return "\n".join(texts)
-
-
-def collect_member_names(answer: str) -> str:
-    """Collect the names of the members of an answer in JSON; empty if it is not JSON.
-
-    They come from the schema, so they are no part of what the answer claims.
-    """
-    return " ".join(_iter_member_names(_decode_json_document(answer)))
-
-
-def _iter_member_names(value: Any) -> Iterator[str]:
-    """Iterate over the names of the members of a JSON document, however deep."""
-    if isinstance(value, Mapping):
-        for name, member in value.items():
-            yield str(name)
-            yield from _iter_member_names(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _iter_member_names(member)
-
-
-def _decode_json_document(answer: str) -> Any:
-    """Decode an answer that is a JSON object or array; None if it is neither."""
-    text = answer.strip()
-    if not text.startswith(("{", "[")):
-        return None
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-
-
-def _iter_scalars(value: Any, name: str) -> Iterator[str]:
-    """Iterate over the scalars of a JSON document, each after the name of its member."""
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from _iter_scalars(member, str(key))
-    elif isinstance(value, list):
-        for member in value:
-            yield from _iter_scalars(member, name)
-    elif isinstance(value, str):
-        yield value
-    elif value is not None and not isinstance(value, bool):
-        yield f"{name}: {value}" if name else str(value)
-
-
-def _iter_sentences(text: str) -> Iterator[str]:
-    """Iterate over the sentences and the lines of a text, without the marks of lists."""
-    for line in text.splitlines():
-        for sentence in _SENTENCE_END.split(_LIST_MARK.sub("", line)):
-            sentence = sentence.strip()
-            if sentence and not sentence.endswith(("?", "\uff1f", ":")):
-                yield sentence
-
-
-def _has_content(sentence: str) -> bool:
-    """Whether a sentence has a number or a significant word."""
-    return bool(_find_numbers(sentence) or _find_word_stems(sentence))
-
-
-def _find_numbers(text: str) -> frozenset[str]:
-    """Find the numbers of a text, in a form that is the same for 1,000 and 1000, 2.50 and 2.5."""
-    return frozenset(_normalize_number(match[0]) for match in _NUMBER.finditer(_normalize(text)))
-
-
-def _normalize_number(number: str) -> str:
-    """Remove separators of thousands, leading zeros, and zeros at the end of a decimal fraction."""
-    if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", number):
-        number = number.replace(",", "")
-    whole, point, decimals = number.partition(".")
-    if point and decimals.isdigit():
-        decimals = decimals.rstrip("0")
-        number = f"{whole}.{decimals}" if decimals else whole
-    return number.lstrip("0") or "0"
-
-
-def _find_word_stems(text: str) -> frozenset[str]:
-    """Find the significant words of a text, each by its beginning, so that endings do not count."""
-    words = (match[0] for match in _WORD.finditer(_normalize(text)))
-    return frozenset(
-        word[:_STEM_LENGTH]
-        for word in words
-        if word not in _FUNCTION_WORDS and (len(word) >= _MIN_WORD_LENGTH or not word.isascii())
-    )
-
-
-def _normalize(text: str) -> str:
-    """Fold the case and the compatibility forms of a text, and drop accents."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))

@@ -25,7 +25,9 @@ FAILED = ToolExecution("price", "call_2", {}, error="no piano")
         ("as it is", "as it is"),
         (3, "[1] 3"),
         ([range(2)], "[1] range(0, 2)"),
-        *[(nothing, NO_EVIDENCE) for nothing in (None, "", (), [], {})],
+        (b"caf\xc3\xa9 \xff", "café \ufffd"),
+        ([b"sunny"], "[1] sunny"),
+        *[(nothing, NO_EVIDENCE) for nothing in (None, "", " \n", b"", (), [], {}, iter(()))],
     ],
 )  # fmt: skip
 def test_every_item_has_a_label(evidence: Any, text: str) -> None:

@@ -133,6 +133,34 @@ def test_where_the_judge_model_is_of_no_use_the_rules_decide_and_the_report_says
     assert len(model.calls) == 3
 
 
+def test_a_judge_model_that_lists_no_claim_of_an_answer_with_claims_is_of_no_use(
+    runtime_name: str,
+) -> None:
+    evaluator = GroundingEvaluator(ScriptedModel(make_answer([], []), cycle=True))
+    report = call_on_runtime(runtime_name, evaluator, "evaluate", "It is Zoë.", [ROME])
+    assert (report.ungrounded, report.accepted) == (("It is Zoë.",), False)
+    assert "listed none" in report.error
+    report = call_on_runtime(runtime_name, evaluator, "evaluate", "Thank you!", [ROME])
+    assert report == GroundingReport(1.0)
+
+
+def test_evidence_may_be_an_iterator_and_large(runtime_name: str) -> None:
+    model = ScriptedModel(make_answer(["It is sunny."], []))
+    for evaluator in (GroundingEvaluator(), GroundingEvaluator(model)):
+        evidence = iter(["It rains in Oslo. " * 6000, "sunny"])
+        report = call_on_runtime(runtime_name, evaluator, "evaluate", "It is sunny.", evidence)
+        assert report.accepted
+    assert "[2] sunny" in model.calls[0].messages[1].text
+
+
+@pytest.mark.parametrize("answer", [None, 21, b"sunny", ["sunny"]])
+def test_an_answer_is_text(runtime_name: str, answer: Any) -> None:
+    with pytest.raises(
+        TypeError, match=f"the answer to check is text, not {type(answer).__name__}"
+    ):
+        call_on_runtime(runtime_name, GroundingEvaluator(), "evaluate", answer, [ROME])
+
+
 def test_errors_of_the_judge_model_are_raised(runtime_name: str) -> None:
     model = ScriptedModel(RateLimitError("slow down", status_code=429))
     with pytest.raises(RateLimitError):
