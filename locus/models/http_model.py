@@ -29,6 +29,7 @@ from locus.core.option_rules import OptionRule, OptionRules
 from locus.core.refused_parameters import Refusals, find_refusals_in_error
 from locus.core.response import ModelResponse
 from locus.core.structured_output_support import StructuredOutputSupport
+from locus.core.tool_names import RenamedRequest, ToolNameRule, rename_refused_tools
 from locus.core.unknown_keywords import make_unknown_keyword_error
 from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
@@ -39,6 +40,7 @@ from locus.models.option_layers import OptionLayers, add_layer, check_keywords, 
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.refusal_memory import RefusalMemory
 from locus.models.request_secrets import find_request_secrets
+from locus.models.transforming_parser import TransformingParser
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
 from locus.transport.async_pool import AsyncSender
@@ -425,16 +427,20 @@ class HttpModel(Model, Generic[C]):
         if "timeout" in options:
             seconds = check_seconds("timeout", options["timeout"])
             timeout = math.inf if seconds is None else seconds
+        renamed = self._rename_refused_tools(messages, tools, options)
+        sent_messages = renamed.messages
         binding = self._make_native_state_binder(options)
         if binding is not None:
-            messages = binding.select(messages)
-        body = self.request_builder.build(messages, tools, **options)
+            sent_messages = binding.select(sent_messages)
+        body = self.request_builder.build(sent_messages, renamed.tools, **renamed.options)
         content = encode_json(body)
         url = self.build_url(stream=bool(options.get("stream")))
         headers = self._build_headers(options.get("extra_headers"))
-        parser = self.make_parser(messages)
+        parser = self.make_parser(sent_messages)
         if binding is not None:
             parser = binding.bind_parser(parser, body)
+        if renamed.original_names:
+            parser = TransformingParser(parser, renamed.restore_names)
         signer = None if self.sdk_client is not None else self.get_signer()
 
         def make_fallback_call(error: APIStatusError) -> HttpCall | None:
@@ -454,6 +460,15 @@ class HttpModel(Model, Generic[C]):
             signer=signer,
             deadline=check_seconds("deadline", options.get("deadline")),
         )
+
+    def _rename_refused_tools(
+        self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]
+    ) -> RenamedRequest:
+        """Give tools whose names the provider refuses other ones, for this request."""
+        rule: ToolNameRule | None = getattr(self.request_builder, "tool_name_rule", None)
+        if rule is None:
+            return RenamedRequest(messages, tools, options)
+        return rename_refused_tools(messages, tools, options, rule)
 
     def make_parser(self, messages: Messages) -> ResponseParser:
         """Return the parser of the response to these messages: :attr:`response_parser`."""

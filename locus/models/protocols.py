@@ -37,7 +37,8 @@ class RequestBuilder(Protocol):
     that it cannot send. A builder without it gets all options. It may have an attribute
     ``accepted_parts``, the :class:`~locus.core.accepted_parts.AcceptedParts` of its format, which
     it passes to :func:`~locus.core.conversation.validate_messages`; without it, that accepts text
-    only.
+    only. With an attribute ``tool_name_rule``, a :class:`~locus.core.tool_names.ToolNameRule`, the
+    model renames the tools that the provider would refuse before it builds a request.
     """
 
     def build(

@@ -9,10 +9,8 @@ from typing import Any, Final
 from locus.core.digest import compute_digest
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import ToolCall
+from locus.core.tool_names import UNNAMED_TOOL_NAME as UNNAMED_TOOL_NAME
 
-UNNAMED_TOOL_NAME: Final = "unnamed_tool"
-"""The name of a call that came without one. No tool has it, so the model is told that there is no
-such tool, and can try again: small models forget the name now and then."""
 _NO_ARGUMENTS: Final = ("", "{}", "null")
 
 

@@ -1,18 +1,15 @@
 """Makes the messages of a request keep to the API's rules about calls and their results.
 
 The API rejects a conversation with a call that has no result right behind it, whether the call is
-one of the caller's tools or of a tool that the API runs itself, and one with a tool's name that is
-not made of letters, digits, ``_`` and ``-`` (its page "Handle tool calls"). Such calls are in
-conversations that were broken off, and in those that another provider began.
+one of the caller's tools or of a tool that the API runs itself (its page "Handle tool calls"). Such
+calls are in conversations that were broken off, and in those that another provider began.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from locus.core.digest import compute_digest
 from locus.core.errors import ConfigurationError
 from locus.wire.anthropic_messages.model_capabilities import (
     is_claude,
@@ -23,7 +20,6 @@ Block: TypeAlias = dict[str, Any]
 RequestMessage: TypeAlias = dict[str, Any]
 
 NO_RESULT: Final = "Error: there is no result, because this call was not run."
-_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _SERVER_CALL_TYPES: Final = frozenset({"server_tool_use", "mcp_tool_use"})
 _PREFILL_TYPES: Final = frozenset({"text", "thinking", "redacted_thinking"})
 
@@ -31,11 +27,6 @@ _PREFILL_TYPES: Final = frozenset({"text", "thinking", "redacted_thinking"})
 def complete_calls(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
     """Return the messages with a result for each call, without the API's own that have none."""
     return _add_missing_results(_remove_unanswered_server_calls(messages))
-
-
-def replace_tool_names(messages: Sequence[RequestMessage]) -> list[RequestMessage]:
-    """Return the messages with names of tools that the API accepts, block by block."""
-    return [_replace_tool_names(message) for message in messages]
 
 
 def check_last_message(messages: Sequence[RequestMessage], model: str, *, thinks: bool) -> None:
@@ -149,21 +140,3 @@ def _insert_results(results: list[Block], blocks: list[Block]) -> list[Block]:
     """Insert results behind those at the beginning: the API requires them before all else."""
     count = sum(block.get("type") == "tool_result" for block in blocks)
     return [*blocks[:count], *results, *blocks[count:]]
-
-
-def _replace_tool_names(message: RequestMessage) -> RequestMessage:
-    """Return a message whose calls have names that the API accepts."""
-    if not _has_block(message, frozenset({"tool_use"})):
-        return message
-    blocks = [
-        {**block, "name": make_tool_name(block["name"])}
-        if block.get("type") == "tool_use" and not _TOOL_NAME.fullmatch(block["name"])
-        else block
-        for block in _get_blocks(message)
-    ]
-    return {**message, "content": blocks}
-
-
-def make_tool_name(name: str) -> str:
-    """Make a name that the API accepts from any other; different names give different results."""
-    return f"{re.sub('[^a-zA-Z0-9_-]', '_', name)[:100]}_{compute_digest(name)[:8]}"

@@ -31,6 +31,7 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
+from locus.core.tool_names import ToolNameRule
 from locus.wire.anthropic_messages.assistant_content_blocks import (
     NATIVE_STATE_RULE,
     find_state,
@@ -62,7 +63,6 @@ from locus.wire.anthropic_messages.output_schemas import convert_output_schema, 
 from locus.wire.anthropic_messages.repair_request_messages import (
     check_last_message,
     complete_calls,
-    replace_tool_names,
 )
 from locus.wire.anthropic_messages.structured_output import (
     JSON_ONLY_INSTRUCTION,
@@ -97,6 +97,7 @@ class AnthropicMessagesBuilder:
     :param sends_thinking: whether earlier thinking of the model is sent back to it.
     """
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,128}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
@@ -227,7 +228,7 @@ class AnthropicMessagesBuilder:
                     }
             elif call_options.response_format["type"] == "json_object":
                 message_list.add_system_instruction(JSON_ONLY_INSTRUCTION)
-        body["messages"] = replace_tool_names(message_list.build_messages())
+        body["messages"] = message_list.build_messages()
         system = message_list.build_system_prompt()
         if system:
             body["system"] = system

@@ -42,6 +42,7 @@ from locus.core.option_rules import (
     OptionRules,
     Translated,
 )
+from locus.core.tool_names import ToolNameRule
 from locus.wire.chat_completions.native_members import (
     NATIVE_STATE_RULE,
     WIRE_FORMAT,
@@ -201,6 +202,7 @@ class ChatCompletionsBuilder:
     member_groups: ClassVar[frozenset[str]] = frozenset({"stream_options"})
     """The members of ``extra_body`` whose own members are merged."""
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,64}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(

@@ -25,6 +25,7 @@ from locus.core.option_rules import (
     Translated,
 )
 from locus.core.prepare_conversation import prepare_conversation
+from locus.core.tool_names import ToolNameRule
 from locus.wire.cohere_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.cohere_chat.messages import build_chat_messages
 from locus.wire.cohere_chat.tools_and_messages import (
@@ -66,6 +67,7 @@ class _Request(msgspec.Struct, omit_defaults=True):
 class CohereChatBuilder:
     """The ``RequestBuilder`` of Cohere's chat API."""
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,64}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(

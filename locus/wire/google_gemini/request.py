@@ -25,6 +25,7 @@ from locus.core.option_rules import (
     Translated,
 )
 from locus.core.prepare_conversation import prepare_conversation
+from locus.core.tool_names import ToolNameRule
 from locus.wire.google_gemini.contents import build_contents
 from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
@@ -45,6 +46,7 @@ _LEVELS: Final = ("minimal", "low", "medium", "high")
 class GeminiBuilder:
     """The ``RequestBuilder`` of Google's Gemini API."""
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(

@@ -19,6 +19,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.frozendict import FrozenDict
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
 from locus.core.option_rules import OptionRules
+from locus.core.tool_names import ToolNameRule
 from locus.wire.oci_chat.cohere_common import (
     COHERE_V1_OPTION_RULES,
     CohereChatRequestBase,
@@ -50,6 +51,7 @@ class CohereV1ChatBuilder:
         add it.
     """
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
         "Cohere's first request format",
         assistant={

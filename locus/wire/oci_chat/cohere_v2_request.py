@@ -22,6 +22,7 @@ from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRules
 from locus.core.prepare_conversation import prepare_conversation
+from locus.core.tool_names import ToolNameRule
 from locus.wire.cohere_chat.messages import build_chat_messages
 from locus.wire.cohere_chat.tools_and_messages import (
     are_strict,
@@ -66,6 +67,7 @@ class CohereV2ChatBuilder:
         add it.
     """
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,64}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(

@@ -21,6 +21,7 @@ from locus.core.option_rules import (
     Translated,
 )
 from locus.core.prepare_conversation import prepare_conversation
+from locus.core.tool_names import ToolNameRule
 from locus.wire.chat_completions.request import select_call_id_rule
 from locus.wire.oci_chat.envelope import (
     CHAT_MEMBER_GROUPS,
@@ -76,6 +77,7 @@ class GenericChatBuilder:
         add it.
     """
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,64}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(

@@ -32,6 +32,7 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
+from locus.core.tool_names import ToolNameRule
 from locus.wire.openai_model_families import (
     adapt_rules_to_model,
     find_unsupported_options,
@@ -104,6 +105,7 @@ class ResponsesBuilder:
         server.
     """
 
+    tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,64}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
     accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from locus.core.messages import ImagePart, Message, Role, ToolCall, ToolResult
 from locus.models.native.anthropic import AnthropicModel
 from locus.wire.anthropic_messages import AnthropicMessagesParser
-from locus.wire.anthropic_messages.repair_request_messages import NO_RESULT, replace_tool_names
+from locus.wire.anthropic_messages.repair_request_messages import NO_RESULT
 
 MODEL = AnthropicModel("claude-opus-4-6", api_key="k")
 SEARCH = {"type": "server_tool_use", "id": "srv1", "name": "web_search", "input": {"query": "q"}}
@@ -74,21 +73,6 @@ def test_call_of_running_code_keeps_the_code() -> None:
     result = Message.tool(ToolResult("1", "f", "y"))
     sent = MODEL.request([Message.user("a"), asked, result])["messages"]
     assert [block["type"] for block in sent[1]["content"]] == ["server_tool_use", "tool_use"]
-
-
-NAMES = ["functions.get_weather<|channel|>commentary", "a b", "ä" * 200, "", "ok_name-1"]
-
-
-def test_names_that_the_api_rejects_are_replaced() -> None:
-    blocks = [
-        {"type": "tool_use", "id": str(index), "name": name, "input": {}}
-        for index, name in enumerate(NAMES)
-    ]
-    sent = replace_tool_names([{"role": "assistant", "content": blocks}])
-    names = [block["name"] for block in sent[0]["content"]]
-    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,128}", name) for name in names)
-    assert len(set(names)) == len(NAMES)
-    assert names[-1] == "ok_name-1"
 
 
 @pytest.mark.parametrize("error", ["boom", ""])
