@@ -1,7 +1,9 @@
-"""Makes one object of the alternatives at the root of a schema, which Anthropic refuses there.
+"""Makes one object of the alternatives at the root of a schema, which providers refuse there.
 
-"input_schema does not support oneOf, allOf, or anyOf at the top level"
-(https://github.com/anthropics/claude-code/issues/40075); a single tool with such a schema, as MCP
+Anthropic: "input_schema does not support oneOf, allOf, or anyOf at the top level"
+(https://github.com/anthropics/claude-code/issues/40075). OpenAI: "schema must have type 'object'
+and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level"
+(https://github.com/langchain-ai/langchainjs/issues/9804). A single tool with such a schema, as MCP
 servers often have, makes every request fail.
 """
 
@@ -13,7 +15,8 @@ from typing import Any, Final
 
 from locus.core.json_schema.references import inline_references
 
-_ROOT_KEYWORDS: Final = ("allOf", "anyOf", "oneOf")
+_ALTERNATIVES: Final = ("allOf", "anyOf", "oneOf")
+_REFUSED_KEYWORDS: Final = (*_ALTERNATIVES, "enum", "not")
 
 
 def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -21,15 +24,18 @@ def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
     It has the properties of every alternative; those that each alternative requires, or one member
     of ``allOf``, are required. What the merged schema cannot express is in its description, as
-    JSON. A schema without alternatives at its root is returned unchanged.
+    JSON. A schema of an object without such keywords at its root is returned unchanged.
     """
-    if not schema.keys() & set(_ROOT_KEYWORDS):
-        return schema
+    if not schema.keys() & set(_REFUSED_KEYWORDS):
+        if "type" in schema or not schema:
+            return schema
+        return {"type": "object", **(inline_references(schema) if "$ref" in schema else schema)}
     schema = inline_references(schema)
-    merged = {name: value for name, value in schema.items() if name not in _ROOT_KEYWORDS}
+    merged: dict[str, Any] = {"type": "object"}
+    merged |= {name: value for name, value in schema.items() if name not in _REFUSED_KEYWORDS}
     found: dict[str, list[Any]] = {}
     required = dict.fromkeys(schema.get("required") or ())
-    for keyword in _ROOT_KEYWORDS:
+    for keyword in _ALTERNATIVES:
         members = _list_objects(schema.get(keyword))
         for member in members:
             for name, value in (member.get("properties") or {}).items():
@@ -49,7 +55,7 @@ def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     if required:
         merged["required"] = list(required)
     merged.pop("additionalProperties", None)  # it would be about the properties of the root alone
-    rules = {keyword: schema[keyword] for keyword in _ROOT_KEYWORDS if keyword in schema}
+    rules = {keyword: schema[keyword] for keyword in _REFUSED_KEYWORDS if keyword in schema}
     text = json.dumps(rules, ensure_ascii=False, separators=(",", ":"), default=_to_plain)
     description = schema.get("description")
     prefix = f"{description}\n" if isinstance(description, str) and description else ""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import APIStatusError, ConfigurationError
@@ -73,6 +73,7 @@ from locus.wire.anthropic_messages.structured_output import (
 )
 from locus.wire.anthropic_messages.thinking_history_digest import remove_thinking_of_other_histories
 from locus.wire.anthropic_messages.tools import build_tool, build_tool_choice
+from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.provider_json import to_json_builtins
 
 
@@ -170,7 +171,7 @@ class AnthropicMessagesBuilder:
         thinks = is_thinking_enabled(thinking)
         takes_strict = self._has_output_config(call_options.model)
         available_tools = [
-            build_tool(schema, takes_strict=takes_strict) for schema in build_tool_schemas(tools)
+            build_tool(schema, takes_strict=takes_strict) for schema in build_outgoing_tools(tools)
         ]
         self.option_rules.remove_refused(options, has_tools=bool(available_tools))
         tool_choice = build_tool_choice(call_options, available_tools)

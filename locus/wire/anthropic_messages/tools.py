@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from locus.core.call_options import CallOptions
 from locus.core.errors import ConfigurationError
-from locus.core.json_schema.root_alternatives import merge_root_alternatives
 from locus.wire.anthropic_messages.structured_output import (
     RESPOND_TOOL_NAME,
     with_default_object_type,
@@ -43,7 +42,7 @@ def build_tool(schema: Mapping[str, Any], *, takes_strict: bool) -> dict[str, An
             if value is not None:
                 tool[name] = value
         parameters = function.get("parameters") or {"properties": {}}
-        tool["input_schema"] = with_default_object_type(merge_root_alternatives(parameters))
+        tool["input_schema"] = with_default_object_type(parameters)
         if takes_strict and (function.get("strict") or schema.get("strict")):
             tool["strict"] = True
         skipped = {*tool, *_OPENAI_TOOL_MEMBERS, *_MCP_TOOL_MEMBERS}

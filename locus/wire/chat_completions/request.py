@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
     IndexedMessage,
@@ -58,6 +58,7 @@ from locus.wire.openai_model_families import (
     is_reasoning_model,
 )
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
+from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.request_parts import build_arguments_object, make_tool_choice_error
 
@@ -225,7 +226,7 @@ class ChatCompletionsBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        schemas = build_tool_schemas(tools)
+        schemas = build_outgoing_tools(tools)
         self.option_rules.remove_refused(options, has_tools=bool(schemas))
         model = call_options.model
         unsupported = find_unsupported_options(model, options)

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages
 from locus.core.json_schema.references import inline_references
@@ -34,6 +34,7 @@ from locus.wire.cohere_chat.tools_and_messages import (
     select_tool_choice_and_functions,
 )
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 
@@ -113,7 +114,7 @@ class CohereChatBuilder:
             messages, self.accepted_parts, self.native_state_rule, call_options.model
         )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
-        functions = extract_functions(build_tool_schemas(tools))
+        functions = extract_functions(build_outgoing_tools(tools))
         self.option_rules.remove_refused(options, has_tools=bool(functions))
         tool_choice, functions = select_tool_choice_and_functions(call_options, functions)
         body: dict[str, Any] = to_json_builtins(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages
 from locus.core.errors import ConfigurationError
@@ -29,6 +29,7 @@ from locus.core.tool_names import ToolNameRule
 from locus.wire.google_gemini.contents import build_contents
 from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.request_parts import make_tool_choice_error
@@ -104,7 +105,7 @@ class GeminiBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        functions = [schema["function"] for schema in build_tool_schemas(tools)]
+        functions = [schema["function"] for schema in build_outgoing_tools(tools)]
         self.option_rules.remove_refused(options, has_tools=bool(functions))
         conversation = prepare_conversation(
             messages, self.accepted_parts, self.native_state_rule, call_options.model

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import ConfigurationError
@@ -32,6 +32,7 @@ from locus.wire.oci_chat.cohere_v1_messages import (
 )
 from locus.wire.oci_chat.cohere_v1_tools import CohereTool, convert_tools
 from locus.wire.oci_chat.envelope import CHAT_MEMBER_GROUPS, build_chat_details
+from locus.wire.outgoing_tools import build_outgoing_tools
 
 
 class _CohereChatRequest(CohereChatRequestBase):
@@ -85,7 +86,7 @@ class CohereV1ChatBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
+        tool_schemas = _select_tool_schemas(call_options, build_outgoing_tools(tools))
         self.option_rules.remove_refused(options, has_tools=bool(tool_schemas))
         conversation = split_conversation(
             order_tool_results(validate_messages(messages, accepted_parts=self.accepted_parts))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages
 from locus.core.json_schema.references import inline_references
@@ -37,6 +37,7 @@ from locus.wire.oci_chat.cohere_common import (
 from locus.wire.oci_chat.cohere_v2_complete_response import NATIVE_STATE_RULE
 from locus.wire.oci_chat.envelope import CHAT_MEMBER_GROUPS, RequestStruct, build_chat_details
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.outgoing_tools import build_outgoing_tools
 
 
 class _Function(RequestStruct):
@@ -103,7 +104,7 @@ class CohereV2ChatBuilder:
             messages, self.accepted_parts, self.native_state_rule, call_options.model
         )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
-        functions = extract_functions(build_tool_schemas(tools))
+        functions = extract_functions(build_outgoing_tools(tools))
         self.option_rules.remove_refused(options, has_tools=bool(functions))
         tools_choice, functions = select_tool_choice_and_functions(call_options, functions)
         request = _CohereChatRequest(

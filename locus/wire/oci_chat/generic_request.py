@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages
 from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
@@ -38,6 +38,7 @@ from locus.wire.oci_chat.generic_tools import (
 )
 from locus.wire.openai_model_families import adapt_rules_to_model, find_unsupported_options
 from locus.wire.outgoing_tool_call_ids import compute_call_ids
+from locus.wire.outgoing_tools import build_outgoing_tools
 
 _OPENAI_PREFIX: Final = "openai."
 
@@ -158,7 +159,7 @@ class GenericChatBuilder:
             messages, self.accepted_parts, self.native_state_rule, model
         )
         call_ids = compute_call_ids(conversation, select_call_id_rule(model), WIRE_FORMAT)
-        definitions = convert_tools(build_tool_schemas(tools))
+        definitions = convert_tools(build_outgoing_tools(tools))
         self.option_rules.remove_refused(options, has_tools=bool(definitions))
         is_openai = model.lower().startswith(_OPENAI_PREFIX)
         unsupported = find_unsupported_options(model, options)

@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import (
     IndexedMessage,
@@ -41,6 +41,7 @@ from locus.wire.data_urls import parse_if_data_url
 from locus.wire.ollama_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
+from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.request_parts import build_arguments_object, join_unsigned_thinking
@@ -148,7 +149,7 @@ class OllamaChatBuilder:
         """
         call_options = CallOptions(**options)
         effort = call_options.reasoning_effort
-        tool_schemas = _select_tool_schemas(call_options, build_tool_schemas(tools))
+        tool_schemas = _select_tool_schemas(call_options, build_outgoing_tools(tools))
         self.option_rules.remove_refused(options, has_tools=bool(tool_schemas))
         conversation = select_native_state(
             validate_messages(messages, accepted_parts=self.accepted_parts),

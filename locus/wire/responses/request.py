@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from locus.core.accepted_parts import AcceptedParts, PartHandling
-from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages, order_tool_results, validate_messages
 from locus.core.errors import APIStatusError, ConfigurationError
@@ -38,6 +38,7 @@ from locus.wire.openai_model_families import (
     find_unsupported_options,
     is_reasoning_model,
 )
+from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.parse_output_format import parse_response_format
 from locus.wire.provider_json import to_json_builtins
 from locus.wire.request_parts import make_tool_choice_error
@@ -193,7 +194,7 @@ class ResponsesBuilder:
             self.native_state_rule,
         )
         last_sent = -1 if previous_id is None else _find_last_assistant_position(conversation)
-        flat_tools = tuple(_flatten_tool(schema) for schema in build_tool_schemas(tools))
+        flat_tools = tuple(_flatten_tool(schema) for schema in build_outgoing_tools(tools))
         self.option_rules.remove_refused(options, has_tools=bool(flat_tools))
         reasoning = is_reasoning_model(call_options.model)
         unsupported = find_unsupported_options(call_options.model, options)

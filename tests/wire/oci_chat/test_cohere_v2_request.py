@@ -296,7 +296,10 @@ def test_tools_are_sent_as_functions_with_their_schema() -> None:
         },
         {
             "type": "FUNCTION",
-            "function": {"name": "at", "parameters": {"properties": {"p": point}}},
+            "function": {
+                "name": "at",
+                "parameters": {"type": "object", "properties": {"p": point}},
+            },
         },
     ]
 
