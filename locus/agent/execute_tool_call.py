@@ -10,15 +10,18 @@ import attrs
 from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import CallFunction, EffectGenerator, RunTool, ToolOutcome
+from locus.agent.fit_result_to_model import describe_content, fit_result_to_model
 from locus.agent.idempotent_calls import find_earlier_execution
 from locus.agent.prepare_tool_call import PreparedCall
 from locus.agent.record_executions import RoundExecutions
 from locus.agent.run_context import RunContext
+from locus.core.messages import Part, ResultContent
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
 from locus.tools.errors import ModelRetry, ToolArgumentsError
 from locus.tools.metered_result import MeteredResult
-from locus.tools.result_renderer import is_slow_to_render, render_result
+from locus.tools.result_content import render_result_content
+from locus.tools.result_renderer import is_slow_to_render
 
 MAX_RETRIES: Final = 3
 """How often hooks may have one call run again."""
@@ -58,24 +61,25 @@ def _execute_call_once_in_steps(
 ) -> EffectGenerator[tuple[ToolExecution, bool]]:
     """Execute a call once and call the after-hooks; return whether they want to retry it."""
     call = prepared.call
-    result, error, duration = None, prepared.rejection_reason, None
+    outcome = _CallOutcome(error=prepared.rejection_reason)
     if equal_execution is not None:
-        result, error = equal_execution.result, equal_execution.error
+        outcome = _CallOutcome.of_execution(equal_execution)
     elif prepared.rejection_reason is None:
-        result, error, duration = yield from _run_tool_function_in_steps(run, prepared)
+        outcome = yield from _run_tool_function_in_steps(run, prepared)
     if equal_execution is not None:
         idempotent = equal_execution.idempotent
     else:  # a call that failed may run again, even if the hooks replace its error by a result
-        idempotent = prepared.idempotency_key is not None and error is None
+        idempotent = prepared.idempotency_key is not None and outcome.error is None
     execution = ToolExecution(
         tool_name=call.name,
         tool_call_id=call.id,
         arguments=call.arguments,
-        result=result,
-        error=error,
-        duration_ms=duration,
+        result=outcome.text,
+        error=outcome.error,
+        duration_ms=outcome.duration_ms,
         iteration=run.state.iteration,
         idempotent=idempotent,
+        parts=outcome.parts,
     )
     if not run.has_hooks("on_after_tool_call"):
         return execution, False
@@ -88,9 +92,9 @@ def _execute_call_once_in_steps(
         tool_call_id=call.id,
         iteration=run.state.iteration,
         arguments=call.arguments,
-        result=result,
-        error=error,
-        duration_ms=duration,
+        result=outcome.content,
+        error=outcome.error,
+        duration_ms=outcome.duration_ms,
     )
     try:
         yield from run.call_hooks_in_steps("on_after_tool_call", event, prepared.variables)
@@ -100,33 +104,62 @@ def _execute_call_once_in_steps(
         raise
     if equal_execution is not None:  # its result stays as the hooks left it the first time
         return execution, False
-    if event.result is not result:
-        result, error = yield from _render_result_in_steps(
-            prepared, event.result, "a hook on_after_tool_call"
+    if event.result is not outcome.content:
+        outcome = yield from _render_result_in_steps(
+            run, prepared, event.result, "a hook on_after_tool_call"
         )
-        execution = attrs.evolve(execution, result=result, error=error)
+        execution = attrs.evolve(
+            execution, result=outcome.text, error=outcome.error, parts=outcome.parts
+        )
     return execution, event.retry and prepared.rejection_reason is None
+
+
+@attrs.frozen(eq=False)
+class _CallOutcome:
+    """The result or the error of a call, as the model reads it.
+
+    :ivar duration_ms: how long the tool ran; None if it did not.
+    """
+
+    content: ResultContent | None = None
+    error: str | None = None
+    duration_ms: float | None = None
+
+    @classmethod
+    def of_execution(cls, execution: ToolExecution) -> _CallOutcome:
+        """Return the outcome of an earlier execution, for an equal call."""
+        return cls(execution.parts or execution.result, execution.error)
+
+    @property
+    def text(self) -> str | None:
+        """The content as text, in which images are described."""
+        return None if self.content is None else describe_content(self.content)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content as parts; empty if it is text."""
+        return self.content if isinstance(self.content, tuple) else ()
 
 
 def _run_tool_function_in_steps(
     run: RunContext, prepared: PreparedCall
-) -> EffectGenerator[tuple[str | None, str | None, float | None]]:
-    """Run the tool's function; return result, error (as the model reads them) and milliseconds."""
+) -> EffectGenerator[_CallOutcome]:
+    """Run the tool's function."""
     tool, call = prepared.tool, prepared.call
     assert tool is not None  # else the call would have been rejected
     context = run.make_tool_context(call)
     try:
         arguments = tool.bind_call(call, context)
     except ToolArgumentsError as exc:
-        return None, str(exc), None
+        return _CallOutcome(error=str(exc))
     except ModelRetry as exc:
-        return None, str(exc) or "try again", None
+        return _CallOutcome(error=str(exc) or "try again")
     except BaseException as exc:  # constructors of the argument classes may raise anything
         error = try_convert_to_tool_error(exc)
         if error is None:
             raise
         _logger.info("tool %s: its arguments", tool.name, exc_info=exc)
-        return None, describe_error(error), None
+        return _CallOutcome(error=describe_error(error))
     timeout = tool.timeout if tool.timeout is not None else run.settings.tool_timeout
     outcome: ToolOutcome = yield RunTool(
         tool.function, arguments, tool.is_async, prepared.make_function_context(), timeout
@@ -136,43 +169,45 @@ def _run_tool_function_in_steps(
         run.state = run.state.with_usage(metered.usage)
         outcome = attrs.evolve(outcome, value=metered.value, error=metered.error)
     if isinstance(outcome.error, ModelRetry):
-        return None, str(outcome.error) or "try again", outcome.duration_ms
+        return _CallOutcome(None, str(outcome.error) or "try again", outcome.duration_ms)
     if outcome.error is not None:
         if run.settings.on_tool_error == "raise":
             raise outcome.error
         _logger.info("tool %s failed", tool.name, exc_info=outcome.error)
-        return None, describe_error(outcome.error), outcome.duration_ms
-    rendered = yield from _render_result_in_steps(prepared, outcome.value, f"tool {tool.name}")
-    return *rendered, outcome.duration_ms
+        return _CallOutcome(None, describe_error(outcome.error), outcome.duration_ms)
+    rendered = yield from _render_result_in_steps(run, prepared, outcome.value, f"tool {tool.name}")
+    return attrs.evolve(rendered, duration_ms=outcome.duration_ms)
 
 
 def _render_result_in_steps(
-    prepared: PreparedCall, value: Any, source: str
-) -> EffectGenerator[tuple[str | None, str | None]]:
-    """Return a value as text for the model, or the error if it cannot be rendered.
+    run: RunContext, prepared: PreparedCall, value: Any, source: str
+) -> EffectGenerator[_CallOutcome]:
+    """Return a value as the model reads it, or the error if it cannot be rendered.
 
     What may take long does not happen in the event loop.
 
     :param source: who gave the value, for the log.
     """
     if not is_slow_to_render(value):
-        return _render_result_or_error(value, source)
-    rendered: tuple[str | None, str | None] = yield CallFunction(
-        _render_result_or_error, (value, source), prepared.make_function_context()
+        return _render_result_or_error(run.model, value, source)
+    rendered: _CallOutcome = yield CallFunction(
+        _render_result_or_error, (run.model, value, source), prepared.make_function_context()
     )
     return rendered
 
 
-def _render_result_or_error(value: Any, source: str) -> tuple[str | None, str | None]:
-    """Return a value as text for the model, or the error if it cannot be rendered.
+def _render_result_or_error(model: Any, value: Any, source: str) -> _CallOutcome:
+    """Return a value as the model reads it, or the error if it cannot be rendered.
 
     :param source: who gave the value, for the log.
     """
     try:
-        return render_result(value), None
+        return _CallOutcome(fit_result_to_model(model, render_result_content(value)))
     except BaseException as exc:  # methods of a user's class may raise anything
         error = try_convert_to_tool_error(exc)
         if error is None:
             raise
         _logger.warning("%s: %s", source, describe_error(error))
-        return None, str(error) if isinstance(error, TypeError) else describe_error(error)
+        return _CallOutcome(
+            error=str(error) if isinstance(error, TypeError) else describe_error(error)
+        )

@@ -61,7 +61,7 @@ def merge_prompt_into_state(state: AgentState, prompt: Sequence[Message]) -> Age
         if index in results:
             answers.append(results[index])
         elif execution is not None:
-            result = ToolResult(call.id, call.name, execution.result or "", execution.error)
+            result = ToolResult(call.id, call.name, execution.content, execution.error)
             answers.append(Message.tool(result))
         else:
             answers.append(Message.tool(ToolResult(call.id, call.name, "", _NOT_RUN)))

@@ -107,7 +107,7 @@ def _run_call_batch_in_steps(
 
 def _make_result_message(call: ToolCall, execution: ToolExecution) -> Message:
     """Make the message with the result of a call."""
-    content, error = execution.result or "", execution.error
+    content, error = execution.content, execution.error
     return Message.tool(ToolResult(call.id, call.name, content, error, execution.duration_ms))
 
 

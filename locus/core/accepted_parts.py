@@ -10,7 +10,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY, FrozenDict
-from locus.core.messages import Message, Part, Role, TextPart, ThinkingPart
+from locus.core.messages import ImagePart, Message, Part, Role, TextPart, ThinkingPart
 
 
 class PartHandling(Enum):
@@ -22,6 +22,8 @@ class PartHandling(Enum):
     CARRIED = "carried"
     AS_TEXT = "as text"
     """Carried, among the text."""
+    MOVED = "in a user message"
+    """Carried by a message of the user's after the results of the tools; for images in results."""
     CARRIED_IF_SIGNED = "carried if signed"
     """Thinking with a signature, or redacted, is carried. Other thinking is left out."""
     CARRIED_IF_UNSIGNED = "carried if unsigned"
@@ -31,7 +33,7 @@ class PartHandling(Enum):
     def carries(self, part: Part) -> bool:
         """Whether the content of ``part`` is in the request; otherwise it is left out."""
         match self:
-            case PartHandling.CARRIED | PartHandling.AS_TEXT:
+            case PartHandling.CARRIED | PartHandling.AS_TEXT | PartHandling.MOVED:
                 return True
             case PartHandling.CARRIED_IF_SIGNED:
                 return isinstance(part, ThinkingPart) and (
@@ -86,6 +88,11 @@ class AcceptedParts:
         if role is Role.ASSISTANT:
             return self.assistant
         return self.tool if role is Role.TOOL else self.system
+
+    @property
+    def moves_result_images(self) -> bool:
+        """Whether the images of a tool's result go into a message of the user's."""
+        return self.tool.get(ImagePart) is PartHandling.MOVED
 
     def check_messages(self, messages: Sequence[Message]) -> None:
         """Check that the format accepts each part of a conversation.

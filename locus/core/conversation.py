@@ -7,6 +7,7 @@ may have the same id.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
@@ -14,7 +15,7 @@ import attrs
 
 from locus.core.accepted_parts import TEXT_PARTS_ONLY, AcceptedParts
 from locus.core.errors import ConfigurationError
-from locus.core.messages import Message, Role
+from locus.core.messages import ImagePart, Message, Part, Role, TextPart
 
 Messages: TypeAlias = str | Message | Sequence[Message]
 """What every model call takes: a prompt, one message, or the whole conversation."""
@@ -99,7 +100,9 @@ def validate_messages(
     return conversation
 
 
-def order_tool_results(messages: Sequence[Message]) -> list[IndexedMessage]:
+def order_tool_results(
+    messages: Sequence[Message], *, moves_images: bool = False
+) -> list[IndexedMessage]:
     """Order the messages so that the results of tools follow the message that made the calls.
 
     Messages between a call and its result (of the system or the user) come after the results; the
@@ -108,6 +111,8 @@ def order_tool_results(messages: Sequence[Message]) -> list[IndexedMessage]:
     server has stored come first of all.
 
     :param messages: validated by :func:`validate_messages`.
+    :param moves_images: whether the images of results go into a message of the user's after them,
+        because the format has no place for them in a result.
     """
     if not any(message.role is Role.TOOL for message in messages):
         return [IndexedMessage(position, message) for position, message in enumerate(messages)]
@@ -129,8 +134,38 @@ def order_tool_results(messages: Sequence[Message]) -> list[IndexedMessage]:
         for call_index, call in enumerate(message.tool_calls):
             new_calls.setdefault(call.id, []).append((position, call_index))
         unanswered |= new_calls  # a result belongs to the latest message with its id
+    if moves_images:
+        ordered = _move_result_images(ordered)
     for position, message in enumerate(messages):
         if message.role is not Role.TOOL:
             ordered.append(IndexedMessage(position, message))
-            ordered += results.get(position, ())
+            of_message = results.get(position, [])
+            ordered += _move_result_images(of_message) if moves_images else of_message
     return ordered
+
+
+def _move_result_images(results: list[IndexedMessage]) -> list[IndexedMessage]:
+    """Return results without their images, and after them messages of the user's with these.
+
+    A number stands in the place of each image, and before the image itself.
+    """
+    moved: list[IndexedMessage] = []
+    pictures: list[IndexedMessage] = []
+    numbers = itertools.count(1)
+    for result in results:
+        content = result.message.all_content
+        if not isinstance(content, tuple) or not any(isinstance(p, ImagePart) for p in content):
+            moved.append(result)
+            continue
+        source = f" of {result.message.name}" if result.message.name else ""
+        parts: list[Part] = []
+        shown: list[Part] = []
+        for part in content:
+            if isinstance(part, ImagePart):
+                number = next(numbers)
+                shown += (TextPart(f"[Image {number}, from the result{source}]"), part)
+                part = TextPart(f"[Image {number}, which the user shows next]")
+            parts.append(part)
+        moved.append(attrs.evolve(result, message=attrs.evolve(result.message, content=parts)))
+        pictures.append(IndexedMessage(result.position, Message.user(shown)))
+    return moved + pictures

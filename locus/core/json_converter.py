@@ -34,7 +34,15 @@ from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from locus.core import split_surrogate_escaping
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
-from locus.core.messages import PART_TYPES, BasePart, Content, Message, Part, ToolCall
+from locus.core.messages import (
+    PART_TYPES,
+    BasePart,
+    Content,
+    Message,
+    Part,
+    ResultContent,
+    ToolCall,
+)
 from locus.core.raw_response import RawResponse
 from locus.core.state_upgrade import (
     mark_message_as_current_format,
@@ -73,10 +81,11 @@ def build_json_converter(*, strict: bool = True) -> MsgspecJsonConverter:
         lambda type_: type_ == Part, _make_part_structure_hook(converter)
     )
     converter.register_structure_hook_func(
-        lambda type_: type_ == Content, _make_content_structure_hook(converter)
+        lambda type_: type_ in (Content, ResultContent), _make_content_structure_hook(converter)
     )
     converter.register_unstructure_hook_func(
-        lambda type_: type_ in (Part, Content), lambda value: converter.unstructure(value)
+        lambda type_: type_ in (Part, Content, ResultContent),
+        lambda value: converter.unstructure(value),
     )
     converter.register_unstructure_hook(RawResponse, _unstructure_response_source)
     converter.register_structure_hook(RawResponse, _structure_response_source)

@@ -153,6 +153,8 @@ to handle it, and each wire format refuses it until its ``accepted_parts`` decla
 PART_TYPES: Final[tuple[type[Part], ...]] = get_args(Part)
 """The classes in :data:`Part`."""
 Content: TypeAlias = str | tuple[Part, ...] | None
+ResultContent: TypeAlias = str | tuple[Part, ...]
+"""The content of a tool's result."""
 
 
 def _is_shown(part: Part) -> bool:
@@ -276,20 +278,35 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def to_result_content(value: str | Part | Iterable[str | Part]) -> ResultContent:
+    """Convert the content of a tool's result to text or a tuple of parts; a converter.
+
+    :raises TypeError: if it is neither.
+    :raises ValueError: if a tool's result holds no such parts.
+    """
+    content = _to_message_content(value)
+    if content is None:
+        raise TypeError("content is text or a sequence of parts, not NoneType")
+    for part in () if isinstance(content, str) else content:
+        if Role.TOOL not in part.roles:
+            raise ValueError(f"a tool's result holds no {part.plural} ({type(part).__name__})")
+    return content
+
+
 @attrs.frozen
 class ToolResult:
     """The result of a tool call.
 
     :param tool_call_id: the ``id`` of the call.
     :param name: the tool's name.
-    :param content: the tool's output, as the model should read it.
+    :param content: the tool's output, as the model should read it: text, or text and images.
     :param error: the error message of a failed tool, or None.
     :param duration_ms: how long the tool ran, in milliseconds.
     """
 
     tool_call_id: str = attrs.field(validator=validate_string)
     name: str = attrs.field(validator=validate_string)
-    content: str = attrs.field(validator=validate_string)
+    content: ResultContent = attrs.field(converter=to_result_content)
     error: str | None = attrs.field(default=None, validator=validate_optional_string)
     duration_ms: float | None = None
 
@@ -299,11 +316,22 @@ class ToolResult:
         return self.error is None
 
     @property
-    def text_for_model(self) -> str:
+    def content_for_model(self) -> ResultContent:
         """The content, after the error if there is one."""
         if self.error is None:
             return self.content
-        return f"Error: {self.error}\n{self.content}" if self.content else f"Error: {self.error}"
+        error = f"Error: {self.error}"
+        if not isinstance(self.content, str):
+            return (TextPart(f"{error}\n"), *self.content)
+        return f"{error}\n{self.content}" if self.content else error
+
+    @property
+    def text_for_model(self) -> str:
+        """The text of the content, after the error if there is one."""
+        content = self.content_for_model
+        if isinstance(content, str):
+            return content
+        return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
 def _to_message_content(value: str | Part | Iterable[str | Part] | None) -> Content:
@@ -454,7 +482,7 @@ class Message:
         """
         return cls(
             Role.TOOL,
-            result.text_for_model,
+            result.content_for_model,
             tool_call_id=result.tool_call_id,
             name=result.name,
             metadata=EMPTY if result.error is None else {"error": result.error},

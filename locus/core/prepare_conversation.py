@@ -30,4 +30,4 @@ def prepare_conversation(
     conversation = validate_messages(messages, accepted_parts=accepted_parts)
     if rule is not None:
         conversation = select_native_state(conversation, rule.make_maker(model), rule)
-    return order_tool_results(conversation)
+    return order_tool_results(conversation, moves_images=accepted_parts.moves_result_images)

@@ -17,7 +17,7 @@ import attrs
 
 from locus.core.attrs_validators import validate_bool, validate_optional_string, validate_string
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
-from locus.core.messages import Message, Role, ToolCall
+from locus.core.messages import Message, Part, ResultContent, Role, ToolCall, to_result_content
 from locus.core.reasoning_record import ReasoningRecord
 
 
@@ -32,6 +32,14 @@ def _make_frozen_json_copy(value: Mapping[str, Any] | None, name: str) -> Frozen
 def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any]:
     """Copy the arguments into an immutable mapping."""
     return _make_frozen_json_copy(value, "ToolExecution.arguments")
+
+
+def _to_part_tuple(value: Iterable[Part]) -> tuple[Part, ...]:
+    """Convert the parts of a result to a tuple, and check them."""
+    content = to_result_content(value)
+    if isinstance(content, str):
+        raise TypeError("ToolExecution.parts is a sequence of parts, not text")
+    return content
 
 
 def _is_integer(value: Any) -> bool:
@@ -60,11 +68,13 @@ class ToolExecution:
     :param tool_name: the name of the tool.
     :param tool_call_id: the ``id`` of the tool call.
     :param arguments: the arguments, as JSON.
-    :param result: the output as the model reads it, or None if the tool failed.
+    :param result: the output as the model reads it, or None if the tool failed. An image in it is
+        described in brackets.
     :param error: the error as the model reads it, or None if the tool succeeded.
     :param duration_ms: how long the tool ran, in milliseconds; None if no function was called.
     :param iteration: the number of the model call that requested it, counted from 1.
     :param idempotent: whether a later call with the same arguments gets this result.
+    :param parts: the output as parts, if it is not text alone.
     """
 
     tool_name: str = attrs.field(validator=validate_string)
@@ -75,6 +85,12 @@ class ToolExecution:
     duration_ms: float | None = attrs.field(default=None, validator=_validate_duration)
     iteration: int = attrs.field(default=0, validator=_validate_integer)
     idempotent: bool = attrs.field(default=False, validator=validate_bool)
+    parts: tuple[Part, ...] = attrs.field(default=(), converter=_to_part_tuple)
+
+    @property
+    def content(self) -> ResultContent:
+        """The output as the model reads it: parts, or text; empty if the tool failed."""
+        return self.parts or self.result or ""
 
     @property
     def success(self) -> bool:

@@ -243,7 +243,8 @@ class AfterToolCallEvent(_ToolCallEvent):
     """A tool has been called, or the call was answered without running it.
 
     :ivar arguments: the arguments of the call.
-    :ivar result: *writable*: the result as the model reads it; None if there is an error. An
+    :ivar result: *writable*: the result as the model reads it, text or a tuple of parts; None if
+        there is an error. An
         assigned value (text, or anything that a tool may return) replaces a result or an error. If
         an idempotent call gets the result of an earlier equal call, the assigned value is not used.
     :ivar error: the error, or None.

@@ -10,6 +10,7 @@ import datetime
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from decimal import Decimal
 from io import IOBase
 from itertools import islice
@@ -19,6 +20,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from locus.core.messages import ImagePart
 from locus.core.structured.describe_invalid_values import describe_exception
 from locus.core.surrogate_halves import repair_text
 
@@ -28,7 +30,27 @@ _MAX_ITERATOR_LENGTH: Final = 1_000_000
 _LARGE: Final = 500
 """Values, or thousands of characters: rendering so many takes a millisecond or more."""
 
+IMAGE_MARK: Final = "[image: "
+"""How the description of an image begins."""
+
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+@contextmanager
+def explain_rendering_errors(result: Any) -> Iterator[None]:
+    """Raise a ``TypeError`` that names the type of a result for any error of its own code."""
+    try:
+        yield
+        return
+    except RecursionError:
+        reason = "it is nested too deeply, or contains itself"
+        cause: Exception | None = None
+    except Exception as exc:  # noqa: BLE001 - the value's own code may raise anything
+        reason, cause = describe_exception(exc), exc
+    raise TypeError(
+        f"a tool's result of type {type(result).__name__} cannot be written as JSON: {reason}; "
+        "return a string, or a value that can be represented in JSON"
+    ) from cause
 
 
 def render_result(result: Any) -> str:
@@ -40,26 +62,18 @@ def render_result(result: Any) -> str:
     (strings), ``bytes`` (base64), iterators and generators (a list of what they give), and for
     objects with ``tolist()``, such as numpy's arrays. NaN
     and infinity become null. An unpaired surrogate, which UTF-8 cannot encode, becomes U+FFFD. Keys
-    become strings, ``None`` and ``True`` as in ``json.dumps``: ``null`` and ``true``.
+    become strings, ``None`` and ``True`` as in ``json.dumps``: ``null`` and ``true``. An image is
+    only described; :func:`~locus.tools.result_content.render_result_content` keeps it.
 
     :raises TypeError: if the value cannot be represented in JSON, if two of its keys are the same
         in JSON, or if the value's own code raises an exception; the message names the type.
     """
-    try:
+    with explain_rendering_errors(result):
         if isinstance(result, str):
             text = str.__str__(result)
         else:
             text = _encode_json(_convert_class_instances(result))
         return text if text.isascii() else repair_text(text)
-    except RecursionError:
-        reason = "it is nested too deeply, or contains itself"
-        cause: Exception | None = None
-    except Exception as exc:  # noqa: BLE001 - the value's own code may raise anything
-        reason, cause = describe_exception(exc), exc
-    raise TypeError(
-        f"a tool's result of type {type(result).__name__} cannot be written as JSON: {reason}; "
-        "return a string, or a value that can be represented in JSON"
-    ) from cause
 
 
 def is_slow_to_render(result: Any) -> bool:
@@ -72,6 +86,8 @@ def is_slow_to_render(result: Any) -> bool:
         value = pending.pop()
         if type(value) in _SCALARS:
             count += len(value) // 1000 if type(value) is str else 0
+        elif isinstance(value, ImagePart):
+            count += len(value.data or value.url or "") // 1000
         elif isinstance(value, Mapping):
             pending += islice(value.values(), _LARGE + 1)
         elif isinstance(value, (list, tuple, AbstractSet, deque)):
@@ -115,6 +131,8 @@ def _convert_class_instances(value: Any) -> Any:
     cls = type(value)
     if cls in _SCALARS:
         return value
+    if cls is ImagePart:
+        return describe_image(value)
     if isinstance(value, dict):
         if all(type(key) is str for key in value):
             return {key: _convert_class_instances(item) for key, item in value.items()}
@@ -153,7 +171,21 @@ def _convert_time_of_subclass(value: Any) -> Any:
     )
 
 
-def _read_iterator(iterator: Iterator[Any]) -> list[Any]:
+def describe_image(image: ImagePart, reason: str = "") -> str:
+    """Describe an image in a few words, in place of it.
+
+    :param reason: why it is not shown.
+    """
+    if image.data is not None:
+        what = f"{image.media_type}, {len(image.data)} bytes"
+    else:
+        url = image.url or ""
+        is_data = url[:5].lower() == "data:"
+        what = f"{url.partition(',')[0][:80]}, {len(url)} characters" if is_data else url
+    return f"{IMAGE_MARK}{what}{reason and f'; {reason}'}]"
+
+
+def read_iterator(iterator: Iterator[Any]) -> list[Any]:
     """Read an iterator to its end."""
     items = list(islice(iterator, _MAX_ITERATOR_LENGTH + 1))
     if len(items) > _MAX_ITERATOR_LENGTH:
@@ -205,7 +237,7 @@ def _convert_unknown_type(value: Any) -> Any:
     if isinstance(value, (AbstractSet, ValuesView, deque, range)):
         return _convert_class_instances(list(value))
     if isinstance(value, Iterator) and not isinstance(value, IOBase):
-        return _convert_class_instances(_read_iterator(value))
+        return _convert_class_instances(read_iterator(value))
     if hasattr(type(value), "__pydantic_serializer__"):
         return type(value).__pydantic_serializer__.to_python(value, mode="json")
     if not isinstance(value, type) and callable(to_list := getattr(value, "tolist", None)):

@@ -243,7 +243,11 @@ def _(name: str) -> str:
     if outcome := describe_rejection(name, *messages, position=2):
         return outcome
     ((_, parts),) = read_results(name, *messages)
-    assert parts[0] == "map"
+    assert str(parts[0]).startswith("map")
+    if len(parts) == 1:
+        *_, last = read_request(name, *messages)
+        assert (last.role, type(last.parts[-1])) == ("user", ReadImage)
+        return "carried in a user's message"
     assert isinstance(parts[1], ReadImage)
     return "carried"
 

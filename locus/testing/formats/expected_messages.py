@@ -49,6 +49,8 @@ def build_expected_messages(messages: Sequence[Message], wire: WireFormat) -> li
         results = [other for other in messages if other.role is Role.TOOL and other.name in names]
         if wire.orders_results:
             results.sort(key=lambda result: names.index(result.name or ""))
+        if wire.moves_result_images:
+            results = _move_images_behind_results(results)
         read_messages += [_build_expected_message(result, wire) for result in results]
     if wire.system_position != "in place":
         read_messages = _merge_system_messages(read_messages, wire)
@@ -61,6 +63,27 @@ def build_expected_messages(messages: Sequence[Message], wire: WireFormat) -> li
     if wire.filler_text is not None:
         read_messages = _insert_filler_messages(read_messages, wire.filler_text)
     return _merge_messages(read_messages, wire.merged_roles)
+
+
+def _move_images_behind_results(results: Sequence[Message]) -> list[Message]:
+    """Number the images of results, and add messages of the user's that show them."""
+    numbered: list[Message] = []
+    shown: list[Message] = []
+    count = 0
+    for result in results:
+        texts: list[Part] = []
+        pictures: list[Part] = []
+        for part in _get_parts(result):
+            if isinstance(part, ImagePart):
+                count += 1
+                texts.append(TextPart(f"[Image {count}, which the user shows next]"))
+                label = f"[Image {count}, from the result of {result.name}]"
+                pictures += [TextPart(label), part]
+            else:
+                texts.append(part)
+        numbered.append(attrs.evolve(result, content=texts) if pictures else result)
+        shown += [Message.user(pictures)] if pictures else []
+    return numbered + shown
 
 
 def _merge_system_messages(read_messages: list[ReadMessage], wire: WireFormat) -> list[ReadMessage]:
@@ -231,7 +254,7 @@ def get_unsupported_images(message: Message, wire: WireFormat) -> list[ImagePart
         for part in _get_parts(message)
         if isinstance(part, ImagePart)
         and (
-            message.role not in wire.image_roles
+            not wire.can_hold_images(message.role)
             or (
                 (picture := _build_expected_image(part, wire)).url is not None
                 and not wire.accepts_image_urls

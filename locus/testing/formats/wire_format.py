@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from locus.core.accepted_parts import TEXT_PARTS_ONLY, AcceptedParts
+from locus.core.messages import Role
 from locus.core.option_rules import OptionRules
 from locus.core.structured_output_support import StructuredOutputSupport
 from locus.models.protocols import RequestBuilder
@@ -130,6 +131,9 @@ class WireFormat(SpokenFormat):
     """The accepted media types of images; None for any, ``()`` if the type is not sent."""
     image_roles: ClassVar[tuple[str, ...]] = ("user",)
     """The roles whose messages may hold images."""
+    moves_result_images: ClassVar[bool] = False
+    """Whether the images of a tool's result are sent in messages of the user's after the results:
+    a number stands in their place, and before each of them."""
     refusal_form: ClassVar[str] = "paragraph"
     """``"apart"`` if a refusal has its own member; else it is text, in its own ``"part"`` or
     ``"paragraph"``."""
@@ -141,6 +145,10 @@ class WireFormat(SpokenFormat):
     """Whether a message's name is sent."""
     orders_results: ClassVar[bool] = False
     """Whether results have to have the order of their calls."""
+
+    def can_hold_images(self, role: Role) -> bool:
+        """Return whether images in a message of this role are sent."""
+        return str(role) in self.image_roles or (role is Role.TOOL and self.moves_result_images)
 
     # -- with Locus ------------------------------------------------------------------------------
 

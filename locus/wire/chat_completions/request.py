@@ -214,6 +214,7 @@ class ChatCompletionsBuilder:
             RefusalPart: PartHandling.CARRIED,
             ThinkingPart: PartHandling.DROPPED,
         },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.MOVED},
     )
 
     def build(
@@ -247,7 +248,12 @@ class ChatCompletionsBuilder:
         body: dict[str, Any] = to_json_builtins(
             _Request(
                 model=call_options.model,
-                messages=_build_messages(order_tool_results(conversation), call_options.model),
+                messages=_build_messages(
+                    order_tool_results(
+                        conversation, moves_images=self.accepted_parts.moves_result_images
+                    ),
+                    call_options.model,
+                ),
                 max_tokens=None if wants_completion_limit else call_options.max_tokens,
                 max_completion_tokens=call_options.max_tokens if wants_completion_limit else None,
                 # Some providers reject a penalty of any value; 0 has no effect and is not sent.

@@ -79,6 +79,7 @@ class CohereChatBuilder:
             RefusalPart: PartHandling.AS_TEXT,
             ThinkingPart: PartHandling.CARRIED_IF_UNSIGNED,
         },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.MOVED},
     )
 
     option_rules: ClassVar[OptionRules] = OptionRules(

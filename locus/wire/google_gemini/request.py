@@ -58,6 +58,7 @@ class GeminiBuilder:
             RefusalPart: PartHandling.AS_TEXT,
             ThinkingPart: PartHandling.DROPPED,
         },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.MOVED},
     )
 
     option_rules: ClassVar[OptionRules] = OptionRules(

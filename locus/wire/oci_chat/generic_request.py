@@ -89,6 +89,7 @@ class GenericChatBuilder:
             RefusalPart: PartHandling.CARRIED,
             ThinkingPart: PartHandling.CARRIED_IF_UNSIGNED,
         },
+        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.MOVED},
     )
 
     option_rules: ClassVar[OptionRules] = OptionRules(

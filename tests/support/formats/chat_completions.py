@@ -91,6 +91,7 @@ class ChatCompletions(WireFormat):
         }
     }
     # OpenAI: "string too long. Expected a string with maximum length 40"
+    moves_result_images = True
     id_pattern = re.compile(r".{1,40}", re.DOTALL)
     refusal_form = "apart"
     keeps_names = True

@@ -83,6 +83,7 @@ class CohereChat(WireFormat):
         "tool_choice": {"tool_choice": "NONE"},
         "logprobs": "logprobs",
     }
+    moves_result_images = True
     id_pattern = re.compile(r".+", re.DOTALL)
     refusal_form = "part"
     thinking_form = "unsigned"

@@ -71,6 +71,7 @@ class GoogleGemini(WireFormat):
         "tool_choice": {"toolConfig.functionCallingConfig": {"mode": "NONE"}},
     }
 
+    moves_result_images = True
     id_pattern = re.compile(r".+", re.DOTALL)
     system_position = "first"
     merged_roles = ("user",)

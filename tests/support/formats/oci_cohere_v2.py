@@ -68,6 +68,7 @@ class OCICohereV2(OCIFormat):
         "tool_choice": {"chatRequest.toolsChoice": "NONE"},
         "logprobs": "chatRequest.isLogProbsEnabled",
     }
+    moves_result_images = True
     id_pattern = re.compile(r".+", re.DOTALL)
     refusal_form = "part"
     thinking_form = "unsigned"

@@ -92,6 +92,7 @@ class OCIGeneric(OCIFormat):
         "metadata": "chatRequest.metadata",
     }
     # The models behind it are those of OpenAI, too.
+    moves_result_images = True
     id_pattern = re.compile(r".{1,40}", re.DOTALL)
     refusal_form = "apart"
     thinking_form = "unsigned"

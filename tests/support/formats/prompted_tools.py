@@ -30,6 +30,7 @@ class PromptedTools(ChatCompletions):
     title = "local, tools in the prompt"
     builder = PromptedToolsBuilder()
     base_options: ClassVar = {"model": "smollm2"}
+    moves_result_images = False
     option_samples: ClassVar = {"parallel_tool_calls": True}  # it does False without the option
     sent_options: ClassVar = {
         **ChatCompletions.sent_options,

@@ -1,0 +1,66 @@
+"""Render a tool's result as the content of a message: text, or text and images in their order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from io import IOBase
+from typing import Any
+
+import attrs
+
+from locus.core.messages import ImagePart, Part, ResultContent, TextPart, to_result_content
+from locus.tools.result_renderer import (
+    IMAGE_MARK,
+    explain_rendering_errors,
+    read_iterator,
+    render_result,
+)
+
+
+def render_result_content(result: Any) -> ResultContent:
+    """Render a tool's result as text, or as parts if there are images in it.
+
+    A part stays as it is, and a list (or an iterator) of strings and parts is those parts. Images
+    inside of other values come after the JSON of the value, which describes them.
+
+    :raises TypeError: if a value cannot be represented in JSON; the message names its type.
+    """
+    with explain_rendering_errors(result):
+        if isinstance(result, Iterator) and not isinstance(result, IOBase):
+            result = read_iterator(result)
+    items = result if type(result) in (list, tuple) else (result,)
+    if not any(isinstance(item, (TextPart, ImagePart)) for item in items):
+        items = (result,)
+    parts: list[str | Part] = []
+    for item in items:
+        if isinstance(item, (TextPart, ImagePart)):
+            parts.append(item)
+            continue
+        text = render_result(item)
+        parts.append(text)
+        if IMAGE_MARK in text:
+            parts += _find_images(item)
+    if len(parts) == 1 and not isinstance(parts[0], ImagePart):
+        (only,) = parts
+        return only.text if isinstance(only, TextPart) else str(only)
+    return to_result_content(parts)
+
+
+def _find_images(value: Any) -> Iterator[ImagePart]:
+    """Find the images inside of a value, in the order of its JSON."""
+    if isinstance(value, ImagePart):
+        yield value
+        return
+    if isinstance(value, Mapping):
+        values: Iterable[Any] = value.values()
+    elif isinstance(value, (list, tuple, AbstractSet)):
+        values = value
+    elif attrs.has(type(value)) or dataclasses.is_dataclass(type(value)):
+        fields: Any = getattr(value, "__attrs_attrs__", None) or dataclasses.fields(value)
+        values = [getattr(value, field.name, None) for field in fields]
+    else:
+        return
+    for item in values:
+        yield from _find_images(item)
