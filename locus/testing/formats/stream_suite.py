@@ -60,6 +60,45 @@ def test_every_runtime_gives_the_complete_response_in_both_ways(
 
 
 @pytest.mark.usefixtures("formats_environment", "no_leaks")
+def test_a_response_in_the_other_way_than_it_was_asked_for_is_read(
+    server: LoopbackServer, runtime: Runtime, wire: WireFormat
+) -> None:
+    model = wire.make_model(server)
+    server.enqueue(  # with the content type of what was asked for
+        attrs.evolve(wire.build_stream_reply(), headers=(("content-type", "application/json"),)),
+        attrs.evolve(wire.build_reply(), headers=(("content-type", wire.stream_type),)),
+    )
+    for response in (
+        runtime.complete(model, "hello"),
+        check_streaming_law(runtime.collect_events(model, "hello")),
+    ):
+        assert (response.content, response.usage) == (TEXT, wire.usage)
+        assert response.raw
+
+
+@pytest.mark.usefixtures("formats_environment", "no_leaks")
+def test_a_stream_that_nobody_asked_for_fails_as_one(
+    server: LoopbackServer, wire: WireFormat
+) -> None:
+    model = wire.make_model(server)
+    beginning = wire.build_text_frames("so ", "far")
+    server.enqueue(wire.make_stream_reply(*beginning, wire.error_frames[0][0]))
+    with pytest.raises(APIStatusError, match="boom") as refused:
+        model.complete_sync("hello")
+    server.enqueue(wire.make_stream_reply(*beginning))
+    stream = wire.encode_frames(*beginning, *wire.end_frames)
+    if wire.is_complete_at(stream, len(wire.encode_frames(*beginning))):
+        assert model.complete_sync("hello").content == "so far"
+    else:
+        with pytest.raises(StreamInterruptedError) as cut:
+            model.complete_sync("hello")
+        assert cut.value.partial is not None
+        assert cut.value.partial.content == "so far"
+    assert refused.value.partial is not None
+    assert refused.value.partial.content == "so far"
+
+
+@pytest.mark.usefixtures("formats_environment", "no_leaks")
 def test_every_response_has_the_json_and_the_headers_of_the_server(
     server: LoopbackServer, runtime: Runtime, wire: WireFormat
 ) -> None:
