@@ -96,6 +96,8 @@ class AnthropicMessagesBuilder:
         does not accept the schema, it is requested in words.
     :param inline_system_messages: whether system messages may stand among the others.
     :param sends_thinking: whether earlier thinking of the model is sent back to it.
+    :param sends_container: whether the container in which earlier code has run is named, so that
+        the API uses it again. It expires after some weeks; without it, the API makes another.
     """
 
     tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,128}")
@@ -153,6 +155,7 @@ class AnthropicMessagesBuilder:
     output_config: bool | None = None
     inline_system_messages: bool | None = None
     sends_thinking: bool = True
+    sends_container: bool = True
 
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
@@ -254,7 +257,7 @@ class AnthropicMessagesBuilder:
                 body["top_p"] = call_options.top_p
         if thinking is not None:
             body["thinking"] = thinking
-        container = _find_container(conversation)
+        container = _find_container(conversation) if self.sends_container else None
         if container is not None:
             body["container"] = container
         if call_options.reasoning_effort is not None:
@@ -322,7 +325,11 @@ class AnthropicMessagesBuilder:
     def find_changes_after_error(self, error: APIStatusError) -> Mapping[str, Any]:
         """Return the fields of the builder to change after an error, to send the request again."""
         body = error.body.lower()
-        if error.status_code not in (400, 422):
+        if error.status_code not in (400, 404, 422):
+            return EMPTY
+        if self.sends_container and _CONTAINER.search(body):
+            return {"sends_container": False}
+        if error.status_code == _NOT_FOUND:
             return EMPTY
         if self.sends_thinking and _REJECTED_THINKING.search(body):
             return {"sends_thinking": False}
@@ -379,6 +386,8 @@ def _is_thinking_interleaved(call_options: CallOptions, tools: Sequence[Mapping[
     )
 
 
+_NOT_FOUND: Final = 404
+_CONTAINER: Final = re.compile(r"\bcontainer\b")  # and not container_upload, a block
 _REJECTED_THINKING: Final = re.compile(
     r"invalid `?\\?\"?signature`?.{0,40}thinking|thinking.{0,20}signature: field required"
 )

@@ -14,6 +14,7 @@ from locus.core.errors import (
     ConfigurationError,
     ContextWindowExceededError,
     InternalServerError,
+    NotFoundError,
     OverloadedError,
     RateLimitError,
 )
@@ -519,3 +520,44 @@ def test_an_overloaded_server_is_retried_until_the_response_has_started(
     assert exc_info.value.partial is not None
     assert exc_info.value.partial.content == "so far"
     assert len(server.requests) == before + 1
+
+
+CODE_RUN = {
+    "id": "msg_1",
+    "content": [{"type": "text", "text": "4"}],
+    "stop_reason": "end_turn",
+    "container": {"id": "container_1", "expires_at": "2026-01-01T00:00:00Z"},
+}
+EXPIRED = [
+    (404, "Container container_1 not found or has expired"),
+    (400, "container: container_1 does not exist"),
+]
+
+
+@pytest.mark.parametrize(("status", "said"), EXPIRED)
+def test_a_container_that_has_expired_is_left_out_once(
+    server: LoopbackServer, status: int, said: str
+) -> None:
+    server.enqueue(
+        Reply.json(CODE_RUN),
+        Reply.error(status, said),
+        Reply.json({**CODE_RUN, "container": {"id": "container_2"}}),
+    )
+    with AnthropicModel(api_key="k", base_url=server.url) as model:
+        asked = [Message.user("2+2?"), model.complete_sync("2+2?").message, Message.user("3+3?")]
+        response = model.complete_sync(asked)
+        assert [sent.json().get("container") for sent in server.requests[1:]] == [
+            "container_1",
+            None,
+        ]
+        again = [*asked, response.message, Message.user("4+4?")]
+        assert model.request(again)["container"] == "container_2"
+        assert model.request(asked)["container"] == "container_1"  # only that one had expired
+
+
+def test_a_container_that_the_caller_names_is_never_dropped(server: LoopbackServer) -> None:
+    server.always(Reply.error(404, "Container container_1 not found"))
+    model = AnthropicModel(api_key="k", base_url=server.url)
+    with model, pytest.raises(NotFoundError, match="container_1"):
+        model.complete_sync("x", extra_body={"container": "container_1"})
+    assert len(server.requests) == 1
