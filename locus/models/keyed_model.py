@@ -60,17 +60,13 @@ class KeyedConfig(ModelConfig):
         """The key, if it is known without asking a function."""
         return self.api_key if isinstance(self.api_key, str) and self.api_key else None
 
-    def get_sdk_api_key(self, package: str) -> str:
-        """Return the key for an SDK client that takes strings only; ``"none"`` if there is none.
+    def get_sdk_api_key(self) -> str:
+        """Return the key for an SDK client that takes text only.
 
-        :raises ConfigurationError: if a function returns the key.
+        ``"none"`` if there is none, or if a function returns it: then the httpx client of the SDK
+        adds it to each request (:meth:`KeyedModel.make_sdk_auth`).
         """
-        if callable(self.api_key):
-            raise ConfigurationError(
-                f"model.client: a client of {package} takes no function as its api_key; make the "
-                "client yourself, with a key"
-            )
-        return self.api_key or "none"
+        return self.known_api_key or "none"
 
     @property
     def has_credentials(self) -> bool:
@@ -178,12 +174,31 @@ class KeyedModel(HttpModel[K]):
 
     def get_signer(self) -> Signer | None:
         """Return what adds the key of a function to each request; None if the key is known."""
-        config, get_key = self.config, self.config.api_key
+        get_key = self.config.api_key
         if get_key is None or isinstance(get_key, str):
             return None
+        return self._make_key_signer(get_key)
+
+    def _make_key_signer(self, get_key: KeyFunction) -> KeySigner:
+        config = self.config
         return KeySigner(
             get_key, lambda key: attrs.evolve(config, api_key=key).build_credential_headers()
         )
+
+    def make_sdk_auth(self, client_class: type) -> Any:
+        """Make the ``auth=`` of an SDK's httpx client that asks the function ``api_key``.
+
+        None if the key is known.
+
+        :param client_class: the class of the clients that the SDK sends with.
+        """
+        get_key = self.config.api_key
+        if get_key is None or isinstance(get_key, str):
+            return None
+        from locus.transport.httpx_auth import build_signing_auth, find_httpx_library
+
+        signer = attrs.evolve(self._make_key_signer(get_key), keeps_other_credentials=False)
+        return build_signing_auth(signer, find_httpx_library(client_class))
 
     def build_provider_headers(self) -> dict[str, str]:
         """Build the headers with the credentials.

@@ -7,6 +7,7 @@ just before it is sent. After a 401 the credentials are refreshed and the reques
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Generator
 from functools import cache
 from types import ModuleType
@@ -15,6 +16,19 @@ from typing import Any
 from locus.transport import single_flight
 from locus.transport.httpx_common import sign_httpx_request
 from locus.transport.signer import Signer
+
+
+def find_httpx_library(client_class: type) -> ModuleType:
+    """Return the module that an SDK uses: ``httpx`` or ``httpx2``.
+
+    :param client_class: a class that derives from the async client of one of them.
+    """
+    package = next(
+        base.__module__.partition(".")[0]
+        for base in client_class.__mro__
+        if base.__module__.partition(".")[0] in ("httpx", "httpx2")
+    )
+    return sys.modules[package]
 
 
 def build_signing_auth(signer: Signer, library: ModuleType) -> Any:

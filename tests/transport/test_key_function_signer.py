@@ -150,7 +150,30 @@ def test_the_sdk_client_asks_the_function(server: LoopbackServer, function: str)
 
 
 @pytest.mark.sdk
+@pytest.mark.parametrize("function", ["get_next", "get_next_async"])
 @pytest.mark.parametrize("make", [AnthropicModel, OllamaModel])
-def test_an_sdk_client_without_functions_says_so(make: Callable[..., Any]) -> None:
-    with pytest.raises(ConfigurationError, match="takes no function as its api_key"):
-        _ = make("m", api_key=get_fixed_key).client
+def test_sdk_clients_without_functions_of_their_own_ask_it_as_well(
+    server: LoopbackServer, make: Callable[..., Any], function: str
+) -> None:
+    server.always(Reply.error(400, "no"))
+    model = make("m", api_key=getattr(Keys(), function), base_url=server.url, max_retries=0)
+    header = "x-api-key" if make is AnthropicModel else "authorization"
+
+    async def call(client: Any, messages: Any) -> None:
+        if make is AnthropicModel:
+            await client.messages.create(model="m", max_tokens=9, messages=messages)
+        else:
+            await client.chat("m", messages)
+
+    async def ask() -> None:
+        messages = [{"role": "user", "content": "hello"}]
+        client = model.client
+        for _ in range(2):
+            with pytest.raises(Exception, match="no"):
+                await call(client, messages)
+        await client.close()
+
+    anyio.run(ask)
+    sent = [received.headers[header].removeprefix("Bearer ") for received in server.requests]
+    assert sent == ["zq-key-1", "zq-key-2"]
+    assert all("none" not in received.headers.values() for received in server.requests)

@@ -235,12 +235,14 @@ class AnthropicModel(KeyedModel[AnthropicConfig]):
                 'model.client is the anthropic SDK\'s: pip install "locus-llm[anthropic]"'
             ) from None
         config = self.config
+        auth = self.make_sdk_auth(anthropic.DefaultAsyncHttpxClient)
         return anthropic.AsyncAnthropic(
-            api_key=None if config.auth_token else config.get_sdk_api_key("anthropic"),
+            api_key=None if config.auth_token else config.get_sdk_api_key(),
             auth_token=config.auth_token,
             base_url=config.base_url,
             timeout=config.timeout,
             max_retries=config.max_retries,
+            http_client=auth and anthropic.DefaultAsyncHttpxClient(auth=auth),
         )
 
 

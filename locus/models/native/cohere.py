@@ -128,13 +128,16 @@ class CohereModel(KeyedModel[CohereConfig]):
     def make_sdk_client(self) -> Any:
         try:
             cohere: Any = import_module("cohere")  # no dependency of the type checks
+            import httpx  # a dependency of the SDK
         except ImportError:
             raise ConfigurationError(
                 "model.client is the cohere SDK's: pip install cohere"
             ) from None
         config = self.config
+        auth = self.make_sdk_auth(httpx.AsyncClient)
         return cohere.AsyncClientV2(
-            api_key=config.get_sdk_api_key("cohere"),
+            api_key=config.get_sdk_api_key(),
             base_url=config.base_url,
             timeout=config.timeout,
+            httpx_client=auth and httpx.AsyncClient(auth=auth, timeout=config.timeout),
         )

@@ -170,13 +170,16 @@ class OllamaModel(KeyedModel[OllamaConfig]):
 
     def make_sdk_client(self) -> Any:
         try:
+            import httpx  # a dependency of the package
             import ollama
         except ImportError:
             raise ConfigurationError(
                 'model.client is the ollama package\'s: pip install "locus-llm[ollama]"'
             ) from None
         config = self.config
-        config.get_sdk_api_key("ollama")  # raises if a function returns the key
         return ollama.AsyncClient(
-            host=config.base_url, timeout=config.timeout, headers=config.build_credential_headers()
+            host=config.base_url,
+            timeout=config.timeout,
+            headers=config.build_credential_headers(),
+            auth=self.make_sdk_auth(httpx.AsyncClient),
         )

@@ -9,9 +9,7 @@ them all).
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, ClassVar, Final, Self
 
 from locus.core.error_context import BodyHint
@@ -132,10 +130,10 @@ class OpenAICompatibleModel(HttpModel[Any]):
             raise ConfigurationError(
                 'model.client is the openai SDK\'s: pip install "locus-llm[oci,openai]"'
             ) from None
-        from locus.transport.httpx_auth import build_signing_auth
+        from locus.transport.httpx_auth import build_signing_auth, find_httpx_library
 
         config = self.config
-        library = _get_httpx_library(openai.DefaultAsyncHttpxClient)
+        library = find_httpx_library(openai.DefaultAsyncHttpxClient)
         auth = build_signing_auth(self.get_signer(), library)
         client = openai.AsyncOpenAI(
             api_key=config.api_key if isinstance(config.api_key, str) else "signed",
@@ -205,19 +203,6 @@ def _resolve_model_name(model: str | None) -> str:
     if not name:
         raise ConfigurationError("no model is named: pass model=, or set OCI_MODEL_ID")
     return name
-
-
-def _get_httpx_library(sdk_client_class: type) -> ModuleType:
-    """Return the module that the installed SDK uses: ``httpx`` or ``httpx2``.
-
-    :param sdk_client_class: a class of the SDK that derives from an httpx client.
-    """
-    package = next(
-        base.__module__.partition(".")[0]
-        for base in sdk_client_class.__mro__
-        if base.__module__.partition(".")[0] in ("httpx", "httpx2")
-    )
-    return sys.modules[package]
 
 
 CHAT_SDK_ADAPTER: Final = RawResponseAdapter(
