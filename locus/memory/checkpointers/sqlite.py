@@ -37,13 +37,13 @@ from locus.memory.checkpointers.item_digests import (
 )
 from locus.memory.checkpointers.sqlite_pool import ConnectionPool
 from locus.memory.checkpointers.sqlite_schema import connect_and_migrate_schema, is_schema_current
+from locus.memory.checkpointers.state_cache import StateCache
 from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 from locus.memory.paths import create_private_file, to_absolute_path
 
 _MESSAGES: Final = 0  # a value of the column `kind`
 _EXECUTIONS: Final = 1
-_MAX_CACHED_STATES: Final = 128
 _MAX_TIMEOUT: Final = 1_000_000  # SQLite counts milliseconds in 32 bits
 
 
@@ -57,14 +57,6 @@ class _CheckpointRow:
     messages: int
     executions: int
     digest: bytes
-
-
-@attrs.frozen(eq=False)
-class _CachedState:
-    """The state that the database had at ``revision``."""
-
-    revision: bytes
-    state: AgentState
 
 
 class SQLiteCheckpointer(BaseCheckpointer):
@@ -100,7 +92,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
         self._pool = ConnectionPool(
             self.path, partial(_open_database, self.path, timeout), is_schema_current
         )
-        self._cached_states: dict[str, _CachedState] = {}
+        self._cache = StateCache()
 
     def save(self, thread_id: str, state: AgentState) -> None:
         key = _encode_thread_id(validate_thread_id(thread_id))
@@ -108,7 +100,9 @@ class SQLiteCheckpointer(BaseCheckpointer):
         revision = os.urandom(16)
         with self._open_transaction("saved", thread_id, write=True) as db:
             row = _find_checkpoint_row(db, key)
-            cached = self._get_cached_state(thread_id, row)
+            cached = self._cache.get(thread_id, None if row is None else row.revision)
+            if cached is None:
+                cached = AgentState()
             row_id = _insert_empty_checkpoint(db, key) if row is None else row.id
             item_digests = _write_changed_items(
                 db, row_id, _MESSAGES, state.messages, cached.messages
@@ -123,7 +117,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
                 "seal = ? WHERE id = ?",
                 (revision, state_json.decode(), *counts, digest, row_id),
             )
-        self._cache_state(thread_id, revision, state)
+        self._cache.put(thread_id, revision, state)
 
     def load(self, thread_id: str) -> AgentState | None:
         from locus.core.state_json import decode_items
@@ -150,7 +144,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
             if exc.newer:
                 raise CheckpointVersionError(f"{self.path}: {exc}", thread_id=thread_id) from exc
             raise self._make_damaged_error(str(exc), thread_id) from exc
-        self._cache_state(thread_id, row.revision, state)
+        self._cache.put(thread_id, row.revision, state)
         return state
 
     def delete(self, thread_id: str) -> None:
@@ -160,7 +154,7 @@ class SQLiteCheckpointer(BaseCheckpointer):
             if row is not None:
                 db.execute("DELETE FROM checkpoint_items WHERE checkpoint = ?", (row.id,))
                 db.execute("DELETE FROM checkpoints WHERE id = ?", (row.id,))
-        self._cached_states.pop(thread_id, None)
+        self._cache.discard(thread_id)
 
     def threads(self) -> tuple[str, ...]:
         with self._open_transaction("listed") as db:
@@ -189,24 +183,6 @@ class SQLiteCheckpointer(BaseCheckpointer):
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
         self._pool.close()
-
-    # The cache of the states that were last saved or loaded.
-
-    def _get_cached_state(self, thread_id: str, row: _CheckpointRow | None) -> AgentState:
-        """Return the state in the database if it is cached, or else an empty state."""
-        cached = self._cached_states.get(thread_id)
-        if cached is None or row is None or cached.revision != row.revision:
-            return AgentState()
-        return cached.state
-
-    def _cache_state(self, thread_id: str, revision: bytes, state: AgentState) -> None:
-        """Cache the state that was last saved or loaded, and drop the oldest ones."""
-        # Without a lock, because a forked child could wait for it forever. None is needed: a cached
-        # state is used only if its revision is that of the database.
-        self._cached_states.pop(thread_id, None)
-        self._cached_states[thread_id] = _CachedState(revision, state)
-        for oldest in list(self._cached_states)[:-_MAX_CACHED_STATES]:
-            self._cached_states.pop(oldest, None)
 
     # The database.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from tests.support.samples import HERE, OLD_RECORDS, RECORDS
 SAMPLES = [("records-v1", RECORDS), ("old-records-v1", OLD_RECORDS)]
 
 
-@pytest.mark.parametrize(("name", "states"), SAMPLES)
+@pytest.mark.parametrize(("name", "states"), [*SAMPLES, ("records-v2", RECORDS)])
 def test_files_are_read(name: str, states: Mapping[str, AgentState]) -> None:
     checkpointer = FileCheckpointer(HERE / name)
     assert {key: checkpointer.load(key) for key in checkpointer.threads()} == states
@@ -31,12 +32,13 @@ def test_databases_are_read(name: str, states: Mapping[str, AgentState], tmp_pat
         assert {key: checkpointer.load(key) for key in checkpointer.threads()} == states
 
 
-def test_files_do_not_change_by_mistake(tmp_path: Path) -> None:
+def test_files_do_not_change_by_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "urandom", lambda size: bytes(range(size)))
     checkpointer = FileCheckpointer(tmp_path)
     for thread_id, state in RECORDS.items():
         checkpointer.save(thread_id, state)
-    saved = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
-    sample = {path.name: path.read_bytes() for path in (HERE / "records-v1").glob("*.json")}
+    saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sample = {path.name: path.read_bytes() for path in (HERE / "records-v2").iterdir()}
     assert saved == sample
 
 

@@ -27,26 +27,34 @@ def get_only_file(directory: Path) -> Path:
     return path
 
 
-def test_samples_of_the_first_version_are_loaded() -> None:
-    checkpointer = FileCheckpointer(HERE / "checkpoints-v1")
+@pytest.mark.parametrize("version", [1, 2])
+def test_samples_of_every_version_are_loaded(version: int) -> None:
+    checkpointer = FileCheckpointer(HERE / f"checkpoints-v{version}")
     assert checkpointer.threads() == ("every/thing", "minimal")
     assert checkpointer.load("every/thing") == EVERYTHING
     assert checkpointer.load("minimal") == MINIMAL
 
 
-def test_the_format_does_not_change_by_mistake(tmp_path: Path) -> None:
+def test_the_format_does_not_change_by_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", lambda size: bytes(range(size)))
     FileCheckpointer(tmp_path).save("every/thing", EVERYTHING)
-    path = get_only_file(tmp_path)
-    assert path.read_bytes() == (HERE / "checkpoints-v1" / path.name).read_bytes()
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (HERE / "checkpoints-v2" / path.name).read_bytes()
 
 
-def test_a_file_is_two_lines_of_readable_json(tmp_path: Path) -> None:
-    FileCheckpointer(tmp_path).save("Order 7: Zürich", ONE)
-    path = get_only_file(tmp_path)
-    assert path.name.startswith("order-7-z-rich-")
-    header, state = map(json.loads, path.read_text().splitlines())
+def test_a_thread_is_two_files_of_readable_json(tmp_path: Path) -> None:
+    FileCheckpointer(tmp_path).save("Order 7: Zürich", TWO)
+    head, (log,) = get_only_file(tmp_path), tmp_path.glob("*.jsonl")
+    assert head.name.startswith("order-7-z-rich-")
+    header, body = map(json.loads, head.read_text().splitlines())
     assert header["thread_id"] == "Order 7: Zürich"
-    assert state["messages"] == [{"role": "user", "content": "x"}]
+    assert body["state"]["iteration"] == 1
+    assert body["log"]["name"] == log.name
+    assert list(map(json.loads, log.read_text().splitlines())) == [
+        {"message": {"role": "user", "content": "y"}}
+    ]
 
 
 # -- atomic writing ----------------------------------------------------------------------------
@@ -73,11 +81,20 @@ def test_a_checkpoint_is_synced_before_it_replaces_the_previous_one(
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(os, "replace", record_replace)
     FileCheckpointer(tmp_path / "a").save("a", TWO)
-    assert [operation.split()[0] for operation in operations] == ["file", "replace", "directory"]
+    in_new_log = ["file", "directory", "file", "replace", "directory"]
+    assert [operation.split()[0] for operation in operations] == in_new_log
+    operations.clear()
+    appending = FileCheckpointer(tmp_path / "a")
+    state = appending.load("a")
+    assert state is not None
+    appending.save("a", state.with_messages(Message.user("z")))
+    assert [operation.split()[0] for operation in operations] == [
+        "file", "file", "replace", "directory",
+    ]  # fmt: skip
     operations.clear()
     FileCheckpointer(tmp_path / "new" / "deep").save("a", ONE)
     assert [operation.split()[0] for operation in operations] == [
-        "directory", "directory", "file", "replace", "directory",
+        "directory", "directory", *in_new_log,
     ]  # fmt: skip
     operations.clear()
     FileCheckpointer(tmp_path / "a").delete("a")
@@ -85,8 +102,9 @@ def test_a_checkpoint_is_synced_before_it_replaces_the_previous_one(
 
 
 @pytest.mark.parametrize("stage", ["fsync", "replace"])
+@pytest.mark.parametrize("later", [TWO, ONE.with_messages(Message.user("z"))])
 def test_after_an_error_of_the_disk_the_previous_checkpoint_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, later: AgentState
 ) -> None:
     checkpointer = FileCheckpointer(tmp_path)
     checkpointer.save("a", ONE)
@@ -99,12 +117,13 @@ def test_after_an_error_of_the_disk_the_previous_checkpoint_is_left(
         with pytest.raises(
             CheckpointError, match=r"'a' cannot be saved: .*No space left"
         ) as exc_info:
-            checkpointer.save("a", TWO)
+            checkpointer.save("a", later)
     assert exc_info.value.thread_id == "a"
-    assert checkpointer.load("a") == ONE
-    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
-    checkpointer.save("a", TWO)
-    assert checkpointer.load("a") == TWO
+    for reader in (checkpointer, FileCheckpointer(tmp_path)):
+        assert reader.load("a") == ONE
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".jsonl"]
+    checkpointer.save("a", later)
+    assert FileCheckpointer(tmp_path).load("a") == later
 
 
 def test_old_temporary_files_are_removed_and_new_ones_are_not(tmp_path: Path) -> None:
@@ -150,10 +169,12 @@ def test_a_path_that_is_no_directory_is_an_error_that_names_it(tmp_path: Path) -
 @given(data=st.data())
 def test_no_damaged_file_is_loaded_as_a_state(tmp_path: Path, data: st.DataObject) -> None:
     checkpointer = FileCheckpointer(tmp_path)
-    if not list(tmp_path.glob("*.json")):
-        checkpointer.save("every/thing", EVERYTHING)
-    path = get_only_file(tmp_path)
-    original = (HERE / "checkpoints-v1" / path.name).read_bytes()
+    version = data.draw(st.sampled_from([1, 2]))
+    for sample in (HERE / f"checkpoints-v{version}").glob("every-thing-*"):
+        shutil.copy(sample, tmp_path)
+    kind = data.draw(st.sampled_from(["*.json"] if version == 1 else ["*.json", "*.jsonl"]))
+    (path,) = tmp_path.glob(kind)
+    original = path.read_bytes()
     index = data.draw(st.integers(0, len(original) - 1))
     damage = data.draw(st.sampled_from(["cut", "change", "zeros", "remove", "add"]))
     damaged = {
@@ -219,10 +240,10 @@ def test_members_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     assert FileCheckpointer(tmp_path).load("a") == AgentState(iteration=3)
 
 
-@pytest.mark.parametrize(("version", "state"), [(2, b"{}"), (1, b'{"locus_state": 2}')])
+@pytest.mark.parametrize(("version", "state"), [(3, b"{}"), (1, b'{"locus_state": 2}')])
 def test_a_newer_format_is_a_version_error(tmp_path: Path, version: int, state: bytes) -> None:
     write_checkpoint(tmp_path, version, state)
-    with pytest.raises(CheckpointVersionError, match=r"format 2.*up to 1.*newer"):
+    with pytest.raises(CheckpointVersionError, match=r"format \d.*up to \d.*newer"):
         FileCheckpointer(tmp_path).load("a")
 
 

@@ -209,10 +209,10 @@ def test_the_thousandth_save_takes_as_long_as_the_tenth(checkpointer: SQLiteChec
 def test_only_the_latest_states_are_cached(
     checkpointer: SQLiteCheckpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("locus.memory.checkpointers.sqlite._MAX_CACHED_STATES", 3)
+    monkeypatch.setattr("locus.memory.checkpointers.state_cache._MAX_STATES", 3)
     for number in range(10):
         checkpointer.save(str(number), make_state("x"))
-    assert list(checkpointer._cached_states) == ["7", "8", "9"]
+    assert list(checkpointer._cache._states) == ["7", "8", "9"]
     checkpointer.save("1", make_state("x", "y"))
     assert checkpointer.load("1") == make_state("x", "y")
 

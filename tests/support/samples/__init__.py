@@ -10,6 +10,9 @@ The others have the records that an agent needs when it resumes a thread. In ``r
 saved them in the caller's metadata, under ``"locus"``. ``records-v1.json`` and
 ``old-records-v1.json`` are the thread ``stored`` alone.
 
+In ``checkpoints-v2`` and ``records-v2`` the same threads are in the second format of
+``FileCheckpointer``: the head and the log of each are two files.
+
 Nobody changes these files. A new format gets new samples beside them.
 """
 
