@@ -18,6 +18,9 @@ means inside another process, as found by experiment with xllamacpp 2026.10:
   before closing.)
 - *A forked child has none of its threads.* Stopping it there, or running its C++ destructors when
   the child exits, would wait for threads that do not exist. See :func:`_drop_engines_after_fork`.
+- *It would answer everybody on this machine*, other users and the pages in their browsers included
+  (CWE-306). So it asks for a key, which this process makes and nobody else knows. Without it, the
+  engine says no more than that it is there, whatever ``Host`` or ``Origin`` a request names.
 - *It aborts the process* for some parameter values, which :class:`EngineSpec` rejects. For a file
   that it cannot load it raises an ordinary error.
 """
@@ -29,6 +32,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import secrets
 import socket
 import stat
 import threading
@@ -144,7 +148,8 @@ class EngineSpec:
         params.verbosity = self.verbosity
         params.warmup = False  # `_start_engine` does it without blocking other threads
         params.cache_ram_mib = 0  # it would cache old prompts, up to 8 GB
-        # It serves this process and not the browsers of this machine.
+        # It serves this process, and neither the other programs nor the browsers of this machine.
+        params.api_keys = [get_process_key()]
         params.ui, params.endpoint_slots, params.cors_origins = False, False, ""
         return params
 
@@ -155,15 +160,17 @@ class Engine:
     It runs until :meth:`close` or the end of the process, whether it is still referenced or not.
 
     :ivar spec: the model file and the settings.
-    :ivar url: ``http://127.0.0.1:port``. Every program on this machine can connect to it, forked
-        children too, as long as this process lives.
+    :ivar url: ``http://127.0.0.1:port``. Forked children can send requests to it too, as long as
+        this process lives, and so can every program on this machine that is told the key.
+    :ivar key: the key that it asks for, as a bearer token.
     """
 
-    __slots__ = ("_pid", "_server", "_template_capabilities", "spec", "url")
+    __slots__ = ("_pid", "_server", "_template_capabilities", "key", "spec", "url")
 
     def __init__(self, spec: EngineSpec, server: Any) -> None:
         self.spec = spec
         self.url: str = server.listening_address
+        self.key = get_process_key()
         self._server = server
         self._template_capabilities: Mapping[str, bool] | None = None
         self._pid = os.getpid()
@@ -178,7 +185,12 @@ class Engine:
             import httpx
 
             try:
-                properties = httpx.get(f"{self.url}/props", trust_env=False, timeout=30.0).json()
+                properties = httpx.get(
+                    f"{self.url}/props",
+                    headers={"authorization": f"Bearer {self.key}"},
+                    trust_env=False,
+                    timeout=30.0,
+                ).json()
             except httpx.HTTPError:  # a call will fail as well, with a better error
                 return EMPTY
             self._template_capabilities = properties.get("chat_template_caps") or EMPTY
@@ -211,6 +223,18 @@ class Engine:
 _engines: dict[EngineSpec, Engine] = {}
 _lock = threading.Lock()  # held while an engine starts or stops
 _is_forked = False  # this process was forked from one with an engine
+_key: str | None = None
+
+
+def get_process_key() -> str:
+    """Return the key that the engines of this process ask for; another one in each process.
+
+    It is one for all engines: a request that waits while its engine is started again stays valid.
+    """
+    global _key
+    if _key is None:
+        _key = secrets.token_urlsafe(32)
+    return _key
 
 
 def get_or_start_engine(spec: EngineSpec) -> Engine:
@@ -296,7 +320,7 @@ if hasattr(os, "register_at_fork"):
         ends without running them. Only glibc can do that (``on_exit``). On other systems, children
         should end with ``os._exit``, as those of ``multiprocessing`` do.
         """
-        global _is_forked, _lock
+        global _is_forked, _key, _lock
         if _engines or _lock.locked():
             _is_forked = True
             for engine in _engines.values():
@@ -306,6 +330,7 @@ if hasattr(os, "register_at_fork"):
                 _libc.on_exit(_libc._exit, None)
                 _libc.__cxa_atexit(_libc.fflush, None, None)
         _engines.clear()
+        _key = None
         _lock = threading.Lock()
 
     os.register_at_fork(after_in_child=_drop_engines_after_fork)

@@ -127,7 +127,7 @@ class LocalModel(ChatCompletionsModel[LocalConfig]):
     def build_provider_headers(self) -> dict[str, str]:
         # llama.cpp closes the connection after a stream without announcing it, so the next request
         # might fail on it. A new loopback connection costs almost nothing.
-        return {"connection": "close"}
+        return {"authorization": f"Bearer {self.engine.key}", "connection": "close"}
 
     def _build_http_call_with_options(
         self, messages: Messages, tools: Sequence[ToolLike], options: Mapping[str, Any]

@@ -16,7 +16,12 @@ import httpx
 import pytest
 
 from locus.core.errors import ConfigurationError
-from locus.models._in_process_llama_server import EngineSpec, find_gguf_file, get_or_start_engine
+from locus.models._in_process_llama_server import (
+    EngineSpec,
+    find_gguf_file,
+    get_or_start_engine,
+    get_process_key,
+)
 from tests.support.processes import PROJECT_ROOT, run_process
 from tests.support.timing import HANG_SECONDS, measure_cpu_seconds
 
@@ -48,8 +53,15 @@ def build_body(text: str = "Say hello.", n: int = 4, **more: Any) -> dict[str, A
 ENDLESS = build_body("Count from one to a thousand.", 1900, ignore_eos=True)
 
 
+AUTHORIZATION = {"authorization": f"Bearer {get_process_key()}"}
+
+
+def post(url: str, request: dict[str, Any], timeout: Any = HANG_SECONDS) -> httpx.Response:
+    return httpx.post(url, json=request, headers=AUTHORIZATION, timeout=timeout)
+
+
 def post_chat(url: str, request: dict[str, Any]) -> dict[str, Any]:
-    response = httpx.post(f"{url}/v1/chat/completions", json=request, timeout=HANG_SECONDS)
+    response = post(f"{url}/v1/chat/completions", request)
     assert response.status_code == 200, response.text
     result: dict[str, Any] = response.json()
     return result
@@ -61,7 +73,7 @@ def get_text(response: dict[str, Any]) -> str:
 
 
 def post_stream(url: str, path: str, request: dict[str, Any]) -> list[dict[str, Any]]:
-    response = httpx.post(url + path, json={**request, "stream": True}, timeout=HANG_SECONDS)
+    response = post(url + path, {**request, "stream": True})
     lines = [line for line in response.text.splitlines() if line.startswith("data: {")]
     return [json.loads(line.removeprefix("data: ")) for line in lines]
 
@@ -185,9 +197,7 @@ def test_a_response_matches_its_schema(url: str) -> None:
 
 @pytest.mark.engine
 def test_the_messages_api_works(url: str) -> None:
-    complete_response = httpx.post(
-        f"{url}/v1/messages", json=build_body(model="any"), timeout=HANG_SECONDS
-    ).json()
+    complete_response = post(f"{url}/v1/messages", build_body(model="any")).json()
     streamed = post_stream(url, "/v1/messages", build_body(model="any"))
     deltas = [e["delta"]["text"] for e in streamed if e["type"] == "content_block_delta"]
     assert "".join(deltas) == complete_response["content"][0]["text"] != ""
@@ -200,7 +210,7 @@ def test_the_messages_api_works(url: str) -> None:
 @pytest.mark.engine
 def test_the_responses_api_works(url: str) -> None:
     request = {"model": "any", "input": "Say hello.", "max_output_tokens": 4, "temperature": 0}
-    complete_response = httpx.post(f"{url}/v1/responses", json=request, timeout=HANG_SECONDS).json()
+    complete_response = post(f"{url}/v1/responses", request).json()
     streamed = post_stream(url, "/v1/responses", request)
     deltas = [e["delta"] for e in streamed if e["type"] == "response.output_text.delta"]
     assert "".join(deltas) == complete_response["output"][0]["content"][0]["text"] != ""
@@ -219,17 +229,17 @@ def test_concurrent_equal_requests_get_equal_responses(url: str, sampling: dict[
 
 @pytest.mark.engine
 def test_each_request_has_the_full_context(url: str) -> None:
-    assert httpx.get(f"{url}/v1/models").json()["data"][0]["meta"]["n_ctx"] == 2048
-    response = httpx.post(
-        f"{url}/v1/chat/completions", json=build_body("word " * 2100), timeout=HANG_SECONDS
-    )
+    models = httpx.get(f"{url}/v1/models", headers=AUTHORIZATION).json()
+    assert models["data"][0]["meta"]["n_ctx"] == 2048
+    response = post(f"{url}/v1/chat/completions", build_body("word " * 2100))
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "exceed_context_size_error"
 
 
 @pytest.mark.engine
 def test_32_concurrent_requests_are_served(url: str) -> None:
-    with httpx.Client(timeout=HANG_SECONDS) as client, ThreadPoolExecutor(32) as pool:
+    client = httpx.Client(timeout=HANG_SECONDS, headers=AUTHORIZATION)
+    with client, ThreadPoolExecutor(32) as pool:
         path = f"{url}/v1/chat/completions"
         responses = list(
             pool.map(lambda i: client.post(path, json=build_body(f"{i}", 2)), range(32))
@@ -241,18 +251,43 @@ def test_32_concurrent_requests_are_served(url: str) -> None:
 def test_requests_whose_clients_disconnect_free_their_slots(url: str) -> None:
     path = f"{url}/v1/chat/completions"  # four run at the same time: these would take a minute
     for _ in range(4):
-        with httpx.stream("POST", path, json=ENDLESS | {"stream": True}) as response:
+        request = ENDLESS | {"stream": True}
+        with httpx.stream("POST", path, json=request, headers=AUTHORIZATION) as response:
             next(response.iter_lines())
     for _ in range(4):
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(path, json=ENDLESS, timeout=httpx.Timeout(HANG_SECONDS, read=0.1))
+            post(path, ENDLESS, timeout=httpx.Timeout(HANG_SECONDS, read=0.1))
 
     def post_short_request() -> None:
-        response = httpx.post(path, json=build_body(), timeout=2 * HANG_SECONDS)
+        response = post(path, build_body(), timeout=2 * HANG_SECONDS)
         assert response.status_code == 200
 
     # If it had to wait for their slots, nearly 8000 tokens would be computed meanwhile.
     assert measure_cpu_seconds(post_short_request) < 10
+
+
+# --- who it answers
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer wrong"},
+        {"host": "attacker.example", "origin": "http://attacker.example"},
+        {"origin": "null", "content-type": "text/plain"},  # what a page may send without asking
+    ],
+)
+def test_nobody_without_the_key_is_answered(url: str, headers: dict[str, str]) -> None:
+    for path in ("/v1/chat/completions", "/v1/messages", "/completion", "/tokenize"):
+        response = httpx.post(url + path, json=build_body(), headers=headers)
+        assert (response.status_code, response.headers.get("access-control-allow-origin")) == (
+            401,
+            "",
+        )
+    for path in ("/props", "/v1/models", "/slots"):
+        assert httpx.get(url + path, headers=headers).status_code in (401, 501)
 
 
 # --- stopping
@@ -274,7 +309,8 @@ def run_script(tmp_path: Path, script: str, *options: str) -> subprocess.Complet
             messages = [{"role": "user", "content": "Hi"}]
             request = {"messages": messages, "max_tokens": n, "ignore_eos": True, **more}
             path = f"{engine.url}/v1/chat/completions"
-            return httpx.post(path, json=request, timeout=120).status_code
+            headers = {"authorization": f"Bearer {engine.key}"}
+            return httpx.post(path, json=request, headers=headers, timeout=120).status_code
     """
     file.write_text(textwrap.dedent(prelude) + textwrap.dedent(script))
     return run_process(
@@ -336,7 +372,7 @@ def test_closing_cuts_off_requests_and_get_engine_starts_a_new_one(tmp_path: Pat
 def test_the_process_ends_while_requests_are_running(tmp_path: Path) -> None:
     script = """
         engine = get_or_start_engine(SPEC)
-        client = httpx.Client()
+        client = httpx.Client(headers={"authorization": f"Bearer {engine.key}"})
         request = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1900}
         path = f"{engine.url}/v1/chat/completions"
         abandoned = client.stream("POST", path, json={**request, "stream": True})

@@ -256,8 +256,14 @@ def is_grammar_accepted(*functions: dict[str, Any]) -> bool:
         "grammar": build_grammar([tool["function"] for tool in functions], allow_text=False),
         "max_tokens": 4,
     }
-    url = f"{make_local_model().engine.url}/v1/chat/completions"
-    response = httpx.post(url, json=request, trust_env=False, timeout=HANG_SECONDS).json()
+    engine = make_local_model().engine
+    response = httpx.post(
+        f"{engine.url}/v1/chat/completions",
+        json=request,
+        headers={"authorization": f"Bearer {engine.key}"},
+        trust_env=False,
+        timeout=HANG_SECONDS,
+    ).json()
     text: str = response["choices"][0]["message"]["content"]
     return text.startswith("<tool")
 

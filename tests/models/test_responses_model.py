@@ -352,9 +352,12 @@ def make_engine_model(**kw: Any) -> LoopbackModel:
     """A model of llama.cpp in this process, which implements the responses format itself."""
     from locus.models.local import LocalModel
 
-    url = LocalModel(context=1024, threads=1).engine.url
+    engine = LocalModel(context=1024, threads=1).engine
     known = {"temperature": 0, "max_tokens": 16, "max_retries": 0, "store": False}
-    return LoopbackModel("smollm2", **{"base_url": url, **known, **kw})
+    headers = {"authorization": f"Bearer {engine.key}"}
+    return LoopbackModel(
+        "smollm2", **{"base_url": engine.url, "extra_headers": headers, **known, **kw}
+    )
 
 
 @pytest.mark.engine

@@ -19,9 +19,12 @@ def make_engine_model(**kw: Any) -> AnthropicModel:
     """A model of the engine in this process."""
     from locus.models.local import LocalModel
 
-    url = LocalModel(context=1024, threads=1).engine.url
+    engine = LocalModel(context=1024, threads=1).engine
     return AnthropicModel(
-        "smollm2", base_url=url, **{"temperature": 0, "max_tokens": 16, "max_retries": 0, **kw}
+        "smollm2",
+        base_url=engine.url,
+        api_key=engine.key,
+        **{"temperature": 0, "max_tokens": 16, "max_retries": 0, **kw},
     )
 
 
