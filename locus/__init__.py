@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from locus.agent.agent import Agent
     from locus.agent.result import AgentResult
     from locus.core.errors import (
+        AnswerTooLargeError,
         APIConnectionError,
         APIError,
         APIStatusError,
@@ -111,6 +112,7 @@ _NAMES: Final = {
         "APIError",
         "APIStatusError",
         "APITimeoutError",
+        "AnswerTooLargeError",
         "AuthenticationError",
         "BadRequestError",
         "ConfigurationError",
@@ -212,6 +214,7 @@ __all__ = [
     "Agent",
     "AgentResult",
     "AgentState",
+    "AnswerTooLargeError",
     "AnthropicModel",
     "AuthenticationError",
     "BadRequestError",

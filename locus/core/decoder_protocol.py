@@ -25,6 +25,10 @@ class Decoder(Protocol):
         """The error to raise after the events that were returned before it; None without error."""
         ...
 
+    def limit_frames(self, max_bytes: int) -> None:
+        """Set how large an event or a line may be. A larger one is a failure, and is not kept."""
+        ...
+
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
         """Decode more bytes, and return the events that they complete.
 

@@ -10,6 +10,7 @@ import attrs
 
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import (
+    AnswerTooLargeError,
     APIConnectionError,
     APIError,
     APIStatusError,
@@ -161,6 +162,8 @@ def _select_hint(error: APIError, key_hint: str) -> str:
             return "error.partial holds what had arrived"
         case APIConnectionError():
             return "check base_url, the network, and that the server is running"
+        case AnswerTooLargeError():
+            return "raise max_answer_bytes= if answers are that large"
         case ResponseParseError():
             return "check that base_url is the API's root"
         case APIStatusError(status_code=status_code) if 300 <= status_code < 400:

@@ -9,6 +9,7 @@
        │  ├─ APITimeoutError
        │  └─ StreamInterruptedError
        ├─ ResponseParseError
+       ├─ AnswerTooLargeError
        └─ APIStatusError
           ├─ BadRequestError 400        ├─ NotFoundError 404
           │  ├─ ContextWindowExceededError
@@ -145,6 +146,31 @@ class ResponseParseError(APIError):
     def __init__(self, message: str, *, body: str = "", **context: Any) -> None:
         super().__init__(message, **context)
         self.body = body[:2000]
+
+
+DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""How large a response, or an event of a streamed one, may be: 64 MiB."""
+
+
+class AnswerTooLargeError(APIError):
+    """The response, or an event or a line of a streamed one, exceeds ``max_answer_bytes``.
+
+    It was not read any further, and is not requested again.
+
+    :ivar max_bytes: the limit, in bytes without the content coding.
+    """
+
+    max_bytes: int = DEFAULT_MAX_ANSWER_BYTES
+
+
+def make_answer_too_large_error(what: str, max_bytes: int) -> AnswerTooLargeError:
+    """Make the error for what exceeds ``max_bytes``.
+
+    :param what: what it is: ``"the response"`` for example.
+    """
+    error = AnswerTooLargeError(f"{what} is larger than max_answer_bytes={max_bytes} allows")
+    error.max_bytes = max_bytes
+    return error
 
 
 class APIStatusError(APIError):

@@ -17,7 +17,7 @@ from locus.core.call_options import (
     validate_optional_seconds,
     validate_optional_string,
 )
-from locus.core.errors import ConfigurationError
+from locus.core.errors import DEFAULT_MAX_ANSWER_BYTES, ConfigurationError
 from locus.core.frozendict import make_frozen_copy, to_frozen_dict
 from locus.transport.http_request import check_extra_headers
 
@@ -36,6 +36,11 @@ def _validate_positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 def _validate_count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigurationError(f"{field.name} must be an integer of at least 0; not {value!r}")
+
+
+def _validate_size(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{field.name} must be an integer of at least 1; not {value!r}")
 
 
 def _validate_name(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -68,6 +73,8 @@ class ModelConfig:
     :param stop_sequences: strings that end the response; ``stop=`` of a constructor is the same.
     :param timeout: how long the server may send nothing, in seconds; None is no limit.
     :param max_retries: how many further attempts are made after an error that may be temporary.
+    :param max_answer_bytes: how large a response may be, without its content coding, and of a
+        streamed one each event or line. More is an ``AnswerTooLargeError``.
     :param deadline: how long a whole call may take, retries included, in seconds; None is no limit.
     :param extra_headers: HTTP headers of every request; those of a call are added to them.
     :param extra_body: members of the JSON body of every request; those of a call are added to them.
@@ -145,6 +152,9 @@ class ModelConfig:
     )
     parallel_tool_calls: bool | None = attrs.field(
         default=None, validator=validate_optional_bool, kw_only=True
+    )
+    max_answer_bytes: int = attrs.field(
+        default=DEFAULT_MAX_ANSWER_BYTES, validator=_validate_size, kw_only=True
     )
     deadline: float | None = attrs.field(
         default=None, validator=validate_optional_seconds, kw_only=True

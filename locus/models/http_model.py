@@ -18,6 +18,7 @@ from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, ToolSchema, build_tool_schemas
 from locus.core.call_options import STOP_ALIAS, check_seconds, rename_stop_alias
 from locus.core.conversation import Messages
+from locus.core.decoder_protocol import Decoder
 from locus.core.error_context import BodyHint, ErrorContext
 from locus.core.error_words import COMMON_ERROR_WORDS, ErrorWords
 from locus.core.errors import APIError, APIStatusError, ConfigurationError
@@ -442,6 +443,12 @@ class HttpModel(Model, Generic[C]):
         if renamed.original_names:
             parser = TransformingParser(parser, renamed.restore_names)
         signer = None if self.sdk_client is not None else self.get_signer()
+        max_answer_bytes = self.config.max_answer_bytes
+
+        def make_decoder() -> Decoder:
+            decoder = parser.make_decoder()
+            decoder.limit_frames(max_answer_bytes)
+            return decoder
 
         def make_fallback_call(error: APIStatusError) -> HttpCall | None:
             other_options = self.find_fallback_options(error, options)
@@ -453,12 +460,13 @@ class HttpModel(Model, Generic[C]):
             request=HttpRequest(url, headers, content, timeout),
             error_context=self._build_error_context(url, headers, signer),
             parse_body=parser.parse,
-            make_decoder=parser.make_decoder,
+            make_decoder=make_decoder,
             error_factory=make_status_error,
             max_retries=0 if self._sdk_retries_requests else self.config.max_retries,
             make_fallback_call=make_fallback_call,
             signer=signer,
             deadline=check_seconds("deadline", options.get("deadline")),
+            max_answer_bytes=max_answer_bytes,
         )
 
     def _rename_refused_tools(

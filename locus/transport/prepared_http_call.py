@@ -10,7 +10,7 @@ import attrs
 
 from locus.core.decoder_protocol import Decoder
 from locus.core.error_context import ErrorContext
-from locus.core.errors import APIError, APIStatusError
+from locus.core.errors import DEFAULT_MAX_ANSWER_BYTES, APIError, APIStatusError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.http_request import HttpRequest
@@ -36,6 +36,8 @@ class HttpCall:
     :param signer: signs the request just before it is sent, or None.
     :param empty_response_delays: how many seconds to wait before the request is sent again, after
         a response with neither text nor tool calls: one number for each repetition.
+    :param max_answer_bytes: how large the body of a response may be, without its content coding.
+        That of a stream is not limited: its decoder limits each event.
     :param deadline: how many seconds the whole call may take, from its first request to the end of
         its response, with all attempts and the pauses between them; None is no limit.
     """
@@ -50,6 +52,7 @@ class HttpCall:
     signer: Signer | None = None
     empty_response_delays: tuple[float, ...] = ()
     deadline: float | None = None
+    max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
 
     def limit_timeout(self, seconds: float) -> HttpCall:
         """Return a copy whose request waits no longer than so many seconds for the server."""

@@ -10,9 +10,16 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Final, TypeVar
 
-from locus.core.errors import APIError, ResponseParseError, StreamInterruptedError
+from locus.core.errors import (
+    DEFAULT_MAX_ANSWER_BYTES,
+    APIError,
+    ResponseParseError,
+    StreamInterruptedError,
+    make_answer_too_large_error,
+)
 from locus.core.events import ModelChunkEvent
 from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.core.raw_response import merge_json_chunks
@@ -31,6 +38,7 @@ class StreamDecoder(ABC):
         "_character_joiner",
         "_framing",
         "_last_frames",
+        "_max_frame_bytes",
         "_raw_frames",
         "done",
         "failure",
@@ -42,6 +50,7 @@ class StreamDecoder(ABC):
         self._character_joiner = SplitCharacterJoiner()
         self._last_frames: list[bytes] = []
         self._raw_frames: list[bytes] = []
+        self._max_frame_bytes = DEFAULT_MAX_ANSWER_BYTES
         self.done = False
         """Whether the response is complete."""
         self.failure: APIError | None = None
@@ -50,6 +59,10 @@ class StreamDecoder(ABC):
         """Changes the response, complete or partial, before anybody receives it; None changes
         nothing."""
 
+    def limit_frames(self, max_bytes: int) -> None:
+        """Set how large an event or a line may be. A larger one is a failure, and is not kept."""
+        self._max_frame_bytes = max_bytes
+
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
         """Return the events that ``data`` completes.
 
@@ -57,13 +70,27 @@ class StreamDecoder(ABC):
         """
         events: list[ModelChunkEvent] = []
         if not self.done and self.failure is None:
+            max_size = self._framing.buffered_bytes + len(data)
             frames = self._framing.feed(data)
+            is_too_large = False
+            if max_size > self._max_frame_bytes:
+                frames, is_too_large = self._drop_long_frames(frames)
             if frames:
                 self._last_frames = frames
                 self._read_frames(frames, events)
+            if is_too_large and not self.done and self.failure is None:
+                self._set_failure(
+                    make_answer_too_large_error("an event of the stream", self._max_frame_bytes)
+                )
             if self._framing.error_frame is not None and not self.done and self.failure is None:
                 self._read_error_frame(self._framing.error_frame, events)
         return events
+
+    def _drop_long_frames(self, frames: list[bytes]) -> tuple[list[bytes], bool]:
+        """Return the frames before the first that is too large, and whether there is such a one."""
+        limit = self._max_frame_bytes
+        fitting = list(takewhile(lambda frame: len(frame) <= limit, frames))
+        return fitting, len(fitting) < len(frames) or self._framing.buffered_bytes > limit
 
     def close(self) -> list[ModelChunkEvent]:
         """Return the remaining events, after the server has closed the stream normally.

@@ -34,6 +34,11 @@ class Framing(Protocol):
         """The data of an event named ``error``, which ends the stream; None so far."""
         ...
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes of frames that are not complete are kept."""
+        ...
+
     def feed(self, data: bytes) -> list[bytes]:
         """Add bytes, and return the frames that they complete."""
         ...
@@ -46,10 +51,11 @@ class Framing(Protocol):
 class _Buffer:
     """The bytes after the last delimiter, in a list, so that many small reads take linear time."""
 
-    __slots__ = ("chunks",)
+    __slots__ = ("chunks", "size")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
+        self.size = 0
 
     def join_and_clear(self, data: bytes) -> bytes:
         """Return the buffered bytes followed by ``data``, and empty the buffer."""
@@ -58,11 +64,13 @@ class _Buffer:
         self.chunks.append(data)
         data = b"".join(self.chunks)
         self.chunks.clear()
+        self.size = 0
         return data
 
     def append(self, data: bytes) -> None:
         if data:
             self.chunks.append(data)
+            self.size += len(data)
 
     @property
     def ends_with_newline(self) -> bool:
@@ -86,6 +94,11 @@ class SSEFraming:
         self._unframed: list[bytes] = []
         self._unframed_size = 0
         self.error_frame: bytes | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes are kept: of an event that is not complete, or outside of events."""
+        return self._buffer.size + self._unframed_size
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of the events that these bytes complete; skip events without data."""
@@ -189,6 +202,11 @@ class NDJSONFraming:
     def __init__(self) -> None:
         self._buffer = _Buffer()
         self.error_frame: bytes | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes of a line that is not complete are kept."""
+        return self._buffer.size
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that ``data`` completes."""

@@ -49,6 +49,11 @@ class AnthropicMessagesFraming:
         """The data of an event named ``error``; None so far."""
         return None if self._framing is None else self._framing.error_frame
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes of frames that are not complete are kept."""
+        return 0 if self._framing is None else self._framing.buffered_bytes
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that ``data`` completes."""
         framing = self._framing
@@ -71,6 +76,11 @@ class AmazonEventStreamFraming:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self.error_frame: bytes | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes of a message that is not complete are kept."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the JSON of the messages that ``data`` completes."""

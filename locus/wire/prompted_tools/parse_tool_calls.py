@@ -124,6 +124,10 @@ class PromptedToolsDecoder:
             failure.partial = make_response_with_tool_calls(failure.partial)
         return failure
 
+    def limit_frames(self, max_bytes: int) -> None:
+        """Set how large an event or a line may be."""
+        self._decoder.limit_frames(max_bytes)
+
     def feed(self, data: bytes) -> list[ModelChunkEvent]:
         """Decode more bytes, and return the events that they complete."""
         return self._remove_call_text(self._decoder.feed(data))
@@ -147,7 +151,8 @@ class PromptedToolsDecoder:
             if event.done:
                 filtered.append(self._build_final_event(event))
             elif event.content and not self._is_text:
-                self._held_text += event.content
+                if len(self._held_text) < len(CALL_START):  # else it is known to be a call
+                    self._held_text += event.content
                 event = attrs.evolve(event, content=self._release_text())
                 if event.content or event.reasoning:
                     filtered.append(event)
