@@ -431,6 +431,17 @@ def _(name: str) -> str:
 # The page.
 
 
+def build_column(name: str) -> list[str]:
+    """Return, for each row, the word with which the format's cell has to begin, or the error."""
+    column = []
+    for title, example in ROWS.items():
+        try:
+            column.append(f"{title}: {example(name)}")
+        except AssertionError as error:
+            column.append(f"{title}: the request or the record is wrong: {error}")
+    return column
+
+
 def make_slug(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
 

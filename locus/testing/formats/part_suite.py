@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -61,15 +62,19 @@ def build_body(wire: WireFormat, messages: Sequence[Message]) -> Any:
 
 
 def make_conversation(
-    role: Role, part: Any, calls: Sequence[ToolCall] = ()
+    role: Role, part: Any, calls: Sequence[ToolCall] = (), *, alone: bool = False
 ) -> tuple[list[Message], str]:
-    """Return a conversation with ``part`` in a message of a role, and the part's position."""
+    """Return a conversation with ``part`` in a message of a role, and the part's position.
+
+    :param alone: whether the message has no other part.
+    """
     before = [USER, Message.assistant(None, [CALL])] if role is Role.TOOL else [USER]
-    content = [TextPart("so"), part]
+    content = [part] if alone else [TextPart("so"), part]
     after = [Message("tool", "y", tool_call_id=call.id) for call in calls]
     tool_call_id = CALL.id if role is Role.TOOL else None
     message = Message(role, content, tuple(calls), tool_call_id)
-    return [*before, message, *after, USER], f"messages[{len(before)}].content[1]"
+    position = f"messages[{len(before)}].content[{content.index(part)}]"
+    return [*before, message, *after, USER], position
 
 
 def test_each_part_class_has_a_sample() -> None:
@@ -91,8 +96,10 @@ def test_a_part_is_carried_or_dropped_by_rule_or_refused_by_position(
             make_conversation(role, part)
         return
     with_calls = [(), (CALL,)] if role is Role.ASSISTANT else [()]
-    for calls in with_calls:
-        messages, position = make_conversation(role, part, calls)
+    for calls, alone in product(with_calls, (False, True)):
+        if alone and not (part.is_content or calls):
+            continue  # thinking alone is no message
+        messages, position = make_conversation(role, part, calls, alone=alone)
         if handling is None:
             with pytest.raises(ConfigurationError) as caught:
                 build_body(wire, messages)

@@ -80,7 +80,7 @@ class SpokenFormat(ABC):
     # -- what a response can have ----------------------------------------------------------------
 
     stop_reasons: ClassVar[Mapping[str, FinishReason]]
-    """The provider's words for why a response ended, and what each means."""
+    """The provider's words for why a response ended, and what each means; empty if it says none."""
     call_stop_reason: ClassVar[str] = "tool_calls"
     """The provider's word in a response with tool calls."""
     usage: ClassVar[Mapping[str, int]] = {
@@ -179,13 +179,13 @@ class SpokenFormat(ABC):
 
         :param more: other fields of its candidate: ``calls=`` for example.
         """
-        finish_reason = "tool_calls" if more.get("calls") else "stop"
-        words = [word for word, reason in self.stop_reasons.items() if reason == finish_reason]
-        stop = self.call_stop_reason if finish_reason == "tool_calls" else words[0]
+        words = [word for word, reason in self.stop_reasons.items() if reason == "stop"]
+        stop = self.call_stop_reason if more.get("calls") else next(iter(words), None)
         fields = {field.name for field in attrs.fields(ResponseContent)}
         counts: dict[str, Any] = {
             name: count for name, count in self.usage.items() if name in fields
         }
+        stop = stop if self.stop_reasons else None
         candidate = CandidateContent(text, **{"stop": stop, **more})
         total = "total_tokens" in self.usage
         model = self.base_options["model"]
@@ -329,7 +329,9 @@ def _contents(draw: st.DrawFn, wire: SpokenFormat, valid_arguments: bool) -> Res
     content = draw(response_contents(valid_arguments=valid_arguments))
     candidate = content.first
     words = [word for word, reason in wire.stop_reasons.items() if reason != "tool_calls"]
-    stop = wire.call_stop_reason if candidate.calls else draw(st.sampled_from(words))
+    stop = None
+    if words:
+        stop = wire.call_stop_reason if candidate.calls else draw(st.sampled_from(words))
     candidate = attrs.evolve(
         candidate,
         reasoning=candidate.reasoning if wire.thinks else None,

@@ -34,7 +34,7 @@ class CandidateContent:
     reasoning: str | None = None
     refusal: str | None = None
     calls: tuple[CallContent, ...] = ()
-    stop: str = "stop"
+    stop: str | None = "stop"
     logprobs: Any = None
     annotations: tuple[Any, ...] = ()
 
