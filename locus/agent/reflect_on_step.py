@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from locus.agent.effects import EffectGenerator, EmitEvent
 from locus.agent.perform_reasoning import perform_reasoning_in_steps
 from locus.agent.run_context import RunContext
-from locus.core.agent_added_message import is_agent_added_message, make_agent_added_message
+from locus.core.agent_added_message import make_agent_added_message
 from locus.core.events import ReflectEvent
 from locus.core.messages import Message, Role, ToolCall
 from locus.core.reasoning_record import ReasoningRecord
 from locus.core.state import AgentState, ToolExecution
+from locus.memory.managers.message_groups import find_last_user_message, is_user_message
+from locus.reasoning.loop_detection import make_round_digest
 from locus.reasoning.reflector import AgentStep, Reflector, format_guidance
+
+_MAX_DIGESTS: Final = 64
+"""Of how many rounds the digests are kept. A cycle of half as many is found."""
 
 
 def reflect_on_step_in_steps(run: RunContext) -> EffectGenerator[None]:
@@ -22,14 +29,18 @@ def reflect_on_step_in_steps(run: RunContext) -> EffectGenerator[None]:
     """
     setting = run.settings.reflexion
     reflector = setting if isinstance(setting, Reflector) else Reflector()
-    reflection = yield from perform_reasoning_in_steps(
-        run, reflector.reflect_in_steps(_make_step(run.state))
+    step = _make_step(run.state)
+    reflection = yield from perform_reasoning_in_steps(run, reflector.reflect_in_steps(step))
+    record = attrs.evolve(
+        run.state.reasoning or ReasoningRecord(),
+        reflected_iteration=run.state.iteration,
+        round_count=step.number,
+        round_digests=step.digests,
     )
+    run.state = state = run.state.evolve(reasoning=record)
     if reflection is None:
         return
-    state = run.state
-    record = attrs.evolve(state.reasoning or ReasoningRecord(), reflected_iteration=state.iteration)
-    state = state.evolve(confidence=reflection.confidence, reasoning=record)
+    state = state.evolve(confidence=reflection.confidence)
     guidance = format_guidance(reflection)
     if guidance is not None:
         state = state.with_messages(make_agent_added_message(guidance, "reflexion"))
@@ -58,25 +69,36 @@ def reflect_after_resume_in_steps(run: RunContext) -> EffectGenerator[None]:
 
 def _make_step(state: AgentState) -> AgentStep:
     """Make the view of the last step that a reflector assesses."""
-    task, rounds = _find_task_and_rounds(state.messages)
+    words = find_last_user_message(state.messages)
+    rounds = _find_rounds(state.messages)
+    record = state.reasoning
+    if record is not None and record.round_count:
+        number = record.round_count + 1
+        digests = (*record.round_digests, *map(make_round_digest, rounds[-1:]))
+    else:
+        number = len(rounds)
+        digests = tuple(map(make_round_digest, rounds))
     executions: list[ToolExecution] = []
     for execution in reversed(state.tool_executions):
         if execution.iteration != state.iteration:
             break
-        executions.insert(0, execution)
-    return AgentStep(task, tuple(executions), rounds, state.confidence)
+        executions.append(execution)
+    return AgentStep(
+        "" if words is None else words.text,
+        tuple(reversed(executions)),
+        rounds,
+        state.confidence,
+        number,
+        digests[-_MAX_DIGESTS:],
+    )
 
 
-def _find_task_and_rounds(
-    messages: tuple[Message, ...],
-) -> tuple[str, tuple[tuple[ToolCall, ...], ...]]:
-    """Find the last words of the user, and the tool calls of each response after them."""
+def _find_rounds(messages: tuple[Message, ...]) -> tuple[tuple[ToolCall, ...], ...]:
+    """Find the tool calls of each response since the last words of the user."""
     rounds: list[tuple[ToolCall, ...]] = []
-    task = ""
     for message in reversed(messages):
-        if message.role is Role.USER and not is_agent_added_message(message):
-            task = message.text
+        if is_user_message(message):
             break
         if message.tool_calls:
             rounds.append(message.tool_calls)
-    return task, tuple(reversed(rounds))
+    return tuple(reversed(rounds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -22,17 +22,24 @@ def _validate_count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise TypeError(f"ReasoningRecord.{field.name} is an integer, not {value!r}")
 
 
+def _to_text_tuple(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class ReasoningRecord:
     """What an agent has found out about its own work since the last words of the user.
 
-    :param reflected_iteration: the number of the model call whose tool calls were assessed last;
-        0 if none were.
+    :param reflected_iteration: the number of the model call whose tool calls were looked at last,
+        to assess them or not; 0 if none were.
     :param grounding: the last grounding report, as JSON; None if there is none.
     :param gsar: the GSAR evaluation so far, as JSON; None if there is none.
     :param grounding_iteration: the number of the model call whose answer ``grounding`` is about; 0
         if there is none.
     :param gsar_iteration: the same for ``gsar``.
+    :param round_count: how many rounds of tool calls reflexion has looked at.
+    :param round_digests: what the last of them called, as digests. The rounds themselves may have
+        been summarized since.
     """
 
     reflected_iteration: int = attrs.field(default=0, validator=_validate_count)
@@ -40,3 +47,5 @@ class ReasoningRecord:
     gsar: Mapping[str, Any] | None = attrs.field(default=None, converter=_to_frozen_json)
     grounding_iteration: int = attrs.field(default=0, validator=_validate_count)
     gsar_iteration: int = attrs.field(default=0, validator=_validate_count)
+    round_count: int = attrs.field(default=0, validator=_validate_count)
+    round_digests: tuple[str, ...] = attrs.field(default=(), converter=_to_text_tuple)

@@ -13,7 +13,7 @@ import attrs
 
 from locus.core.errors import ConfigurationError, StructuredOutputError
 from locus.reasoning.field_checks import make_minimum_validator
-from locus.reasoning.gsar_judge import GSARJudge
+from locus.reasoning.gsar_judge import GSARJudge, asks_model_in_steps
 from locus.reasoning.judge_output import JudgeOutput
 from locus.reasoning.reasoning_requests import (
     FunctionRequest,
@@ -172,7 +172,7 @@ class GSAREvaluator:
         :raises TypeError: if the judge returned no :class:`JudgeOutput`.
         """
         judge: Any = self.judge
-        if hasattr(judge, "judge_in_steps"):
+        if asks_model_in_steps(judge):
             verdict = yield from judge.judge_in_steps(report, evidence)
         else:
             verdict = yield FunctionRequest(judge.judge, (report, evidence))

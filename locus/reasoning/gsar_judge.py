@@ -122,3 +122,13 @@ class StructuredOutputGSARJudge:
             retries=self.retries,
             options=self.options,
         )
+
+
+def asks_model_in_steps(judge: Any) -> bool:
+    """Whether a judge can be asked by its generator of model requests.
+
+    Not if a subclass has a method ``judge`` of its own, which would be left out.
+    """
+    if not isinstance(judge, StructuredOutputGSARJudge):
+        return False
+    return type(judge).judge is StructuredOutputGSARJudge.judge

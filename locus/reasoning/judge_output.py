@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from math import isfinite
+from typing import Any
+
 import attrs
 
 from locus.core.attrs_validators import validate_optional_string
 from locus.reasoning.claim_partition import Claim, Partition, to_claim_tuple
+
+
+def _to_optional_float(value: Any) -> float | None:
+    """Convert a number, of whatever class, to a float; None stays None."""
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, (bool, str, bytes)) and isfinite(number := float(value)):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise TypeError(f"JudgeOutput.grounding_score is a finite number or None, not {value!r:.80}")
+
+
+def _validate_optional_bool(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"JudgeOutput.{field.name} is a bool or None, not {value!r:.80}")
 
 
 @attrs.frozen
@@ -28,8 +48,8 @@ class JudgeOutput:
     ungrounded_claims: tuple[Claim, ...] = attrs.field(default=(), converter=to_claim_tuple)
     contradicted_claims: tuple[Claim, ...] = attrs.field(default=(), converter=to_claim_tuple)
     complementary_claims: tuple[Claim, ...] = attrs.field(default=(), converter=to_claim_tuple)
-    grounding_score: float | None = None
-    is_grounded: bool | None = None
+    grounding_score: float | None = attrs.field(default=None, converter=_to_optional_float)
+    is_grounded: bool | None = attrs.field(default=None, validator=_validate_optional_bool)
     explanation: str | None = attrs.field(default=None, validator=validate_optional_string)
 
     @property

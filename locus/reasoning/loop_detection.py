@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from hashlib import blake2b
 
 import msgspec
 
 from locus.core.messages import ToolCall
 
-RoundKey: TypeAlias = tuple[tuple[str, bytes], ...]
-"""The tools and the arguments of a round, in an order that does not depend on that of the calls."""
 
-
-def make_round_key(calls: Iterable[ToolCall]) -> RoundKey:
-    """Make a key that is the same for rounds with the same tools and arguments."""
-    return tuple(sorted((call.name, _encode_arguments(call)) for call in calls))
+def make_round_digest(calls: Iterable[ToolCall]) -> str:
+    """Make a digest that is the same for rounds with the same tools and arguments, in any order."""
+    keys = sorted((call.name, _encode_arguments(call)) for call in calls)
+    return blake2b(repr(keys).encode(), digest_size=8).hexdigest()
 
 
 def _encode_arguments(call: ToolCall) -> bytes:
@@ -33,7 +31,7 @@ def _encode_arguments(call: ToolCall) -> bytes:
         return json.dumps(call.arguments, sort_keys=True).encode()
 
 
-def find_cycle_length(rounds: Sequence[RoundKey], threshold: int) -> int | None:
+def find_cycle_length(rounds: Sequence[str], threshold: int) -> int | None:
     """Return the length of the shortest cycle that the rounds end with; None if there is none.
 
     A single round is a loop when it occurs ``threshold`` times in a row; a cycle of several rounds

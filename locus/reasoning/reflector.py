@@ -26,7 +26,7 @@ from locus.reasoning.field_checks import (
     validate_instructions,
 )
 from locus.reasoning.format_evidence import format_evidence
-from locus.reasoning.loop_detection import find_cycle_length, make_round_key
+from locus.reasoning.loop_detection import find_cycle_length, make_round_digest
 from locus.reasoning.reasoning_requests import (
     ReasoningGenerator,
     perform_requests,
@@ -70,12 +70,17 @@ class AgentStep:
     :param executions: the executions of the last round, in the order of the calls.
     :param rounds: the tool calls of each round since the user's words, the last round included.
     :param confidence: the confidence before the step, from 0 to 1.
+    :param number: the number of the round since the user's words; 0 if it is that of ``rounds``,
+        which a conversation manager may have shortened.
+    :param digests: the digests of ``rounds`` and of those before them, if they are known.
     """
 
     task: str
     executions: tuple[ToolExecution, ...] = ()
     rounds: tuple[tuple[ToolCall, ...], ...] = ()
     confidence: float = 0.0
+    number: int = 0
+    digests: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -149,8 +154,8 @@ class Reflector:
 
     def reflect_in_steps(self, step: AgentStep) -> ReasoningGenerator[Reflection | None]:
         """Assess a step in a generator that yields requests to the judge model."""
-        keys = [make_round_key(calls) for calls in step.rounds]
-        cycle_length = find_cycle_length(keys, self.loop_threshold)
+        digests = step.digests or tuple(map(make_round_digest, step.rounds))
+        cycle_length = find_cycle_length(digests, self.loop_threshold)
         if not self._is_due(step, cycle_length is not None):
             return None
         by_rules = self._reflect_by_rules(step, cycle_length)
@@ -182,7 +187,8 @@ class Reflector:
             return True
         if self.when == "error":
             return any(not execution.success for execution in step.executions)
-        return self.when == "round" and len(step.rounds) % self.every == 0
+        number = step.number or len(step.rounds)
+        return self.when == "round" and number % self.every == 0
 
     def _reflect_by_rules(self, step: AgentStep, cycle_length: int | None) -> Reflection:
         """Assess a step by the errors in it, and by whether it is part of a loop."""

@@ -14,7 +14,7 @@ from locus.core.errors import ConfigurationError, RateLimitError
 from locus.core.events import ReflectEvent, TerminateEvent, ThinkEvent, ToolCompleteEvent
 from locus.core.messages import Role
 from locus.core.termination import ConfidenceMet
-from locus.memory import MemoryCheckpointer, SlidingWindowManager
+from locus.memory import MemoryCheckpointer, SlidingWindowManager, SummarizingManager
 from locus.models import OpenAIModel
 from locus.reasoning import Reflector
 from locus.testing import FunctionModel, LoopbackServer, Reply, ScriptedModel, text, tool_call
@@ -235,6 +235,32 @@ def test_a_window_keeps_the_question_and_the_guidance(runtime_name: str) -> None
     shown = model.calls[2].messages
     assert shown[0].text == "How is it?"
     assert is_agent_added_message(shown[-1])
+
+
+def test_a_summary_hides_neither_the_task_nor_the_rounds(runtime_name: str) -> None:
+    judge = ScriptedModel(VERDICT, cycle=True)
+    agent = Agent(
+        ScriptedModel(*map(call, "ABCABC"), "OK."),
+        [weather],
+        reflexion=Reflector(judge, every=4),
+        conversation_manager=SummarizingManager(
+            ScriptedModel("A summary.", cycle=True), threshold=3, keep_last=2
+        ),
+        checkpointer=MemoryCheckpointer(),
+    )
+    run = record_run(runtime_name, agent, "How is it?", "t")
+    events = run.select_events_of_type(ReflectEvent)
+    assert [(e.iteration, e.loop_detected) for e in events] == [(4, False), (6, True)]
+    for recorded in judge.calls:
+        assert "<task>\nHow is it?\n</task>" in recorded.messages[1].text
+    assert run.result is not None
+    record = run.result.state.reasoning
+    assert record is not None
+    assert (record.round_count, len(record.round_digests)) == (6, 6)
+    agent = agent.copy(model=ScriptedModel(call("A"), "OK."))
+    record = run_to_end(runtime_name, agent, "And now?", "t").state.reasoning
+    assert record is not None
+    assert record.round_count == 1  # each prompt begins anew
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -424,6 +424,28 @@ def test_under_a_manager_the_model_reads_the_question_and_the_note(
         assert WRONG in texts[-1]
 
 
+def test_a_summary_is_evidence_and_not_the_question(runtime_name: str) -> None:
+    """What a tool returned for an earlier prompt may be known from the summary alone."""
+    judge = ScriptedJudge(PROCEED)
+    agent = Agent(
+        ScriptedModel(CALL, "It is warm.", "It was 21 degrees."),
+        [weather],
+        grounding=GroundingEvaluator(max_retries=0),
+        gsar=GSAREvaluator(judge),
+        conversation_manager=SummarizingManager(
+            ScriptedModel("The tool says: 21 degrees."), threshold=4, keep_last=1
+        ),
+        checkpointer=MemoryCheckpointer(),
+    )
+    run_to_end(runtime_name, agent, "How is it?", "t")
+    result = run_to_end(runtime_name, agent, "How was it on Mars?", "t")
+    assert result.grounding_report is not None
+    assert result.grounding_report.grounded == ("It was 21 degrees.",)
+    ((_, evidence),) = judge.calls[1:]
+    assert [execution.tool_name for execution in evidence] == ["summary_of_earlier_messages"]
+    assert "The tool says: 21 degrees." in evidence[0].result
+
+
 def test_a_note_does_not_make_tool_choice_apply_again(runtime_name: str) -> None:
     model = ScriptedModel(CALL, WRONG, RIGHT)
     agent = Agent(model, [weather], grounding=True, tool_choice="weather")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -50,6 +52,12 @@ def test_a_partition_counts_its_claims_and_can_be_pickled(partition: Partition) 
     assert JudgeOutput(*groups).partition == partition
 
 
+def test_the_score_of_a_judge_is_a_float_whatever_number_it_gives() -> None:
+    score = JudgeOutput(grounding_score=Decimal("0.5")).grounding_score  # type: ignore[arg-type]
+    assert (type(score), score) == (float, 0.5)
+    assert JudgeOutput(grounding_score=1).grounding_score == 1.0
+
+
 @pytest.mark.parametrize(
     ("make", "error", "pattern"),
     [
@@ -66,6 +74,10 @@ def test_a_partition_counts_its_claims_and_can_be_pickled(partition: Partition) 
         (lambda: Partition(ungrounded=[{"text": "x"}]), TypeError, "claim 0 is dict, not Claim"),
         (lambda: JudgeOutput(contradicted_claims=None), TypeError, "not NoneType"),
         (lambda: JudgeOutput(explanation=3), TypeError, "explanation is text or None"),
+        (lambda: JudgeOutput(grounding_score="high"), TypeError, "a finite number or None"),
+        (lambda: JudgeOutput(grounding_score=math.nan), TypeError, "a finite number or None"),
+        (lambda: JudgeOutput(grounding_score=True), TypeError, "a finite number or None"),
+        (lambda: JudgeOutput(is_grounded=1), TypeError, "is_grounded is a bool or None, not 1"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_it(make: Any, error: Any, pattern: str) -> None:

@@ -6,6 +6,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import anyio
 import pytest
@@ -22,8 +23,10 @@ from locus.reasoning import (
     GSARThresholds,
     JudgeOutput,
     Partition,
+    StructuredOutputGSARJudge,
     gsar_score,
 )
+from locus.testing import ScriptedModel
 from tests.reasoning.runtime_calls import call_on_runtime
 from tests.support.runtimes import run_async
 from tests.support.scripted_judges import AsyncScriptedJudge, ScriptedJudge
@@ -260,6 +263,23 @@ def test_blocking_evaluation_of_async_functions_works_inside_an_event_loop() -> 
 
     assert run_async("asyncio", main).decision is Decision.PROCEED
     assert run_async("trio", main).decision is Decision.PROCEED
+
+
+def test_a_subclass_of_the_model_judge_and_a_mock_are_asked_by_their_own_method(
+    runtime_name: str,
+) -> None:
+    class LenientJudge(StructuredOutputGSARJudge):
+        async def judge(self, report: Any, evidence: Any) -> JudgeOutput:
+            verdict = await super().judge(report, evidence)
+            return JudgeOutput(verdict.ungrounded_claims)
+
+    answer = '{"ungrounded_claims": [{"text": "x", "type": "domain"}]}'
+    mock = MagicMock()
+    mock.judge.return_value = PROCEED
+    for judge in (LenientJudge(ScriptedModel(answer)), mock):
+        result = call_on_runtime(runtime_name, GSAREvaluator(judge), "evaluate", "report", [])
+        assert result.score == 1.0
+    mock.judge.assert_called_once_with("report", [])
 
 
 def test_a_judge_is_any_object_with_the_method() -> None:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.core.messages import ToolCall
-from locus.reasoning.loop_detection import find_cycle_length, make_round_key
+from locus.reasoning.loop_detection import find_cycle_length, make_round_digest
 
 
 def make_rounds(letters: str) -> list[Any]:
-    return [make_round_key([ToolCall(name=letter)]) for letter in letters]
+    return [make_round_digest([ToolCall(name=letter)]) for letter in letters]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_whatever_is_repeated_is_found(before: str, cycle: str, threshold: int) 
 
 @given(st.lists(st.integers(), unique=True, max_size=8), st.integers(2, 4))
 def test_different_rounds_are_no_loop(numbers: list[int], threshold: int) -> None:
-    rounds = [make_round_key([ToolCall(name="f", arguments={"n": n})]) for n in numbers]
+    rounds = [make_round_digest([ToolCall(name="f", arguments={"n": n})]) for n in numbers]
     assert find_cycle_length(rounds, threshold) is None
 
 
@@ -70,12 +70,16 @@ def test_rounds_are_equal_whatever_the_order_of_their_calls_and_arguments() -> N
     first = ToolCall("1", "f", {"a": 1, "b": [{"c": 2, "d": 3}]})
     same = ToolCall("2", "f", {"b": [{"d": 3, "c": 2}], "a": 1})
     other = ToolCall("3", "g", {})
-    assert make_round_key([first, other]) == make_round_key([other, same])
+    assert make_round_digest([first, other]) == make_round_digest([other, same])
     for different in (
         ToolCall("1", "f", {"a": 1}),
         ToolCall("1", "f", {}, "{a: 1"),
         ToolCall("1", "f", {"a": "\ud800"}),
         ToolCall("1", "f", {"a": True, "b": [{"c": 2, "d": 3}]}),
     ):
-        assert make_round_key([first]) != make_round_key([different]) == make_round_key([different])
-    assert make_round_key([first, first]) != make_round_key([first])
+        assert (
+            make_round_digest([first])
+            != make_round_digest([different])
+            == make_round_digest([different])
+        )
+    assert make_round_digest([first, first]) != make_round_digest([first])

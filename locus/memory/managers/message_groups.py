@@ -127,6 +127,11 @@ def is_user_message(message: Message) -> bool:
     )
 
 
+def find_last_user_message(messages: Sequence[Message]) -> Message | None:
+    """Find the last message that the user wrote; None if there is none."""
+    return next(filter(is_user_message, reversed(messages)), None)
+
+
 def select_required_and_newest_groups(
     messages: Sequence[Message],
     start: int,
