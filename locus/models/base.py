@@ -10,9 +10,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, Unpack
 
 from locus.core.build_tool_schemas import ToolLike
+from locus.core.call_keywords import CallKeywords
 from locus.core.closeable import AsyncCloseable
 from locus.core.conversation import Messages
 from locus.core.messages import Message
@@ -73,13 +74,19 @@ class Model(AsyncCloseable):
 
     @abstractmethod
     def complete_sync(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one complete response, blocking."""
 
     @abstractmethod
     def stream_sync(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> BlockingStream:
         """Return the events of one response, blocking.
 
@@ -88,13 +95,19 @@ class Model(AsyncCloseable):
 
     @abstractmethod
     async def complete(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one complete response, under asyncio or trio."""
 
     @abstractmethod
     def stream(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> AsyncStream:
         """Return the events of one response, under asyncio or trio.
 
@@ -102,7 +115,7 @@ class Model(AsyncCloseable):
         """
 
     @abstractmethod
-    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Unpack[CallKeywords]) -> Self:
         """Return a copy with ``tools`` and call options as defaults for its calls."""
 
     @abstractmethod
@@ -118,13 +131,19 @@ class Model(AsyncCloseable):
         await self.aclose()
 
     def invoke(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> Message:
         """Return only the message of the response, blocking."""
         return self.complete_sync(messages, tools, **kwargs).message
 
     async def ainvoke(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> Message:
         """Return only the message of the response, under asyncio or trio."""
         return (await self.complete(messages, tools, **kwargs)).message

@@ -10,12 +10,13 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack
 
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, ToolSchema, build_tool_schemas
+from locus.core.call_keywords import CallKeywords
 from locus.core.call_options import STOP_ALIAS, check_seconds, rename_stop_alias
 from locus.core.conversation import Messages
 from locus.core.decoder_protocol import Decoder
@@ -238,14 +239,20 @@ class HttpModel(Model, Generic[C]):
     # Calls.
 
     def complete_sync(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one complete response, blocking."""
         http_call = self._build_http_call(messages, tools, kwargs, stream=False)
         return blocking_driver.fetch_response(self._get_blocking_sender(http_call), http_call)
 
     def stream_sync(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> BlockingStream:
         """Return the events of one response, blocking.
 
@@ -255,14 +262,20 @@ class HttpModel(Model, Generic[C]):
         return blocking_driver.stream_response(self._get_blocking_sender, http_call)
 
     async def complete(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one complete response, under asyncio or trio."""
         http_call = self._build_http_call(messages, tools, kwargs, stream=False)
         return await async_driver.fetch_response(await self._get_async_sender(http_call), http_call)
 
     def stream(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> AsyncStream:
         """Return the events of one response, under asyncio or trio.
 
@@ -277,7 +290,7 @@ class HttpModel(Model, Generic[C]):
         tools: Sequence[ToolLike] | None = None,
         *,
         stream: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[CallKeywords],
     ) -> dict[str, Any]:
         """Build the JSON body that a call with these arguments would send. Nothing is sent.
 
@@ -533,7 +546,7 @@ class HttpModel(Model, Generic[C]):
 
     # Copies.
 
-    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Unpack[CallKeywords]) -> Self:
         """Return a copy with ``tools`` and call options as defaults for its calls.
 
         :raises TypeError: if a keyword is unknown.

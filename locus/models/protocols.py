@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Unpack, runtime_checkable
 
 from locus.core.build_tool_schemas import ToolLike
+from locus.core.call_keywords import CallKeywords
 from locus.core.conversation import Messages
 from locus.core.decoder_protocol import Decoder
 from locus.core.events import ModelChunkEvent
@@ -17,13 +18,19 @@ class ModelProtocol(Protocol):
     """The smallest model: two methods, which are all that Locus's agent needs."""
 
     async def complete(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one complete response."""
         ...
 
     def stream(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> AsyncIterator[ModelChunkEvent]:
         """Stream the events of one response, as they arrive."""
         ...

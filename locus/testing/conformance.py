@@ -147,16 +147,17 @@ def _check_blocking_calls(model: Model, prompt: str, findings: _Findings) -> Non
     attempt("bind_tools()", bind)
 
     calls = {"complete_sync()": model.complete_sync, "stream_sync()": model.stream_sync}
+    unknown_keyword: dict[str, Any] = {"no_such_keyword": 1}
     for name, call in calls.items():
         for argument, messages in _INVALID_CONVERSATIONS.items():
             findings.add_findings(
                 _collect_rejection_findings(name, argument, ValueError, partial(call, messages))
             )
-        with_unknown_keyword = partial(call, prompt, no_such_keyword=1)
+        with_unknown_keyword = partial(call, prompt, **unknown_keyword)
         findings.add_findings(
             _collect_rejection_findings(name, "an unknown keyword", TypeError, with_unknown_keyword)
         )
-    bind_with_unknown_keyword = partial(model.bind_tools, [], no_such_keyword=1)
+    bind_with_unknown_keyword = partial(model.bind_tools, [], **unknown_keyword)
     findings.add_findings(
         _collect_rejection_findings(
             "bind_tools()", "an unknown keyword", TypeError, bind_with_unknown_keyword

@@ -15,12 +15,13 @@ import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, Unpack
 
 import attrs
 from anyio.lowlevel import checkpoint
 
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
+from locus.core.call_keywords import CallKeywords
 from locus.core.call_options import CallOptions, normalize_call_keywords
 from locus.core.conversation import Messages, validate_messages
 from locus.core.errors import APIError, ConfigurationError, StreamInterruptedError
@@ -263,7 +264,10 @@ class FunctionModel(Model):
         return _parse_script_entry(result, "what the function returned")
 
     def complete_sync(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one response, blocking."""
         return _merge_parts_or_raise(
@@ -273,7 +277,10 @@ class FunctionModel(Model):
         )
 
     def stream_sync(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> BlockingStream:
         """Stream one response, blocking."""
         call = self._build_recorded_call(messages, tools, kwargs, streamed=True)
@@ -284,7 +291,10 @@ class FunctionModel(Model):
         return BlockingStream(events())
 
     async def complete(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> ModelResponse:
         """Return one response, under asyncio or trio."""
         call = self._build_recorded_call(messages, tools, kwargs, streamed=False)
@@ -292,7 +302,10 @@ class FunctionModel(Model):
         return _merge_parts_or_raise(await self._call_for_response_parts_async(call))
 
     def stream(
-        self, messages: Messages, tools: Sequence[ToolLike] | None = None, **kwargs: Any
+        self,
+        messages: Messages,
+        tools: Sequence[ToolLike] | None = None,
+        **kwargs: Unpack[CallKeywords],
     ) -> AsyncStream:
         """Stream one response, under asyncio or trio."""
         return AsyncStream(
@@ -301,11 +314,11 @@ class FunctionModel(Model):
             )
         )
 
-    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Any) -> Self:
+    def bind_tools(self, tools: Sequence[ToolLike], **kwargs: Unpack[CallKeywords]) -> Self:
         """Return a copy with the tools and keywords bound."""
-        kwargs = normalize_call_keywords(kwargs, f"{type(self).__name__}.bind_tools")
+        keywords = normalize_call_keywords(kwargs, f"{type(self).__name__}.bind_tools")
         new = object.__new__(type(self))
-        new.__attrs_init__(self.function, tools, {**self.options, **kwargs}, self.calls)
+        new.__attrs_init__(self.function, tools, {**self.options, **keywords}, self.calls)
         return new
 
     def close_sync(self) -> None:

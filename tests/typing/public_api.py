@@ -6,7 +6,7 @@ comment fails where a checker sees no error, since ignores that are not needed a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_type
 
@@ -63,6 +63,29 @@ def blocking_calls() -> None:
     with model as opened:
         assert_type(opened, OpenAIModel)
     model.complete_sync(42)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+class OwnModel:
+    async def complete(self, messages: Any, tools: Any = None, **kwargs: Any) -> ModelResponse:
+        return ModelResponse(Message.assistant("x"))
+
+    def stream(
+        self, messages: Any, tools: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ModelChunkEvent]:
+        raise NotImplementedError
+
+
+def keywords_of_calls() -> None:
+    own: ModelProtocol = OwnModel()
+    Agent(own)
+    model = AnthropicModel()
+    model.complete_sync("x", stop="END", tool_choice={"type": "auto"}, logit_bias={"50256": -100})
+    model.stream_sync("x", stop_sequences=("END",), extra_body={"top_k": 4}, deadline=2.5)
+    options: dict[str, Any] = {"seed": 1}
+    model.invoke("x", None, **options)
+    model.invoke("x", temprature=0)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    model.bind_tools([], seed="1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    model.request("x", stream=True, max_token=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 async def async_calls() -> None:
