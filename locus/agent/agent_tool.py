@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from locus.core.events import TerminateEvent
+from locus.core.frozendict import EMPTY
 from locus.tools.context import ToolContext
 from locus.tools.decorator import tool
 from locus.tools.function_tool import FunctionTool
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from locus.agent.async_driver import AsyncRun
+    from locus.agent.effects import AgentEvent
 
 
 class AgentEndedError(RuntimeError):
@@ -34,20 +36,21 @@ def make_agent_tool(
 
         :param prompt: The task, with everything that is needed to understand it.
         """
-        usage = {}
+        events: list[AgentEvent] = []
         error: Exception | None = None
         try:
             async with start_run(prompt, context) as run:
                 async for event in run:
-                    if isinstance(event, TerminateEvent):
-                        usage = dict(event.usage)
+                    events.append(event)  # noqa: PERF401 - those before an error count
         except Exception as exc:  # noqa: BLE001 - the tool's error, with the tokens that it cost
             error = exc
+        last = events[-1] if events else None
+        usage = last.usage if isinstance(last, TerminateEvent) else EMPTY
         if error is not None:
-            return MeteredResult(usage=usage, error=error)
+            return MeteredResult(usage=usage, error=error, events=events)
         result = run.result
         if not result.message and result.stop_reason != "complete":
             error = AgentEndedError(f"it ended without an answer: {result.stop_reason}")
-        return MeteredResult(result.message, usage=usage, error=error)
+        return MeteredResult(result.message, usage=usage, error=error, events=events)
 
     return tool(ask_agent, name=name, description=description)

@@ -18,6 +18,7 @@ from locus.core.events import (
     GroundingEvent,
     ModelChunkEvent,
     ReflectEvent,
+    SubAgentEvent,
     TerminateEvent,
     ThinkEvent,
     ToolCompleteEvent,
@@ -36,6 +37,7 @@ AgentEvent: TypeAlias = (
     | ToolCompleteEvent
     | ReflectEvent
     | GroundingEvent
+    | SubAgentEvent
     | TerminateEvent
 )
 """An event that the caller of a run receives."""

@@ -167,6 +167,7 @@ def _run_tool_function_in_steps(
     if isinstance(outcome.value, MeteredResult):
         metered = outcome.value
         run.state = run.state.with_usage(metered.usage)
+        prepared.nested_events = metered.events
         outcome = attrs.evolve(outcome, value=metered.value, error=metered.error)
     if isinstance(outcome.error, ModelRetry):
         return _CallOutcome(None, str(outcome.error) or "try again", outcome.duration_ms)

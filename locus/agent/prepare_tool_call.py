@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import Context, copy_context
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import attrs
 
-from locus.agent.effects import EffectGenerator
+from locus.agent.effects import AgentEvent, EffectGenerator
 from locus.agent.idempotent_calls import (
     IdempotencyKey,
     find_earlier_execution,
@@ -38,6 +39,7 @@ class PreparedCall:
     :ivar is_waiting: whether a person has to approve the call first.
     :ivar execution: what was recorded for the call, as soon as it has run.
     :ivar variables: the context variables that its hooks share; None if there are no hooks.
+    :ivar nested_events: the events of the agent that the tool has run, if it is one.
     """
 
     call: ToolCall
@@ -48,6 +50,7 @@ class PreparedCall:
     is_waiting: bool = False
     execution: ToolExecution | None = None
     variables: RunVariables | None = None
+    nested_events: Sequence[AgentEvent] = ()
 
     def make_function_context(self) -> Context:
         """Return a context for one call of the tool, or of another function of the user's."""

@@ -20,7 +20,7 @@ from locus.agent.idempotent_calls import IdempotencyKey
 from locus.agent.prepare_tool_call import PreparedCall, prepare_tool_call_in_steps
 from locus.agent.record_executions import RoundExecutions, find_recorded_executions
 from locus.agent.run_context import RunContext
-from locus.core.events import ToolCompleteEvent, ToolStartEvent
+from locus.core.events import SubAgentEvent, ToolCompleteEvent, ToolStartEvent
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, ToolCall, ToolResult
 from locus.core.state import ToolExecution
@@ -55,16 +55,14 @@ def run_tool_round_in_steps(run: RunContext) -> EffectGenerator[None]:
                 run, prepared_calls, executions_by_position, first_calls
             )
         if run.pending_calls:  # the results stay with their executions until the round is complete
-            for prepared in prepared_calls:
-                yield EmitEvent(_make_complete_event(executions_by_position[prepared.position]))
+            yield from _emit_complete_events_in_steps(prepared_calls, executions_by_position)
             return
         messages = (
             _make_result_message(call, executions_by_position[position]) for position, call in batch
         )
         run.state = run.state.with_messages(*messages)
         yield from run.save_state_in_steps()
-        for prepared in prepared_calls:
-            yield EmitEvent(_make_complete_event(executions_by_position[prepared.position]))
+        yield from _emit_complete_events_in_steps(prepared_calls, executions_by_position)
     run.approvals = EMPTY  # a later call may have the same id
 
 
@@ -109,6 +107,17 @@ def _make_result_message(call: ToolCall, execution: ToolExecution) -> Message:
     """Make the message with the result of a call."""
     content, error = execution.content, execution.error
     return Message.tool(ToolResult(call.id, call.name, content, error, execution.duration_ms))
+
+
+def _emit_complete_events_in_steps(
+    prepared_calls: Sequence[PreparedCall], executions_by_position: dict[int, ToolExecution]
+) -> EffectGenerator[None]:
+    """Emit the event of each call that has ended, after those of the agent that it has run."""
+    for prepared in prepared_calls:
+        execution = executions_by_position[prepared.position]
+        for event in prepared.nested_events:
+            yield EmitEvent(SubAgentEvent(execution.tool_name, execution.tool_call_id, event))
+        yield EmitEvent(_make_complete_event(execution))
 
 
 def _make_complete_event(execution: ToolExecution) -> ToolCompleteEvent:

@@ -87,6 +87,21 @@ class ToolCompleteEvent:
 
 
 @attrs.frozen
+class SubAgentEvent:
+    """An event of an agent that is a tool of this one (``as_tool``), or of one of its own tools.
+
+    A round of tools ends before there are events about it, so these come together, right before the
+    :class:`ToolCompleteEvent` of their call.
+
+    :param event: the event; again a ``SubAgentEvent`` if it is that of a tool of that agent.
+    """
+
+    tool_name: str
+    tool_call_id: str
+    event: Any
+
+
+@attrs.frozen
 class ReflectEvent:
     """The agent has assessed its last step (``reflexion=``).
 

@@ -1,8 +1,8 @@
-"""``MeteredResult``: the result of a tool that has used a model, with the tokens that it used."""
+"""``MeteredResult``: the result of a tool that has run an agent, with its tokens and events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,8 +17,10 @@ class MeteredResult:
     :param value: the result; any value that a tool may return.
     :param usage: the tokens, under the keys of ``ModelResponse.usage``.
     :param error: the error of the tool instead of a result, or None.
+    :param events: the events of the agent that the tool has run.
     """
 
     value: Any = None
     usage: Mapping[str, int] = EMPTY
     error: Exception | None = None
+    events: Sequence[Any] = ()

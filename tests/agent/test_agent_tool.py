@@ -9,9 +9,10 @@ import pytest
 
 from locus.agent import Agent
 from locus.core.errors import ConfigurationError
+from locus.core.events import SubAgentEvent
 from locus.testing import FunctionModel, ScriptedModel, text, tool_call
 from locus.tools import ToolContext, tool
-from tests.agent.recorded_runs import RUNTIMES, run_to_end
+from tests.agent.recorded_runs import RUNTIMES, record_run, run_to_end
 
 SEEN: list[Any] = []
 
@@ -73,3 +74,55 @@ def test_the_schema_asks_for_a_prompt() -> None:
     assert schema["function"]["description"] == "Ask."
     with pytest.raises(ConfigurationError):
         Agent(ScriptedModel("x")).as_tool(name="not a name", description="")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_events_of_agents_are_nested_in_the_order_of_the_calls(runtime: str) -> None:
+    inner = Agent(ScriptedModel("42", cycle=True)).as_tool(name="inner", description="Ask.")
+
+    def answer(messages: Any, tools: Any) -> Any:
+        if messages[-1].role == "tool":
+            return f"{messages[0].text}: {messages[-1].text}"
+        return tool_call("inner", "inner_1", prompt="How many?")
+
+    middle = Agent(FunctionModel(answer), [inner]).as_tool(name="middle", description="Ask.")
+    calls = [
+        tool_call("middle", "a", prompt="first"),
+        tool_call("fail", "b"),
+        tool_call("middle", "c", prompt="second"),
+    ]
+    recorded = record_run(runtime, Agent(ScriptedModel(calls, "end"), [middle, fail]), "Go.")
+
+    def describe(event: Any) -> str:
+        if isinstance(event, SubAgentEvent):
+            return f"{event.tool_call_id}>{describe(event.event)}"
+        return type(event).__name__.removesuffix("Event")
+
+    of_inner = ["inner_1>Think", "inner_1>Terminate"]
+    of_middle = ["Think", "ToolStart", *of_inner, "ToolComplete", "Think", "Terminate"]
+    assert [describe(event) for event in recorded.events if not hasattr(event, "content")] == [
+        "Think",
+        *["ToolStart"] * 3,
+        *(f"a>{name}" for name in of_middle),
+        "ToolComplete",
+        "ToolComplete",
+        *(f"c>{name}" for name in of_middle),
+        "ToolComplete",
+        "Think",
+        "Terminate",
+    ]
+    nested = recorded.select_events_of_type(SubAgentEvent)
+    assert nested[6].event.final_message == "first: 42"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_events_of_an_agent_that_failed_are_nested_too(runtime: str) -> None:
+    def break_down(messages: Any, tools: Any) -> Any:
+        raise LookupError("the model is gone")
+
+    helper = Agent(FunctionModel(break_down)).as_tool(name="ask_expert", description="Ask.")
+    script = ScriptedModel(tool_call("ask_expert", prompt="What?"), "end")
+    (event,) = record_run(runtime, Agent(script, [helper]), "Go.").select_events_of_type(
+        SubAgentEvent
+    )
+    assert event.event.reason == "error: LookupError: the model is gone"

@@ -30,7 +30,8 @@ PUBLIC_NAMES = {
     "OCIChatCompletionsModel "
     "OCIOpenAIModel OCIResponsesModel LocalModel ToolContext AgentState TextPart ImagePart "
     "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent GroundingEvent "
-    "TerminateEvent MemoryCheckpointer FileCheckpointer SQLiteCheckpointer InMemoryStore "
+    "SubAgentEvent TerminateEvent MemoryCheckpointer FileCheckpointer SQLiteCheckpointer "
+    "InMemoryStore "
     "SQLiteStore parse_structured parse_partial",
     "locus.models": "get_model list_providers register_provider ModelProtocol ModelConfig "
     "ModelResponse RequestBuilder ResponseParser OpenAIModel AnthropicModel CohereModel "
@@ -61,7 +62,7 @@ PUBLIC_NAMES = {
     "gsar_score decide Decision JudgeOutput StructuredOutputGSARJudge GSAREvaluator",
     "locus.core.messages": "Message Role ToolCall ToolResult",
     "locus.core.events": "ModelChunkEvent ThinkEvent ToolStartEvent ToolCompleteEvent ReflectEvent "
-    "GroundingEvent TerminateEvent",
+    "GroundingEvent SubAgentEvent TerminateEvent",
     "locus.core.errors": "LocusError ConfigurationError APIError APIConnectionError "
     "APITimeoutError APIStatusError BadRequestError AuthenticationError PermissionDeniedError "
     "NotFoundError ConflictError UnprocessableEntityError RateLimitError InternalServerError "
