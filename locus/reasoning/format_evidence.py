@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import msgspec
 
 from locus.core.state import ToolExecution
 
+_CLOSING_TAG: Final = re.compile(r"<(?=/\s*(?:evidence|last_step|report|task)\b)", re.IGNORECASE)
 NO_EVIDENCE: Final = "(There is no evidence.)"
 
 
@@ -77,6 +79,12 @@ def join_evidence(items: Iterable[EvidenceItem]) -> str:
     return "\n\n".join(
         f"{item.label}: {item.text}" if item.is_label_evidence else item.text for item in items
     )
+
+
+def enclose_in_tag(tag: str, text: str) -> str:
+    """Enclose data for a judge model in a tag, which no data can close."""
+    text = _CLOSING_TAG.sub(r"<\\", text)
+    return f"<{tag}>\n{text}\n</{tag}>"
 
 
 def _to_text(value: Any) -> str:

@@ -18,6 +18,7 @@ from locus.reasoning.field_checks import (
 )
 from locus.reasoning.format_evidence import (
     EvidenceItem,
+    enclose_in_tag,
     format_as_json,
     format_items,
     split_evidence,
@@ -71,7 +72,8 @@ class GSARJudge(Protocol):
 def format_report_and_evidence(report: Any, items: Iterable[EvidenceItem]) -> str:
     """Format a report and its evidence as the question to a judge model."""
     text = report if isinstance(report, str) else format_as_json(report)
-    return f"<evidence>\n{format_items(items)}\n</evidence>\n\n<report>\n{text}\n</report>"
+    evidence = enclose_in_tag("evidence", format_items(items))
+    return f"{evidence}\n\n{enclose_in_tag('report', text)}"
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ from locus.reasoning.field_checks import (
     validate_fraction,
     validate_instructions,
 )
-from locus.reasoning.format_evidence import format_evidence
+from locus.reasoning.format_evidence import enclose_in_tag, format_evidence
 from locus.reasoning.loop_detection import find_cycle_length, make_round_digest
 from locus.reasoning.reasoning_requests import (
     ReasoningGenerator,
@@ -228,9 +228,9 @@ def _get_loop_guidance(reflection: Reflection) -> str | None:
 
 def _format_step(step: AgentStep, by_rules: Reflection) -> str:
     """Format a step as the question to the judge model."""
+    last_step = enclose_in_tag("last_step", format_evidence(step.executions))
     return (
-        f"<task>\n{step.task}\n</task>\n\n"
-        f"<last_step>\n{format_evidence(step.executions)}\n</last_step>\n\n"
+        f"{enclose_in_tag('task', step.task)}\n\n{last_step}\n\n"
         f"By rules: {by_rules.assessment} The confidence before the step was "
         f"{step.confidence:.2f}."
     )
