@@ -77,6 +77,16 @@ EXPECTED = {
         "stopped by ToolCalled('price') after 1 call",
         "City(name='Cologne', people=1087000)",
     ],
+    "approvals": [
+        "approval_required",
+        "waiting: pay {'amount': 900.0}",
+        "paid so far: ['80.0']",
+        "car: pay 5000.0? no",
+        "the other process: complete - pay(900.0) says: 900.0 euros paid.",
+        "paid so far: ['80.0', '900.0']",
+        "['Error: the call was not approved: we cannot afford that']",
+        "paid in the end: ['80.0', '900.0']",
+    ],
     "durable_conversations": [
         "[6 messages; threads: ada]",
         "process 1: reserved a room in Rome",
@@ -150,7 +160,8 @@ def clean_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[p
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(home)
     yield monkeypatch
-    sys.modules.pop("booking", None)
+    for name in ("booking", "cashier"):
+        sys.modules.pop(name, None)
 
 
 @every_notebook
