@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date
 from decimal import Context, Decimal
 from typing import Any, Final, TypeAlias
 
@@ -46,6 +48,7 @@ Figure: TypeAlias = tuple[Reading, ...]
 _MONTHS: Final = """
     january february march april may june july august september october november december
     """.split()  # noqa: SIM905
+_WEEKDAYS: Final = "monday tuesday wednesday thursday friday saturday sunday".split()  # noqa: SIM905
 _MONTH_NUMBERS: Final = {name[:3]: number for number, name in enumerate(_MONTHS, 1)}
 _MONTH: Final = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
@@ -153,14 +156,17 @@ def iter_items(normalized: str) -> Iterator[Item]:
 
 
 def _iter_parts(mark: str) -> Iterator[Item]:
-    """Iterate over what a date or a time says beside itself, such as the name of the month."""
-    date = _DATE_MARK.fullmatch(mark)
-    if date is not None:
-        year, month, day = date.groups()
+    """Iterate over what a date or a time says beside itself, such as the day of the week."""
+    parts = _DATE_MARK.fullmatch(mark)
+    if parts is not None:
+        year, month, day = parts.groups()
         yield stem_word(_MONTHS[int(month) - 1])
         yield from (_to_quantity(text) for text in (year, month, day) if text)
         if year is not None:
             yield f"{year}-{month}"
+            if day is not None:
+                with suppress(ValueError):  # such as February 30
+                    yield stem_word(_WEEKDAYS[date(int(year), int(month), int(day)).weekday()])
     elif _TIME_MARK.fullmatch(mark):
         hour, minute, *seconds = mark.split(":")
         yield _to_quantity(hour)

@@ -18,20 +18,22 @@ _FUNCTION_WORDS: Final = frozenset(
     """
     a about above absolutely according after again all also although always am an and answer any
     anything are around as ask asking assist assistant at back based be because been before being
-    below between both but by can cannot certainly cheers come conclusion could currently detail
-    details did do does doing done down during each either else enjoy even every everything feel few
-    finally find for found free from further get give given glad go going got great had happy has
-    have having he hello help helped helpful helping helps hence her here hers hesitate hi him his
-    hope how however i if in indeed information into is it its just know let like likely made make
-    many may me mention mentioned might more moreover most much must my need needed needs new next
-    no nor not note nothing now of off ok okay on once one only or other our out over overall own
-    per perhaps please possible possibly probably provide provided question questions quite rather
-    really regarding reply request requested result results said same say says search see seems
-    shall she should show showed showing shown shows since so some something sorry specific still
-    such summary sure than thank thanks that the their them then there therefore these they thing
-    things think this those though through thus to today together too tool tools under unfortunately
-    until up upon us use used using very was we welcome well were what when where whether which
-    while who whom whose why will wish with within without would yes yet you your
+    below between both but by can cannot certainly cheers come conclusion consist consists contain
+    contained contains could currently day detail details did do does doing done down during each
+    either else enjoy even every everything feel few finally find follow following follows for found
+    free from further get give given glad go going got great had happy has have having he hello help
+    helped helpful helping helps hence her here hers hesitate hi him his hope how however i if in
+    include included includes including indeed information into is it its just know let like likely
+    list listed lists made make many may me mention mentioned might more moreover most much must my
+    need needed needs new next no nor not note nothing now of off ok okay on once one only or other
+    our out over overall own per perhaps please possible possibly probably provide provided question
+    questions quite rather really regarding reply request requested result results said same say
+    says search see seems shall she should show showed showing shown shows since so some something
+    sorry specific still such summary sure than thank thanks that the their them then there
+    therefore these they thing things think this those though through thus to today together too
+    tool tools under unfortunately until up upon us use used using very was we welcome well were
+    what when where whether which while who whom whose why will wish with within without would yes
+    yet you your
     的 了 是 在 有 和 与 也 不 这 那 我 你 您 他 她 们 吗 呢 吧 就 都 而 及 其 之 为 于 被 把 以 到
     """.split()  # noqa: SIM905
 )

@@ -17,7 +17,9 @@ _SENTENCE_END: Final = re.compile(
     r"|[\u3002\uff01\uff1f]"
 )
 _FENCE: Final = re.compile(r"\s*(?:```+|~~~+)\s*([\w+#.-]*)")
-_FENCED_DOCUMENT: Final = re.compile(r"```(?:json\w*)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
+_FENCED_DOCUMENT: Final = re.compile(
+    r"```(?:json\w*+)?[^\S\n]*+\n(.*)\n[^\S\n]*+```", re.DOTALL | re.IGNORECASE
+)
 _TEXTUAL_FENCES: Final = frozenset(
     """
     csv html json json5 jsonc jsonl log logs markdown md output plain plaintext text toml tsv txt
@@ -26,7 +28,7 @@ _TEXTUAL_FENCES: Final = frozenset(
 )
 """What is fenced under these names is text, and under others it is program code."""
 _HEADING: Final = re.compile(r"\s{0,3}#{1,6}\s")
-_TABLE_RULE: Final = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
+_TABLE_RULE: Final = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
 _LIST_MARK: Final = re.compile(
     r"^\s*(?:(?:[-*+•>|]+|\(?\d{1,3}[.)]"
     r"|\W{0,3}(?:Step|Option|Item|Point|Part) \d{1,2}[.:)]\W{0,3})\s+)*(?:\[[ xX]\]\s+)?"

@@ -59,6 +59,7 @@ FIGURES: list[tuple[str, Any, str]] = [
     ("-$1,200", -1200, "$1,200"),
     ("5\u201310", "5 to 10", "5\u201311"),
     ("March 1, 2026", "2026-03-01, 2 rooms", "March 2, 2026"),
+    ("on Sunday, March 1, 2026", "2026-03-01", "on Monday, March 2, 2026"),
     ("on the 1st of March 2026", "2026-03-01", "on the 2nd of March 2026"),
     ("2026-03-01", "Mar. 1, 2026, 2 rooms", "2026-03-02"),
     ("01/03/26", "2026-03-01, 2 rooms", "02/03/26"),
@@ -149,6 +150,7 @@ def test_what_looks_like_a_figure_is_found_in_itself(text: str) -> None:
         ("The balance of user 3 is 12.5. ", "On 2026-03-01 user 3 had 12.5. "),
         ("1,", "1,"),
         ("[1] ", "12 345 "),
+        ("```" + "\n" * 9 + " " * 9 + "|", ""),
         (".\"'*) |- ```\n[[", "\\n\\\\é#"),
     ],
 )
