@@ -32,6 +32,7 @@ from locus.reasoning.json_records import (
     encode_gsar_looks,
 )
 from locus.reasoning.score_partition import Decision
+from locus.reasoning.shorten_text import shorten_text
 
 _HEAD: Final = "[Note of the agent's own review, not of the user]\n"
 _MAX_LISTED_CLAIMS: Final = 20
@@ -227,7 +228,7 @@ def _make_gsar_message(look: GSARLook) -> Message:
         claims = _format_list(_get_texts(verdict.contradicted_claims))
         parts.append(f"The evidence contradicts these statements:\n{claims}")
     if verdict.explanation:
-        parts.append(f"Reasons: {verdict.explanation}")
+        parts.append(f"Reasons: {shorten_text(verdict.explanation)}")
     if look.decision is Decision.REGENERATE:
         parts.append(
             "Write the answer anew from the evidence that you have: correct or leave out what it "
@@ -258,6 +259,6 @@ def _get_texts(claims: Iterable[Claim]) -> tuple[str, ...]:
 
 def _format_list(texts: Sequence[str]) -> str:
     """Format texts as lines of a list, not all if there are very many."""
-    lines = [f"- {text}" for text in texts[:_MAX_LISTED_CLAIMS]]
+    lines = [f"- {shorten_text(text)}" for text in texts[:_MAX_LISTED_CLAIMS]]
     omitted = len(texts) - _MAX_LISTED_CLAIMS
     return "\n".join(lines + ([f"- and {omitted} more"] if omitted > 0 else []))

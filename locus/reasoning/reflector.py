@@ -32,6 +32,7 @@ from locus.reasoning.reasoning_requests import (
     perform_requests,
     perform_requests_sync,
 )
+from locus.reasoning.shorten_text import shorten_text
 
 ReflectionTrigger: TypeAlias = Literal["round", "error", "loop"]
 _TRIGGERS: Final = ("round", "error", "loop")
@@ -199,7 +200,10 @@ class Reflector:
         assessment = f"{total - len(failed)} of {total} tool calls succeeded."
         guidance = []
         if failed:
-            lines = [f"- {execution.tool_name}: {execution.error}" for execution in failed]
+            lines = [
+                f"- {execution.tool_name}: {shorten_text(execution.error or '')}"
+                for execution in failed
+            ]
             guidance.append(
                 "These tool calls failed:\n" + "\n".join(lines) + "\nRead the errors, and change "
                 "the arguments or use another tool; do not repeat the same call."

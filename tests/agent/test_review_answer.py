@@ -473,6 +473,23 @@ def test_a_server_that_stores_the_conversation_is_sent_the_note_alone(
     assert result.state.server_knowledge.messages == 4
 
 
+def test_a_judge_model_that_stores_conversations_judges_outside_of_the_agents(
+    runtime_name: str, server: LoopbackServer
+) -> None:
+    claims = [{"text": "x", "type": "domain"}]
+    verdicts = [json.dumps({group: claims}) for group in ("ungrounded_claims", "grounded_claims")]
+    enqueue_texts(server, "one", verdicts[0], "two", verdicts[1])
+    model = responses_server.make_model(server)
+    agent = Agent(model, gsar=True, checkpointer=MemoryCheckpointer())
+    result = run_to_end(runtime_name, agent, "How is it?", "t")
+    model.close_sync()
+    assert result.gsar is not None
+    assert (result.message, result.gsar.score) == ("two", 1.0)
+    bodies = [request.json() for request in server.requests]
+    assert [body.get("previous_response_id") for body in bodies] == [None, None, "resp_1", None]
+    assert "<report>\ntwo\n</report>" in get_input_texts(bodies[3])[1]
+
+
 def test_a_server_that_stores_the_conversation_is_sent_all_of_it_after_a_replaced_answer(
     runtime_name: str, server: LoopbackServer
 ) -> None:

@@ -52,6 +52,16 @@ def test_a_good_step_has_no_guidance_and_a_failed_one_names_the_errors() -> None
     assert str(format_guidance(bad)).startswith("[Note of the agent's own review, not of the user]")
 
 
+def test_a_long_error_is_shortened_in_the_guidance_because_the_model_has_it_already() -> None:
+    execution = ToolExecution("tool", "1", {}, None, f"first {'x' * 10**6} last")
+    reflection = Reflector().reflect_sync(AgentStep("the task", (execution,), ((),)))
+    assert reflection is not None
+    assert reflection.guidance is not None
+    assert len(reflection.guidance) < 1500
+    assert "first" in reflection.guidance
+    assert "last" in reflection.guidance
+
+
 def test_a_loop_makes_a_step_worthless(runtime_name: str) -> None:
     for letters, words in (("AAA", "the same step"), ("ABAB", "a cycle of 2 steps")):
         step = make_step(True, letters=letters, confidence=0.8)
