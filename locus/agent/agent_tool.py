@@ -51,6 +51,7 @@ def make_agent_tool(
         result = run.result
         if not result.message and result.stop_reason != "complete":
             error = AgentEndedError(f"it ended without an answer: {result.stop_reason}")
-        return MeteredResult(result.message, usage=usage, error=error, events=events)
+        answer = result.message if result.parsed is None else result.parsed
+        return MeteredResult(answer, usage=usage, error=error, events=events)
 
     return tool(ask_agent, name=name, description=description)

@@ -18,7 +18,7 @@ from locus.agent.run_context import RunContext
 from locus.core.messages import Part, ResultContent
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
-from locus.tools.errors import ModelRetry, ToolArgumentsError
+from locus.tools.errors import ModelRetry, ToolArgumentsError, find_model_retry
 from locus.tools.metered_result import MeteredResult
 from locus.tools.result_content import render_result_content
 from locus.tools.result_renderer import is_slow_to_render
@@ -169,8 +169,9 @@ def _run_tool_function_in_steps(
         run.state = run.state.with_usage(metered.usage)
         prepared.nested_events = metered.events
         outcome = attrs.evolve(outcome, value=metered.value, error=metered.error)
-    if isinstance(outcome.error, ModelRetry):
-        return _CallOutcome(None, str(outcome.error) or "try again", outcome.duration_ms)
+    retry = find_model_retry(outcome.error)
+    if retry is not None:
+        return _CallOutcome(None, str(retry) or "try again", outcome.duration_ms)
     if outcome.error is not None:
         if run.settings.on_tool_error == "raise":
             raise outcome.error

@@ -22,6 +22,7 @@ from locus.core.frozendict import EMPTY
 from locus.core.messages import ToolCall
 from locus.core.state import ToolExecution
 from locus.hooks.events import BeforeToolCallEvent
+from locus.tools.function_tool import FunctionTool
 
 if TYPE_CHECKING:
     from locus.agent.run_variables import RunVariables
@@ -92,9 +93,10 @@ def prepare_tool_call_in_steps(
         if event.cancel:
             reason = event.cancel if isinstance(event.cancel, str) else "no reason was given"
             rejection_reason = f"the call was cancelled: {reason}"
-    prepared = PreparedCall(
-        call, position, run.find_tool(call.name), rejection_reason, variables=variables
-    )
+    tool = run.find_tool(call.name)
+    if isinstance(tool, FunctionTool):
+        call = tool.repair_call(call)
+    prepared = PreparedCall(call, position, tool, rejection_reason, variables=variables)
     if rejection_reason is None:
         prepared.rejection_reason = _find_rejection_reason(run, prepared, cut_off=cut_off)
     if prepared.rejection_reason is None and prepared.tool is not None:

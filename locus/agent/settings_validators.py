@@ -12,6 +12,7 @@ from typing import Any, get_origin
 import attrs
 
 from locus.agent.output_mode import OUTPUT_MODES
+from locus.core.build_tool_schemas import is_server_tool
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
 from locus.core.termination import TerminationCondition
@@ -56,7 +57,7 @@ def to_agent_tools(value: Iterable[Any] | None) -> tuple[Any, ...]:
 
 def _to_agent_tool(tool_like: Any) -> Any:
     """Convert a function to a tool, and freeze the schema of a server's tool."""
-    if isinstance(tool_like, Mapping) and tool_like.get("type", "function") != "function":
+    if isinstance(tool_like, Mapping) and is_server_tool(tool_like):
         return to_frozen_dict(tool_like, "tools")
     return convert_to_tool(tool_like)
 

@@ -41,8 +41,9 @@ ToolLike: TypeAlias = SupportsOpenAISchema | Mapping[str, Any]
 def build_tool_schemas(tools: Iterable[ToolLike] | None) -> tuple[Mapping[str, Any], ...]:
     """Build the OpenAI-format schema of each tool.
 
-    A mapping may be in the format of another API as well: ``name`` and ``description`` beside
-    ``input_schema`` (Anthropic), ``inputSchema`` (MCP) or ``parameters`` (the responses API).
+    A tool of a provider's server stays as it is. A mapping may be in the format of another API:
+    ``name`` and ``description`` beside ``input_schema`` (Anthropic), ``inputSchema`` (MCP) or
+    ``parameters`` (the responses API).
 
     :raises ConfigurationError: if a member is not a tool, or has no name; the message names its
         index.
@@ -69,8 +70,8 @@ def _build_tool_schema(position: int, tool: ToolLike) -> Mapping[str, Any]:
             f"tools[{position}] is {type(tool).__name__}; a tool is a @tool object, anything with "
             "to_openai_schema(), or a mapping in OpenAI's format"
         )
-    if tool.get("type", "function") != "function":
-        return tool  # a provider's built-in tool, such as {"type": "custom", ...}
+    if is_server_tool(tool):
+        return tool
     function = tool.get("function")
     if function is None and isinstance(tool.get("name"), str):
         converted = _convert_flat_tool(tool)
@@ -84,12 +85,25 @@ def _build_tool_schema(position: int, tool: ToolLike) -> Mapping[str, Any]:
     return tool
 
 
+def is_server_tool(tool: Mapping[str, Any]) -> bool:
+    """Return whether a mapping is a tool of the provider's server, and no function's schema.
+
+    Such are ``{"type": "web_search_20250305", "name": "web_search"}`` and, with the type as the
+    only member, Gemini's ``{"google_search": {}}``.
+    """
+    if tool.get("type", "function") != "function":
+        return True
+    (first, *others) = tool.items() or [("", None)]
+    is_ours = first[0] == "function" or first[0] in _SCHEMA_MEMBERS
+    return not others and not is_ours and isinstance(first[1], Mapping)
+
+
 def get_tool_name(schema: Mapping[str, Any]) -> str:
     """Return the name of a tool from its schema; the type of a server's tool that has no name."""
     described = schema.get("function")
     if not isinstance(described, Mapping):
         described = schema
-    return str(described.get("name") or schema.get("type") or "")
+    return str(described.get("name") or schema.get("type") or next(iter(schema), ""))
 
 
 _SCHEMA_MEMBERS: Final = ("input_schema", "inputSchema", "parameters")

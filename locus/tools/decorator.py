@@ -156,7 +156,10 @@ def _normalize_function(function: Any) -> Callable[..., Any]:
     is_class = isinstance(function, type)
     if is_class or not callable(function):
         name = f"the class {function.__name__}" if is_class else repr(function)[:80]
-        raise TypeError(f"a tool is made of a function, not of {name}")
+        hint = ""
+        if not is_class and callable(getattr(function, "as_tool", None)):  # an agent
+            hint = "; as_tool(name=…, description=…) makes a tool of it"
+        raise TypeError(f"a tool is made of a function, not of {name}{hint}")
     checked: Callable[..., Any] = function
     return checked
 

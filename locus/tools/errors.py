@@ -45,6 +45,19 @@ class ModelRetry(LocusError):
     """
 
 
+def find_model_retry(error: BaseException | None) -> ModelRetry | None:
+    """Return the request to try again that an error is, or that a group has nothing but."""
+    if isinstance(error, ModelRetry):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found = [find_model_retry(member) for member in error.exceptions]
+    requests = [one for one in found if one is not None]
+    if len(requests) < len(found):
+        return None
+    return requests[0] if len(requests) == 1 else ModelRetry("; ".join(map(str, requests)))
+
+
 def make_malformed_arguments_error(tool_name: str, text: str) -> ToolArgumentsError:
     """Make the error for arguments that are not a JSON object, or that are nested too deeply."""
     problem = "not a JSON object"

@@ -19,7 +19,7 @@ from locus.tools.argument_validation import ArgumentsValidator
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError, make_malformed_arguments_error
 from locus.tools.frozen_schema import freeze_schema
-from locus.tools.lenient_arguments import unquote_arguments
+from locus.tools.lenient_arguments import read_malformed_arguments, unquote_arguments
 from locus.tools.settings_validators import check_approval, check_timeout, check_tool_name
 from locus.tools.shorten_description import cut_description, shorten_docstring
 from locus.tools.signature import (
@@ -153,7 +153,10 @@ class FunctionTool(Generic[P, R]):
         except ToolArgumentsError:
             if not self.lenient or not isinstance(arguments, Mapping):
                 raise
-            unquoted = unquote_arguments(arguments, self._validator.find_invalid_paths)
+            optional_names = {f.name for f in self._validator.fields if not f.required}
+            unquoted = unquote_arguments(
+                arguments, self._validator.find_invalid_paths, optional_names
+            )
             keyword_arguments = self._validator.validate(unquoted)
         if self._signature.context_parameters:
             if context is not None:
@@ -167,6 +170,15 @@ class FunctionTool(Generic[P, R]):
             )
         return keyword_arguments
 
+    def repair_call(self, call: ToolCall) -> ToolCall:
+        """Return a call with the arguments that its malformed text holds; for a lenient tool."""
+        if not self.lenient or call.malformed_arguments is None:
+            return call
+        arguments = read_malformed_arguments(call.malformed_arguments)
+        if arguments is None:
+            return call
+        return attrs.evolve(call, arguments=arguments, malformed_arguments=None)
+
     def bind_call(self, call: ToolCall, context: ToolContext | None = None) -> dict[str, Any]:
         """Validate and convert the arguments of a model's tool call, which may be malformed.
 
@@ -175,6 +187,7 @@ class FunctionTool(Generic[P, R]):
 
         :raises ToolArgumentsError: if arguments are wrong, or are not a JSON object.
         """
+        call = self.repair_call(call)
         if call.malformed_arguments and not call.malformed_arguments.isspace():
             raise make_malformed_arguments_error(self.name, call.malformed_arguments)
         if context is None and self._signature.context_parameters:

@@ -126,3 +126,21 @@ def test_the_events_of_an_agent_that_failed_are_nested_too(runtime: str) -> None
         SubAgentEvent
     )
     assert event.event.reason == "error: LookupError: the model is gone"
+
+
+@attrs.frozen
+class City:
+    name: str
+
+
+def test_an_answer_of_a_type_is_the_json_of_its_value() -> None:
+    expert = Agent(ScriptedModel('Here it is: {"name": "Oslo"}'), output_schema=City)
+    helper = expert.as_tool(name="ask", description="Ask.")
+    model = ScriptedModel(tool_call("ask", prompt="Which?"), "end")
+    result = Agent(model, [helper]).run_sync("?")
+    assert result.state.messages[2].text == '{"name":"Oslo"}'
+
+
+def test_an_agent_is_made_a_tool_before_it_is_passed() -> None:
+    with pytest.raises(TypeError, match=r"as_tool\(name=…, description=…\) makes a tool of it"):
+        Agent(ScriptedModel("x"), [Agent(ScriptedModel("y"))])

@@ -288,6 +288,22 @@ def test_a_tool_asks_the_model_to_try_again(runtime_name: str) -> None:
     assert results == ["Error: give the first name as well", "found Ada L."]
 
 
+def test_a_task_group_passes_on_that_the_model_should_try_again(runtime_name: str) -> None:
+    @tool
+    async def find(others: int = 0) -> str:
+        """Find a person."""
+        errors: list[Exception] = [ModelRetry("give a name"), ModelRetry("and a year")]
+        if others:
+            errors.append(LookupError("no such table"))
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", errors)])
+
+    model = ScriptedModel(tool_call("find"), tool_call("find", others=1))
+    agent = Agent(model, [find], on_tool_error="raise")
+    with pytest.raises(ExceptionGroup):
+        run_to_end(runtime_name, agent, "Go.")
+    assert model.calls[1].messages[-1].text == "Error: give a name; and a year"
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_error_of_a_tool_may_end_the_run(runtime_name: str, is_async: bool) -> None:
     def fail() -> None:

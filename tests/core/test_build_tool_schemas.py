@@ -28,13 +28,16 @@ def test_other_members_stay_beside_the_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "tool", [{"name": "f"}, {"input_schema": SCHEMA}, {"name": "f", "parameters": "x"}, {}]
+    "tool",
+    [{"name": "f"}, {"input_schema": SCHEMA}, {"name": "f", "parameters": "x"}, {}, {"a": 1}],
 )
 def test_what_is_no_tool_is_reported(tool: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"tools\[0\] is not in OpenAI's format"):
         build_tool_schemas([tool])
 
 
-@pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "custom", "name": "x"}])
+@pytest.mark.parametrize(
+    "tool", [{"type": "web_search"}, {"type": "custom", "name": "x"}, {"google_search": {}}]
+)
 def test_tool_of_another_type_is_unchanged(tool: Any) -> None:
     assert build_tool_schemas([tool]) == (tool,)

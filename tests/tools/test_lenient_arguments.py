@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locus.core.messages import ToolCall
 from locus.tools import ToolArgumentsError, tool
 
 
@@ -51,6 +52,12 @@ def plan(
         ({"place": {"city": 12}}, {"place": Place("12")}),
         ({"places": {"a b": '[{"city": "Rome"}]'}}, {"places": {"a b": [Place("Rome")]}}),
         ({"note": 7}, {"note": "7"}),
+        ({"note": True}, {"note": "true"}),
+        ({"note": {"a": ["é"]}}, {"note": '{"a": ["é"]}'}),
+        ({"deep": " FALSE"}, {"deep": False}),
+        ({"sizes": "[1, '2']"}, {"sizes": [1, 2]}),
+        ({"place": "{'city': 'Rome', 'size': 2}"}, {"place": Place("Rome", 2)}),
+        ({"days": None, "note": "null", "deep": "None"}, {"note": "null"}),
         ({"note": "7", "days": "7"}, {"note": "7", "days": 7}),
         ({"note": '{"a": 1}'}, {"note": '{"a": 1}'}),
     ],
@@ -72,6 +79,8 @@ def test_a_value_in_quotes_is_read(given_arguments: Any, expected: Any) -> None:
         ({"place": "Rome"}, "place: "),
         ({"tags": 3}, "tags: "),
         ({"dayz": "3"}, "dayz: no such argument"),
+        ({"sizes": "[__import__('os')]"}, "sizes: expected an array"),
+        ({"sizes": [None]}, "sizes[0]: expected an integer, got null"),
     ],
 )
 def test_what_stays_wrong_is_reported_as_the_model_wrote_it(
@@ -80,6 +89,27 @@ def test_what_stays_wrong_is_reported_as_the_model_wrote_it(
     with pytest.raises(ToolArgumentsError) as exc_info:
         plan.bind(given_arguments)
     assert message in str(exc_info.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"days": "3"}\n```',
+        '```\n{"days": 3}```',
+        "{'days': 3}",
+        '{"days": 3,}',
+        "\"{'days': 3}\"",
+    ],
+)
+def test_arguments_that_are_no_json_are_read_where_they_are_an_object(text: str) -> None:
+    call = ToolCall.from_json("1", "plan", text)
+    assert call.malformed_arguments == text
+    assert plan.bind_call(call) == {"days": 3}
+    with pytest.raises(ToolArgumentsError):
+        attrs.evolve(plan, lenient=False).bind_call(call)
+    for wrong in ("{'days': exit()}", "[3]", "{3: 4", "{'days': 3}" + "," * 200_000, "```\n3\n```"):
+        with pytest.raises(ToolArgumentsError):
+            plan.bind_call(ToolCall.from_json("1", "plan", wrong))
 
 
 @given(st.integers(), st.lists(st.text(), max_size=3), st.text(), st.booleans())

@@ -106,8 +106,10 @@ class GeminiBuilder:
             and its position.
         """
         call_options = CallOptions(**options)
-        functions = [schema["function"] for schema in build_outgoing_tools(tools)]
-        self.option_rules.remove_refused(options, has_tools=bool(functions))
+        schemas = build_outgoing_tools(tools)
+        functions = [schema["function"] for schema in schemas if "function" in schema]
+        server_tools = [_build_server_tool(one) for one in schemas if "function" not in one]
+        self.option_rules.remove_refused(options, has_tools=bool(schemas))
         conversation = prepare_conversation(
             messages, self.accepted_parts, self.native_state_rule, call_options.model
         )
@@ -118,7 +120,11 @@ class GeminiBuilder:
         body = _drop_missing(
             systemInstruction={"parts": [{"text": system}]} if system else None,
             contents=build_contents(conversation, call_ids, call_options.model),
-            tools=[{"functionDeclarations": declarations}] if declarations else None,
+            tools=[
+                *([{"functionDeclarations": declarations}] if declarations else ()),
+                *server_tools,
+            ]
+            or None,
             toolConfig=_build_tool_config(call_options.tool_choice, functions),
             generationConfig=_build_generation_config(call_options) or None,
         )
@@ -128,6 +134,13 @@ class GeminiBuilder:
 
 def _drop_missing(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _build_server_tool(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Build a tool of Google's: ``{"google_search": {}}``, or ``{"type": "google_search"}``."""
+    if "type" not in schema:
+        return schema
+    return {schema["type"]: {name: schema[name] for name in schema if name != "type"}}
 
 
 def _build_tool(function: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,3 +76,13 @@ def test_the_thinking_of_each_generation() -> None:
     assert read(GEMINI_3, "high") == {"thinkingLevel": "high", "includeThoughts": True}
     with pytest.raises(ConfigurationError, match="has minimal, low, medium, high"):
         read(GEMINI_3, "none")
+
+
+def test_googles_own_tools_stand_beside_functions() -> None:
+    function = {"type": "function", "function": {"name": "look"}}
+    own = [{"google_search": {}}, {"type": "code_execution"}, {"type": "x", "limit": 3}]
+    body = GeminiBuilder().build("hi", [own[0], function, *own[1:]], model=GEMINI_3)
+    declarations, *others = body["tools"]
+    assert [one["name"] for one in declarations["functionDeclarations"]] == ["look"]
+    assert others == [{"google_search": {}}, {"code_execution": {}}, {"x": {"limit": 3}}]
+    assert GeminiBuilder().build("hi", own[:1], model=GEMINI_3)["tools"] == own[:1]
