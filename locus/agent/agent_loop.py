@@ -82,7 +82,9 @@ def run_agent_loop_in_steps(run: RunContext) -> EffectGenerator[str]:
                 stop_reason = yield CallFunction(check, (snapshot,), run.make_function_context())
         limit_reason = stop_reason or iteration_limit.check(run.make_snapshot(run.started_at))
         goes_on = bool(message.tool_calls) or is_turn_paused(run.state.stop_reason)
-        output_error = None if goes_on else run.parse_final_answer(message)
+        output_error = None
+        if not goes_on:
+            output_error = yield from run.parse_final_answer_in_steps(message)
         is_final = not goes_on and not _can_retry_final_answer(run, message, output_error)
         review_message = None
         if is_final:
@@ -123,7 +125,7 @@ def _request_last_answer_in_steps(run: RunContext) -> EffectGenerator[None]:
     run.state = run.state.with_messages(make_agent_added_message(_LAST_ANSWER, "final_answer"))
     yield from run.save_state_in_steps()
     run.response_message = yield from _request_response_in_steps(run)
-    run.parse_final_answer(run.response_message)
+    yield from run.parse_final_answer_in_steps(run.response_message)
     yield from _review_answer_in_steps(run, is_last=True)
 
 
@@ -178,7 +180,7 @@ def _call_model_with_fallbacks_in_steps(run: RunContext) -> EffectGenerator[Mode
         try:
             response = yield from _call_model_with_hooks_in_steps(run)
         except ContextWindowExceededError:
-            if is_shortened or not run.reduce_token_budget():
+            if is_shortened or not (yield from run.reduce_token_budget_in_steps()):
                 raise
             is_shortened = True
         except APIStatusError as exc:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from locus.agent.bind_arguments import bind_arguments_in_steps
 from locus.agent.convert_tool_error import try_convert_to_tool_error
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import CallFunction, EffectGenerator, RunTool, ToolOutcome
@@ -149,7 +150,11 @@ def _run_tool_function_in_steps(
     assert tool is not None  # else the call would have been rejected
     context = run.make_tool_context(call)
     try:
-        arguments = tool.bind_call(call, context)
+        arguments = yield from bind_arguments_in_steps(
+            tool, call, context, prepared.make_function_context()
+        )
+    except GeneratorExit:  # the driver is gone, and no effect can be performed any more
+        raise
     except ToolArgumentsError as exc:
         return _CallOutcome(error=str(exc))
     except ModelRetry as exc:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from locus.core.messages import Message
 
 
-def count_tokens(messages: tuple[Message, ...]) -> int:
-    """Return an estimate of the tokens of messages."""
-    from locus.memory.managers.token_estimate import estimate_tokens
-
-    return sum(map(estimate_tokens, messages))
+def halve_budget(messages: tuple[Message, ...]) -> tuple[int, bool]:
+    """Return half of the tokens of messages, and whether fitting into that shortens anything."""
+    budget = _count_tokens(messages) // 2
+    return budget, fit_into_budget(messages, budget) != messages
 
 
 def fit_into_budget(messages: tuple[Message, ...], token_budget: int) -> tuple[Message, ...]:
@@ -22,6 +21,13 @@ def fit_into_budget(messages: tuple[Message, ...], token_budget: int) -> tuple[M
     from locus.memory.managers.text_truncation import TruncatingManager
 
     shortened = SlidingWindowManager(max_tokens=token_budget).apply(messages)
-    if count_tokens(shortened) > token_budget:
+    if _count_tokens(shortened) > token_budget:
         shortened = TruncatingManager(max_chars=max(token_budget, 100)).apply(shortened)
     return shortened
+
+
+def _count_tokens(messages: tuple[Message, ...]) -> int:
+    """Return an estimate of the tokens of messages."""
+    from locus.memory.managers.token_estimate import estimate_tokens
+
+    return sum(map(estimate_tokens, messages))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from locus.agent.effects import EffectGenerator
+from locus.agent.effects import CallFunction, EffectGenerator
 from locus.agent.fit_into_budget import fit_into_budget
 from locus.agent.run_context import RunContext
 from locus.agent.run_conversation_manager import shorten_conversation_in_steps
@@ -31,6 +31,8 @@ def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Me
     if manager is not None and not is_stored_by_server:
         messages = yield from shorten_conversation_in_steps(run, manager)
         if run.token_budget is not None:
-            messages = fit_into_budget(messages, run.token_budget)
+            messages = yield CallFunction(
+                fit_into_budget, (messages, run.token_budget), run.make_function_context()
+            )
         return messages
     return state.messages if run.system_message is None else (run.system_message, *state.messages)

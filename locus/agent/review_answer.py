@@ -152,7 +152,7 @@ def _check_gsar_in_steps(run: RunContext, answer: str) -> EffectGenerator[Messag
                 run, evaluator.evaluate_in_steps(answer, _collect_evidence(run.state))
             )
             new_looks = result.trajectory
-            _replace_answer(run, result.report)
+            yield from _replace_answer_in_steps(run, result.report)
         else:
             result = yield from _look_at_answer_in_steps(run, evaluator, answer, looks)
             new_looks = result.trajectory[len(looks) :]
@@ -186,7 +186,7 @@ def _look_at_answer_in_steps(
     return evaluator.make_result(answer, (*looks, look))
 
 
-def _replace_answer(run: RunContext, report: Any) -> None:
+def _replace_answer_in_steps(run: RunContext, report: Any) -> EffectGenerator[None]:
     """Replace the answer by the report that the evaluator's functions have made of it.
 
     :raises TypeError: if the report is not text.
@@ -203,7 +203,7 @@ def _replace_answer(run: RunContext, report: Any) -> None:
     run.state = run.state.evolve(  # no server has this message
         messages=(*run.state.messages[:-1], message), provider_state=None, server_knowledge=None
     )
-    run.parse_final_answer(message)
+    yield from run.parse_final_answer_in_steps(message)
 
 
 def _make_look_event(look: GSARLook) -> GroundingEvent:

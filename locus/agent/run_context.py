@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from locus.agent.effects import CallHook, EffectGenerator, UseStorage
-from locus.agent.fit_into_budget import count_tokens, fit_into_budget
+from locus.agent.effects import CallFunction, CallHook, EffectGenerator, UseStorage
+from locus.agent.fit_into_budget import halve_budget
 from locus.agent.output_schema import OutputSchema
 from locus.agent.settings import AgentSettings, RunnableTool
 from locus.agent.tool_call_approval import Approvals
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _REFUSED_STATUSES: Final = frozenset({400, 413, 422})
 """The statuses by which providers say that a request itself is at fault."""
+
+_LONG_ANSWER: Final = 50_000
+"""From this number of characters on, an event loop would notice how long parsing takes."""
 
 
 @attrs.define(eq=False)
@@ -158,26 +161,35 @@ class RunContext:
         """Why the last response ended, in one vocabulary; None if there is no response."""
         return None if self.response_message is None else self.state.finish_reason
 
-    def parse_final_answer(self, message: Message) -> StructuredOutputError | None:
+    def parse_final_answer_in_steps(
+        self, message: Message
+    ) -> EffectGenerator[StructuredOutputError | None]:
         """Parse the final answer into ``parsed``, if the agent has an ``output_schema``.
 
-        Returns the error if the answer does not fit the type, and None otherwise.
+        Returns the error if the answer does not fit the type, and None otherwise. A long answer is
+        not parsed in the event loop.
         """
         if self.output_schema is None:
             return None
-        output = self.output_schema.parse_final_message(message)
+        parse = self.output_schema.parse_final_message
+        if len(message.text) < _LONG_ANSWER:
+            output = parse(message)
+        else:
+            output = yield CallFunction(parse, (message,), self.make_function_context())
         self.parsed, self.parse_error = output.parsed, output.error
         return output.error
 
-    def reduce_token_budget(self) -> bool:
+    def reduce_token_budget_in_steps(self) -> EffectGenerator[bool]:
         """Limit the next requests to half of the last one; return whether that shortens anything.
 
         Nothing is left out of a conversation that no manager was asked to keep short.
         """
         if self.settings.conversation_manager is None or get_capabilities(self.model).server_state:
             return False
-        self.token_budget = count_tokens(self.sent_messages) // 2
-        return fit_into_budget(self.sent_messages, self.token_budget) != self.sent_messages
+        self.token_budget, is_shorter = yield CallFunction(
+            halve_budget, (self.sent_messages,), self.make_function_context()
+        )
+        return bool(is_shorter)
 
     def note_refused_request(self, error: APIStatusError) -> None:
         """Drop the prompt if the provider refuses the first request that has it.

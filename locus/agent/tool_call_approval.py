@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextvars import Context
 from typing import Any, Final, TypeAlias
 
+from locus.agent.bind_arguments import bind_arguments_in_steps
 from locus.agent.effects import CallFunction, EffectGenerator
 from locus.agent.settings import RunnableTool
 from locus.core.errors import ConfigurationError
@@ -81,7 +82,7 @@ def is_approval_required_in_steps(
     if rule is False:
         return False
     try:
-        tool.bind_call(call, context)
+        yield from bind_arguments_in_steps(tool, call, context, variables.copy())
     except ToolArgumentsError:
         return False
     if rule is True:
