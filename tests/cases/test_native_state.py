@@ -92,6 +92,30 @@ def chat_row(
     )
 
 
+def anthropic_row(model: str, other_model: str, *blocks: dict[str, str]) -> Row:
+    """Make the row of a response with blocks of thinking before its text."""
+    content = [*blocks, {"type": "text", "text": "So."}]
+    events: list[Any] = [{"type": "message_start", "message": {"content": []}}]
+    for index, block in enumerate(content):
+        deltas = {name: block[name] for name in ("thinking", "signature") if name in block}
+        empty = {**block, **dict.fromkeys(deltas, "")}
+        events.append({"type": "content_block_start", "index": index, "content_block": empty})
+        for name, text in deltas.items():
+            delta = {"type": f"{name}_delta", name: text}
+            events.append({"type": "content_block_delta", "index": index, "delta": delta})
+        events.append({"type": "content_block_stop", "index": index})
+    events.append({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    return Row(
+        make_anthropic,
+        model,
+        other_model,
+        {"content": content, "stop_reason": "end_turn"},
+        [*events, {"type": "message_stop"}],
+        lambda body: body["messages"][1]["content"][: len(blocks)],
+        list(blocks),
+    )
+
+
 def make_call(**members: Any) -> dict[str, Any]:
     function = {"name": "weather", "arguments": ROME}
     return {"id": "call_1", "type": "function", "function": function, **members}
@@ -103,6 +127,7 @@ def first_call(message: Any) -> Any:
 
 SIGNATURE = {"google": {"thought_signature": "zq-signature"}}
 VERTEX = {"vertex": {"thought_signature": "zq"}}
+GATEWAY = {"provider_specific_fields": {"thought_signature": "zq"}}
 DETAIL = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
 ENCRYPTED = {"type": "reasoning.encrypted", "data": "zq-data", "index": 1}
 LONG_ID = "call_" + "a" * 32 + "__thought__zq" + "B" * 90
@@ -110,6 +135,20 @@ MISTRAL = [
     {"type": "thinking", "thinking": [{"type": "text", "text": "zq hm"}]},
     {"type": "text", "text": "So."},
 ]
+RESPONSE: dict[str, Any] = {
+    "id": "r",
+    "status": "completed",
+    "output": [
+        {"type": "reasoning", "id": "zq", "summary": [], "encrypted_content": "zq-dark"},
+        {
+            "type": "message",
+            "id": "m",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "So.", "annotations": []}],
+        },
+    ],
+}
 CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
 
 ROWS: dict[str, Row] = {
@@ -129,43 +168,20 @@ ROWS: dict[str, Row] = {
     ),
     "Vertex's signature": chat_row(
         "google/gemini-3-pro",
-        {"tool_calls": [make_call(extra_content={"vertex": {"thought_signature": "zq"}})]},
-        [
-            {
-                "tool_calls": [
-                    make_call(index=0, extra_content={"vertex": {"thought_signature": "zq"}})
-                ]
-            }
-        ],
+        {"tool_calls": [make_call(extra_content=VERTEX)]},
+        [{"tool_calls": [make_call(index=0, extra_content=VERTEX)]}],
         lambda message: first_call(message)["extra_content"],
-        {"vertex": {"thought_signature": "zq"}},
+        VERTEX,
     ),
     "a gateway's signature in the function": chat_row(
         "gemini-3-flash",
-        {
-            "tool_calls": [
-                {
-                    **make_call(),
-                    "function": {
-                        **make_call()["function"],
-                        "provider_specific_fields": {"thought_signature": "zq"},
-                    },
-                }
-            ]
-        },
+        {"tool_calls": [make_call(function={**make_call()["function"], **GATEWAY})]},
         [
             {"tool_calls": [make_call(index=0)]},
-            {
-                "tool_calls": [
-                    {
-                        "index": 0,
-                        "function": {"provider_specific_fields": {"thought_signature": "zq"}},
-                    }
-                ]
-            },
+            {"tool_calls": [{"index": 0, "function": GATEWAY}]},
         ],
         lambda message: first_call(message)["function"]["provider_specific_fields"],
-        {"thought_signature": "zq"},
+        GATEWAY["provider_specific_fields"],
     ),
     "DeepSeek's reasoning": chat_row(
         "deepseek-v4-pro",
@@ -254,135 +270,26 @@ ROWS: dict[str, Row] = {
         lambda message: message["audio"],
         {"id": "zq-audio"},
     ),
-    "Claude's thinking": Row(
-        make_anthropic,
+    "Claude's thinking": anthropic_row(
         "claude-opus-4-6",
         "claude-sonnet-4-6",
-        {
-            "content": [
-                {"type": "thinking", "thinking": "zq hm", "signature": "zq-s"},
-                {"type": "redacted_thinking", "data": "zq-dark"},
-                {"type": "text", "text": "So."},
-            ],
-            "stop_reason": "end_turn",
-        },
-        [
-            {"type": "message_start", "message": {"content": []}},
-            {
-                "type": "content_block_start",
-                "index": 0,
-                "content_block": {"type": "thinking", "thinking": "", "signature": ""},
-            },
-            {
-                "type": "content_block_delta",
-                "index": 0,
-                "delta": {"type": "thinking_delta", "thinking": "zq hm"},
-            },
-            {
-                "type": "content_block_delta",
-                "index": 0,
-                "delta": {"type": "signature_delta", "signature": "zq-s"},
-            },
-            {"type": "content_block_stop", "index": 0},
-            {
-                "type": "content_block_start",
-                "index": 1,
-                "content_block": {"type": "redacted_thinking", "data": "zq-dark"},
-            },
-            {"type": "content_block_stop", "index": 1},
-            {
-                "type": "content_block_start",
-                "index": 2,
-                "content_block": {"type": "text", "text": "So."},
-            },
-            {"type": "content_block_stop", "index": 2},
-            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
-            {"type": "message_stop"},
-        ],
-        lambda body: body["messages"][1]["content"][:2],
-        [
-            {"type": "thinking", "thinking": "zq hm", "signature": "zq-s"},
-            {"type": "redacted_thinking", "data": "zq-dark"},
-        ],
+        {"type": "thinking", "thinking": "zq hm", "signature": "zq-s"},
+        {"type": "redacted_thinking", "data": "zq-dark"},
     ),
-    "thinking without a signature": Row(
-        make_anthropic,
-        "deepseek-v4-pro",
-        "kimi-k2",
-        {
-            "content": [{"type": "thinking", "thinking": "zq hm"}, {"type": "text", "text": "So."}],
-            "stop_reason": "end_turn",
-        },
-        [
-            {"type": "message_start", "message": {"content": []}},
-            {
-                "type": "content_block_start",
-                "index": 0,
-                "content_block": {"type": "thinking", "thinking": ""},
-            },
-            {
-                "type": "content_block_delta",
-                "index": 0,
-                "delta": {"type": "thinking_delta", "thinking": "zq hm"},
-            },
-            {"type": "content_block_stop", "index": 0},
-            {
-                "type": "content_block_start",
-                "index": 1,
-                "content_block": {"type": "text", "text": "So."},
-            },
-            {"type": "content_block_stop", "index": 1},
-            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
-            {"type": "message_stop"},
-        ],
-        lambda body: body["messages"][1]["content"][0],
-        {"type": "thinking", "thinking": "zq hm"},
+    "thinking without a signature": anthropic_row(
+        "deepseek-v4-pro", "kimi-k2", {"type": "thinking", "thinking": "zq hm"}
     ),
     "encrypted reasoning": Row(
         make_responses,
         "openai.gpt-5",
         "openai.gpt-4.1",
-        {
-            "id": "r",
-            "status": "completed",
-            "output": [
-                {"type": "reasoning", "id": "zq", "summary": [], "encrypted_content": "zq-dark"},
-                {
-                    "type": "message",
-                    "id": "m",
-                    "role": "assistant",
-                    "status": "completed",
-                    "content": [{"type": "output_text", "text": "So.", "annotations": []}],
-                },
-            ],
-        },
+        RESPONSE,
         [
             {"type": "response.output_text.delta", "output_index": 1, "delta": "So."},
-            {
-                "type": "response.completed",
-                "response": {
-                    "id": "r",
-                    "status": "completed",
-                    "output": [
-                        {
-                            "type": "reasoning",
-                            "id": "zq",
-                            "summary": [],
-                            "encrypted_content": "zq-dark",
-                        },
-                        {
-                            "type": "message",
-                            "id": "m",
-                            "role": "assistant",
-                            "status": "completed",
-                            "content": [{"type": "output_text", "text": "So.", "annotations": []}],
-                        },
-                    ],
-                },
-            },
+            {"type": "response.completed", "response": RESPONSE},
         ],
         lambda body: body["input"][1],
-        {"type": "reasoning", "id": "zq", "summary": [], "encrypted_content": "zq-dark"},
+        RESPONSE["output"][0],
     ),
     "Ollama's thinking": Row(
         make_ollama,
@@ -460,12 +367,18 @@ def test_it_comes_back_to_its_maker_and_to_nobody_else(
         assert "zq" not in json.dumps(other.request(messages)), other
 
 
-def test_the_call_of_a_free_text_tool_goes_back_as_one() -> None:
+def fetch_message(model: str, message: dict[str, Any]) -> tuple[Any, Message]:
+    """Let a model respond with a message; return the model and the message."""
+    finish_reason = "tool_calls" if "tool_calls" in message else "stop"
+    choice = {"message": message, "finish_reason": finish_reason}
     with LoopbackServer() as server:
-        choice = {"message": {"tool_calls": [CUSTOM]}, "finish_reason": "tool_calls"}
         server.always(Reply.json({"choices": [choice]}))
-        model = make_openai(server.url, "gpt-5")
-        message = model.complete_sync("hi").message
+        openai = make_openai(server.url, model)
+        return openai, openai.complete_sync("hi").message
+
+
+def test_the_call_of_a_free_text_tool_goes_back_as_one() -> None:
+    model, message = fetch_message("gpt-5", {"tool_calls": [CUSTOM]})
     messages = continue_conversation(message)
     assert model.request(messages)["messages"][1]["tool_calls"] == [CUSTOM]
     (call,) = make_openai(OTHER_URL, "gpt-5").request(messages)["messages"][1]["tool_calls"]
@@ -473,11 +386,8 @@ def test_the_call_of_a_free_text_tool_goes_back_as_one() -> None:
 
 
 def test_plain_reasoning_is_left_out_of_a_conversation_without_calls() -> None:
-    choice = {"message": {"content": "So.", "reasoning_content": "hm"}, "finish_reason": "stop"}
-    with LoopbackServer() as server:
-        server.always(Reply.json({"choices": [choice]}))
-        model = make_openai(server.url, "deepseek-reasoner")
-        message = model.complete_sync("hi").message
+    answer = {"content": "So.", "reasoning_content": "hm"}
+    model, message = fetch_message("deepseek-reasoner", answer)
     assert "reasoning_content" not in model.request(continue_conversation(message))["messages"][1]
 
 
@@ -493,12 +403,7 @@ def test_plain_reasoning_is_left_out_of_a_conversation_without_calls() -> None:
 def test_the_first_call_of_another_provider_skips_geminis_check(
     model: str, signature: str | None
 ) -> None:
-    other = make_openai(OTHER_URL, "gpt-4o")
-    choice = {
-        "message": {"tool_calls": [make_call(), make_call(id="call_2")]},
-        "finish_reason": "tool_calls",
-    }
-    message = other.response_parser.parse({"choices": [choice]}).message
+    _, message = fetch_message("gpt-4o", {"tool_calls": [make_call(), make_call(id="call_2")]})
     body = make_openai(OTHER_URL, model).request(continue_conversation(message))
     first, second = body["messages"][1]["tool_calls"]
     extra = first.get("extra_content", {"google": {"thought_signature": None}})
@@ -508,11 +413,8 @@ def test_the_first_call_of_another_provider_skips_geminis_check(
 
 def test_pictures_of_an_answer_are_attachments_and_go_back() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0="}}
-    choice = {"message": {"content": "", "images": [picture]}, "finish_reason": "stop"}
-    with LoopbackServer() as server:
-        server.always(Reply.json({"choices": [choice]}))
-        model = make_openai(server.url, "google/gemini-3-image")
-        message = model.complete_sync("hi").message
+    answer = {"content": "", "images": [picture]}
+    model, message = fetch_message("google/gemini-3-image", answer)
     assert message.metadata["attachments"] == [picture]
     assert model.request(continue_conversation(message))["messages"][1]["images"] == [picture]
 
