@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from locus.agent.collect_evidence import collect_evidence
 from locus.agent.effects import EffectGenerator, EmitEvent
 from locus.agent.perform_reasoning import perform_reasoning_in_steps
 from locus.agent.run_context import RunContext
@@ -19,8 +20,7 @@ from locus.core.errors import StructuredOutputError
 from locus.core.events import GroundingEvent
 from locus.core.messages import Message
 from locus.core.reasoning_record import ReasoningRecord
-from locus.core.state import AgentState, ToolExecution
-from locus.memory.managers.message_groups import find_last_user_message, is_summary
+from locus.memory.managers.message_groups import find_last_user_message
 from locus.reasoning.claim_partition import Claim
 from locus.reasoning.grounding_evaluator import GroundingEvaluator, GroundingReport
 from locus.reasoning.gsar_evaluator import GSAREvaluator, GSARLook, GSARResult
@@ -74,7 +74,7 @@ def _check_grounding_in_steps(run: RunContext, answer: str) -> EffectGenerator[M
         report = yield from perform_reasoning_in_steps(
             run,
             evaluator.evaluate_in_steps(
-                answer, _collect_evidence(run.state), _find_question(run.state.messages)
+                answer, collect_evidence(run.state), _find_question(run.state.messages)
             ),
         )
         if earlier is not None:
@@ -115,15 +115,6 @@ def _find_question(messages: Sequence[Message]) -> str:
     return "" if message is None else message.text
 
 
-def _collect_evidence(state: AgentState) -> tuple[ToolExecution, ...]:
-    """Collect the tool executions of the thread, and the summaries that stand for earlier ones."""
-    summaries = (
-        ToolExecution("summary_of_earlier_messages", f"summary_{number}", {}, message.text)
-        for number, message in enumerate(filter(is_summary, state.messages), 1)
-    )
-    return (*summaries, *state.tool_executions)
-
-
 # GSAR.
 
 
@@ -149,7 +140,7 @@ def _check_gsar_in_steps(run: RunContext, answer: str) -> EffectGenerator[Messag
     else:
         if has_own_functions:
             result = yield from perform_reasoning_in_steps(
-                run, evaluator.evaluate_in_steps(answer, _collect_evidence(run.state))
+                run, evaluator.evaluate_in_steps(answer, collect_evidence(run.state))
             )
             new_looks = result.trajectory
             yield from _replace_answer_in_steps(run, result.report)
@@ -179,7 +170,7 @@ def _look_at_answer_in_steps(
     """
     try:
         look = yield from perform_reasoning_in_steps(
-            run, evaluator.look_in_steps(answer, _collect_evidence(run.state), len(looks) + 1)
+            run, evaluator.look_in_steps(answer, collect_evidence(run.state), len(looks) + 1)
         )
     except StructuredOutputError as exc:
         return evaluator.make_result(answer, looks, error=str(exc))

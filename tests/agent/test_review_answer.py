@@ -14,7 +14,7 @@ from locus.agent import Agent, AgentResult, AgentState
 from locus.core.agent_added_message import is_agent_added_message
 from locus.core.errors import ConfigurationError
 from locus.core.events import GroundingEvent, ModelChunkEvent, TerminateEvent
-from locus.core.messages import Message, RefusalPart, Role
+from locus.core.messages import Message, RefusalPart, Role, ToolCall, ToolResult
 from locus.core.response import ModelResponse
 from locus.core.termination import NoToolCalls
 from locus.memory import (
@@ -444,6 +444,31 @@ def test_a_summary_is_evidence_and_not_the_question(runtime_name: str) -> None:
     ((_, evidence),) = judge.calls[1:]
     assert [execution.tool_name for execution in evidence] == ["summary_of_earlier_messages"]
     assert "The tool says: 21 degrees." in evidence[0].result
+
+
+def test_the_results_in_a_prompt_are_evidence(runtime_name: str) -> None:
+    """A conversation that began elsewhere, and a call that a person has carried out."""
+    judge = ScriptedJudge(PROCEED)
+    call = ToolCall(name="weather", id="call_1", arguments={"city": "Rome"})
+    agent = Agent(
+        ScriptedModel(CALL, "It is 21 degrees in Rome, and 7 in Oslo."),
+        [weather],
+        grounding=GroundingEvaluator(max_retries=0),
+        gsar=GSAREvaluator(judge),
+    )
+    prompt = [
+        Message.user("How is it in Oslo?"),
+        Message.assistant(tool_calls=[attrs.evolve(call, arguments={"city": "Oslo"})]),
+        Message.tool(ToolResult("call_1", "weather", "7 degrees")),
+        Message.assistant("7 degrees."),
+        Message.user("And in Rome?"),
+    ]
+    result = run_to_end(runtime_name, agent, prompt)
+    assert result.grounding_report is not None
+    assert result.grounding_report.accepted
+    (_, evidence) = judge.calls[0]
+    assert [execution.result for execution in evidence] == ["7 degrees", "21 degrees"]
+    assert evidence[0].tool_call_id == evidence[1].tool_call_id == "call_1"
 
 
 def test_a_note_does_not_make_tool_choice_apply_again(runtime_name: str) -> None:
