@@ -13,6 +13,8 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
+from locus.agent.survive_system_exit import make_tasks_survive_system_exit
+
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
@@ -64,6 +66,7 @@ class BackgroundLoop:
         stop = anyio.Event()
         loop: Any = current_token().native_token
         self._stop, self._call_soon = stop.set, loop.call_soon_threadsafe
+        await make_tasks_survive_system_exit(loop)
         async with BlockingPortal() as self.portal:
             self._ready.set()
             await stop.wait()

@@ -170,3 +170,33 @@ def test_a_child_process_has_a_loop_of_its_own() -> None:
     print(os.waitpid(child, 0)[1])
     """
     assert run_script(code) == "0\n"
+
+
+def test_a_task_that_exits_does_not_end_the_loop() -> None:
+    gates: list[asyncio.Event] = []
+
+    async def exits_in_task() -> None:
+        """Exit in a task."""
+        await asyncio.create_task(exits())
+
+    async def exits_in_group() -> None:
+        """Exit in a task of a group."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(exits)
+            await anyio.sleep(FOREVER)
+
+    async def exits() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise SystemExit(4)
+
+    async def waits() -> str:
+        """Use something that works only in the loop in which it was made."""
+        gates.extend([] if gates else [asyncio.Event()])
+        with anyio.move_on_after(0.001):
+            await gates[0].wait()
+        return "waited"
+
+    for exiting in (exits_in_task, exits_in_group):
+        assert run_tool(waits) == "waited"
+        assert "end the program with SystemExit(4)" in (run_tool(exiting) or "")
+        assert run_tool(waits) == "waited"
