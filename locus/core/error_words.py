@@ -227,11 +227,15 @@ COMMON_ERROR_WORDS: Final = ErrorWords(
         "exceeded model token limit",  # Moonshot's
         "`inputs` tokens + `max_new_tokens` must be",  # Hugging Face's
         "`inputs` must have less than",
+        "exceeds max_model_len",
+        "more than max tokens allowed",
+        "contextwindowexceedederror",  # LiteLLM's, in front of a provider's own words
     },
     content_filter_codes={
         "content_filter",
         "content_policy_violation",
         "content_filter_error",
+        "moderation_blocked",
         "data_inspection_failed",  # Alibaba's
         "datainspectionfailed",
         "responsibleaipolicyviolation",  # Azure's
@@ -249,6 +253,10 @@ COMMON_ERROR_WORDS: Final = ErrorWords(
         "violating our usage policy",  # OpenAI's
         "your input was flagged",  # OpenRouter's
         "blocked by our content filters",  # Amazon's
+        "rejected as a result of our safety system",  # OpenAI's, for images
+        "responsibleaipolicyviolation",  # Azure's, quoted by a gateway
+        "'code': 'content_filter'",
+        "contentpolicyviolationerror",  # LiteLLM's, in front of a provider's own words
     },
 )
 """The words that many providers share. Every error is looked up in them."""

@@ -110,10 +110,13 @@ def remove_repeated_objects(text: str) -> str:
     """Return the arguments of a call without objects that were sent more than once.
 
     Some servers send the arguments in deltas, and then once more as a whole; others begin with an
-    empty object, and then send the real one. Text of any other form is returned unchanged.
+    empty object, and then send the real one, or begin anew in the middle of one. Text of any other
+    form is returned unchanged.
     """
-    if "}" not in text[:-1] or not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith("{"):
         return text
+    if "}" not in text[:-1]:
+        return _remove_repeated_beginning(text)
     decoder = json.JSONDecoder()
     objects: list[tuple[Any, str]] = []
     position, length = 0, len(text)
@@ -125,8 +128,27 @@ def remove_repeated_objects(text: str) -> str:
             while position < length and text[position] in " \t\r\n":
                 position += 1
     except (ValueError, RecursionError):
-        return text
+        return _remove_repeated_beginning(text)
     filled = [(value, part) for value, part in objects if value] or objects[-1:]
     if len(objects) < 2 or any(value != filled[0][0] for value, _ in filled):
         return text
     return filled[0][1]
+
+
+_BEGINNING_CHARACTERS: Final = 6
+"""How much of an object's beginning is looked for again."""
+
+
+def _remove_repeated_beginning(text: str) -> str:
+    """Return the object that follows its own beginning, ``{"a": "x{"a": "xy"}``; else the text.
+
+    SGLang sends this for some models: https://github.com/sgl-project/sglang/issues/23071.
+    """
+    start = text.find(text[:_BEGINNING_CHARACTERS], 1)
+    if start < 0 or not text.startswith(text[:start], start):
+        return text
+    try:
+        json.loads(text[start:])
+    except (ValueError, RecursionError):
+        return text
+    return text[start:]

@@ -117,8 +117,10 @@ class StreamDecoder(ABC):
             if not (self._last_frames or frames) and unframed.lstrip()[:1] in (b"{", b"[", b"<"):
                 self._parse_unframed_body(unframed, events)
             elif unframed.strip() or not self.is_complete_without_end_marker:
-                for body in (unframed, *reversed(frames), *reversed(self._last_frames)):
-                    is_frame = body is not unframed
+                # llama.cpp sends a line `error: {…}`, which is no field of an event.
+                unframed_body = unframed.strip().removeprefix(b"error:")
+                for body in (unframed_body, *reversed(frames), *reversed(self._last_frames)):
+                    is_frame = body is not unframed_body
                     error = find_error_in_response(body, needs_certainty=is_frame)
                     if error is not None:  # in a form that is not this format's own
                         text = convert_body_to_text(body)

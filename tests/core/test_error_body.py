@@ -91,6 +91,8 @@ def make_error(status: int, message: str, **members: Any) -> APIStatusError:
         (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (9)."),
         (400, "This model's maximum prompt length is 131072 but the request contains 178000"),
         (400, "Range of input length should be [1, 129024]"),
+        (400, "The prompt (tokens: 9000) exceeds max_model_len 8192"),
+        (400, "litellm.BadRequestError: litellm.ContextWindowExceededError: the provider said no"),
         (400, "Invalid request: Your request exceeded model token limit: 262144"),
         (400, "Input is too long for requested model."),
         (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096."),
@@ -109,6 +111,9 @@ def test_words_for_a_conversation_that_is_too_long(status: int, message: str) ->
     [
         (400, "Input data may contain inappropriate content.", "data_inspection_failed"),
         (400, "Content Exists Risk", "invalid_request_error"),
+        (400, "Your request was rejected as a result of our safety system.", "x"),
+        (400, "Error code: 400 - {'error': {'message': 'no', 'code': 'content_filter'}}", "x"),
+        (400, "litellm.ContentPolicyViolationError: AzureException - filtered", "x"),
         (403, "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO", None),
         (
             400,

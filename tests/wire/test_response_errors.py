@@ -88,6 +88,19 @@ def test_an_event_named_error_ends_the_stream_with_its_words(wire: WireFormat, d
 
 
 @pytest.mark.parametrize("wire", FORMATS, ids=repr)
+def test_a_line_that_begins_with_error_ends_the_stream_with_its_words(wire: WireFormat) -> None:
+    """Older servers of llama.cpp send such a line, which is no field of an event."""
+    if wire.encode_frames({})[:1] == b"{":
+        pytest.skip("the format has no events")
+    decoder = wire.parser.make_decoder()
+    stream = wire.encode_frames(*wire.build_text_frames("Hel", "lo"))
+    decoder.feed(stream + b'error: {"code":500,"message":"slow down","type":"server_error"}\n\n')
+    decoder.close()
+    assert isinstance(decoder.failure, APIStatusError)
+    assert "slow down" in str(decoder.failure)
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
 @pytest.mark.parametrize("keep_alive", [": keepalive", "[HEARTBEAT]", "ping", "null"])
 def test_what_only_keeps_the_connection_alive_is_skipped(wire: WireFormat, keep_alive: str) -> None:
     decoder = wire.parser.make_decoder()

@@ -82,6 +82,13 @@ def raise_for_error(completion: Completion, body: bytes | str | Mapping[str, Any
         raise make_status_error(convert_body_to_text(body), error_object=error)
 
 
+def raise_for_groq_error(completion: Completion, body: bytes | str | Mapping[str, Any]) -> None:
+    """Raise an ``APIStatusError`` if Groq says why it has stopped a stream early."""
+    error = None if completion.x_groq is None else completion.x_groq.error
+    if error:
+        raise make_status_error(convert_body_to_text(body), error_object={"error": error})
+
+
 def raise_for_choice_error(choice: Choice, body: bytes | str | Mapping[str, Any]) -> None:
     """Raise an ``APIStatusError`` if a choice holds an error, or ended with one."""
     error: dict[str, Any] = {"error": choice.error}

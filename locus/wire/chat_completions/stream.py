@@ -22,6 +22,7 @@ from locus.wire.chat_completions.complete_response import (
     parse_response,
     raise_for_choice_error,
     raise_for_error,
+    raise_for_groq_error,
 )
 from locus.wire.chat_completions.json_types import (
     Usage,
@@ -119,6 +120,7 @@ class ChatCompletionsDecoder(StreamDecoder):
         if chunk.x_groq is not None:
             self._usage = find_usage(chunk) or self._usage
             self.keep_raw(frame)
+            raise_for_groq_error(chunk, frame)
         for choice in chunk.choices:
             index = choice.index or 0
             accumulator = (

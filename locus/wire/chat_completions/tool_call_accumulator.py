@@ -184,7 +184,10 @@ class ToolCallsAccumulator:
         if delta.index is not None:
             call = self._latest_by_index.get(delta.index)
             if call is None:
-                return None
+                call = self._find_call_to_continue(delta)
+                if call is not None:
+                    self._latest_by_index[delta.index] = call
+                return call
             # Some servers give all parallel calls the index 0, and different ids, or no ids at all
             # (Gemini): then a delta with a name, after a call whose arguments are complete, starts
             # the next call.
@@ -201,6 +204,17 @@ class ToolCallsAccumulator:
                 return None
             return call
         return self._calls[-1] if self._calls and not has_name else None
+
+    def _find_call_to_continue(self, delta: ToolCallDelta) -> ToolCallAccumulator | None:
+        """Return the latest call if a delta with a new index only has arguments that it lacks.
+
+        DeepSeek's and SGLang's servers count the name and the arguments of a call as two:
+        https://github.com/agno-agi/agno/pull/8880, https://github.com/sgl-project/sglang/issues/23071.
+        """
+        if delta.id or delta.name or not self._calls:
+            return None
+        latest = self._calls[-1]
+        return None if not latest.has_name or latest.has_complete_arguments() else latest
 
     def get_latest_calls(self, count: int) -> Sequence[ToolCallAccumulator]:
         """Return so many of the calls that began last, or all if there are fewer."""

@@ -471,6 +471,19 @@ def _make_call_delta(
         ([("", "get_", {"id": "c"}), ("", "x"), ('{"a":1}',)], [("get_x", {"a": 1})]),
         # members that the server only filled
         ([('{"a":1}', "f", {"id": "c"}), ("", "", {"index": 1, "id": ""})], [("f", {"a": 1})]),
+        # the arguments of a call under another index than its name
+        (
+            [
+                ('{"a":1}', "f", {"id": "c"}),
+                ("", "g", {"id": "d"}),
+                *[(part, None, {"index": 1}) for part in ('{"b":', "2}")],
+            ],
+            [("f", {"a": 1}), ("g", {"b": 2})],
+        ),
+        (
+            [("", "f", {"id": "c"}), ('{"a": "x{"a": "xy"}', None, {"index": 1})],
+            [("f", {"a": "xy"})],
+        ),
         ([("null", "f", {"id": "c"})], [("f", {})]),
         ([([], "f", {"id": "c"})], [("f", {})]),
     ],
@@ -488,6 +501,15 @@ def test_calls_in_the_deltas_of_unusual_servers(
     response = decode_response(encode_sse(*chunks, make_delta_chunk({}, "tool_calls")))
     assert [(call.name, call.arguments) for call in response.tool_calls] == calls
     assert all(call.malformed_arguments is None for call in response.tool_calls)
+
+
+def test_groq_says_why_it_has_stopped_early() -> None:
+    chunk = {**make_delta_chunk({}, "stop"), "x_groq": {"id": "r", "error": "over capacity"}}
+    stream = encode_sse(make_delta_chunk({"content": "a"}), chunk)
+    decoder = PARSER.make_decoder()
+    decoder.feed(stream)
+    assert isinstance(decoder.failure, APIStatusError)
+    assert "over capacity" in str(decoder.failure)
 
 
 def test_two_different_objects_in_a_row_stay_as_they_came() -> None:
