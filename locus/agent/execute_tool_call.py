@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import attrs
@@ -16,11 +17,13 @@ from locus.agent.idempotent_calls import find_earlier_execution
 from locus.agent.prepare_tool_call import PreparedCall
 from locus.agent.record_executions import RoundExecutions
 from locus.agent.run_context import RunContext
+from locus.core.frozendict import EMPTY
 from locus.core.messages import Part, ResultContent
 from locus.core.state import ToolExecution
 from locus.hooks.events import AfterToolCallEvent
 from locus.tools.errors import ModelRetry, ToolArgumentsError, find_model_retry
 from locus.tools.metered_result import MeteredResult
+from locus.tools.read_iterators import make_iterator_reader
 from locus.tools.result_content import render_result_content
 from locus.tools.result_renderer import is_slow_to_render
 
@@ -169,6 +172,12 @@ def _run_tool_function_in_steps(
     outcome: ToolOutcome = yield RunTool(
         tool.function, arguments, tool.is_async, prepared.make_function_context(), timeout
     )
+    read = make_iterator_reader(outcome.value)
+    if read is not None:  # it runs the tool's own code
+        is_async = isinstance(outcome.value, AsyncIterator)
+        of_function = outcome.duration_ms or 0.0
+        outcome = yield RunTool(read, EMPTY, is_async, prepared.make_function_context(), timeout)
+        outcome = attrs.evolve(outcome, duration_ms=of_function + (outcome.duration_ms or 0.0))
     if isinstance(outcome.value, MeteredResult):
         metered = outcome.value
         run.state = run.state.with_usage(metered.usage)

@@ -10,26 +10,35 @@ from typing import Any
 
 import attrs
 
-from locus.core.messages import ImagePart, Part, ResultContent, TextPart, to_result_content
-from locus.tools.result_renderer import (
-    IMAGE_MARK,
-    explain_rendering_errors,
-    read_iterator,
-    render_result,
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    Part,
+    ResultContent,
+    TextPart,
+    ToolResult,
+    to_result_content,
 )
+from locus.tools.read_iterators import read_iterator
+from locus.tools.result_renderer import IMAGE_MARK, explain_rendering_errors, render_result
 
 
 def render_result_content(result: Any) -> ResultContent:
     """Render a tool's result as text, or as parts if there are images in it.
 
     A part stays as it is, and a list (or an iterator) of strings and parts is those parts. Images
-    inside of other values come after the JSON of the value, which describes them.
+    inside of other values come after the JSON of the value, which describes them. A message, or
+    the result of another tool, is what it holds.
 
     :raises TypeError: if a value cannot be represented in JSON; the message names its type.
     """
     with explain_rendering_errors(result):
         if isinstance(result, Iterator) and not isinstance(result, IOBase):
             result = read_iterator(result)
+    if isinstance(result, ToolResult):
+        return result.content_for_model
+    if isinstance(result, Message):
+        result = result.content or ""
     items = result if type(result) in (list, tuple) else (result,)
     if not any(isinstance(item, (TextPart, ImagePart)) for item in items):
         items = (result,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections import deque
+from collections import UserList, UserString, deque
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from decimal import Decimal
 from io import IOBase
 from itertools import islice
 from pathlib import PurePath
+from types import SimpleNamespace
 from typing import Any, Final
 
 import attrs
@@ -23,15 +24,16 @@ import msgspec
 from locus.core.messages import ImagePart
 from locus.core.structured.describe_invalid_values import describe_exception
 from locus.core.surrogate_halves import repair_text
-
-_MAX_ITERATOR_LENGTH: Final = 1_000_000
-"""Items: an iterator with more of them is taken for one that does not end."""
+from locus.tools.read_iterators import read_iterator
 
 _LARGE: Final = 500
 """Values, or thousands of characters: rendering so many takes a millisecond or more."""
 
 IMAGE_MARK: Final = "[image: "
 """How the description of an image begins."""
+
+_BASE_CLASSES: Final[tuple[Any, ...]] = (str, int, float, Decimal, bytes, bytearray)
+"""What a value of a subclass, such as numpy's float64, is written as."""
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -185,14 +187,6 @@ def describe_image(image: ImagePart, reason: str = "") -> str:
     return f"{IMAGE_MARK}{what}{reason and f'; {reason}'}]"
 
 
-def read_iterator(iterator: Iterator[Any]) -> list[Any]:
-    """Read an iterator to its end."""
-    items = list(islice(iterator, _MAX_ITERATOR_LENGTH + 1))
-    if len(items) > _MAX_ITERATOR_LENGTH:
-        raise TypeError(f"it has more than {_MAX_ITERATOR_LENGTH:,} items")
-    return items
-
-
 def _convert_key_to_text(key: Any) -> str:
     """Convert a key to a string; ``None``, ``True`` and ``False`` as ``json.dumps`` does."""
     if isinstance(key, str):
@@ -225,7 +219,7 @@ def _convert_fields_to_dict(value: Any, fields: Iterable[Any]) -> dict[str, Any]
 
 def _convert_unknown_type(value: Any) -> Any:
     """Convert a value of a type that msgspec does not know to one that it knows."""
-    for cls in (str, int, float, Decimal):  # a value of a subclass, such as numpy's float64
+    for cls in _BASE_CLASSES:
         if isinstance(value, cls):
             return cls(value)
     if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
@@ -234,7 +228,11 @@ def _convert_unknown_type(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return _convert_class_instances(dict(value))
-    if isinstance(value, (AbstractSet, ValuesView, deque, range)):
+    if isinstance(value, UserString):
+        return value.data
+    if isinstance(value, SimpleNamespace):
+        return _convert_class_instances(vars(value))
+    if isinstance(value, (AbstractSet, ValuesView, deque, range, UserList)):
         return _convert_class_instances(list(value))
     if isinstance(value, Iterator) and not isinstance(value, IOBase):
         return _convert_class_instances(read_iterator(value))

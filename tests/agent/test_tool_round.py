@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
 from asyncio import CancelledError
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import anyio
@@ -302,6 +304,41 @@ def test_a_task_group_passes_on_that_the_model_should_try_again(runtime_name: st
     with pytest.raises(ExceptionGroup):
         run_to_end(runtime_name, agent, "Go.")
     assert model.calls[1].messages[-1].text == "Error: give a name; and a year"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_an_iterator_raises_is_the_tools_own_error(runtime_name: str, is_async: bool) -> None:
+    """The code of the tool runs while it is read, within the tool's time."""
+
+    async def read(rows: Any) -> Any:
+        for row in rows:
+            await anyio.lowlevel.checkpoint()
+            yield row
+
+    def iterate(kind: str) -> Iterator[int]:
+        yield 1
+        if kind == "retry":
+            raise ModelRetry("narrow it down")
+        if kind == "fail":
+            raise LookupError("no such table")
+        while kind == "hang":
+            time.sleep(0.01)
+            yield 2
+
+    @tool(timeout=0.2)
+    def find(kind: str) -> Any:
+        """Find rows."""
+        return read(iterate(kind)) if is_async else iterate(kind)
+
+    kinds = ("end", "retry", "fail", "hang")
+    model = ScriptedModel(*(tool_call("find", kind=kind) for kind in kinds), "end")
+    result = run_to_end(runtime_name, Agent(model, [find]), "Go.")
+    results = [message.text for message in result.state.messages if message.role is Role.TOOL]
+    assert results[:3] == ["[1]", "Error: narrow it down", "Error: LookupError: no such table"]
+    assert results[3].startswith("Error: TimeoutError: the tool did not finish within 0.2 s")
+    model = ScriptedModel(tool_call("find", kind="retry"), tool_call("find", kind="fail"))
+    with pytest.raises(LookupError):
+        run_to_end(runtime_name, Agent(model, [find], on_tool_error="raise"), "Go.")
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from locus.core.messages import ImagePart, TextPart
+from locus.core.messages import ImagePart, Message, TextPart, ToolResult
 from locus.tools import render_result
 from locus.tools.result_content import render_result_content
 from locus.tools.result_renderer import describe_image, is_slow_to_render
@@ -44,6 +44,10 @@ def give(*items: Any) -> Iterator[Any]:
         (give("a", PNG), (TextPart("a"), PNG)),
         ([{"n": 1}, PNG, 2, None], (TextPart('{"n":1}'), PNG, TextPart("2"), TextPart("null"))),
         (TextPart("a"), "a"),
+        (Message.user("a"), "a"),
+        (Message.user(["a", PNG]), (TextPart("a"), PNG)),
+        (ToolResult("1", "f", [PNG]), (PNG,)),
+        (ToolResult("1", "f", "", error="gone"), "Error: gone"),
         ([TextPart("a"), "b"], (TextPart("a"), TextPart("b"))),
         # Without an image, everything is as it was.
         ("a", "a"),

@@ -223,6 +223,10 @@ class NotATime(datetime.datetime):
     __hash__ = None  # type: ignore[assignment]
 
 
+class Data(bytes):
+    pass
+
+
 PARIS = datetime.timezone(datetime.timedelta(hours=1))
 
 
@@ -241,6 +245,9 @@ PARIS = datetime.timezone(datetime.timedelta(hours=1))
         (map(str, [1, 2]), '["1","2"]'),
         ({"rows": (n * n for n in range(3))}, '{"rows":[0,1,4]}'),
         (zip("ab", (1, 2), strict=True), '[["a",1],["b",2]]'),
+        (Data(b"a"), '"YQ=="'),
+        (collections.UserList([1, collections.UserString("a")]), '[1,"a"]'),
+        (SimpleNamespace(a=Amount("1.50")), '{"a":"1.50"}'),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
