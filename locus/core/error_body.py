@@ -236,3 +236,13 @@ def to_loggable_text(value: Any) -> str:
     """Convert a JSON value to text that every encoding can represent."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text.encode(errors="replace").decode()  # half a surrogate pair could not be logged
+
+
+def says_error(error: Any) -> bool:
+    """Return whether the member ``error`` of a response says that there was one.
+
+    Some servers send the member with every response: an object without words, or an empty text.
+    """
+    if isinstance(error, list):
+        return any(map(says_error, error))
+    return bool(error) and not ErrorBody.parse({"error": error}).is_empty

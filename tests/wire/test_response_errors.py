@@ -30,6 +30,10 @@ ERROR_OBJECTS: list[Any] = [
     {"base_resp": {"status_code": 1002, "status_msg": "slow down"}},
     [{"error": {"code": 429, "message": "slow down"}}],
 ]
+EMPTY_ERRORS: list[Any] = [
+    *({}, "", [], False, {"message": ""}, {"message": None, "code": None}),
+    *({"code": 0, "message": ""}, {"error": None}, {"type": None, "message": None}),
+]
 TEXTS = ["slow down", "<html><head><title>x</title></head><h1>slow&nbsp;down</h1></html>"]
 
 
@@ -44,6 +48,21 @@ def test_an_error_object_is_raised_with_its_words(wire: WireFormat, error_object
     assert events == []
     assert isinstance(decoder.failure, APIStatusError), decoder.failure
     assert "slow down" in str(decoder.failure)
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+@pytest.mark.parametrize("error", EMPTY_ERRORS, ids=json.dumps)
+def test_an_error_that_says_nothing_is_none(wire: WireFormat, error: Any) -> None:
+    content = wire.make_content("hello")
+    body = wire.build_body(content)
+    holder = body["chatResponse"] if isinstance(body.get("chatResponse"), dict) else body
+    holder["error"] = error
+    assert wire.parser.parse({**body, "error": error}).content == "hello"
+    frames = [
+        frame if isinstance(frame, str) else {**frame, "error": error}
+        for frame in wire.build_frames(content, list)
+    ]
+    assert wire.stream_reader.decode_response(wire.encode_frames(*frames)).content == "hello"
 
 
 @pytest.mark.parametrize("wire", FORMATS, ids=repr)

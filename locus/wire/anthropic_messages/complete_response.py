@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from locus.core.error_body import says_error
 from locus.core.errors import ResponseParseError
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
@@ -65,6 +66,12 @@ class MessageBody(StopInfo):
     error: Any = None
 
 
+class MessageStart(MessageBody):
+    """What begins a streamed response: its content comes later."""
+
+    needed_members: ClassVar = frozenset()
+
+
 _message_decoder: Final = StructDecoder(MessageBody)
 
 
@@ -75,7 +82,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     :raises ResponseParseError: if the body does not match the format.
     """
     message = _message_decoder.decode(body)
-    if message.error:
+    if says_error(message.error):
         raise make_status_error(convert_body_to_text(body), error_object=message.error)
     if message.content is None:
         raise make_incomplete_response_error("the response has no content", body)

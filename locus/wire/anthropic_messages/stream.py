@@ -20,7 +20,7 @@ from locus.core.response import ModelResponse
 from locus.wire.anthropic_messages.assistant_content_blocks import Block, get_text_member
 from locus.wire.anthropic_messages.bedrock_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.complete_response import (
-    MessageBody,
+    MessageStart,
     ResponseAccumulator,
     StopInfo,
     Usage,
@@ -59,7 +59,7 @@ class Chunk(ResponseStruct):
     index: int | None = None
     delta: Delta | None = None
     content_block: dict[str, Any] | None = None
-    message: MessageBody | str | None = None
+    message: MessageStart | str | None = None
     usage: Usage | None = None
     error: Any = None
 
@@ -181,7 +181,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
         elif chunk_type == "content_block_stop":
             self._close_block(self._open_blocks.pop(chunk.index, None), events)
         elif chunk_type == "message_start":
-            if isinstance(chunk.message, MessageBody):
+            if isinstance(chunk.message, MessageStart):
                 self.keep_raw(frame)
                 self._accumulator.add_message_start(chunk.message)
                 for index, content_block in enumerate(chunk.message.content or ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from locus.core.error_body import says_error
 from locus.core.errors import APIStatusError
 from locus.core.make_status_error import make_status_error
 from locus.core.model_family import get_model_family
@@ -91,7 +92,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     """
     response = response_decoder.decode(body)
     message = response.message
-    if response.error or isinstance(message, str):
+    if says_error(response.error) or isinstance(message, str):
         raise make_error(response.error, body)
     if message is None:
         raise make_incomplete_response_error("the response has no message", body)

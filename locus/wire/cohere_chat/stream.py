@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from locus.core.error_body import says_error
 from locus.core.errors import ResponseParseError
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.response import ModelResponse
@@ -107,7 +108,7 @@ class CohereChatDecoder(StreamDecoder):
                     raise
                 return
         if event.type not in HANDLED_EVENTS:
-            if event.type is None and (event.error or event.message):
+            if event.type is None and (says_error(event.error) or event.message):
                 raise make_error(event.error, frame)
             return
         delta = event.delta

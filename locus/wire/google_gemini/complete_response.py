@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from locus.core.error_body import says_error
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
@@ -99,7 +100,7 @@ def decode_chunk(body: bytes | str | Mapping[str, Any]) -> Chunk:
     :raises APIStatusError: if it is an error object.
     """
     chunk = _chunk_decoder.decode(body)
-    if chunk.error is not None:
+    if says_error(chunk.error):
         raise make_status_error(convert_body_to_text(body), error_object={"error": chunk.error})
     return chunk
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from locus.core.call_options import CallOptions
+from locus.core.error_body import says_error
 from locus.core.errors import APIError
 from locus.core.make_status_error import make_status_error
 from locus.core.merge_extra_body import merge_members
@@ -122,7 +123,7 @@ def raise_for_error_members(
 
     :raises APIStatusError: if they describe one.
     """
-    if error:
+    if says_error(error):
         raise make_status_error(
             convert_body_to_text(body),
             error_object=error if isinstance(error, (Mapping, str)) else None,

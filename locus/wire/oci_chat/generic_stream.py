@@ -67,7 +67,8 @@ class GenericChatDecoder(StreamDecoder):
         message = chunk.message
         if chunk.code or chunk.error or isinstance(message, str):
             raise_for_error_members(chunk.code, message, chunk.error, frame)
-            return
+            if isinstance(message, str):
+                return
         if chunk.usage is not None:
             self._usage = chunk.usage
             self.keep_raw(frame)

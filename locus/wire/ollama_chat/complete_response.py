@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from locus.core.error_body import says_error
 from locus.core.error_words import COMMON_ERROR_WORDS
 from locus.core.errors import StreamInterruptedError
 from locus.core.frozendict import EMPTY
@@ -111,7 +112,7 @@ def raise_for_error(chunk: ChatResponse, body: bytes | str | Mapping[str, Any]) 
     An error without a ``status`` is a 500: outside of a stream the server sends it with that one.
     A conversation that is too long is a 400, whatever the server calls it.
     """
-    if chunk.error:
+    if says_error(chunk.error):
         status = chunk.status if isinstance(chunk.status, int) and chunk.status >= 400 else 500
         error = chunk.error
         text = error if isinstance(error, str) else ""

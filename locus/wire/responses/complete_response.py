@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, TypeAlias
 
+from locus.core.error_body import says_error
 from locus.core.errors import APIStatusError, ResponseParseError
 from locus.core.frozendict import EMPTY, FrozenDict
 from locus.core.make_status_error import make_status_error
@@ -122,7 +123,7 @@ def raise_for_error(
             "nothing of it yet; leave background= out, or get it by its id with model.client",
             body=convert_body_to_text(body),
         )
-    if response.error or response.status == "failed":
+    if says_error(response.error) or response.status == "failed":
         raise make_response_error(
             response.error or {"message": "the response failed"}, body, error_factory
         )
