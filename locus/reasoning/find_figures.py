@@ -25,10 +25,13 @@ class Quantity:
 
     :param value: the number.
     :param step: the unit of its last digit: 0.1 for 21.5, and 100000 for 1.2 million.
+    :param is_part: whether it is what is left of a figure without the rest: the 1.5 of 1.5 million,
+        the 1 of db1. The part of one figure is not to be found in that of another.
     """
 
     value: Decimal
     step: Decimal
+    is_part: bool = False
 
 
 @attrs.frozen
@@ -161,7 +164,7 @@ def _iter_parts(mark: str) -> Iterator[Item]:
     if parts is not None:
         year, month, day = parts.groups()
         yield stem_word(_MONTHS[int(month) - 1])
-        yield from (_to_quantity(text) for text in (year, month, day) if text)
+        yield from (_to_part(text) for text in (year, month, day) if text)
         if year is not None:
             yield f"{year}-{month}"
             if day is not None:
@@ -169,8 +172,8 @@ def _iter_parts(mark: str) -> Iterator[Item]:
                     yield stem_word(_WEEKDAYS[date(int(year), int(month), int(day)).weekday()])
     elif _TIME_MARK.fullmatch(mark):
         hour, minute, *seconds = mark.split(":")
-        yield _to_quantity(hour)
-        yield _to_quantity(minute)
+        yield _to_part(hour)
+        yield _to_part(minute)
         if seconds:
             yield f"{hour}:{minute}"
     elif _LONG_NAME.fullmatch(mark):
@@ -211,7 +214,7 @@ def _read_date_with_month_name(match: re.Match[str]) -> Iterator[Reading]:
     day, year = texts["d5"] or texts["d7"], texts["y5"] or texts["y6"] or texts["y7"]
     yield from _make_date_readings(year, _MONTH_NUMBERS[name[:3]], day)
     if not (day and year):
-        number = _to_quantity(day or year)
+        number = _to_part(day or year)
         yield (number,) if name == "may" else (stem_word(name), number)
 
 
@@ -225,7 +228,7 @@ def _make_date_readings(year: str | None, month: int, day: str | None) -> Iterat
             yield (f"{year}-{month:02}",)
             return
         yield (f"{year}-{month:02}-{int(day):02}",)
-        yield f"--{month:02}-{int(day):02}", _to_quantity(year)
+        yield f"--{month:02}-{int(day):02}", _to_part(year)
     elif day is not None:
         yield (f"--{month:02}-{int(day):02}",)
 
@@ -262,7 +265,7 @@ def _read_name(match: re.Match[str]) -> Iterator[Reading]:
     letters, digits = match["letters"], match["digits"]
     yield (f"#{letters}{digits}{match['rest']}",)
     if not match["rest"]:
-        yield Absence(f"#{letters}"), _to_quantity(digits)
+        yield Absence(f"#{letters}"), _to_part(digits)
 
 
 # Numbers.
@@ -294,7 +297,7 @@ def _read_number(match: re.Match[str]) -> Iterator[Reading]:
             yield _shift(reading, -2)
         elif scale:
             yield _shift(reading, _SCALES[scale])
-            yield (*reading, stem_word(scale))
+            yield (*map(_make_part, reading), stem_word(scale))
         elif letter:
             yield _shift(reading, _SCALES[letter])
             yield reading
@@ -341,6 +344,16 @@ def _read_list(body: str) -> Iterator[Reading]:
 def _to_quantity(text: str) -> Quantity:
     """Convert digits, with at most one point, to a number and the unit of its last digit."""
     return Quantity(Decimal(text), Decimal((0, (1,), -len(text.partition(".")[2]))))
+
+
+def _to_part(text: str) -> Quantity:
+    """Convert digits to what is left of a figure."""
+    return attrs.evolve(_to_quantity(text), is_part=True)
+
+
+def _make_part(item: Item) -> Item:
+    """Make a number what is left of a figure."""
+    return attrs.evolve(item, is_part=True) if isinstance(item, Quantity) else item
 
 
 def _negate(item: Item) -> Item:

@@ -49,6 +49,7 @@ class EvidenceIndex:
     """The words and figures of evidence, read once and then looked up for each claim.
 
     :param values: the numbers.
+    :param parts: the numbers that are only parts of figures, such as the 1 of db1.
     :param marks: dates, times, and names with digits.
     :param stems: the stems of the significant words.
     :param labels: the labels of the items, which an answer may cite in brackets.
@@ -56,6 +57,7 @@ class EvidenceIndex:
     """
 
     values: frozenset[Decimal]
+    parts: frozenset[Decimal]
     marks: frozenset[str]
     stems: frozenset[str]
     labels: frozenset[str]
@@ -83,7 +85,7 @@ class EvidenceIndex:
         is_negative = item.value.is_signed()
         if not (self.is_negative if is_negative else is_negative_claim):
             return False
-        return self._has_value(Quantity(item.value.copy_negate(), item.step))
+        return self._has_value(attrs.evolve(item, value=item.value.copy_negate()))
 
     def has_stem(self, stem: str) -> bool:
         """Whether the stem of a word is in the evidence, or the number that it means."""
@@ -96,10 +98,12 @@ class EvidenceIndex:
     def _has_value(self, quantity: Quantity) -> bool:
         """Whether a number is in the evidence, or one that is rounded to it."""
         value, step = quantity.value, quantity.step
-        if value in self.values:
+        if value in self.values or (not quantity.is_part and value in self.parts):
             return True
-        if not value or not step or len(value.as_tuple().digits) > _MAX_ROUNDED_DIGITS:
-            return False
+        digits = len(value.as_tuple().digits)
+        is_exact = quantity.is_part or not step or (digits == 1 and step == 1)
+        if is_exact or not value or digits > _MAX_ROUNDED_DIGITS:
+            return False  # a count such as 1 is not 0.98
         half = _CONTEXT.divide(step, Decimal(2))
         position = bisect_left(self._sorted_values, _CONTEXT.subtract(value, half))
         return position < len(self._sorted_values) and (
@@ -115,14 +119,16 @@ def index_evidence(text: str, labels: Iterable[str]) -> EvidenceIndex:
     normalized = normalize_text(resolve_json_escapes(text))
     words = find_words(normalized)
     values: set[Decimal] = {Decimal(value) for value in select_values(words)}
+    parts: set[Decimal] = set()
     marks: set[str] = set()
     for item in iter_items(normalized):
         if isinstance(item, Quantity):
-            values.add(item.value)
+            (parts if item.is_part else values).add(item.value)
         else:
             marks.add(item.mark if isinstance(item, Absence) else item)
     return EvidenceIndex(
         frozenset(values),
+        frozenset(parts),
         frozenset(marks),
         select_stems(words).union(mark for mark in marks if mark.isalpha()),
         frozenset(normalize_text(label) for label in labels),

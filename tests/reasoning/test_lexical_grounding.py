@@ -118,6 +118,57 @@ def test_words_are_found_in_other_forms(answer: str, result: Any, wrong: str) ->
     assert find_unsupported(wrong, result) == (wrong,)
 
 
+WEATHER = {
+    "location": {"name": "Paris", "country": "France"},
+    "current": {"temp_c": 18.3, "condition": "Partly cloudy", "wind_kph": 11.2, "humidity": 64},
+}
+TESLA = (
+    "Tesla, Inc. reported total revenue of $96.77 billion in 2023, up 19% from $81.46 billion in "
+    "2022. Net income was $14,997 million."
+)
+SALES = "region | sum\nnorth | 1204550.75\nsouth | 998001.00\n(2 rows)"
+ORDER = {"id": "ORD-1042", "status": "shipped", "at": "2026-02-27T09:30:00Z", "eta": "2026-03-04"}
+LOG = "2026-03-01T10:00:01Z ERROR disk /dev/sda1 98% full\n10:05:12Z WARN replication lag 12.5s"
+TEAM = [{"name": "María-José Núñez", "role": "SRE", "since": 2019}, {"name": "Li Wei"}]
+
+
+@pytest.mark.parametrize(
+    ("result", "answer", "accepted"),
+    [
+        (
+            WEATHER,
+            "**Paris**\n\n- 🌡️ Temperature: 18.3 °C\n- 💧 Humidity: 64 %\n\nEnjoy your day!",
+            True,
+        ),
+        (WEATHER, "It's partly cloudy in Paris, France, at about 18°C and 64% humidity.", True),
+        (WEATHER, "It is 28.3 degrees and partly cloudy in Paris.", False),
+        (WEATHER, "It is 18.3 degrees and partly cloudy in Lyon, Spain and Oslo.", False),
+        (TESLA, "Tesla made $96.8 billion in 2023, and a net income of about $15 billion.", True),
+        (TESLA, "Tesla's revenue grew by 19% to $96.77bn [1].", True),
+        (TESLA, "Tesla's revenue in 2023 was $97.77 billion.", False),
+        (TESLA, "Tesla's revenue in 2023 was $96.77 million.", False),
+        (
+            SALES,
+            "| Region | Sales |\n|---|---:|\n| North | $1,204,550.75 |\n| South | $998,001 |",
+            True,
+        ),
+        (SALES, "North sold 1.2 million, and south just under $1 million.", True),
+        (SALES, "| Region | Sales |\n|---|---:|\n| North | $1,240,550.75 |", False),
+        (SALES, "All regions together sold $2,202,551.75.", False),  # the sum is in no result
+        (ORDER, "Your order ORD-1042 was shipped on February 27; the ETA is March 4th.", True),
+        (ORDER, "I'm sorry, I couldn't find a tracking number for ORDER.", True),
+        (ORDER, "Your order ORD-1042 was shipped on February 28.", False),
+        (ORDER, "Your order ORD-1043 was shipped on February 27.", False),
+        (LOG, "The disk /dev/sda1 is 98% full (10:00), and replication lagged 12.5 s.", True),
+        (LOG, "The disk /dev/sdb1 is 98% full.", False),
+        (TEAM, "The two are Maria-Jose Nunez (SRE, since 2019) and Li Wei.", True),
+        (TEAM, "The lead is John Smith.", False),
+    ],
+)
+def test_answers_as_models_write_them(result: Any, answer: str, accepted: bool) -> None:
+    assert (find_unsupported(answer, result) == ()) == accepted
+
+
 def test_labels_and_ids_are_no_evidence_and_may_be_cited() -> None:
     ids = "550e8400-e29b-41d4-a716-446655440000"
     for wrong in ("It is 36 degrees.", "It is 99 degrees.", "It is 41 degrees."):
