@@ -8,6 +8,7 @@ assistant's message; each result is a message of the role ``tool``.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -244,6 +245,17 @@ class ToolCall:
                 break
         return cls(id, name, EMPTY, arguments_text)
 
+    @classmethod
+    def from_object(cls, id: str, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+        """Make a call from its arguments as an object that a server has sent.
+
+        JSON has no infinity and no NaN (RFC 8259, 6), and a number that no float can hold would
+        become one of them: such arguments are malformed, as they are where they come as text.
+        """
+        if has_only_finite_numbers(arguments):
+            return cls(id, name, arguments)
+        return cls(id, name, EMPTY, json.dumps(arguments, ensure_ascii=False, default=dict))
+
     def arguments_json(self) -> str:
         """Encode the arguments as JSON text, or return the unchanged malformed text."""
         if self.malformed_arguments is not None:
@@ -271,11 +283,25 @@ def _decode_object_leniently(text: str) -> dict[str, Any] | None:
         value = repair_json(json.loads(text, strict=False, parse_constant=_reject_constant))
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and has_only_finite_numbers(value) else None
 
 
 def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def has_only_finite_numbers(value: Any) -> bool:
+    """Return whether a JSON value holds neither an infinity nor NaN."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            pending.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            return False
+    return True
 
 
 def to_result_content(value: str | Part | Iterable[str | Part]) -> ResultContent:

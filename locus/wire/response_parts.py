@@ -101,7 +101,7 @@ def make_tool_call(call_id: str, name: str, arguments: Any) -> ToolCall:
     if arguments is None or arguments == []:
         return ToolCall(call_id, name)  # what some servers send for an empty object
     if isinstance(arguments, dict):
-        return ToolCall(call_id, name, arguments)
+        return ToolCall.from_object(call_id, name, arguments)
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     return ToolCall.from_json(call_id, name, remove_repeated_objects(text))
 

@@ -215,7 +215,7 @@ def _parse_tool_call(index: int, block: Mapping[str, Any]) -> ToolCall:
         seed = f"{index}\0{name}\0{canonicalize_tool_input(input_)}".encode(errors="replace")
         call_id = f"toolu_{hashlib.sha256(seed).hexdigest()[:24]}"
     if input_ is None or isinstance(input_, Mapping):
-        call = ToolCall(call_id, name, input_ or {})
+        call = ToolCall.from_object(call_id, name, input_ or {})
     else:
         text = input_ if isinstance(input_, str) else canonicalize_tool_input(input_)
         call = ToolCall.from_json(call_id, name, text)

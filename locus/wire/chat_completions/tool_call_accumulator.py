@@ -109,7 +109,7 @@ class ToolCallAccumulator:
         arguments, name = self.arguments, self.name or UNNAMED_TOOL_NAME
         if isinstance(arguments, dict):
             call_id = self.id or make_tool_call_id(response_id, position, name, repr(arguments))
-            return self._with_native_state(ToolCall(call_id, name, arguments))
+            return self._with_native_state(ToolCall.from_object(call_id, name, arguments))
         text = "".join(arguments)
         call_id = self.id or make_tool_call_id(response_id, position, name, text)
         if self.custom:
