@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from locus.core.redaction import MIN_SECRET_LENGTH, find_secrets_in_headers
@@ -14,16 +16,36 @@ def find_request_secrets(
     """Return the secrets of a request, longer ones first.
 
     :param headers: the headers of the request.
-    :param http_client: the caller's own httpx client, or a pair of them; it has its own headers.
-    :param sdk_client: the caller's own client of a provider's SDK, which adds its key.
+    :param http_client: the caller's own httpx client, or a pair of them; it adds what it has.
+    :param sdk_client: the caller's own client of a provider's SDK; it adds its key, and what the
+        httpx client adds that it sends with.
     """
-    http_clients = http_client if isinstance(http_client, (tuple, list)) else (http_client,)
+    clients = list(http_client) if isinstance(http_client, (tuple, list)) else [http_client]
+    # The httpx client of every SDK of a provider has this name, and no other.
+    clients.append(getattr(sdk_client, "_client", None))
     secrets = list(find_secrets_in_headers(headers))
-    for client in http_clients:
+    for client in clients:
         if client is not None:
-            secrets += find_secrets_in_headers(client.headers)
+            secrets += _iter_client_secrets(client)
     sdk_key = getattr(sdk_client, "api_key", None)
     if isinstance(sdk_key, str):
         secrets.append(sdk_key)
-    long_ones = (secret for secret in secrets if len(secret) >= MIN_SECRET_LENGTH)
-    return tuple(sorted(long_ones, key=len, reverse=True))
+    long_ones = {secret for secret in secrets if len(secret) >= MIN_SECRET_LENGTH}
+    return tuple(sorted(long_ones, key=lambda secret: (-len(secret), secret)))
+
+
+def _iter_client_secrets(client: Any) -> Iterator[str]:
+    """Yield the secrets that an httpx client, or one with its API, adds to every request."""
+    for members in (getattr(client, "headers", None), getattr(client, "params", None)):
+        if isinstance(members, Mapping):
+            yield from find_secrets_in_headers(members)
+    cookies = getattr(getattr(client, "cookies", None), "jar", ())
+    yield from (cookie.value for cookie in cookies if cookie.value)
+    header = getattr(getattr(client, "auth", None), "_auth_header", "")  # of httpx.BasicAuth
+    scheme, _, encoded = header.partition(" ")
+    if scheme == "Basic":
+        yield encoded
+        try:
+            yield base64.b64decode(encoded).decode().partition(":")[2]
+        except (binascii.Error, UnicodeError):
+            return
