@@ -176,6 +176,7 @@ def _call_model_with_fallbacks_in_steps(run: RunContext) -> EffectGenerator[Mode
     server refuses the schema of the answer, the model is asked for it in words.
     """
     is_shortened = False
+    refusals: list[APIStatusError] = []
     while True:
         try:
             response = yield from _call_model_with_hooks_in_steps(run)
@@ -185,7 +186,10 @@ def _call_model_with_fallbacks_in_steps(run: RunContext) -> EffectGenerator[Mode
             is_shortened = True
         except APIStatusError as exc:
             if not fall_back_from_schema(run, exc):
+                for refusal in refusals:
+                    exc.add_note(f"with the schema of output_schema it was: {refusal}")
                 raise
+            refusals.append(exc)
         else:
             remember_refused_schema(run)
             return response

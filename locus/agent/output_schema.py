@@ -43,6 +43,7 @@ _RETRY_SHORTER: Final = (
     "Your answer was cut off at the limit of its length: {error}\n"
     "Give your final answer again, short enough to be complete, {form}."
 )
+_ECHO: Final = "it is the schema; give the values that it describes"
 _JSON_FORM: Final = "as JSON that fits the schema and nothing else"
 
 
@@ -166,7 +167,26 @@ class OutputSchema:
             return StructuredOutput(
                 error=StructuredOutputError(f"the model refused: {message.refusal}")
             )
-        return parse_structured(message.text, self.type)
+        output = parse_structured(message.text, self.type)
+        if output.error is None and self._is_schema(message.text):
+            error = StructuredOutputError(_ECHO, content=message.text)
+            return StructuredOutput(error=error)
+        return output
+
+    def _is_schema(self, text: str) -> bool:
+        """Return whether an answer is the schema itself, which smaller models repeat.
+
+        It fits a type without required members, because members that it does not know are ignored.
+        """
+        if '"properties"' not in text:
+            return False
+        schema = build_response_format(self.type, strict=False)["json_schema"]["schema"]
+        members = schema.get("properties", {})
+        if "properties" in members:
+            return False
+        value = parse_structured(text, dict[str, Any]).parsed
+        repeated = value.get("properties") if value else None
+        return isinstance(repeated, dict) and bool(repeated) and repeated.keys() <= members.keys()
 
     def make_missing_answer_error(self, reason: str | None) -> StructuredOutputError:
         """Make the error of a run that ended while there were tool calls to answer."""

@@ -15,7 +15,8 @@ from locus.core.errors import APIStatusError, ContentFilterError, ContextWindowE
 from locus.core.refused_parameters import find_parameter_paths
 from locus.core.structured_output_support import StructuredOutputSupport
 
-_STATUSES: Final = frozenset({400, 404, 405, 415, 422, 500, 501})
+_STATUSES: Final = frozenset({200, 400, 404, 405, 415, 422, 500, 501})
+"""200 is that of an error inside a response which does not say what it stands for."""
 _SCHEMA_WORDS: Final = re.compile(
     r"(?:response|output)[ _.-]?(?:format|schema|json|mime|type|config)"
     r"|json[ _-]?(?:schema|mode|object|output|response)|structured[ _-]?(?:output|response|gen)"

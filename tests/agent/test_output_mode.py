@@ -135,8 +135,10 @@ def test_only_what_turned_out_to_be_the_cause_is_remembered(
     if isinstance(replies[-1], str):
         assert agent.run_sync("Where?").parsed == OSLO
     else:
-        with pytest.raises(BadRequestError):
+        with pytest.raises(BadRequestError) as caught:
             agent.run_sync("Where?")
+        notes = getattr(caught.value, "__notes__", ())
+        assert len(notes) == len(replies) - 1  # what was refused first is not hidden
     assert len(server.requests) == len(replies)
     assert model.capabilities.structured_output == support
 
@@ -168,6 +170,28 @@ def test_a_model_that_was_not_told_the_schema_is_told_it_when_it_is_asked_again(
     assert Agent(model, output_schema=City).run_sync("Where?").parsed == OSLO
     assert len(model.calls[0].messages) == 1
     assert '"people"' in model.calls[1].messages[-1].text
+
+
+def test_an_answer_that_repeats_the_schema_is_no_answer() -> None:
+    """It would fit a type whose members all have defaults."""
+
+    @attrs.frozen
+    class Options:
+        name: str = ""
+        people: int = 0
+
+    @attrs.frozen
+    class Schema:
+        type: str = ""
+        properties: dict[str, int] = attrs.Factory(dict)
+
+    echo = '{"type": "object", "properties": {"people": {"type": "integer"}}}'
+    model = ScriptedModel(f"Here:\n```json\n{echo}\n```", OSLO_JSON)
+    assert Agent(model, output_schema=Options).run_sync("?").parsed == Options("Oslo", 700000)
+    assert "it is the schema" in model.calls[1].messages[-1].text
+    other = '{"type": "t", "properties": {"people": 1}}'
+    result = Agent(ScriptedModel(other), output_schema=Schema).run_sync("?")
+    assert result.parsed == Schema("t", {"people": 1})
 
 
 # The other modes.
