@@ -6,7 +6,7 @@ that was blocked has no candidate, but a ``promptFeedback``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -211,11 +211,27 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
 
     :raises APIError: if it is an error, or is not complete.
     """
-    chunk = decode_chunk(body)
-    if chunk.stop_reason is None:
+    bodies = _split_array(body)
+    accumulator = Accumulator()
+    for chunk in map(decode_chunk, bodies):
+        accumulator.add(chunk)
+    if accumulator.stop_reason is None:
         raise make_incomplete_response_error(
             "the response has neither a finishReason nor a blockReason", body
         )
-    accumulator = Accumulator()
-    accumulator.add(chunk)
-    return accumulator.build().with_source(body)
+    return accumulator.build().with_source(*bodies)
+
+
+def _split_array(body: bytes | str | Mapping[str, Any]) -> Sequence[Any]:
+    """Return the chunks in an array, which is how the API streams without ``alt=sse``.
+
+    Anything else is returned as the only chunk.
+    """
+    if isinstance(body, (bytes, str)) and body[:1] in (b"[", "["):
+        try:
+            chunks = msgspec.json.decode(body, type=list[msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeError):
+            return (body,)
+        if len(chunks) > 1:
+            return [bytes(chunk) for chunk in chunks]
+    return (body,)

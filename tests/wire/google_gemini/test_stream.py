@@ -63,6 +63,21 @@ def test_a_blocked_prompt(reason: str) -> None:
         assert response.content == ""
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_of_all_chunks_is_read(indent: int | None) -> None:
+    chunks = [make_chunk("Hel"), make_chunk("lo", "STOP")]
+    body = json.dumps(chunks, indent=indent)
+    decoder = GeminiParser().make_decoder()
+    for byte in body.encode():
+        assert decoder.feed(bytes([byte])) == []
+    (event,) = decoder.close()
+    assert event.response is not None
+    for response in (GeminiParser().parse(body), event.response):
+        assert (response.content, response.finish_reason) == ("Hello", "stop")
+    with pytest.raises(ResponseParseError, match="finishReason"):
+        GeminiParser().parse(json.dumps([make_chunk("a"), make_chunk("b")]))
+
+
 def test_a_response_without_its_end() -> None:
     with pytest.raises(ResponseParseError, match="finishReason"):
         GeminiParser().parse(make_chunk("a"))
