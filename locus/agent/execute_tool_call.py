@@ -192,7 +192,7 @@ def _run_tool_function_in_steps(
         _logger.info("tool %s failed", tool.name, exc_info=outcome.error)
         return _CallOutcome(None, describe_error(outcome.error), outcome.duration_ms)
     rendered = yield from _render_result_in_steps(run, prepared, outcome.value, f"tool {tool.name}")
-    return attrs.evolve(rendered, duration_ms=outcome.duration_ms)
+    return _CallOutcome(rendered.content, rendered.error, outcome.duration_ms)
 
 
 def _render_result_in_steps(

@@ -44,7 +44,7 @@ def make_state_with_response(
         if run.output_retry_count
         else None,
         cut_off_call_id=cut_off_call_id,
-        hidden_tools=sorted(run.hidden_tools),
+        hidden_tools=tuple(sorted(run.hidden_tools)),
         stop_reason=response.stop_reason,
         finish_reason=response.finish_reason,
     )

@@ -62,6 +62,8 @@ def _build_tool_schema(position: int, tool: ToolLike) -> Mapping[str, Any]:
 
     :param position: the index of the tool, for error messages.
     """
+    if isinstance(tool, ToolSchema):
+        return tool
     # Most are mappings, and the check of a protocol costs some microseconds.
     if not isinstance(tool, Mapping) and isinstance(tool, SupportsOpenAISchema):
         tool = tool.to_openai_schema()

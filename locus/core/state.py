@@ -9,8 +9,7 @@ thousand messages as after the first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 import attrs
@@ -36,6 +35,8 @@ def _to_frozen_arguments(value: Mapping[str, Any] | None) -> FrozenDict[str, Any
 
 def _to_part_tuple(value: Iterable[Part]) -> tuple[Part, ...]:
     """Convert the parts of a result to a tuple, and check them."""
+    if value == ():  # the usual case
+        return ()
     content = to_result_content(value)
     if isinstance(content, str):
         raise TypeError("ToolExecution.parts is a sequence of parts, not text")
@@ -147,6 +148,8 @@ def _to_tuple_of(cls: type[Any], value: Iterable[Any], name: str) -> tuple[Any, 
 
     :param name: the name of the field, for the error message.
     """
+    if value == ():
+        return ()
     if type(value) is not tuple and (
         isinstance(value, (str, Mapping)) or not isinstance(value, Iterable)
     ):
@@ -206,7 +209,7 @@ def _to_confidence(value: float) -> float:
     return float(value)
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class AgentState:
     """Everything that a run of an agent has produced so far, and needs to continue.
 
@@ -267,7 +270,7 @@ class AgentState:
 
         Like :func:`attrs.evolve`, but only the fields that change are checked.
         """
-        fields = attrs.fields_dict(type(self))
+        fields = _FIELDS
         for name, value in changes.items():
             if name not in fields:
                 raise TypeError(f"AgentState has no field {name!r}; it has {', '.join(fields)}")
@@ -292,6 +295,8 @@ class AgentState:
 
     def with_usage(self, usage: Mapping[str, int]) -> Self:
         """Return a copy of this state with the tokens of another model call added, key by key."""
+        if not usage:
+            return self
         total = dict(self.usage)
         for name, count in _to_token_counts(usage).items():
             total[name] = total.get(name, 0) + count
@@ -299,13 +304,12 @@ class AgentState:
 
     def _replace_fields_without_check(self, **checked: Any) -> Self:
         """Return a copy with other values in some fields, which have been checked already."""
+        # Not by the constructor, which checks every field: this is done five times in each step of
+        # an agent. The class has no slots, so that all fields are copied at once.
         new = object.__new__(type(self))
-        # Not by the constructor, which checks every field, and not by name: this is done five times
-        # in each step of an agent.
-        for set_field, value in zip(_FIELD_SETTERS.values(), _get_field_values(self), strict=True):
-            set_field(new, value)
-        for name, value in checked.items():
-            _FIELD_SETTERS[name](new, value)
+        fields = new.__dict__
+        fields.update(self.__dict__)
+        fields.update(checked)
         return new
 
     @property
@@ -357,7 +361,4 @@ class AgentState:
         return decode_state(data, AgentState)
 
 
-_FIELD_SETTERS: Final[Mapping[str, Callable[[AgentState, Any], None]]] = {
-    field.name: getattr(AgentState, field.name).__set__ for field in attrs.fields(AgentState)
-}
-_get_field_values: Final = attrgetter(*_FIELD_SETTERS)
+_FIELDS: Final = attrs.fields_dict(AgentState)

@@ -20,7 +20,12 @@ from locus.core.messages import (
     to_result_content,
 )
 from locus.tools.read_iterators import read_iterator
-from locus.tools.result_renderer import IMAGE_MARK, explain_rendering_errors, render_result
+from locus.tools.result_renderer import (
+    IMAGE_MARK,
+    SCALAR_TYPES,
+    explain_rendering_errors,
+    render_result,
+)
 
 
 def render_result_content(result: Any) -> ResultContent:
@@ -32,6 +37,8 @@ def render_result_content(result: Any) -> ResultContent:
 
     :raises TypeError: if a value cannot be represented in JSON; the message names its type.
     """
+    if type(result) in SCALAR_TYPES:  # the usual case
+        return render_result(result)
     with explain_rendering_errors(result):
         if isinstance(result, Iterator) and not isinstance(result, IOBase):
             result = read_iterator(result)

@@ -35,7 +35,7 @@ IMAGE_MARK: Final = "[image: "
 _BASE_CLASSES: Final[tuple[Any, ...]] = (str, int, float, Decimal, bytes, bytearray)
 """What a value of a subclass, such as numpy's float64, is written as."""
 
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+SCALAR_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 
 
 @contextmanager
@@ -70,6 +70,9 @@ def render_result(result: Any) -> str:
     :raises TypeError: if the value cannot be represented in JSON, if two of its keys are the same
         in JSON, or if the value's own code raises an exception; the message names the type.
     """
+    if type(result) in SCALAR_TYPES:  # the usual case, in which nothing of the user's runs
+        text = result if type(result) is str else _encode_json(result)
+        return text if text.isascii() else repair_text(text)
     with explain_rendering_errors(result):
         if isinstance(result, str):
             text = str.__str__(result)
@@ -83,10 +86,12 @@ def is_slow_to_render(result: Any) -> bool:
 
     It is so for a large value, and for an iterator, whose own code runs meanwhile.
     """
+    if type(result) in SCALAR_TYPES:
+        return type(result) is str and len(result) >= 1000 * _LARGE
     pending, count = [result], 0
     while pending:
         value = pending.pop()
-        if type(value) in _SCALARS:
+        if type(value) in SCALAR_TYPES:
             count += len(value) // 1000 if type(value) is str else 0
         elif isinstance(value, ImagePart):
             count += len(value.data or value.url or "") // 1000
@@ -131,7 +136,7 @@ def _convert_class_instances(value: Any) -> Any:
     names begin with an underscore, and adds attributes that are not fields.
     """
     cls = type(value)
-    if cls in _SCALARS:
+    if cls in SCALAR_TYPES:
         return value
     if cls is ImagePart:
         return describe_image(value)
