@@ -106,7 +106,13 @@ class BlockingRun(BaseRun, Closeable, Iterator[AgentEvent]):
             runner.cancel()
 
     def close(self) -> None:
-        """End the run where it is. Calling this twice is fine."""
+        """End the run where it is. Calling this twice is fine.
+
+        If another thread waits for the next event, this is :meth:`cancel`.
+        """
+        if self._is_waiting:
+            self.cancel()
+            return
         if self._close_if_not_started():
             return
         error: BaseException | None = RunClosed()

@@ -31,8 +31,11 @@ class Ended:
         self.errors.append(event.error)
 
 
-def cancel_when(run: Any, waiting: threading.Event) -> list[Any]:
-    """Iterate over a run in a thread, cancel it as soon as it waits, and return what it gave."""
+def cancel_when(run: Any, waiting: threading.Event, how: str = "cancel") -> list[Any]:
+    """Iterate over a run in a thread, cancel it as soon as it waits, and return what it gave.
+
+    :param how: the method that cancels it.
+    """
     came: list[Any] = []
 
     def work() -> None:
@@ -44,8 +47,8 @@ def cancel_when(run: Any, waiting: threading.Event) -> list[Any]:
     thread = threading.Thread(target=work)
     thread.start()
     assert waiting.wait(HANG_SECONDS)
-    run.cancel()
-    run.cancel()
+    getattr(run, how)()
+    getattr(run, how)()
     thread.join(HANG_SECONDS)
     assert not thread.is_alive()
     return came
@@ -56,8 +59,10 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocking_tool_runner, "_CANCEL_GRACE_SECONDS", 0.05)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_run_is_cancelled_while_a_blocking_tool_works(count: int, short_grace: None) -> None:
+@pytest.mark.parametrize(("count", "how"), [(1, "cancel"), (2, "cancel"), (1, "close")])
+def test_a_run_is_cancelled_while_a_blocking_tool_works(
+    count: int, how: str, short_grace: None
+) -> None:
     waiting, released = threading.Event(), threading.Event()
 
     @tool
@@ -71,7 +76,7 @@ def test_a_run_is_cancelled_while_a_blocking_tool_works(count: int, short_grace:
     model = ScriptedModel([tool_call("slow")] * count, "end")
     agent = Agent(model, [slow], checkpointer=checkpointer, hooks=[ended])
     try:
-        came = cancel_when(agent.stream_sync("hello", "t"), waiting)
+        came = cancel_when(agent.stream_sync("hello", "t"), waiting, how)
     finally:
         released.set()
     assert isinstance(came[-1], CancelledError)
