@@ -205,9 +205,9 @@ class Agent(AgentSettings):
         """
         from locus.agent.agent_tool import make_agent_tool
 
-        def start_run(prompt: str, context: ToolContext) -> AsyncRun:
+        def start_run(prompt: str, context: ToolContext) -> tuple[RunContext, AsyncRun]:
             run = self._make_context_for_prompt(prompt, None, context.metadata, streamed=False)
-            return self._make_async_run(run)
+            return run, self._make_async_run(run)
 
         return make_agent_tool(start_run, name, description)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from locus.agent.async_driver import AsyncRun
     from locus.agent.effects import AgentEvent
+    from locus.agent.run_context import RunContext
 
 
 class AgentEndedError(RuntimeError):
@@ -24,11 +25,13 @@ class AgentEndedError(RuntimeError):
 
 
 def make_agent_tool(
-    start_run: Callable[[str, ToolContext], AsyncRun], name: str, description: str
+    start_run: Callable[[str, ToolContext], tuple[RunContext, AsyncRun]],
+    name: str,
+    description: str,
 ) -> FunctionTool[..., Any]:
     """Make a tool that runs an agent.
 
-    :param start_run: returns the events of a run of the agent with a prompt.
+    :param start_run: returns a run of the agent with a prompt, and its events.
     """
 
     async def ask_agent(prompt: str, context: ToolContext) -> Any:
@@ -38,8 +41,10 @@ def make_agent_tool(
         """
         events: list[AgentEvent] = []
         error: Exception | None = None
+        run_context, agent_run = start_run(prompt, context)
+        context.nested_runs.append(run_context)
         try:
-            async with start_run(prompt, context) as run:
+            async with agent_run as run:
                 async for event in run:
                     events.append(event)  # noqa: PERF401 - those before an error count
         except Exception as exc:  # noqa: BLE001 - the tool's error, with the tokens that it cost

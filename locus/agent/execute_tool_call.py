@@ -183,6 +183,9 @@ def _run_tool_function_in_steps(
         run.state = run.state.with_usage(metered.usage)
         prepared.nested_events = metered.events
         outcome = attrs.evolve(outcome, value=metered.value, error=metered.error)
+    else:  # an agent that ran out of time has returned nothing
+        for nested_run in context.nested_runs:
+            run.state = run.state.with_usage(nested_run.usage)
     retry = find_model_retry(outcome.error)
     if retry is not None:
         return _CallOutcome(None, str(retry) or "try again", outcome.duration_ms)

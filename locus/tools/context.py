@@ -38,3 +38,6 @@ class ToolContext:
     iteration: int = 0
     state: AgentState | None = None
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_freeze_metadata)
+    # The runs of agents that the tool has started, each with its ``usage`` so far: a tool that is
+    # cancelled returns nothing.
+    nested_runs: list[Any] = attrs.field(factory=list, init=False, eq=False, repr=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 
 from locus.agent import Agent
 from locus.core.errors import ConfigurationError
 from locus.core.events import SubAgentEvent
+from locus.core.messages import Message, ToolCall
+from locus.core.response import ModelResponse
 from locus.testing import FunctionModel, ScriptedModel, text, tool_call
 from locus.tools import ToolContext, tool
 from tests.agent.recorded_runs import RUNTIMES, record_run, run_to_end
@@ -126,6 +129,24 @@ def test_the_events_of_an_agent_that_failed_are_nested_too(runtime: str) -> None
         SubAgentEvent
     )
     assert event.event.reason == "error: LookupError: the model is gone"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_tokens_of_an_agent_that_ran_out_of_time_are_counted(runtime: str) -> None:
+    @tool
+    async def wait() -> None:
+        """Wait."""
+        await anyio.sleep_forever()
+
+    called = Message.assistant(None, [ToolCall("1", "wait")])
+    inner = ScriptedModel(ModelResponse(called, usage={"prompt_tokens": 50}))
+    helper = Agent(inner, [wait]).as_tool(name="ask", description="Ask.")
+    model = ScriptedModel(
+        tool_call("ask", prompt="Which?"), text("end", usage={"prompt_tokens": 1})
+    )
+    result = run_to_end(runtime, Agent(model, [attrs.evolve(helper, timeout=0.2)]), "?")
+    assert dict(result.usage) == {"prompt_tokens": 51}
+    assert "did not finish within" in result.state.messages[2].text
 
 
 @attrs.frozen
