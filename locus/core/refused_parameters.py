@@ -9,7 +9,7 @@ out, or sent as the other one of two members. What the caller chose is never cha
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -35,6 +35,12 @@ _REFUSAL_PHRASES: Final = re.compile(
 _TOO_LARGE: Final = re.compile(
     r"too (?:large|long|high|big|many)|exceed|at most|maximum|greater", re.I
 )
+_MAXIMUM: Final = re.compile(
+    r"(?:less than or equal to|at most|no more than|<=|maximum (?:value )?(?:is|of))"
+    r"\s*[`'\"]?(\d{1,9})",
+    re.I,
+)
+"""The largest value that an error names: Groq's "must be less than or equal to `8192`"."""
 _BOTH: Final = re.compile(r"\bboth\b|only one of|mutually exclusive|either", re.I)
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED_WORD: Final = re.compile(r"[`'\"]([A-Za-z_][A-Za-z0-9_.]*)[`'\"]")
@@ -106,6 +112,10 @@ class NamedParameters:
     certain: frozenset[str]
     mentioned: frozenset[str]
     text: str
+
+    def mentions(self, names: Iterable[str]) -> bool:
+        """Return whether the error names one of these."""
+        return not self.mentioned.isdisjoint(map(_normalize, names))
 
     @property
     def is_refusal(self) -> bool:
@@ -206,7 +216,12 @@ def find_refusals(
     }
     # A word of the text may only be a word: it counts where the text refuses something.
     candidates = named.certain | named.mentioned if named.is_refusal else named.certain
-    refused = [name for name, members in sent_names.items() if members & candidates]
+    refused = [
+        name
+        for name, members in sent_names.items()
+        if members & candidates
+        or (members & named.mentioned and _is_value_too_large(options[name], named.text))
+    ]
     left_out: set[str] = set()
     renamed: set[str] = set()
     for name in refused:
@@ -216,11 +231,16 @@ def find_refusals(
         can_rename = bool(rule.other_member) and name not in options.get("renamed_options", ())
         if can_rename and not _TOO_LARGE.search(named.text):
             renamed.add(name)
-        elif name in droppable and not rule.required:
-            # A limit that was refused under both of its names is not the problem; its value may be.
-            is_value_refused = _TOO_LARGE.search(named.text) and str(options[name]) in named.text
-            if not rule.other_member or is_value_refused:
-                left_out.add(name)
+        # A limit that was refused under both of its names is not the problem; its value may be.
+        elif (
+            name in droppable
+            and not rule.required
+            and (not rule.other_member or _is_value_too_large(options[name], named.text))
+        ):
+            left_out.add(name)
+    limit = options.get("max_tokens")
+    if "max_tokens" in droppable and f"{limit} in the completion" in named.text:
+        left_out.add("max_tokens")  # OpenAI's words for a limit beyond the context window
     if (
         _BOTH.search(named.text)
         and {"temperature", "top_p"} <= set(refused)
@@ -234,6 +254,14 @@ def find_refusals(
     ):
         left_out.add("stream_usage")
     return Refusals(frozenset(left_out), frozenset(renamed))
+
+
+def _is_value_too_large(value: Any, text: str) -> bool:
+    """Return whether an error says that a value is too large, or names a smaller maximum."""
+    if _TOO_LARGE.search(text) and str(value) in text:
+        return True
+    maximum = _MAXIMUM.search(text)
+    return maximum is not None and isinstance(value, int) and int(maximum[1]) < value
 
 
 def find_chosen_parameters(

@@ -137,6 +137,17 @@ def test_a_default_limit_that_is_too_large_is_left_out() -> None:
     )
     assert read_refusals(build_openai_error(vllm)) == Refusals(left_out=frozenset({"max_tokens"}))
     assert read_refusals(vllm, droppable=DEFAULTS - {"max_tokens"}) == NO_REFUSALS
+    groq = "`max_tokens` must be less than or equal to `2048`, the maximum value for `max_tokens`"
+    openai = (
+        "This model's maximum context length is 4096 tokens. However, you requested 4200 tokens "
+        "(104 in the messages, 4096 in the completion). Please reduce the length."
+    )
+    unnamed = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
+    for text in (groq, openai, unnamed):
+        body = build_openai_error(text)
+        assert read_refusals(body) == Refusals(left_out=frozenset({"max_tokens"}))
+        assert read_refusals(body, droppable=DEFAULTS - {"max_tokens"}) == NO_REFUSALS
+    assert read_refusals(groq.replace("2048", "8192")) == NO_REFUSALS
     # A limit that was not ours is not the default's fault.
     assert read_refusals(vllm.replace("4096", "100000")) == NO_REFUSALS
 

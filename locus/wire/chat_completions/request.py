@@ -21,7 +21,8 @@ from locus.core.conversation import (
     validate_messages,
 )
 from locus.core.digest import compute_digest
-from locus.core.errors import ConfigurationError
+from locus.core.errors import APIStatusError, ConfigurationError
+from locus.core.frozendict import EMPTY
 from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import (
     Content,
@@ -42,9 +43,11 @@ from locus.core.option_rules import (
     OptionRules,
     Translated,
 )
+from locus.core.refused_parameters import read_named_parameters
 from locus.core.tool_names import ToolNameRule
 from locus.wire.chat_completions.native_members import (
     NATIVE_STATE_RULE,
+    PLAIN_REASONING_MEMBERS,
     WIRE_FORMAT,
     build_message_members,
     find_call_members,
@@ -167,7 +170,11 @@ _UNCHANGED_OPTIONS: Final = (
 
 @attrs.frozen
 class ChatCompletionsBuilder:
-    """The ``RequestBuilder`` of the chat completions format."""
+    """The ``RequestBuilder`` of the chat completions format.
+
+    :param sends_plain_reasoning: whether the reasoning beside earlier calls is sent back to the
+        server that sent it.
+    """
 
     option_rules: ClassVar[OptionRules] = OptionRules(
         "the chat completions API",
@@ -217,6 +224,11 @@ class ChatCompletionsBuilder:
         tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.MOVED},
     )
 
+    lasting_changes: ClassVar[frozenset[str]] = frozenset({"sends_plain_reasoning"})
+    """The fields whose change after an error concerns the server, not only one conversation."""
+
+    sends_plain_reasoning: bool = True
+
     def build(
         self, messages: Messages, tools: Sequence[ToolLike] | None = None, **options: Any
     ) -> dict[str, Any]:
@@ -253,6 +265,7 @@ class ChatCompletionsBuilder:
                         conversation, moves_images=self.accepted_parts.moves_result_images
                     ),
                     call_options.model,
+                    sends_plain_reasoning=self.sends_plain_reasoning,
                 ),
                 max_tokens=None if wants_completion_limit else call_options.max_tokens,
                 max_completion_tokens=call_options.max_tokens if wants_completion_limit else None,
@@ -273,6 +286,18 @@ class ChatCompletionsBuilder:
             body, call_options.config_members, call_options.extra_body, self.member_groups
         )
 
+    def find_changes_after_error(self, error: APIStatusError) -> Mapping[str, Any]:
+        """Return the fields of the builder to change after an error, to send the request again.
+
+        Some servers send plain reasoning, and refuse it in the history: Groq's
+        (https://github.com/janhq/jan/issues/8136).
+        """
+        named = read_named_parameters(error)
+        if named is None or not named.is_refusal or not self.sends_plain_reasoning:
+            return EMPTY
+        is_named = named.mentions(PLAIN_REASONING_MEMBERS)
+        return {"sends_plain_reasoning": False} if is_named else EMPTY
+
     def get_option_rules(self, options: Mapping[str, Any]) -> OptionRules:
         """Return ``option_rules``, with those options refused that the model does not accept."""
         return adapt_rules_to_model(self.option_rules, options)
@@ -287,7 +312,7 @@ def select_call_id_rule(model: str) -> ToolCallIdRule:
 
 
 def _build_messages(
-    messages: Sequence[IndexedMessage], model: str
+    messages: Sequence[IndexedMessage], model: str, *, sends_plain_reasoning: bool
 ) -> list[_Message | dict[str, Any]]:
     """Build the messages of a request, with the native state of those that have it."""
     id_rule = select_call_id_rule(model)
@@ -305,7 +330,8 @@ def _build_messages(
             # Servers that demand plain reasoning do so from the first tool call on; some refuse it
             # in a conversation without any.
             has_calls = has_calls or bool(message.tool_calls)
-            built.append(_build_assistant_message(indexed, ids, model, has_calls))
+            with_reasoning = has_calls and sends_plain_reasoning
+            built.append(_build_assistant_message(indexed, ids, model, with_reasoning))
         elif message.role is Role.TOOL:
             built.append(
                 _Message(

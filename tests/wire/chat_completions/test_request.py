@@ -21,6 +21,8 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
+from locus.models.native.openai import OpenAIModel
+from locus.testing.server import LoopbackServer, Reply
 from locus.wire.chat_completions import ChatCompletionsBuilder
 from locus.wire.provider_json import encode_json
 from tests.support.request_readers import wrap_malformed_arguments
@@ -286,3 +288,28 @@ def test_mistral_reads_no_user_after_a_tool_and_everything_else_unchanged(
     assert [message.get("content") for message in without] == [
         message.get("content") for message in other
     ]
+
+
+@pytest.mark.parametrize("member", ["reasoning", "reasoning_content"])
+def test_reasoning_that_its_own_server_refuses_is_left_out_once_and_from_then_on(
+    server: LoopbackServer, member: str
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    said = {"role": "assistant", "content": None, member: "hm", "tool_calls": [call]}
+    refusal = (
+        "'messages.1' : for 'role:assistant' the following must be satisfied"
+        f"[('messages.1' : property '{member}' is unsupported)]"
+    )
+
+    def answer(message: dict[str, Any], reason: str) -> Reply:
+        return Reply.json({"choices": [{"message": message, "finish_reason": reason}]})
+
+    done = answer({"role": "assistant", "content": "ok"}, "stop")
+    server.enqueue(answer(said, "tool_calls"), Reply.error(400, refusal), done, done)
+    with OpenAIModel("qwen", "k", f"{server.url}/v1", max_retries=0) as model:
+        first = model.complete_sync("x").message
+        asked = [Message.user("x"), first, Message.tool(ToolResult("call_1", "f", "1"))]
+        for _ in range(2):
+            assert model.complete_sync(asked).content == "ok"
+    sent = [received.json()["messages"][1].get(member) for received in server.requests[1:]]
+    assert sent == ["hm", None, None]
