@@ -9,50 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import date
 from decimal import Context, Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import attrs
-
+from locus.reasoning.date_marks import (
+    MONTH_NUMBERS,
+    iter_marks_of_integer,
+    iter_parts_of_mark,
+    make_date_readings,
+)
+from locus.reasoning.figure_items import (
+    Absence,
+    Figure,
+    Item,
+    Quantity,
+    Reading,
+    make_part,
+    to_part,
+    to_quantity,
+)
 from locus.reasoning.find_word_stems import stem_word
 
-
-@attrs.frozen
-class Quantity:
-    """A number, as precise as it is written.
-
-    :param value: the number.
-    :param step: the unit of its last digit: 0.1 for 21.5, and 100000 for 1.2 million.
-    :param is_part: whether it is what is left of a figure without the rest: the 1.5 of 1.5 million,
-        the 1 of db1. The part of one figure is not to be found in that of another.
-    """
-
-    value: Decimal
-    step: Decimal
-    is_part: bool = False
-
-
-@attrs.frozen
-class Absence:
-    """That the evidence has no such mark."""
-
-    mark: str
-
-
-Item: TypeAlias = Quantity | Absence | str
-"""A number, a mark (a date, a time, a name with digits), or the stem of a word."""
-Reading: TypeAlias = tuple[Item, ...]
-"""What has to be in the evidence, all of it."""
-Figure: TypeAlias = tuple[Reading, ...]
-"""The ways to read one figure."""
-
-_MONTHS: Final = """
-    january february march april may june july august september october november december
-    """.split()  # noqa: SIM905
-_WEEKDAYS: Final = "monday tuesday wednesday thursday friday saturday sunday".split()  # noqa: SIM905
-_MONTH_NUMBERS: Final = {name[:3]: number for number, name in enumerate(_MONTHS, 1)}
 _MONTH: Final = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
@@ -94,9 +71,7 @@ _FIGURE: Final = re.compile(
 _DIGIT: Final = re.compile(r"[0-9]")
 _MAX_PREFIX: Final = 16
 """How many characters of a figure may come before its first digit, such as a month's name."""
-_DATE_MARK: Final = re.compile(r"(?:(\d{4})|-)-(\d\d)(?:-(\d\d))?")
 _LONG_NAME: Final = re.compile(r"#[0-9a-f]{8,64}")
-_TIME_MARK: Final = re.compile(r"\d+:\d\d(?::\d\d)?")
 _RANGE_WITH_SCALE: Final = re.compile(
     rf" ?(?:-|to|and|or) ?\d+(?:[.,]\d+)*[ -]?({_SCALE}|[kmbt])(?:s|en)?\b"
 )
@@ -154,30 +129,14 @@ def iter_items(normalized: str) -> Iterator[Item]:
         for reading in readings:
             for item in reading:
                 yield item
-                if isinstance(item, str):
-                    yield from _iter_parts(item)
-
-
-def _iter_parts(mark: str) -> Iterator[Item]:
-    """Iterate over what a date or a time says beside itself, such as the day of the week."""
-    parts = _DATE_MARK.fullmatch(mark)
-    if parts is not None:
-        year, month, day = parts.groups()
-        yield stem_word(_MONTHS[int(month) - 1])
-        yield from (_to_part(text) for text in (year, month, day) if text)
-        if year is not None:
-            yield f"{year}-{month}"
-            if day is not None:
-                with suppress(ValueError):  # such as February 30
-                    yield stem_word(_WEEKDAYS[date(int(year), int(month), int(day)).weekday()])
-    elif _TIME_MARK.fullmatch(mark):
-        hour, minute, *seconds = mark.split(":")
-        yield _to_part(hour)
-        yield _to_part(minute)
-        if seconds:
-            yield f"{hour}:{minute}"
-    elif _LONG_NAME.fullmatch(mark):
-        yield from (mark[: length + 1] for length in range(7, 13))
+                marks = [item] if isinstance(item, str) else []
+                if isinstance(item, Quantity) and not item.is_part:
+                    marks = list(iter_marks_of_integer(item.value))
+                    yield from marks
+                for mark in marks:
+                    yield from iter_parts_of_mark(mark)
+                    if _LONG_NAME.fullmatch(mark):  # it may be cut off
+                        yield from (mark[: length + 1] for length in range(7, 13))
 
 
 def _read_figure(match: re.Match[str]) -> Figure:
@@ -200,11 +159,11 @@ def _read_numeric_date(match: re.Match[str]) -> Iterator[Reading]:
     found = False
     pairs = [(month, day)] if match["y1"] or match["y2"] else [(month, day), (day, month)]
     for month_text, day_text in pairs:
-        for reading in _make_date_readings(year, int(month_text), day_text):
+        for reading in make_date_readings(year, int(month_text), day_text):
             found = True
             yield reading
     if not found:
-        yield tuple(_to_quantity(text) for text in re.findall(r"\d+", match[0]))
+        yield tuple(to_quantity(text) for text in re.findall(r"\d+", match[0]))
 
 
 def _read_date_with_month_name(match: re.Match[str]) -> Iterator[Reading]:
@@ -212,25 +171,11 @@ def _read_date_with_month_name(match: re.Match[str]) -> Iterator[Reading]:
     texts = match.groupdict()
     name = texts["m5"] or texts["m6"] or texts["m7"]
     day, year = texts["d5"] or texts["d7"], texts["y5"] or texts["y6"] or texts["y7"]
-    yield from _make_date_readings(year, _MONTH_NUMBERS[name[:3]], day)
-    if not (day and year):
-        number = _to_part(day or year)
+    dates = list(make_date_readings(year, MONTH_NUMBERS[name[:3]], day))
+    yield from dates
+    if not (day and year and dates):
+        number = to_part(day or year) if dates else to_quantity(day or year)
         yield (number,) if name == "may" else (stem_word(name), number)
-
-
-def _make_date_readings(year: str | None, month: int, day: str | None) -> Iterator[Reading]:
-    """Make the readings of a date, some part of which may not be known; none if there is none."""
-    if not 1 <= month <= 12 or (day is not None and not 1 <= int(day) <= 31):
-        return
-    if year is not None:
-        year = f"20{year}" if len(year) == 2 else year
-        if day is None:
-            yield (f"{year}-{month:02}",)
-            return
-        yield (f"{year}-{month:02}-{int(day):02}",)
-        yield f"--{month:02}-{int(day):02}", _to_part(year)
-    elif day is not None:
-        yield (f"--{month:02}-{int(day):02}",)
 
 
 def _read_time(match: re.Match[str]) -> Iterator[Reading]:
@@ -246,7 +191,7 @@ def _read_time(match: re.Match[str]) -> Iterator[Reading]:
     else:
         yield (f"{hour % 12 + (12 if half == 'p' else 0)}:{tail}",)
     if match["minute"] is None:
-        yield _to_quantity(match["hour2"]), f"#{half}m"
+        yield to_quantity(match["hour2"]), f"#{half}m"
 
 
 # Names with digits.
@@ -265,7 +210,7 @@ def _read_name(match: re.Match[str]) -> Iterator[Reading]:
     letters, digits = match["letters"], match["digits"]
     yield (f"#{letters}{digits}{match['rest']}",)
     if not match["rest"]:
-        yield Absence(f"#{letters}"), _to_part(digits)
+        yield Absence(f"#{letters}"), to_part(digits)
 
 
 # Numbers.
@@ -273,7 +218,7 @@ def _read_name(match: re.Match[str]) -> Iterator[Reading]:
 
 def _read_ratio(match: re.Match[str]) -> Iterator[Reading]:
     """Read a fraction, which may also be two numbers."""
-    above, below = _to_quantity(match["above"]), _to_quantity(match["below"])
+    above, below = to_quantity(match["above"]), to_quantity(match["below"])
     yield above, below
     if below.value:
         value = _EXACT.divide(above.value, below.value)
@@ -297,7 +242,7 @@ def _read_number(match: re.Match[str]) -> Iterator[Reading]:
             yield _shift(reading, -2)
         elif scale:
             yield _shift(reading, _SCALES[scale])
-            yield (*map(_make_part, reading), stem_word(scale))
+            yield (*map(make_part, reading), stem_word(scale))
         elif letter:
             yield _shift(reading, _SCALES[letter])
             yield reading
@@ -318,17 +263,17 @@ def _read_body(body: str) -> Iterator[Reading]:
     """Read the digits of a number, with any separators of thousands and of decimals."""
     groups = re.split(r"[ '_]", body)
     if len(groups) > 1:
-        yield (_to_quantity("".join(groups).replace(",", ".")),)
-        yield tuple(_to_quantity(group.replace(",", ".")) for group in groups)
+        yield (to_quantity("".join(groups).replace(",", ".")),)
+        yield tuple(to_quantity(group.replace(",", ".")) for group in groups)
         return
     commas, points = body.count(","), body.count(".")
     has_thousands = re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", body) is not None
     if has_thousands:
-        yield (_to_quantity(body.replace(",", "")),)
+        yield (to_quantity(body.replace(",", "")),)
     if re.fullmatch(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?", body) and not body.startswith("0."):
-        yield (_to_quantity(body.replace(".", "").replace(",", ".")),)
+        yield (to_quantity(body.replace(".", "").replace(",", ".")),)
     if commas + points <= 1:
-        yield (_to_quantity(body.replace(",", ".")),)
+        yield (to_quantity(body.replace(",", ".")),)
     if commas and not has_thousands:
         yield from _read_list(body)
     elif points > 1:
@@ -338,22 +283,7 @@ def _read_body(body: str) -> Iterator[Reading]:
 def _read_list(body: str) -> Iterator[Reading]:
     """Read the digits of several numbers with commas between them."""
     parts = body.split(",")
-    yield tuple(_to_quantity(part) if part.count(".") <= 1 else f"#{part}" for part in parts)
-
-
-def _to_quantity(text: str) -> Quantity:
-    """Convert digits, with at most one point, to a number and the unit of its last digit."""
-    return Quantity(Decimal(text), Decimal((0, (1,), -len(text.partition(".")[2]))))
-
-
-def _to_part(text: str) -> Quantity:
-    """Convert digits to what is left of a figure."""
-    return attrs.evolve(_to_quantity(text), is_part=True)
-
-
-def _make_part(item: Item) -> Item:
-    """Make a number what is left of a figure."""
-    return attrs.evolve(item, is_part=True) if isinstance(item, Quantity) else item
+    yield tuple(to_quantity(part) if part.count(".") <= 1 else f"#{part}" for part in parts)
 
 
 def _negate(item: Item) -> Item:

@@ -45,8 +45,8 @@ _VALUES_OF_NUMBER_WORDS: Final = {word: value for value, word in enumerate(_NUMB
 _NEGATIVE_WORDS: Final = frozenset(
     """
     below cut debt decline declined declining decrease decreased deficit down drop dropped drops
-    fall fallen falls fell less loses losing loss losses lost lower minus negative reduced reduction
-    shrank short shrink under
+    fall fallen falls fell less loses losing loss losses lost lower minus negative overdraft
+    overdrawn owe owed owes reduced reduction shrank short shrink under
     """.split()  # noqa: SIM905
 )
 

@@ -18,13 +18,8 @@ from typing import Final
 
 import attrs
 
-from locus.reasoning.find_figures import (
-    Absence,
-    Item,
-    Quantity,
-    iter_items,
-    split_figures,
-)
+from locus.reasoning.figure_items import Absence, Item, Quantity
+from locus.reasoning.find_figures import iter_items, split_figures
 from locus.reasoning.find_word_stems import (
     find_words,
     get_value,
