@@ -39,7 +39,7 @@ class Agent(AgentSettings):
         the tools that are bound to the model are called.
     :param system_prompt: comes first in each request; no part of the state. It is text, or a
         function, blocking or async, that returns the text for a run: it is called once at its
-        beginning, with a :class:`~locus.agent.PromptContext`.
+        beginning, with a :class:`~locus.agent.PromptContext` if it has a parameter.
     :param max_iterations: the most model calls in one run.
     :param final_answer: a run that ends at ``max_iterations`` while the model still calls tools
         asks it once more, without tools, for an answer from what it has.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import attrs
 
+from locus.core.errors import ConfigurationError
 from locus.core.frozendict import EMPTY
 from locus.core.state import AgentState
 
@@ -25,5 +28,25 @@ class PromptContext:
     state: AgentState = attrs.field(factory=AgentState)
 
 
-PromptFunction: TypeAlias = Callable[[PromptContext], str | Awaitable[str | None] | None]
-"""A function that returns the system prompt of a run, or None if it has none; blocking or async."""
+PromptFunction: TypeAlias = Callable[..., str | Awaitable[str | None] | None]
+"""A function of the :class:`PromptContext`, or of nothing, which returns the system prompt of a
+run, or None if it has none; blocking or async."""
+
+
+def takes_prompt_context(function: PromptFunction) -> bool:
+    """Return whether a function has a parameter for the context.
+
+    :raises ConfigurationError: if it can be called neither with one argument nor without any.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions that are not written in Python have none
+        return True
+    for arguments in ([None], []):
+        with suppress(TypeError):
+            signature.bind(*arguments)
+            return bool(arguments)
+    raise ConfigurationError(
+        "system_prompt is text, or a function of a PromptContext or of nothing, but "
+        f"{function!r} has the parameters {signature}"
+    )

@@ -12,6 +12,7 @@ from typing import Any, get_origin
 import attrs
 
 from locus.agent.output_mode import OUTPUT_MODES
+from locus.agent.prompt_context import takes_prompt_context
 from locus.core.build_tool_schemas import is_server_tool
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import to_frozen_dict
@@ -94,7 +95,9 @@ def validate_optional_text(_: Any, attribute: attrs.Attribute[Any], value: Any) 
 
 
 def validate_system_prompt(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Check that a value is a string, a function, or None."""
+    """Check that a value is a string, a function of a context or of nothing, or None."""
+    if callable(value) and not isinstance(value, type):
+        takes_prompt_context(value)
     if value is not None and not isinstance(value, str) and not callable(value):
         raise TypeError(
             f"{attribute.name} is text or None, or a function of the run that returns it, "

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from locus.agent.effects import CallFunction, EffectGenerator, UseStorage
-from locus.agent.prompt_context import PromptContext
+from locus.agent.prompt_context import PromptContext, takes_prompt_context
 from locus.agent.run_context import RunContext
 
 
@@ -15,8 +15,10 @@ def build_system_texts_in_steps(run: RunContext) -> EffectGenerator[tuple[str, .
     settings = run.settings
     prompt: Any = settings.system_prompt
     if callable(prompt):
-        context = PromptContext(run.thread_id, run.metadata, run.state)
-        prompt = yield CallFunction(prompt, (context,), run.make_function_context())
+        arguments: tuple[Any, ...] = ()
+        if takes_prompt_context(prompt):
+            arguments = (PromptContext(run.thread_id, run.metadata, run.state),)
+        prompt = yield CallFunction(prompt, arguments, run.make_function_context())
         if prompt is not None and not isinstance(prompt, str):
             raise TypeError(
                 f"system_prompt returned {type(prompt).__name__}; a system prompt is text or None"

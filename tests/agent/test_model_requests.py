@@ -253,6 +253,19 @@ def test_a_function_makes_the_system_prompt_of_each_run(runtime: str) -> None:
     assert get_texts(contexts[0].state.messages) == ["hi"]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_function_of_a_system_prompt_may_take_nothing(runtime: str) -> None:
+    async def make_prompt() -> str:
+        return "async"
+
+    for function, expected in ((lambda: "blocking", "blocking"), (make_prompt, "async")):
+        model = ScriptedModel("ok")
+        run_to_end(runtime, Agent(model, system_prompt=function), "hi")
+        assert model.calls[0].messages[0].text == expected
+    with pytest.raises(ConfigurationError, match=r"has the parameters \(a, b\)"):
+        Agent(ScriptedModel("ok"), system_prompt=lambda a, b: "")
+
+
 def test_a_system_prompt_is_text() -> None:
     with pytest.raises(TypeError, match="system_prompt returned int"):
         Agent(ScriptedModel("x"), system_prompt=lambda context: 1).run_sync("?")
