@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
@@ -16,6 +16,7 @@ from locus.core.errors import (
     APIStatusError,
     APITimeoutError,
     AuthenticationError,
+    ContentFilterError,
     ContextWindowExceededError,
     NotFoundError,
     PermissionDeniedError,
@@ -101,6 +102,7 @@ class ErrorContext:
         hint = (
             self._find_body_hint(error)
             or self.hints.get(type(error))
+            or _find_hint_in_words(error, self.key_hint)
             or _select_hint(error, self.key_hint)
         )
         error.args = (
@@ -139,6 +141,45 @@ class ErrorContext:
         if not isinstance(error, APIStatusError):
             return ""
         return next((hint.advice for hint in self.body_hints if hint.matches(error)), "")
+
+
+_REFUSED_KEY: Final = re.compile(
+    r"(?:api|access) key (?:is )?(?:not valid|invalid)|incorrect api key", re.I
+)
+_ADVICE_BY_WORDS: Final = (
+    (
+        re.compile(r"credit balance|insufficient (?:balance|credits?|funds)|billing", re.I),
+        "the account has no credit left: see the provider's page on billing",
+    ),
+    (
+        re.compile(r"model\b.*\b(?:deprecated|retired|removed|discontinued|decommissioned)", re.I),
+        "the model is retired: choose another one, see the provider's page on deprecations",
+    ),
+    (
+        re.compile(r"(?:location|region|country|territory)\b.*\bnot (?:supported|available)", re.I),
+        "the provider does not serve this region",
+    ),
+    (
+        re.compile(r"(?:does|do) not support (?:tools|function calling|tool use)", re.I),
+        "call it without tools, or choose a model that has them",
+    ),
+)
+"""Advice for what the message of a refused request says, in the words of several providers."""
+_MAX_SEARCHED_CHARACTERS: Final = 2000
+_REFUSED_REQUEST_STATUSES: Final = (400, 402, 403, 404, 410, 422)
+
+
+def _find_hint_in_words(error: APIError, key_hint: str) -> str:
+    """Return the advice for what a provider says of a request that it refused; empty if none."""
+    if not isinstance(error, APIStatusError) or (
+        error.status_code not in _REFUSED_REQUEST_STATUSES
+        or isinstance(error, (ContextWindowExceededError, ContentFilterError, RateLimitError))
+    ):
+        return ""
+    text = (error.explanation or error.body)[:_MAX_SEARCHED_CHARACTERS]
+    if _REFUSED_KEY.search(text):
+        return key_hint
+    return next((advice for pattern, advice in _ADVICE_BY_WORDS if pattern.search(text)), "")
 
 
 def _select_hint(error: APIError, key_hint: str) -> str:
