@@ -6,6 +6,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from locus.core.messages import TextPart
 from locus.core.state import AgentState, OutputRetries, ServerKnowledge, ToolExecution
 from locus.testing.formats.strategies.basic_values import (
     arguments,
@@ -15,7 +16,7 @@ from locus.testing.formats.strategies.basic_values import (
     texts,
     texts_with_lone_surrogates,
 )
-from locus.testing.formats.strategies.conversations import conversations
+from locus.testing.formats.strategies.conversations import conversations, images
 
 
 @cache
@@ -32,6 +33,7 @@ def executions() -> st.SearchStrategy[ToolExecution]:
         duration_ms=st.none() | st.floats(0, 1e6),
         iteration=st.integers(0, 100),
         idempotent=st.booleans(),
+        parts=st.just(()) | st.lists(images() | st.builds(TextPart, texts()), max_size=2),
     )
 
 
