@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from locus.core.error_body import says_error
+from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import make_status_error
 from locus.core.messages import Message, ToolCall
 from locus.core.response import ModelResponse
@@ -36,12 +37,29 @@ class FunctionCall(ResponseStruct):
 
 
 class Part(ResponseStruct, rename="camel"):
-    """A text, a thought, or a call. Parts of other kinds are in ``raw`` only."""
+    """A text, a thought, a call, or something else that the model made or that Google ran."""
 
     text: str | None = None
     thought: bool | None = None
     thought_signature: str | None = None
     function_call: FunctionCall | None = None
+    inline_data: dict[str, Any] | None = None
+    file_data: dict[str, Any] | None = None
+    executable_code: dict[str, Any] | None = None
+    code_execution_result: dict[str, Any] | None = None
+
+    def build_other(self) -> dict[str, Any]:
+        """Build the part as it came, if it is neither text nor a call; empty otherwise."""
+        members = {
+            "inlineData": self.inline_data,
+            "fileData": self.file_data,
+            "executableCode": self.executable_code,
+            "codeExecutionResult": self.code_execution_result,
+        }
+        other: dict[str, Any] = {name: value for name, value in members.items() if value}
+        if other and self.thought_signature:
+            other[SIGNATURE] = self.thought_signature
+        return other
 
 
 class Content(ResponseStruct):
@@ -110,7 +128,7 @@ class Accumulator:
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
-        self._parts: list[tuple[list[str], bool, str | None]] = []
+        self._parts: list[tuple[list[str], bool, str | None] | dict[str, Any]] = []
         self._calls: list[tuple[FunctionCall, str | None]] = []
         self._counts: dict[str, Any] = {}
         self._model: str | None = None
@@ -121,6 +139,8 @@ class Accumulator:
         for part in chunk.parts:
             if part.function_call is not None:
                 self._calls.append((part.function_call, part.thought_signature))
+            elif not part.text and (other := part.build_other()):
+                self._parts.append(other)
             elif part.text or part.thought_signature:
                 self._add_text(part.text or "", bool(part.thought), part.thought_signature or None)
         self._counts |= chunk.usage_metadata or {}
@@ -130,8 +150,9 @@ class Accumulator:
 
     def _add_text(self, text: str, is_thought: bool, signature: str | None) -> None:
         """Add a text to the last one, unless either has a signature."""
-        if self._parts and signature is None:
-            texts, is_last_thought, last_signature = self._parts[-1]
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, tuple) and signature is None:
+            texts, is_last_thought, last_signature = last
             if last_signature is None and is_last_thought == is_thought:
                 texts.append(text)
                 return
@@ -139,28 +160,27 @@ class Accumulator:
 
     def build(self) -> ModelResponse:
         """Build the response."""
-        texts = [("".join(texts), thought, signed) for texts, thought, signed in self._parts]
         native_parts = [
-            {
-                "text": text,
-                **({"thought": True} if is_thought else {}),
-                **({SIGNATURE: signature} if signature else {}),
-            }
-            for text, is_thought, signature in texts
+            part if isinstance(part, dict) else _build_text_part(*part) for part in self._parts
         ]
+        texts = [
+            (part["text"], part.get("thought", False)) for part in native_parts if "text" in part
+        ]
+        attachments = [part for part in native_parts if part.keys() & {"inlineData", "fileData"}]
         return ModelResponse(
             Message.assistant(
-                "".join(text for text, is_thought, _ in texts if not is_thought),
+                "".join(text for text, is_thought in texts if not is_thought),
                 [
                     self._build_call(index)
                     for index, (call, _) in enumerate(self._calls)
                     if not is_empty_call(call.name, call.args)
                 ],
+                metadata={"attachments": attachments} if attachments else EMPTY,
                 native_state=make_message_state(native_parts),
             ),
             self._build_usage(),
             self.stop_reason,
-            reasoning="".join(text for text, is_thought, _ in texts if is_thought) or None,
+            reasoning="".join(text for text, is_thought in texts if is_thought) or None,
             model=self._model,
             response_id=self._response_id,
         )
@@ -198,6 +218,14 @@ class Accumulator:
             cached_tokens=counts.get("cachedContentTokenCount"),
             reasoning_tokens=thoughts,
         )
+
+
+def _build_text_part(texts: list[str], is_thought: bool, signature: str | None) -> dict[str, Any]:
+    return {
+        "text": "".join(texts),
+        **({"thought": True} if is_thought else {}),
+        **({SIGNATURE: signature} if signature else {}),
+    }
 
 
 def _add_counts(*counts: Any) -> int | None:

@@ -4,6 +4,8 @@ A signature is a member of a part (``thoughtSignature``), of a call or of a text
 with the same part (https://ai.google.dev/gemini-api/docs/thought-signatures). That of a call is in
 the native state of the call. If a text or a thought is signed, then all texts and thoughts of the
 message are in the message's native state, because parts with a signature are not to be merged.
+So they are if there are parts of other kinds among them: images that the model made, code that
+Google ran and its results. The next request needs them in their places.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ NATIVE_STATE_RULE: Final = NativeStateRule(WIRE_FORMAT, get_model_family)
 
 SIGNATURE: Final = "thoughtSignature"
 _PARTS: Final = "parts"
+_TEXT_MEMBERS: Final = frozenset({"text", "thought"})
 _SIGNED_MODELS: Final = re.compile(r"gemini-(?:[3-9]|[1-9]\d)")
 """Gemini 3 and later: they refuse a message whose first call has no signature."""
 _SKIP_VALIDATION: Final = "skip_thought_signature_validator"
@@ -34,8 +37,11 @@ def make_call_state(signature: str | None) -> Any:
 
 
 def make_message_state(parts: list[dict[str, Any]]) -> Any:
-    """Make the native state of a message; None if none of its texts and thoughts is signed."""
-    if not any(SIGNATURE in part for part in parts):
+    """Make the native state of a message.
+
+    None if none of its texts and thoughts is signed, and nothing else is among them.
+    """
+    if all("text" in part and SIGNATURE not in part for part in parts):
         return None
     return NATIVE_STATE_RULE.make_state({_PARTS: parts})
 
@@ -53,10 +59,16 @@ def get_native_parts(message: Message) -> list[dict[str, Any]] | None:
     if isinstance(content, tuple) and any(isinstance(part, RefusalPart) for part in content):
         return None
     parts = [dict(part) for part in state.data[_PARTS]]
-    text = "".join(part["text"] for part in parts if not part.get("thought"))
-    if text != message.text or not (text.strip() or message.tool_calls):
+    text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    has_more = any("text" not in part for part in parts)
+    if text != message.text or not (text.strip() or message.tool_calls or has_more):
         return None
-    return [part for part in parts if part["text"].strip() or SIGNATURE in part]
+    return [part for part in parts if part.get("text", "").strip() or part.keys() - _TEXT_MEMBERS]
+
+
+def has_native_parts(message: Message) -> bool:
+    """Return whether a message without text has content that only its server knows: an image."""
+    return bool(get_native_parts(message))
 
 
 def find_signatures(model: str, calls: tuple[ToolCall, ...]) -> list[str | None]:

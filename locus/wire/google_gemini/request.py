@@ -27,7 +27,7 @@ from locus.core.option_rules import (
 from locus.core.prepare_conversation import prepare_conversation
 from locus.core.tool_names import ToolNameRule
 from locus.wire.google_gemini.contents import build_contents
-from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE
+from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE, has_native_parts
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.parse_output_format import parse_response_format
@@ -111,7 +111,11 @@ class GeminiBuilder:
         server_tools = [_build_server_tool(one) for one in schemas if "function" not in one]
         self.option_rules.remove_refused(options, has_tools=bool(schemas))
         conversation = prepare_conversation(
-            messages, self.accepted_parts, self.native_state_rule, call_options.model
+            messages,
+            self.accepted_parts,
+            self.native_state_rule,
+            call_options.model,
+            has_native_parts,
         )
         call_ids = compute_call_ids(conversation, ANY_ID_RULE)
         systems = [one.message.text for one in conversation if one.message.role is Role.SYSTEM]

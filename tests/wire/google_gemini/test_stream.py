@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from locus.core.errors import ResponseParseError, StreamInterruptedError
+from locus.core.messages import Message
 from locus.testing.formats.stream_reader import StreamReader
-from locus.wire.google_gemini import GeminiParser
+from locus.wire.google_gemini import GeminiBuilder, GeminiParser
 
 
 def make_chunk(text: str, stop: str | None = None, **members: Any) -> dict[str, Any]:
@@ -76,6 +77,27 @@ def test_an_array_of_all_chunks_is_read(indent: int | None) -> None:
         assert (response.content, response.finish_reason) == ("Hello", "stop")
     with pytest.raises(ResponseParseError, match="finishReason"):
         GeminiParser().parse(json.dumps([make_chunk("a"), make_chunk("b")]))
+
+
+CODE = [
+    {"executableCode": {"language": "PYTHON", "code": "1+1"}},
+    {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}},
+]
+IMAGE = {"inlineData": {"mimeType": "image/png", "data": "aGk="}, "thoughtSignature": "seal"}
+
+
+@pytest.mark.parametrize("parts", [[{"text": "So "}, *CODE, {"text": "two."}], [IMAGE], CODE])
+def test_parts_of_other_kinds_go_back_to_their_server(parts: list[dict[str, Any]]) -> None:
+    chunks = [{"candidates": [{"content": {"parts": [part]}}]} for part in parts]
+    chunks[-1]["candidates"][0]["finishReason"] = "STOP"
+    whole = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    for response in (GeminiParser().parse(whole), decode(*chunks)):
+        assert response.content == "".join(part.get("text", "") for part in parts)
+        images = [part for part in parts if "inlineData" in part]
+        assert list(response.message.metadata.get("attachments", ())) == images
+        messages = [Message.user("x"), response.message, Message.user("y")]
+        sent = GeminiBuilder().build(messages, model="gemini-3-flash")["contents"][1]["parts"]
+        assert sent == parts
 
 
 def test_a_response_without_its_end() -> None:
