@@ -14,12 +14,24 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 _IGNORED_FILES = shutil.ignore_patterns(
     ".*", "__pycache__", "benchmarks", "build", "dist", "docs", "tests", "*.egg-info"
 )
+
+
+_INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What is installed for a subject: the size in MB, and the packages with their versions."""
+
+    megabytes: float
+    versions: dict[str, str]
 
 
 class InstallError(Exception):
@@ -40,9 +52,9 @@ class Environments:
         """Return the interpreter for subject and runtime; install the environment if needed."""
         installs_project, others = self._split_requirements(subject.REQUIREMENTS)
         home = self._folder / subject.NAME
-        if runtime == "trio":
-            others.append("trio")
-            home = home.with_name(f"{home.name}-trio")
+        if runtime in ("trio", "uvloop"):
+            others.append(runtime)
+            home = home.with_name(f"{home.name}-{runtime}")
         if home in self._interpreters:
             return self._interpreters[home]
         python = home / "bin" / "python"
@@ -59,6 +71,25 @@ class Environments:
                 self._install_packages(python, "--force-reinstall", "--no-deps", str(sources))
         self._interpreters[home] = python
         return python
+
+    def measure_installation(self, subject: ModuleType) -> Installation:
+        """Return what an environment of the subject holds, byte code and installers left out."""
+        python = self.get_python(subject, subject.RUNTIMES[0])
+        (folder,) = python.parent.parent.glob("lib/python*/site-packages")
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        if "{root}" in subject.REQUIREMENTS and self._locus_path is not None:
+            files += (self._locus_path / "locus").rglob("*.py")
+        size = sum(
+            file.stat().st_size
+            for file in files
+            if file.suffix != ".pyc" and not _INSTALLERS & set(file.parts)
+        )
+        versions = dict(
+            path.name.removesuffix(".dist-info").rsplit("-", 1)
+            for path in folder.glob("*.dist-info")
+        )
+        kept = {name: version for name, version in versions.items() if name not in _INSTALLERS}
+        return Installation(size / 1e6, kept)
 
     def get_variables(self, subject: ModuleType) -> dict[str, str]:
         """Return the environment variables for the subject, without the user's settings."""

@@ -82,6 +82,30 @@ def measure_crowd(start: Callable[[], AbstractContextManager[Worker]], url: str,
         return worker.measure("crowd", url, n, canned.count_characters(canned.CHUNKS_ALONE))
 
 
+def measure_lone_chunks(
+    start: Callable[[], AbstractContextManager[Worker]], urls: tuple[str, str], n: int
+) -> Sample:
+    """Measure the chunks of ``n`` streams that a process reads at once, each arriving alone.
+
+    Returns the times of a chunk, and the memory of all streams in MB.
+
+    :param urls: those of a shorter and of a longer stream; what they have in common is subtracted.
+    """
+    few, many = canned.get_lone_chunks(n)
+    with start() as worker:
+        idle = worker.measure("whole", urls[0], 1, canned.WHOLE_TEXT)
+        samples = [
+            worker.measure("crowd", url, n, canned.count_characters(count))
+            for url, count in ((urls[0], few), (urls[0], few), (urls[1], many))
+        ]
+    shorter, longer = samples[1:]
+    cpu, wall = longer.cpu - shorter.cpu, longer.wall - shorter.wall
+    if cpu <= 0:
+        raise MeasurementFailed("the machine is too busy for a measurement")
+    memory = max(longer.peak - idle.peak, 1e-3)
+    return Sample(cpu / (many - few), wall / (many - few), memory)
+
+
 @contextmanager
 def start_server(python: str) -> Iterator[str]:
     """Start the server; gives its URL, ``http://127.0.0.1:port``, for the ``with`` block."""

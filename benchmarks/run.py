@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from . import agent, canned, cold, subjects, table
 from .canned import anthropic, ollama, openai
-from .environments import Environments, InstallError
-from .live import Worker, count_calls, measure_crowd, start_server, start_worker
-from .rounds import MeasureFunction, Measurement, MeasurementFailed, Results, measure_interleaved
+from .docs_page import write_page
+from .environments import Environments, Installation, InstallError
+from .live import (
+    Worker,
+    count_calls,
+    measure_crowd,
+    measure_lone_chunks,
+    start_server,
+    start_worker,
+)
+from .report import Report
+from .rounds import MeasureFunction, MeasurementFailed, Results, measure_interleaved
 from .subjects import locus_oci
 from .targets import (
     FORMATS,
@@ -33,14 +38,21 @@ from .targets import (
 )
 
 ROOT = Path(__file__).parent.parent
-CASES = ("whole", "stream", "crowd", "cold", "signing", "agent")
+CASES = ("whole", "stream", "crowd", "lone", "cold", "size", "signing", "agent")
 RUNTIMES = ("blocking", "asyncio", "trio")
+LONE_RUNTIMES = ("asyncio", "trio", "uvloop", "blocking")
+LONE_SUBJECTS = ("floor", "httpx", "locus", "openai")
+"""The others read so slowly that several chunks would arrive at once."""
 FORMAT_MODULES: dict[str, ModuleType] = dict(zip(FORMATS, (openai, anthropic, ollama), strict=True))
 
 
 @dataclass(frozen=True)
 class MeasurementPlan:
-    """How much to measure: rounds of each kind, seconds in each slice, streams in the crowd."""
+    """How much to measure: rounds of each kind, seconds in each slice, streams at once.
+
+    ``lone`` and ``lone_threads`` are numbers of streams whose chunks arrive alone: in tasks, and
+    blocking in threads.
+    """
 
     rounds: int
     slice_seconds: float
@@ -48,14 +60,33 @@ class MeasurementPlan:
     rounds_cold: int
     rounds_crowd: int
     crowd: int
+    lone: tuple[int, ...]
+    lone_threads: int
+    rounds_lone: int
     signatures: int = 200
 
 
 FULL_PLAN = MeasurementPlan(
-    rounds=15, slice_seconds=0.1, rounds_alone=5, rounds_cold=5, rounds_crowd=2, crowd=1000
+    rounds=15,
+    slice_seconds=0.1,
+    rounds_alone=5,
+    rounds_cold=5,
+    rounds_crowd=2,
+    crowd=1000,
+    lone=(10, 300, 1000),
+    lone_threads=200,
+    rounds_lone=2,
 )
 QUICK_PLAN = MeasurementPlan(
-    rounds=5, slice_seconds=0.04, rounds_alone=2, rounds_cold=2, rounds_crowd=1, crowd=200
+    rounds=5,
+    slice_seconds=0.04,
+    rounds_alone=2,
+    rounds_cold=2,
+    rounds_crowd=1,
+    crowd=200,
+    lone=(10, 100),
+    lone_threads=50,
+    rounds_lone=1,
 )
 
 
@@ -201,6 +232,39 @@ class Runner:
         results = measure_interleaved(measures, self._plan.rounds_crowd, warm_up=False)
         return {(MAIN_FORMAT, "crowd", str(n)): results | self._get_install_failures(MAIN_FORMAT)}
 
+    def measure_lone_chunks(self) -> RunResults:
+        """Measure the chunks of many streams at once, each arriving alone, on each runtime."""
+        run: RunResults = {}
+        for runtime in LONE_RUNTIMES:
+            is_blocking = runtime == "blocking"
+            for n in (self._plan.lone_threads,) if is_blocking else self._plan.lone:
+                _print_progress(f"{n} streams at once, each chunk alone, {runtime}")
+                few, many = (
+                    self._build_url(MAIN_FORMAT, f"lone-{n}-{count}")
+                    for count in canned.get_lone_chunks(n)
+                )
+                needed = "asyncio" if runtime == "uvloop" else runtime
+                measures = {
+                    subject.NAME: partial(
+                        measure_lone_chunks,
+                        partial(self._start_worker, subject, runtime, MAIN_FORMAT),
+                        (few, many),
+                        n,
+                    )
+                    for subject in self._get_installed_subjects(MAIN_FORMAT, needed)
+                    if subject.NAME in LONE_SUBJECTS
+                }
+                results = measure_interleaved(measures, self._plan.rounds_lone, warm_up=False)
+                run[MAIN_FORMAT, "lone", f"{runtime} {n}"] = results
+        return run
+
+    def measure_installations(self) -> dict[str, Installation]:
+        """Measure what is installed for each subject."""
+        return {
+            subject.NAME: self._environments.measure_installation(subject)
+            for subject in self._get_installed_subjects(MAIN_FORMAT)
+        }
+
     def measure_cold_start(self) -> RunResults:
         """Measure new processes until their first response, and their imports alone."""
         _print_progress("cold start")
@@ -275,36 +339,49 @@ class Runner:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the tables; returns 1 if ``--check`` is set and a target was missed."""
     args = _parse_arguments(argv)
+    report = _measure(args) if args.load is None else Report.load(args.load)
+    if args.json:
+        report.save(args.json)
+    if args.docs:
+        write_page(report, args.docs)
+    print("\n".join(_format_report(report)))
+    return int(args.check and not all(target.is_met for target in _compute_targets(report.run)))
+
+
+def _measure(args: argparse.Namespace) -> Report:
+    """Measure what the arguments ask for."""
     environments = Environments(args.environments, ROOT, args.locus_path)
-    run: RunResults = {}
+    plan = QUICK_PLAN if args.quick else FULL_PLAN
+    report = Report(is_quick=args.quick)
+    run = report.run
     with start_server(sys.executable) as server:
-        runner = Runner(
-            environments, args.subjects, server, QUICK_PLAN if args.quick else FULL_PLAN
-        )
+        runner = Runner(environments, args.subjects, server, plan)
         cases = [case for case in LIVE_CASES if case.call in args.only]
         for wire in args.formats if cases else ():
             for runtime in RUNTIMES:
                 run |= runner.measure_live(wire, runtime, cases)
-        if "crowd" in args.only and MAIN_FORMAT in args.formats:
-            run |= runner.measure_crowd()
-        if "cold" in args.only and MAIN_FORMAT in args.formats:
-            run |= runner.measure_cold_start()
-        if "signing" in args.only and MAIN_FORMAT in args.formats:
-            run |= runner.measure_signing()
+        if MAIN_FORMAT in args.formats:
+            for case, measure in (
+                ("crowd", runner.measure_crowd),
+                ("lone", runner.measure_lone_chunks),
+                ("cold", runner.measure_cold_start),
+                ("signing", runner.measure_signing),
+            ):
+                if case in args.only:
+                    run |= measure()
+        if "size" in args.only:
+            report.installations = runner.measure_installations()
     if "agent" in args.only:
-        plan = QUICK_PLAN if args.quick else FULL_PLAN
         agent_results = agent.measure_agents(environments, plan.rounds, plan.slice_seconds)
         run |= {
             (MAIN_FORMAT, "agent", runtime): results for runtime, results in agent_results.items()
         }
-    print("\n".join(_format_report(run)))
-    if args.json:
-        args.json.write_text(json.dumps(_to_rows(run), indent=1))
-    return int(args.check and not all(target.is_met for target in _compute_targets(run)))
+    return report
 
 
-def _format_report(run: RunResults) -> Iterator[str]:
-    yield f"Python {platform.python_version()}, {os.cpu_count()} cores, server on 127.0.0.1"
+def _format_report(report: Report) -> Iterator[str]:
+    run = report.run
+    yield f"Python {report.python}, {report.cores} cores, server on 127.0.0.1"
     yield ""
     for wire in FORMATS:
         for case in LIVE_CASES:
@@ -316,6 +393,11 @@ def _format_report(run: RunResults) -> Iterator[str]:
         if case_name == "crowd":
             title = f"one of {n} streams at once, {canned.CHUNKS_ALONE} chunks each, asyncio"
             yield from table.format_table(title, "crowd", MAIN_FORMAT, results)
+    for (_, case_name, setting), results in run.items():
+        if case_name == "lone":
+            runtime, n = setting.split()
+            title = f"a chunk of one of {n} streams at once, each arriving alone, {runtime}"
+            yield from table.format_table(title, "lone", MAIN_FORMAT, results)
     if results := run.get((MAIN_FORMAT, "cold", "")):
         yield from table.format_table("process start to first answer", "cold", MAIN_FORMAT, results)
     if results := run.get((MAIN_FORMAT, "import", "")):
@@ -336,15 +418,6 @@ def _select_agent_results(run: RunResults) -> dict[str, Results]:
 def _compute_targets(run: RunResults) -> Iterator[Target]:
     yield from compute_targets(run)
     yield from agent.compute_targets(_select_agent_results(run))
-
-
-def _to_rows(run: RunResults) -> list[dict[str, Any]]:
-    return [
-        {"format": wire, "case": case, "runtime": runtime, "subject": name}
-        | (asdict(result) if isinstance(result, Measurement) else {"failure": str(result)})
-        for (wire, case, runtime), results in run.items()
-        for name, result in results.items()
-    ]
 
 
 def _print_progress(step: str) -> None:
@@ -386,10 +459,16 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=make_list_parser(FORMATS),
         default=list(FORMATS),
         metavar="FORMAT,...",
-        help=f"of {', '.join(FORMATS)}; the last three cases are of {MAIN_FORMAT}'s alone",
+        help=f"of {', '.join(FORMATS)}; the last six cases are of {MAIN_FORMAT}'s alone",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save every round's times")
+    parser.add_argument(
+        "--load", type=Path, metavar="FILE", help="measure nothing; read what --json has saved"
+    )
+    parser.add_argument(
+        "--docs", type=Path, metavar="DIR", help="also write benchmarks.md and its charts there"
+    )
     parser.add_argument(
         "--locus-path",
         type=lambda text: Path(text).resolve(),

@@ -8,7 +8,10 @@ complete response, or, if the request asks for a stream, the streamed one, in on
 - ``alone``: fewer events, one in each write with ``EVENT_INTERVAL`` seconds between them, so that
   each one arrives separately;
 - ``crowd-N``: the same number, packed; the first write at once, the others ``CROWD_INTERVAL``
-  seconds apart as soon as N requests have their first one, or after ``CROWD_TIMEOUT`` seconds.
+  seconds apart as soon as N requests have their first one, or after ``CROWD_TIMEOUT`` seconds;
+- ``lone-N-CHUNKS``: so many events with text, one in each write, to N requests in the same way,
+  with ``LONE_INTERVAL * N`` seconds between two writes to each of them. That is time enough for
+  every client to read one before the next arrives.
 
 The server listens on 127.0.0.1 and prints its port. It ends when its standard input is closed, that
 is, when the process that started it has ended, or after ``LIFETIME`` seconds.
@@ -31,6 +34,8 @@ LIFETIME = 3600.0
 EVENT_INTERVAL = 0.0005
 CROWD_INTERVAL = 0.1
 CROWD_TIMEOUT = 30.0
+LONE_INTERVAL = 0.0005
+MIN_LONE_INTERVAL = 0.005
 
 
 def _frame_chunks(head: bytes, parts: list[bytes]) -> list[bytes]:
@@ -58,6 +63,15 @@ class CannedReplies:
         )
         self.alone = _frame_chunks(stream_head, events)
         self.crowd = _frame_chunks(stream_head, _group_events(events, canned.PACKED))
+        self._wire = wire
+        self._stream_head = stream_head
+        self._lone: dict[int, list[bytes]] = {}
+
+    def get_lone(self, count: int) -> list[bytes]:
+        """Return the writes of a stream with so many chunks, each in one of them."""
+        if count not in self._lone:
+            self._lone[count] = _frame_chunks(self._stream_head, self._wire.build_stream(count))
+        return self._lone[count]
 
 
 _REPLIES = {
@@ -89,10 +103,18 @@ class RequestHandler(asyncio.Protocol):
                 self.transport.write(part)
         elif framing == b"alone":
             self._write_slowly(iter(replies.alone))
+        elif framing.startswith(b"lone-"):
+            _, size, count = map(int, framing.replace(b"lone", b"0").split(b"-"))
+            interval = max(MIN_LONE_INTERVAL, LONE_INTERVAL * size)
+            self._join_crowd(replies.get_lone(count), size, interval)
         else:
-            first, second, *rest = replies.crowd
-            self.transport.write(first + second)
-            join_crowd(self.transport, rest, int(framing.removeprefix(b"crowd-")))
+            size = int(framing.removeprefix(b"crowd-"))
+            self._join_crowd(replies.crowd, size, CROWD_INTERVAL)
+
+    def _join_crowd(self, parts: list[bytes], size: int, interval: float) -> None:
+        first, second, *rest = parts
+        self.transport.write(first + second)
+        join_crowd(self.transport, rest, size, interval)
 
     def _write_slowly(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)
@@ -104,21 +126,21 @@ class RequestHandler(asyncio.Protocol):
 _waiting_connections: list[tuple[asyncio.Transport, list[bytes]]] = []
 
 
-def join_crowd(transport: asyncio.Transport, rest: list[bytes], size: int) -> None:
+def join_crowd(transport: asyncio.Transport, rest: list[bytes], size: int, interval: float) -> None:
     """Hold back the rest of the response until the crowd is complete."""
     _waiting_connections.append((transport, rest))
     if len(_waiting_connections) == 1:
-        asyncio.get_running_loop().call_later(CROWD_TIMEOUT, release_crowd)
+        asyncio.get_running_loop().call_later(CROWD_TIMEOUT, release_crowd, interval)
     if len(_waiting_connections) >= size:
-        release_crowd()
+        release_crowd(interval)
 
 
-def release_crowd() -> None:
+def release_crowd(interval: float) -> None:
     """Send the rest to all waiting connections, one part at a time."""
     waiting, _waiting_connections[:] = _waiting_connections[:], []
     loop = asyncio.get_running_loop()
-    for number in range(max(len(rest) for _, rest in waiting)):
-        loop.call_later(number * CROWD_INTERVAL, _write_to_all, waiting, number)
+    for number in range(max((len(rest) for _, rest in waiting), default=0)):
+        loop.call_later(number * interval, _write_to_all, waiting, number)
 
 
 def _write_to_all(waiting: list[tuple[asyncio.Transport, list[bytes]]], number: int) -> None:

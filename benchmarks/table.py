@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator
 from .rounds import Measurement, Results
 from .targets import FLOOR, Target
 
-_UNITS = {"chunk": (1e6, "µs"), "alone": (1e6, "µs"), "sign": (1e6, "µs")}
+_UNITS = {
+    "chunk": (1e6, "µs"),
+    "alone": (1e6, "µs"),
+    "lone": (1e6, "µs"),
+    "sign": (1e6, "µs"),
+}
+_MEMORY_CASES = ("crowd", "lone")
 
 
 def format_table(title: str, case: str, sdk_name: str, results: Results) -> Iterator[str]:
@@ -15,7 +21,7 @@ def format_table(title: str, case: str, sdk_name: str, results: Results) -> Iter
     scale, unit = _UNITS.get(case, (1e3, "ms"))
     floor, sdk = results.get(FLOOR), results.get(sdk_name)
     yield f"{title}, {unit}"
-    memory = f"{'peak MB':>10}" if case == "crowd" else ""
+    memory = f"{'peak MB' if case == 'crowd' else 'MB':>10}" if case in _MEMORY_CASES else ""
     ratios = f"{'x floor':>10}{f'{sdk_name} / it':>16}"
     yield f"  {'':14}{'CPU':>9}{'wall':>10}{ratios}{'spread':>9}{memory}"
     for name, result in results.items():
@@ -24,7 +30,7 @@ def format_table(title: str, case: str, sdk_name: str, results: Results) -> Iter
             continue
         floor_ratio = f"{result.cpu / floor.cpu:.2f}" if isinstance(floor, Measurement) else ""
         sdk_ratio = f"{sdk.cpu / result.cpu:.2f}" if isinstance(sdk, Measurement) else ""
-        memory = f"{result.peak:10.0f}" if case == "crowd" else ""
+        memory = f"{result.peak:10.1f}" if case in _MEMORY_CASES else ""
         yield (
             f"  {name:14}{result.cpu * scale:9.2f}{result.wall * scale:10.2f}"
             f"{floor_ratio:>10}{sdk_ratio:>16}{f'+{result.spread:.0%}':>9}{memory}"

@@ -3,9 +3,9 @@
 ``python -P worker.py SUBJECT.py RUNTIME FORMAT`` loads the subject by path, so that nothing from
 this folder or the project is on its ``sys.path``. Each input line is a JSON object:
 ``{"case": "whole" | "stream" | "crowd", "url": ..., "n": N}`` runs the case N times, or a crowd
-of N streams at the same time (asyncio only). The output line has the CPU and wall-clock seconds of
-all threads of this process, its peak memory in MB, and the last result, which the parent checks.
-The first command for a URL also creates the client.
+of N streams at the same time: in tasks, or blocking in threads. The output line has the CPU and
+wall-clock seconds of all threads of this process, its peak memory in MB, and the last result, which
+the parent checks. The first command for a URL also creates the client.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -46,8 +47,14 @@ def _load_subject(path: str) -> ModuleType:
 class Commands:
     """Reads the commands of the parent process, and sends it the results."""
 
-    def __init__(self, make_calls: Callable[[str, str], tuple[Any, Any]], wire: str) -> None:
+    def __init__(
+        self,
+        make_calls: Callable[[str, str], tuple[Any, Any]],
+        wire: str,
+        run_crowd: Callable[[Callable[[], Any], int], Any],
+    ) -> None:
         self._make_calls = make_calls
+        self._run_crowd = run_crowd
         self._wire = wire
         self._calls: dict[str, dict[str, Any]] = {}
         # Some subjects print. The results get a file descriptor of their own.
@@ -68,7 +75,7 @@ class Commands:
             self._calls[url] = {"whole": complete, "stream": stream}
         gc.collect()
         if case == "crowd":
-            return partial(run_crowd, self._calls[url]["stream"], n), 1
+            return partial(self._run_crowd, self._calls[url]["stream"], n), 1
         return self._calls[url][case], n
 
     def send_result(self, cpu: float, wall: float, result: Any) -> None:
@@ -77,9 +84,32 @@ class Commands:
         print(json.dumps(reply), file=self._output, flush=True)
 
 
-async def run_crowd(stream: Callable[[], Awaitable[int]], n: int) -> int:
+async def run_tasks(stream: Callable[[], Awaitable[int]], n: int) -> int:
     """Read ``n`` streams at the same time. All have the same length, which is the result."""
     (length,) = set(await asyncio.gather(*(stream() for _ in range(n))))
+    return length
+
+
+async def run_trio_tasks(stream: Callable[[], Awaitable[int]], n: int) -> int:
+    """Read ``n`` streams at the same time, under trio."""
+    import trio
+
+    lengths: list[int] = []
+
+    async def read() -> None:
+        lengths.append(await stream())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(n):
+            nursery.start_soon(read)
+    (length,) = set(lengths)
+    return length
+
+
+def run_threads(stream: Callable[[], int], n: int) -> int:
+    """Read ``n`` streams at the same time, each in a thread."""
+    with ThreadPoolExecutor(n) as pool:
+        (length,) = set(pool.map(lambda _: stream(), range(n)))
     return length
 
 
@@ -109,15 +139,19 @@ def main(subject_path: str, runtime: str, wire: str) -> None:
     socket.getaddrinfo = _resolve_loopback
     subject = _load_subject(subject_path)
     if runtime == "blocking":
-        run_blocking(Commands(subject.make_blocking_calls, wire))
-        return
-    commands = Commands(subject.make_async_calls, wire)
-    if runtime == "asyncio":
-        asyncio.run(run_async(commands))
-    else:
+        run_blocking(Commands(subject.make_blocking_calls, wire, run_threads))
+    elif runtime == "trio":
         import trio
 
-        trio.run(run_async, commands)
+        trio.run(run_async, Commands(subject.make_async_calls, wire, run_trio_tasks))
+    else:
+        commands = Commands(subject.make_async_calls, wire, run_tasks)
+        if runtime == "uvloop":
+            import uvloop
+
+            uvloop.run(run_async(commands))
+        else:
+            asyncio.run(run_async(commands))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,15 @@ httpx's work for each read makes the floor itself a twentieth of the OpenAI SDK'
 CHUNKS_ALONE = 200
 """Chunks with text in the stream that sends each event separately."""
 
+
+def get_lone_chunks(streams: int) -> tuple[int, int]:
+    """Return how many chunks with text the streams have whose chunks arrive alone: two lengths.
+
+    The time of a chunk is their difference: connecting and the head of the response are in both.
+    """
+    return 10, 10 + max(40, 4000 // streams)
+
+
 _VOCABULARY = (
     " the", " of", " a", " model", " is", " value", " request", " and", " stream", " from",
     " bytes", ",", ".", " which", " runtime", " answer", " without", " waiting", " café", "\n\n",

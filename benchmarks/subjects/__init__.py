@@ -27,9 +27,8 @@ from types import ModuleType
 from . import (
     anthropic_sdk,
     any_llm_sdk,
+    bare_httpx,
     floor,
-    floor_anthropic,
-    floor_ollama,
     litellm_,
     locus_,
     locus_oci,
@@ -40,8 +39,7 @@ from . import (
 
 ALL: tuple[ModuleType, ...] = (
     floor,
-    floor_anthropic,
-    floor_ollama,
+    bare_httpx,
     locus_,
     locus_oci,
     openai_sdk,

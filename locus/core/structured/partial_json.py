@@ -36,7 +36,9 @@ _COPYING_PER_CHUNK: Final = 1 << 15
 """How much copying a chunk pays for at least, in bytes. A string or list of that size is returned
 after each chunk, and copying it takes no longer than reading the chunk."""
 _MEMBER_BYTES: Final = 16
-"""What copying a member of a container costs, in bytes of a string that take as long."""
+_CONTAINER_BYTES: Final = 1024
+"""What copying a member of a container, and a container, cost: bytes of a string that take as
+long."""
 _RESTRICTING_KEYWORDS: Final = frozenset({"enum", "const", "format", "pattern", "contentEncoding"})
 
 
@@ -56,7 +58,7 @@ class _Container:
     @property
     def copying_bytes(self) -> int:
         """What a copy costs."""
-        return (1 + len(self.value)) * _MEMBER_BYTES
+        return _CONTAINER_BYTES + len(self.value) * _MEMBER_BYTES
 
     def add_member(self, member: Any) -> None:
         """Add a member to the value: to an object under ``key``, to an array at its end."""
@@ -95,6 +97,7 @@ class PartialJsonParser:
         self._unparsed = ""  # text that cannot be parsed before more text arrives
         self._finished = False
         self._saved_copying = 0  # in bytes; what the chunks so far have paid for, and was not used
+        self._has_returned_value = False
         self._reset_state()
 
     def _reset_state(self) -> None:
@@ -125,9 +128,10 @@ class PartialJsonParser:
         cost = self._copying_bytes
         if self._string_parts is not None and self._is_string_shown:
             cost += self._string_length
-        if cost > self._saved_copying:
+        if cost > self._saved_copying and self._has_returned_value:
             return NO_VALUE  # the next value has what is new in this one
-        self._saved_copying -= cost
+        self._saved_copying = max(0, self._saved_copying - cost)
+        self._has_returned_value = True
         self._changed = False
         return self._build_partial_value()
 
