@@ -42,7 +42,7 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
         sorted(completion.choices, key=lambda choice: choice.index or 0)
     ):
         raise_for_choice_error(choice, body)
-        message = choice.message or choice.delta
+        message = choice.message or choice.delta or choice.text_message
         if message is None and not choice.finish_reason:
             raise make_parse_error(f"choices[{position}] has no message", body)
         if not accumulators or not is_one_response:

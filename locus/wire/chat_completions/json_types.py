@@ -146,6 +146,13 @@ class Choice(ResponseStruct):
     """OpenRouter's place for the failure of the provider behind it."""
     native_finish_reason: Any = None
     """The word of the provider behind OpenRouter."""
+    text: Any = None
+    """The text of a server that answers as the older completions API does."""
+
+    @property
+    def text_message(self) -> ChoiceMessage | None:
+        """The text as a message; None if there is none."""
+        return ChoiceMessage(self.text) if isinstance(self.text, str) and self.text else None
 
 
 class Completion(ResponseStruct):

@@ -138,7 +138,7 @@ class ChatCompletionsDecoder(StreamDecoder):
             delta = choice.delta
             if delta is None:
                 raise_for_choice_error(choice, frame)
-                delta = accumulator.make_delta(choice.message)
+                delta = accumulator.make_delta(choice.message) or choice.text_message
                 if delta is None:
                     continue
             text, reasoning = accumulator.add_message(delta)

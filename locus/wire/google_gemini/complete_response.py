@@ -118,7 +118,7 @@ def decode_chunk(body: bytes | str | Mapping[str, Any]) -> Chunk:
     :raises APIStatusError: if it is an error object.
     """
     chunk = _chunk_decoder.decode(body)
-    if says_error(chunk.error):
+    if chunk.error and says_error(chunk.error):
         raise make_status_error(convert_body_to_text(body), error_object={"error": chunk.error})
     return chunk
 

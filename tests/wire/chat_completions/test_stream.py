@@ -519,6 +519,14 @@ def test_two_different_objects_in_a_row_stay_as_they_came() -> None:
     assert call.malformed_arguments == text
 
 
+def test_text_in_the_form_of_the_older_completions_api_is_read() -> None:
+    chunks = [{"choices": [{"index": 0, "text": text}]} for text in ("Hel", "lo", "")]
+    chunks[-1]["choices"][0]["finish_reason"] = "stop"
+    assert decode_response(encode_sse(*chunks)).content == "Hello"
+    whole = {"choices": [{"index": 0, "text": "Hello", "finish_reason": "stop"}]}
+    assert PARSER.parse(whole).content == "Hello"
+
+
 def test_a_message_in_place_of_a_delta_is_read() -> None:
     chunks = [
         {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": reason}]}
