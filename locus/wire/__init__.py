@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     from locus.core.prepare_conversation import prepare_conversation
     from locus.core.response import FinishReason
     from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+    from locus.wire.outgoing_images import build_image_url, read_image, read_image_bytes
     from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
+    from locus.wire.outgoing_tools import build_outgoing_tools
     from locus.wire.parse_output_format import JsonOutput, parse_response_format
     from locus.wire.provider_json import (
         ResponseStruct,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     )
     from locus.wire.request_parts import (
         build_arguments_object,
+        encode_arguments,
         join_unsigned_thinking,
         make_tool_choice_error,
     )
@@ -124,6 +127,10 @@ _LAZY_MODULES: Final = {
     "FinishReason": "locus.core.response",
     **dict.fromkeys(("normalize_media_type", "parse_if_data_url"), "locus.wire.data_urls"),
     **dict.fromkeys(
+        ("build_image_url", "read_image", "read_image_bytes"), "locus.wire.outgoing_images"
+    ),
+    "build_outgoing_tools": "locus.wire.outgoing_tools",
+    **dict.fromkeys(
         ("ANY_ID_RULE", "ToolCallIdRule", "compute_call_ids"), "locus.wire.outgoing_tool_call_ids"
     ),
     **dict.fromkeys(("JsonOutput", "parse_response_format"), "locus.wire.parse_output_format"),
@@ -143,7 +150,12 @@ _LAZY_MODULES: Final = {
     ),
     **dict.fromkeys(("Framing", "NDJSONFraming", "SSEFraming"), "locus.wire.stream_framing"),
     **dict.fromkeys(
-        ("build_arguments_object", "join_unsigned_thinking", "make_tool_choice_error"),
+        (
+            "build_arguments_object",
+            "encode_arguments",
+            "join_unsigned_thinking",
+            "make_tool_choice_error",
+        ),
         "locus.wire.request_parts",
     ),
     **dict.fromkeys(
@@ -188,11 +200,14 @@ __all__ = [
     "Translated",
     "add_extra_members",
     "build_arguments_object",
+    "build_image_url",
+    "build_outgoing_tools",
     "build_tool_schemas",
     "build_usage",
     "compute_call_ids",
     "compute_digest",
     "convert_body_to_text",
+    "encode_arguments",
     "encode_json",
     "find_error_in_response",
     "get_model_family",
@@ -211,6 +226,8 @@ __all__ = [
     "parse_if_data_url",
     "parse_response_format",
     "prepare_conversation",
+    "read_image",
+    "read_image_bytes",
     "remove_native_state",
     "select_native_state",
     "strip_model_snapshot",

@@ -47,6 +47,24 @@ def build_arguments_object(path: str, call: ToolCall) -> Any:
         ) from exc
 
 
+def encode_arguments(path: str, call: ToolCall) -> str:
+    """Encode a call's arguments as JSON text, always that of an object.
+
+    Servers parse the arguments of earlier calls, and fail where they are not JSON. So malformed
+    arguments become a member of an object, as in :func:`build_arguments_object`.
+
+    :param path: the position of the call in the conversation, for error messages.
+    :raises ConfigurationError: if the arguments cannot be represented in JSON.
+    """
+    arguments = build_arguments_object(path, call)
+    try:
+        return msgspec.json.encode(arguments).decode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError(
+            f"{path}: the arguments cannot be represented in JSON: {exc}"
+        ) from exc
+
+
 def make_tool_choice_error(choice: object, names: Iterable[object]) -> ConfigurationError:
     """Make the error for a ``tool_choice`` that is none of the common values and no tool's name.
 

@@ -33,7 +33,7 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     is_blank,
 )
 from locus.wire.anthropic_messages.thinking_history_digest import THINKING_TYPES, ResponseBlocks
-from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.outgoing_images import read_image
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
 from locus.wire.provider_json import to_json_builtins
 
@@ -218,33 +218,20 @@ def _build_input_blocks(path: str, message: Message) -> list[Block]:
 
 
 def _build_image_source(path: str, image: ImagePart) -> Block:
-    """Build the ``source`` of an image block: its URL, or its bytes as base64."""
-    if image.data is not None:
-        return _build_base64_source(path, image.media_type or "", image.data)
-    url = image.url or ""
-    try:
-        parsed = parse_if_data_url(url)
-    except ValueError:
-        parsed = ("", b"")
-    if parsed is None:
-        return {"type": "url", "url": url}
-    if not parsed[0]:
-        raise ConfigurationError(f"{path}: an image's data: URL is not 'data:image/…;base64,…'")
-    return _build_base64_source(path, *parsed)
-
-
-def _build_base64_source(path: str, media_type: str, data: bytes) -> Block:
-    """Build a base64 source.
+    """Build the ``source`` of an image block: its URL, or its bytes as base64.
 
     :raises ConfigurationError: if the API does not accept the media type.
     """
-    normalized = normalize_media_type(media_type)
-    if normalized not in _IMAGE_MEDIA_TYPES:
+    found = read_image(path, image)
+    if found is None:
+        return {"type": "url", "url": image.url or ""}
+    media_type, data = found
+    if media_type not in _IMAGE_MEDIA_TYPES:
         raise ConfigurationError(
             f"{path}: the API accepts images of the types {', '.join(_IMAGE_MEDIA_TYPES)}, "
-            f"not {media_type}"
+            f"not {image.media_type or media_type or 'of no type'}"
         )
-    return {"type": "base64", "media_type": normalized, "data": base64.b64encode(data).decode()}
+    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
 
 
 def _add_cache_control(path: str, message: Message, blocks: list[Block]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, assert_never
@@ -21,7 +20,7 @@ from locus.core.conversation import (
     validate_messages,
 )
 from locus.core.digest import compute_digest
-from locus.core.errors import APIStatusError, ConfigurationError
+from locus.core.errors import APIStatusError
 from locus.core.frozendict import EMPTY
 from locus.core.merge_extra_body import add_extra_members
 from locus.core.messages import (
@@ -54,16 +53,16 @@ from locus.wire.chat_completions.native_members import (
     find_missing_signature,
     has_native_content,
 )
-from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.openai_model_families import (
     adapt_rules_to_model,
     find_unsupported_options,
     is_reasoning_model,
 )
+from locus.wire.outgoing_images import build_image_url
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
 from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.provider_json import to_json_builtins
-from locus.wire.request_parts import build_arguments_object, make_tool_choice_error
+from locus.wire.request_parts import encode_arguments, make_tool_choice_error
 
 _OPENAI_ID_RULE: Final = ToolCallIdRule(
     re.compile(r".{1,40}", re.DOTALL), lambda call: f"call_{compute_digest(call)}"
@@ -84,7 +83,6 @@ _GEMINI_MODELS: Final = re.compile(r"gemini")
 """Models that reject a tool's result without the name of the tool."""
 _FORBIDDEN_IN_NAME: Final = re.compile(r"[\s<|\\/>]")
 """Characters that OpenAI rejects in a message's ``name``."""
-_IMAGE_DATA_URL: Final = re.compile(r"data:image/[a-z.+-]+;base64,")
 
 
 class _RequestStruct(msgspec.Struct, omit_defaults=True):
@@ -414,42 +412,12 @@ def _build_part(position: int, part: Part) -> _Part | None:
         case TextPart():
             return _Part(type="text", text=part.text)
         case ImagePart():
-            url = build_image_url(position, part)
+            url = build_image_url(f"messages[{position}]", part)
             return _Part(type="image_url", image_url=_ImageURL(url=url, detail=part.detail))
         case RefusalPart() | ThinkingPart():
             return None
         case _:
             assert_never(part)
-
-
-def build_image_url(position: int, image: ImagePart) -> str:
-    """Build the URL of an image. The bytes of an image go into a ``data:`` URL.
-
-    :raises ConfigurationError: if the image's ``data:`` URL is malformed; the message names the
-        position.
-    """
-    if image.data is not None:
-        return _build_data_url(normalize_media_type(image.media_type or ""), image.data)
-    return _normalize_image_url(position, image.url or "")
-
-
-def _build_data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def _normalize_image_url(position: int, url: str) -> str:
-    """Normalize an image's URL: the API accepts ``data:`` URLs in one form only."""
-    if _IMAGE_DATA_URL.match(url):
-        return url
-    try:
-        parsed = parse_if_data_url(url)
-        if parsed is not None and not parsed[0]:
-            raise ValueError("it does not name the media type")
-    except ValueError as exc:
-        raise ConfigurationError(
-            f"messages[{position}]: the data: URL of an image cannot be read: {exc}"
-        ) from None
-    return url if parsed is None else _build_data_url(normalize_media_type(parsed[0]), parsed[1])
 
 
 def _build_call(path: str, call: ToolCall, call_id: str) -> _Call | dict[str, Any]:
@@ -469,24 +437,6 @@ def _build_call(path: str, call: ToolCall, call_id: str) -> _Call | dict[str, An
     document = to_json_builtins(built)
     document["function"] |= in_function
     return {**document, **others}
-
-
-def encode_arguments(path: str, call: ToolCall) -> str:
-    """Encode a call's arguments as JSON text, always that of an object.
-
-    Servers parse the arguments of earlier calls, and fail where they are not JSON. So malformed
-    arguments become a member of an object, as in :func:`build_arguments_object`.
-
-    :param path: the position of the call in the conversation, for error messages.
-    :raises ConfigurationError: if the arguments cannot be represented in JSON.
-    """
-    arguments = build_arguments_object(path, call)
-    try:
-        return msgspec.json.encode(arguments).decode()
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise ConfigurationError(
-            f"{path}: the arguments cannot be represented in JSON: {exc}"
-        ) from exc
 
 
 def build_tool_choice(

@@ -21,9 +21,10 @@ from locus.core.messages import (
     ThinkingPart,
 )
 from locus.core.native_state_routing import NativeStateRule
-from locus.wire.chat_completions.request import build_image_url, encode_arguments
 from locus.wire.cohere_chat.response_accumulator import PLAN_KEY
 from locus.wire.cohere_chat.tools_and_messages import join_text_and_refusal
+from locus.wire.outgoing_images import build_image_url
+from locus.wire.request_parts import encode_arguments
 
 
 def build_chat_messages(
@@ -131,7 +132,7 @@ def _build_content(position: int, part: Part) -> dict[str, Any] | None:
         case TextPart() | RefusalPart():  # a refusal becomes part of the assistant's text
             return {"type": "text", "text": part.text}
         case ImagePart():
-            image_url = {"url": build_image_url(position, part)}
+            image_url = {"url": build_image_url(f"messages[{position}]", part)}
             if part.detail:
                 image_url["detail"] = part.detail
             return {"type": "image_url", "image_url": image_url}

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from locus.core.conversation import IndexedMessage
-from locus.core.errors import ConfigurationError
 from locus.core.messages import ImagePart, RefusalPart, Role, TextPart, ThinkingPart
-from locus.wire.data_urls import normalize_media_type, parse_if_data_url
 from locus.wire.google_gemini.native_parts import SIGNATURE, find_signatures, get_native_parts
+from locus.wire.outgoing_images import read_image_bytes
 from locus.wire.request_parts import build_arguments_object
 
 
@@ -108,16 +107,6 @@ def _build_image(position: int, image: ImagePart) -> dict[str, str]:
 
     :raises ConfigurationError: if the image is a URL that has to be fetched.
     """
-    media_type, data = image.media_type or "", image.data
-    if data is None:
-        try:
-            media_type, data = parse_if_data_url(image.url or "") or ("", None)
-        except ValueError as exc:
-            raise ConfigurationError(f"messages[{position}]: the image's data: URL: {exc}") from exc
-    if data is None:
-        raise ConfigurationError(
-            f"messages[{position}]: Locus sends Gemini no URLs of images: load {image.url!r} and "
-            "pass ImagePart(data=…, media_type=…)"
-        )
+    media_type, data = read_image_bytes(f"messages[{position}]", image, "Gemini")
     encoded = base64.b64encode(data).decode()
-    return {"mimeType": normalize_media_type(media_type), "data": encoded}
+    return {"mimeType": media_type, "data": encoded}

@@ -24,13 +24,12 @@ from locus.core.messages import (
     ToolCall,
 )
 from locus.wire.chat_completions.request import (
-    build_image_url,
-    encode_arguments,
     get_normalized_participant_name,
 )
 from locus.wire.oci_chat.envelope import RequestStruct
 from locus.wire.oci_chat.generic_complete_response import WIRE_FORMAT
-from locus.wire.request_parts import join_unsigned_thinking
+from locus.wire.outgoing_images import build_image_url
+from locus.wire.request_parts import encode_arguments, join_unsigned_thinking
 
 _GEMINI_PREFIX: Final = "google."
 _EMPTY_TEXT_PLACEHOLDER: Final = "."
@@ -191,7 +190,9 @@ def _make_text_content(text: str) -> ChatContent:
 
 def _build_image_content(position: int, image: ImagePart) -> ChatContent:
     detail = image.detail.upper() if image.detail else None
-    return ChatContent(type="IMAGE", image_url=ImageUrl(build_image_url(position, image), detail))
+    return ChatContent(
+        type="IMAGE", image_url=ImageUrl(build_image_url(f"messages[{position}]", image), detail)
+    )
 
 
 def _build_function_call(

@@ -37,9 +37,9 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
-from locus.wire.data_urls import parse_if_data_url
 from locus.wire.ollama_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.ollama_chat.schemas import convert_schema, convert_tool
+from locus.wire.outgoing_images import read_image_bytes
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids
 from locus.wire.outgoing_tools import build_outgoing_tools
 from locus.wire.parse_output_format import parse_response_format
@@ -273,28 +273,10 @@ def _encode_images(position: int, message: Message) -> list[str] | None:
     for part in message.all_content:
         match part:
             case ImagePart():
-                images.append(base64.b64encode(_get_image_data(position, part)).decode())
+                _, data = read_image_bytes(f"messages[{position}]", part, "Ollama")
+                images.append(base64.b64encode(data).decode())
             case TextPart() | RefusalPart() | ThinkingPart():
                 pass  # other members of the message hold them
             case _:
                 assert_never(part)
     return images or None
-
-
-def _get_image_data(position: int, image: ImagePart) -> bytes:
-    """Return the bytes of an image, or raise a ``ConfigurationError`` if it has only a URL."""
-    if image.data is not None:
-        return image.data
-    url = image.url or ""
-    try:
-        parsed = parse_if_data_url(url)
-    except ValueError as exc:
-        raise ConfigurationError(
-            f"messages[{position}]: the data: URL of an image cannot be read: {exc}"
-        ) from exc
-    if parsed is None:
-        raise ConfigurationError(
-            f"messages[{position}]: Ollama does not fetch images, it needs their bytes: load "
-            f"{url!r} and pass ImagePart(data=…, media_type=…)"
-        )
-    return parsed[1]

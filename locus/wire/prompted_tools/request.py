@@ -33,7 +33,6 @@ from locus.core.option_rules import Carried, HandledByLocus, OptionRules, Transl
 from locus.wire.chat_completions.request import (
     ChatCompletionsBuilder,
     build_tool_choice,
-    encode_arguments,
 )
 from locus.wire.prompted_tools.llguidance_grammar import (
     AFTER_ARGUMENTS,
@@ -42,6 +41,7 @@ from locus.wire.prompted_tools.llguidance_grammar import (
     build_grammar,
 )
 from locus.wire.provider_json import encode_json, to_json_builtins
+from locus.wire.request_parts import encode_arguments
 
 _TOOL_INSTRUCTIONS: Final = (
     "You have these tools:\n{tools}\n\n"

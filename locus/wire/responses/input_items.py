@@ -7,7 +7,6 @@ does not store it.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal, assert_never
@@ -16,7 +15,6 @@ import msgspec
 
 from locus.core.conversation import IndexedMessage, ToolCallPosition
 from locus.core.digest import compute_digest
-from locus.core.errors import ConfigurationError
 from locus.core.messages import (
     ImagePart,
     Message,
@@ -26,9 +24,9 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
-from locus.wire.chat_completions.request import encode_arguments
-from locus.wire.data_urls import normalize_media_type, parse_if_data_url
+from locus.wire.outgoing_images import build_image_url
 from locus.wire.outgoing_tool_call_ids import ToolCallIdRule, compute_call_ids
+from locus.wire.request_parts import encode_arguments
 from locus.wire.responses.output_items import (
     WIRE_FORMAT,
     Item,
@@ -220,28 +218,9 @@ def _build_content(path: str, message: Message) -> list[InputText | InputImage]:
             case TextPart():
                 content.append(InputText(part.text))
             case ImagePart():
-                content.append(InputImage(_build_image_url(path, part), part.detail or "auto"))
+                content.append(InputImage(build_image_url(path, part), part.detail or "auto"))
             case RefusalPart() | ThinkingPart():
                 pass  # only the assistant's messages have them
             case _:
                 assert_never(part)
     return content
-
-
-def _build_image_url(path: str, image: ImagePart) -> str:
-    """Return the URL of an image, a ``data:`` URL if the image has bytes."""
-    if image.data is not None:
-        return _build_data_url(image.media_type or "", image.data)
-    try:
-        parsed = parse_if_data_url(image.url or "")
-        if parsed is not None and not parsed[0]:
-            raise ValueError("it does not name the media type")
-    except ValueError as exc:
-        raise ConfigurationError(
-            f"{path}: the data: URL of an image cannot be read: {exc}"
-        ) from None
-    return (image.url or "") if parsed is None else _build_data_url(*parsed)
-
-
-def _build_data_url(media_type: str, data: bytes) -> str:
-    return f"data:{normalize_media_type(media_type)};base64,{base64.b64encode(data).decode()}"
