@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from locus.core.prepare_conversation import prepare_conversation
     from locus.core.response import FinishReason
+    from locus.core.tool_names import ToolNameRule
     from locus.wire.data_urls import normalize_media_type, parse_if_data_url
     from locus.wire.outgoing_images import build_image_url, read_image, read_image_bytes
     from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
@@ -125,6 +126,7 @@ _LAZY_MODULES: Final = {
     ),
     "prepare_conversation": "locus.core.prepare_conversation",
     "FinishReason": "locus.core.response",
+    "ToolNameRule": "locus.core.tool_names",
     **dict.fromkeys(("normalize_media_type", "parse_if_data_url"), "locus.wire.data_urls"),
     **dict.fromkeys(
         ("build_image_url", "read_image", "read_image_bytes"), "locus.wire.outgoing_images"
@@ -197,6 +199,7 @@ __all__ = [
     "ToolCallIdRule",
     "ToolCallPosition",
     "ToolLike",
+    "ToolNameRule",
     "Translated",
     "add_extra_members",
     "build_arguments_object",

@@ -229,7 +229,7 @@ def _build_image_source(path: str, image: ImagePart) -> Block:
     if media_type not in _IMAGE_MEDIA_TYPES:
         raise ConfigurationError(
             f"{path}: the API accepts images of the types {', '.join(_IMAGE_MEDIA_TYPES)}, "
-            f"not {image.media_type or media_type or 'of no type'}"
+            f"not {image.media_type or media_type}"
         )
     return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
 

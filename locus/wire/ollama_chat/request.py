@@ -273,7 +273,9 @@ def _encode_images(position: int, message: Message) -> list[str] | None:
     for part in message.all_content:
         match part:
             case ImagePart():
-                _, data = read_image_bytes(f"messages[{position}]", part, "Ollama")
+                _, data = read_image_bytes(
+                    f"messages[{position}]", part, "Ollama", needs_type=False
+                )
                 images.append(base64.b64encode(data).decode())
             case TextPart() | RefusalPart() | ThinkingPart():
                 pass  # other members of the message hold them
