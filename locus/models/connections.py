@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable
-from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -13,7 +12,7 @@ from anyio.lowlevel import current_token
 
 from locus.transport.async_pool import AsyncPool
 from locus.transport.blocking_pool import BlockingPool
-from locus.transport.loop_state import call_at_loop_end
+from locus.transport.loop_state import LoopResource, release_at_loop_end
 
 
 class Connections:
@@ -42,7 +41,7 @@ class Connections:
         if clients is None:
             clients = self._sdk_clients[loop or self.blocking_pool] = {}
             if loop is not None:
-                call_at_loop_end(self, partial(_close_clients, clients))
+                release_at_loop_end(self, _SdkClients(clients))
         client = clients.get(config)
         if client is None:
             client = clients[config] = make_client()
@@ -53,6 +52,17 @@ class Connections:
         self.blocking_pool.close()
         await self.async_pool.aclose()
         await _close_clients(self._sdk_clients.pop(_find_running_loop(), {}))
+
+
+class _SdkClients(LoopResource):
+    """The SDK clients that were made in one event loop."""
+
+    def __init__(self, clients: dict[Hashable, Any]) -> None:
+        self._clients = clients
+
+    async def aclose(self) -> None:
+        """Close and remove them."""
+        await _close_clients(self._clients)
 
 
 async def _close_clients(clients: dict[Hashable, Any]) -> None:

@@ -42,13 +42,12 @@ from locus.models.request_secrets import find_request_secrets
 from locus.models.transforming_parser import TransformingParser
 from locus.transport import async_driver, blocking_driver
 from locus.transport.async_driver import AsyncStream
-from locus.transport.async_pool import AsyncSender
 from locus.transport.blocking_driver import BlockingStream
-from locus.transport.blocking_pool import BlockingSender
 from locus.transport.custom_client import wrap_http_client
 from locus.transport.http_request import HttpRequest
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.sdk_senders import SdkAdapter
+from locus.transport.senders import AsyncSender, BlockingSender
 from locus.transport.signer import Signer
 from locus.version import USER_AGENT
 from locus.wire.provider_json import encode_json

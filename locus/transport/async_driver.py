@@ -6,10 +6,9 @@ stream is an object with an ``__anext__`` method, and holds no scope open betwee
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import anyio
 
@@ -19,15 +18,7 @@ from locus.core.errors import APIError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
-from locus.transport.async_pool import AsyncSender
 from locus.transport.deadline import Deadline, has_time_for
-from locus.transport.httpx_common import (
-    MAX_DRAIN_SECONDS,
-    MAX_ERROR_BODY_BYTES,
-    get_sent_headers,
-    make_stream_error,
-)
-from locus.transport.loop_state import MAX_CLOSE_SECONDS, LoopState, get_loop_state
 from locus.transport.prepared_http_call import (
     HttpCall,
     add_headers_to_final_event,
@@ -35,10 +26,13 @@ from locus.transport.prepared_http_call import (
     starts_with_empty_response,
 )
 from locus.transport.retries import is_retryable, iter_attempts
+from locus.transport.senders import (
+    MAX_ERROR_BODY_BYTES,
+    AsyncResponse,
+    AsyncSender,
+    make_stream_error,
+)
 from locus.transport.signer import Signer
-
-if TYPE_CHECKING:
-    import httpx
 
 T = TypeVar("T")
 
@@ -129,17 +123,13 @@ async def _fetch_response(
         """Send the request one time, and parse the body of its response."""
         http_response = await _open_successful_response(sender, http_call, stream=False)
         try:
-            body = await http_response.aread()
-        except sender.transport_errors as exc:
-            raise sender.make_api_error(exc, response_started=True) from exc
+            body = await _read_body(http_response)
         finally:
-            if not http_response.is_closed:
-                with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
-                    await http_response.aclose()
+            await http_response.aclose()
         try:
             return http_call.parse_response(body, http_response.headers)
         except APIError:
-            http_call.error_context.add_sent_headers(get_sent_headers(http_response))
+            http_call.error_context.add_sent_headers(http_response.sent_headers)
             raise
 
     response = await _send_with_retries(http_call, send_once, deadline)
@@ -149,6 +139,14 @@ async def _fetch_response(
         await anyio.sleep(delay)
         response = await _send_with_retries(http_call, send_once, deadline)
     return response
+
+
+async def _read_body(http_response: AsyncResponse) -> bytes:
+    """Read a body to its end."""
+    chunks = []
+    while chunk := await http_response.read_chunk():
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def stream_response(
@@ -194,14 +192,14 @@ class _HttpCallEventSource:
             except APIError as exc:
                 http_call.error_context.add_context(exc)
                 raise
-        sender, loop_state = await self._get_sender(http_call), await get_loop_state()
+        sender = await self._get_sender(http_call)
 
         async def open_stream_once(
             http_call: HttpCall,
         ) -> tuple[_OpenStream, list[ModelChunkEvent]]:
             """Send the request one time, and read the first events of its response."""
             http_response = await _open_successful_response(sender, http_call, stream=True)
-            stream = _OpenStream(loop_state, sender, http_response, http_call.make_decoder())
+            stream = _OpenStream(http_response, http_call.make_decoder())
             try:
                 return stream, await stream.read_next_events()
             except BaseException:
@@ -230,49 +228,35 @@ class _HttpCallEventSource:
 class _OpenStream:
     """A response that is being streamed, and the decoder of its body."""
 
-    __slots__ = ("_chunks", "_decoder", "_loop_state", "_response", "_sender")
+    __slots__ = ("_decoder", "_response")
 
-    def __init__(
-        self,
-        loop_state: LoopState,
-        sender: AsyncSender,
-        response: httpx.Response,
-        decoder: Decoder,
-    ) -> None:
-        self._loop_state = loop_state
-        self._sender = sender
+    def __init__(self, response: AsyncResponse, decoder: Decoder) -> None:
         self._response = response
         self._decoder = decoder
-        # Raw bytes save two generators at each read. A test transport may have read the body.
-        is_raw = "content-encoding" not in response.headers and not response.is_stream_consumed
-        self._chunks = response.aiter_raw() if is_raw else response.aiter_bytes()
-        loop_state.open_streams.add(self)
 
     async def read_next_events(self) -> list[ModelChunkEvent]:
         """Return the next events: at least one, or an empty list at the end of the stream.
 
         :raises APIError: if the connection failed, or the stream is incomplete or holds an error.
         """
-        decoder = self._decoder
+        decoder, response = self._decoder, self._response
         events: list[ModelChunkEvent] = []
         if decoder.failure is None and not decoder.done:
             try:
-                async for chunk in self._chunks:
-                    events = decoder.feed(chunk)
-                    if events or decoder.failure is not None:
+                while not events and decoder.failure is None:
+                    chunk = await response.read_chunk()
+                    events = decoder.feed(chunk) if chunk else decoder.close()
+                    if not chunk:
                         break
-                else:
-                    events = decoder.close()
-            except self._sender.transport_errors as exc:
-                error = self._sender.make_api_error(exc, response_started=True)
-                stream_error = make_stream_error(error, decoder)
-                stream_error.add_response_headers(self._response.headers)
-                raise stream_error from exc
+            except APIError as exc:
+                stream_error = make_stream_error(exc, decoder)
+                stream_error.add_response_headers(response.headers)
+                raise stream_error from exc.__cause__
             if decoder.done:
-                add_headers_to_final_event(events, self._response.headers)
-                await self._drain_body()
+                add_headers_to_final_event(events, response.headers)
+                await response.drain()
         if decoder.failure is not None and not events:
-            decoder.failure.add_response_headers(self._response.headers)
+            decoder.failure.add_response_headers(response.headers)
             raise decoder.failure
         return events
 
@@ -280,42 +264,18 @@ class _OpenStream:
         """Add what has arrived so far to an error that ends the stream."""
         return make_stream_error(error, self._decoder)
 
-    async def _drain_body(self) -> None:
-        """Read the body to its end, so that the connection can be used again.
-
-        Usually the body ends with the last event. If the server leaves it open, reading stops
-        after ``MAX_DRAIN_SECONDS``.
-        """
-        # The response is complete: an error here only loses the connection.
-        with anyio.move_on_after(MAX_DRAIN_SECONDS), suppress(*self._sender.transport_errors):
-            async for _ in self._chunks:
-                pass
-
     async def close(self) -> None:
         """Release the connection."""
-        if self in self._loop_state.open_streams:
-            self._loop_state.open_streams.discard(self)
-            await _close_response(self._response, self._chunks, self._sender.transport_errors)
+        await self._response.aclose()
 
     def close_nowait(self) -> None:
-        """Shut down the socket without awaiting; the next call in this loop closes the rest."""
-        if self not in self._loop_state.open_streams:
-            return  # closed, or its loop has ended
-        network_stream = self._response.extensions.get("network_stream")
-        connection = network_stream and network_stream.get_extra_info("socket")
-        if connection is not None:
-            _shut_down_socket(connection)
-        self._loop_state.pending_closes.append(self.close)
-
-
-def _shut_down_socket(connection: socket.socket) -> None:
-    with suppress(OSError):  # closed already
-        connection.shutdown(socket.SHUT_RDWR)
+        """Release the connection where nobody can await it; in any thread."""
+        self._response.close_nowait()
 
 
 async def _send_with_credential_refresh(
     sender: AsyncSender, http_call: HttpCall, *, stream: bool
-) -> httpx.Response:
+) -> AsyncResponse:
     """Send the request. If it is signed and gets a 401, send it again with new credentials."""
     signer = http_call.signer
     if signer is None:
@@ -327,25 +287,24 @@ async def _send_with_credential_refresh(
         signer, version, response
     ):
         return response
-    await _close_response(response, response.aiter_bytes(), sender.transport_errors)
+    await response.aclose()
     return await sender.send(http_call, stream=stream)
 
 
 async def _refresh_credentials_or_close(
-    signer: Signer, version: int, response: httpx.Response
+    signer: Signer, version: int, response: AsyncResponse
 ) -> bool:
     """Refresh the signer's credentials; close the response if the caller is cancelled meanwhile."""
     try:
         return await single_flight.refresh_credentials(signer, version)
     except BaseException:  # the caller has been cancelled
-        with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
-            await response.aclose()
+        await response.aclose()
         raise
 
 
 async def _open_successful_response(
     sender: AsyncSender, http_call: HttpCall, *, stream: bool
-) -> httpx.Response:
+) -> AsyncResponse:
     """Send the request, and return a response with a success status, its body unread.
 
     :raises APIStatusError: if the status is 300 or more. The error holds what could be read of the
@@ -355,36 +314,14 @@ async def _open_successful_response(
     if response.status_code < 300:
         return response
     body = bytearray()
-    chunks = response.aiter_bytes()
     try:
-        with suppress(*sender.transport_errors):  # an incomplete body is enough beside the status
-            async for chunk in chunks:
+        with suppress(APIError):  # an incomplete body is enough beside the status
+            while len(body) < MAX_ERROR_BODY_BYTES and (chunk := await response.read_chunk()):
                 body += chunk
-                if len(body) >= MAX_ERROR_BODY_BYTES:
-                    break
     finally:
-        await _close_response(response, chunks, sender.transport_errors)
-    http_call.error_context.add_sent_headers(get_sent_headers(response))
-    raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
-
-
-async def _close_response(
-    response: httpx.Response,
-    chunks: AsyncIterator[bytes],
-    transport_errors: tuple[type[Exception], ...],
-) -> None:
-    """Release the connection, also in a task that has been cancelled.
-
-    httpx reads through a chain of async generators. Closing the outermost one only drops the inner
-    ones, and trio warns when those are collected. So this function closes the response and then
-    reads once more: the innermost generator fails, and all of them end in order.
-    """
-    with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
         await response.aclose()
-        # A RuntimeError means that another task is reading; its read fails and ends them as well.
-        with suppress(StopAsyncIteration, RuntimeError, *transport_errors):
-            for _ in range(1000):  # a test transport may go on sending; this loop must end
-                await anext(chunks)
+    http_call.error_context.add_sent_headers(response.sent_headers)
+    raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 
 async def _send_with_retries(

@@ -1,102 +1,27 @@
-"""The connection pool of async calls, and what sends through it. Mirrors ``blocking_pool``.
+"""The connections of async calls, and what sends through them. Mirrors ``blocking_pool``.
 
-A connection belongs to the event loop that opened it, so each loop has connections of its own; see
-``loop_state``.
+Each event loop has connections of its own, which are closed with it; see ``loop_state``.
 """
 
 from __future__ import annotations
 
 import weakref
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from contextlib import suppress
 
-from locus.core.errors import APIError, ConfigurationError
-from locus.transport.http_request import HttpRequest
-from locus.transport.httpx_common import (
-    HttpxSenderBase,
-    RequestFactory,
-    build_request_and_send_options,
-    build_transport_options,
-    can_connect_directly,
-    check_client_open,
-    get_async_body_class,
-)
-from locus.transport.loop_state import get_loop_state
+import anyio
+
+from locus.core.errors import APIError
+from locus.transport.address import Address, parse_url
+from locus.transport.async_connection import AsyncConnection
+from locus.transport.environment_proxies import find_proxy
+from locus.transport.http1 import ResponseHead
+from locus.transport.http_request import HttpRequest, encode_request
+from locus.transport.idle_connections import IdleConnections
+from locus.transport.loop_state import LoopResource, get_loop_state
 from locus.transport.prepared_http_call import HttpCall
-
-if TYPE_CHECKING:
-    import httpx
-
-
-class AsyncSender(Protocol):
-    """Sends requests: through an httpx client or transport, or through a provider's SDK."""
-
-    @property
-    def transport_errors(self) -> tuple[type[Exception], ...]:
-        """The exceptions that reading a response body may raise."""
-        ...
-
-    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the response with its body unread.
-
-        :raises APIError: if there is no response.
-        """
-        ...
-
-    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
-        """Make Locus's error for one of ``transport_errors``."""
-        ...
-
-
-class AsyncHttpxSender(HttpxSenderBase):
-    """Sends through an httpx or httpx2 client."""
-
-    __slots__ = ("client",)
-
-    def __init__(self, client: Any, library: ModuleType) -> None:
-        super().__init__(library)
-        self.client = client
-
-    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the response with its body unread, streamed or not."""
-        check_client_open(self.client)
-        try:
-            request, options = build_request_and_send_options(self.client, http_call, self.library)
-            request.stream = get_async_body_class(self.library)(http_call.request.content)
-            response: httpx.Response = await self.client.send(request, stream=True, **options)
-        except self.transport_errors as exc:
-            raise self.make_api_error(exc, response_started=False) from exc
-        except self.library.InvalidURL as exc:
-            raise ConfigurationError(f"base_url is not a valid URL: {exc}") from exc
-        return response
-
-    async def close(self) -> None:
-        """Close the client; called only if it is Locus's own."""
-        await self.client.aclose()
-
-
-class AsyncTransportSender(HttpxSenderBase):
-    """Sends through an httpx transport without a client: Locus's own connections."""
-
-    __slots__ = ("_request_factory", "transport")
-
-    def __init__(self, transport: httpx.AsyncHTTPTransport, library: ModuleType) -> None:
-        super().__init__(library)
-        self.transport = transport
-        self._request_factory = RequestFactory(library)
-
-    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the response with its body unread, streamed or not."""
-        request = self._request_factory.build_request(http_call.build_request_to_send())
-        request.stream = get_async_body_class(self.library)(http_call.request.content)
-        try:
-            return await self.transport.handle_async_request(request)
-        except self.transport_errors as exc:
-            raise self.make_api_error(exc, response_started=False) from exc
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.transport.aclose()
+from locus.transport.senders import MAX_DRAIN_SECONDS, AsyncSender
+from locus.transport.transport_errors import TransportError, make_api_error
 
 
 class AsyncPool:
@@ -105,23 +30,171 @@ class AsyncPool:
     __slots__ = ("__weakref__",)
 
     async def get_or_open_sender(self, request: HttpRequest) -> AsyncSender:
-        """Return the running loop's sender; if there is none, open one that fits ``request``."""
-        loop_state = await get_loop_state()
-        sender: AsyncSender | None = loop_state.senders.get(weakref.ref(self))
-        if sender is None:
-            import httpx
+        """Return what sends to the URL of a request: directly, or through a proxy.
 
-            options = build_transport_options(request.url)
-            if can_connect_directly(request.url):
-                sender = AsyncTransportSender(httpx.AsyncHTTPTransport(**options), httpx)
-            else:
-                sender = AsyncHttpxSender(httpx.AsyncClient(**options), httpx)
-            loop_state.senders[weakref.ref(self, loop_state.schedule_pool_close)] = sender
-        return sender
+        :raises ConfigurationError: if the URL, or what the environment says of proxies, is invalid.
+        """
+        loop_state = await get_loop_state()
+        senders = loop_state.resources.get(weakref.ref(self))
+        if senders is None:
+            senders = LoopSenders()
+            loop_state.resources[weakref.ref(self, loop_state.release_soon)] = senders
+        assert isinstance(senders, LoopSenders)
+        return senders.get_or_open(parse_url(request.url).address)
 
     async def aclose(self) -> None:
         """Release the running loop's connections. The next call opens new ones."""
         loop_state = await get_loop_state()
-        sender = loop_state.senders.pop(weakref.ref(self), None)
+        senders = loop_state.resources.pop(weakref.ref(self), None)
+        if senders is not None:
+            await senders.aclose()
+
+
+class LoopSenders(LoopResource):
+    """What sends the calls of one model in one event loop."""
+
+    def __init__(self) -> None:
+        self._direct_sender = AsyncDirectSender()
+        self._proxy_senders: dict[Address, AsyncSender] = {}
+        self._proxy_resources: list[LoopResource] = []
+
+    def get_or_open(self, address: Address) -> AsyncSender:
+        """Return the sender to an address."""
+        sender = self._proxy_senders.get(address)
         if sender is not None:
-            await sender.close()
+            return sender
+        proxy = find_proxy(address)
+        if proxy is None:
+            return self._direct_sender
+        from locus.transport.httpx_senders import AsyncProxySender
+
+        sender = self._proxy_senders[address] = AsyncProxySender(proxy)
+        self._proxy_resources.append(sender)
+        return sender
+
+    def close_nowait(self) -> bool:
+        """Close the connections; the proxies' have to be awaited."""
+        self._direct_sender.close()
+        return not self._proxy_resources
+
+    async def aclose(self) -> None:
+        """Close the connections; calls that use one end with an error."""
+        self._direct_sender.interrupt()
+        while self._proxy_resources:
+            await self._proxy_resources.pop().aclose()
+
+
+class AsyncDirectSender:
+    """Sends through Locus's own connections."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self) -> None:
+        self._connections: IdleConnections[AsyncConnection] = IdleConnections()
+
+    async def send(self, http_call: HttpCall, *, stream: bool) -> AsyncDirectResponse:
+        """Send the request, and return the response with its body unread, streamed or not."""
+        request = http_call.build_request_to_send()
+        timeout = request.finite_timeout
+        try:
+            encoded = encode_request(request)
+            connection = self._connections.take(encoded.address)
+            if connection is not None:
+                try:
+                    head = await connection.exchange(encoded, timeout)
+                except TransportError as exc:
+                    if not connection.has_died_silently(exc):
+                        raise
+                    connection = None
+            if connection is None:
+                connection = await AsyncConnection.open(encoded.address, timeout)
+                self._connections.remember(connection)
+                head = await connection.exchange(encoded, timeout)
+        except TransportError as exc:
+            raise make_api_error(exc, response_started=False) from exc
+        return AsyncDirectResponse(self._connections, connection, head, request)
+
+    def interrupt(self) -> None:
+        """Close the connections in their own event loop; calls that use one end with an error."""
+        self._connections.close_idle()
+        for connection in self._connections.list_open():
+            connection.interrupt()
+
+    def close(self) -> None:
+        """Close the connections, none of which is waited for; in any thread."""
+        self._connections.close_idle()
+        for connection in self._connections.list_open():
+            connection.close()
+
+
+class AsyncDirectResponse:
+    """A response that one of Locus's own connections brings."""
+
+    __slots__ = ("_connection", "_connections", "_head", "_request", "_timeout")
+
+    def __init__(
+        self,
+        connections: IdleConnections[AsyncConnection],
+        connection: AsyncConnection,
+        head: ResponseHead,
+        request: HttpRequest,
+    ) -> None:
+        self._connections = connections
+        self._connection: AsyncConnection | None = connection
+        self._head = head
+        self._request = request
+        self._timeout = request.finite_timeout
+
+    @property
+    def status_code(self) -> int:
+        """The status."""
+        return self._head.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, with lower-case names."""
+        return self._head.headers
+
+    @property
+    def sent_headers(self) -> Mapping[str, str]:
+        """The headers of the request."""
+        return self._request.headers
+
+    async def read_chunk(self) -> bytes:
+        """Return the next bytes of the body; empty at its end."""
+        connection = self._connection
+        if connection is None:
+            return b""
+        try:
+            piece = await connection.read_piece(self._timeout)
+        except TransportError as exc:
+            self.close_nowait()
+            raise make_api_error(exc, response_started=True) from exc
+        except BaseException:  # the caller has been cancelled
+            self.close_nowait()
+            raise
+        if not piece:
+            self._connection = None
+            if connection.reader.is_reusable:
+                self._connections.put(connection)
+            else:
+                connection.close()
+        return piece
+
+    async def drain(self) -> None:
+        """Read a body whose content is complete to its end; give up after a short time."""
+        with anyio.move_on_after(MAX_DRAIN_SECONDS), suppress(APIError):
+            while await self.read_chunk():
+                pass
+
+    async def aclose(self) -> None:
+        """Let go of the response, and of the connection if the body was not read to its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.interrupt()
+
+    def close_nowait(self) -> None:
+        """Let go of the response, and of the connection if the body was not read to its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

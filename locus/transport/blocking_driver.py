@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from locus.core.closeable import Closeable
 from locus.core.decoder_protocol import Decoder
 from locus.core.errors import APIError, APITimeoutError
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.transport.blocking_deadline import limit_blocking_calls
-from locus.transport.blocking_pool import BlockingSender
 from locus.transport.deadline import Deadline, has_time_for
-from locus.transport.httpx_common import (
-    MAX_DRAIN_SECONDS,
-    MAX_ERROR_BODY_BYTES,
-    get_sent_headers,
-    make_stream_error,
-)
 from locus.transport.interruption import sleep_interruptibly
 from locus.transport.prepared_http_call import (
     HttpCall,
@@ -30,9 +20,12 @@ from locus.transport.prepared_http_call import (
     starts_with_empty_response,
 )
 from locus.transport.retries import is_retryable, iter_attempts, pause_with
-
-if TYPE_CHECKING:
-    import httpx
+from locus.transport.senders import (
+    MAX_ERROR_BODY_BYTES,
+    BlockingResponse,
+    BlockingSender,
+    make_stream_error,
+)
 
 T = TypeVar("T")
 
@@ -74,17 +67,15 @@ def _fetch_response(
 ) -> ModelResponse:
     def send_once(http_call: HttpCall) -> ModelResponse:
         """Send the request one time, and parse the body of its response."""
-        http_response = _open_successful_response(sender, http_call, stream=False)
+        http_response = _open_successful_response(sender, http_call, deadline, stream=False)
         try:
-            body = http_response.read()
-        except sender.transport_errors as exc:
-            raise sender.make_api_error(exc, response_started=True) from exc
+            body = _read_body(http_response)
         finally:
             http_response.close()
         try:
             return http_call.parse_response(body, http_response.headers)
         except APIError:
-            http_call.error_context.add_sent_headers(get_sent_headers(http_response))
+            http_call.error_context.add_sent_headers(http_response.sent_headers)
             raise
 
     response = _send_with_retries(http_call, send_once, deadline)
@@ -96,15 +87,22 @@ def _fetch_response(
     return response
 
 
+def _read_body(http_response: BlockingResponse) -> bytes:
+    """Read a body to its end."""
+    chunks = []
+    while chunk := http_response.read_chunk():
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
 @contextmanager
 def _keep_deadline(http_call: HttpCall, deadline: Deadline) -> Iterator[None]:
-    """Limit what is sent and read in this block to the deadline of the call.
+    """Make the error of the deadline of a timeout that ends the block after it.
 
-    :raises APITimeoutError: if a timeout ends the block after the deadline.
+    :raises APITimeoutError: that error.
     """
     try:
-        with limit_blocking_calls(deadline):
-            yield
+        yield
     except APITimeoutError as exc:
         if not deadline.is_over or exc.deadline_exceeded:
             raise
@@ -129,8 +127,8 @@ def _iter_events(
 
     def open_stream_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
         """Send the request one time, and read the first events of its response."""
-        http_response = _open_successful_response(sender, http_call, stream=True)
-        stream = _OpenStream(sender, http_response, http_call.make_decoder(), deadline)
+        http_response = _open_successful_response(sender, http_call, deadline, stream=True)
+        stream = _OpenStream(http_response, http_call.make_decoder())
         try:
             return stream, stream.read_next_events()
         except BaseException:
@@ -171,122 +169,79 @@ def _iter_events(
 class _OpenStream:
     """A response that is being streamed, and the decoder of its body."""
 
-    __slots__ = ("_chunks", "_deadline", "_decoder", "_response", "_sender")
+    __slots__ = ("_decoder", "_response")
 
-    def __init__(
-        self,
-        sender: BlockingSender,
-        response: httpx.Response,
-        decoder: Decoder,
-        deadline: Deadline | None,
-    ) -> None:
-        self._sender = sender
-        self._deadline = deadline
+    def __init__(self, response: BlockingResponse, decoder: Decoder) -> None:
         self._response = response
         self._decoder = decoder
-        # Raw bytes save two generators at each read. A test transport may have read the body.
-        is_raw = "content-encoding" not in response.headers and not response.is_stream_consumed
-        self._chunks = response.iter_raw() if is_raw else response.iter_bytes()
 
     def read_next_events(self) -> list[ModelChunkEvent]:
         """Return the next events: at least one, or an empty list at the end of the stream.
 
         :raises APIError: if the connection failed, or the stream is incomplete or holds an error.
         """
-        decoder, deadline = self._decoder, self._deadline
+        decoder, response = self._decoder, self._response
         events: list[ModelChunkEvent] = []
         if decoder.failure is None and not decoder.done:
             try:
-                for chunk in self._chunks:
-                    events = decoder.feed(chunk)
-                    if events or decoder.failure is not None:
+                while not events and decoder.failure is None:
+                    chunk = response.read_chunk()
+                    events = decoder.feed(chunk) if chunk else decoder.close()
+                    if not chunk:
                         break
-                    if deadline is not None and deadline.is_over:  # of a caller's own client
-                        raise make_stream_error(deadline.make_error(), decoder)
-                else:
-                    events = decoder.close()
-            except self._sender.transport_errors as exc:
-                error = self._sender.make_api_error(exc, response_started=True)
-                stream_error = make_stream_error(error, decoder)
-                stream_error.add_response_headers(self._response.headers)
-                raise stream_error from exc
+            except APIError as exc:
+                stream_error = make_stream_error(exc, decoder)
+                stream_error.add_response_headers(response.headers)
+                raise stream_error from exc.__cause__
             if decoder.done:
-                add_headers_to_final_event(events, self._response.headers)
-                self._drain_body()
+                add_headers_to_final_event(events, response.headers)
+                response.drain()
         if decoder.failure is not None and not events:
-            decoder.failure.add_response_headers(self._response.headers)
+            decoder.failure.add_response_headers(response.headers)
             raise decoder.failure
         return events
-
-    def _drain_body(self) -> None:
-        """Read the body to its end, so that the connection can be used again.
-
-        Usually the body ends with the last event. If the server leaves it open, the connection is
-        shut down after ``MAX_DRAIN_SECONDS``.
-        """
-        network_stream = self._response.extensions.get("network_stream")
-        connection = network_stream and network_stream.get_extra_info("socket")
-        if connection is None:
-            return
-        timer = threading.Timer(MAX_DRAIN_SECONDS, _shut_down_socket, (connection,))
-        timer.daemon = True
-        timer.start()
-        try:
-            # The response is complete: an error here only loses the connection.
-            with suppress(*self._sender.transport_errors):
-                for _ in self._chunks:
-                    pass
-        finally:
-            timer.cancel()
 
     def close(self) -> None:
         """Release the connection."""
         self._response.close()
 
 
-def _shut_down_socket(connection: socket.socket) -> None:
-    with suppress(OSError):  # closed already
-        connection.shutdown(socket.SHUT_RDWR)
-
-
 def _send_with_credential_refresh(
-    sender: BlockingSender, http_call: HttpCall, *, stream: bool
-) -> httpx.Response:
+    sender: BlockingSender, http_call: HttpCall, deadline: Deadline | None, *, stream: bool
+) -> BlockingResponse:
     """Send the request. If it is signed and gets a 401, send it again with new credentials."""
     signer = http_call.signer
     if signer is None:
-        return sender.send(http_call, stream=stream)
+        return sender.send(http_call, stream=stream, deadline=deadline)
     if not signer.is_ready():
         signer.ensure_ready()
     version = signer.credentials_version
-    response = sender.send(http_call, stream=stream)
+    response = sender.send(http_call, stream=stream, deadline=deadline)
     if response.status_code != 401 or not signer.refresh_credentials(version):
         return response
     response.close()
-    return sender.send(http_call, stream=stream)
+    return sender.send(http_call, stream=stream, deadline=deadline)
 
 
 def _open_successful_response(
-    sender: BlockingSender, http_call: HttpCall, *, stream: bool
-) -> httpx.Response:
+    sender: BlockingSender, http_call: HttpCall, deadline: Deadline | None, *, stream: bool
+) -> BlockingResponse:
     """Send the request, and return a response with a success status, its body unread.
 
     :raises APIStatusError: if the status is 300 or more. The error holds what could be read of the
         body, up to ``MAX_ERROR_BODY_BYTES``.
     """
-    response = _send_with_credential_refresh(sender, http_call, stream=stream)
+    response = _send_with_credential_refresh(sender, http_call, deadline, stream=stream)
     if response.status_code < 300:
         return response
     body = bytearray()
     try:
-        with suppress(*sender.transport_errors):  # an incomplete body is enough beside the status
-            for chunk in response.iter_bytes():
+        with suppress(APIError):  # an incomplete body is enough beside the status
+            while len(body) < MAX_ERROR_BODY_BYTES and (chunk := response.read_chunk()):
                 body += chunk
-                if len(body) >= MAX_ERROR_BODY_BYTES:
-                    break
     finally:
         response.close()
-    http_call.error_context.add_sent_headers(get_sent_headers(response))
+    http_call.error_context.add_sent_headers(response.sent_headers)
     raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
 
 

@@ -1,4 +1,4 @@
-"""The connection pool of blocking calls, and what sends through it. Mirrors ``async_pool``.
+"""The connections of blocking calls, and what sends through them. Mirrors ``async_pool``.
 
 A pool belongs to the model that opened it. Any number of threads may use it; a forked child opens
 its own connections.
@@ -6,152 +6,164 @@ its own connections.
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from locus.core.errors import APIError, ConfigurationError
-from locus.transport.blocking_deadline import install_deadlines
-from locus.transport.http_request import HttpRequest
-from locus.transport.httpx_common import (
-    HttpxSenderBase,
-    RequestFactory,
-    build_request_and_send_options,
-    build_transport_options,
-    can_connect_directly,
-    check_client_open,
-)
+from locus.core.errors import APIError
+from locus.transport.address import Address, parse_url
+from locus.transport.blocking_connection import BlockingConnection, WaitLimit
+from locus.transport.deadline import Deadline
+from locus.transport.environment_proxies import find_proxy
+from locus.transport.http1 import ResponseHead
+from locus.transport.http_request import HttpRequest, encode_request
+from locus.transport.idle_connections import IdleConnections
 from locus.transport.prepared_http_call import HttpCall
+from locus.transport.senders import MAX_DRAIN_SECONDS, BlockingSender
+from locus.transport.transport_errors import TransportError, make_api_error
 
 if TYPE_CHECKING:
-    import httpx
-
-
-class BlockingSender(Protocol):
-    """Sends requests: through an httpx client or transport, or through a provider's SDK."""
-
-    @property
-    def transport_errors(self) -> tuple[type[Exception], ...]:
-        """The exceptions that reading a response body may raise."""
-        ...
-
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the response with its body unread.
-
-        :raises APIError: if there is no response.
-        """
-        ...
-
-    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
-        """Make Locus's error for one of ``transport_errors``."""
-        ...
-
-
-class BlockingHttpxSender(HttpxSenderBase):
-    """Sends through an httpx or httpx2 client."""
-
-    __slots__ = ("client",)
-
-    def __init__(self, client: Any, library: ModuleType) -> None:
-        super().__init__(library)
-        self.client = client
-
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the response with its body unread, streamed or not."""
-        check_client_open(self.client)
-        try:
-            request, options = build_request_and_send_options(self.client, http_call, self.library)
-            response: httpx.Response = self.client.send(request, stream=True, **options)
-        except self.transport_errors as exc:
-            raise self.make_api_error(exc, response_started=False) from exc
-        except self.library.InvalidURL as exc:
-            raise ConfigurationError(f"base_url is not a valid URL: {exc}") from exc
-        return response
-
-    def close(self) -> None:
-        """Close the client; called only if it is Locus's own."""
-        self.client.close()
-
-
-class BlockingTransportSender(HttpxSenderBase):
-    """Sends through an httpx transport without a client: Locus's own connections."""
-
-    __slots__ = ("_request_factory", "transport")
-
-    def __init__(self, transport: httpx.HTTPTransport, library: ModuleType) -> None:
-        super().__init__(library)
-        self.transport = transport
-        self._request_factory = RequestFactory(library)
-
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
-        """Send the request, and return the response with its body unread, streamed or not."""
-        try:
-            request = self._request_factory.build_request(http_call.build_request_to_send())
-            return self.transport.handle_request(request)
-        except self.transport_errors as exc:
-            raise self.make_api_error(exc, response_started=False) from exc
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
+    from locus.transport.httpx_senders import BlockingProxySender
 
 
 class BlockingPool:
     """The connections of one model in this process, opened when first needed."""
 
+    __slots__ = ("__weakref__", "_direct_sender", "_proxy_senders")
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._senders: list[BlockingTransportSender | BlockingHttpxSender] = []  # one, or none
-        # Not __del__: in a reference cycle the sockets may be finalized before the pool.
-        weakref.finalize(self, _close_senders, self._senders)
-        _pools.add(self)
+        self._direct_sender = BlockingDirectSender()
+        self._proxy_senders: dict[Address, BlockingProxySender] = {}
 
     def get_or_open_sender(self, request: HttpRequest) -> BlockingSender:
-        """Return the pool's sender; if there is none, open one that fits ``request``."""
-        for sender in self._senders:
-            return sender
-        import httpx
+        """Return what sends to the URL of a request: directly, or through a proxy.
 
-        with self._lock:
-            if not self._senders:
-                options = build_transport_options(request.url)
-                if can_connect_directly(request.url):
-                    transport = httpx.HTTPTransport(**options)
-                    install_deadlines(transport)
-                    self._senders.append(BlockingTransportSender(transport, httpx))
-                else:
-                    self._senders.append(BlockingHttpxSender(httpx.Client(**options), httpx))
-            return self._senders[0]
+        :raises ConfigurationError: if the URL, or what the environment says of proxies, is invalid.
+        """
+        address = parse_url(request.url).address
+        sender = self._proxy_senders.get(address)
+        if sender is not None:
+            return sender
+        proxy = find_proxy(address)
+        if proxy is None:
+            return self._direct_sender
+        from locus.transport.httpx_senders import BlockingProxySender
+
+        return self._proxy_senders.setdefault(address, BlockingProxySender(proxy))
 
     def close(self) -> None:
         """Release the connections. The next call opens new ones."""
-        with self._lock:
-            _close_senders(self._senders)
-
-    def drop_connections_after_fork(self) -> None:
-        """In a forked child, drop the parent's connections and the lock, which may be locked."""
-        # Neither closed nor collected: both would disturb the parent's connections.
-        _inherited_senders.extend(self._senders)
-        self._senders.clear()
-        self._lock = threading.Lock()
+        self._direct_sender.close()
+        for sender in list(self._proxy_senders.values()):
+            sender.close()
+        self._proxy_senders.clear()
 
 
-def _close_senders(senders: list[BlockingTransportSender | BlockingHttpxSender]) -> None:
-    while senders:
-        senders.pop().close()
+class BlockingDirectSender:
+    """Sends through Locus's own connections."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self) -> None:
+        self._connections: IdleConnections[BlockingConnection] = IdleConnections()
+
+    def send(
+        self, http_call: HttpCall, *, stream: bool, deadline: Deadline | None = None
+    ) -> BlockingDirectResponse:
+        """Send the request, and return the response with its body unread, streamed or not."""
+        request = http_call.build_request_to_send()
+        limit = WaitLimit(request.timeout, deadline)
+        try:
+            encoded = encode_request(request)
+            connection = self._connections.take(encoded.address)
+            if connection is not None:
+                try:
+                    head = connection.exchange(encoded, limit)
+                except TransportError as exc:
+                    if not connection.has_died_silently(exc):
+                        raise
+                    connection = None
+            if connection is None:
+                connection = BlockingConnection.open(encoded.address, limit)
+                self._connections.remember(connection)
+                head = connection.exchange(encoded, limit)
+        except TransportError as exc:
+            raise make_api_error(exc, response_started=False) from exc
+        return BlockingDirectResponse(self._connections, connection, head, request, limit)
+
+    def close(self) -> None:
+        """Close the connections; calls that use one end with an error."""
+        self._connections.close_idle()
+        for connection in self._connections.list_open():
+            connection.interrupt()
 
 
-_pools: weakref.WeakSet[BlockingPool] = weakref.WeakSet()
-_inherited_senders: list[BlockingSender] = []
+class BlockingDirectResponse:
+    """A response that one of Locus's own connections brings."""
 
+    __slots__ = ("_connection", "_connections", "_head", "_limit", "_request")
 
-def _reset_pools_after_fork() -> None:
-    """In a forked child, drop the parent's connections of every pool."""
-    for pool in list(_pools):
-        pool.drop_connections_after_fork()
+    def __init__(
+        self,
+        connections: IdleConnections[BlockingConnection],
+        connection: BlockingConnection,
+        head: ResponseHead,
+        request: HttpRequest,
+        limit: WaitLimit,
+    ) -> None:
+        self._connections = connections
+        self._connection: BlockingConnection | None = connection
+        self._head = head
+        self._request = request
+        self._limit = limit
 
+    @property
+    def status_code(self) -> int:
+        """The status."""
+        return self._head.status_code
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_pools_after_fork)
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, with lower-case names."""
+        return self._head.headers
+
+    @property
+    def sent_headers(self) -> Mapping[str, str]:
+        """The headers of the request."""
+        return self._request.headers
+
+    def read_chunk(self) -> bytes:
+        """Return the next bytes of the body; empty at its end."""
+        connection = self._connection
+        if connection is None:
+            return b""
+        try:
+            piece = connection.read_piece(self._limit)
+        except TransportError as exc:
+            self.close()
+            raise make_api_error(exc, response_started=True) from exc
+        except BaseException:
+            self.close()
+            raise
+        if not piece:
+            self._connection = None
+            if connection.reader.is_reusable:
+                self._connections.put(connection)
+            else:
+                connection.close()
+        return piece
+
+    def drain(self) -> None:
+        """Read a body whose content is complete to its end; give up after a short time."""
+        deadline = Deadline(MAX_DRAIN_SECONDS, time.monotonic() + MAX_DRAIN_SECONDS)
+        self._limit = WaitLimit(MAX_DRAIN_SECONDS, deadline)
+        with suppress(APIError):  # the content is complete: an error only loses the connection
+            while self.read_chunk():
+                pass
+
+    def close(self) -> None:
+        """Let go of the response, and of the connection if the body was not read to its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 
 from locus.core.errors import ConfigurationError
-from locus.transport.async_pool import AsyncHttpxSender, AsyncSender
-from locus.transport.blocking_pool import BlockingHttpxSender, BlockingSender
 from locus.transport.httpx_common import find_httpx_module
+from locus.transport.httpx_senders import AsyncHttpxSender, BlockingHttpxSender
+from locus.transport.senders import AsyncSender, BlockingSender
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ bytes arrive one at a time or all together.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -84,7 +85,7 @@ class ResponseReader:
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self.begin_response()
 
     def begin_response(self) -> None:
@@ -102,6 +103,11 @@ class ResponseReader:
     def is_reusable(self) -> bool:
         """Whether the connection can be used for another request: RFC 9112, 9.3."""
         return self.is_complete and self._is_reusable and self._failure is None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether :meth:`read_head` returns or raises something."""
+        return self.head is not None or self._failure is not None
 
     def feed(self, data: bytes) -> None:
         """Add bytes that have arrived."""
@@ -157,7 +163,7 @@ class ResponseReader:
         return self.head
 
     def read_piece(self) -> bytes:
-        """Return the next bytes of the body without its coding.
+        """Return the next bytes of the body without its coding, at most those of one chunk.
 
         They are empty if more has to be fed, or, where :attr:`is_complete` says so, at the end.
 
@@ -166,15 +172,10 @@ class ResponseReader:
         pieces, decoder = self._pieces, self._decoder
         if decoder is None:
             if pieces:
-                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                pieces.clear()
-                return data
+                return pieces.popleft()
         else:
-            data = decoder.read_piece()
-            if not data and pieces:
-                decoder.feed(b"".join(pieces))
-                pieces.clear()
-                data = decoder.read_piece()
+            while not (data := decoder.read_piece()) and pieces:
+                decoder.feed(pieces.popleft())
             if data:
                 return data
             if self.is_complete and not decoder.is_complete:

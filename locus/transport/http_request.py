@@ -9,7 +9,16 @@ from typing import Any, Final
 import attrs
 
 from locus.core.errors import ConfigurationError
+from locus.transport.address import Address, ParsedUrl, parse_url
+from locus.transport.content_coding import ACCEPTED_CODINGS
+from locus.transport.http1 import build_request_head
+from locus.transport.transport_errors import LocalProtocolError
 
+DEFAULT_HEADERS: Final = {
+    "accept": "*/*",
+    "accept-encoding": ", ".join(ACCEPTED_CODINGS),
+    "connection": "keep-alive",
+}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, 5.5, without obs-text
 _CONNECTION_HEADERS: Final = frozenset(
@@ -77,6 +86,12 @@ class HttpRequest:
     timeout: float | None = None
     method: str = "POST"
 
+    @property
+    def finite_timeout(self) -> float | None:
+        """The timeout in a form that sockets and event loops take: None is no limit."""
+        timeout = self.timeout
+        return None if timeout is None or timeout > _MAX_TIMEOUT_SECONDS else timeout
+
     def build_timeout_options(self) -> dict[str, float | None]:
         """Build the arguments of an httpx ``Timeout``; empty to use the client's own timeout."""
         if self.timeout is None:
@@ -86,3 +101,41 @@ class HttpRequest:
             "timeout": None if self.timeout > _MAX_TIMEOUT_SECONDS else self.timeout,
             "connect": connect,
         }
+
+
+def build_request_headers(request: HttpRequest) -> tuple[ParsedUrl, dict[str, str]]:
+    """Build all headers of a request, on whichever path it is sent, but for ``content-length``.
+
+    :raises ConfigurationError: if the URL is not valid.
+    :raises LocalProtocolError: if a header, such as one of a signer's, cannot be sent.
+    """
+    url = parse_url(request.url)
+    headers = {"host": url.authority, **DEFAULT_HEADERS}
+    for name, value in request.headers.items():
+        headers[name.lower()] = value
+    headers.pop("content-length", None)  # a signer sets it, to what is sent anyway
+    try:
+        check_headers(headers)
+    except ConfigurationError as exc:
+        headers.clear()  # no traceback shows them
+        raise LocalProtocolError(str(exc)) from None
+    return url, headers
+
+
+@attrs.frozen(eq=False)
+class EncodedRequest:
+    """A request as the bytes that are sent. Its repr shows none of them: a key is among them."""
+
+    address: Address
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+
+
+def encode_request(request: HttpRequest) -> EncodedRequest:
+    """Build the bytes of a request as they are sent.
+
+    :raises ConfigurationError: if the URL is not valid.
+    :raises LocalProtocolError: if a header cannot be sent.
+    """
+    url, headers = build_request_headers(request)
+    head = build_request_head(request.method, url.target, headers, len(request.content))
+    return EncodedRequest(url.address, head + request.content)

@@ -1,31 +1,25 @@
-"""What both drivers use of httpx and httpx2: requests, timeouts, TLS, limits, and error types.
+"""What Locus needs to know of httpx and httpx2: requests, timeouts, cookies, and error types.
 
 ``httpx2`` is the successor of ``httpx`` and has the same API; users may pass a client of either.
-Locus's own clients come from httpx.
+Proxies of the environment are reached through httpx.
 """
 
 from __future__ import annotations
 
-import re
-import ssl
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import cache
 from types import ModuleType
 from typing import Any, Final
-from urllib.request import getproxies
 
-from locus.core.decoder_protocol import Decoder
-from locus.core.errors import APIError, APITimeoutError, ConfigurationError
-from locus.core.make_connection_error import make_connection_error, make_timeout_error
-from locus.transport.http_request import HttpRequest
+from locus.core.errors import ConfigurationError
+from locus.transport.content_coding import ACCEPTED_CODINGS
+from locus.transport.environment_proxies import EnvironmentProxy
+from locus.transport.http_request import HttpRequest, build_request_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.signer import Signer
-
-MAX_ERROR_BODY_BYTES: Final = 1_000_000
-"""How much of the body of an error response is read."""
-MAX_DRAIN_SECONDS: Final = 0.25
-"""Seconds to wait for the end of a body after its stream is complete, to reuse the connection."""
+from locus.transport.tls import get_tls_context
 
 
 def find_httpx_module(client: Any) -> ModuleType | None:
@@ -37,68 +31,36 @@ def find_httpx_module(client: Any) -> ModuleType | None:
     return None
 
 
-@cache
-def get_shared_tls_context() -> ssl.SSLContext:
-    """Return the one TLS context of the process: reading its certificates takes long."""
+def build_transport_options(proxy: EnvironmentProxy) -> dict[str, Any]:
+    """Build the arguments of an httpx transport for a proxy."""
     import httpx
 
-    return httpx.create_ssl_context()
+    limits = httpx.Limits(
+        max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0
+    )
+    try:
+        proxy_options = httpx.Proxy(proxy.url)
+    except (ValueError, httpx.InvalidURL):  # neither is shown: a password may be in it
+        raise ConfigurationError(f"{proxy.variable} is not the address of a proxy") from None
+    return {"limits": limits, "verify": get_tls_context(), "proxy": proxy_options}
 
 
-_LOOPBACK_URL: Final = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)", re.I)
+def build_proxied_request(request: HttpRequest) -> Any:
+    """Build the httpx request that a transport without a client sends: as Locus itself would.
 
-
-def can_connect_directly(url: str) -> bool:
-    """Return whether no proxy is used: the environment names none, or ``url`` is loopback.
-
-    Then Locus uses httpx's transport without httpx's client: the client's cookies, redirects,
-    authentication and hooks take a quarter of the time of a response, and Locus needs none of them.
+    :raises ConfigurationError: if the URL or a header is not valid.
     """
-    return not getproxies() or _LOOPBACK_URL.match(url) is not None
-
-
-def build_transport_options(url: str) -> dict[str, Any]:
-    """Build the arguments of Locus's own httpx transports and clients."""
     import httpx
 
-    return {
-        "limits": httpx.Limits(
-            max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0
-        ),
-        # Plain HTTP never uses its TLS context, so it gets one that is cheap to make.
-        "verify": get_shared_tls_context()
-        if url.startswith("https:") or not can_connect_directly(url)
-        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-    }
-
-
-class RequestFactory:
-    """Builds httpx requests for a transport that has no client, with a client's default headers."""
-
-    __slots__ = ("_library", "_url")
-
-    def __init__(self, library: Any) -> None:
-        self._library = library
-        self._url: Any = None
-
-    def build_request(self, request: HttpRequest) -> Any:
-        """Build the httpx request for ``request``.
-
-        :raises ConfigurationError: if the URL is not valid.
-        """
-        url = self._url
-        if url is None or url[0] != request.url:  # parsing it is a tenth of making the request
-            try:
-                url = self._url = (request.url, self._library.URL(request.url))
-            except self._library.InvalidURL as exc:
-                raise ConfigurationError(f"base_url is not a valid URL: {exc}") from exc
-        return self._library.Request(
-            "POST",
-            url[1],
-            content=request.content,
-            headers={**_DEFAULT_HEADERS, **request.headers},
-            extensions={"timeout": build_httpx_timeout(request, self._library).as_dict()},
-        )
+    url, headers = build_request_headers(request)
+    scheme = "https" if url.address.is_tls else "http"
+    return httpx.Request(
+        request.method,
+        f"{scheme}://{url.authority}{url.target}",
+        content=request.content,
+        headers=headers,
+        extensions={"timeout": build_httpx_timeout(request, httpx).as_dict()},
+    )
 
 
 def build_request_and_send_options(
@@ -118,19 +80,15 @@ def build_request_and_send_options(
         headers={**build_encoding_header(client.headers), **request.headers},
         timeout=build_httpx_timeout(request, library),
     )
-    if http_call.signer is None:
-        return httpx_request, {}
-    sign_httpx_request(http_call.signer, httpx_request, request.content)
-    return httpx_request, {"auth": None}
-
-
-_UNREADABLE_ENCODING: Final = "zstd"
-"""Of zstd, httpx reads only the first frame (encode/httpx, issue 3697). RFC 8878, section 3.1,
-permits several, and servers that stream send one for each event."""
+    options: dict[str, Any] = {"follow_redirects": False}  # the key would travel with them
+    if http_call.signer is not None:
+        sign_httpx_request(http_call.signer, httpx_request, request.content)
+        options["auth"] = None
+    return httpx_request, options
 
 
 def build_encoding_header(client_headers: Any) -> dict[str, str]:
-    """Build the header ``accept-encoding``, without what httpx cannot read from a stream.
+    """Build the header ``accept-encoding``, without what Locus does not take off itself.
 
     :param client_headers: the headers of the client that sends the request: it offers all encodings
         for which a package is installed.
@@ -140,11 +98,45 @@ def build_encoding_header(client_headers: Any) -> dict[str, str]:
     readable = [
         encoding
         for encoding in encodings
-        if encoding.partition(";")[0].strip().lower() != _UNREADABLE_ENCODING
+        if encoding.partition(";")[0].strip().lower() in _READABLE_ENCODINGS
     ]
-    if readable == encodings:
+    if readable == encodings or not offered:
         return {}
     return {"accept-encoding": ", ".join(readable) or "identity"}
+
+
+_READABLE_ENCODINGS: Final = {*ACCEPTED_CODINGS, "x-gzip", "identity"}
+
+
+class ClientCookies:
+    """The cookies that a client had when it was passed to a model: the only ones that are sent.
+
+    What a server sets belongs to one key, and the next call may have another one.
+    """
+
+    def __init__(self, client: Any, library: Any) -> None:
+        self._client = client
+        self._cookies = library.Cookies()
+        for cookie in client.cookies.jar:
+            self._cookies.jar.set_cookie(cookie)
+
+    def replace_in(self, httpx_request: Any, request: HttpRequest) -> None:
+        """Replace the cookies of a request that the client has built."""
+        if any(name.lower() == "cookie" for name in request.headers):
+            return
+        httpx_request.headers.pop("cookie", None)
+        self._cookies.set_cookie_header(httpx_request)
+
+    def forget_those_of(self, response: Any) -> None:
+        """Remove from the client what a response has set in it."""
+        if "set-cookie" not in response.headers:
+            return
+        jar, kept = self._client.cookies.jar, list(self._cookies.jar)
+        for cookie in list(response.cookies.jar):
+            with suppress(KeyError):
+                jar.clear(cookie.domain, cookie.path, cookie.name)
+        for cookie in kept:
+            jar.set_cookie(cookie)
 
 
 def sign_httpx_request(signer: Signer, request: Any, content: bytes) -> None:
@@ -164,11 +156,6 @@ CREDENTIAL_HEADERS: Final = frozenset(
     }
 )
 """Headers that hold credentials. A signer removes those of them that it does not set itself."""
-_DEFAULT_HEADERS: Final = {
-    "accept": "*/*",
-    "accept-encoding": "gzip, deflate",
-    "connection": "keep-alive",
-}
 
 
 @cache
@@ -220,28 +207,6 @@ def build_httpx_timeout(request: HttpRequest, library: Any) -> Any:
     return library.Timeout(**options) if options else library.USE_CLIENT_DEFAULT
 
 
-class HttpxSenderBase:
-    """The base of the senders that use httpx or httpx2 directly.
-
-    :ivar library: the module, ``httpx`` or ``httpx2``.
-    :ivar transport_errors: the exceptions that reading a response body may raise.
-    """
-
-    __slots__ = ("library", "transport_errors")
-
-    def __init__(self, library: ModuleType) -> None:
-        self.library: Any = library
-        self.transport_errors = get_transport_error_classes(library)
-
-    def make_api_error(self, exc: Exception, *, response_started: bool) -> APIError:
-        """Make Locus's error for an exception that httpx raised."""
-        if isinstance(exc, self.library.TimeoutException):
-            return make_timeout_error(exc, response_started=response_started)
-        if isinstance(exc, self.library.LocalProtocolError):  # would fail again: not retried
-            return APIError(f"the request cannot be sent: {type(exc).__name__}: {exc}")
-        return make_connection_error(exc)
-
-
 def get_transport_error_classes(library: Any) -> tuple[type[Exception], ...]:
     """Return the exception classes that sending and reading may raise."""
     return (library.HTTPError, library.StreamError)
@@ -253,12 +218,3 @@ def get_sent_headers(response: Any) -> Any:
         return response.request.headers
     except (AttributeError, RuntimeError):  # made without a request
         return {}
-
-
-def make_stream_error(error: APIError, decoder: Decoder) -> APIError:
-    """Make the error for a stream whose connection failed; it holds the partial response."""
-    interrupted = decoder.make_interruption_error(f"early: {error}")
-    if isinstance(error, APITimeoutError):
-        error.partial = interrupted.partial
-        return error
-    return interrupted

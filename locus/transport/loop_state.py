@@ -1,55 +1,63 @@
-"""What Locus keeps for each event loop: its connections, its open streams, and what is to close.
+"""What Locus keeps for each event loop: connections and SDK clients, and what is to close.
 
-A connection belongs to the event loop that opened it. The state of a loop holds a suspended async
-generator: asyncio and trio both close such generators when a run ends, and this one then closes the
-loop's connections.
+An event loop may end in several ways, and what belongs to it ends with it in each of them. A run of
+asyncio or trio closes the suspended async generators of its loop at its end: one of them is here,
+and releases everything. ``loop.close()`` alone drops the timers of its loop: the state is held by
+one of those, and by nothing that outlives the loop, so that it is dropped as well.
 """
 
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, current_token
 
-MAX_CLOSE_SECONDS = 2.0
+MAX_CLOSE_SECONDS: Final = 2.0
 """Seconds: how long closing may take when the caller has been cancelled."""
+_FOR_EVER: Final = 1e9
+"""Seconds, 31 years: a timer that holds the state of its loop as long as the loop is open."""
+
+
+class LoopResource(ABC):
+    """Something that is released with its event loop, or after its owner."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release everything, in the event loop."""
+
+    def close_nowait(self) -> bool:
+        """Release, in any thread, what needs no loop for that; return whether it is all."""
+        return False
 
 
 class LoopState:
-    """The connections and open streams of one event loop.
+    """The resources and open responses of one event loop.
 
-    :ivar senders: the sender of each connection pool that has been used in this loop.
-    :ivar open_streams: the streams that have not been closed. They are held here so that a stream
-        in a reference cycle is not collected together with httpx's generators: trio would warn.
+    :ivar resources: what has been opened in this loop, by owner.
+    :ivar open_responses: responses of httpx that have not been closed. They are held here so that
+        one in a reference cycle is not collected together with httpx's generators: trio would warn.
     :ivar pending_closes: what to close at the next occasion, because nobody could await it.
-    :ivar end_callbacks: what to call before the loop ends, by owner.
     """
 
     def __init__(self) -> None:
-        self.senders: dict[weakref.ref[Any], Any] = {}
-        self.open_streams: set[object] = set()
+        self.resources: dict[weakref.ref[Any], LoopResource] = {}
+        self.open_responses: set[object] = set()
         self.pending_closes: deque[Callable[[], Awaitable[None]]] = deque()
-        self.end_callbacks: dict[weakref.ref[Any], Callable[[], Awaitable[None]]] = {}
         self.cleanup_generator: AsyncGenerator[None, None] | None = None
-        self.reset_variable: Callable[[], None] | None = None
+        self.forget: Callable[[], None] | None = None
 
-    def schedule_pool_close(self, pool: weakref.ref[Any]) -> None:
-        """Schedule the closing of a dropped pool's sender. Any thread may call this."""
-        sender = self.senders.pop(pool, None)
-        if sender is not None:
-            self.pending_closes.append(sender.close)
-
-    def schedule_end_callback(self, owner: weakref.ref[Any]) -> None:
-        """Schedule the callback that a dropped owner has registered by :func:`call_at_loop_end`."""
-        callback = self.end_callbacks.pop(owner, None)
-        if callback is not None:
-            self.pending_closes.append(callback)
+    def release_soon(self, owner: weakref.ref[Any]) -> None:
+        """Release the resource of an owner that has been dropped. Any thread may call this."""
+        resource = self.resources.pop(owner, None)
+        if resource is not None and not resource.close_nowait():
+            self.pending_closes.append(resource.aclose)
 
     async def run_pending_closes(self) -> None:
         """Close everything in ``pending_closes``."""
@@ -61,48 +69,73 @@ class LoopState:
         try:
             yield
         finally:
-            # This generator refers to the loop. A loop that is referred to from here never dies.
             self.cleanup_generator = None
-            if self.reset_variable is not None:
-                self.reset_variable()
-            self.open_streams.clear()  # the loop closes httpx's generators, and so the responses
+            if self.forget is not None:
+                self.forget()
+            self.open_responses.clear()  # the loop closes httpx's generators, and so the responses
             with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
-                # Repeated, because other threads may drop pools meanwhile.
-                while self.senders or self.end_callbacks or self.pending_closes:
-                    for pool in list(self.senders):
-                        self.schedule_pool_close(pool)
-                    for owner in list(self.end_callbacks):
-                        self.schedule_end_callback(owner)
+                # Repeated, because other threads may drop owners meanwhile.
+                while self.resources or self.pending_closes:
+                    for owner in list(self.resources):
+                        resource = self.resources.pop(owner, None)
+                        if resource is not None:
+                            self.pending_closes.append(resource.aclose)
                     await self.run_pending_closes()
 
+    def close_nowait(self) -> None:
+        """Release what needs no loop for that."""
+        for resource in self.resources.values():
+            resource.close_nowait()
 
-_loop_state: RunVar[LoopState] = RunVar("locus.transport")
+
+class _StateHolder:
+    """Held by a timer of the loop alone, so that it is finalized when the loop is closed."""
+
+    def __init__(self, loop_state: LoopState) -> None:
+        self._loop_state = loop_state
+
+    def __del__(self) -> None:
+        self._loop_state.close_nowait()
+
+    def do_nothing(self) -> None:
+        """Be the callback of a timer."""
+
+
+_loop_state: RunVar[weakref.ref[LoopState] | LoopState] = RunVar("locus.transport")
+"""A reference where the loop holds its state, else the state itself."""
 
 
 async def get_loop_state() -> LoopState:
     """Return the state of the running event loop. Close what is in ``pending_closes`` first."""
-    loop_state = _get_or_create_loop_state()
+    loop_state = get_running_loop_state()
     if loop_state.pending_closes:
         await loop_state.run_pending_closes()
     return loop_state
 
 
-def _get_or_create_loop_state() -> LoopState:
+def get_running_loop_state() -> LoopState:
     """Return the state of the running event loop; create it if there is none."""
-    loop_state = _loop_state.get(None)
+    found = _loop_state.get(None)
+    loop_state = found() if isinstance(found, weakref.ref) else found
     if loop_state is None:
         loop_state = LoopState()
-        loop_state.reset_variable = partial(_loop_state.reset, _loop_state.set(loop_state))
+        call_later = getattr(current_token().native_token, "call_later", None)
+        if call_later is None:  # trio, whose runs always close their async generators
+            token = _loop_state.set(loop_state)
+        else:
+            call_later(_FOR_EVER, _StateHolder(loop_state).do_nothing)
+            token = _loop_state.set(weakref.ref(loop_state))
+        loop_state.forget = partial(_loop_state.reset, token)
         loop_state.cleanup_generator = loop_state.close_all_at_loop_end()
         with suppress(StopIteration):  # it runs to its yield, and awaits nothing before it
             loop_state.cleanup_generator.__anext__().send(None)
     return loop_state
 
 
-def call_at_loop_end(owner: object, callback: Callable[[], Awaitable[None]]) -> None:
-    """Call ``callback`` before the running loop ends, or some time after ``owner`` is dropped.
+def release_at_loop_end(owner: object, resource: LoopResource) -> None:
+    """Release a resource before the running loop ends, or some time after ``owner`` is dropped.
 
-    :param callback: releases what belongs to the loop. It must not hold a reference to ``owner``.
+    :param resource: It must not hold a reference to ``owner``.
     """
-    loop_state = _get_or_create_loop_state()
-    loop_state.end_callbacks[weakref.ref(owner, loop_state.schedule_end_callback)] = callback
+    loop_state = get_running_loop_state()
+    loop_state.resources[weakref.ref(owner, loop_state.release_soon)] = resource

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 import msgspec
@@ -19,15 +19,14 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
+from locus.transport.deadline import Deadline
 from locus.transport.httpx_common import (
     build_encoding_header,
     get_sent_headers,
     get_transport_error_classes,
 )
+from locus.transport.httpx_senders import AsyncHttpxResponse, BlockingHttpxResponse
 from locus.transport.prepared_http_call import HttpCall
-
-if TYPE_CHECKING:
-    import httpx
 
 
 class SdkAdapter(Protocol):
@@ -173,7 +172,9 @@ class BlockingSdkSender(_SdkSenderBase):
 
     __slots__ = ()
 
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    def send(
+        self, http_call: HttpCall, *, stream: bool, deadline: Deadline | None = None
+    ) -> BlockingHttpxResponse:
         """Send the request, and return the raw response of the SDK's method."""
         try:
             raw = self._method.get_request_method(self.client)(
@@ -181,8 +182,7 @@ class BlockingSdkSender(_SdkSenderBase):
             )
         except self.rejection_classes as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
-        response: httpx.Response = raw.http_response
-        return response
+        return BlockingHttpxResponse(raw.http_response, self, deadline)
 
 
 class AsyncSdkSender(_SdkSenderBase):
@@ -190,7 +190,7 @@ class AsyncSdkSender(_SdkSenderBase):
 
     __slots__ = ()
 
-    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    async def send(self, http_call: HttpCall, *, stream: bool) -> AsyncHttpxResponse:
         """Send the request, and return the raw response of the SDK's method."""
         try:
             raw = await self._method.get_request_method(self.client)(
@@ -198,8 +198,7 @@ class AsyncSdkSender(_SdkSenderBase):
             )
         except self.rejection_classes as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
-        response: httpx.Response = raw.http_response
-        return response
+        return AsyncHttpxResponse.hold(raw.http_response, self)
 
 
 def _get_imported_httpx_modules() -> list[ModuleType]:

@@ -15,6 +15,10 @@ class TransportError(Exception):
     """The base of these errors."""
 
 
+class LocalProtocolError(TransportError):
+    """The request cannot be sent in HTTP/1.1."""
+
+
 class ConnectError(TransportError):
     """No connection could be opened."""
 
@@ -56,6 +60,8 @@ def make_api_error(exc: TransportError, *, response_started: bool) -> APIError:
 
     :param response_started: whether the head of the response had arrived.
     """
+    if isinstance(exc, LocalProtocolError):  # it would fail again, and is not retried
+        return APIError(f"the request cannot be sent: {type(exc).__name__}: {exc}")
     if isinstance(exc, TransportTimeout):
         return make_timeout_error(exc, response_started=response_started)
     return make_connection_error(exc)

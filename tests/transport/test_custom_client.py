@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from locus.core.errors import (
     APIConnectionError,
+    APIStatusError,
     APITimeoutError,
     AuthenticationError,
     ConfigurationError,
@@ -385,3 +387,80 @@ def test_a_client_that_was_closed_is_a_clear_error(backend: str) -> None:
             await model.complete("hello")
 
     run_async(backend, main)
+
+
+def test_redirects_are_not_followed(
+    server: LoopbackServer, runtime: Runtime, make_client: Callable[..., Any]
+) -> None:
+    """The key would travel with them."""
+    with LoopbackServer() as other:
+        place = f"{other.url.replace('127.0.0.1', 'localhost')}/elsewhere"
+        server.always(Reply(308, {"location": place}, b""))
+        model = make_model(server, http_client=make_client(follow_redirects=True))
+        for call_model in (runtime.complete, runtime.collect_events):
+            with pytest.raises(APIStatusError, match="elsewhere") as exc_info:
+                call_model(model, "hello")
+            assert exc_info.value.status_code == 308
+        assert not other.requests
+
+
+def test_what_a_server_sets_is_not_sent_with_another_call(
+    server: LoopbackServer, runtime: Runtime, make_client: Callable[..., Any]
+) -> None:
+    """The cookies that the client had are the caller's, and are sent."""
+    server.always(build_reply().with_header("set-cookie", "session=tenant-a; Path=/"))
+    client = make_client(cookies={"mine": "1", "session": "0"})
+    model = make_model(server, http_client=client)
+    for other in (model, model.copy(api_key="another")):
+        runtime.complete(other, "hello")
+        assert dict(client.cookies) == {"mine": "1", "session": "0"}
+    runtime.complete(model, "hello", extra_headers={"cookie": "this=1"})
+    sent = [request.headers["cookie"] for request in server.requests]
+    assert sent == ["mine=1; session=0"] * 2 + ["this=1"]
+
+
+@pytest.mark.parametrize("second_loop", ["asyncio", "trio"])
+def test_a_client_of_another_loop_is_a_clear_error(library: Any, second_loop: str) -> None:
+    """It fails with a RuntimeError of its first loop, at a connection that it has kept."""
+    loops: list[str] = []
+
+    async def handle_request(_: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        loops.append("")
+        if len(loops) > 1:
+            raise RuntimeError("Event loop is closed")
+        return library.Response(200, content=build_reply().content)
+
+    client = library.AsyncClient(transport=library.MockTransport(handle_request))
+    model = OpenAIModel("m", API_KEY, BASE, http_client=client)
+    assert run_async("asyncio", model.complete, "hello").content == TEXT
+    with pytest.raises(ConfigurationError, match=r"the client .* another event loop"):
+        run_async(second_loop, model.complete, "hello")
+
+
+def test_other_codings_than_ours_are_named(
+    runtime: Runtime, make_client: Callable[..., Any], library: Any
+) -> None:
+    """Bodies are decoded as those of Locus's own connections are, whatever httpx could read."""
+
+    def blocking_body(data: bytes) -> Iterator[bytes]:
+        yield data[:20]
+        yield data[20:]
+
+    async def async_body(data: bytes) -> AsyncIterator[bytes]:
+        for piece in blocking_body(data):
+            await anyio.lowlevel.checkpoint()
+            yield piece
+
+    def handle_request(request: Any) -> Any:
+        packed = gzip.compress(build_reply().content[:9]) + gzip.compress(build_reply().content[9:])
+        body = (blocking_body if runtime.name == "blocking" else async_body)(packed)
+        coding = request.headers.get("x-coding", "gzip")
+        return library.Response(200, headers={"content-encoding": coding}, content=body)
+
+    client = make_client(transport=library.MockTransport(handle_request))
+    model = OpenAIModel("m", API_KEY, BASE, http_client=client, max_retries=0)
+    assert runtime.complete(model, "hello").content == TEXT
+    for coding in ("compress", "gzip, gzip"):
+        with pytest.raises(APIConnectionError, match=coding):
+            runtime.complete(model, "hello", extra_headers={"x-coding": coding})

@@ -23,7 +23,7 @@ from locus.core.errors import APIConnectionError, APIError
 from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Pause, Reply
 from locus.transport.async_pool import AsyncPool
-from locus.transport.loop_state import get_loop_state
+from locus.transport.loop_state import LoopResource, release_at_loop_end
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
 from tests.support.servers.openai_server import API_KEY, make_model
 from tests.support.subprocess_scripts import run_script
@@ -760,20 +760,23 @@ def test_a_child_forked_while_another_thread_opens_a_connection_does_not_hang(
     server.always(build_reply())
     printed = run_script(
         f"""
-        import os, threading, warnings
+        import os, socket, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads
         from locus import OpenAIModel
         model = OpenAIModel("m", {format_model_arguments(server)})
-        lock_held, go_on = threading.Event(), threading.Event()
+        opening, go_on = threading.Event(), threading.Event()
+        look_up = socket.getaddrinfo
 
-        def hold_lock():
-            with model.connections.blocking_pool._lock:
-                lock_held.set()
+        def look_up_slowly(*args, **kw):
+            if threading.current_thread() is thread:
+                opening.set()
                 go_on.wait()
+            return look_up(*args, **kw)
 
-        thread = threading.Thread(target=hold_lock)
+        socket.getaddrinfo = look_up_slowly
+        thread = threading.Thread(target=model.complete_sync, args=["thread"])
         thread.start()
-        lock_held.wait()
+        opening.wait()
         child = os.fork()
         if child == 0:
             model.complete_sync("child")
@@ -938,20 +941,18 @@ def test_a_model_that_is_dropped_while_the_loop_ends_leaves_no_connection(backen
     closed: list[str] = []
     pools = {name: AsyncPool() for name in ("first", "second")}
 
-    class Sender:
+    class Resource(LoopResource):
         def __init__(self, name: str) -> None:
             self.name = name
 
-        async def close(self) -> None:
+        async def aclose(self) -> None:
             await anyio.lowlevel.checkpoint()
             pools.clear()  # the garbage collector might do this at any time
             closed.append(self.name)
 
     async def main() -> None:
-        loop_state = await get_loop_state()
         for name, pool in pools.items():
-            sender: Any = Sender(name)
-            loop_state.senders[weakref.ref(pool, loop_state.schedule_pool_close)] = sender
+            release_at_loop_end(pool, Resource(name))
 
     anyio.run(main, backend=backend)
     assert sorted(closed) == ["first", "second"]

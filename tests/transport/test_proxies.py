@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import httpx
 import pytest
 
+from locus.core.errors import ConfigurationError
 from locus.models.native.openai import OpenAIModel
 from locus.testing import LoopbackServer, Received, Reply
-from locus.transport.httpx_common import build_encoding_header, can_connect_directly
+from locus.testing.formats.runtimes import Runtime
+from locus.transport.address import parse_url
+from locus.transport.environment_proxies import find_proxy
+from locus.transport.httpx_common import build_encoding_header
 
 ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}],
@@ -29,6 +34,10 @@ ANSWER = {
         ("http://localhost.example.com/v1", False),
         ("http://127.0.0.1.example.com/", False),
         ("https://api.openai.com/v1", False),
+        ("http://169.254.169.254/opc/v2", True),  # a cloud's metadata: another machine's has other
+        ("http://[fe80::1%25eth0]/", True),
+        ("http://app.localhost/", True),
+        ("http://10.1.2.3/", False),
     ],
 )
 def test_proxies_are_used_for_other_machines_only(
@@ -36,7 +45,7 @@ def test_proxies_are_used_for_other_machines_only(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    assert can_connect_directly(url) is direct
+    assert (find_proxy(parse_url(url).address) is None) is direct
 
 
 def test_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,11 +77,11 @@ def test_another_machine_is_reached_through_the_proxy(monkeypatch: pytest.Monkey
         ("gzip, deflate, zstd", "gzip, deflate"),
         ("zstd;q=1.0, gzip", "gzip"),
         ("ZSTD", "identity"),
-        ("gzip, deflate, br", None),
+        ("gzip, deflate, br", "gzip, deflate"),
         (None, None),
     ],
 )
-def test_zstd_is_not_offered(offered: str | None, sent: str | None) -> None:
+def test_only_what_locus_reads_itself_is_offered(offered: str | None, sent: str | None) -> None:
     headers = {} if offered is None else {"accept-encoding": offered}
     assert build_encoding_header(headers).get("accept-encoding") == sent
 
@@ -91,3 +100,109 @@ def test_the_callers_client_does_not_offer_zstd_either(keyword: str) -> None:
         model.complete_sync("hi")
         assert server.requests[0].headers["accept-encoding"] == "gzip"
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("excluded", "url", "direct"),
+    [
+        ("example.com", "https://example.com", True),
+        ("example.com", "https://api.example.com:8443", True),
+        (".example.com", "https://api.example.com", True),
+        ("*.example.com", "https://api.example.com", True),
+        ("EXAMPLE.com.", "https://api.example.COM./v1", True),
+        ("example.com", "https://badexample.com", False),
+        ("a.test, example.com b.test", "https://example.com", True),
+        ("https://example.com", "https://example.com", True),
+        ("example.com:8443", "https://example.com:8443", True),
+        ("example.com:8443", "https://example.com", False),
+        ("*", "https://example.com", True),
+        ("10.0.0.0/8", "https://10.1.2.3", True),
+        ("10.0.0.0/8", "https://192.0.2.1", False),
+        ("10.1.2.3/8", "https://10.200.0.1", True),
+        ("192.0.2.1", "https://192.0.2.1:8443", True),
+        ("192.0.2.1:443", "https://192.0.2.1", True),
+        ("192.0.2.1:443", "https://192.0.2.1:8443", False),
+        ("fd00::/8", "https://[fd12::1]", True),
+        ("fd00::/8", "https://10.1.2.3", False),
+        ("fd00::/8", "https://example.com", False),
+        ("[fd12::1]", "https://[fd12::1]", True),
+        ("[fd12::1]:443", "https://[fd12::1]:8443", False),
+        ("", "https://example.com", False),
+    ],
+)
+def test_what_no_proxy_excludes(
+    excluded: str, url: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", excluded)
+    assert (find_proxy(parse_url(url).address) is None) is direct
+
+
+PASSWORD = "p4ssw0rd"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", f"http://me:{PASSWORD}@proxy.test:port"),
+        ("HTTP_PROXY", "http://"),
+        ("HTTP_PROXY", f"ftp://me:{PASSWORD}@proxy.test"),
+        ("http_proxy", "http://proxy.test:99999"),
+        ("ALL_PROXY", f"http://me:{PASSWORD}@proxy .test"),
+        ("NO_PROXY", "localhost,a:b:c"),
+        ("NO_PROXY", "[::1"),
+        ("NO_PROXY", "10.0.0.0/99"),
+        ("no_proxy", "a b/c"),
+    ],
+)
+def test_what_cannot_be_understood_is_an_error_that_names_the_variable(
+    variable: str, value: str, runtime: Runtime, clean_environment: pytest.MonkeyPatch
+) -> None:
+    if variable.upper() == "NO_PROXY":
+        clean_environment.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    clean_environment.setenv(variable, value)
+    model = OpenAIModel("m", base_url="http://llm.test/v1", max_retries=0)
+    with pytest.raises(ConfigurationError, match=variable) as exc_info:
+        runtime.complete(model, "hello")
+    assert PASSWORD not in str(exc_info.value)
+
+
+def test_a_socks_proxy_says_which_package_is_missing(
+    runtime: Runtime, clean_environment: pytest.MonkeyPatch
+) -> None:
+    if find_spec("socksio"):
+        pytest.skip("the package is here")
+    clean_environment.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match=r"ALL_PROXY .*httpx\[socks\]"):
+        runtime.complete(OpenAIModel("m", base_url="http://llm.test/v1"), "hello")
+
+
+def test_a_copy_goes_where_its_own_address_leads(
+    runtime: Runtime, clean_environment: pytest.MonkeyPatch
+) -> None:
+    """Copies share connections; whether there is a proxy is a matter of the address."""
+    with LoopbackServer() as server, LoopbackServer() as proxy:
+        server.always(Reply.json(ANSWER))
+        proxy.always(Reply.json(ANSWER))
+        clean_environment.setenv("HTTP_PROXY", proxy.url)
+        model = OpenAIModel("m", base_url="http://llm.test/v1", max_retries=0)
+        runtime.complete(model, "hello")
+        there = model.copy(base_url=server.url)
+        for other in (there, model.copy(config=there.config), model):
+            runtime.complete(other, "hello")
+        runtime.close(model)
+        runtime.close(there)
+        assert (len(proxy.requests), len(server.requests)) == (2, 2)
+
+
+def test_no_cookie_is_kept_of_what_comes_through_a_proxy(
+    runtime: Runtime, clean_environment: pytest.MonkeyPatch
+) -> None:
+    with LoopbackServer() as proxy:
+        proxy.always(Reply.json(ANSWER).with_header("set-cookie", "session=1; Path=/"))
+        clean_environment.setenv("HTTP_PROXY", proxy.url)
+        model = OpenAIModel("m", base_url="http://llm.test/v1", max_retries=0)
+        for _ in range(2):
+            runtime.complete(model, "hello")
+        runtime.close(model)
+        assert ["cookie" in request.headers for request in proxy.requests] == [False, False]

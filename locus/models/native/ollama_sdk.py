@@ -25,6 +25,8 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError, ResponseParseError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
+from locus.transport.deadline import Deadline
+from locus.transport.httpx_senders import AsyncHttpxResponse, BlockingHttpxResponse
 from locus.transport.prepared_http_call import HttpCall
 
 _END_OF_STREAM: Final = object()
@@ -162,17 +164,21 @@ class BlockingOllamaSender(_OllamaSenderBase):
 
     __slots__ = ()
 
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    def send(
+        self, http_call: HttpCall, *, stream: bool, deadline: Deadline | None = None
+    ) -> BlockingHttpxResponse:
         """Send the request, and return an HTTP response with the lines that the client returns."""
         arguments = self.build_chat_arguments(http_call)
         try:
             result = self.client.chat(**arguments)
             if not stream:
-                return httpx.Response(200, content=_encode_response_line(result))
+                response = httpx.Response(200, content=_encode_response_line(result))
+                return BlockingHttpxResponse(response, self, deadline)
             first = next(result, _END_OF_STREAM)  # this sends the request
         except _get_request_error_classes() as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
-        return httpx.Response(200, stream=_BlockingLineStream(first, result))
+        response = httpx.Response(200, stream=_BlockingLineStream(first, result))
+        return BlockingHttpxResponse(response, self, deadline)
 
 
 class _BlockingLineStream(httpx.SyncByteStream):
@@ -202,17 +208,19 @@ class AsyncOllamaSender(_OllamaSenderBase):
 
     __slots__ = ()
 
-    async def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    async def send(self, http_call: HttpCall, *, stream: bool) -> AsyncHttpxResponse:
         """Send the request, and return an HTTP response with the lines that the client returns."""
         arguments = self.build_chat_arguments(http_call)
         try:
             result = await self.client.chat(**arguments)
             if not stream:
-                return httpx.Response(200, content=_encode_response_line(result))
+                response = httpx.Response(200, content=_encode_response_line(result))
+                return AsyncHttpxResponse.hold(response, self)
             first = await anext(result, _END_OF_STREAM)  # this sends the request
         except _get_request_error_classes() as exc:
             raise self.convert_sdk_error(exc, http_call) from exc
-        return httpx.Response(200, stream=_AsyncLineStream(first, result))
+        response = httpx.Response(200, stream=_AsyncLineStream(first, result))
+        return AsyncHttpxResponse.hold(response, self)
 
 
 class _AsyncLineStream(httpx.AsyncByteStream):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 import attrs
 
 from locus.models.providers.oci._credentials_snapshot import Credentials
+from locus.transport.address import parse_url
 from locus.transport.http_request import HttpRequest
 from locus.transport.httpx_common import CREDENTIAL_HEADERS
 
@@ -30,8 +30,8 @@ def make_signed_copy(request: HttpRequest, credentials: Credentials) -> HttpRequ
         if name.lower() not in _REPLACED_HEADERS
     }
     headers.update(credentials.headers)
-    host, target = _split_host_and_target(request.url)
-    host = headers.setdefault("host", host)
+    url = parse_url(request.url)  # the host and the target as they are sent
+    host, target = headers.setdefault("host", url.authority), url.target
     if request.method in _METHODS_WITH_BODY:
         headers["content-length"] = str(len(request.content))
     signable = _SignableRequest(request.method, host, target, headers, request.content)
@@ -52,12 +52,3 @@ class _SignableRequest:
         self.path_url = target
         self.headers = headers
         self.body = body
-
-
-@lru_cache(maxsize=128)
-def _split_host_and_target(url: str) -> tuple[str, str]:
-    """Return the host and the request target as they will be sent: httpx normalizes URLs."""
-    import httpx
-
-    parsed = httpx.URL(url)
-    return parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")

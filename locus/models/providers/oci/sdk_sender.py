@@ -18,6 +18,8 @@ import msgspec
 from locus.core.errors import APIError, ConfigurationError
 from locus.core.make_connection_error import make_connection_error, make_timeout_error
 from locus.transport.custom_client import CustomClient
+from locus.transport.deadline import Deadline
+from locus.transport.httpx_senders import BlockingHttpxResponse
 from locus.transport.prepared_http_call import HttpCall
 
 
@@ -68,7 +70,9 @@ class InferenceClientSender:
             return make_timeout_error(exc, response_started=response_started)
         return make_connection_error(exc)
 
-    def send(self, http_call: HttpCall, *, stream: bool) -> httpx.Response:
+    def send(
+        self, http_call: HttpCall, *, stream: bool, deadline: Deadline | None = None
+    ) -> BlockingHttpxResponse:
         """Send the call; the result is an httpx response, read like any other.
 
         :raises ConfigurationError: if the call has a timeout or headers, which the client cannot
@@ -94,10 +98,16 @@ class InferenceClientSender:
         raw_response = getattr(response.data, "_event_source", response.data)
         if hasattr(raw_response, "iter_content"):
             headers = _remove_framing_headers(raw_response.headers)
-            return httpx.Response(200, headers=headers, stream=_StreamedBody(raw_response))
+            streamed = _StreamedBody(raw_response)
+            return BlockingHttpxResponse(
+                httpx.Response(200, headers=headers, stream=streamed), self, deadline
+            )
         builtins = self.client.base_client.sanitize_for_serialization(response.data)
         headers = _remove_framing_headers(response.headers)
-        return httpx.Response(200, headers=headers, content=msgspec.json.encode(builtins))
+        content = msgspec.json.encode(builtins)
+        return BlockingHttpxResponse(
+            httpx.Response(200, headers=headers, content=content), self, deadline
+        )
 
 
 def _remove_framing_headers(headers: Any) -> dict[str, str]:
