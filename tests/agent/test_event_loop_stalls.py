@@ -33,7 +33,7 @@ class Row:
             note_thread()
 
 
-ROWS = [{"number": number} for number in range(20_000)]
+ROWS = [{"number": number} for number in range(4_000)]
 
 
 @tool

@@ -116,7 +116,7 @@ def test_many_threads_save_at_the_same_time_and_nothing_is_damaged(tmp_path: Pat
     def save_often(number: int) -> None:
         checkpointer = FileCheckpointer(tmp_path)
         state = make_long_state(number)
-        for step in range(20):
+        for step in range(9):
             state = state.with_messages(Message.user(f"{number}: {step}"))
             checkpointer.save("a", state)
             loaded = checkpointer.load("a")
