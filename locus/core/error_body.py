@@ -148,7 +148,11 @@ def _find_message(member: Mapping[str, Any]) -> str:
 
 
 def _find_inner_message(member: Mapping[str, Any]) -> str:
-    """Return what the provider behind a gateway said (OpenRouter's ``metadata.raw``)."""
+    """Return what the provider behind a gateway said (OpenRouter's ``metadata.raw``), or what the
+    model wrote and Groq could not read as a call or as JSON."""
+    generation = member.get("failed_generation")
+    if generation:
+        return _to_message(generation)
     metadata = member.get("metadata")
     if not isinstance(metadata, Mapping):
         return ""

@@ -62,6 +62,13 @@ def test_the_words_of_the_provider_behind_a_gateway_are_shown(raw: Any) -> None:
     assert ErrorBody.parse({"error": error}).message == "Provider returned error: at most 1 image"
 
 
+def test_what_the_model_wrote_and_its_server_could_not_read_is_shown() -> None:
+    error = {"message": "Failed to call a function.", "code": "tool_use_failed"}
+    error_body = ErrorBody.parse({"error": error | {"failed_generation": 'search{"q": 1}'}})
+    assert error_body.message == 'Failed to call a function.: search{"q": 1}'
+    assert error_body.codes == ("tool_use_failed",)
+
+
 @pytest.mark.parametrize(
     "body",
     [
