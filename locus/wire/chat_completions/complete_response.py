@@ -43,7 +43,7 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
     ):
         raise_for_choice_error(choice, body)
         message = choice.message or choice.delta or choice.text_message
-        if message is None and not choice.finish_reason:
+        if message is None and not find_stop_reason(choice):
             raise make_parse_error(f"choices[{position}] has no message", body)
         if not accumulators or not is_one_response:
             accumulators.append(CandidateAccumulator())
@@ -106,7 +106,7 @@ def find_stop_reason(choice: Choice) -> str | None:
     """
     if choice.native_finish_reason == "network_error":
         return "network_error"
-    return choice.finish_reason
+    return choice.finish_reason or choice.camel_finish_reason
 
 
 def find_usage(completion: Completion) -> Usage | None:

@@ -139,6 +139,9 @@ class Choice(ResponseStruct):
     message: ChoiceMessage | None = None
     delta: ChoiceMessage | None = None
     finish_reason: str | None = None
+    camel_finish_reason: str | None = msgspec.field(default=None, name="finishReason")
+    """Where Gemini's compatible endpoint has sent the reason, beside a ``finish_reason`` of null:
+    https://github.com/jakobdylanc/llmcord/issues/84."""
     logprobs: dict[str, Any] | None = None
     usage: Usage | None = None
     """Moonshot's streams count the tokens here, in the last chunk."""

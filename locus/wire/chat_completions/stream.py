@@ -128,7 +128,8 @@ class ChatCompletionsDecoder(StreamDecoder):
                 if index == 0
                 else self._accumulators.setdefault(index, CandidateAccumulator())
             )
-            if choice.finish_reason:  # some servers send "" until the end
+            # Some servers send "" until the end.
+            if choice.finish_reason or choice.camel_finish_reason:
                 accumulator.stop_reason = find_stop_reason(choice)
                 self._usage = choice.usage or self._usage
                 self.keep_raw(frame)

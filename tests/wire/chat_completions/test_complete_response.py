@@ -123,6 +123,20 @@ def test_no_finish_reason_is_none(reason: str | None) -> None:
     assert parse_message({"content": "x"}, finish_reason=reason).stop_reason is None
 
 
+@pytest.mark.parametrize(
+    ("members", "stop_reason", "finish_reason"),
+    [
+        ({"finish_reason": None, "finishReason": "MAX_TOKENS"}, "MAX_TOKENS", "length"),
+        ({"finish_reason": "stop", "finishReason": 7}, "stop", "stop"),
+    ],
+)
+def test_a_finish_reason_in_camel_case_is_read(
+    members: dict[str, Any], stop_reason: str, finish_reason: str
+) -> None:
+    response = parse_message({"content": "x"}, **members)
+    assert (response.stop_reason, response.finish_reason) == (stop_reason, finish_reason)
+
+
 def test_a_response_that_the_provider_behind_openrouter_broke_off_has_not_stopped() -> None:
     broken_off = parse_message(
         {"content": "half"}, finish_reason="stop", native_finish_reason="network_error"

@@ -104,6 +104,13 @@ def test_an_empty_finish_reason_is_none() -> None:
     assert decode_response(stream + b"data: [DONE]\n\n").stop_reason is None
 
 
+def test_a_finish_reason_in_camel_case_ends_a_stream() -> None:
+    end = make_delta_chunk({"content": "y"})
+    end["choices"][0]["finishReason"] = "MAX_TOKENS"
+    response = decode_response(encode_sse(make_delta_chunk({"content": "x"}), end))
+    assert (response.content, response.finish_reason) == ("xy", "length")
+
+
 def test_a_large_complete_response_to_a_request_for_a_stream_is_read() -> None:
     body = {"choices": [{"message": {"content": "x" * 200_000}, "finish_reason": "stop"}]}
     assert decode_response(json.dumps(body).encode()).content == "x" * 200_000
