@@ -31,7 +31,8 @@ class AgentResult:
     :ivar iterations: how many model calls this run made.
     :ivar tool_calls: how many tool calls were answered in this run.
     :ivar stop_reason: ``"complete"`` if the model gave its final answer; ``"length"`` if that was
-        cut off, ``"content_filter"`` if it was held back, ``"refusal"`` if the model refused;
+        cut off, ``"content_filter"`` if it was held back, ``"refusal"`` if the model refused,
+        ``"other"`` if the model or its server broke the answer off;
         ``"approval_required"`` if tool calls wait for approval (``pending``); else
         the condition that stopped the run, such as ``"MaxIterations(20)"``.
     :ivar finish_reason: why the model's last response ended, in the words of

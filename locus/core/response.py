@@ -32,6 +32,7 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "tool_call": "tool_calls",
     "tool_use": "tool_calls",
     "function_call": "tool_calls",
+    "function_calls": "tool_calls",  # Alibaba's
     "content_filter": "content_filter",
     "refusal": "content_filter",
     "safety": "content_filter",
@@ -43,6 +44,8 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "error_toxic": "content_filter",
     "sensitive": "content_filter",  # Zhipu's
     "image_safety": "content_filter",
+    "image_prohibited_content": "content_filter",
+    "image_recitation": "content_filter",
     "guardrail_intervened": "content_filter",  # Amazon's
     "eos_token": "stop",  # Hugging Face's
     "end_of_text": "stop",
@@ -53,6 +56,34 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
 }
 
 
+_BROKEN_OFF: Final = frozenset(
+    {
+        # Gemini's: https://ai.google.dev/api/generate-content#FinishReason
+        *("malformed_function_call", "unexpected_tool_call", "too_many_tool_calls"),
+        *("malformed_response", "missing_thought_signature", "no_image", "image_other"),
+        *("language", "other", "function_call_filter"),  # the last is its compatible endpoint's
+        "insufficient_system_resource",  # DeepSeek's
+        "network_error",  # Zhipu's
+        *("abort", "repetition"),  # vLLM's
+        *("timeout", "error", "failed", "cancelled", "canceled", "user_cancel"),
+    }
+)
+"""The stop reasons of a response that is not finished, and for which there is no common word."""
+
+
+def _normalize_stop_reason(stop_reason: str | None) -> str:
+    # Gemini's compatible endpoint adds its own word: "content_filter: PROHIBITED_CONTENT".
+    return (stop_reason or "").partition(":")[0].strip().lower().replace("-", "_")
+
+
+def is_response_broken_off(stop_reason: str | None) -> bool:
+    """Return whether the model or its server broke a response off.
+
+    :param stop_reason: the provider's own word.
+    """
+    return _normalize_stop_reason(stop_reason) in _BROKEN_OFF
+
+
 def _compute_finish_reason(
     stop_reason: str | None, stop_meaning: FinishReason | None, message: Message
 ) -> FinishReason:
@@ -60,8 +91,7 @@ def _compute_finish_reason(
 
     Whether there are tool calls decides between ``stop`` and ``tool_calls``.
     """
-    # Gemini's compatible endpoint adds its own word: "content_filter: PROHIBITED_CONTENT".
-    word = (stop_reason or "").partition(":")[0].strip().lower().replace("-", "_")
+    word = _normalize_stop_reason(stop_reason)
     finish_reason = stop_meaning or _FINISH_REASONS.get(word, "other")
     # Several servers report "stop" although the response has tool calls. Anthropic reports
     # "tool_use" where a tool was called only to get structured output. What the caller

@@ -41,6 +41,9 @@ def make_paused(said: str = "Wait.") -> ModelResponse:
         (text("", stop_reason="refusal"), "refusal", "content_filter"),
         (Message.assistant([RefusalPart("No.")]), "refusal", None),
         (text("Yes.", stop_reason="something new"), "complete", "other"),
+        (text("", stop_reason="MALFORMED_FUNCTION_CALL"), "other", "other"),
+        (text("", stop_reason="function_call_filter: UNEXPECTED_TOOL_CALL"), "other", "other"),
+        (text("Ye", stop_reason="insufficient_system_resource"), "other", "other"),
     ],
 )
 def test_the_run_says_how_the_last_answer_ended(
