@@ -13,17 +13,17 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from locus.core.accepted_parts import AcceptedParts, PartHandling
+from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike
 from locus.core.call_options import CallOptions
 from locus.core.conversation import Messages
 from locus.core.json_schema.references import inline_references
-from locus.core.messages import ImagePart, RefusalPart, TextPart, ThinkingPart
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRules
 from locus.core.prepare_conversation import prepare_conversation
 from locus.core.tool_names import ToolNameRule
 from locus.wire.cohere_chat.messages import build_chat_messages
+from locus.wire.cohere_chat.request import CohereChatBuilder
 from locus.wire.cohere_chat.tools_and_messages import (
     are_strict,
     extract_functions,
@@ -71,15 +71,8 @@ class CohereV2ChatBuilder:
     tool_name_rule: ClassVar[ToolNameRule] = ToolNameRule(r"[a-zA-Z0-9_-]{1,64}")
     native_state_rule: ClassVar[NativeStateRule] = NATIVE_STATE_RULE
 
-    accepted_parts: ClassVar[AcceptedParts] = AcceptedParts(
-        "Cohere's second request format",
-        user={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.CARRIED},
-        assistant={
-            TextPart: PartHandling.CARRIED,
-            RefusalPart: PartHandling.AS_TEXT,
-            ThinkingPart: PartHandling.CARRIED_IF_UNSIGNED,
-        },
-        tool={TextPart: PartHandling.CARRIED, ImagePart: PartHandling.MOVED},
+    accepted_parts: ClassVar[AcceptedParts] = attrs.evolve(
+        CohereChatBuilder.accepted_parts, format_name="Cohere's second request format"
     )
 
     option_rules: ClassVar[OptionRules] = COHERE_V2_OPTION_RULES

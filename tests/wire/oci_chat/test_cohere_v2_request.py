@@ -261,11 +261,12 @@ def test_refusal_is_sent_as_text_and_thinking_with_a_signature_is_not_sent() -> 
     ]
 
 
-@pytest.mark.parametrize("role", [Role.SYSTEM, Role.ASSISTANT, Role.TOOL], ids=str)
-def test_image_is_accepted_from_the_user_only(role: Role) -> None:
+@pytest.mark.parametrize("role", [Role.SYSTEM, Role.ASSISTANT], ids=str)
+def test_image_is_accepted_from_the_user_and_from_tools_only(role: Role) -> None:
     call = Message.assistant(None, [ToolCall("1", "f")])
-    message = Message(role, ["x", PNG], tool_call_id="1" if role is Role.TOOL else None)
-    with pytest.raises(ConfigurationError, match=r"messages\[2\].*images.*only in user messages"):
+    message = Message(role, ["x", PNG])
+    reason = r"messages\[2\].*images.*only in user and tool messages"
+    with pytest.raises(ConfigurationError, match=reason):
         build_body([USER, call, message])
 
 
