@@ -21,6 +21,7 @@ from locus.core.state import AgentState
 from locus.tools.approval_rule import make_rule_arguments
 from locus.tools.context import ToolContext
 from locus.tools.errors import ToolArgumentsError
+from locus.tools.function_tool import FunctionTool
 
 APPROVAL_REQUIRED: Final = "approval_required"
 """The stop reason of a run that ended with tool calls that wait for approval."""
@@ -87,7 +88,10 @@ def is_approval_required_in_steps(
         return False
     if rule is True:
         return True
-    answer = yield CallFunction(rule, make_rule_arguments(rule, call.arguments, context), variables)
+    arguments = call.arguments
+    if isinstance(tool, FunctionTool):
+        arguments = tool.read_arguments(arguments)
+    answer = yield CallFunction(rule, make_rule_arguments(rule, arguments, context), variables)
     if not isinstance(answer, bool):
         raise TypeError(
             f"tool {tool.name!r}: requires_approval returned {type(answer).__name__}, not a bool"

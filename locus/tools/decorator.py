@@ -71,8 +71,9 @@ def tool(
         then passes every argument, also one that has a default.
     :param requires_approval: whether a person has to approve a call before an agent runs it: the
         run ends with ``stop_reason="approval_required"``, and ``resume(approvals=…)`` continues it.
-        A function decides for each call: it gets the arguments as the model wrote them (a mapping)
-        and, if it has two parameters, the :class:`ToolContext` of the call. It may be async.
+        A function decides for each call: it gets the arguments as the model wrote them (a mapping;
+        those of a lenient tool as the tool reads them) and, if it has two parameters, the
+        :class:`ToolContext` of the call. It may be async.
     :param lenient: read values of the wrong type once more: numbers, lists and objects that the
         model wrote as text (``"3"``, ``"[1, 2]"``), and text that it wrote as a number.
     :raises ConfigurationError: if a model could not call the function; the error names the

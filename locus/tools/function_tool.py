@@ -153,11 +153,7 @@ class FunctionTool(Generic[P, R]):
         except ToolArgumentsError:
             if not self.lenient or not isinstance(arguments, Mapping):
                 raise
-            optional_names = {f.name for f in self._validator.fields if not f.required}
-            unquoted = unquote_arguments(
-                arguments, self._validator.find_invalid_paths, optional_names
-            )
-            keyword_arguments = self._validator.validate(unquoted)
+            keyword_arguments = self._validator.validate(self._unquote(arguments))
         if self._signature.context_parameters:
             if context is not None:
                 keyword_arguments |= dict.fromkeys(self._signature.context_parameters, context)
@@ -169,6 +165,23 @@ class FunctionTool(Generic[P, R]):
                 f"instance.{self.__dict__['__name__']}"
             )
         return keyword_arguments
+
+    def read_arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a model's arguments as the tool reads them, as JSON: a lenient one without quotes.
+
+        So whoever decides about a call sees what the function will get.
+        """
+        if not self.lenient:
+            return arguments
+        try:
+            self._validator.validate(arguments)
+        except ToolArgumentsError:
+            return self._unquote(arguments)
+        return arguments
+
+    def _unquote(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        optional_names = {field.name for field in self._validator.fields if not field.required}
+        return unquote_arguments(arguments, self._validator.find_invalid_paths, optional_names)
 
     def repair_call(self, call: ToolCall) -> ToolCall:
         """Return a call with the arguments that its malformed text holds; for a lenient tool."""

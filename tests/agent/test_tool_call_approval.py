@@ -197,6 +197,23 @@ def test_a_function_decides_for_each_call(
     assert ([] if waits else [path]) == RUNS
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("force", ["true", True, "{'force': True}"])
+def test_the_function_decides_about_what_a_lenient_tool_reads(runtime: str, force: Any) -> None:
+    """Else a call would run that nobody has approved."""
+
+    @tool(lenient=True, requires_approval=lambda arguments: arguments["force"] is True)
+    def wipe(force: bool) -> None:
+        """Wipe it."""
+        raise AssertionError
+
+    call = tool_call("wipe", force=force)
+    if isinstance(force, str) and "force" in force:
+        call = Message.assistant(None, [ToolCall("1", "wipe", malformed_arguments=force)])
+    agent = make_agent(call, "end", tools=[wipe])
+    assert run_to_end(runtime, agent, "?", "t").stop_reason == "approval_required"
+
+
 def test_an_error_of_the_function_ends_the_run_before_the_tool_runs() -> None:
     tools = [tool(delete.function, requires_approval=lambda arguments: arguments["other"])]
     with pytest.raises(KeyError):
