@@ -3,7 +3,8 @@
 The OCI Generative AI service has three APIs: OpenAI's chat completions and responses, and Oracle's
 own chat. Oracle's has two formats, generic and Cohere's; of the latter only text is supported. Each
 API has a function that reads a request and one that writes a response, complete or as a stream of
-words.
+words. They are no records of formats (``locus.testing.formats``), which need pytest: the server of
+an example runs without.
 """
 
 from __future__ import annotations
