@@ -225,8 +225,9 @@ def _make_oci_model(url: str, api_format: str) -> OCIModel:
 
 CALL = Message.assistant(None, [ToolCall("1", "f")])
 MAP = Message(Role.TOOL, [ImagePart(data=b"1", media_type="image/png")], tool_call_id="1")
+DRAWN_RULES = Message.system([ImagePart(data=b"1", media_type="image/png")])
 IMPOSSIBLE = [
-    ("chat_completions", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
+    ("chat_completions", [USER, DRAWN_RULES], r"messages\[1\].*images.*system"),
     ("chat_completions", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
     ("chat_completions", [Message.user([ImagePart(url="data:x")])], r"messages\[0\].*data:"),
     (
@@ -245,12 +246,12 @@ IMPOSSIBLE = [
         [USER, Message.user([ImagePart(url="https://x")])],
         r"messages\[1\].*https://x",
     ),
-    ("oci_generic", [USER, CALL, MAP], r"messages\[2\].*images.*tool"),
+    ("oci_generic", [USER, DRAWN_RULES], r"messages\[1\].*images.*system"),
     ("oci_generic", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
     ("oci_cohere", [USER, Message.user([ImagePart(url="https://x")])], r"messages\[1\].*images"),
     ("oci_cohere", [USER, CALL, MAP], r"messages\[2\].*images"),
     ("oci_cohere", [USER, Message.assistant("so")], r"messages\[1\].*ends with neither"),
-    ("oci_cohere_v2", [USER, CALL, MAP], r"messages\[2\].*images.*user"),
+    ("oci_cohere_v2", [USER, DRAWN_RULES], r"messages\[1\].*images.*system"),
     ("responses", [USER, Message.system([ImagePart(url="https://x")])], r"messages\[1\].*image"),
     ("responses", [Message.user([ImagePart(url="data:,x")])], r"messages\[0\].*data:"),
 ]
