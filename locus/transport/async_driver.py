@@ -14,7 +14,7 @@ import anyio
 
 from locus.core.closeable import AsyncCloseable
 from locus.core.decoder_protocol import Decoder
-from locus.core.errors import APIError
+from locus.core.errors import APIError, make_answer_too_large_error
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport import single_flight
@@ -123,7 +123,7 @@ async def _fetch_response(
         """Send the request one time, and parse the body of its response."""
         http_response = await _open_successful_response(sender, http_call, stream=False)
         try:
-            body = await _read_body(http_response)
+            body = await _read_body(http_response, http_call.max_answer_bytes)
         finally:
             await http_response.aclose()
         try:
@@ -141,11 +141,19 @@ async def _fetch_response(
     return response
 
 
-async def _read_body(http_response: AsyncResponse) -> bytes:
-    """Read a body to its end."""
-    chunks = []
+async def _read_body(http_response: AsyncResponse, max_bytes: int) -> bytes:
+    """Read a body to its end.
+
+    :raises AnswerTooLargeError: if it is larger than ``max_bytes``.
+    """
+    chunks, size = [], 0
     while chunk := await http_response.read_chunk():
         chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            error = make_answer_too_large_error("the response", max_bytes)
+            error.add_response_headers(http_response.headers)
+            raise error
     return b"".join(chunks)
 
 
@@ -321,7 +329,9 @@ async def _open_successful_response(
     finally:
         await response.aclose()
     http_call.error_context.add_sent_headers(response.sent_headers)
-    raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
+    raise http_call.make_status_error(
+        response.status_code, response.headers, bytes(body[:MAX_ERROR_BODY_BYTES])
+    )
 
 
 async def _send_with_retries(

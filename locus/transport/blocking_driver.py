@@ -8,11 +8,17 @@ from typing import Self, TypeVar
 
 from locus.core.closeable import Closeable
 from locus.core.decoder_protocol import Decoder
-from locus.core.errors import APIError, APITimeoutError
+from locus.core.errors import APIError, APITimeoutError, make_answer_too_large_error
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
 from locus.transport.deadline import Deadline, has_time_for
-from locus.transport.interruption import sleep_interruptibly
+from locus.transport.interruption import (
+    Interrupted,
+    Interruption,
+    allow_interruption,
+    current_interruption,
+    sleep_interruptibly,
+)
 from locus.transport.prepared_http_call import (
     HttpCall,
     add_headers_to_final_event,
@@ -35,12 +41,19 @@ class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
 
     The request is sent when the first event is requested. The connection is closed at once when
     the context is left, or when the stream is dropped before its end.
+
+    :param closing: ends what the events wait for, in another thread.
     """
 
-    __slots__ = ("_events",)
+    __slots__ = ("_closing", "_events")
 
-    def __init__(self, events: Generator[ModelChunkEvent, None, None]) -> None:
+    def __init__(
+        self,
+        events: Generator[ModelChunkEvent, None, None],
+        closing: Interruption | None = None,
+    ) -> None:
         self._events = events
+        self._closing = Interruption() if closing is None else closing
 
     def __iter__(self) -> Self:
         return self
@@ -49,8 +62,14 @@ class BlockingStream(Closeable, Iterator[ModelChunkEvent]):
         return next(self._events)
 
     def close(self) -> None:
-        """Release the connection and end the stream. It may be called twice."""
-        self._events.close()
+        """Release the connection and end the stream. It may be called twice, and by any thread.
+
+        The stream also ends for a thread that waits for its next event.
+        """
+        try:
+            self._events.close()
+        except ValueError:  # the generator is running: that thread
+            self._closing.request()
 
 
 def fetch_response(sender: BlockingSender, http_call: HttpCall) -> ModelResponse:
@@ -69,7 +88,7 @@ def _fetch_response(
         """Send the request one time, and parse the body of its response."""
         http_response = _open_successful_response(sender, http_call, deadline, stream=False)
         try:
-            body = _read_body(http_response)
+            body = _read_body(http_response, http_call.max_answer_bytes)
         finally:
             http_response.close()
         try:
@@ -87,11 +106,19 @@ def _fetch_response(
     return response
 
 
-def _read_body(http_response: BlockingResponse) -> bytes:
-    """Read a body to its end."""
-    chunks = []
+def _read_body(http_response: BlockingResponse, max_bytes: int) -> bytes:
+    """Read a body to its end.
+
+    :raises AnswerTooLargeError: if it is larger than ``max_bytes``.
+    """
+    chunks, size = [], 0
     while chunk := http_response.read_chunk():
         chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            error = make_answer_too_large_error("the response", max_bytes)
+            error.add_response_headers(http_response.headers)
+            raise error
     return b"".join(chunks)
 
 
@@ -115,20 +142,24 @@ def stream_response(
     get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall
 ) -> BlockingStream:
     """Return the events of the response. Nothing is sent before the first one is requested."""
-    return BlockingStream(_iter_events(get_sender, http_call))
+    closing = Interruption()
+    return BlockingStream(_iter_events(get_sender, http_call, closing), closing)
 
 
 def _iter_events(
-    get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall
+    get_sender: Callable[[HttpCall], BlockingSender], http_call: HttpCall, closing: Interruption
 ) -> Generator[ModelChunkEvent, None, None]:
-    """Send the call, with retries, and yield the events of its response."""
+    """Send the call, with retries, and yield the events of its response.
+
+    :param closing: ends this, whatever it waits for.
+    """
     sender = get_sender(http_call)
     deadline = Deadline.start(http_call.deadline)
 
     def open_stream_once(http_call: HttpCall) -> tuple[_OpenStream, list[ModelChunkEvent]]:
         """Send the request one time, and read the first events of its response."""
         http_response = _open_successful_response(sender, http_call, deadline, stream=True)
-        stream = _OpenStream(http_response, http_call.make_decoder())
+        stream = _OpenStream(http_response, http_call.make_decoder(), closing)
         try:
             return stream, stream.read_next_events()
         except BaseException:
@@ -146,11 +177,18 @@ def _iter_events(
             stream, events = _send_with_retries(http_call, open_stream_once, deadline)
         return stream, events
 
-    if deadline is None:
-        stream, events = open_stream()
-    else:
-        with _keep_deadline(http_call, deadline):
-            stream, events = open_stream()
+    closing.outer = current_interruption.get()
+    try:
+        with allow_interruption(closing):
+            if deadline is None:
+                stream, events = open_stream()
+            else:
+                with _keep_deadline(http_call, deadline):
+                    stream, events = open_stream()
+    except Interrupted:
+        if closing.is_requested:
+            return
+        raise
     try:
         while events:
             yield from events
@@ -160,6 +198,8 @@ def _iter_events(
                 with _keep_deadline(http_call, deadline):
                     events = stream.read_next_events()
     except APIError as exc:
+        if closing.is_requested:
+            return
         http_call.error_context.add_context(exc)
         raise
     finally:
@@ -167,13 +207,18 @@ def _iter_events(
 
 
 class _OpenStream:
-    """A response that is being streamed, and the decoder of its body."""
+    """A response that is being streamed, and the decoder of its body.
 
-    __slots__ = ("_decoder", "_response")
+    :param closing: ends the reading.
+    """
 
-    def __init__(self, response: BlockingResponse, decoder: Decoder) -> None:
+    __slots__ = ("_closing", "_decoder", "_response")
+
+    def __init__(self, response: BlockingResponse, decoder: Decoder, closing: Interruption) -> None:
         self._response = response
         self._decoder = decoder
+        self._closing = closing
+        closing.attach(response.interrupt)
 
     def read_next_events(self) -> list[ModelChunkEvent]:
         """Return the next events: at least one, or an empty list at the end of the stream.
@@ -195,6 +240,7 @@ class _OpenStream:
                 raise stream_error from exc.__cause__
             if decoder.done:
                 add_headers_to_final_event(events, response.headers)
+                self._closing.detach()  # the connection is another call's soon
                 response.drain()
         if decoder.failure is not None and not events:
             decoder.failure.add_response_headers(response.headers)
@@ -203,6 +249,7 @@ class _OpenStream:
 
     def close(self) -> None:
         """Release the connection."""
+        self._closing.detach()
         self._response.close()
 
 
@@ -242,7 +289,9 @@ def _open_successful_response(
     finally:
         response.close()
     http_call.error_context.add_sent_headers(response.sent_headers)
-    raise http_call.make_status_error(response.status_code, response.headers, bytes(body))
+    raise http_call.make_status_error(
+        response.status_code, response.headers, bytes(body[:MAX_ERROR_BODY_BYTES])
+    )
 
 
 def _send_with_retries(

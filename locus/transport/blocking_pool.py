@@ -162,6 +162,12 @@ class BlockingDirectResponse:
             while self.read_chunk():
                 pass
 
+    def interrupt(self) -> None:
+        """End what another thread reads of the body."""
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
     def close(self) -> None:
         """Let go of the response, and of the connection if the body was not read to its end."""
         connection, self._connection = self._connection, None

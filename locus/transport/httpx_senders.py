@@ -195,6 +195,12 @@ class BlockingHttpxResponse(_HttpxResponse):
         finally:
             timer.cancel()
 
+    def interrupt(self) -> None:
+        """End what another thread reads of the body, unless the connection is not its alone."""
+        connection = self._find_socket()
+        if connection is not None:
+            _shut_down_socket(connection)
+
     def close(self) -> None:
         """Let go of the response."""
         self._response.close()

@@ -22,14 +22,18 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """The request to end what a thread waits for, which any thread may make, once."""
+    """The request to end what a thread waits for, which any thread may make, once.
 
-    __slots__ = ("_end_waiting", "_lock", "is_requested")
+    :ivar outer: another interruption that ends the same waiting, or None.
+    """
+
+    __slots__ = ("_end_waiting", "_lock", "is_requested", "outer")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._end_waiting: Callable[[], None] | None = None
         self.is_requested = False
+        self.outer: Interruption | None = None
 
     def request(self) -> None:
         """End the waiting, now and from now on."""
@@ -38,12 +42,29 @@ class Interruption:
             if self._end_waiting is not None:
                 self._end_waiting()
 
+    def attach(self, end_waiting: Callable[[], None]) -> None:
+        """Have a function called once the request is made, now if it was made before."""
+        with self._lock:
+            self._end_waiting = end_waiting
+            if self.is_requested:
+                end_waiting()
+
+    def detach(self) -> None:
+        """Have nothing called from now on."""
+        with self._lock:
+            self._end_waiting = None
+
     def run(self, wait: Callable[[], T], end_waiting: Callable[[], None]) -> T:
         """Call a function that waits, and return its result.
 
         :param end_waiting: makes the function return or raise soon; called by another thread.
         :raises Interrupted: if the request was made before or meanwhile.
         """
+        if self.outer is not None:
+            return self.outer.run(partial(self._run, wait, end_waiting), end_waiting)
+        return self._run(wait, end_waiting)
+
+    def _run(self, wait: Callable[[], T], end_waiting: Callable[[], None]) -> T:
         with self._lock:
             if self.is_requested:
                 raise Interrupted

@@ -57,6 +57,10 @@ class BlockingResponse(ResponseInfo, Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """End what another thread reads of the body, if its connection can be shut down."""
+        ...
+
     def close(self) -> None:
         """Let go of the response. Calling this twice is fine."""
         ...
