@@ -392,6 +392,7 @@ def test_an_empty_mapping_is_shared() -> None:
         ("COMPLETE", 0, "stop"),
         ("tool_use", 1, "tool_calls"),
         ("function_call", 1, "tool_calls"),
+        ("function_calls", 1, "tool_calls"),
         ("length", 1, "length"),
         ("MAX_TOKENS", 0, "length"),
         ("refusal", 0, "content_filter"),

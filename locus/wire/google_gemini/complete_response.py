@@ -47,6 +47,9 @@ class Part(ResponseStruct, rename="camel"):
     file_data: dict[str, Any] | None = None
     executable_code: dict[str, Any] | None = None
     code_execution_result: dict[str, Any] | None = None
+    # What Google's tools did beside functions: https://ai.google.dev/api/caching#Part
+    tool_call: dict[str, Any] | None = None
+    tool_response: dict[str, Any] | None = None
 
     def build_other(self) -> dict[str, Any]:
         """Build the part as it came, if it is neither text nor a call; empty otherwise."""
@@ -55,8 +58,12 @@ class Part(ResponseStruct, rename="camel"):
             "fileData": self.file_data,
             "executableCode": self.executable_code,
             "codeExecutionResult": self.code_execution_result,
+            "toolCall": self.tool_call,
+            "toolResponse": self.tool_response,
         }
         other: dict[str, Any] = {name: value for name, value in members.items() if value}
+        if other and self.thought:
+            other["thought"] = True
         if other and self.thought_signature:
             other[SIGNATURE] = self.thought_signature
         return other

@@ -83,10 +83,24 @@ CODE = [
     {"executableCode": {"language": "PYTHON", "code": "1+1"}},
     {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}},
 ]
+SEARCH = [
+    {"toolCall": {"id": "g", "toolType": "GOOGLE_SEARCH_WEB"}, "thoughtSignature": "seal"},
+    {"toolResponse": {"id": "g", "toolType": "GOOGLE_SEARCH_WEB", "response": {"found": 1}}},
+]
+THOUGHT_IMAGE = {"inlineData": {"mimeType": "image/png", "data": "aGk="}, "thought": True}
 IMAGE = {"inlineData": {"mimeType": "image/png", "data": "aGk="}, "thoughtSignature": "seal"}
 
 
-@pytest.mark.parametrize("parts", [[{"text": "So "}, *CODE, {"text": "two."}], [IMAGE], CODE])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"text": "So "}, *CODE, {"text": "two."}],
+        [IMAGE],
+        [THOUGHT_IMAGE, IMAGE],
+        CODE,
+        [*SEARCH, {"text": "Found."}],
+    ],
+)
 def test_parts_of_other_kinds_go_back_to_their_server(parts: list[dict[str, Any]]) -> None:
     chunks = [{"candidates": [{"content": {"parts": [part]}}]} for part in parts]
     chunks[-1]["candidates"][0]["finishReason"] = "STOP"
