@@ -25,7 +25,7 @@ ENTRY_POINT_GROUP: Final = "locus.providers"
 _BUILT_IN_FACTORIES: Final = {
     "anthropic": "locus.models.native.anthropic:AnthropicModel",
     "cohere": "locus.models.native.cohere:CohereModel",
-    "google": "locus.models.native.gemini:GeminiModel",
+    "gemini": "locus.models.native.gemini:GeminiModel",
     "local": "locus.models.local:LocalModel",
     "ollama": "locus.models.native.ollama:OllamaModel",
     "oci": "locus.models.providers.oci.model_factory:make_oci_model",

@@ -37,7 +37,7 @@ class GeminiModel(KeyedModel[GeminiConfig]):
     :param api_key: by default ``GEMINI_API_KEY``, else ``GOOGLE_API_KEY``.
     """
 
-    prefix: ClassVar[str] = "google"
+    prefix: ClassVar[str] = "gemini"
     title: ClassVar[str] = "Google's Gemini API"
     config_class: ClassVar[type[KeyedConfig]] = GeminiConfig
     default_base_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"

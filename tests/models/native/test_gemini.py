@@ -29,6 +29,6 @@ def test_the_key_is_in_one_of_two_variables(monkeypatch: pytest.MonkeyPatch) -> 
         GeminiModel("m").build_provider_headers()
     for variable in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):  # the second one counts
         monkeypatch.setenv(variable, variable.lower())
-        headers = get_model("google:m").build_provider_headers()
+        headers = get_model("gemini:m").build_provider_headers()
         assert headers == {"x-goog-api-key": variable.lower()}
     assert GeminiModel("m", "k").build_provider_headers() == {"x-goog-api-key": "k"}

@@ -40,7 +40,7 @@ class GoogleGemini(WireFormat):
 
     name = "google_gemini"
     title = "Gemini"
-    provider = "google"
+    provider = "gemini"
     builder = GeminiBuilder()
     parser = GeminiParser()
     base_options: ClassVar = {"model": MODEL}
