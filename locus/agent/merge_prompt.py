@@ -15,7 +15,7 @@ from locus.core.errors import ConfigurationError
 from locus.core.messages import Message, Role, ToolCall, ToolResult
 from locus.core.state import AgentState
 
-_NOT_RUN: Final = "not run: the conversation was interrupted"
+_NOT_RUN: Final = "no result: the conversation was interrupted before the call was done"
 
 
 def normalize_prompt(prompt: Any, *, continues_thread: bool) -> tuple[Message, ...]:

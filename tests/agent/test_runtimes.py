@@ -291,7 +291,9 @@ def _check_results_match_executions(state: AgentState) -> None:
     for message in state.messages:
         if message.role is not Role.TOOL:
             continue
-        if message.text.startswith("Error: not run: the conversation was interrupted"):
+        if message.text.startswith(
+            "Error: no result: the conversation was interrupted before the call was done"
+        ):
             continue
         execution = executions.popleft()
         assert message.tool_call_id == execution.tool_call_id

@@ -151,7 +151,7 @@ def test_a_prompt_for_an_interrupted_thread_does_not_run_its_open_calls(runtime_
     assert runs == []
     assert get_texts(model.calls[0].messages)[2:] == [
         "0",
-        "Error: not run: the conversation was interrupted",
+        "Error: no result: the conversation was interrupted before the call was done",
         "Do not.",
     ]
 
@@ -268,7 +268,7 @@ def test_results_in_the_prompt_are_those_of_the_open_calls(runtime_name: str) ->
         ("a", "2"),
         ("b", "of b"),
         ("c", "of c"),
-        ("d", "Error: not run: the conversation was interrupted"),
+        ("d", "Error: no result: the conversation was interrupted before the call was done"),
         (None, "Here:"),
     ]
 

@@ -246,7 +246,7 @@ def test_a_new_prompt_does_not_run_what_waits() -> None:
     result = agent.run_sync("Never mind.", "t")
     assert RUNS == ["read /b"]
     assert get_results(result) == [
-        "Error: not run: the conversation was interrupted",
+        "Error: no result: the conversation was interrupted before the call was done",
         "text of /b",
     ]
 
