@@ -18,6 +18,7 @@ from locus.agent.effects import CallFunction, EffectGenerator
 from locus.agent.run_context import RunContext
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message
+from locus.core.response import get_finished_text
 
 if TYPE_CHECKING:
     from locus.memory.managers.base import ConversationManager, SummaryRequest
@@ -58,7 +59,7 @@ def run_manager_in_steps(
                 run, model, step.request.messages, (), EMPTY, streamed=False
             )
             run.state = run.state.with_usage(response.usage)
-            step = yield from call_in_steps(_advance, generator, response.content)
+            step = yield from call_in_steps(_advance, generator, get_finished_text(response))
         shortened = step.result
     if isawaitable(shortened):
         shortened = yield CallFunction(_return_value, (shortened,), run.make_function_context())

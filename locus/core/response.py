@@ -262,3 +262,14 @@ class ModelResponse:
 
 _FIELD_NAMES: Final = tuple(field.name for field in attrs.fields(ModelResponse))
 _set: Final = object.__setattr__
+
+
+def get_finished_text(response: ModelResponse) -> str:
+    """Return the text of a response; empty if the model refused, or if it was held or broken off.
+
+    What is said then is no answer to what was asked.
+    """
+    is_refused = response.message.refusal is not None or response.finish_reason == "content_filter"
+    if is_refused or is_response_broken_off(response.stop_reason):
+        return ""
+    return response.content or ""

@@ -18,12 +18,15 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import Message
+from locus.core.response import get_finished_text
 from locus.models.protocols import ModelProtocol
 
 
 @attrs.frozen
 class SummaryRequest:
     """A request to call a model, without tools, and to send the text of its response.
+
+    The text is empty if the model refused, or if its response was held back or broken off.
 
     :param messages: the messages of the model call.
     :param model: the model to call; None is the model of the conversation.
@@ -94,7 +97,7 @@ class ConversationManager(ABC):
                     f"{type(chosen).__name__} has no complete_sync: use `await aapply(...)`"
                 )
             response = chosen.complete_sync(request.messages)
-            request, result = _advance_to_next_request(generator, response.content)
+            request, result = _advance_to_next_request(generator, get_finished_text(response))
         if isawaitable(result):
             if iscoroutine(result):
                 result.close()  # else Python warns that it was never awaited
@@ -116,7 +119,7 @@ class ConversationManager(ABC):
         request, result = _advance_to_next_request(generator, None)
         while request is not None:
             response = await _choose_model(request, model).complete(request.messages)
-            request, result = _advance_to_next_request(generator, response.content)
+            request, result = _advance_to_next_request(generator, get_finished_text(response))
         shortened: tuple[Message, ...] = await result if isawaitable(result) else result
         return shortened
 

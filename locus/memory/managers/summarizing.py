@@ -79,7 +79,7 @@ class SummarizingManager(ConversationManager):
 
     If the model call fails, the run ends with its error and no message is dropped: the history is
     unchanged, and the next run tries again. A response without text is an error, too
-    (:class:`~locus.core.errors.APIError`).
+    (:class:`~locus.core.errors.APIError`), and so is one that was refused, held back or broken off.
 
     :param model: writes the summary: a model or a registry string; None is the agent's own model.
     :param keep_last: how many of the newest messages are kept.
@@ -144,7 +144,7 @@ class SummarizingManager(ConversationManager):
     def reduce(self, messages: Iterable[Message]) -> ShorteningGenerator:
         """Yield one request for a summary if the conversation is too long, and return the messages.
 
-        :raises APIError: if the response has no text.
+        :raises APIError: if the response has no text, was refused, held back or broken off.
         """
         conversation = to_message_tuple(messages)
         start = count_leading_system_messages(conversation)
@@ -165,9 +165,9 @@ class SummarizingManager(ConversationManager):
         )
         if not text.strip():
             raise APIError(
-                f"the model was asked to summarize {len(old_messages)} messages and answered with "
-                "no text; nothing was dropped. Ask another model (SummarizingManager(model=...)), "
-                "or use a SlidingWindowManager, which needs none"
+                f"the model was asked to summarize {len(old_messages)} messages and gave no "
+                "answer that can be used; nothing was dropped. Ask another model "
+                "(SummarizingManager(model=...)), or use a SlidingWindowManager, which needs none"
             )
         summary = _make_summary_message(text.strip(), old_messages)
         last_old = old_positions[-1]

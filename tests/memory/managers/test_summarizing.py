@@ -10,12 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locus import Agent
 from locus.core.conversation import validate_messages
 from locus.core.errors import APIError, ConfigurationError, RateLimitError
-from locus.core.messages import ImagePart, Message, Role, ThinkingPart, ToolCall, ToolResult
+from locus.core.messages import (
+    ImagePart,
+    Message,
+    RefusalPart,
+    Role,
+    ThinkingPart,
+    ToolCall,
+    ToolResult,
+)
 from locus.memory import SlidingWindowManager, SummarizingManager
 from locus.memory.managers import SummaryRequest, is_summary
-from locus.testing import FunctionModel, ScriptedModel
+from locus.testing import FunctionModel, ScriptedModel, text, tool_call
 from tests.memory.managers.conversations import check_shortened, long_conversations
 
 SYSTEM = Message.system("Be brief.")
@@ -167,11 +176,25 @@ def test_after_a_failed_model_call_no_message_is_dropped() -> None:
     manager = SummarizingManager(ScriptedModel(rate_limit_error), keep_last=2, threshold=3)
     with pytest.raises(RateLimitError):
         manager.apply_sync(make_conversation(8))
-    empty_manager = SummarizingManager(
-        FunctionModel(lambda *_: Message.assistant(" \n")), keep_last=2, threshold=3
-    )
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Message.assistant(" \n"),
+        Message.assistant([RefusalPart("I cannot help with that.")]),
+        text("I cannot", stop_reason="refusal"),
+        text("The user", stop_reason="content_filter"),
+        text("The us", stop_reason="insufficient_system_resource"),
+        tool_call("look"),
+    ],
+)
+def test_a_response_that_is_no_summary_drops_nothing(response: Any) -> None:
+    manager = SummarizingManager(FunctionModel(lambda *_: response), keep_last=2, threshold=3)
     with pytest.raises(APIError, match=r"summarize 6 messages.*nothing was dropped"):
-        empty_manager.apply_sync(make_conversation(8))
+        manager.apply_sync(make_conversation(8))
+    with pytest.raises(APIError, match="nothing was dropped"):
+        Agent(ScriptedModel("x"), conversation_manager=manager).run_sync(make_conversation(9))
 
 
 def test_the_managers_model_has_priority_over_the_agents() -> None:
