@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.transport.address import Address
 
+_VARIABLES: Final = tuple(
+    (key, f"{key}_proxy", f"{key.upper()}_PROXY") for key in ("http", "https", "all", "no")
+)
 _SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 _HOST_PATTERN: Final = re.compile(r"(?:\*?\.)?[\w-]+(?:\.[\w-]+)*\.?(?::\d+)?")
 
@@ -45,7 +48,7 @@ def find_proxy(address: Address) -> EnvironmentProxy | None:
 
     :raises ConfigurationError: if a variable cannot be understood. The message names it.
     """
-    if not (proxies := getproxies()) or _is_local(address.host):
+    if not (proxies := read_proxies()) or _is_local(address.host):
         return None
     scheme = "https" if address.is_tls else "http"
     key = scheme if proxies.get(scheme) else "all"
@@ -55,6 +58,28 @@ def find_proxy(address: Address) -> EnvironmentProxy | None:
         if excluded.matches(address):
             return None
     return EnvironmentProxy(_check_proxy(value.strip(), variable), variable) if value else None
+
+
+def read_proxies() -> Mapping[str, str]:
+    """Read the variables, by ``http``, ``https``, ``all`` and ``no``; a call needs them each time.
+
+    They mean what they mean to ``urllib.request.getproxies``, which looks at every variable of the
+    process, and whose import takes longer than that of all of Locus.
+    """
+    if sys.platform in ("darwin", "win32"):  # there the system has settings of its own, too
+        from urllib.request import getproxies
+
+        return getproxies()
+    environ = os.environ
+    proxies: dict[str, str] = {}
+    for key, lower_name, upper_name in _VARIABLES:
+        value = environ.get(lower_name)  # it goes first, also where it is empty
+        # In a CGI script, the client can set HTTP_PROXY, by a header named Proxy.
+        if value is None and not (key == "http" and "REQUEST_METHOD" in environ):
+            value = environ.get(upper_name)
+        if value:
+            proxies[key] = value
+    return proxies
 
 
 def _is_local(host: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from locus.models.native.openai import OpenAIModel
 from locus.testing import LoopbackServer, Received, Reply
 from locus.testing.formats.runtimes import Runtime
 from locus.transport.address import parse_url
-from locus.transport.environment_proxies import find_proxy
+from locus.transport.environment_proxies import find_proxy, read_proxies
 from locus.transport.httpx_common import build_encoding_header
 
 ANSWER = {
@@ -46,6 +47,20 @@ def test_proxies_are_used_for_other_machines_only(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert (find_proxy(parse_url(url).address) is None) is direct
+
+
+@pytest.mark.parametrize("variables", [{}, {"http_proxy": ""}, {"REQUEST_METHOD": "GET"}])
+@pytest.mark.parametrize(
+    "name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy", "FTP_PROXY"]
+)
+def test_the_variables_mean_what_they_mean_to_python(
+    name: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {name: "a", "NO_PROXY": "b", **variables}.items():
+        monkeypatch.setenv(variable, value)
+    known = {"http", "https", "all", "no"}
+    expected = {key: value for key, value in getproxies().items() if key in known}
+    assert read_proxies() == expected
 
 
 def test_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
