@@ -129,6 +129,7 @@ def make_examples() -> list[LocusError]:
         timeout,
         StreamInterruptedError("x", **context),
         ResponseParseError("x", body="b", **context),
+        errors.make_answer_too_large_error("the response", 5),
     ]
 
 
