@@ -27,6 +27,7 @@ from locus.transport.open_socket import (
     make_connect_error,
     order_addresses,
 )
+from locus.transport.read_watch import ReadWatch
 from locus.transport.tls import TlsSession, get_tls_context
 from locus.transport.transport_errors import (
     ConnectError,
@@ -46,16 +47,18 @@ class AsyncConnection(Connection):
     limit. A deadline is a cancel scope around them.
     """
 
-    __slots__ = ("_is_waiting",)
+    __slots__ = ("_is_waiting", "_was_silent", "_watch")
 
-    def __init__(self, address: Address, connected: socket.socket) -> None:
+    def __init__(self, address: Address, connected: socket.socket, watch: ReadWatch) -> None:
         super().__init__(address, connected)
-        self._is_waiting = False
+        self._watch = watch
+        self._is_waiting = self._was_silent = False
 
     @classmethod
-    async def open(cls, address: Address, max_silence: float | None) -> Self:
+    async def open(cls, address: Address, max_silence: float | None, watch: ReadWatch) -> Self:
         """Open a connection.
 
+        :param watch: the watch of the running loop.
         :raises TransportError: if that fails, or takes too long.
         """
         seconds = min(
@@ -64,7 +67,7 @@ class AsyncConnection(Connection):
         if address.is_tls:
             get_tls_context()  # its errors come before any of the network
         with _limit(seconds, ConnectTimeout, f"no connection within {seconds:g} seconds"):
-            connection = cls(address, await _connect(address))
+            connection = cls(address, await _connect(address), watch)
             if address.is_tls:
                 try:
                     await connection._begin_tls()
@@ -207,18 +210,25 @@ class AsyncConnection(Connection):
         if self.is_closed:
             raise ReadError("the connection was closed here")
         self._is_waiting = True
+        if max_silence is not None:
+            self._watch.begin(self, max_silence)
         try:
-            if max_silence is None:
-                await anyio.wait_readable(self._socket)
-                return
-            with anyio.CancelScope(deadline=anyio.current_time() + max_silence):
-                await anyio.wait_readable(self._socket)
-                return
+            await anyio.wait_readable(self._socket)
         except anyio.ClosedResourceError:
             raise ReadError("the connection was closed here") from None
         finally:
             self._is_waiting = False
-        raise ReadTimeout("the server has sent nothing")
+            if max_silence is not None:
+                self._watch.end(self)
+        if self._was_silent:
+            raise ReadTimeout("the server has sent nothing")
+
+    def end_silence(self) -> None:
+        """End the waiting for a server that has sent nothing for too long."""
+        if not self._is_readable():  # a loop that was busy may only not have read it
+            self._was_silent = True
+            with suppress(OSError):  # closed by the server, just now
+                self._socket.shutdown(socket.SHUT_RD)
 
     def interrupt(self) -> None:
         """Close the connection in its own event loop, and end what another task waits for."""

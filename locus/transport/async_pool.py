@@ -20,6 +20,7 @@ from locus.transport.http_request import HttpRequest, encode_request
 from locus.transport.idle_connections import IdleConnections
 from locus.transport.loop_state import LoopResource, get_loop_state
 from locus.transport.prepared_http_call import HttpCall
+from locus.transport.read_watch import ReadWatch
 from locus.transport.senders import MAX_DRAIN_SECONDS, AsyncSender
 from locus.transport.transport_errors import TransportError, make_api_error
 
@@ -37,7 +38,7 @@ class AsyncPool:
         loop_state = await get_loop_state()
         senders = loop_state.resources.get(weakref.ref(self))
         if senders is None:
-            senders = LoopSenders()
+            senders = LoopSenders(loop_state.read_watch)
             loop_state.resources[weakref.ref(self, loop_state.release_soon)] = senders
         assert isinstance(senders, LoopSenders)
         return senders.get_or_open(parse_url(request.url).address)
@@ -53,23 +54,24 @@ class AsyncPool:
 class LoopSenders(LoopResource):
     """What sends the calls of one model in one event loop."""
 
-    def __init__(self) -> None:
-        self._direct_sender = AsyncDirectSender()
-        self._proxy_senders: dict[Address, AsyncSender] = {}
+    def __init__(self, watch: ReadWatch) -> None:
+        self._direct_sender = AsyncDirectSender(watch)
+        self._senders: dict[Address, AsyncSender] = {}
         self._proxy_resources: list[LoopResource] = []
 
     def get_or_open(self, address: Address) -> AsyncSender:
         """Return the sender to an address."""
-        sender = self._proxy_senders.get(address)
-        if sender is not None:
-            return sender
-        proxy = find_proxy(address)
-        if proxy is None:
-            return self._direct_sender
-        from locus.transport.httpx_senders import AsyncProxySender
+        sender = self._senders.get(address)
+        if sender is None:
+            proxy = find_proxy(address)
+            if proxy is None:
+                sender = self._direct_sender
+            else:
+                from locus.transport.httpx_senders import AsyncProxySender
 
-        sender = self._proxy_senders[address] = AsyncProxySender(proxy)
-        self._proxy_resources.append(sender)
+                sender = AsyncProxySender(proxy)
+                self._proxy_resources.append(sender)
+            self._senders[address] = sender
         return sender
 
     def close_nowait(self) -> bool:
@@ -87,9 +89,10 @@ class LoopSenders(LoopResource):
 class AsyncDirectSender:
     """Sends through Locus's own connections."""
 
-    __slots__ = ("_connections",)
+    __slots__ = ("_connections", "_watch")
 
-    def __init__(self) -> None:
+    def __init__(self, watch: ReadWatch) -> None:
+        self._watch = watch
         self._connections: IdleConnections[AsyncConnection] = IdleConnections()
 
     async def send(self, http_call: HttpCall, *, stream: bool) -> AsyncDirectResponse:
@@ -107,7 +110,7 @@ class AsyncDirectSender:
                         raise
                     connection = None
             if connection is None:
-                connection = await AsyncConnection.open(encoded.address, timeout)
+                connection = await AsyncConnection.open(encoded.address, timeout, self._watch)
                 self._connections.remember(connection)
                 head = await connection.exchange(encoded, timeout)
         except TransportError as exc:

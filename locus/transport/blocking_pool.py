@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class BlockingPool:
     """The connections of one model in this process, opened when first needed."""
 
-    __slots__ = ("__weakref__", "_direct_sender", "_proxy_senders")
+    __slots__ = ("__weakref__", "_direct_sender", "_senders")
 
     def __init__(self) -> None:
         self._direct_sender = BlockingDirectSender()
-        self._proxy_senders: dict[Address, BlockingProxySender] = {}
+        self._senders: dict[Address, BlockingDirectSender | BlockingProxySender] = {}
 
     def get_or_open_sender(self, request: HttpRequest) -> BlockingSender:
         """Return what sends to the URL of a request: directly, or through a proxy.
@@ -42,22 +42,24 @@ class BlockingPool:
         :raises ConfigurationError: if the URL, or what the environment says of proxies, is invalid.
         """
         address = parse_url(request.url).address
-        sender = self._proxy_senders.get(address)
-        if sender is not None:
-            return sender
-        proxy = find_proxy(address)
-        if proxy is None:
-            return self._direct_sender
-        from locus.transport.httpx_senders import BlockingProxySender
+        sender = self._senders.get(address)
+        if sender is None:
+            proxy = find_proxy(address)
+            if proxy is None:
+                sender = self._direct_sender
+            else:
+                from locus.transport.httpx_senders import BlockingProxySender
 
-        return self._proxy_senders.setdefault(address, BlockingProxySender(proxy))
+                sender = BlockingProxySender(proxy)
+            sender = self._senders.setdefault(address, sender)
+        return sender
 
     def close(self) -> None:
         """Release the connections. The next call opens new ones."""
-        self._direct_sender.close()
-        for sender in list(self._proxy_senders.values()):
+        senders = [self._direct_sender, *self._senders.values()]
+        self._senders.clear()
+        for sender in senders:
             sender.close()
-        self._proxy_senders.clear()
 
 
 class BlockingDirectSender:

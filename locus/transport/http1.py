@@ -13,7 +13,7 @@ bytes arrive one at a time or all together.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -26,13 +26,50 @@ MAX_HEAD_BYTES: Final = 102_400
 """How many bytes may arrive without one of the body among them: a head and the interim responses
 before it, trailers, extensions of chunks."""
 
+_FRAMING_HEADERS: Final = {b"content-encoding", b"content-length", b"transfer-encoding"}
+
+
+class ResponseHeaders(Mapping[str, str]):
+    """The headers of a response: names in lower case, values of a repeated one joined by a comma.
+
+    They are decoded when somebody first asks for one: most callers never do.
+    """
+
+    __slots__ = ("_decoded", "_raw")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._decoded: dict[str, str] | None = None
+
+    def _decode(self) -> dict[str, str]:
+        if self._decoded is None:
+            decoded: dict[str, str] = {}
+            self._decoded = decoded
+            for raw_name, raw_value in self._raw:
+                name = raw_name.decode("latin-1").lower()
+                try:
+                    value = raw_value.decode().strip()
+                except UnicodeDecodeError:
+                    value = raw_value.decode("latin-1").strip()
+                decoded[name] = f"{decoded[name]}, {value}" if name in decoded else value
+        return self._decoded
+
+    def __getitem__(self, name: str) -> str:
+        return self._decode()[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decode())
+
+    def __len__(self) -> int:
+        return len(self._decode())
+
+    def __repr__(self) -> str:
+        return repr(self._decode())
+
 
 @attrs.frozen
 class ResponseHead:
-    """The beginning of a response.
-
-    :param headers: names in lower case; the values of a repeated header are joined by a comma.
-    """
+    """The beginning of a response."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -90,7 +127,7 @@ class ResponseReader:
 
     def begin_response(self) -> None:
         """Get ready for the response to the next request."""
-        self._headers: dict[str, str] = {}
+        self._headers: list[tuple[bytes, bytes]] = []
         self._pieces.clear()
         self._decoder: ContentDecoder | None = None
         self._failure: TransportError | None = None
@@ -201,17 +238,8 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Record a header; trailers are ignored."""
-        if self.head is not None:
-            return
-        if b"\0" in value:
-            raise RemoteProtocolError("a header holds a zero byte")  # RFC 9110, 5.5
-        key = name.decode("latin-1").lower()
-        try:
-            text = value.decode().strip()
-        except UnicodeDecodeError:
-            text = value.decode("latin-1").strip()
-        headers = self._headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        if self.head is None:
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Record the head, and how its body is framed: RFC 9112, 6.3."""
@@ -225,23 +253,28 @@ class ResponseReader:
             raise RemoteProtocolError(f"its version is {version}")
         if status_code < 100:
             raise RemoteProtocolError(f"its status is {status_code:03}")
-        headers = self._headers
         has_body = status_code not in (204, 304)
-        coding = headers.get("transfer-encoding")
+        framing: dict[bytes, bytes] = {}
+        for name, value in self._headers:
+            if (key := name.lower()) in _FRAMING_HEADERS:
+                framing[key] = b"%b, %b" % (framing[key], value) if key in framing else value
+            if b"\0" in value:
+                raise RemoteProtocolError("a header holds a zero byte")  # RFC 9110, 5.5
+        coding = framing.get(b"transfer-encoding")
         self._is_reusable = True
         if coding is not None and has_body:
-            if coding.lower() != "chunked":
+            if coding.strip().lower() != b"chunked":
                 raise RemoteProtocolError("its transfer coding is not chunked")
             # RFC 9112, 6.1 and 6.3: such a framing is faulty, whoever made it.
-            self._is_reusable = version == "1.1" and "content-length" not in headers
+            self._is_reusable = version == "1.1" and b"content-length" not in framing
         elif has_body:
-            self._ends_with_connection = "content-length" not in headers
-        if has_body and "content-encoding" in headers:
+            self._ends_with_connection = b"content-length" not in framing
+        if has_body and b"content-encoding" in framing:
             try:
-                self._decoder = make_content_decoder(headers["content-encoding"])
+                self._decoder = make_content_decoder(framing[b"content-encoding"].decode("latin-1"))
             except DecodingError as exc:
                 self._failure = exc
-        self.head = ResponseHead(status_code, headers)
+        self.head = ResponseHead(status_code, ResponseHeaders(self._headers))
 
     def on_body(self, data: bytes) -> None:
         """Record a piece of the body."""
@@ -252,7 +285,7 @@ class ResponseReader:
     def on_message_complete(self) -> None:
         """Record the end of the response; that of an interim response is not the end."""
         if self.head is None:
-            self._headers = {}
+            self._headers = []
             return
         self.is_complete = True
         self._is_reusable = self._is_reusable and self._parser.should_keep_alive()

@@ -19,6 +19,8 @@ from typing import Any, Final
 import anyio
 from anyio.lowlevel import RunVar, current_token
 
+from locus.transport.read_watch import ReadWatch
+
 MAX_CLOSE_SECONDS: Final = 2.0
 """Seconds: how long closing may take when the caller has been cancelled."""
 _FOR_EVER: Final = 1e9
@@ -43,10 +45,12 @@ class LoopState:
     :ivar resources: what has been opened in this loop, by owner.
     :ivar open_responses: responses of httpx that have not been closed. They are held here so that
         one in a reference cycle is not collected together with httpx's generators: trio would warn.
+    :ivar read_watch: ends the reads that wait for too long.
     :ivar pending_closes: what to close at the next occasion, because nobody could await it.
     """
 
     def __init__(self) -> None:
+        self.read_watch = ReadWatch()
         self.resources: dict[weakref.ref[Any], LoopResource] = {}
         self.open_responses: set[object] = set()
         self.pending_closes: deque[Callable[[], Awaitable[None]]] = deque()
