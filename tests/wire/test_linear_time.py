@@ -126,3 +126,18 @@ def test_a_long_conversation_is_written_in_linear_time(wire: WireFormat) -> None
         return lambda: wire.builder.build(messages, None, **wire.base_options)
 
     assert_linear(prepare, 20)
+
+
+@pytest.mark.parametrize("wire", REQUEST_FORMATS, ids=repr)
+def test_a_large_schema_is_written_in_linear_time(wire: WireFormat) -> None:
+    def prepare(size: int) -> Callable[[], object]:
+        parameters = {
+            "type": "object",
+            "properties": {f"p{n}": {"anyOf": [{"$ref": f"#/$defs/d{n}"}]} for n in range(size)},
+            "$defs": {f"d{n}": {"type": "string"} for n in range(size)},
+        }
+        function = {"name": "f", "description": "d", "parameters": parameters}
+        tools = [{"type": "function", "function": function}]
+        return lambda: wire.builder.build([Message.user("x")], tools, **wire.base_options)
+
+    assert_linear(prepare, 100)

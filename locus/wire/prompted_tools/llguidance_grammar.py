@@ -100,12 +100,13 @@ def simplify_schema(schema: Any) -> dict[str, Any]:
         for name in members
         if not {"/", "~", "%"} & set(name)  # which a JSON pointer would have to escape
     }
-    simplified = _simplify_subschema(schema, pointers | {"#"})
+    all_pointers = pointers | {"#"}
+    simplified = _simplify_subschema(schema, all_pointers)
     for keyword, members in definitions.items():
         if isinstance(members, Mapping):
             names = [name for name in members if f"#/{keyword}/{name}" in pointers]
             simplified[keyword] = {
-                name: _simplify_subschema(members[name], pointers | {"#"}) for name in names
+                name: _simplify_subschema(members[name], all_pointers) for name in names
             }
     return simplified
 
