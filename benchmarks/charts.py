@@ -15,7 +15,7 @@ from typing import NamedTuple
 WIDTH = 720
 _LINE_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 70, 150, 50, 50
 _BAR_HEIGHT, _BAR_GAP, _BAR_LEFT = 22, 12, 170
-_DASHES = ("", "8 4", "2 3", "10 3 2 3", "4 2")
+_DASHES = ("none", "8 4", "2 3", "10 3 2 3", "4 2")
 _INK = "#222"
 _PAPER = "#fff"
 
