@@ -201,7 +201,10 @@ class FileCheckpointer(BaseCheckpointer):
                 reference = new_log.append(lines, counts, None)
                 write_head(path, thread_id, CheckpointHead(revision, bare_state, reference))
             except BaseException:
-                new_log.remove()
+                # Not if the head was replaced already: Ctrl-C may come behind that.
+                written = _read_head_if_intact(path, thread_id)
+                if written is None or written.revision != revision:
+                    new_log.remove()
                 raise
         if log is not None:
             log.remove()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,52 @@ def test_after_an_error_of_the_disk_the_previous_checkpoint_is_left(
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".jsonl"]
     checkpointer.save("a", later)
     assert FileCheckpointer(tmp_path).load("a") == later
+
+
+@pytest.mark.parametrize(
+    ("later", "error"),
+    [
+        (TWO, KeyboardInterrupt()),
+        (TWO, OSError(5, "Input/output error")),
+        (ONE.with_messages(Message.user("z")), KeyboardInterrupt()),
+    ],
+)
+def test_an_interruption_at_any_call_leaves_the_previous_checkpoint_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: AgentState, error: BaseException
+) -> None:
+    calls_left = 0
+
+    def interrupt(function: Any) -> Any:
+        def call(*args: Any, **kw: Any) -> Any:
+            nonlocal calls_left
+            result = function(*args, **kw)
+            calls_left -= 1
+            if calls_left == 0:
+                raise error
+            return result
+
+        return call
+
+    found = set()
+    for number in range(1, 30):
+        directory = tmp_path / str(number)
+        checkpointer = FileCheckpointer(directory)
+        checkpointer.save("a", ONE)
+        with monkeypatch.context() as patched:
+            for name in ("fsync", "replace", "unlink", "ftruncate", "lseek"):
+                patched.setattr(os, name, interrupt(getattr(os, name)))
+            calls_left = number
+            with suppress(KeyboardInterrupt, CheckpointError):
+                checkpointer.save("a", later)
+        for reader in (FileCheckpointer(directory), checkpointer):
+            loaded = reader.load("a")
+            assert loaded in (ONE, later)
+        found.add(loaded == later)
+        checkpointer.save("a", later)
+        assert FileCheckpointer(directory).load("a") == later
+        if calls_left > 0:
+            break
+    assert (calls_left > 0, found) == (True, {True, False})
 
 
 def test_old_temporary_files_are_removed_and_new_ones_are_not(tmp_path: Path) -> None:
