@@ -66,6 +66,20 @@ class CandidateAccumulator:
         """Whether the content so far ends inside of a thought that the server has marked."""
         return self.native.thoughts.is_open
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the candidate has arrived."""
+        return bool(
+            self.text_chunks
+            or self.stop_reason is not None
+            or self.reasoning_chunks
+            or self.refusal_chunks
+            or self.images
+            or self.audio
+            or self.legacy_call
+            or next(iter(self.calls), None)
+        )
+
     def add_message(self, message: ChoiceMessage, *, is_complete: bool = False) -> tuple[str, str]:
         """Add a delta, or a complete message; return the text and the reasoning that it adds."""
         content = message.content

@@ -30,7 +30,7 @@ from locus.wire.chat_completions.json_types import (
     decode_plain_chunk,
 )
 from locus.wire.provider_json import DECODING_ERRORS
-from locus.wire.stream_decoder import StreamDecoder
+from locus.wire.stream_decoder import StreamDecoder, make_final_event
 from locus.wire.stream_framing import SSEFraming
 
 _decode: Final = completion_decoder.decode_strict
@@ -75,7 +75,26 @@ class ChatCompletionsDecoder(StreamDecoder):
 
     @property
     def is_complete_without_end_marker(self) -> bool:
-        return all(a.stop_reason is not None for a in self._accumulators.values())
+        return all(a.stop_reason is not None for a in self._list_accumulators())
+
+    def _list_accumulators(self) -> list[CandidateAccumulator]:
+        """List the accumulators of the candidates in their order.
+
+        A gateway may count them from 1: https://github.com/spring-projects/spring-ai/issues/6023.
+        """
+        accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
+        counts_from_one = len(accumulators) > 1 and not self._first.has_begun
+        return accumulators[1:] if counts_from_one else accumulators
+
+    def finish_response(self) -> ModelChunkEvent:
+        event = super().finish_response()
+        if self._first.has_begun or len(self._accumulators) == 1:
+            return event
+        # The text was not given as it came: until the end, there might have been an earlier choice.
+        response = event.response
+        if response is None:
+            return event
+        return make_final_event(response, response.content or None, response.reasoning)
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         if self._frames_to_skip:
@@ -152,8 +171,9 @@ class ChatCompletionsDecoder(StreamDecoder):
         return parse_response(body).with_stop_meanings(self._stop_meanings)
 
     def build_response(self) -> ModelResponse:
-        accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
-        response = build_response_from_candidates(accumulators, self._usage, self._id, self._model)
+        response = build_response_from_candidates(
+            self._list_accumulators(), self._usage, self._id, self._model
+        )
         return response.with_stop_meanings(self._stop_meanings)
 
     def build_partial_response(self) -> ModelResponse:

@@ -36,6 +36,7 @@ from locus.wire.responses.complete_response import (
 from locus.wire.responses.item_accumulator import ItemAccumulator
 from locus.wire.responses.output_items import (
     REASONING_SEPARATOR,
+    Item,
     ToolCallItem,
     parse_item_if_known,
     parse_items,
@@ -270,7 +271,7 @@ class ResponsesDecoder(StreamDecoder):
             response.id or self._created_response.id,
             response.model or self._created_response.model,
         )
-        items = response.output or self._items.build_items()  # some gateways send an empty list
+        items = self._complete_output(response)
         try:
             output = parse_items(items)
         except ResponseParseError as exc:
@@ -285,9 +286,25 @@ class ResponsesDecoder(StreamDecoder):
         _append_chunk_event(text, reasoning, events)
         events.append(self.finish_response())
 
+    def _complete_output(self, response: ResponseObject) -> list[Item]:
+        """Return the output of the last event, with what the stream has and the event has not.
+
+        Some gateways send an empty list. SGLang's router sends a message in the place of the calls:
+        https://github.com/sgl-project/sglang/issues/12652.
+        """
+        if not response.output:
+            return self._items.build_items()
+        if response.status != "completed" or any(map(_is_call, response.output)):
+            return response.output
+        return [*response.output, *filter(_is_call, self._items.build_items())]
+
     def _on_error(self, event: Event, frame: bytes, events: list[ModelChunkEvent]) -> None:
         error = {"code": event.code, "message": event.message or "no explanation"}
         raise make_response_error(event.error or error, frame, self._error_factory)
+
+
+def _is_call(item: Item) -> bool:
+    return item.get("type") in ("function_call", "custom_tool_call")
 
 
 def _add_text(

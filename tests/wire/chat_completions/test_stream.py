@@ -36,6 +36,7 @@ from tests.support.wire_json.chat_json import (
     encode_sse,
     framed_streams,
     make_delta_chunk,
+    read_stream,
     stream_chunks,
 )
 
@@ -109,6 +110,19 @@ def test_a_finish_reason_in_camel_case_ends_a_stream() -> None:
     end["choices"][0]["finishReason"] = "MAX_TOKENS"
     response = decode_response(encode_sse(make_delta_chunk({"content": "x"}), end))
     assert (response.content, response.finish_reason) == ("xy", "length")
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b""])
+def test_choices_may_be_counted_from_one(end: bytes) -> None:
+    chunks = [make_delta_chunk({"content": text}) for text in ("He", "llo")]
+    chunks.append(make_delta_chunk({"tool_calls": [{"function": {"name": "f"}}]}, "stop"))
+    for chunk in chunks:
+        chunk["choices"][0]["index"] = 1
+    events, _ = read_stream([encode_sse(*chunks) + end])
+    response = events[-1].response
+    assert "".join(event.content or "" for event in events) == response.content == "Hello"
+    assert [call.name for call in response.tool_calls] == ["f"]
+    assert (response.finish_reason, response.candidates) == ("tool_calls", ())
 
 
 def test_a_large_complete_response_to_a_request_for_a_stream_is_read() -> None:

@@ -439,6 +439,22 @@ def test_calls_under_one_index_are_several_calls(begins: bool, index: int | None
     ]
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ([make_message_item("")], ["call_1"]),  # as SGLang's router ends a stream with calls
+        ([_make_call(2, arguments="{}")], ["call_2"]),
+    ],
+)
+def test_calls_that_the_last_event_leaves_out_are_kept(output: Any, expected: list[str]) -> None:
+    chunks = [
+        _make_event("output_item.added", output_index=0, item=_make_call(1)),
+        _make_event("function_call_arguments.done", item_id="fc_1", arguments='{"n": 1}'),
+    ]
+    response = decode_response(encode_sse(*chunks, make_last_event(*output)))
+    assert [call.id for call in response.tool_calls] == expected
+
+
 def test_ids_that_change_with_every_event_name_one_item_with_its_index() -> None:
     chunks = [
         _make_event("output_item.added", output_index=3, item=_make_call(1, id="a")),
