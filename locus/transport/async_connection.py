@@ -28,7 +28,6 @@ from locus.transport.open_socket import (
     order_addresses,
 )
 from locus.transport.read_watch import ReadWatch
-from locus.transport.tls import TlsSession, get_tls_context
 from locus.transport.transport_errors import (
     ConnectError,
     ConnectTimeout,
@@ -65,6 +64,8 @@ class AsyncConnection(Connection):
             MAX_CONNECT_SECONDS, MAX_CONNECT_SECONDS if max_silence is None else max_silence
         )
         if address.is_tls:
+            from locus.transport.tls import get_tls_context
+
             get_tls_context()  # its errors come before any of the network
         with _limit(seconds, ConnectTimeout, f"no connection within {seconds:g} seconds"):
             connection = cls(address, await _connect(address), watch)
@@ -77,6 +78,8 @@ class AsyncConnection(Connection):
             return connection
 
     async def _begin_tls(self) -> None:
+        from locus.transport.tls import TlsSession  # ssl takes as long to import as a connection
+
         tls = TlsSession(self.address.host)
         try:
             is_complete = False

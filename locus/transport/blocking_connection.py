@@ -27,7 +27,6 @@ from locus.transport.open_socket import (
     make_connect_error,
     order_addresses,
 )
-from locus.transport.tls import TlsSession, get_tls_context
 from locus.transport.transport_errors import (
     ConnectError,
     ConnectTimeout,
@@ -84,6 +83,8 @@ class BlockingConnection(Connection):
         :raises TransportError: if that fails, or takes too long.
         """
         if address.is_tls:
+            from locus.transport.tls import get_tls_context
+
             get_tls_context()  # its errors come before any of the network
         ends_at = time.monotonic() + limit.get_seconds(ConnectTimeout, MAX_CONNECT_SECONDS)
         connection = cls(address, _connect(address, ends_at))
@@ -96,6 +97,8 @@ class BlockingConnection(Connection):
         return connection
 
     def _begin_tls(self, ends_at: float) -> None:
+        from locus.transport.tls import TlsSession  # ssl takes as long to import as a connection
+
         tls = TlsSession(self.address.host)
         try:
             is_complete = False

@@ -12,12 +12,14 @@ import socket
 import time
 import weakref
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from locus.transport.address import Address
 from locus.transport.http1 import ResponseReader
-from locus.transport.tls import TlsSession
 from locus.transport.transport_errors import TransportError, TransportTimeout
+
+if TYPE_CHECKING:
+    from locus.transport.tls import TlsSession
 
 MAX_IDLE_SECONDS: Final = 30.0
 """How long a connection is kept that nobody uses. Many servers close it after a minute."""

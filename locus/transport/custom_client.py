@@ -12,7 +12,6 @@ import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.transport.httpx_common import find_httpx_module
-from locus.transport.httpx_senders import AsyncHttpxSender, BlockingHttpxSender
 from locus.transport.senders import AsyncSender, BlockingSender
 
 
@@ -55,6 +54,8 @@ def wrap_http_client(http_client: Any) -> CustomClient:
 
     :raises TypeError: if ``http_client`` is something else.
     """
+    from locus.transport.httpx_senders import AsyncHttpxSender, BlockingHttpxSender
+
     clients = http_client if isinstance(http_client, (tuple, list)) else (http_client,)
     blocking_sender: BlockingSender | None = None
     async_sender: AsyncSender | None = None

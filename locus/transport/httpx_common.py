@@ -19,7 +19,6 @@ from locus.transport.environment_proxies import EnvironmentProxy
 from locus.transport.http_request import HttpRequest, build_request_headers
 from locus.transport.prepared_http_call import HttpCall
 from locus.transport.signer import Signer
-from locus.transport.tls import get_tls_context
 
 
 def find_httpx_module(client: Any) -> ModuleType | None:
@@ -34,6 +33,8 @@ def find_httpx_module(client: Any) -> ModuleType | None:
 def build_transport_options(proxy: EnvironmentProxy) -> dict[str, Any]:
     """Build the arguments of an httpx transport for a proxy."""
     import httpx
+
+    from locus.transport.tls import get_tls_context
 
     limits = httpx.Limits(
         max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0

@@ -255,8 +255,10 @@ class AsyncHttpxResponse(_HttpxResponse):
             if self not in self._loop_state.open_responses:
                 return  # closed, or its loop has ended
             self._loop_state.open_responses.discard(self)
-        with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True):
+        with anyio.move_on_after(MAX_CLOSE_SECONDS, shield=True) as scope:
             await self._response.aclose()
+            if self._response.http_version == "HTTP/2":
+                scope.cancel()  # else it would wait for what others on the connection are sent
             # A RuntimeError means that another task is reading; its read fails and ends them too.
             with suppress(StopAsyncIteration, RuntimeError, *self._errors.transport_errors):
                 for _ in range(1000):  # a test transport may go on sending; this loop must end

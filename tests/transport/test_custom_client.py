@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import pickle
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -26,8 +27,9 @@ from locus.models.native.openai import OpenAIModel
 from locus.testing.formats.runtimes import Runtime, run_async
 from locus.testing.server import LoopbackServer, Pause, Reply
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
+from tests.support.http2_server import start_http2_server
 from tests.support.servers.openai_server import API_KEY, make_model
-from tests.support.timing import FOREVER, HangGuard
+from tests.support.timing import FOREVER, HANG_SECONDS, HangGuard
 
 pytestmark = pytest.mark.usefixtures("no_leaks", "clean_environment")
 
@@ -464,3 +466,36 @@ def test_other_codings_than_ours_are_named(
     for coding in ("compress", "gzip, gzip"):
         with pytest.raises(APIConnectionError, match=coding):
             runtime.complete(model, "hello", extra_headers={"x-coding": coding})
+
+
+def test_streams_of_one_http2_connection_do_each_other_no_harm(
+    runtime: Runtime, library: Any
+) -> None:
+    """One is left, and another has its content but not its last frame: a third one goes on."""
+    go_on = threading.Event()
+    reply = build_stream_reply()
+
+    def pause(prompt: str, sent: int) -> None:
+        if (prompt == "late" and sent == len(reply.body)) or (prompt != "late" and sent == 3):
+            go_on.wait(HANG_SECONDS)
+
+    with start_http2_server(reply, pause) as server:
+        make: Any = library.Client if runtime.name == "blocking" else library.AsyncClient
+        client = make(http1=False, http2=True, trust_env=False, timeout=FOREVER)
+        model = OpenAIModel("m", API_KEY, server.url, http_client=client, max_retries=0)
+        bystander = runtime.open_stream(model, "bystander")
+        assert next(bystander).content == TEXT_CHUNKS[0]
+        with runtime.open_stream(model, "left") as left:
+            next(left)
+        dropped = runtime.open_stream(model, "dropped")
+        next(dropped)
+        del dropped
+        with HangGuard():
+            assert join_text(runtime.collect_events(model, "late")) == TEXT
+        go_on.set()
+        assert join_text(bystander) == "".join(TEXT_CHUNKS[1:])
+        assert server.connections == 1
+        if runtime.name == "blocking":
+            client.close()
+        else:
+            runtime.close(client)
