@@ -11,7 +11,7 @@ the same request. The calls of the response have the caller's names again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 import attrs
@@ -50,12 +50,19 @@ class ToolNameRule:
         """Return whether the provider accepts a name."""
         return self.pattern.fullmatch(name) is not None
 
-    def make_name(self, name: str) -> str:
-        """Make a name that is accepted from any other; different names give different results."""
-        if not name:
+    def make_name(self, name: str, taken: Collection[str] = ()) -> str:
+        """Make a name that is accepted from any other; different names give different results.
+
+        :param taken: names that are not made: those of other tools.
+        """
+        if not name and UNNAMED_TOOL_NAME not in taken:
             return UNNAMED_TOOL_NAME
-        kept = _NOT_IN_NAMES.sub("_", name)[:_MAX_KEPT_CHARACTERS]
-        return f"{'_' if kept[0].isdigit() else ''}{kept}_{compute_digest(name)[:8]}"
+        kept = _NOT_IN_NAMES.sub("_", name or UNNAMED_TOOL_NAME)[:_MAX_KEPT_CHARACTERS]
+        prefix = "_" if kept[0].isdigit() else ""
+        digest = compute_digest(name)
+        while (made := f"{prefix}{kept}_{digest[:8]}") in taken:
+            digest = compute_digest(digest)
+        return made
 
 
 @attrs.frozen
@@ -95,11 +102,7 @@ def rename_refused_tools(
     """
     schemas = build_tool_schemas(tools)
     tool_names = {name for schema in schemas for name in _find_function_names(schema)}
-    refused = {
-        name: rule.make_name(name)
-        for name in tool_names.union(_iter_names_in_messages(messages))
-        if not rule.is_accepted(name)
-    }
+    refused = _make_names(tool_names, _iter_names_in_messages(messages), rule)
     if not refused:
         return RenamedRequest(messages, tools, options)
     if tool_names & refused.keys():
@@ -112,37 +115,63 @@ def rename_refused_tools(
     return RenamedRequest(messages, tools, options, original_names)
 
 
+def _make_names(
+    tool_names: Set[str], names_in_messages: Iterable[str], rule: ToolNameRule
+) -> dict[str, str]:
+    """Make a new name for each that is refused. No two of them are the same, nor a tool's own."""
+    names = {*tool_names, *names_in_messages}
+    refused = {name for name in names if not rule.is_accepted(name)}
+    taken = set(tool_names - refused)
+    made = {}
+    for name in sorted(refused):
+        made[name] = rule.make_name(name, taken)
+        taken.add(made[name])
+    return made
+
+
+_NAME_HOLDERS: Final = ("function", "custom")
+"""The members of a tool, or of a choice of one, that hold its name."""
+
+
 def _find_function_names(schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield the name of a tool that is the caller's: a function, or a tool for free text."""
-    for holder in _list_holders(schema):
-        name = schema[holder].get("name")
-        if isinstance(name, str):
-            yield name
-
-
-def _list_holders(schema: Mapping[str, Any]) -> list[str]:
-    """Return the members of a tool, or of a choice of one, that hold its name."""
-    return [name for name in ("function", "custom") if isinstance(schema.get(name), Mapping)]
+    # The responses API has the name of a tool for free text beside its type.
+    beside_type = [schema] if schema.get("type") == "custom" else []
+    for holder in (*beside_type, *map(schema.get, _NAME_HOLDERS)):
+        if isinstance(holder, Mapping) and isinstance(holder.get("name"), str):
+            yield holder["name"]
 
 
 def _rename_tool(schema: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return a tool, or a choice of one, with another name."""
-    renamed = {
-        holder: {**schema[holder], "name": names.get(schema[holder].get("name"), "")}
-        for holder in _list_holders(schema)
-        if schema[holder].get("name") in names
+    """Return a tool with another name; the same object if it keeps its own."""
+    if names.keys().isdisjoint(_find_function_names(schema)):
+        return schema
+    renamed = _rename_member(schema, names) if schema.get("type") == "custom" else schema
+    return {
+        member: _rename_member(value, names) if member in _NAME_HOLDERS else value
+        for member, value in renamed.items()
     }
-    return {**schema, **renamed} if renamed else schema
 
 
 def _rename_choice(choice: Any, names: Mapping[str, str]) -> Any:
+    """Return a ``tool_choice``, of one tool or of several, with other names."""
     if isinstance(choice, str):
         return names.get(choice, choice)
     if not isinstance(choice, Mapping):
         return choice
-    name = choice.get("name")
-    renamed = _rename_tool(choice, names)
-    return {**renamed, "name": names[name]} if isinstance(name, str) and name in names else renamed
+    renamed = dict(_rename_member(choice, names))
+    for member in {*_NAME_HOLDERS, "allowed_tools"} & renamed.keys():
+        renamed[member] = _rename_choice(renamed[member], names)
+    tools = renamed.get("tools")
+    if isinstance(tools, (list, tuple)):
+        renamed["tools"] = [_rename_choice(tool, names) for tool in tools]
+    return renamed
+
+
+def _rename_member(holder: Any, names: Mapping[str, str]) -> Any:
+    """Return an object with another ``name``; anything else unchanged."""
+    name = holder.get("name") if isinstance(holder, Mapping) else None
+    return {**holder, "name": names[name]} if isinstance(name, str) and name in names else holder
 
 
 def _iter_names_in_messages(messages: Any) -> Iterator[str]:

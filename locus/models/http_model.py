@@ -362,7 +362,13 @@ class HttpModel(ModelValue[C]):
         binding = self._make_native_state_binder(options)
         if binding is not None:
             sent_messages = binding.select(sent_messages)
-        body = self.request_builder.build(sent_messages, renamed.tools, **renamed.options)
+        try:
+            body = self.request_builder.build(sent_messages, renamed.tools, **renamed.options)
+        except RecursionError as exc:
+            raise ConfigurationError(
+                "the request is nested too deeply: simplify the schemas of its tools and of "
+                "response_format"
+            ) from exc
         content = encode_json(body)
         url = self.build_url(stream=bool(options.get("stream")))
         headers = self._build_headers(options.get("extra_headers"))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.messages import Message, ToolCall, ToolResult
-from locus.core.tool_names import ToolNameRule
+from locus.core.tool_names import ToolNameRule, rename_refused_tools
 from locus.testing.formats.strategies.response_contents import (
     CallContent,
     CandidateContent,
@@ -36,6 +37,39 @@ def test_new_names_are_accepted_everywhere_and_differ() -> None:
     for wire in RENAMING:
         accepted = wire.builder.tool_name_rule
         assert all(accepted.is_accepted(name) for name in made), wire
+
+
+def make_tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+
+
+def test_no_two_tools_get_one_name() -> None:
+    """Not even where a tool has the very name that is made for another one."""
+    rule = ToolNameRule(STRICT)
+    names = ["a.b", rule.make_name("a.b"), "", "unnamed_tool", "x\ud800y", "x\udfffy", "x?y"]
+    choice = {"type": "allowed_tools", "tools": [{"type": "function", "name": "a.b"}, "x"]}
+    options = {"tool_choice": {**choice, "allowed_tools": choice}}
+    history = [Message.assistant(None, [ToolCall("c", rule.make_name("a.b", names), {})])]
+    renamed = rename_refused_tools(history, list(map(make_tool, names)), options, rule)
+    sent = [build_tool_schemas([tool])[0]["function"]["name"] for tool in renamed.tools]
+    assert len(set(sent)) == len(names)
+    assert sent[1::2][:2] == names[1::2][:2]
+    assert all(map(rule.is_accepted, sent))
+    assert [renamed.original_names.get(name, name) for name in sent] == names
+    for chosen in (renamed.options["tool_choice"], renamed.options["tool_choice"]["allowed_tools"]):
+        assert chosen["tools"] == [{"type": "function", "name": sent[0]}, "x"]
+
+
+def test_a_tool_for_free_text_is_renamed_in_either_form() -> None:
+    rule = ToolNameRule(STRICT)
+    tools = [{"type": "custom", "name": "a.b"}, {"type": "custom", "custom": {"name": "c.d"}}]
+    others = [{"type": "web.search", "name": "web.search"}, {"google.search": {}}]
+    renamed = rename_refused_tools("x", [*tools, *others], {}, rule)
+    assert renamed.tools == [
+        {"type": "custom", "name": rule.make_name("a.b")},
+        {"type": "custom", "custom": {"name": rule.make_name("c.d")}},
+        *others,
+    ]
 
 
 def collect_names(value: Any) -> set[str]:

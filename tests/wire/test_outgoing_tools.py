@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from locus.core.errors import ConfigurationError
+from locus.testing.server import LoopbackServer
 from tests.support.formats import FORMATS, WireFormat
 
 TEXT = {"type": "string"}
@@ -35,3 +37,14 @@ def test_the_parameters_are_one_plain_object(wire: WireFormat, schema: dict[str,
     assert not REFUSED & parameters.keys()
     assert parameters.get("type", "object") == "object"
     assert "zq" in parameters.get("properties", parameters)  # Cohere's first format has no root
+
+
+@pytest.mark.usefixtures("formats_environment")
+def test_endless_nesting_is_a_clear_error(server: LoopbackServer) -> None:
+    schema: dict[str, Any] = TEXT
+    for _ in range(2_000):
+        schema = {"allOf": [schema]}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    for wire in FORMATS:
+        with pytest.raises(ConfigurationError, match=r"nested too deeply|as JSON"):
+            wire.make_model(server).request("x", [tool])

@@ -34,23 +34,24 @@ def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     merged: dict[str, Any] = {"type": "object"}
     merged |= {name: value for name, value in schema.items() if name not in _REFUSED_KEYWORDS}
     found: dict[str, list[Any]] = {}
-    required = dict.fromkeys(schema.get("required") or ())
+    required = dict.fromkeys(_list_required(schema))
     for keyword in _ALTERNATIVES:
         members = _list_objects(schema.get(keyword))
         for member in members:
-            for name, value in (member.get("properties") or {}).items():
+            for name, value in _get_properties(member).items():
                 values = found.setdefault(name, [])
                 if value not in values:
                     values.append(value)
-        names = [dict.fromkeys(member.get("required") or ()) for member in members]
+        names = [_list_required(member) for member in members]
         if keyword == "allOf":
             required.update((name, None) for member_names in names for name in member_names)
         elif names:
-            required.update((n, None) for n in names[0] if all(n in other for other in names))
+            common = set(names[0]).intersection(*names)
+            required.update((name, None) for name in names[0] if name in common)
     properties = {
         name: values[0] if len(values) == 1 else {"anyOf": values} for name, values in found.items()
     }
-    merged["properties"] = {**properties, **(schema.get("properties") or {})}
+    merged["properties"] = {**properties, **_get_properties(schema)}
     merged.pop("required", None)
     if required:
         merged["required"] = list(required)
@@ -72,6 +73,24 @@ def _list_objects(members: Any) -> Sequence[Mapping[str, Any]]:
         for member in members
         if isinstance(member, Mapping) and "object" in _list_types(member)
     ]
+
+
+def _get_properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the properties of an object; none where the member is no object, which says nothing.
+
+    Servers that Locus does not know write these schemas, and one that is not valid JSON Schema in
+    one place is of use in all others.
+    """
+    properties = schema.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def _list_required(schema: Mapping[str, Any]) -> Sequence[str]:
+    """Return the names of the required properties; draft 3 had ``true`` there, in a property."""
+    required = schema.get("required")
+    if not isinstance(required, (list, tuple)):
+        return ()
+    return [name for name in required if isinstance(name, str)]
 
 
 def _list_types(schema: Mapping[str, Any]) -> Sequence[Any]:

@@ -79,6 +79,21 @@ def test_what_is_lost_is_in_the_description() -> None:
     assert json.loads(rules.partition(": ")[2]) == {"anyOf": alternatives}
 
 
+@pytest.mark.parametrize("junk", [True, 1, "a", [{}], {"a": 1}, None])
+def test_what_is_no_schema_in_one_place_is_ignored_there(junk: Any) -> None:
+    member = {"properties": {"a": TEXT}, "required": ["a"]}
+    schema = {
+        "properties": junk,
+        "required": junk,
+        "anyOf": [member, junk],
+        "allOf": [{"properties": junk, "required": junk}, member],
+        "oneOf": junk,
+    }
+    merged = merge_root_alternatives(schema)
+    assert merged["properties"]["a"] in (TEXT, 1)
+    assert "a" in merged["required"]
+
+
 def test_other_schemas_stay() -> None:
     schema = make_object(["a"], a={"anyOf": [TEXT, NUMBER]})
     assert merge_root_alternatives(schema) is schema
