@@ -10,7 +10,7 @@ from locus.agent.effects import CallFunction, EffectGenerator
 from locus.agent.settings import RunnableTool
 from locus.core.messages import ToolCall
 from locus.tools.context import ToolContext
-from locus.tools.result_renderer import is_slow_to_render
+from locus.tools.slow_rendering import is_slow_to_render
 
 
 def bind_arguments_in_steps(

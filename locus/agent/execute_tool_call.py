@@ -25,7 +25,7 @@ from locus.tools.errors import ModelRetry, ToolArgumentsError, find_model_retry
 from locus.tools.metered_result import MeteredResult
 from locus.tools.read_iterators import make_iterator_reader
 from locus.tools.result_content import render_result_content
-from locus.tools.result_renderer import is_slow_to_render
+from locus.tools.slow_rendering import is_slow_to_render
 
 MAX_RETRIES: Final = 3
 """How often hooks may have one call run again."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 from io import IOBase
 from typing import Any
-
-import attrs
 
 from locus.core.messages import (
     ImagePart,
@@ -21,10 +17,10 @@ from locus.core.messages import (
 )
 from locus.tools.read_iterators import read_iterator
 from locus.tools.result_renderer import (
-    IMAGE_MARK,
     SCALAR_TYPES,
     explain_rendering_errors,
     render_result,
+    render_result_and_find_images,
 )
 
 
@@ -54,29 +50,9 @@ def render_result_content(result: Any) -> ResultContent:
         if isinstance(item, (TextPart, ImagePart)):
             parts.append(item)
             continue
-        text = render_result(item)
-        parts.append(text)
-        if IMAGE_MARK in text:
-            parts += _find_images(item)
+        text, images = render_result_and_find_images(item)
+        parts += [text, *images]
     if len(parts) == 1 and not isinstance(parts[0], ImagePart):
         (only,) = parts
         return only.text if isinstance(only, TextPart) else str(only)
     return to_result_content(parts)
-
-
-def _find_images(value: Any) -> Iterator[ImagePart]:
-    """Find the images inside of a value, in the order of its JSON."""
-    if isinstance(value, ImagePart):
-        yield value
-        return
-    if isinstance(value, Mapping):
-        values: Iterable[Any] = value.values()
-    elif isinstance(value, (list, tuple, AbstractSet)):
-        values = value
-    elif attrs.has(type(value)) or dataclasses.is_dataclass(type(value)):
-        fields: Any = getattr(value, "__attrs_attrs__", None) or dataclasses.fields(value)
-        values = [getattr(value, field.name, None) for field in fields]
-    else:
-        return
-    for item in values:
-        yield from _find_images(item)

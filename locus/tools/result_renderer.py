@@ -11,9 +11,10 @@ from collections import UserList, UserString, deque
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from copy import copy
 from decimal import Decimal
+from functools import partial
 from io import IOBase
-from itertools import islice
 from pathlib import PurePath
 from types import SimpleNamespace
 from typing import Any, Final
@@ -26,14 +27,14 @@ from locus.core.structured.describe_invalid_values import describe_exception
 from locus.core.surrogate_halves import repair_text
 from locus.tools.read_iterators import read_iterator
 
-_LARGE: Final = 500
-"""Values, or thousands of characters: rendering so many takes a millisecond or more."""
-
-IMAGE_MARK: Final = "[image: "
-"""How the description of an image begins."""
-
 _BASE_CLASSES: Final[tuple[Any, ...]] = (str, int, float, Decimal, bytes, bytearray)
 """What a value of a subclass, such as numpy's float64, is written as."""
+
+_CONVERTED_CONTAINERS: Final[tuple[Any, ...]] = (
+    Mapping, UserList, SimpleNamespace, AbstractSet, ValuesView, deque, Iterator,
+)  # fmt: skip
+"""Containers that msgspec does not know. An iterator can be read only once, so not by its hook,
+which runs again if there is an unpaired surrogate."""
 
 SCALAR_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -71,50 +72,32 @@ def render_result(result: Any) -> str:
         in JSON, or if the value's own code raises an exception; the message names the type.
     """
     if type(result) in SCALAR_TYPES:  # the usual case, in which nothing of the user's runs
-        text = result if type(result) is str else _encode_json(result)
+        text = result if type(result) is str else _encode_json(result, [])
         return text if text.isascii() else repair_text(text)
+    return render_result_and_find_images(result)[0]
+
+
+def render_result_and_find_images(result: Any) -> tuple[str, list[ImagePart]]:
+    """Render a tool's result as text; return that and the images in it, which it describes.
+
+    :raises TypeError: as :func:`render_result`.
+    """
+    images: list[ImagePart] = []
     with explain_rendering_errors(result):
         if isinstance(result, str):
             text = str.__str__(result)
         else:
-            text = _encode_json(_convert_class_instances(result))
-        return text if text.isascii() else repair_text(text)
+            text = _encode_json(_convert_class_instances(result, images), images)
+        return (text if text.isascii() else repair_text(text)), images
 
 
-def is_slow_to_render(result: Any) -> bool:
-    """Return whether rendering a result may take so long that an event loop should not wait for it.
-
-    It is so for a large value, and for an iterator, whose own code runs meanwhile.
-    """
-    if type(result) in SCALAR_TYPES:
-        return type(result) is str and len(result) >= 1000 * _LARGE
-    pending, count = [result], 0
-    while pending:
-        value = pending.pop()
-        if type(value) in SCALAR_TYPES:
-            count += len(value) // 1000 if type(value) is str else 0
-        elif isinstance(value, ImagePart):
-            count += len(value.data or value.url or "") // 1000
-        elif isinstance(value, Mapping):
-            pending += islice(value.values(), _LARGE + 1)
-        elif isinstance(value, (list, tuple, AbstractSet, deque)):
-            pending += islice(value, _LARGE + 1)
-        elif isinstance(value, (Iterator, ValuesView)) or hasattr(value, "tolist"):
-            return True
-        elif hasattr(value, "__dict__"):
-            pending += islice(vars(value).values(), _LARGE + 1)
-        count += 1
-        if count + len(pending) > _LARGE:
-            return True
-    return False
-
-
-def _encode_json(value: Any) -> str:
+def _encode_json(value: Any, images: list[ImagePart]) -> str:
     """Encode a value as JSON, with unpaired surrogates replaced."""
+    convert = partial(_convert_unknown_type, images=images)
     try:
-        return msgspec.json.encode(value, enc_hook=_convert_unknown_type).decode()
+        return msgspec.json.encode(value, enc_hook=convert).decode()
     except UnicodeEncodeError:  # there is an unpaired surrogate in it
-        builtins = msgspec.to_builtins(value, enc_hook=_convert_unknown_type, str_keys=True)
+        builtins = msgspec.to_builtins(value, enc_hook=convert, str_keys=True)
         return msgspec.json.encode(_repair_all_surrogates(builtins)).decode()
 
 
@@ -129,31 +112,38 @@ def _repair_all_surrogates(value: Any) -> Any:
     return [_repair_all_surrogates(item) for item in value] if isinstance(value, list) else value
 
 
-def _convert_class_instances(value: Any) -> Any:
+def _convert_class_instances(value: Any, images: list[ImagePart]) -> Any:
     """Convert attrs classes and dataclasses in a value to dictionaries.
 
     msgspec converts them too, but it sorts the fields of attrs classes, leaves out fields whose
     names begin with an underscore, and adds attributes that are not fields.
+
+    :param images: the images in the value are added to it, in the order of the JSON.
     """
     cls = type(value)
     if cls in SCALAR_TYPES:
         return value
     if cls is ImagePart:
+        images.append(value)
         return describe_image(value)
     if isinstance(value, dict):
         if all(type(key) is str for key in value):
-            return {key: _convert_class_instances(item) for key, item in value.items()}
+            return {key: _convert_class_instances(item, images) for key, item in value.items()}
         return _build_unique_dict(
-            (_convert_key_to_text(key), _convert_class_instances(item))
+            (_convert_key_to_text(key), _convert_class_instances(item, images))
             for key, item in value.items()
         )
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_convert_class_instances(item) for item in value]
+        return [_convert_class_instances(item, images) for item in value]
     if cls is not type and not hasattr(cls, "__pydantic_serializer__"):
         if attrs.has(cls):
-            return _convert_fields_to_dict(value, attrs.fields(cls))
+            return _convert_fields_to_dict(value, attrs.fields(cls), images)
         if dataclasses.is_dataclass(cls):
-            return _convert_fields_to_dict(value, dataclasses.fields(cls))
+            return _convert_fields_to_dict(value, dataclasses.fields(cls), images)
+        if isinstance(value, msgspec.Struct):
+            return _convert_struct_fields(value, images)
+        if isinstance(value, _CONVERTED_CONTAINERS) and not isinstance(value, IOBase):
+            return _convert_unknown_type(value, images)
     return value
 
 
@@ -189,7 +179,7 @@ def describe_image(image: ImagePart, reason: str = "") -> str:
         url = image.url or ""
         is_data = url[:5].lower() == "data:"
         what = f"{url.partition(',')[0][:80]}, {len(url)} characters" if is_data else url
-    return f"{IMAGE_MARK}{what}{reason and f'; {reason}'}]"
+    return f"[image: {what}{reason and f'; {reason}'}]"
 
 
 def _convert_key_to_text(key: Any) -> str:
@@ -212,17 +202,29 @@ def _build_unique_dict(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _convert_fields_to_dict(value: Any, fields: Iterable[Any]) -> dict[str, Any]:
+def _convert_fields_to_dict(
+    value: Any, fields: Iterable[Any], images: list[ImagePart]
+) -> dict[str, Any]:
     """Convert an object to a dictionary of its fields that have a value."""
     names = (field.name for field in fields)
     return {
-        name: _convert_class_instances(getattr(value, name))
+        name: _convert_class_instances(getattr(value, name), images)
         for name in names
         if hasattr(value, name)
     }
 
 
-def _convert_unknown_type(value: Any) -> Any:
+def _convert_struct_fields(value: msgspec.Struct, images: list[ImagePart]) -> msgspec.Struct:
+    """Return a copy of a struct with its values converted; msgspec knows how to write the rest."""
+    converted = copy(value)
+    for name in value.__struct_fields__:
+        member = getattr(value, name)
+        if type(member) not in SCALAR_TYPES and member is not msgspec.UNSET:
+            msgspec.structs.force_setattr(converted, name, _convert_class_instances(member, images))
+    return converted
+
+
+def _convert_unknown_type(value: Any, images: list[ImagePart]) -> Any:
     """Convert a value of a type that msgspec does not know to one that it knows."""
     for cls in _BASE_CLASSES:
         if isinstance(value, cls):
@@ -232,15 +234,15 @@ def _convert_unknown_type(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return _convert_class_instances(dict(value))
+        return _convert_class_instances(dict(value), images)
     if isinstance(value, UserString):
         return value.data
     if isinstance(value, SimpleNamespace):
-        return _convert_class_instances(vars(value))
+        return _convert_class_instances(vars(value), images)
     if isinstance(value, (AbstractSet, ValuesView, deque, range, UserList)):
-        return _convert_class_instances(list(value))
+        return _convert_class_instances(list(value), images)
     if isinstance(value, Iterator) and not isinstance(value, IOBase):
-        return _convert_class_instances(read_iterator(value))
+        return _convert_class_instances(read_iterator(value), images)
     if hasattr(type(value), "__pydantic_serializer__"):
         return type(value).__pydantic_serializer__.to_python(value, mode="json")
     if not isinstance(value, type) and callable(to_list := getattr(value, "tolist", None)):

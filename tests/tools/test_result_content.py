@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from locus.core.messages import ImagePart, Message, TextPart, ToolResult
 from locus.tools import render_result
 from locus.tools.result_content import render_result_content
-from locus.tools.result_renderer import describe_image, is_slow_to_render
+from locus.tools.result_renderer import describe_image
+from locus.tools.slow_rendering import is_slow_to_render
 
 PNG = ImagePart(data=b"PNG", media_type="image/png")
 GIF = ImagePart(url="https://example.com/a.gif")
@@ -28,6 +32,12 @@ class Screen:
 @dataclass
 class Album:
     pictures: list[ImagePart]
+
+
+class Shot(msgspec.Struct, tag=True, rename="pascal", omit_defaults=True, frozen=True):
+    picture: Any
+    note: str = ""
+    more: list[int] = []
 
 
 def give(*items: Any) -> Iterator[Any]:
@@ -58,6 +68,10 @@ def give(*items: Any) -> Iterator[Any]:
         # Inside of other values.
         (Screen("t", PNG), (TextPart(f'{{"title":"t","picture":"{PNG_TEXT}"}}'), PNG)),
         ({"a": [GIF, PNG]}, (TextPart(f'{{"a":["{GIF_TEXT}","{PNG_TEXT}"]}}'), GIF, PNG)),
+        ({0: give(PNG), 1: GIF}, (TextPart(f'{{"0":["{PNG_TEXT}"],"1":"{GIF_TEXT}"}}'), PNG, GIF)),
+        ([deque([PNG]), [GIF]], (TextPart(f'[["{PNG_TEXT}"],["{GIF_TEXT}"]]'), PNG, GIF)),
+        (SimpleNamespace(a={"b": PNG}.values()), (TextPart(f'{{"a":["{PNG_TEXT}"]}}'), PNG)),
+        (Shot(PNG), (TextPart(f'{{"type":"Shot","Picture":"{PNG_TEXT}"}}'), PNG)),
         ([Album([PNG]), GIF], (TextPart(f'{{"pictures":["{PNG_TEXT}"]}}'), PNG, GIF)),
     ],
 )  # fmt: skip

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locus.tools import render_result
-from locus.tools.result_renderer import is_slow_to_render
+from locus.tools.slow_rendering import is_slow_to_render
 from tests.support.strategies import json_values
 from tests.support.structured_types import TypeCase, type_cases
 
@@ -55,6 +55,29 @@ class Loose:
 
     def __attrs_post_init__(self) -> None:
         self.__dict__["other"] = object()
+
+
+@attrs.define
+class Table:
+    rows: Any
+
+
+@dataclasses.dataclass(slots=True)
+class TableOfDataclass:
+    rows: Any
+
+
+class TableOfStruct(msgspec.Struct):
+    rows: Any
+
+
+class MappingOfItsOwn(collections.abc.Mapping[str, int]):
+    """A mapping whose code fails."""
+
+    def __getitem__(self, key: str) -> int:
+        raise LookupError("the database is gone")
+
+    __len__ = __iter__ = __getitem__  # type: ignore[assignment]
 
 
 class StringSubclass(str):
@@ -167,6 +190,10 @@ def test_an_exception_of_the_values_own_code_is_a_type_error(value: Any) -> None
         render_result(value)
 
 
+def test_an_iterator_beside_an_unpaired_surrogate_is_read_once() -> None:
+    assert render_result({"a": iter([1, "\ud800"])}) == '{"a":[1,"\ufffd"]}'
+
+
 def test_nan_is_null_also_beside_an_unpaired_surrogate() -> None:
     assert render_result(["\ud800", float("nan"), {"\ud800": 1}]) == '["\ufffd",null,{"\ufffd":1}]'
 
@@ -262,19 +289,30 @@ def test_an_open_file_is_not_read(tmp_path: Any) -> None:
         render_result(file)
 
 
+ROWS = [1] * 1000
+
+
 @pytest.mark.parametrize(
     ("value", "is_slow"),
     [
         ("short", False),
         ([1] * 100, False),
         ({"a": [1, 2]}, False),
-        ([1] * 1000, True),
+        (ROWS, True),
         ([[1] * 30] * 30, True),
         ("x" * 10**6, True),
+        (b"x" * 10**6, True),
+        (StringSubclass("x" * 10**6), True),
         (iter([1]), True),
-        (SimpleNamespace(rows=[1] * 1000), True),
+        (SimpleNamespace(rows=ROWS), True),
+        (Table(ROWS), True),
+        (TableOfStruct(ROWS), True),
+        (TableOfDataclass(ROWS), True),
+        (collections.deque(ROWS), True),
+        (Table([1]), False),
+        ([_DAY, Decimal(1), Colour.RED, uuid.UUID(int=1), Path(), Point(1)], False),
+        (MappingOfItsOwn(), True),
     ],
-    ids=[*"abcdefgh"],
-)
+)  # fmt: skip
 def test_what_takes_long_is_known_before(value: Any, is_slow: bool) -> None:
     assert is_slow_to_render(value) is is_slow
