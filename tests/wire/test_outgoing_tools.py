@@ -24,6 +24,8 @@ SCHEMAS: list[dict[str, Any]] = [
     {"type": "object", "properties": {"zq": TEXT}, "not": {"required": ["zq"]}},
     {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"zq": TEXT}}}},
     {"properties": {"zq": TEXT}},
+    {"type": ["object", "null"], "properties": {"zq": TEXT}},
+    {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"properties": {"zq": TEXT}}]}}},
 ]
 
 

@@ -24,15 +24,21 @@ def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
     It has the properties of every alternative; those that each alternative requires, or one member
     of ``allOf``, are required. What the merged schema cannot express is in its description, as
-    JSON. A schema of an object without such keywords at its root is returned unchanged.
+    JSON. A schema of an object without such keywords at its root is returned unchanged; a reference
+    there is replaced, because it may lead to them.
     """
-    if not schema.keys() & set(_REFUSED_KEYWORDS):
-        if "type" in schema or not schema:
-            return schema
-        return {"type": "object", **(inline_references(schema) if "$ref" in schema else schema)}
-    schema = inline_references(schema)
-    merged: dict[str, Any] = {"type": "object"}
-    merged |= {name: value for name, value in schema.items() if name not in _REFUSED_KEYWORDS}
+    has_one_type = isinstance(schema.get("type"), str) or not schema
+    if has_one_type and schema.keys().isdisjoint((*_REFUSED_KEYWORDS, "$ref")):
+        return schema
+    return _merge(inline_references(schema))
+
+
+def _merge(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Merge the alternatives of a schema whose references have been replaced."""
+    if schema.keys().isdisjoint(_REFUSED_KEYWORDS):
+        return {**schema, "type": _get_type(schema)}
+    merged = {name: value for name, value in schema.items() if name not in _REFUSED_KEYWORDS}
+    merged["type"] = _get_type(schema)
     found: dict[str, list[Any]] = {}
     required = dict.fromkeys(_list_required(schema))
     for keyword in _ALTERNATIVES:
@@ -69,7 +75,7 @@ def _list_objects(members: Any) -> Sequence[Mapping[str, Any]]:
     if not isinstance(members, (list, tuple)):
         return ()
     return [
-        merge_root_alternatives(member)
+        _merge(member)
         for member in members
         if isinstance(member, Mapping) and "object" in _list_types(member)
     ]
@@ -91,6 +97,12 @@ def _list_required(schema: Mapping[str, Any]) -> Sequence[str]:
     if not isinstance(required, (list, tuple)):
         return ()
     return [name for name in required if isinstance(name, str)]
+
+
+def _get_type(schema: Mapping[str, Any]) -> str:
+    """Return the type of a schema, of which providers want one: an object rather than nothing."""
+    type_ = schema.get("type")
+    return type_ if isinstance(type_, str) else "object"
 
 
 def _list_types(schema: Mapping[str, Any]) -> Sequence[Any]:
