@@ -100,6 +100,11 @@ def is_server_tool(tool: Mapping[str, Any]) -> bool:
     return not others and not is_ours and isinstance(first[1], Mapping)
 
 
+def find_server_tools(tools: Iterable[ToolLike]) -> list[Mapping[str, Any]]:
+    """Return those of the tools that are the provider's, such as remote MCP servers."""
+    return [tool for tool in tools if isinstance(tool, Mapping) and is_server_tool(tool)]
+
+
 def get_tool_name(schema: Mapping[str, Any]) -> str:
     """Return the name of a tool from its schema; the type of a server's tool that has no name."""
     described = schema.get("function")

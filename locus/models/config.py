@@ -19,6 +19,7 @@ from locus.core.call_options import (
 )
 from locus.core.errors import DEFAULT_MAX_ANSWER_BYTES, ConfigurationError
 from locus.core.frozendict import make_frozen_copy, to_frozen_dict
+from locus.core.redaction import hide_secrets
 from locus.transport.http_request import check_extra_headers
 
 
@@ -53,9 +54,14 @@ def _validate_headers(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     check_extra_headers(value or {})
 
 
-def _format_headers(headers: Mapping[str, str] | None) -> str:
+def format_headers(headers: Mapping[str, str] | None) -> str:
     """Format headers for a repr, without their values: they may be secret."""
     return repr(None if headers is None else sorted(headers))
+
+
+def format_members(members: Mapping[str, Any] | None) -> str:
+    """Format members of the JSON body for a repr, without credentials."""
+    return repr(hide_secrets(members))
 
 
 @attrs.frozen
@@ -164,7 +170,7 @@ class ModelConfig:
         validator=_validate_headers,
         converter=_to_frozen_mapping,
         hash=False,
-        repr=_format_headers,
+        repr=format_headers,
         kw_only=True,
     )
     extra_body: Mapping[str, Any] | None = attrs.field(
@@ -172,6 +178,7 @@ class ModelConfig:
         validator=validate_optional_mapping,
         converter=_to_frozen_mapping,
         hash=False,
+        repr=format_members,
         kw_only=True,
     )
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 import attrs
 
 from locus.core.accepted_parts import AcceptedParts
-from locus.core.build_tool_schemas import ToolLike
+from locus.core.build_tool_schemas import ToolLike, find_server_tools
 from locus.core.call_keywords import CallKeywords
 from locus.core.call_options import check_seconds
 from locus.core.conversation import Messages
@@ -393,7 +393,9 @@ class HttpModel(ModelValue[C]):
 
         return HttpCall(
             request=HttpRequest(url, headers, content, timeout),
-            error_context=self._build_error_context(url, headers, signer),
+            error_context=self._build_error_context(
+                url, headers, signer, (options.get("extra_body"), *find_server_tools(tools))
+            ),
             parse_body=parser.parse,
             make_decoder=make_decoder,
             error_factory=make_status_error,
@@ -450,7 +452,11 @@ class HttpModel(ModelValue[C]):
         return headers
 
     def _build_error_context(
-        self, url: str, headers: Mapping[str, str], signer: Signer | None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        signer: Signer | None,
+        members: Iterable[Any],
     ) -> ErrorContext:
         """Collect what error messages show of the request, and the secrets to hide in them."""
         base_url = str(getattr(self.sdk_client, "base_url", url))
@@ -462,7 +468,7 @@ class HttpModel(ModelValue[C]):
             hints=self.get_error_hints(),
             body_hints=self.body_hints,
             error_words=self.error_words,
-            secrets=find_request_secrets(headers, self.http_client, self.sdk_client),
+            secrets=find_request_secrets(headers, self.http_client, self.sdk_client, members),
             get_signing_secrets=tuple if signer is None else signer.get_secrets,
         )
 

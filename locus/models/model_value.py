@@ -15,9 +15,10 @@ import attrs
 from locus.core.build_tool_schemas import ToolLike, ToolSchema, build_tool_schemas
 from locus.core.call_options import STOP_ALIAS, rename_stop_alias
 from locus.core.frozendict import EMPTY, FrozenDict, make_frozen_copy, to_frozen_dict
+from locus.core.redaction import hide_secrets
 from locus.core.unknown_keywords import make_unknown_keyword_error
 from locus.models.base import Model
-from locus.models.config import ModelConfig
+from locus.models.config import ModelConfig, format_headers, format_members
 from locus.models.connections import Connections
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.refusal_memory import RefusalMemory
@@ -62,7 +63,10 @@ class ModelValue(Model, Generic[C]):
     request_builder: RequestBuilder
     response_parser: ResponseParser
     tools: tuple[Mapping[str, Any], ...] = attrs.field(
-        default=(), converter=_to_frozen_tool_schemas, hash=False
+        default=(),
+        converter=_to_frozen_tool_schemas,
+        hash=False,
+        repr=lambda tools: repr(hide_secrets(tools)),
     )
     options: Mapping[str, Any] = attrs.field(
         default=EMPTY,
@@ -165,9 +169,10 @@ class ModelValue(Model, Generic[C]):
 
 
 def _format_options(options: Mapping[str, Any]) -> str:
-    """Format the bound options for the repr, without the values of headers: they may be secret."""
-    hidden = {"extra_headers": sorted(options.get("extra_headers") or ())}
-    return repr({name: hidden.get(name, value) for name, value in options.items()})
+    """Format the bound options for the repr, without what may be secret."""
+    formatters = {"extra_headers": format_headers, "extra_body": format_members}
+    members = (f"{name!r}: {formatters.get(name, repr)(value)}" for name, value in options.items())
+    return f"{{{', '.join(members)}}}"
 
 
 _INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(ModelValue) if field.init)

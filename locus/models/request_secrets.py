@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from locus.core.redaction import MIN_SECRET_LENGTH, find_secrets_in_headers
+from locus.core.redaction import (
+    MIN_SECRET_LENGTH,
+    find_secrets_in_headers,
+    find_secrets_in_members,
+)
 
 
 def find_request_secrets(
-    headers: Mapping[str, str], http_client: Any = None, sdk_client: Any = None
+    headers: Mapping[str, str],
+    http_client: Any = None,
+    sdk_client: Any = None,
+    members: Iterable[Any] = (),
 ) -> tuple[str, ...]:
     """Return the secrets of a request, longer ones first.
 
@@ -19,11 +26,13 @@ def find_request_secrets(
     :param http_client: the caller's own httpx client, or a pair of them; it adds what it has.
     :param sdk_client: the caller's own client of a provider's SDK; it adds its key, and what the
         httpx client adds that it sends with.
+    :param members: what the caller itself has put into the JSON body.
     """
     clients = list(http_client) if isinstance(http_client, (tuple, list)) else [http_client]
     # The httpx client of every SDK of a provider has this name, and no other.
     clients.append(getattr(sdk_client, "_client", None))
     secrets = list(find_secrets_in_headers(headers))
+    secrets += find_secrets_in_members(tuple(members))
     for client in clients:
         if client is not None:
             secrets += _iter_client_secrets(client)
