@@ -137,7 +137,7 @@ class Responses(WireFormat):
         "[3]",
         '{"type": "response.completed"}',
         '{"type": "response.completed", "response": 5}',
-        '{"type": "response.completed", "response": {"output": [{"type": "function_call"}]}}',
+        '{"type": "response.done", "response": {"output":[{"type": "function_call", "name":[1]}]}}',
     )
     error_frames = (
         ({"type": "error", "code": "rate_limit_exceeded", "message": "boom"}, RateLimitError, 429),
