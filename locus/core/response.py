@@ -65,6 +65,7 @@ _BROKEN_OFF: Final = frozenset(
         "insufficient_system_resource",  # DeepSeek's
         "network_error",  # Zhipu's
         *("abort", "repetition"),  # vLLM's
+        *("incomplete", "max_messages"),  # of the responses API
         *("timeout", "error", "failed", "cancelled", "canceled", "user_cancel"),
     }
 )

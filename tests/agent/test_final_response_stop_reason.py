@@ -43,6 +43,7 @@ def make_paused(said: str = "Wait.") -> ModelResponse:
         (text("Yes.", stop_reason="something new"), "complete", "other"),
         (text("", stop_reason="MALFORMED_FUNCTION_CALL"), "other", "other"),
         (text("", stop_reason="function_call_filter: UNEXPECTED_TOOL_CALL"), "other", "other"),
+        (text("Ye", stop_reason="incomplete"), "other", "other"),
         (text("Ye", stop_reason="insufficient_system_resource"), "other", "other"),
     ],
 )

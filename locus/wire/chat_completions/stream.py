@@ -15,6 +15,7 @@ from locus.core.frozendict import EMPTY
 from locus.core.raw_response import merge_json_chunks
 from locus.core.response import FinishReason, ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
+from locus.wire.chat_completions.candidates_decoder import CandidatesDecoder
 from locus.wire.chat_completions.complete_response import (
     build_response_from_candidates,
     find_stop_reason,
@@ -30,8 +31,6 @@ from locus.wire.chat_completions.json_types import (
     decode_plain_chunk,
 )
 from locus.wire.provider_json import DECODING_ERRORS
-from locus.wire.stream_decoder import StreamDecoder, make_final_event
-from locus.wire.stream_framing import SSEFraming
 
 _decode: Final = completion_decoder.decode_strict
 _MAX_FRAMES_TO_SKIP: Final = 63
@@ -50,51 +49,26 @@ def merge_chat_completion_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[st
     return merged
 
 
-class ChatCompletionsDecoder(StreamDecoder):
+class ChatCompletionsDecoder(CandidatesDecoder[CandidateAccumulator]):
     """The ``StreamDecoder`` of the chat completions format.
 
     :param stop_meanings: what the stop reasons of a host mean that only this host has.
     """
 
     __slots__ = (
-        *("_accumulators", "_first", "_id", "_model", "_stop_meanings", "_usage"),
+        *("_id", "_model", "_stop_meanings", "_usage"),
         *("_frames_to_skip", "_last_skip"),
     )
 
     def __init__(self, stop_meanings: Mapping[str, FinishReason] = EMPTY) -> None:
-        super().__init__(SSEFraming())
+        super().__init__(CandidateAccumulator())
         self._stop_meanings = stop_meanings
-        self._first = CandidateAccumulator()
-        self._accumulators = {0: self._first}
         self._usage: Usage | None = None
         self._id: str | int | None = None
         self._model: str | None = None
         # How many frames are not tried as plain chunks: the first two, which have the id and the
         # model, and more after each failure in a row, because a try costs as much as it saves.
         self._frames_to_skip, self._last_skip = 2, 0
-
-    @property
-    def is_complete_without_end_marker(self) -> bool:
-        return all(a.stop_reason is not None for a in self._list_accumulators())
-
-    def _list_accumulators(self) -> list[CandidateAccumulator]:
-        """List the accumulators of the candidates in their order.
-
-        A gateway may count them from 1: https://github.com/spring-projects/spring-ai/issues/6023.
-        """
-        accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
-        counts_from_one = len(accumulators) > 1 and not self._first.has_begun
-        return accumulators[1:] if counts_from_one else accumulators
-
-    def finish_response(self) -> ModelChunkEvent:
-        event = super().finish_response()
-        if self._first.has_begun or len(self._accumulators) == 1:
-            return event
-        # The text was not given as it came: until the end, there might have been an earlier choice.
-        response = event.response
-        if response is None:
-            return event
-        return make_final_event(response, response.content or None, response.reasoning)
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         if self._frames_to_skip:
@@ -172,11 +146,6 @@ class ChatCompletionsDecoder(StreamDecoder):
 
     def build_response(self) -> ModelResponse:
         response = build_response_from_candidates(
-            self._list_accumulators(), self._usage, self._id, self._model
+            self.list_accumulators(), self._usage, self._id, self._model
         )
         return response.with_stop_meanings(self._stop_meanings)
-
-    def build_partial_response(self) -> ModelResponse:
-        for accumulator in self._accumulators.values():
-            accumulator.drop_unnamed_calls()
-        return self.build_response()

@@ -15,6 +15,7 @@ from typing import Any, Final
 from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.raw_response import merge_json_chunks
 from locus.core.response import ModelResponse
+from locus.wire.chat_completions.candidates_decoder import CandidatesDecoder
 from locus.wire.chat_completions.complete_response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import raise_for_error_members
 from locus.wire.oci_chat.generic_complete_response import (
@@ -25,8 +26,6 @@ from locus.wire.oci_chat.generic_complete_response import (
     parse_response,
 )
 from locus.wire.provider_json import DECODING_ERRORS, StructDecoder
-from locus.wire.stream_decoder import StreamDecoder
-from locus.wire.stream_framing import SSEFraming
 
 _chunk_decoder: Final = StructDecoder(ChatChoice)
 _decode: Final = _chunk_decoder.decode_strict
@@ -39,22 +38,14 @@ def merge_choice_chunks(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-class GenericChatDecoder(StreamDecoder):
+class GenericChatDecoder(CandidatesDecoder[GenericCandidateAccumulator]):
     """The ``StreamDecoder`` of the generic format."""
 
-    __slots__ = ("_accumulators", "_first", "_usage")
+    __slots__ = ("_usage",)
 
     def __init__(self) -> None:
-        super().__init__(SSEFraming())
-        self._first = GenericCandidateAccumulator()
-        self._accumulators = {0: self._first}
+        super().__init__(GenericCandidateAccumulator())
         self._usage: Usage | None = None
-
-    @property
-    def is_complete_without_end_marker(self) -> bool:
-        return all(
-            accumulator.stop_reason is not None for accumulator in self._accumulators.values()
-        )
 
     def read_frame(self, frame: bytes, events: list[ModelChunkEvent]) -> None:
         try:
@@ -110,12 +101,6 @@ class GenericChatDecoder(StreamDecoder):
         return parse_response(body)
 
     def build_response(self) -> ModelResponse:
-        accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
         return build_response_from_candidates(
-            accumulators, convert_usage_to_openai(self._usage), None, None
+            self.list_accumulators(), convert_usage_to_openai(self._usage), None, None
         )
-
-    def build_partial_response(self) -> ModelResponse:
-        for accumulator in self._accumulators.values():
-            accumulator.drop_unnamed_calls()
-        return self.build_response()

@@ -16,6 +16,7 @@ from locus.core.errors import (
 )
 from locus.core.messages import ToolCall
 from locus.core.response import ModelResponse
+from locus.testing.formats.stream_reader import StreamReader
 from locus.wire.oci_chat import GenericChatParser
 from tests.support.formats.oci import OCIFormat
 from tests.support.formats.oci_cohere import OCICohere
@@ -110,6 +111,16 @@ def test_token_counts_after_the_finish_reason_are_parsed() -> None:
             "completion_tokens": 10,
             "total_tokens": 52,
         }
+
+
+def test_choices_may_be_counted_from_one() -> None:
+    chunks = [make_chunk("He"), make_chunk("llo"), {"finishReason": "stop"}]
+    reader = StreamReader(PARSER)
+    events, _ = reader.read_stream([encode_sse(*({**chunk, "index": 1} for chunk in chunks))])
+    response = events[-1].response
+    assert response is not None
+    assert "".join(event.content or "" for event in events) == response.content == "Hello"
+    assert (response.stop_reason, response.candidates) == ("stop", ())
 
 
 def test_every_choice_needs_its_finish_reason() -> None:
