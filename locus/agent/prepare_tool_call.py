@@ -20,6 +20,7 @@ from locus.agent.settings import RunnableTool
 from locus.agent.tool_call_approval import is_approval_required_in_steps, make_denial
 from locus.core.frozendict import EMPTY
 from locus.core.messages import ToolCall
+from locus.core.response import is_response_broken_off
 from locus.core.state import ToolExecution
 from locus.hooks.events import BeforeToolCallEvent
 from locus.tools.function_tool import FunctionTool
@@ -146,6 +147,11 @@ def _find_rejection_reason(run: RunContext, prepared: PreparedCall, *, cut_off: 
         all_tools = f"The tools are: {', '.join(names)}" if names else "There are no tools"
         return f"there is no tool {name!r}.{hint} {all_tools}."
     if cut_off:
+        if is_response_broken_off(run.state.stop_reason):
+            return (
+                f"your answer was broken off ({run.state.stop_reason}), so the arguments of this "
+                "call may not be whole and it was not run. Make the call again."
+            )
         return (
             "your answer was cut off at its token limit, so the arguments of this call may not be "
             "whole and it was not run. Make the call again, with less around it."

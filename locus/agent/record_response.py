@@ -5,7 +5,7 @@ from __future__ import annotations
 from locus.agent.run_context import RunContext
 from locus.agent.server_stored_conversation import make_server_knowledge
 from locus.core.messages import Message
-from locus.core.response import ModelResponse, is_turn_paused
+from locus.core.response import ModelResponse, is_response_broken_off, is_turn_paused
 from locus.core.state import AgentState, OutputRetries
 
 
@@ -33,7 +33,8 @@ def make_state_with_response(
     if response.provider_state is not None:
         server_knowledge = make_server_knowledge(run.model, run.system_message, count)
     cut_off_call_id = None
-    if message.tool_calls and response.finish_reason == "length":
+    is_cut_off = response.finish_reason == "length" or is_response_broken_off(response.stop_reason)
+    if message.tool_calls and is_cut_off:
         cut_off_call_id = message.tool_calls[-1].id
     return state.evolve(
         iteration=state.iteration + 1,

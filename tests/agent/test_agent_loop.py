@@ -206,14 +206,23 @@ def test_two_calls_with_the_same_id_are_kept_apart(runtime_name: str) -> None:
     assert [call.id for call in result.state.messages[1].tool_calls] == ["x", "x_2"]
 
 
-def test_the_last_call_of_a_response_that_was_cut_off_is_not_run(runtime_name: str) -> None:
+@pytest.mark.parametrize(
+    ("stop_reason", "words"),
+    [
+        ("length", "cut off at its token limit"),
+        ("MALFORMED_FUNCTION_CALL", "broken off (MALFORMED_FUNCTION_CALL)"),
+    ],
+)
+def test_the_last_call_of_a_response_that_was_cut_off_is_not_run(
+    runtime_name: str, stop_reason: str, words: str
+) -> None:
     calls = [ToolCall("a", "double", {"n": 1}), ToolCall("b", "double", {"n": 2})]
-    cut_off = ModelResponse(Message.assistant(None, calls), stop_reason="length")
+    cut_off = ModelResponse(Message.assistant(None, calls), stop_reason=stop_reason)
     result = run_to_end(runtime_name, Agent(ScriptedModel(cut_off, "Yes."), [double]), "Go.")
     first, second = get_errors(result)
     assert first is None
     assert second is not None
-    assert "cut off at its token limit" in second
+    assert words in second
 
 
 def test_the_result_of_a_call_that_cannot_run_says_what_is_wrong(runtime_name: str) -> None:
