@@ -38,6 +38,7 @@ class StreamDecoder(ABC):
         "_character_joiner",
         "_framing",
         "_last_frames",
+        "_max_buffered_bytes",
         "_max_frame_bytes",
         "_raw_frames",
         "done",
@@ -51,6 +52,8 @@ class StreamDecoder(ABC):
         self._last_frames: list[bytes] = []
         self._raw_frames: list[bytes] = []
         self._max_frame_bytes = DEFAULT_MAX_ANSWER_BYTES
+        self._max_buffered_bytes = 0
+        """How many bytes of frames that are not complete the framing keeps at most."""
         self.done = False
         """Whether the response is complete."""
         self.failure: APIError | None = None
@@ -70,10 +73,12 @@ class StreamDecoder(ABC):
         """
         events: list[ModelChunkEvent] = []
         if not self.done and self.failure is None:
-            max_size = self._framing.buffered_bytes + len(data)
+            # What the framing keeps is asked for only where it may be too much: this is done often.
+            size = self._max_buffered_bytes + len(data)
             frames = self._framing.feed(data)
+            self._max_buffered_bytes = len(data) if frames else size
             is_too_large = False
-            if max_size > self._max_frame_bytes:
+            if size > self._max_frame_bytes:
                 frames, is_too_large = self._drop_long_frames(frames)
             if frames:
                 self._last_frames = frames
@@ -90,7 +95,8 @@ class StreamDecoder(ABC):
         """Return the frames before the first that is too large, and whether there is such a one."""
         limit = self._max_frame_bytes
         fitting = list(takewhile(lambda frame: len(frame) <= limit, frames))
-        return fitting, len(fitting) < len(frames) or self._framing.buffered_bytes > limit
+        self._max_buffered_bytes = self._framing.buffered_bytes
+        return fitting, len(fitting) < len(frames) or self._max_buffered_bytes > limit
 
     def close(self) -> list[ModelChunkEvent]:
         """Return the remaining events, after the server has closed the stream normally.
