@@ -7,6 +7,7 @@ between two events.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from contextvars import copy_context
@@ -15,7 +16,7 @@ from time import monotonic
 from typing import Any, Self
 
 import anyio
-from anyio import CancelScope, get_cancelled_exc_class
+from anyio import get_cancelled_exc_class
 
 from locus.agent.async_tool_runner import (
     AsyncToolRunner,
@@ -191,8 +192,8 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
 
     async def _perform_effect_within_grace(self, effect: Effect) -> Any:
         """Perform an effect; if the run is cancelled, shielded and with a limited time."""
-        if not self._tool_runner.is_cancelled:
-            return await self._perform_effect(effect)
+        if not self._tool_runner.is_cancelled or isinstance(effect, UseStorage):
+            return await self._perform_effect(effect)  # storage has a shield of its own
         with anyio.fail_after(GRACE_SECONDS, shield=True):
             return await self._perform_effect(effect)
 
@@ -224,25 +225,21 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
     async def _use_storage(self, effect: UseStorage) -> Any:
         """Call a storage function and return its result.
 
-        If the run is cancelled meanwhile, the cancellation is raised after the call has ended.
+        If the run is cancelled meanwhile, also when it is being cancelled already, the cancellation
+        is raised after the call has ended.
         """
-        if self._tool_runner.is_cancelled:  # then the caller of this method shields it for a time
-            async with self._storage_lock:
-                return await call_user_function(effect.context or copy_context(), effect.action)
         outcome: ToolOutcome | None = None
+        seconds = GRACE_SECONDS if self._tool_runner.is_cancelled else math.inf
 
         async def run_shielded_storage_action() -> None:
             nonlocal outcome
-            with CancelScope(shield=True):
-                async with self._storage_lock:
-                    try:
-                        outcome = ToolOutcome(
-                            await call_user_function(
-                                effect.context or copy_context(), effect.action
-                            )
-                        )
-                    except Exception as exc:  # noqa: BLE001 - raised below
-                        outcome = ToolOutcome(error=exc)
+            try:
+                with anyio.fail_after(seconds, shield=True):
+                    async with self._storage_lock:
+                        context = effect.context or copy_context()
+                        outcome = ToolOutcome(await call_user_function(context, effect.action))
+            except Exception as exc:  # noqa: BLE001 - raised below
+                outcome = ToolOutcome(error=exc)
 
         if self._tool_runner.has_own_task:
             await run_shielded_storage_action()
@@ -251,7 +248,7 @@ class AsyncRun(BaseRun, AsyncCloseable, AsyncIterator[AgentEvent]):
                 async with anyio.create_task_group() as group:
                     group.start_soon(run_shielded_storage_action)
             except get_cancelled_exc_class() as exc:
-                if outcome is None or self._tool_runner.is_cancelled:
+                if outcome is None:
                     raise
                 self._deferred_cancellation = exc  # raised after the loop has the outcome
                 self._tool_runner.is_cancelled = True

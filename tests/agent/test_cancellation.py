@@ -294,6 +294,42 @@ def test_cancelling_twice_at_every_await_leaves_a_thread_that_resumes(how: str) 
     assert await_number > 20
 
 
+@pytest.mark.parametrize("how", ["events", "result"])
+def test_a_second_cancellation_at_any_moment_of_the_cleanup_keeps_nothing_locked(how: str) -> None:
+    @tool
+    async def waits() -> None:
+        """Wait for ever."""
+        waiting.set()
+        await anyio.sleep_forever()
+
+    async def cancel_twice(ticks: int) -> bool:
+        task = asyncio.ensure_future(
+            run_as_events(agent) if how == "events" else run_to_result(agent)
+        )
+        await waiting.wait()
+        task.cancel()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        is_second = task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        with checkpointer.claim("t"):
+            pass
+        return is_second
+
+    ticks = 0
+    while True:
+        waiting, checkpointer = asyncio.Event(), MemoryCheckpointer()
+        agent = Agent(
+            FunctionModel(lambda *_, **__: tool_call("waits")), [waits], checkpointer=checkpointer
+        )
+        if not asyncio.run(cancel_twice(ticks)):
+            break
+        assert len(checkpointer.load("t").messages) == 2
+        ticks += 1
+    assert ticks > 3
+
+
 @pytest.mark.parametrize(
     "milliseconds",
     [pytest.param(step / 2, marks=[pytest.mark.thorough] * (step % 4 > 0)) for step in range(40)],
