@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from locus.agent.effects import EffectGenerator
 from locus.agent.run_context import RunContext
 from locus.agent.run_manager import run_manager_in_steps
-from locus.core.messages import Message
+from locus.core.messages import Message, Role
 from locus.core.state import ToolExecution
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def shorten_conversation_in_steps(
     if getattr(manager, "rewrites", False) and shortened != messages:
         # No server has these messages, and the records refer to positions among the old ones.
         run.state = run.state.evolve(
-            messages=shortened[len(system) :],
+            messages=_remove_system_message(run, shortened),
             tool_executions=_select_needed_executions(run, shortened),
             provider_state=None,
             server_knowledge=None,
@@ -38,6 +38,18 @@ def shorten_conversation_in_steps(
             output_retries=None,
         )
     return shortened
+
+
+def _remove_system_message(run: RunContext, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the messages without the system message of the run, which is not in the state.
+
+    A manager of the user's may have left it out or changed it.
+    """
+    first = messages[0] if messages else None
+    if run.system_message is None or first is None or first.role is not Role.SYSTEM:
+        return messages
+    is_in_state = first != run.system_message and first in run.state.messages
+    return messages if is_in_state else messages[1:]
 
 
 def _select_needed_executions(

@@ -202,10 +202,13 @@ class Duck:
 
 @each_runtime
 @pytest.mark.parametrize("manager_class", [AppliesAsync, ReducesAsync, AsksAModel, Duck])
-def test_an_async_manager_shortens_the_request(runtime: str, manager_class: Any) -> None:
+@pytest.mark.parametrize("system_prompt", [None, "The managers leave it out."])
+def test_an_async_manager_shortens_the_request(
+    runtime: str, manager_class: Any, system_prompt: str | None
+) -> None:
     script = [text("a summary", usage={"prompt_tokens": 5})] if manager_class is AsksAModel else []
     model = ScriptedModel(*script, "ok")
-    agent = Agent(model, conversation_manager=manager_class())
+    agent = Agent(model, conversation_manager=manager_class(), system_prompt=system_prompt)
     prompt = [Message.user("a"), Message.assistant("b"), Message.user("c")]
     result = run_to_end(runtime, agent, prompt)
     assert [message.text for message in model.calls[-1].messages] == ["c"]
