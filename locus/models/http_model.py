@@ -51,6 +51,7 @@ from locus.transport.senders import AsyncSender, BlockingSender
 from locus.transport.signer import Signer
 from locus.version import USER_AGENT
 from locus.wire.provider_json import encode_json
+from locus.wire.response_errors import make_nesting_error
 
 C = TypeVar("C", bound=ModelConfig)
 _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
@@ -380,6 +381,12 @@ class HttpModel(ModelValue[C]):
         signer = None if self.sdk_client is not None else self.get_signer()
         max_answer_bytes = self.config.max_answer_bytes
 
+        def parse_body(body: bytes) -> ModelResponse:
+            try:
+                return parser.parse(body)
+            except RecursionError:
+                raise make_nesting_error(body) from None
+
         def make_decoder() -> Decoder:
             decoder = parser.make_decoder()
             decoder.limit_frames(max_answer_bytes)
@@ -396,7 +403,7 @@ class HttpModel(ModelValue[C]):
             error_context=self._build_error_context(
                 url, headers, signer, (options.get("extra_body"), *find_server_tools(tools))
             ),
-            parse_body=parser.parse,
+            parse_body=parse_body,
             make_decoder=make_decoder,
             error_factory=make_status_error,
             max_retries=0 if self._sdk_retries_requests else self.config.max_retries,

@@ -43,8 +43,9 @@ class RefusalMemory:
         """
 
         def parse_body(body: bytes) -> ModelResponse:
+            response = http_call.parse_body(body)  # it may be an error in spite of its status
             self.add(refusals)
-            return http_call.parse_body(body)
+            return response
 
         def make_decoder() -> Decoder:
             self.add(refusals)

@@ -1,11 +1,11 @@
-"""Makes the error for a response with a success status that lacks what every response has."""
+"""Makes the errors for a response with a success status that is not what a response has to be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from locus.core.errors import APIError
+from locus.core.errors import APIError, ResponseParseError
 from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.wire.provider_json import convert_body_to_text, make_parse_error
 
@@ -28,3 +28,10 @@ def make_incomplete_response_error(
     if error_object is not None:
         return error_factory(convert_body_to_text(body), error_object=error_object)
     return make_parse_error(message, body)
+
+
+def make_nesting_error(body: bytes) -> ResponseParseError:
+    """Make the error for JSON that is nested more deeply than Python can follow."""
+    return ResponseParseError(
+        "the response is nested too deeply to be read", body=convert_body_to_text(body)
+    )

@@ -25,6 +25,7 @@ from locus.core.make_status_error import find_error_in_response, make_status_err
 from locus.core.raw_response import merge_json_chunks
 from locus.core.response import ModelResponse
 from locus.wire.provider_json import StructDecoder, convert_body_to_text, shorten_body
+from locus.wire.response_errors import make_nesting_error
 from locus.wire.split_characters import SplitCharacterJoiner
 from locus.wire.stream_framing import Framing
 
@@ -141,6 +142,8 @@ class StreamDecoder(ABC):
                     events.append(self.finish_response())
                 except APIError as exc:
                     self._set_failure(exc)
+                except RecursionError:
+                    self._set_failure(make_nesting_error(b""))
         return events
 
     def decode_or_finish(
@@ -164,7 +167,7 @@ class StreamDecoder(ABC):
         :param detail: completes the sentence "the stream ended …".
         """
         return StreamInterruptedError(
-            f"the stream ended {detail}", partial=self._transform(self.build_partial_response())
+            f"the stream ended {detail}", partial=self._build_partial_or_none()
         )
 
     def finish_response(self) -> ModelChunkEvent:
@@ -238,6 +241,8 @@ class StreamDecoder(ABC):
                     return
         except APIError as exc:
             self._set_failure(exc)
+        except RecursionError:
+            self._set_failure(make_nesting_error(frame))
 
     def _parse_unframed_body(self, body: bytes, events: list[ModelChunkEvent]) -> None:
         """Parse a body that is not a stream, and append its only event."""
@@ -245,6 +250,9 @@ class StreamDecoder(ABC):
             response = self._transform(self.parse_body(body))
         except APIError as exc:
             self._set_failure(exc)
+            return
+        except RecursionError:
+            self._set_failure(make_nesting_error(body))
             return
         self.done = True
         events.append(make_final_event(response, response.content or None, response.reasoning))
@@ -262,8 +270,15 @@ class StreamDecoder(ABC):
     def _set_failure(self, error: APIError) -> None:
         """Store the error, with the partial response."""
         if error.partial is None:
-            error.partial = self._transform(self.build_partial_response())
+            error.partial = self._build_partial_or_none()
         self.failure = error
+
+    def _build_partial_or_none(self) -> ModelResponse | None:
+        """Build the partial response; None if something in it is nested too deeply."""
+        try:
+            return self._transform(self.build_partial_response())
+        except RecursionError:
+            return None
 
     def _transform(self, response: ModelResponse) -> ModelResponse:
         """Return the response as the model wants it to be handed out."""

@@ -14,6 +14,12 @@ from locus.core.errors import (
     ResponseParseError,
     StreamInterruptedError,
 )
+from locus.testing.formats.strategies.response_contents import (
+    CallContent,
+    CandidateContent,
+    ResponseContent,
+)
+from locus.testing.server import LoopbackServer, Reply
 from tests.support.formats import FORMATS, WireFormat
 
 ERROR_OBJECTS: list[Any] = [
@@ -130,6 +136,58 @@ def test_what_only_keeps_the_connection_alive_is_skipped(wire: WireFormat, keep_
     )
     assert decoder.failure is None
     assert "".join(event.content or "" for event in events) == "Hello"
+
+
+def put_deep_json(value: Any) -> list[str]:
+    """Return the texts of a JSON value with one member at a time that is nested 700 deep."""
+    mark = "zq-deep"
+    texts: list[str] = []
+
+    def put(part: Any) -> None:
+        for key in (
+            [*part, "error", "extra_content"] if isinstance(part, dict) else range(len(part))
+        ):
+            missing = isinstance(part, dict) and key not in part
+            previous = None if missing else part[key]
+            part[key] = mark
+            texts.append(json.dumps(value).replace(f'"{mark}"', '{"a":' * 700 + "1" + "}" * 700))
+            if missing:
+                del part[key]
+                continue
+            part[key] = previous
+            if isinstance(previous, (dict, list)):
+                put(previous)
+
+    put(value)
+    return texts
+
+
+@pytest.mark.usefixtures("formats_environment")
+@pytest.mark.parametrize("wire", FORMATS, ids=repr)
+def test_json_that_is_nested_too_deeply_is_a_clear_error(
+    server: LoopbackServer, wire: WireFormat
+) -> None:
+    call = CallContent("call_7", "f", '{"a":1}')
+    candidate = CandidateContent("a", None, None, (call,), wire.call_stop_reason)
+    content = ResponseContent((candidate,), "resp", wire.base_options["model"])
+    frames = [*wire.build_frames(content, lambda text: [text]), *wire.end_frames[-1:]]
+    for position, frame in enumerate(frames):
+        for text in put_deep_json(frame) if isinstance(frame, dict) else ():
+            decoder = wire.parser.make_decoder()
+            decoder.feed(wire.encode_frames(*frames[:position], text, *frames[position + 1 :]))
+            decoder.close()
+            assert decoder.done or decoder.failure is not None
+    model = wire.make_model(server)
+    for text in put_deep_json(wire.build_body(content)):
+        try:
+            wire.parser.parse(text)
+        except APIError:
+            continue
+        except RecursionError:
+            server.enqueue(Reply.json(json.loads(text)))
+            with pytest.raises(ResponseParseError, match="nested too deeply"):
+                model.complete_sync("x")
+            break
 
 
 def test_google_wraps_a_rate_limit_in_a_list() -> None:
