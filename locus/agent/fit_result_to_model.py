@@ -1,4 +1,4 @@
-"""Describes the images of a tool's result that a model cannot be shown.
+"""Describes the images in the results of tools that a model cannot be shown.
 
 The run goes on: a request with such an image would be an error of the whole run.
 """
@@ -6,7 +6,10 @@ The run goes on: a request with such an image would be an error of the whole run
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+import attrs
 
 from locus.core.errors import ConfigurationError
 from locus.core.messages import (
@@ -19,6 +22,7 @@ from locus.core.messages import (
     ToolCall,
     ToolResult,
 )
+from locus.core.state import AgentState
 from locus.models.capabilities import get_capabilities
 from locus.tools.result_renderer import describe_image
 
@@ -34,6 +38,48 @@ def fit_result_to_model(model: Any, content: ResultContent) -> ResultContent:
     if all(isinstance(part, TextPart) for part in fitting):
         return describe_content(fitting)
     return fitting
+
+
+def find_result_images(state: AgentState) -> tuple[ImagePart, ...]:
+    """Find the images in the results of a state, each once."""
+    results = [message.content for message in state.messages if message.role is Role.TOOL]
+    contents = [*results, *(execution.parts for execution in state.tool_executions)]
+    parts = (part for content in contents if isinstance(content, tuple) for part in content)
+    return tuple(dict.fromkeys(part for part in parts if isinstance(part, ImagePart)))
+
+
+def describe_refused_images(
+    model: Any, images: Sequence[ImagePart]
+) -> Mapping[ImagePart, TextPart]:
+    """Describe those of the images that a model refuses."""
+    fitting = ((image, _fit_part(model, image)) for image in images)
+    return {image: part for image, part in fitting if isinstance(part, TextPart)}
+
+
+def describe_images(
+    messages: tuple[Message, ...], descriptions: Mapping[ImagePart, TextPart]
+) -> tuple[Message, ...]:
+    """Return messages with text for some of the images in the results of tools.
+
+    :param descriptions: the text for each of these images.
+    """
+    if not descriptions:
+        return messages
+    return tuple(
+        attrs.evolve(message, content=_replace_images(message.content, descriptions))
+        if message.role is Role.TOOL and isinstance(message.content, tuple)
+        else message
+        for message in messages
+    )
+
+
+def _replace_images(
+    content: tuple[Part, ...], descriptions: Mapping[ImagePart, TextPart]
+) -> ResultContent:
+    parts = tuple(
+        descriptions.get(part, part) if isinstance(part, ImagePart) else part for part in content
+    )
+    return describe_content(parts) if all(isinstance(p, TextPart) for p in parts) else parts
 
 
 def describe_content(content: ResultContent) -> str:

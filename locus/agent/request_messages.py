@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from locus.agent.effects import CallFunction, EffectGenerator
 from locus.agent.fit_into_budget import fit_into_budget
+from locus.agent.fit_result_to_model import describe_images
 from locus.agent.run_context import RunContext
 from locus.agent.run_conversation_manager import shorten_conversation_in_steps
 from locus.agent.server_stored_conversation import find_unsent_messages
@@ -12,7 +13,13 @@ from locus.models.capabilities import get_capabilities
 
 
 def build_request_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Message, ...]]:
-    """Build the messages of the next request, and note in the run if they are incremental.
+    """Build the messages of the next request, with text for the images that the model refuses."""
+    messages = yield from _select_messages_in_steps(run)
+    return describe_images(messages, run.refused_images)
+
+
+def _select_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Message, ...]]:
+    """Select the messages of the next request, and note in the run if they are incremental.
 
     A server that stores the conversation is sent only what is new to it, as long as it can
     continue from what it has. Otherwise the messages are the system message and the whole

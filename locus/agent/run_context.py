@@ -21,7 +21,7 @@ from locus.agent.tool_call_approval import Approvals
 from locus.core.build_tool_schemas import ToolSchema, get_tool_name
 from locus.core.errors import APIStatusError, StructuredOutputError
 from locus.core.frozendict import EMPTY
-from locus.core.messages import Message, ToolCall
+from locus.core.messages import ImagePart, Message, TextPart, ToolCall
 from locus.core.refused_schema import SchemaRefusal
 from locus.core.state import AgentState
 from locus.core.structured_output_support import StructuredOutputSupport
@@ -66,6 +66,8 @@ class RunContext:
     :ivar sent_options: its keywords.
     :ivar hidden_tools: the names of the tools that a hook has taken out of it; a call of one is a
         call of a tool that does not exist.
+    :ivar refused_images: descriptions of the images in the thread, from results of tools, that the
+        model cannot be shown.
     :ivar token_budget: how many tokens a request may have, by estimate, because the provider has
         refused a longer one; None if it has not.
     :ivar is_prompt_refused: the provider has refused the first request with the prompt.
@@ -108,6 +110,7 @@ class RunContext:
     sent_tools: tuple[Mapping[str, Any], ...] = ()
     sent_options: Mapping[str, Any] = EMPTY
     hidden_tools: frozenset[str] = frozenset()
+    refused_images: Mapping[ImagePart, TextPart] = EMPTY
     token_budget: int | None = None
     is_prompt_refused: bool = False
     tool_call_count: int = 0

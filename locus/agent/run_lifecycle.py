@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from locus.agent.agent_loop import run_agent_loop_in_steps
 from locus.agent.describe_error import describe_error
 from locus.agent.effects import (
+    CallFunction,
     CallHook,
     EffectGenerator,
     EmitEvent,
@@ -20,6 +21,7 @@ from locus.agent.effects import (
     RunClosed,
     UseStorage,
 )
+from locus.agent.fit_result_to_model import describe_refused_images, find_result_images
 from locus.agent.guard_against_generator_exit import GeneratorExitConverter
 from locus.agent.merge_prompt import merge_prompt_into_state
 from locus.agent.result import AgentResult
@@ -151,6 +153,11 @@ def _lock_and_load_thread_in_steps(
                 "not an AgentState or None"
             )
         run.state = run.initial_state = run.saved_state = state
+        images = find_result_images(state)
+        if images:  # they may be those of another model, which can be shown more
+            run.refused_images = yield CallFunction(
+                describe_refused_images, (run.model, images), run.make_function_context()
+            )
     elif run.is_resumed:
         raise ConfigurationError(
             f"there is no thread {thread_id!r} to resume; run(..., thread_id=) begins one"

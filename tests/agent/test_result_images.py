@@ -13,7 +13,7 @@ from locus.agent import Agent
 from locus.core.events import ToolCompleteEvent
 from locus.core.messages import ImagePart, Message, Role, TextPart, ToolCall, ToolResult
 from locus.core.state import AgentState, ToolExecution
-from locus.memory import MemoryCheckpointer
+from locus.memory import MemoryCheckpointer, TruncatingManager
 from locus.models import OllamaModel
 from locus.testing import LoopbackServer, ScriptedModel, tool_call
 from locus.testing.formats.strategies.response_contents import CallContent
@@ -106,6 +106,40 @@ def test_an_image_by_url_where_the_server_fetches_none(
     assert text.startswith("[image: https://example.com/a.png; ")
     assert "fetch" in text or "load" in text
     assert OllamaModel("x").capabilities.can_send(ImagePart, Role.TOOL)
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_a_thread_goes_on_with_a_model_that_refuses_its_images(
+    runtime_name: str, server: LoopbackServer, managed: bool
+) -> None:
+    url = ImagePart(url="https://example.com/a.png")
+
+    @tool
+    def find() -> Any:
+        """Find pictures."""
+        return ["Both:", url, PNG]
+
+    @tool(requires_approval=True)
+    def stop() -> None:
+        """Stop here, with a result that is only recorded."""
+
+    checkpointer = MemoryCheckpointer()
+    seeing = ScriptedModel(tool_call("find"), [tool_call("find"), tool_call("stop")])
+    agent = Agent(seeing, [find, stop], checkpointer=checkpointer)
+    run_to_end(runtime_name, agent, "Look.", "t")
+    server.always(ollama_server.build_reply("done"))
+    manager = TruncatingManager(max_chars=100) if managed else None
+    other = agent.copy(model=ollama_server.make_model(server), conversation_manager=manager)
+    assert run_to_end(runtime_name, other, "And now?", "t").message == "done"
+    results = [m for m in server.requests[-1].json()["messages"] if m["role"] == "tool"]
+    for result in results[:2]:
+        assert result["content"].startswith("Both:[image: https://example.com/a.png; ")
+        assert result["images"] == [base64.b64encode(b"\x89PNG zq").decode()]
+    state = checkpointer.load("t")
+    assert state is not None
+    assert [m.content for m in state.messages if m.role is Role.TOOL][:2] == [
+        (TextPart("Both:"), url, PNG)
+    ] * 2
 
 
 class Hook:
