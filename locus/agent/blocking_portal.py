@@ -20,7 +20,7 @@ import attrs
 
 from locus.agent.await_in_context import call_in_context
 from locus.agent.background_event_loop import BackgroundLoop
-from locus.agent.choose_event_loop import choose_event_loop
+from locus.agent.choose_background_loop import choose_background_loop
 from locus.agent.effects import GRACE_SECONDS
 from locus.core.events import ModelChunkEvent
 
@@ -80,7 +80,7 @@ class RunPortal:
         """
         ended = threading.Event()
         count = self._cancel_count
-        loop = self._loop = choose_event_loop(
+        loop = self._loop = choose_background_loop(
             owner or function, self._loop, lambda: self._cancel_count != count
         )
         with self._lock:  # tools in worker threads may use it, too

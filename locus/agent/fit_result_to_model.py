@@ -101,11 +101,11 @@ def _fit_part(model: Any, part: Part) -> Part:
         return part
     if not get_capabilities(model).can_send(type(part), Role.TOOL):
         return TextPart(_describe(part, _NO_IMAGES))
-    error = _find_request_error(model, part)
+    error = _find_part_rejection_reason(model, part)
     return part if error is None else TextPart(_describe(part, error))
 
 
-def _find_request_error(model: Any, part: Part) -> str | None:
+def _find_part_rejection_reason(model: Any, part: Part) -> str | None:
     """Return why a model's request cannot hold a part; None if it can, or if nobody knows.
 
     A wire format may have no images by URL, or not of this type.

@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from locus.agent.output_mode import OutputMode
+from locus.agent.output_modes import OutputMode
 from locus.core.agent_added_message import make_agent_added_message
 from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.errors import ConfigurationError, StructuredOutputError

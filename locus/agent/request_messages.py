@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from locus.agent.effects import CallFunction, EffectGenerator
-from locus.agent.fit_into_budget import fit_into_budget
 from locus.agent.fit_result_to_model import describe_images
 from locus.agent.run_context import RunContext
 from locus.agent.run_conversation_manager import shorten_conversation_in_steps
 from locus.agent.server_stored_conversation import find_unsent_messages
+from locus.agent.shorten_after_context_error import shorten_to_budget
 from locus.core.messages import Message
 from locus.models.capabilities import get_capabilities
 
@@ -39,7 +39,7 @@ def _select_messages_in_steps(run: RunContext) -> EffectGenerator[tuple[Message,
         messages = yield from shorten_conversation_in_steps(run, manager)
         if run.token_budget is not None:
             messages = yield CallFunction(
-                fit_into_budget, (messages, run.token_budget), run.make_function_context()
+                shorten_to_budget, (messages, run.token_budget), run.make_function_context()
             )
         return messages
     return state.messages if run.system_message is None else (run.system_message, *state.messages)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from locus.agent.effects import CallFunction, CallHook, EffectGenerator, UseStorage
-from locus.agent.fit_into_budget import halve_budget
 from locus.agent.output_schema import OutputSchema
 from locus.agent.settings import AgentSettings, RunnableTool
+from locus.agent.shorten_after_context_error import halve_budget
 from locus.agent.tool_call_approval import Approvals
 from locus.core.build_tool_schemas import ToolSchema, get_tool_name
 from locus.core.errors import APIStatusError, StructuredOutputError

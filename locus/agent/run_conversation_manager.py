@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from locus.agent.drive_conversation_manager import run_manager_in_steps
 from locus.agent.effects import EffectGenerator
 from locus.agent.run_context import RunContext
-from locus.agent.run_manager import run_manager_in_steps
 from locus.core.messages import Message, Role
 from locus.core.state import ToolExecution
 

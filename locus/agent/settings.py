@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from locus.agent import settings_validators
-from locus.agent.output_mode import OutputMode
+from locus.agent.output_modes import OutputMode
 from locus.agent.prompt_context import PromptFunction
 from locus.core.build_tool_schemas import build_tool_schemas
 from locus.core.frozendict import EMPTY

@@ -11,7 +11,7 @@ from typing import Any, get_origin
 
 import attrs
 
-from locus.agent.output_mode import OUTPUT_MODES
+from locus.agent.output_modes import OUTPUT_MODES
 from locus.agent.prompt_context import takes_prompt_context
 from locus.core.build_tool_schemas import is_server_tool
 from locus.core.errors import ConfigurationError

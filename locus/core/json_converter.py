@@ -31,7 +31,7 @@ from cattrs.gen import (
 )
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 
-from locus.core import split_surrogate_escaping
+from locus.core import preserve_split_surrogates
 from locus.core.errors import ConfigurationError
 from locus.core.frozendict import MAX_DEPTH, to_frozen_dict
 from locus.core.messages import (
@@ -121,7 +121,7 @@ def encode_json(value: Any) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return json.dumps(
-            split_surrogate_escaping.insert_pair_separators(value, text), separators=(",", ":")
+            preserve_split_surrogates.insert_pair_separators(value, text), separators=(",", ":")
         ).encode()
 
 
@@ -144,7 +144,7 @@ def decode_json(data: bytes | str) -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError):
         # There may be half a surrogate pair, which msgspec does not accept.
-        return split_surrogate_escaping.remove_pair_separators(json.loads(data))
+        return preserve_split_surrogates.remove_pair_separators(json.loads(data))
 
 
 _PRIVATE_NAME: Final = re.compile(r"\._(?=content\b)")

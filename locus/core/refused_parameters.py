@@ -143,10 +143,10 @@ def find_parameter_paths(error: APIStatusError) -> tuple[str, ...]:
         body = msgspec.json.decode(error.body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ()
-    return tuple(_iter_parameter_paths(body))
+    return tuple(_iter_paths_named_in_error(body))
 
 
-def _iter_parameter_paths(body: Any) -> Iterator[str]:
+def _iter_paths_named_in_error(body: Any) -> Iterator[str]:
     """Yield what a JSON error names as a parameter: ``param``, or ``loc`` of a validation error."""
     if isinstance(body, list) and len(body) == 1:
         body = body[0]

@@ -17,7 +17,8 @@ means inside another process, as found by experiment with xllamacpp 2026.10:
   blocked. So its sockets are shut down first. (That needs ``/dev/fd``. On Windows, let requests end
   before closing.)
 - *A forked child has none of its threads.* Stopping it there, or running its C++ destructors when
-  the child exits, would wait for threads that do not exist. See :func:`_drop_engines_after_fork`.
+  the child exits, would wait for threads that do not exist. See
+  :func:`_drop_llama_engines_after_fork`.
 - *It would answer everybody on this machine*, other users and the pages in their browsers included
   (CWE-306). So it asks for a key, which this process makes and nobody else knows. Without it, the
   engine says no more than that it is there, whatever ``Host`` or ``Origin`` a request names.
@@ -311,7 +312,7 @@ def _leak_server(server: Any) -> None:
 if hasattr(os, "register_at_fork"):
     _libc = ctypes.CDLL(None)  # loaded here: after a fork the loader's lock may stay locked
 
-    def _drop_engines_after_fork() -> None:
+    def _drop_llama_engines_after_fork() -> None:
         """In a forked child, drop the parent's engines without stopping them.
 
         The child can start an engine of its own. But llama.cpp's global variables describe threads
@@ -333,4 +334,4 @@ if hasattr(os, "register_at_fork"):
         _key = None
         _lock = threading.Lock()
 
-    os.register_at_fork(after_in_child=_drop_engines_after_fork)
+    os.register_at_fork(after_in_child=_drop_llama_engines_after_fork)

@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import ClassVar, Self, Unpack
 
 from locus.core.build_tool_schemas import ToolLike
-from locus.core.call_keywords import CallKeywords
 from locus.core.closeable import AsyncCloseable
 from locus.core.conversation import Messages
 from locus.core.messages import Message
 from locus.core.response import Candidate, ModelResponse
+from locus.core.typed_call_keywords import CallKeywords
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.protocols import ModelProtocol, RequestBuilder, ResponseParser

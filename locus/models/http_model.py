@@ -16,7 +16,6 @@ import attrs
 
 from locus.core.accepted_parts import AcceptedParts
 from locus.core.build_tool_schemas import ToolLike, find_server_tools
-from locus.core.call_keywords import CallKeywords
 from locus.core.call_options import check_seconds
 from locus.core.conversation import Messages
 from locus.core.decoder_protocol import Decoder
@@ -32,9 +31,10 @@ from locus.core.refused_parameters import Refusals, find_refusals_in_error
 from locus.core.response import ModelResponse
 from locus.core.structured_output_support import StructuredOutputSupport
 from locus.core.tool_names import RenamedRequest, ToolNameRule, rename_refused_tools
+from locus.core.typed_call_keywords import CallKeywords
 from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
-from locus.models.model_value import ModelValue
+from locus.models.immutable_model import ImmutableModel
 from locus.models.native_state_binder import NativeStateBinder
 from locus.models.option_layers import OptionLayers, add_layer, check_keywords, lower_names
 from locus.models.protocols import ResponseParser
@@ -58,7 +58,7 @@ _DEFAULT_TIMEOUT: Final = attrs.fields(ModelConfig).timeout.default
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class HttpModel(ModelValue[C]):
+class HttpModel(ImmutableModel[C]):
     """The base of every model that sends HTTP requests. Immutable, and equal by value.
 
     :cvar prefix: the provider's prefix in the registry and in error messages.

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol, Unpack, runtime_checkable
 
 from locus.core.build_tool_schemas import ToolLike
-from locus.core.call_keywords import CallKeywords
 from locus.core.conversation import Messages
 from locus.core.decoder_protocol import Decoder
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
+from locus.core.typed_call_keywords import CallKeywords
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from locus.testing._practice_rules import (
+from locus.testing._rule_based_responses import (
     PracticeMessage,
     PracticeRequest,
     PracticeResponse,

@@ -31,7 +31,7 @@ from locus.testing._practice_formats import (
     parse_oci_request,
     parse_responses_request,
 )
-from locus.testing._practice_rules import (
+from locus.testing._rule_based_responses import (
     PracticeMessage,
     PracticeRequest,
     PracticeResponse,

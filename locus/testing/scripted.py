@@ -21,7 +21,6 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from locus.core.build_tool_schemas import ToolLike, build_tool_schemas
-from locus.core.call_keywords import CallKeywords
 from locus.core.call_options import CallOptions, normalize_call_keywords
 from locus.core.conversation import Messages, validate_messages
 from locus.core.errors import APIError, ConfigurationError, StreamInterruptedError
@@ -29,6 +28,7 @@ from locus.core.events import ModelChunkEvent
 from locus.core.frozendict import EMPTY, FrozenDict, to_frozen_dict
 from locus.core.messages import Content, Message, Role, TextPart, ToolCall, generate_tool_call_id
 from locus.core.response import ModelResponse
+from locus.core.typed_call_keywords import CallKeywords
 from locus.models.base import Model
 from locus.models.capabilities import ModelCapabilities
 from locus.transport.async_driver import AsyncStream

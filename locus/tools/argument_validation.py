@@ -26,7 +26,7 @@ from locus.core.structured.strict_schema import convert_to_strict_schema
 from locus.core.structured.type_node import TypeNode
 from locus.core.structured.validation_context import ValidationContext, join_path
 from locus.tools.errors import ToolArgumentsError
-from locus.tools.msgspec_type_hint import build_msgspec_hint
+from locus.tools.msgspec_fast_path import build_msgspec_hint
 
 
 class _InvalidArgumentsError(Exception):

@@ -64,7 +64,7 @@ class AsyncConnection(Connection):
             MAX_CONNECT_SECONDS, MAX_CONNECT_SECONDS if max_silence is None else max_silence
         )
         if address.is_tls:
-            from locus.transport.tls import get_tls_context
+            from locus.transport.tls_session import get_tls_context
 
             get_tls_context()  # its errors come before any of the network
         with _limit(seconds, ConnectTimeout, f"no connection within {seconds:g} seconds"):
@@ -78,7 +78,9 @@ class AsyncConnection(Connection):
             return connection
 
     async def _begin_tls(self) -> None:
-        from locus.transport.tls import TlsSession  # ssl takes as long to import as a connection
+        from locus.transport.tls_session import (
+            TlsSession,  # ssl takes as long to import as a connection
+        )
 
         tls = TlsSession(self.address.host)
         try:

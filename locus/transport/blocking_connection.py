@@ -83,7 +83,7 @@ class BlockingConnection(Connection):
         :raises TransportError: if that fails, or takes too long.
         """
         if address.is_tls:
-            from locus.transport.tls import get_tls_context
+            from locus.transport.tls_session import get_tls_context
 
             get_tls_context()  # its errors come before any of the network
         ends_at = time.monotonic() + limit.get_seconds(ConnectTimeout, MAX_CONNECT_SECONDS)
@@ -97,7 +97,9 @@ class BlockingConnection(Connection):
         return connection
 
     def _begin_tls(self, ends_at: float) -> None:
-        from locus.transport.tls import TlsSession  # ssl takes as long to import as a connection
+        from locus.transport.tls_session import (
+            TlsSession,  # ssl takes as long to import as a connection
+        )
 
         tls = TlsSession(self.address.host)
         try:

@@ -19,7 +19,7 @@ from locus.transport.http1 import ResponseReader
 from locus.transport.transport_errors import TransportError, TransportTimeout
 
 if TYPE_CHECKING:
-    from locus.transport.tls import TlsSession
+    from locus.transport.tls_session import TlsSession
 
 MAX_IDLE_SECONDS: Final = 30.0
 """How long a connection is kept that nobody uses. Many servers close it after a minute."""

@@ -34,7 +34,7 @@ def build_transport_options(proxy: EnvironmentProxy) -> dict[str, Any]:
     """Build the arguments of an httpx transport for a proxy."""
     import httpx
 
-    from locus.transport.tls import get_tls_context
+    from locus.transport.tls_session import get_tls_context
 
     limits = httpx.Limits(
         max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
         Refused,
         Translated,
     )
-    from locus.core.prepare_conversation import prepare_conversation
     from locus.core.response import FinishReason
     from locus.core.tool_names import ToolNameRule
+    from locus.core.validate_and_order_conversation import prepare_conversation
     from locus.wire.data_urls import normalize_media_type, parse_if_data_url
     from locus.wire.outgoing_images import build_image_url, read_image, read_image_bytes
     from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, ToolCallIdRule, compute_call_ids
@@ -124,7 +124,7 @@ _LAZY_MODULES: Final = {
         ),
         "locus.core.option_rules",
     ),
-    "prepare_conversation": "locus.core.prepare_conversation",
+    "prepare_conversation": "locus.core.validate_and_order_conversation",
     "FinishReason": "locus.core.response",
     "ToolNameRule": "locus.core.tool_names",
     **dict.fromkeys(("normalize_media_type", "parse_if_data_url"), "locus.wire.data_urls"),

@@ -9,7 +9,7 @@ from locus.agent import (
     async_tool_runner,
     blocking_portal,
     blocking_tool_runner,
-    choose_event_loop,
+    choose_background_loop,
 )
 from tests.support.timing import HANG_SECONDS
 
@@ -22,7 +22,7 @@ def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in GRACE:
         monkeypatch.setattr(module, "GRACE_SECONDS", HANG_SECONDS)
     for name in ("_RESPONSE_SECONDS", "_HOME_SECONDS"):
-        monkeypatch.setattr(choose_event_loop, name, HANG_SECONDS)
+        monkeypatch.setattr(choose_background_loop, name, HANG_SECONDS)
 
 
 @pytest.fixture
@@ -31,4 +31,4 @@ def no_grace(grace: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in GRACE:
         monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
     for name in ("_RESPONSE_SECONDS", "_HOME_SECONDS"):
-        monkeypatch.setattr(choose_event_loop, name, 0.05)
+        monkeypatch.setattr(choose_background_loop, name, 0.05)

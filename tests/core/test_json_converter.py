@@ -23,7 +23,7 @@ from locus.core.messages import (
     ToolCall,
 )
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.json_types import completion_decoder
+from locus.wire.chat_completions.response_structs import completion_decoder
 from locus.wire.provider_json import encode_json
 from tests.support.lone_surrogates import replace_lone_surrogates
 from tests.support.strategies import (

@@ -31,7 +31,7 @@ from locus.models.native.openai import OpenAIModel
 from locus.testing.formats.runtimes import Runtime
 from locus.testing.server import LoopbackServer, Received, Reply
 from locus.transport import open_socket
-from locus.transport.tls import get_tls_context
+from locus.transport.tls_session import get_tls_context
 from tests.support.chat_replies import TEXT, TEXT_CHUNKS, build_reply, build_stream_reply, join_text
 from tests.support.raw_servers import RawServer, TlsServerFiles, read_request
 from tests.support.servers.openai_server import make_model

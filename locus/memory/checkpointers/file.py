@@ -32,6 +32,7 @@ from locus.memory.checkpointers.file_names_and_directories import (
     remove_file_if_exists,
     sync_directory,
 )
+from locus.memory.checkpointers.interprocess_thread_locks import lock_file
 from locus.memory.checkpointers.item_digests import count_identical_leading_items
 from locus.memory.checkpointers.item_log import (
     DamagedLogError,
@@ -40,7 +41,6 @@ from locus.memory.checkpointers.item_log import (
     read_items,
 )
 from locus.memory.checkpointers.state_cache import StateCache
-from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 from locus.memory.paths import to_absolute_path
 

@@ -10,8 +10,8 @@ import attrs
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory.checkpointers.base import BaseCheckpointer, validate_state, validate_thread_id
+from locus.memory.checkpointers.interprocess_thread_locks import lock_key_in_process
 from locus.memory.checkpointers.item_digests import count_identical_leading_items
-from locus.memory.checkpointers.thread_locks import lock_key_in_process
 
 
 @attrs.frozen(eq=False)

@@ -29,6 +29,7 @@ from locus.memory.checkpointers.file_names_and_directories import (
     make_durable_directory,
     make_thread_file_name,
 )
+from locus.memory.checkpointers.interprocess_thread_locks import lock_file
 from locus.memory.checkpointers.item_digests import (
     DIGEST_SIZE,
     EMPTY_DIGEST,
@@ -38,7 +39,6 @@ from locus.memory.checkpointers.item_digests import (
 from locus.memory.checkpointers.sqlite_pool import ConnectionPool
 from locus.memory.checkpointers.sqlite_schema import connect_and_migrate_schema, is_schema_current
 from locus.memory.checkpointers.state_cache import StateCache
-from locus.memory.checkpointers.thread_locks import lock_file
 from locus.memory.errors import CheckpointError, CheckpointVersionError
 from locus.memory.paths import create_private_file, to_absolute_path
 

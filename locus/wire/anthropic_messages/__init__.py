@@ -3,7 +3,7 @@
 ``request`` builds the JSON body from a conversation, with ``messages`` for the messages in it.
 ``complete_response`` parses a complete response, ``stream`` decodes a streamed one, and
 ``response_parser``
-offers both as a ``ResponseParser``. ``assistant_content_blocks``, which all of them use, converts
+offers both as a ``ResponseParser``. ``convert_assistant_blocks``, which all of them use, converts
 between
 Locus's messages and Anthropic's content blocks. Anthropic documents the format under "Messages" in
 its API reference.

@@ -12,7 +12,7 @@ from locus.core.make_status_error import make_status_error
 from locus.core.messages import Content, Message, Part, RefusalPart, Role, ThinkingPart, ToolCall
 from locus.core.native_state import NativeState
 from locus.core.response import ModelResponse
-from locus.wire.anthropic_messages.assistant_content_blocks import (
+from locus.wire.anthropic_messages.convert_assistant_blocks import (
     NATIVE_STATE_RULE,
     Block,
     build_message_content,
@@ -20,7 +20,7 @@ from locus.wire.anthropic_messages.assistant_content_blocks import (
     parse_blocks,
     select_blocks_to_store,
 )
-from locus.wire.anthropic_messages.refusals_and_fallback import remove_declined_blocks
+from locus.wire.anthropic_messages.discard_refused_response_blocks import remove_declined_blocks
 from locus.wire.provider_json import ResponseStruct, StructDecoder, convert_body_to_text
 from locus.wire.response_errors import make_incomplete_response_error
 from locus.wire.response_parts import (

@@ -26,7 +26,7 @@ from locus.core.messages import (
     TextPart,
     ThinkingPart,
 )
-from locus.wire.anthropic_messages.assistant_content_blocks import (
+from locus.wire.anthropic_messages.convert_assistant_blocks import (
     WIRE_FORMAT,
     Block,
     build_assistant_blocks,

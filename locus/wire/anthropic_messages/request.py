@@ -32,11 +32,6 @@ from locus.core.option_rules import (
     Translated,
 )
 from locus.core.tool_names import ToolNameRule
-from locus.wire.anthropic_messages.assistant_content_blocks import (
-    NATIVE_STATE_RULE,
-    find_state,
-    has_matching_native_blocks,
-)
 from locus.wire.anthropic_messages.cache_marks import (
     CacheLife,
     add_cache_marks,
@@ -47,6 +42,11 @@ from locus.wire.anthropic_messages.check_thinking import (
     check_thinking,
     is_thinking_enabled,
     normalize_thinking,
+)
+from locus.wire.anthropic_messages.convert_assistant_blocks import (
+    NATIVE_STATE_RULE,
+    find_state,
+    has_matching_native_blocks,
 )
 from locus.wire.anthropic_messages.messages import MessageListBuilder
 from locus.wire.anthropic_messages.model_capabilities import (

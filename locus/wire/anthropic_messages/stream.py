@@ -17,7 +17,6 @@ from locus.core.events import ModelChunkEvent, make_chunk_event
 from locus.core.make_status_error import make_status_error
 from locus.core.raw_response import merge_json_chunks
 from locus.core.response import ModelResponse
-from locus.wire.anthropic_messages.assistant_content_blocks import Block, get_text_member
 from locus.wire.anthropic_messages.bedrock_framing import AnthropicMessagesFraming
 from locus.wire.anthropic_messages.complete_response import (
     MessageStart,
@@ -26,6 +25,7 @@ from locus.wire.anthropic_messages.complete_response import (
     Usage,
     parse_response,
 )
+from locus.wire.anthropic_messages.convert_assistant_blocks import Block, get_text_member
 from locus.wire.anthropic_messages.structured_output import (
     RESPOND_TOOL_NAME,
     canonicalize_tool_input,

@@ -16,9 +16,9 @@ import msgspec
 from locus.core.frozendict import EMPTY
 from locus.core.messages import Message, RefusalPart, Role, TextPart, ToolCall
 from locus.core.response import Candidate
-from locus.wire.chat_completions.json_types import ChoiceMessage
 from locus.wire.chat_completions.native_accumulator import NativeAccumulator
 from locus.wire.chat_completions.parse_content_parts import parse_content_parts
+from locus.wire.chat_completions.response_structs import ChoiceMessage
 from locus.wire.chat_completions.tool_call_accumulator import (
     ToolCallAccumulator,
     ToolCallsAccumulator,

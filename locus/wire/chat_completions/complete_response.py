@@ -10,7 +10,7 @@ from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
-from locus.wire.chat_completions.json_types import (
+from locus.wire.chat_completions.response_structs import (
     Choice,
     Completion,
     CompletionDetails,

@@ -7,7 +7,6 @@ from typing import Any
 
 from locus.core.native_state import NativeState
 from locus.wire.chat_completions.gemini_thoughts import ThoughtSeparator, is_marked_as_thought
-from locus.wire.chat_completions.json_types import ChoiceMessage, ToolCallDelta
 from locus.wire.chat_completions.native_members import (
     CALL_MEMBERS,
     LIST_MEMBERS,
@@ -18,6 +17,7 @@ from locus.wire.chat_completions.native_members import (
     remove_thought_marks,
 )
 from locus.wire.chat_completions.parse_content_parts import is_other_than_text, parse_content_parts
+from locus.wire.chat_completions.response_structs import ChoiceMessage, ToolCallDelta
 from locus.wire.merge_pieces import ListMerger, ObjectMerger
 
 

@@ -25,7 +25,7 @@ from locus.wire.chat_completions.complete_response import (
     raise_for_error,
     raise_for_groq_error,
 )
-from locus.wire.chat_completions.json_types import (
+from locus.wire.chat_completions.response_structs import (
     Usage,
     completion_decoder,
     decode_plain_chunk,

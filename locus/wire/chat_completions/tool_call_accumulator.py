@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from locus.core.messages import ToolCall
-from locus.wire.chat_completions.json_types import FunctionCall, ToolCallDelta
 from locus.wire.chat_completions.native_accumulator import collect_call_members
 from locus.wire.chat_completions.native_members import make_call_state
+from locus.wire.chat_completions.response_structs import FunctionCall, ToolCallDelta
 from locus.wire.json_object_end import JsonObjectEnd
 from locus.wire.merge_pieces import ObjectMerger
 from locus.wire.response_parts import (

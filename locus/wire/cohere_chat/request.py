@@ -24,8 +24,8 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
-from locus.core.prepare_conversation import prepare_conversation
 from locus.core.tool_names import ToolNameRule
+from locus.core.validate_and_order_conversation import prepare_conversation
 from locus.wire.cohere_chat.complete_response import NATIVE_STATE_RULE
 from locus.wire.cohere_chat.messages import build_chat_messages
 from locus.wire.cohere_chat.tools_and_messages import (

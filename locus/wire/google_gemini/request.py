@@ -24,8 +24,8 @@ from locus.core.option_rules import (
     Refused,
     Translated,
 )
-from locus.core.prepare_conversation import prepare_conversation
 from locus.core.tool_names import ToolNameRule
+from locus.core.validate_and_order_conversation import prepare_conversation
 from locus.wire.google_gemini.contents import build_contents
 from locus.wire.google_gemini.native_parts import NATIVE_STATE_RULE, has_native_parts
 from locus.wire.outgoing_tool_call_ids import ANY_ID_RULE, compute_call_ids

@@ -20,8 +20,8 @@ from locus.core.conversation import Messages
 from locus.core.json_schema.references import inline_references
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.option_rules import OptionRules
-from locus.core.prepare_conversation import prepare_conversation
 from locus.core.tool_names import ToolNameRule
+from locus.core.validate_and_order_conversation import prepare_conversation
 from locus.wire.cohere_chat.messages import build_chat_messages
 from locus.wire.cohere_chat.request import CohereChatBuilder
 from locus.wire.cohere_chat.tools_and_messages import (

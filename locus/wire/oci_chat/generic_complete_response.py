@@ -16,7 +16,7 @@ from locus.core.messages import Message, Part, TextPart, ThinkingPart, generate_
 from locus.core.model_family import get_model_family
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import Candidate, ModelResponse
-from locus.wire.chat_completions import json_types as openai
+from locus.wire.chat_completions import response_structs as openai
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.complete_response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import (

@@ -20,8 +20,8 @@ from locus.core.option_rules import (
     OptionRules,
     Translated,
 )
-from locus.core.prepare_conversation import prepare_conversation
 from locus.core.tool_names import ToolNameRule
+from locus.core.validate_and_order_conversation import prepare_conversation
 from locus.wire.chat_completions.request import select_call_id_rule
 from locus.wire.oci_chat.envelope import (
     CHAT_MEMBER_GROUPS,

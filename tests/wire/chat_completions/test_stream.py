@@ -22,7 +22,7 @@ from locus.core.errors import (
 from locus.core.messages import Message, ToolCall
 from locus.wire.chat_completions import ChatCompletionsParser
 from locus.wire.chat_completions import stream as stream_module
-from locus.wire.chat_completions.json_types import FunctionCall
+from locus.wire.chat_completions.response_structs import FunctionCall
 from locus.wire.chat_completions.tool_call_accumulator import ToolCallAccumulator
 from locus.wire.response_parts import UNNAMED_TOOL_NAME
 from tests.support.strategies import byte_splits, response_contents

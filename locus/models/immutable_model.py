@@ -1,4 +1,4 @@
-"""``ModelValue``: what a model is made of, how it is constructed and how it is copied.
+"""``ImmutableModel``: what a model is made of, how it is constructed and how it is copied.
 
 A model is an immutable value: its config, a request builder and a response parser, and what was
 bound to it. Changing one makes another. Connections and what the server has refused belong to this
@@ -40,7 +40,7 @@ def _to_frozen_options(options: Mapping[str, Any]) -> FrozenDict[str, Any]:
 
 
 @attrs.frozen(init=False, getstate_setstate=False)
-class ModelValue(Model, Generic[C]):
+class ImmutableModel(Model, Generic[C]):
     """The parts of a model that sends HTTP requests, without how it sends them.
 
     :cvar builder_class: the class of the request builder that the model has by default.
@@ -175,6 +175,6 @@ def _format_options(options: Mapping[str, Any]) -> str:
     return f"{{{', '.join(members)}}}"
 
 
-_INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(ModelValue) if field.init)
+_INIT_FIELDS: Final = tuple(field.name for field in attrs.fields(ImmutableModel) if field.init)
 _PRIVATE_ARGUMENTS: Final = frozenset({"connections", "refusals"})
 """The attributes that belong to this process: no pickle holds them."""

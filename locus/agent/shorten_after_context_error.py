@@ -8,10 +8,10 @@ from locus.core.messages import Message
 def halve_budget(messages: tuple[Message, ...]) -> tuple[int, bool]:
     """Return half of the tokens of messages, and whether fitting into that shortens anything."""
     budget = _count_tokens(messages) // 2
-    return budget, fit_into_budget(messages, budget) != messages
+    return budget, shorten_to_budget(messages, budget) != messages
 
 
-def fit_into_budget(messages: tuple[Message, ...], token_budget: int) -> tuple[Message, ...]:
+def shorten_to_budget(messages: tuple[Message, ...], token_budget: int) -> tuple[Message, ...]:
     """Return as many of the newest messages as fit, by estimate; long texts are cut if need be.
 
     The system messages at the beginning and the last words of the user are kept, and no tool call

@@ -34,7 +34,7 @@ _POLL_SECONDS: Final = 0.1
 _logger = logging.getLogger("locus.agent")
 
 
-def choose_event_loop(
+def choose_background_loop(
     function: Callable[..., Any],
     preferred: BackgroundLoop | None,
     is_interrupted: Callable[[], bool],

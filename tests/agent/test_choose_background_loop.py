@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from locus.agent import Agent, choose_event_loop
+from locus.agent import Agent, choose_background_loop
 from locus.memory import MemoryCheckpointer
 from locus.testing import ScriptedModel, tool_call
 from locus.tools import tool
@@ -64,7 +64,7 @@ def blocked_loop() -> Iterator[threading.Event]:
 
 
 def test_a_tool_waits_for_the_loop_that_it_has_run_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose_event_loop, "_RESPONSE_SECONDS", 0.01)
+    monkeypatch.setattr(choose_background_loop, "_RESPONSE_SECONDS", 0.01)
     client = Client()
     assert run_tool(client.call) == "called"
     with HangGuard(), blocked_loop() as let_go:
@@ -76,7 +76,7 @@ def test_a_tool_waits_for_the_loop_that_it_has_run_in(monkeypatch: pytest.Monkey
 def test_a_tool_that_finds_the_loop_blocked_stays_in_the_loop_that_it_got(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(choose_event_loop, "_RESPONSE_SECONDS", 0.01)
+    monkeypatch.setattr(choose_background_loop, "_RESPONSE_SECONDS", 0.01)
     client = Client()
     with HangGuard():
         with blocked_loop() as let_go:
@@ -111,7 +111,7 @@ def test_what_an_async_checkpointer_keeps_works_while_a_tool_blocks_the_loop(
             await self.client.call()
             return super().load(thread_id)
 
-    monkeypatch.setattr(choose_event_loop, "_RESPONSE_SECONDS", 0.01)
+    monkeypatch.setattr(choose_background_loop, "_RESPONSE_SECONDS", 0.01)
     agent = Agent(ScriptedModel("ok", cycle=True), checkpointer=Checkpointer())
     agent.run_sync("Hello", "t")
     with HangGuard(), blocked_loop() as let_go:
