@@ -26,9 +26,21 @@ class ThreadLock:
     context: Context
 
     def release_in_steps(self) -> EffectGenerator[None]:
-        """Release the lock."""
+        """Release the lock; if Ctrl-C came before that had begun, once more."""
         leave = getattr(self._lock, "__exit__", None) or self._lock.__aexit__
-        yield UseStorage(partial(leave, None, None, None), self.context)
+        has_begun = False
+
+        def leave_lock() -> Any:
+            nonlocal has_begun
+            has_begun = True
+            return leave(None, None, None)
+
+        try:
+            yield UseStorage(leave_lock, self.context)
+        except KeyboardInterrupt:
+            if not has_begun:
+                yield UseStorage(leave_lock, self.context)
+            raise
 
 
 def lock_thread_in_steps(

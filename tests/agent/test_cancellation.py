@@ -19,12 +19,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from locus.agent import Agent, AsyncRun
+from locus.agent import Agent, AsyncRun, blocking_driver
 from locus.core.events import ModelChunkEvent, ToolStartEvent
 from locus.core.messages import Role
 from locus.hooks import HookProvider
 from locus.memory import FileCheckpointer, MemoryCheckpointer, SQLiteCheckpointer
-from locus.testing import FunctionModel, text, tool_call
+from locus.testing import FunctionModel, ScriptedModel, text, tool_call
 from locus.testing.formats.runtimes import run_async
 from locus.tools import tool
 from tests.support.chat_replies import build_reply, build_stream_reply
@@ -538,3 +538,32 @@ def test_an_interrupt_in_a_tool_ends_the_program(backend: str) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         anyio.run(main, backend=backend)
+
+
+def test_ctrl_c_before_any_function_of_a_blocking_run_keeps_nothing_locked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls_left = 0
+
+    def is_in_event_loop() -> bool:
+        nonlocal calls_left
+        calls_left -= 1
+        if calls_left == 0:
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(blocking_driver, "is_in_event_loop", is_in_event_loop)
+    number = 0
+    while calls_left <= 0:
+        number += 1
+        calls_left = number
+        checkpointer = MemoryCheckpointer()
+        error: BaseException | None = None
+        try:
+            Agent(ScriptedModel("a"), checkpointer=checkpointer).run_sync("Go.", thread_id="t")
+        except KeyboardInterrupt as exc:
+            error = exc  # its traceback keeps the run
+        assert isinstance(error, KeyboardInterrupt) is (calls_left <= 0)
+        with checkpointer.claim("t"):
+            pass
+    assert number > 4
