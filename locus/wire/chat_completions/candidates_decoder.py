@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from locus.core.events import ModelChunkEvent
@@ -31,13 +33,26 @@ class CandidatesDecoder(StreamDecoder, Generic[A]):
 
     @property
     def is_complete_without_end_marker(self) -> bool:
-        return all(a.stop_reason is not None for a in self.list_accumulators())
+        return all(a.stop_reason is not None for a in self._list_accumulators())
 
-    def list_accumulators(self) -> list[A]:
-        """List the accumulators of the candidates in their order."""
-        accumulators = [self._accumulators[index] for index in sorted(self._accumulators)]
+    def _list_accumulators(self) -> list[A]:
+        """List the accumulators of the candidates in their order, after the end of the stream."""
+        accumulators = self._list_all_accumulators()
         counts_from_one = len(accumulators) > 1 and not self._first.has_begun
         return accumulators[1:] if counts_from_one else accumulators
+
+    def _list_all_accumulators(self) -> list[A]:
+        return [self._accumulators[index] for index in sorted(self._accumulators)]
+
+    @abstractmethod
+    def build_response_of(self, accumulators: Sequence[A]) -> ModelResponse:
+        """Build the response of some candidates, the first of which is its message.
+
+        :raises APIError: if it is invalid.
+        """
+
+    def build_response(self) -> ModelResponse:
+        return self.build_response_of(self._list_accumulators())
 
     def finish_response(self) -> ModelChunkEvent:
         event = super().finish_response()
@@ -50,4 +65,5 @@ class CandidatesDecoder(StreamDecoder, Generic[A]):
     def build_partial_response(self) -> ModelResponse:
         for accumulator in self._accumulators.values():
             accumulator.drop_unnamed_calls()
-        return self.build_response()
+        # The first candidate may only not have begun yet: its text is what the caller has received.
+        return self.build_response_of(self._list_all_accumulators())

@@ -144,8 +144,6 @@ class ChatCompletionsDecoder(CandidatesDecoder[CandidateAccumulator]):
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body).with_stop_meanings(self._stop_meanings)
 
-    def build_response(self) -> ModelResponse:
-        response = build_response_from_candidates(
-            self.list_accumulators(), self._usage, self._id, self._model
-        )
+    def build_response_of(self, accumulators: Sequence[CandidateAccumulator]) -> ModelResponse:
+        response = build_response_from_candidates(accumulators, self._usage, self._id, self._model)
         return response.with_stop_meanings(self._stop_meanings)

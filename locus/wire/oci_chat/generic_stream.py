@@ -100,7 +100,9 @@ class GenericChatDecoder(CandidatesDecoder[GenericCandidateAccumulator]):
     def parse_body(self, body: bytes) -> ModelResponse:
         return parse_response(body)
 
-    def build_response(self) -> ModelResponse:
+    def build_response_of(
+        self, accumulators: Sequence[GenericCandidateAccumulator]
+    ) -> ModelResponse:
         return build_response_from_candidates(
-            self.list_accumulators(), convert_usage_to_openai(self._usage), None, None
+            accumulators, convert_usage_to_openai(self._usage), None, None
         )

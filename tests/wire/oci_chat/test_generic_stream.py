@@ -123,6 +123,13 @@ def test_choices_may_be_counted_from_one() -> None:
     assert (response.stop_reason, response.candidates) == ("stop", ())
 
 
+def test_a_stream_that_is_cut_before_its_first_choice_begins_keeps_the_others() -> None:
+    error = decode_failure(encode_sse(make_chunk("y") | {"index": 1}))
+    assert error.partial is not None
+    assert not error.partial.content
+    assert [candidate.message.content for candidate in error.partial.candidates][1] == "y"
+
+
 def test_every_choice_needs_its_finish_reason() -> None:
     second_choice = make_chunk("y") | {"index": 1}
     error = decode_failure(encode_sse(make_chunk("x", "stop"), second_choice))
