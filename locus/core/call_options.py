@@ -52,10 +52,23 @@ def validate_optional_mapping(_: Any, field: attrs.Attribute[Any], value: Any) -
 def validate_optional_number(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Check that a value is a finite number or None."""
     # JSON has no NaN and no infinity: they would be written as null, which means "not set".
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
-    ):
-        raise ConfigurationError(f"{field.name} takes a number, or None; not {value!r}")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (is_number and _is_finite(value)):
+        raise ConfigurationError(f"{field.name} takes a number, or None; not {_quote(value)}")
+
+
+def _is_finite(value: float) -> bool:
+    """Return whether a number is finite, also as a float: some integers are too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _quote(value: object) -> str:
+    """Return the ``repr`` of a value; Python refuses that of very large integers."""
+    is_large = isinstance(value, int) and value.bit_length() > 64
+    return "so large an integer" if is_large else repr(value)
 
 
 def validate_optional_integer(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -92,7 +105,7 @@ def check_seconds(name: str, value: Any) -> float | None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not value > 0:  # also false for NaN
         raise ConfigurationError(f"{name} must be more than 0, or None; not {value!r}")
-    return float(value)
+    return float(value) if _is_finite(value) else math.inf
 
 
 @attrs.frozen(kw_only=True)

@@ -161,14 +161,16 @@ def _build_tool_config(
     """Build ``toolConfig``; None if there are no tools, or nothing is chosen."""
     if choice is None or not functions:
         return None
-    if isinstance(choice, Mapping):
-        return choice
     names = [function["name"] for function in functions]
-    if choice in names:
-        return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [choice]}}
-    if choice not in _MODES:
-        raise make_tool_choice_error(choice, names)
-    return {"functionCallingConfig": {"mode": _MODES[choice]}}
+    match choice:
+        case {"functionCallingConfig": Mapping()} | {"retrievalConfig": Mapping()}:
+            return dict(choice)  # Google's own form
+        case str(name) | {"type": "function", "function": {"name": str(name)}} if name in names:
+            return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [name]}}
+        case str(mode) if mode in _MODES:
+            return {"functionCallingConfig": {"mode": _MODES[mode]}}
+        case _:
+            raise make_tool_choice_error(choice, names)
 
 
 def _build_generation_config(call_options: CallOptions) -> dict[str, Any]:

@@ -86,3 +86,34 @@ def test_googles_own_tools_stand_beside_functions() -> None:
     assert [one["name"] for one in declarations["functionDeclarations"]] == ["look"]
     assert others == [{"google_search": {}}, {"code_execution": {}}, {"x": {"limit": 3}}]
     assert GeminiBuilder().build("hi", own[:1], model=GEMINI_3)["tools"] == own[:1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "config"),
+    [
+        ("f", {"mode": "ANY", "allowedFunctionNames": ["f"]}),
+        (
+            {"type": "function", "function": {"name": "f"}},
+            {"mode": "ANY", "allowedFunctionNames": ["f"]},
+        ),
+        ("required", {"mode": "ANY"}),
+        ({"functionCallingConfig": {"mode": "VALIDATED"}}, {"mode": "VALIDATED"}),
+        ("g", None),
+        ({"type": "function", "function": {"name": "g"}}, None),
+        ({"type": "tool", "name": "f"}, None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_a_choice_of_a_tool_is_in_google_s_form(choice: Any, config: dict[str, Any] | None) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+    def build_config() -> Any:
+        body = GeminiBuilder().build("x", [tool], model=GEMINI_3, tool_choice=choice)
+        return body["toolConfig"]["functionCallingConfig"]
+
+    if config is not None:
+        assert build_config() == config
+        return
+    with pytest.raises(ConfigurationError, match="tool_choice"):
+        build_config()
