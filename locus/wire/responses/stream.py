@@ -78,12 +78,27 @@ def get_response_object(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(response) if isinstance(response, Mapping) else {}
 
 
+class _AnnouncedResponse(ResponseObject):
+    """A response that is not complete: it comes once more at the end."""
+
+    needed_members: ClassVar = frozenset()
+
+
+class _PassingEvent(Event):
+    """An event whose ``item`` and ``response`` only announce what comes later once more."""
+
+    needed_members: ClassVar = frozenset({"type"})
+
+    response: _AnnouncedResponse | None = None
+
+
 class _TypeOnly(ResponseStruct):
     type: str | None = None
 
 
 _event_decoder: Final = StructDecoder(Event)
 _decode: Final = _event_decoder.decode_strict
+_passing_event_decoder: Final = StructDecoder(_PassingEvent)
 _type_decoder: Final = StructDecoder(_TypeOnly)
 
 
@@ -129,9 +144,12 @@ class ResponsesDecoder(StreamDecoder):
             try:
                 event = _event_decoder.decode(frame)
             except ResponseParseError:
-                if _type_decoder.decode(frame).type in (None, *HANDLED_EVENTS):
+                type_of_unfit = _type_decoder.decode(frame).type
+                if type_of_unfit is None or type_of_unfit in _CONCLUSIVE_EVENTS:
                     raise
-                return
+                if type_of_unfit not in HANDLED_EVENTS:
+                    return
+                event = _passing_event_decoder.decode(frame)
         event_type = event.type
         if event_type == "response.output_text.delta":  # nearly always
             delta = event.delta
@@ -356,5 +374,12 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "response.failed": ResponsesDecoder._on_end,
     "error": ResponsesDecoder._on_error,
 }
+_CONCLUSIVE_EVENTS: Final = frozenset(
+    {
+        "response.output_item.done",
+        *(name for name, handler in _HANDLERS.items() if handler is ResponsesDecoder._on_end),
+    }
+)
+"""The types of events whose ``item`` or ``response`` is the last word about it."""
 HANDLED_EVENTS: Final = frozenset({"response.output_text.delta", *_HANDLERS})
 """The types of events that are read. All others are ignored."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from locus.core.errors import (
     APIStatusError,
+    ResponseParseError,
     StreamInterruptedError,
 )
 from locus.testing.formats.stream_reader import check_streaming_law
@@ -489,3 +490,31 @@ def test_response_done_ends_a_stream() -> None:
     )
     del done["response"]["status"]
     assert decode_response(encode_sse(done)).stop_reason == "completed"
+
+
+@pytest.mark.parametrize("junk", [5, "junk", [1], True, {"output": "x"}, {"output": [5]}], ids=str)
+def test_what_an_event_only_announces_may_be_anything(junk: Any) -> None:
+    """The last events say it again; there it has to be what it is."""
+    item = {"type": "message", "id": "m", "content": [{"type": "output_text", "text": "hi"}]}
+    key = {"item_id": "m", "output_index": 0, "content_index": 0}
+    events = [
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.output_text.delta", **key, "delta": "hi"},
+        {"type": "response.completed", "response": {"status": "completed", "output": [item]}},
+    ]
+    for position in range(4):
+        members = (
+            {"response": junk}
+            if isinstance(junk, dict)
+            else dict.fromkeys(("item", "response"), junk)
+        )
+        changed = [e | members if i == position else e for i, e in enumerate(events)]
+        decoder = ResponsesParser().make_decoder()
+        received = decoder.feed(encode_sse(*changed)) + decoder.close()
+        if position == 3:
+            assert isinstance(decoder.failure, ResponseParseError)
+        else:
+            assert received[-1].response is not None
+            assert "".join(event.content or "" for event in received) == "hi"
+            assert received[-1].response.content == "hi"
