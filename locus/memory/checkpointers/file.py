@@ -39,6 +39,7 @@ from locus.memory.checkpointers.item_log import (
     ItemLog,
     encode_lines,
     read_items,
+    remove_unused_log,
 )
 from locus.memory.checkpointers.state_cache import StateCache
 from locus.memory.errors import CheckpointError, CheckpointVersionError
@@ -101,16 +102,18 @@ class FileCheckpointer(BaseCheckpointer):
 
     def delete(self, thread_id: str) -> None:
         path = self._get_checkpoint_path(thread_id)
-        with _convert_os_errors("deleted", thread_id):
-            if not path.exists():
-                return
-            with self._lock_log(path, thread_id):
+        with (
+            _convert_os_errors("deleted", thread_id),
+            self._lock_log(path, thread_id) as (_, log),
+        ):
+            if path.exists():
                 remove_file_if_exists(path)
                 sync_directory(self.directory)
-                for log_path in self._list_files(_LOG_NAME_PATTERN):
-                    if log_path.name.startswith(f"{path.stem}."):
-                        with suppress(OSError):  # Windows cannot remove an open file
-                            log_path.unlink()
+            if log is not None:
+                log.remove()
+            for log_path in self._list_files(_LOG_NAME_PATTERN):
+                if log_path.name.startswith(f"{path.stem}."):
+                    remove_unused_log(log_path)
         self._cache.discard(thread_id)
 
     def threads(self) -> tuple[str, ...]:

@@ -36,6 +36,15 @@ if sys.platform == "win32":  # pragma: no cover
         os.lseek(descriptor, 1 << 40, os.SEEK_SET)  # far behind the content
         msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
 
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 1 << 40, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return True
+
     def _unlock(descriptor: int) -> None:
         """Do nothing: closing unlocks it."""
 
@@ -44,6 +53,13 @@ else:
 
     def _wait_for_lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -122,9 +138,11 @@ class ItemLog:
 
     @classmethod
     def create(cls, directory: Path, thread_name: str) -> Self:
-        """Create an empty log. Nobody else knows it until a head refers to it."""
+        """Create an empty log, with its lock, so that no other process takes it for a stale one."""
         path = directory / f"{thread_name}.{uuid4().hex}.jsonl"
-        return cls(path, _open_file(path, os.O_CREAT | os.O_EXCL | os.O_RDWR))
+        log = cls(path, _open_file(path, os.O_CREAT | os.O_EXCL | os.O_RDWR))
+        _try_lock(log._descriptor)
+        return log
 
     @classmethod
     def open_and_lock(cls, path: Path) -> Self | None:
@@ -176,6 +194,17 @@ class ItemLog:
         """Remove the file, if that is possible: Windows cannot remove an open one."""
         with suppress(OSError):
             self.path.unlink()
+
+
+def remove_unused_log(path: Path) -> None:
+    """Remove a log that no head refers to, unless somebody is about to save one that does."""
+    with suppress(OSError):  # it was removed, or is a link; Windows cannot remove an open file
+        descriptor = _open_file(path, os.O_RDWR | _NO_FOLLOW)
+        try:
+            if _try_lock(descriptor):
+                path.unlink()
+        finally:
+            _close_file(descriptor)
 
 
 def read_items(directory: Path, reference: LogReference, state: AgentState) -> AgentState:

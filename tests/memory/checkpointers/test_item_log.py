@@ -10,12 +10,14 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from locus.core.messages import Message
 from locus.core.state import AgentState, ToolExecution
 from locus.memory import CheckpointError, FileCheckpointer
+from locus.memory.checkpointers.item_log import ItemLog
 from tests.support.samples import EVERYTHING, HERE, MINIMAL
 from tests.support.timing import HangGuard
 
@@ -216,3 +218,30 @@ def test_old_logs_are_removed_only_where_their_thread_has_another_one(tmp_path: 
     checkpointer.save("other", ONE)
     assert names - {path.name for path in tmp_path.iterdir()} == {left_behind["replaced"].name}
     assert checkpointer.load("kept") == checkpointer.load("replaced") == ONE
+
+
+@pytest.mark.parametrize("head", ["none", "of the first version"])
+def test_deleting_removes_what_a_killed_delete_has_left_but_no_log_of_a_save(
+    tmp_path: Path, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(HERE / "checkpoints-v1", tmp_path / "saved")
+    directory = tmp_path / "saved"
+    checkpointer = FileCheckpointer(directory)
+    path = checkpointer._get_checkpoint_path("minimal")
+    if head == "none":
+        path.unlink()
+    left = path.with_suffix(f".{'1' * 32}.jsonl")
+    left.write_text("{}\n")
+    append = ItemLog.append
+
+    def append_and_delete(*args: Any) -> Any:
+        reference = append(*args)
+        FileCheckpointer(directory).delete("minimal")  # before the head is written
+        return reference
+
+    monkeypatch.setattr(ItemLog, "append", append_and_delete)
+    checkpointer.save("minimal", TWO)
+    assert not left.exists()
+    assert FileCheckpointer(directory).load("minimal") == TWO
+    checkpointer.delete("minimal")
+    assert not [file for file in directory.iterdir() if file.stem.startswith(path.stem)]
