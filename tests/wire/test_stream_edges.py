@@ -53,6 +53,24 @@ def test_a_gateway_s_message_that_is_no_event_is_still_an_error() -> None:
     assert "blocked by the guardrail" in str(error)
 
 
+@pytest.mark.parametrize("junk", [None, "x", [0], {"a": 0}, 0.5])
+def test_a_block_keeps_its_text_where_one_of_its_indexes_is_none(junk: Any) -> None:
+    chunks = [
+        make_block_start(0, type="thinking", thinking=""),
+        make_block_delta(0, type="thinking_delta", thinking="hm"),
+        make_block_stop(0),
+        make_block_start(1, type="text", text="a"),
+        make_block_delta(1, type="text_delta", text="b"),
+        make_block_delta(1, type="text_delta", text="c"),
+        make_block_stop(1),
+    ]
+    expected = decode_response(encode_sse(*chunks, *make_last_chunks())).message
+    for position, chunk in enumerate(chunks):
+        changed = [*chunks[:position], chunk | {"index": junk}, *chunks[position + 1 :]]
+        response = decode_response(encode_sse(*changed, *make_last_chunks()))
+        assert response.message == expected, position
+
+
 @pytest.mark.parametrize("delta_type", ["prose_delta", None])
 def test_text_in_a_delta_of_another_kind_is_delivered_too(delta_type: str | None) -> None:
     stream = encode_sse(

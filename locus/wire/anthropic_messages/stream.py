@@ -166,7 +166,7 @@ class AnthropicMessagesDecoder(StreamDecoder):
             delta = chunk.delta
             if delta is None:
                 return
-            block = self._open_blocks.get(chunk.index) or self._start_missing_block(
+            block = self._open_blocks.get(chunk.index) or self._find_or_start_block(
                 chunk.index, delta
             )
             if delta.type == "text_delta" and block.type == "text":  # nearly always
@@ -228,8 +228,18 @@ class AnthropicMessagesDecoder(StreamDecoder):
         self._accumulator.blocks = [block.block for block in blocks]
         return self._accumulator.build_response()
 
-    def _start_missing_block(self, index: int | None, delta: Delta) -> _BlockAccumulator:
+    def _find_or_start_block(self, index: int | None, delta: Delta) -> _BlockAccumulator:
+        """Return the block of a delta whose index no open block has; start one if there is none.
+
+        Where the delta or the beginning of a block has no index that is one, it is the latest open
+        block, or that block, if its type fits.
+        """
         block_type = _BLOCK_TYPES_BY_DELTA.get(delta.type or "", "text")
+        block = self._open_blocks.get(None)
+        if index is None and self._open_blocks:
+            block = self._open_blocks[next(reversed(self._open_blocks))]
+        if block is not None and (block.type or "").endswith(block_type):
+            return block
         return self._start_block(index, {"type": block_type}, [])
 
     def _start_block(
