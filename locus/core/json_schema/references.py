@@ -50,15 +50,6 @@ def has_reference(schema: Mapping[str, Any]) -> bool:
     return isinstance(schema.get("$ref"), str) or any(map(has_reference, iter_subschemas(schema)))
 
 
-def is_recursive(schema: Mapping[str, Any]) -> bool:
-    """Return whether a reference in a schema leads back to itself, or to another document.
-
-    Such a schema has no finite form without references.
-    """
-    inlined = inline_references(schema)
-    return isinstance(inlined, Mapping) and has_reference(inlined)
-
-
 class _SchemaTooLargeError(Exception):
     """The schema without references would be too large."""
 
