@@ -76,7 +76,8 @@ class StreamDecoder(ABC):
         if not self.done and self.failure is None:
             # What the framing keeps is asked for only where it may be too much: this is done often.
             size = self._max_buffered_bytes + len(data)
-            frames = self._framing.feed(data)
+            framing = self._framing
+            frames = framing.feed(data)
             self._max_buffered_bytes = len(data) if frames else size
             is_too_large = False
             if size > self._max_frame_bytes:
@@ -88,8 +89,9 @@ class StreamDecoder(ABC):
                 self._set_failure(
                     make_answer_too_large_error("an event of the stream", self._max_frame_bytes)
                 )
-            if self._framing.error_frame is not None and not self.done and self.failure is None:
-                self._read_error_frame(self._framing.error_frame, events)
+            error_frame = framing.error_frame
+            if error_frame is not None and not self.done and self.failure is None:
+                self._read_error_frame(error_frame, events)
         return events
 
     def _drop_long_frames(self, frames: list[bytes]) -> tuple[list[bytes], bool]:
