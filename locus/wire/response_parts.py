@@ -40,31 +40,31 @@ def build_usage(
         total (xAI), are recognised by their total; the reasoning is added then.
     :param cached_tokens: the part of the input that was read from a cache.
     """
-    counts = {
-        "prompt_tokens": to_token_count(prompt_tokens),
-        "completion_tokens": to_token_count(completion_tokens),
-        "total_tokens": to_token_count(total_tokens),
-        "cached_tokens": to_token_count(cached_tokens),
-        "cache_read_input_tokens": to_token_count(cached_tokens),
-        "cache_creation_input_tokens": to_token_count(cache_creation_input_tokens),
-        "reasoning_tokens": to_token_count(reasoning_tokens),
-    }
-    prompt, completion, total, reasoning = (
-        counts["prompt_tokens"],
-        counts["completion_tokens"],
-        counts["total_tokens"],
-        counts["reasoning_tokens"],
-    )
+    prompt = to_token_count(prompt_tokens)
+    completion = to_token_count(completion_tokens)
+    total = to_token_count(total_tokens)
+    cached = to_token_count(cached_tokens)
+    reasoning = to_token_count(reasoning_tokens)
     if reasoning and total is not None and total == (prompt or 0) + (completion or 0) + reasoning:
-        counts["completion_tokens"] = (completion or 0) + reasoning
-    for name, count in other_counts.items():
-        counts[name] = to_token_count(count)
+        completion = (completion or 0) + reasoning
+    counts = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": total,
+        "cached_tokens": cached,
+        "cache_read_input_tokens": cached,
+        "cache_creation_input_tokens": to_token_count(cache_creation_input_tokens),
+        "reasoning_tokens": reasoning,
+    }
+    for name, value in other_counts.items():
+        if value is not None:
+            counts[name] = to_token_count(value)
     return FrozenDict({name: count for name, count in counts.items() if count is not None})
 
 
 def to_token_count(value: Any) -> int | None:
     """Convert a count in a server's JSON: a number, or text that is one; None for anything else."""
-    if type(value) is int:
+    if value is None or type(value) is int:
         return value
     if isinstance(value, str):
         try:

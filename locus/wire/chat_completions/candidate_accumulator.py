@@ -77,7 +77,7 @@ class CandidateAccumulator:
             or self.images
             or self.audio
             or self.legacy_call
-            or next(iter(self.calls), None)
+            or self.calls
         )
 
     def add_message(self, message: ChoiceMessage, *, is_complete: bool = False) -> tuple[str, str]:
@@ -168,7 +168,10 @@ class CandidateAccumulator:
         metadata: dict[str, Any] = {}
         if self.annotations:
             metadata["annotations"] = self.annotations
-        audio = self.audio | {name: "".join(chunks) for name, chunks in self.audio_chunks.items()}
+        audio: dict[str, Any] = {}
+        if self.audio or self.audio_chunks:
+            spoken = {name: "".join(chunks) for name, chunks in self.audio_chunks.items()}
+            audio = self.audio | spoken
         if audio:
             metadata["audio"] = audio
         if self.images:
@@ -192,6 +195,8 @@ class CandidateAccumulator:
             self.legacy_call = None
 
     def _get_ordered_calls(self) -> Sequence[ToolCallAccumulator]:
+        if not self.calls and self.legacy_call is None:
+            return ()
         calls = self.calls.get_filled_calls()
         if not calls and not self.text_chunks:
             calls = self.calls.get_calls_with_id()  # an answer without anything else

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from locus.core.error_body import ErrorBody
 from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import find_error_in_response, make_status_error
+from locus.core.raw_response import NO_SOURCE, RawResponse
 from locus.core.response import ModelResponse
 from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
 from locus.wire.chat_completions.response_structs import (
@@ -28,19 +29,20 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     :raises APIStatusError: if the body is an error object.
     :raises ResponseParseError: if the body does not follow the format.
     """
-    return build_response(completion_decoder.decode(body), body).with_source(body)
+    return build_response(completion_decoder.decode(body), body)
 
 
 def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]) -> ModelResponse:
-    """Build the response from the decoded body; errors quote ``body``."""
+    """Build the response from the decoded body; errors, and the response's ``raw``, quote it."""
     raise_for_error(completion, body)
     if not completion.choices:
         raise make_parse_error("the response has no choices", body)
     is_one_response = len(completion.choices) > 1 and _is_one_response(completion.choices)
     accumulators: list[CandidateAccumulator] = []
-    for position, choice in enumerate(
-        sorted(completion.choices, key=lambda choice: choice.index or 0)
-    ):
+    choices = completion.choices
+    if len(choices) > 1:
+        choices = sorted(choices, key=lambda choice: choice.index or 0)
+    for position, choice in enumerate(choices):
         raise_for_choice_error(choice, body)
         message = choice.message or choice.delta or choice.text_message
         if message is None and not find_stop_reason(choice):
@@ -54,7 +56,11 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
         if choice.logprobs is not None:
             accumulator.add_logprobs(choice.logprobs)
     return build_response_from_candidates(
-        accumulators, find_usage(completion), completion.id or None, completion.model or None
+        accumulators,
+        find_usage(completion),
+        completion.id or None,
+        completion.model or None,
+        RawResponse(body),
     )
 
 
@@ -118,12 +124,16 @@ def find_usage(completion: Completion) -> Usage | None:
     return next((c.usage for c in completion.choices or () if c.usage is not None), None)
 
 
+_NO_PROMPT_DETAILS: Final = PromptDetails()
+_NO_COMPLETION_DETAILS: Final = CompletionDetails()
+
+
 def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
     """Return the token counts under Locus's names."""
     if usage is None:
         return EMPTY
-    prompt_details = usage.prompt_tokens_details or PromptDetails()
-    completion_details = usage.completion_tokens_details or CompletionDetails()
+    prompt_details = usage.prompt_tokens_details or _NO_PROMPT_DETAILS
+    completion_details = usage.completion_tokens_details or _NO_COMPLETION_DETAILS
     return build_usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
@@ -151,8 +161,16 @@ def normalize_usage(usage: Usage | None) -> Mapping[str, int]:
 
 def select_first_count(*counts: Any) -> int | None:
     """Return the first count that is a number; one that is not 0 goes before one that is."""
-    known = [count for count in map(to_token_count, counts) if count is not None]
-    return next(filter(None, known), known[0] if known else None)
+    first: int | None = None
+    for value in counts:
+        if value is None:  # as most are: no call for them
+            continue
+        count = to_token_count(value)
+        if count:
+            return count
+        if first is None:
+            first = count
+    return first
 
 
 def build_response_from_candidates(
@@ -160,6 +178,7 @@ def build_response_from_candidates(
     usage: Usage | None,
     raw_id: str | int | None,
     model: str | None,
+    source: RawResponse = NO_SOURCE,
 ) -> ModelResponse:
     """Build the response from all its candidates. Some servers send a number as the id."""
     response_id = None if raw_id is None else str(raw_id)
@@ -174,4 +193,5 @@ def build_response_from_candidates(
         response_id=response_id,
         logprobs=first.logprobs,
         candidates=candidates if len(candidates) > 1 else (),
+        source=source,
     )

@@ -16,6 +16,8 @@ _CLOSING: Final = "</thought>"
 
 def is_marked_as_thought(extra_content: object) -> bool:
     """Return whether ``extra_content`` marks its content as a thought."""
+    if extra_content is None:  # as in most messages: looking a type up in an ABC takes longer
+        return False
     return isinstance(extra_content, Mapping) and any(
         isinstance(members, Mapping) and members.get("thought") is True
         for members in extra_content.values()

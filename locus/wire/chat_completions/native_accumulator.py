@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from locus.core.native_state import NativeState
 from locus.wire.chat_completions.gemini_thoughts import ThoughtSeparator, is_marked_as_thought
@@ -19,6 +20,11 @@ from locus.wire.chat_completions.native_members import (
 from locus.wire.chat_completions.parse_content_parts import is_other_than_text, parse_content_parts
 from locus.wire.chat_completions.response_structs import ChoiceMessage, ToolCallDelta
 from locus.wire.merge_pieces import ListMerger, ObjectMerger
+
+_get_native_members: Final = attrgetter(
+    *PLAIN_REASONING_MEMBERS, *REPLACED_MEMBERS, *LIST_MEMBERS, *OBJECT_MEMBERS
+)
+"""Returns the native members of a message, all at once."""
 
 
 class NativeAccumulator:
@@ -51,6 +57,8 @@ class NativeAccumulator:
         Some servers send the same reasoning under several names.
         """
         reasoning = ""
+        if not any(_get_native_members(message)):  # as in most messages
+            return reasoning
         for name in PLAIN_REASONING_MEMBERS:
             text = getattr(message, name)
             if isinstance(text, str) and text:

@@ -154,6 +154,9 @@ class ToolCallsAccumulator:
         self._latest_by_index: dict[int, ToolCallAccumulator] = {}
         self._latest_by_id: dict[str, ToolCallAccumulator] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
     def __iter__(self) -> Iterator[ToolCallAccumulator]:
         return iter(self._calls)
 
