@@ -16,6 +16,10 @@ STOP_ALIAS: Final = "stop_sequences"
 """The other name of ``stop``: the field of a config, and a keyword of calls and constructors."""
 
 
+_NO_STRINGS: Final = ()
+"""The empty tuple, of which there is only one."""
+
+
 def to_stop_sequences(value: str | Iterable[str] | None) -> tuple[str, ...]:
     """Convert a string, several strings, or None to a tuple.
 
@@ -33,7 +37,7 @@ def to_modalities(value: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _to_strings(value: str | Iterable[str] | None, name: str) -> tuple[str, ...]:
-    if value is None:
+    if value is None or value is _NO_STRINGS:  # nearly always; the checks below take longer
         return ()
     if isinstance(value, str):
         return (value,)

@@ -64,7 +64,8 @@ class ErrorContext:
         pattern that matches counts, before ``hints``.
     :param error_words: the provider's own words for errors, beside the common ones.
     :param secrets: texts that no error may show.
-    :param get_signing_secrets: gives further secrets, known only once the request has been signed.
+    :param find_more_secrets: finds further secrets, once there is an error: those that only the
+        signing of the request tells, and those that are not worth the search without one.
     """
 
     provider: str
@@ -75,7 +76,7 @@ class ErrorContext:
     body_hints: tuple[BodyHint, ...] = attrs.field(default=(), repr=False)
     error_words: ErrorWords = attrs.field(default=COMMON_ERROR_WORDS, repr=False)
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
-    get_signing_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
+    find_more_secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
     _sent_secrets: set[str] = attrs.field(factory=set, init=False, repr=False, eq=False)
 
     def add_sent_headers(self, headers: Mapping[str, str]) -> None:
@@ -84,7 +85,7 @@ class ErrorContext:
 
     def redact(self, text: str) -> str:
         """Replace the secrets of this request in ``text`` by ``***``."""
-        secrets = (*self.secrets, *self._sent_secrets, *self.get_signing_secrets())
+        secrets = (*self.secrets, *self._sent_secrets, *self.find_more_secrets())
         return redact_secrets(text, secrets)
 
     def add_context(self, error: E) -> E:

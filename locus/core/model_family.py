@@ -28,6 +28,7 @@ def strip_model_snapshot(model: str) -> str:
     return _SNAPSHOT_SUFFIX.sub("", name) or name
 
 
+@lru_cache(maxsize=256)
 def get_model_family(model: str) -> str:
     """Return the family of a model: the first word of its name, such as ``gemini`` or ``gpt``."""
     name = strip_model_snapshot(model)

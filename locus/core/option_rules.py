@@ -196,9 +196,9 @@ class OptionRules(Mapping[str, OptionRule]):
         :param sources: where values come from, for error messages, if not from the call.
         :raises ConfigurationError: if a refused option was requested; the message names it.
         """
-        refused_names = options.keys() - self.accepted
-        if not refused_names:
+        if options.keys() <= self.accepted:
             return options
+        refused_names = options.keys() - self.accepted
         for name in sorted(refused_names):
             rule = self.rules.get(name, _UNDECLARED)
             unchosen = configured if isinstance(rule, Refused) and rule.by_model else defaults

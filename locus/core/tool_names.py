@@ -120,6 +120,8 @@ def _make_names(
 ) -> dict[str, str]:
     """Make a new name for each that is refused. No two of them are the same, nor a tool's own."""
     names = {*tool_names, *names_in_messages}
+    if not names:
+        return {}
     refused = {name for name in names if not rule.is_accepted(name)}
     taken = set(tool_names - refused)
     made = {}

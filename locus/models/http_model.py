@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 
 import attrs
@@ -36,7 +36,13 @@ from locus.models.capabilities import ModelCapabilities
 from locus.models.config import ModelConfig
 from locus.models.immutable_model import ImmutableModel
 from locus.models.native_state_binder import NativeStateBinder
-from locus.models.option_layers import OptionLayers, add_layer, check_keywords, lower_names
+from locus.models.option_layers import (
+    ConfigOptions,
+    OptionLayers,
+    add_layer,
+    check_keywords,
+    lower_names,
+)
 from locus.models.protocols import ResponseParser
 from locus.models.request_secrets import find_request_secrets
 from locus.models.transforming_parser import TransformingParser
@@ -85,6 +91,7 @@ class HttpModel(ImmutableModel[C]):
                 raise ConfigurationError(f"{self.prefix} models take no sdk_client=")
             custom_client = self.sdk_adapter.make_custom_client(self.sdk_client)
         object.__setattr__(self, "_custom_client", custom_client)
+        object.__setattr__(self, "_config_options", ConfigOptions.collect(self.config))
         layers = self._make_option_layers()
         if self.options or layers.has_own_config_values:
             self._remove_refused_options(self._merge_options(layers), layers, bool(self.tools))
@@ -239,9 +246,10 @@ class HttpModel(ImmutableModel[C]):
         """Build the HTTP call. Every error that can be found before sending is raised here."""
         owner = f"a call of {type(self).__name__}"
         layers = self._make_option_layers(check_keywords(call_options, owner, type(self.config)))
-        options = {**self._merge_options(layers), "stream": stream}
+        options = self._merge_options(layers)
+        options["stream"] = stream
         # Iterators become tuples, because a fallback reads messages and tools once more.
-        if isinstance(messages, Iterable) and not isinstance(messages, (str, Message)):
+        if not isinstance(messages, (str, Message)) and isinstance(messages, Iterable):
             messages = tuple(messages)
         if tools is None:
             tools = self.tools
@@ -266,7 +274,7 @@ class HttpModel(ImmutableModel[C]):
     def _make_option_layers(self, call_options: Mapping[str, Any] = EMPTY) -> OptionLayers:
         """Make the layers of options: those of the config, the bound ones, and those of a call."""
         groups = getattr(self.request_builder, "member_groups", ())
-        return OptionLayers(self.config, self.options, call_options, groups)
+        return OptionLayers(self.config, self.options, call_options, groups, self._config_options)
 
     def _merge_options(self, layers: OptionLayers) -> dict[str, Any]:
         """Merge the layers of options."""
@@ -418,7 +426,7 @@ class HttpModel(ImmutableModel[C]):
     ) -> RenamedRequest:
         """Give tools whose names the provider refuses other ones, for this request."""
         rule: ToolNameRule | None = getattr(self.request_builder, "tool_name_rule", None)
-        if rule is None:
+        if rule is None or (not tools and isinstance(messages, str)):  # no names to check
             return RenamedRequest(messages, tools, options)
         return rename_refused_tools(messages, tools, options, rule)
 
@@ -463,10 +471,21 @@ class HttpModel(ImmutableModel[C]):
         url: str,
         headers: Mapping[str, str],
         signer: Signer | None,
-        members: Iterable[Any],
+        members: Collection[Any],
     ) -> ErrorContext:
         """Collect what error messages show of the request, and the secrets to hide in them."""
         base_url = str(getattr(self.sdk_client, "base_url", url))
+        own_objects = (self.http_client, self.sdk_client, *members)
+        secrets: tuple[str, ...] = ()
+        if any(own is not None for own in own_objects):
+            # Read at once: the caller may change its objects before there is an error.
+            secrets = find_request_secrets({}, self.http_client, self.sdk_client, members)
+
+        def find_more_secrets() -> Iterator[str]:
+            yield from find_request_secrets(headers)
+            if signer is not None:
+                yield from signer.get_secrets()
+
         return ErrorContext(
             provider=self.prefix,
             model=self.config.model,
@@ -475,8 +494,8 @@ class HttpModel(ImmutableModel[C]):
             hints=self.get_error_hints(),
             body_hints=self.body_hints,
             error_words=self.error_words,
-            secrets=find_request_secrets(headers, self.http_client, self.sdk_client, members),
-            get_signing_secrets=tuple if signer is None else signer.get_secrets,
+            secrets=secrets,
+            find_more_secrets=find_more_secrets,
         )
 
     # Copies.

@@ -20,6 +20,7 @@ from locus.core.unknown_keywords import make_unknown_keyword_error
 from locus.models.base import Model
 from locus.models.config import ModelConfig, format_headers, format_members
 from locus.models.connections import Connections
+from locus.models.option_layers import ConfigOptions
 from locus.models.protocols import RequestBuilder, ResponseParser
 from locus.models.refusal_memory import RefusalMemory
 from locus.transport.custom_client import CustomClient
@@ -81,6 +82,7 @@ class ImmutableModel(Model, Generic[C]):
     _custom_client: CustomClient | None = attrs.field(
         init=False, default=None, eq=False, repr=False
     )
+    _config_options: ConfigOptions = attrs.field(init=False, eq=False, repr=False)
 
     @classmethod
     def _pop_model_arguments(

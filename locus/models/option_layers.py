@@ -25,8 +25,27 @@ from locus.transport.http_request import check_extra_headers
 _COPY_ADVICE: Final = "it belongs to the model: pass it to the constructor, or to model.copy(…)"
 
 
-def _get_config_options(layers: OptionLayers) -> Mapping[str, Any]:
-    return get_config_options(layers.config)
+@attrs.frozen
+class ConfigOptions:
+    """The options of a config. They depend on it alone, so a model collects them once.
+
+    :param options: the options, by the names of a call's keywords.
+    :param default_names: the names of those whose value is the default of the config's class.
+    """
+
+    options: Mapping[str, Any]
+    default_names: frozenset[str]
+
+    @classmethod
+    def collect(cls, config: ModelConfig) -> ConfigOptions:
+        """Collect the options of a config."""
+        options, defaults = get_config_options(config), _get_config_defaults(config)
+        default_names = (n for n in options if n in defaults and options[n] == defaults[n])
+        return cls(options, frozenset(default_names))
+
+
+def _collect_config_options(layers: OptionLayers) -> ConfigOptions:
+    return ConfigOptions.collect(layers.config)
 
 
 @attrs.frozen
@@ -37,14 +56,15 @@ class OptionLayers:
     :param bound: what was bound to the model.
     :param call: the keywords of the call, by their main names.
     :param member_groups: the members of ``extra_body`` whose own members are merged.
+    :param config_options: the options of the config, if they are collected already.
     """
 
     config: ModelConfig
     bound: Mapping[str, Any] = EMPTY
     call: Mapping[str, Any] = EMPTY
     member_groups: Collection[str] = ()
-    _config_options: Mapping[str, Any] = attrs.field(
-        init=False, repr=False, default=attrs.Factory(_get_config_options, takes_self=True)
+    config_options: ConfigOptions = attrs.field(
+        repr=False, default=attrs.Factory(_collect_config_options, takes_self=True)
     )
 
     def merge(self) -> dict[str, Any]:
@@ -52,8 +72,11 @@ class OptionLayers:
 
         None for ``extra_body`` or ``extra_headers`` takes back all that lower layers have of them.
         """
-        merged = add_layer(self._config_options, self.bound, self.member_groups)
-        return add_layer(merged, self.call, self.member_groups)
+        merged = dict(self.config_options.options)
+        for layer in (self.bound, self.call):
+            if layer:
+                merged = add_layer(merged, layer, self.member_groups)
+        return merged
 
     def has_chosen(self, name: str) -> bool:
         """Return whether the call or ``bind_tools`` sets an option."""
@@ -63,21 +86,16 @@ class OptionLayers:
     def has_own_config_values(self) -> bool:
         """Whether the config has an option that is not the default of its class."""
         defaults = _get_config_defaults(self.config)
-        options = self._config_options
+        options = self.config_options.options
         return any(options[name] != defaults.get(name) for name in options if name != "model")
 
     def find_configured_options(self) -> set[str]:
         """Return the options whose value is the config's, be it chosen or a default."""
-        return self._config_options.keys() - self.bound.keys() - self.call.keys()
+        return self.config_options.options.keys() - self.bound.keys() - self.call.keys()
 
-    def find_default_options(self) -> set[str]:
+    def find_default_options(self) -> frozenset[str]:
         """Return the options that nobody chose: their value is the config's default."""
-        options, defaults = self._config_options, _get_config_defaults(self.config)
-        return {
-            name
-            for name in self.find_configured_options()
-            if name in defaults and options[name] == defaults[name]
-        }
+        return self.config_options.default_names.difference(self.bound, self.call)
 
     def remove_refused(
         self, options: Mapping[str, Any], rules: OptionRules | None, *, has_tools: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, assert_never
 
 import attrs
@@ -157,11 +158,13 @@ class _Request(_RequestStruct):
     stream_options: _StreamOptions | None = None
 
 
-_UNCHANGED_OPTIONS: Final = (
-    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed"),
-    *("reasoning_effort", "verbosity", "n", "logprobs", "top_logprobs", "logit_bias"),
-    *("modalities", "prediction", "service_tier", "store", "metadata", "user"),
-    *("prompt_cache_key", "safety_identifier", "response_format"),
+_UNCHANGED_OPTIONS: Final = frozenset(
+    {
+        *("temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed"),
+        *("reasoning_effort", "verbosity", "n", "logprobs", "top_logprobs", "logit_bias"),
+        *("modalities", "prediction", "service_tier", "store", "metadata", "user"),
+        *("prompt_cache_key", "safety_identifier", "response_format"),
+    }
 )
 """The options that are members of the same name."""
 
@@ -241,9 +244,10 @@ class ChatCompletionsBuilder:
         self.option_rules.remove_refused(options, has_tools=bool(schemas))
         model = call_options.model
         unsupported = find_unsupported_options(model, options)
+        # Only those that were passed: the defaults of both classes are the same.
         supported = {
             name: getattr(call_options, name)
-            for name in _UNCHANGED_OPTIONS
+            for name in _UNCHANGED_OPTIONS & options.keys()
             if name not in unsupported
         }
         wants_completion_limit = is_reasoning_model(model) is not (
@@ -301,6 +305,7 @@ class ChatCompletionsBuilder:
         return adapt_rules_to_model(self.option_rules, options)
 
 
+@lru_cache(maxsize=256)
 def select_call_id_rule(model: str) -> ToolCallIdRule:
     """Select the rule for the ids of tool calls that ``model`` accepts."""
     model = model.lower()
@@ -309,13 +314,18 @@ def select_call_id_rule(model: str) -> ToolCallIdRule:
     return ANY_ID_RULE if _OPAQUE_ID_MODELS.search(model) else _OPENAI_ID_RULE
 
 
+@lru_cache(maxsize=256)
+def _needs_tool_names(model: str) -> bool:
+    return _GEMINI_MODELS.search(model.lower()) is not None
+
+
 def _build_messages(
     messages: Sequence[IndexedMessage], model: str, *, sends_plain_reasoning: bool
 ) -> list[_Message | dict[str, Any]]:
     """Build the messages of a request, with the native state of those that have it."""
     id_rule = select_call_id_rule(model)
     ids = compute_call_ids(messages, id_rule, WIRE_FORMAT)
-    names_tools = _GEMINI_MODELS.search(model.lower()) is not None
+    names_tools = _needs_tool_names(model)
     built: list[_Message | dict[str, Any]] = []
     has_calls = False
     role_before: Role | None = None
