@@ -160,6 +160,8 @@ def bind_native_state(
 def _bind_message(
     message: Message, maker: Maker, compute_history: Callable[[], str | None]
 ) -> Message:
+    if not message.tool_calls and message.native_state is None:  # nothing to bind, as in most
+        return message
     calls = tuple(_bind_call(call, maker) for call in message.tool_calls)
     state = message.native_state
     if state is not None:
