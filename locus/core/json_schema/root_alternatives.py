@@ -27,10 +27,9 @@ def merge_root_alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     JSON. A schema of an object without such keywords at its root is returned unchanged; a reference
     there is replaced, because it may lead to them.
     """
-    has_one_type = isinstance(schema.get("type"), str) or not schema
-    if has_one_type and schema.keys().isdisjoint((*_REFUSED_KEYWORDS, "$ref")):
-        return schema
-    return _merge(inline_references(schema))
+    if not schema.keys().isdisjoint((*_REFUSED_KEYWORDS, "$ref")):
+        return _merge(inline_references(schema))
+    return schema if isinstance(schema.get("type"), str) or not schema else _merge(schema)
 
 
 def _merge(schema: Mapping[str, Any]) -> Mapping[str, Any]:
