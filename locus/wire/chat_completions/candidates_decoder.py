@@ -42,7 +42,9 @@ class CandidatesDecoder(StreamDecoder, Generic[A]):
         return accumulators[1:] if counts_from_one else accumulators
 
     def _list_all_accumulators(self) -> list[A]:
-        return [self._accumulators[index] for index in sorted(self._accumulators)]
+        # The caller has received the text of the first, also where an index is below 0.
+        indexes = sorted(self._accumulators, key=lambda index: (index != 0, index))
+        return [self._accumulators[index] for index in indexes]
 
     @abstractmethod
     def build_response_of(self, accumulators: Sequence[A]) -> ModelResponse:

@@ -201,3 +201,8 @@ def test_long_response_is_decoded_in_linear_time() -> None:
         return lambda: decode_response(stream)
 
     assert_linear(prepare, 500)
+
+
+def test_a_choice_with_an_index_below_0_does_not_replace_the_first() -> None:
+    chunks = [make_chunk("x"), make_chunk("y") | {"index": -1}]
+    assert decode_failure(encode_sse(*chunks)).partial.content == "x"
