@@ -25,6 +25,14 @@ from locus.wire.chat_completions.tool_call_accumulator import (
 )
 
 
+def make_candidate_sort_key(index: int | None) -> tuple[bool, int]:
+    """Make the sort key of a candidate's index: 0 and none are first, also beside one below 0.
+
+    A stream has given the text of that candidate by the time another one begins.
+    """
+    return (bool(index), index or 0)
+
+
 class CandidateAccumulator:
     """Accumulates one candidate (OpenAI calls it a choice)."""
 

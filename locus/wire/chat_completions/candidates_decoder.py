@@ -8,7 +8,10 @@ from typing import Generic, TypeVar
 
 from locus.core.events import ModelChunkEvent
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
+from locus.wire.chat_completions.candidate_accumulator import (
+    CandidateAccumulator,
+    make_candidate_sort_key,
+)
 from locus.wire.stream_decoder import StreamDecoder, make_final_event
 from locus.wire.stream_framing import SSEFraming
 
@@ -42,8 +45,7 @@ class CandidatesDecoder(StreamDecoder, Generic[A]):
         return accumulators[1:] if counts_from_one else accumulators
 
     def _list_all_accumulators(self) -> list[A]:
-        # The caller has received the text of the first, also where an index is below 0.
-        indexes = sorted(self._accumulators, key=lambda index: (index != 0, index))
+        indexes = sorted(self._accumulators, key=make_candidate_sort_key)
         return [self._accumulators[index] for index in indexes]
 
     @abstractmethod

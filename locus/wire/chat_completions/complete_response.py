@@ -10,7 +10,10 @@ from locus.core.frozendict import EMPTY
 from locus.core.make_status_error import find_error_in_response, make_status_error
 from locus.core.raw_response import NO_SOURCE, RawResponse
 from locus.core.response import ModelResponse
-from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
+from locus.wire.chat_completions.candidate_accumulator import (
+    CandidateAccumulator,
+    make_candidate_sort_key,
+)
 from locus.wire.chat_completions.response_structs import (
     Choice,
     Completion,
@@ -41,7 +44,7 @@ def build_response(completion: Completion, body: bytes | str | Mapping[str, Any]
     accumulators: list[CandidateAccumulator] = []
     choices = completion.choices
     if len(choices) > 1:
-        choices = sorted(choices, key=lambda choice: choice.index or 0)
+        choices = sorted(choices, key=lambda choice: make_candidate_sort_key(choice.index))
     for position, choice in enumerate(choices):
         raise_for_choice_error(choice, body)
         message = choice.message or choice.delta or choice.text_message

@@ -17,7 +17,10 @@ from locus.core.model_family import get_model_family
 from locus.core.native_state_routing import NativeStateRule
 from locus.core.response import Candidate, ModelResponse
 from locus.wire.chat_completions import response_structs as openai
-from locus.wire.chat_completions.candidate_accumulator import CandidateAccumulator
+from locus.wire.chat_completions.candidate_accumulator import (
+    CandidateAccumulator,
+    make_candidate_sort_key,
+)
 from locus.wire.chat_completions.complete_response import build_response_from_candidates
 from locus.wire.oci_chat.envelope import (
     ChatResult,
@@ -147,7 +150,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> ModelResponse:
     if not choices:
         raise make_missing_member_error("choices", body)
     accumulators = []
-    for choice in sorted(choices, key=lambda choice: choice.index or 0):
+    for choice in sorted(choices, key=lambda choice: make_candidate_sort_key(choice.index)):
         if not isinstance(choice.message, AssistantMessage):
             raise make_missing_member_error("message in one of its choices", body)
         accumulator = GenericCandidateAccumulator()

@@ -206,3 +206,9 @@ def test_long_response_is_decoded_in_linear_time() -> None:
 def test_a_choice_with_an_index_below_0_does_not_replace_the_first() -> None:
     chunks = [make_chunk("x"), make_chunk("y") | {"index": -1}]
     assert decode_failure(encode_sse(*chunks)).partial.content == "x"
+    choices = [
+        {"index": index, "message": {"content": [make_text_content(text)]}, "finishReason": "stop"}
+        for index, text in ((0, "x"), (-1, "y"))
+    ]
+    body = {"chatResponse": {"apiFormat": "GENERIC", "choices": choices}}
+    assert PARSER.parse(body).content == "x"
